@@ -1,0 +1,524 @@
+"""What the journal promises: rows, the unit of work, its verdict, and the ports of the store.
+
+The engine hands over one `Commit` a time: rows that stand together or not at all. The adapter groups
+the commits that wait and returns a verdict for each. Two rows are contested, and the store alone
+decides who wins them: the *key* of a request (rules §3) and the *outcome* of a request (first writer
+wins, `design.md` §8). Everything else follows its winner. Facts are only ever added; state is a
+reading of them.
+
+Rules over an original (void, refund, reversal …) go through `Journal.decide`: the originals are
+locked, a pure judge reads the scene and returns the commit, and both happen in one transaction.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+# -- rows ---------------------------------------------------------------------------------------
+
+
+class Key(msgspec.Struct, frozen=True, gc=False):
+    """What makes a request the same request again (rules §3)."""
+
+    merchant: str  # DE 42, 15 characters
+    terminal: str  # DE 41, 8 characters
+    batch: int  # DE 60.2, 0 where the profile has none
+    stan: int  # DE 11 of the terminal
+    kind: str  # MTI without its repeat digit, a dot, first two digits of DE 3: "020.00"
+
+
+class RequestRow(msgspec.Struct, frozen=True, gc=False):
+    """One thing a terminal asked, once. `content` is a keyed HMAC (rules §3)."""
+
+    request_id: int
+    owner_id: int  # process and boot that will decide it
+    generation: int  # reference data that the decision used; an older one makes the commit stale
+    key: Key
+    content: bytes
+    type: str  # name of a row of switch.transactions.TYPES; "tombstone" for a 0400 that came first
+    mti: str
+    processing_code: str
+    amount_minor: int
+    currency: str
+    rrn: str  # DE 37, issued by the switch, the same to host and terminal
+    received_at: dt.datetime
+    local_time: str  # MMDDhhmmss told to the terminal (DE 13, DE 12)
+    entry_mode: str = ""
+    condition_code: str = ""
+    card_sequence: str = ""
+    mcc: str = ""
+    pan_token: bytes | None = None
+    pan_masked: str = ""
+    pan_cipher: bytes | None = None  # PAN and expiry, bound to request_id
+    chip: bytes | None = None  # of DE 55 only what reversal and clearing need
+    original_request_id: int | None = None
+    session_id: int | None = None  # key set that verified the request
+    decision: str = ""  # JSON: rules and versions that led here (P10)
+
+
+class AttemptRow(msgspec.Struct, frozen=True, gc=False):
+    """One message to one acquirer for a request, durable before its bytes leave (P1)."""
+
+    request_id: int
+    attempt: int  # 1, 2 …
+    acquirer: str
+    link_stan: str  # DE 11 of the link, n6
+    transmission_time: str  # DE 7, MMDDhhmmss in the link's zone
+    de32: str
+    de33: str
+    route_rule: str  # name and version of the route that chose it
+    request_date: dt.date | None = None  # set when the attempt comes after its request's commit
+
+
+class OutcomeState(StrEnum):
+    """The final word on a request."""
+
+    APPROVED = "approved"
+    DECLINED = "declined"  # by the acquirer, or by us after an attempt that certainly sent nothing
+    REFUSED = "refused"  # by us, before any attempt
+    UNKNOWN = "unknown"  # no answer in time, or the process died: reversed
+    REVERSED = "reversed"  # a 0400 won while the request was in flight
+
+
+class OutcomeRow(msgspec.Struct, frozen=True, gc=False):
+    """`request_date` None: the request is in the same commit."""
+
+    request_id: int
+    state: OutcomeState
+    response_code: str  # DE 39 to the terminal
+    decided_at: dt.datetime
+    rule: str  # why: name of the check or "acquirer"
+    request_date: dt.date | None = None
+    attempt: int | None = None
+    approved_amount_minor: int | None = None
+    effect_minor: int | None = None  # signed captured effect; None: nothing is captured
+    auth_code: str = ""  # DE 38
+    settlement_date: dt.date | None = None  # DE 15 of the answer, year inferred
+    acquirer_rrn: str = ""  # where the host answered another DE 37
+    acquirer_response_code: str = ""
+    answer: bytes = b""  # msgpack {DE: value} of what else the terminal was told (44, 54, 55)
+    on_current_date: bool = False  # outcomes of `repeat` types take the date of their own commit
+
+
+class ReversalRow(msgspec.Struct, frozen=True, gc=False):
+    """The one reversal of an original; `seq` 2 and on are the new ones after a late approval."""
+
+    original_request_id: int
+    original_date: dt.date | None  # None: the request is in the same commit
+    seq: int
+    origin: str  # "terminal", "time_out", "recovery", "late_approval", "rule"
+    reason: str  # DE 39 of the 0420
+    queued_at: dt.datetime
+    # what it does to the captured effect, if there is one: "cancel" before the freeze of the
+    # original's date, "opposite" on the current date afterwards, "" where nothing was captured
+    capture: str = ""
+
+
+class QueueRow(msgspec.Struct, frozen=True, gc=False):
+    """A message to deliver until finally answered. Its wire identity never changes."""
+
+    item_id: int
+    acquirer: str
+    kind: str  # "reversal" (0420), "repeat" (0221 of a refund or advice)
+    request_id: int  # the original of a reversal; the request itself of a repeat
+    request_date: dt.date | None  # None: the request is in the same commit
+    root_request_id: int  # ordered per root original
+    seq: int  # ReversalRow.seq; 0 for a repeat
+    link_stan: str
+    transmission_time: str
+    delay_s: float = 0.0  # not before this long after the commit
+
+
+class LateAnswerRow(msgspec.Struct, frozen=True, gc=False):
+    """An answer that came after the outcome, or was not good enough to be one (rules §5)."""
+
+    request_id: int
+    request_date: dt.date
+    attempt: int
+    response_code: str
+    auth_code: str
+    amount_minor: int | None
+    reason: str  # "late", "mac", "mismatch"
+    received_at: dt.datetime
+    release_queue: bool = False  # the 0420 that waits for this answer may leave now
+
+
+class ReversalRequestRow(msgspec.Struct, frozen=True, gc=False):
+    """A 0400 as it came and what it was told."""
+
+    key: Key  # of the original
+    original_request_id: int | None
+    reason: str  # DE 39 from the terminal
+    response_code: str
+    rule: str
+    received_at: dt.datetime
+
+
+class CaseRow(msgspec.Struct, frozen=True, gc=False):
+    """Something a person must look at."""
+
+    kind: str  # "reversal_refused", "late_approval", "undelivered", "batch_long", "batch_short" …
+    request_id: int | None
+    merchant: str
+    terminal: str
+    detail: str  # JSON
+    opened_at: dt.datetime
+
+
+class Commit(msgspec.Struct, frozen=True, gc=False):
+    """Rows that stand together. With a request that is a duplicate, or an outcome that lost, none."""
+
+    request: RequestRow | None = None
+    attempt: AttemptRow | None = None
+    outcome: OutcomeRow | None = None
+    reversal: ReversalRow | None = None
+    queue: QueueRow | None = None
+    late_answer: LateAnswerRow | None = None
+    reversal_request: ReversalRequestRow | None = None
+    case: CaseRow | None = None
+
+
+# -- verdicts -----------------------------------------------------------------------------------
+
+
+class Stored(msgspec.Struct, frozen=True, gc=False):
+    business_date: dt.date  # of this commit: read under the lock that cut-over waits for
+
+
+class Duplicate(msgspec.Struct, frozen=True, gc=False):
+    """The key was taken before. `tombstone`: by a 0400 that came first."""
+
+    request_id: int
+    request_date: dt.date
+    content: bytes
+    tombstone: bool
+
+
+class Lost(msgspec.Struct, frozen=True, gc=False):
+    """Another outcome stands."""
+
+    request_id: int
+
+
+class Stale(msgspec.Struct, frozen=True, gc=False):
+    """Reference data changed since the decision, or the batch was frozen: read again, decide again."""
+
+    generation: int
+    batch_frozen: bool
+
+
+Verdict = Stored | Duplicate | Lost | Stale
+
+
+# -- what a judge sees --------------------------------------------------------------------------
+
+
+class FollowUp(msgspec.Struct, frozen=True, gc=False):
+    """A void, refund, completion or adjustment that names the original."""
+
+    request_id: int
+    type: str
+    amount_minor: int
+    state: OutcomeState | None  # None: in flight, or pending where the type repeats
+    reversed: bool
+    reversal_final: bool  # its reversal was finally answered
+
+
+class Original(msgspec.Struct, frozen=True):
+    """A request with everything that later facts say of it."""
+
+    request: RequestRow
+    request_date: dt.date
+    attempts: tuple[AttemptRow, ...]
+    outcome: OutcomeRow | None
+    outcome_date: dt.date | None  # business date of the outcome and its capture
+    captured_minor: int  # standing signed effect, 0 after a cancelling or opposite reversal
+    reversals: tuple[ReversalRow, ...]
+    reversal_response: str | None  # final DE 39 of the newest reversal's delivery
+    follow_ups: tuple[FollowUp, ...]
+    date_state: str  # "open", "cut", "frozen", "posted": of outcome_date, else of request_date
+    batch_state: str  # "open", "frozen", "uploading", "closed"
+    in_flight: bool  # no outcome and its owner's lease has not expired
+    pending: bool  # a repeat-type request that waits in the queue
+
+
+class Scene(msgspec.Struct, frozen=True):
+    """What a judge decides on; everything in it is locked or can not change any more."""
+
+    business_date: dt.date
+    generation: int
+    originals: tuple[Original, ...]  # newest first; those that `Find` names
+
+
+class FindByKey(msgspec.Struct, frozen=True):
+    """For a 0400: this terminal's request with this key."""
+
+    key: Key
+
+
+class FindById(msgspec.Struct, frozen=True):
+    request_id: int
+    request_date: dt.date | None = None
+
+
+class FindByReference(msgspec.Struct, frozen=True):
+    """For follow-ups: elements that are None do not narrow (rules §7)."""
+
+    merchant: str
+    terminal: str | None = None  # None: all terminals of the merchant
+    batch: int | None = None
+    stan: int | None = None
+    month_day: str | None = None  # MMDD of the original's local date
+    pan_token: bytes | None = None
+    rrn: str | None = None
+    auth_code: str | None = None
+    types: tuple[str, ...] = ()
+
+
+Find = FindByKey | FindById | FindByReference
+
+
+class Judgement(msgspec.Struct, frozen=True):
+    """What a judge decided: the commit (None: nothing is written) and the words for the terminal."""
+
+    commit: Commit | None
+    response_code: str
+    rule: str
+    original: Original | None = None
+    wait: bool = False  # an earlier follow-up is still being reversed: ask again soon
+
+
+Judge = "Callable[[Scene], Judgement]"
+
+
+class StoredOutcome(msgspec.Struct, frozen=True):
+    """What a repeat is told, and whether it still stands."""
+
+    request: RequestRow
+    request_date: dt.date
+    attempt: AttemptRow | None
+    outcome: OutcomeRow | None
+    standing: bool  # False: since reversed, voided or blocked
+    pending: bool
+
+
+# -- queue, owners, batches ---------------------------------------------------------------------
+
+
+class QueueItem(msgspec.Struct, frozen=True):
+    """One item to deliver, with what is needed to build its message."""
+
+    row: QueueRow
+    original: Original
+    reason: str
+    tries: int
+    created_at: dt.datetime
+
+
+class Lease(msgspec.Struct, frozen=True, gc=False):
+    """`until_s` is on the holder's own monotonic clock, taken before the store was asked."""
+
+    epoch: int
+    until_s: float
+
+
+class Undecided(msgspec.Struct, frozen=True):
+    request: RequestRow
+    request_date: dt.date
+    attempts: tuple[AttemptRow, ...]
+
+
+class Session(msgspec.Struct, frozen=True):
+    """A set of working keys, as opaque blocks under the LMK."""
+
+    session_id: int
+    merchant: str
+    terminal: str
+    layout: str
+    pik: str
+    mak: str
+    tdk: str | None
+    created_at: dt.datetime
+    confirmed: bool  # a message has verified under it: the former set is void
+
+
+class BatchTotals(msgspec.Struct, frozen=True):
+    """DE 48 of 0500 for one card table side (RMB or foreign): amounts in minor units."""
+
+    debit_minor: int = 0
+    debit_count: int = 0
+    credit_minor: int = 0
+    credit_count: int = 0
+
+
+class BatchItem(msgspec.Struct, frozen=True):
+    """One item of an upload, or of ours: compared by (terminal, batch, trace)."""
+
+    stan: int
+    amount_minor: int
+    pan_token: bytes | None = None
+    foreign: bool = False
+
+
+class Batch(msgspec.Struct, frozen=True):
+    merchant: str
+    terminal: str
+    batch: int
+    state: str  # "open", "frozen", "uploading", "closed"
+    items: int  # captured items so far, either side
+    terminal_totals: tuple[BatchTotals, BatchTotals] | None  # RMB, foreign: as the 0500 said
+    totals: tuple[BatchTotals, BatchTotals] | None  # ours at the freeze
+    result: str  # the two result digits of the 0510, "" before
+    uploaded: tuple[BatchItem, ...]
+
+
+# -- ports --------------------------------------------------------------------------------------
+
+
+class Journal(Protocol):
+    """The durable record. Errors: `StoreDownError` when nothing can be decided for now."""
+
+    async def commit(self, commit: Commit) -> Verdict:
+        """Store one commit in the next group; return once it is durable, or who won."""
+        ...
+
+    async def decide(
+        self, find: Find, judge: Callable[[Scene], Judgement]
+    ) -> tuple[Judgement, Verdict | None]:
+        """Lock what `find` names, let `judge` decide on it, store its commit, in one transaction.
+
+        A commit that loses its outcome meanwhile is judged again on the winner in the same
+        transaction. The judge may run several times and must be pure. The verdict is None where
+        the judgement had no commit.
+        """
+        ...
+
+    async def find_request(self, key: Key) -> Duplicate | None:
+        """Was this key ever taken? For repeats that must be answered whatever the terminal's state."""
+        ...
+
+    async def stored_outcome(
+        self, request_id: int, request_date: dt.date
+    ) -> StoredOutcome | None: ...
+
+
+class Numbers(Protocol):
+    """Blocks of numbers, leased durably before use; (first, last) inclusive."""
+
+    async def request_ids(self, count: int) -> tuple[int, int]: ...
+
+    async def link_stans(self, acquirer: str, count: int) -> tuple[int, int]:
+        """A range of an endless counter; DE 11 is its value modulo 999,999 plus 1."""
+        ...
+
+    async def rrns(self, count: int) -> tuple[int, int]:
+        """A range of an endless counter; 8 digits of DE 37 are its value modulo 10^8."""
+        ...
+
+
+class Owners(Protocol):
+    """Who decides which request. Times are the store's own."""
+
+    async def register(self, node: str, worker: int) -> int:
+        """A new owner id for this boot of this worker."""
+        ...
+
+    async def renew(self, owner_id: int, undecided_from_id: int) -> bool:
+        """Prolong the lease (5 s); False: it had expired and others may have taken over."""
+        ...
+
+    async def release(self, owner_id: int) -> None:
+        """Drained: nothing undecided is left."""
+        ...
+
+    async def take_over(self, owner_id: int, node: str, worker: int) -> list[Undecided]:
+        """Requests without outcome of own earlier boots and of owners whose lease has expired."""
+        ...
+
+    async def recovered(self, owner_id: int, request_ids: Sequence[int]) -> None:
+        """Those requests are decided; owners with nothing left are closed."""
+        ...
+
+
+class Queue(Protocol):
+    """Store and forward, per acquirer."""
+
+    async def lease(self, acquirer: str, owner_id: int) -> Lease | None:
+        """Take or renew the acquirer's lease (5 s); None: another holds it."""
+        ...
+
+    async def due(self, acquirer: str, limit: int, exclude: Sequence[int]) -> list[QueueItem]:
+        """Open items that may leave now, oldest first, at most one per root original."""
+        ...
+
+    async def sent(self, item_id: int, attempt: int) -> None:
+        """Durable before the bytes leave."""
+        ...
+
+    async def finish(
+        self, item: QueueItem, response_code: str, commit: Commit | None
+    ) -> Verdict | None:
+        """The final answer: ends the item and stores what follows from it, in one transaction."""
+        ...
+
+    async def open_items(self, acquirer: str) -> int: ...
+
+
+class Batches(Protocol):
+    async def sign_on(self, session: Session) -> int:
+        """Store new keys; return the open batch's number, opening one where none is.
+
+        While a batch is frozen or uploading its own number is returned. Numbers grow and are never
+        given again. `session.session_id` 0 lets the store number it.
+        """
+        ...
+
+    async def sessions(self, merchant: str, terminal: str) -> list[Session]:
+        """The newest two, newest first."""
+        ...
+
+    async def confirm_session(self, session_id: int) -> None:
+        """A message verified under these keys: the former set is void from now on."""
+        ...
+
+    async def current(self, merchant: str, terminal: str) -> Batch | None:
+        """The newest batch of a terminal; None before its first sign-on."""
+        ...
+
+    async def get(self, merchant: str, terminal: str, batch: int) -> Batch | None: ...
+
+    async def freeze(self, merchant: str, terminal: str, batch: int) -> int:
+        """Nothing new enters the batch from now on; how many of its requests are undecided."""
+        ...
+
+    async def settle(
+        self,
+        merchant: str,
+        terminal: str,
+        batch: int,
+        terminal_totals: tuple[BatchTotals, BatchTotals],
+    ) -> Batch:
+        """With all decided: store the terminal's totals and ours, closed or uploading. Idempotent."""
+        ...
+
+    async def upload(
+        self, merchant: str, terminal: str, batch: int, items: Sequence[BatchItem]
+    ) -> Batch | None: ...
+
+    async def finish_upload(self, merchant: str, terminal: str, batch: int) -> Batch | None:
+        """Compare item by item, open cases for what one side lacks, close. Idempotent."""
+        ...
+
+    async def overdue_uploads(self, older_than_s: float) -> list[Batch]: ...
+
+
+class StoreDownError(Exception):
+    """The store can not decide now; whatever was sent to it is unknown until it answers."""

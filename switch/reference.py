@@ -1,0 +1,163 @@
+"""Reference data as the switch reads it: one immutable snapshot, replaced when its generation grows.
+
+Every item is (kind, key, version, effective from, content). A decision names the versions it used,
+and its commit is refused as stale when the generation has grown since (`journal.Stale`).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import msgspec
+
+from terminals.registry import Merchant, Profile, StoredKey, Terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+T = TypeVar("T")
+
+
+class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A bank link (`docs/interfaces.md`, "The bank link"). Kind `link`, key = acquirer."""
+
+    acquirer: str
+    host: str
+    port: int
+    de32: str  # acquirer id on the link
+    de33: str = ""
+    dialect: str = "iso1987_ascii"
+    length: str = "binary2"  # or ascii4
+    length_inclusive: bool = False
+    header_hex: str = ""
+    mac_algorithm: str = "x9.19-binary"  # or cmac; off for none
+    mac_on_management: bool = False
+    timeout_s: float = 30.0
+    connect_timeout_s: float = 5.0
+    reconnect_s: float = 1.0
+    echo_idle_s: float = 60.0
+    max_connections: int = 2  # cluster-wide
+    in_flight_max: int = 4_096
+    timezone: str = "Asia/Shanghai"  # of DE 7
+    settlement_cutoff: str = (
+        "23:00"  # local time after which a transaction without DE 15 is tomorrow's
+    )
+    approved: tuple[str, ...] = ("00",)
+    approved_with_remark: tuple[str, ...] = ("11", "A2", "A4", "A5", "A6")
+    partial: tuple[str, ...] = ("10",)
+    declined: tuple[str, ...] = ()  # (): every other code of the table of response codes
+    replacement_amounts: bool = False  # DE 95 in reversals of partial approvals
+    reversal_unknown_after_s: float = (
+        60.0  # 25 is final this long after the original's connection closed
+    )
+    retry_s: float = 2.0  # first backoff of store-and-forward; doubles up to retry_max_s
+    retry_max_s: float = 60.0
+    retry_tries: int = 1_000
+    retry_total_s: float = 86_400.0
+    queue_max: int = 100_000
+    queue_concurrency: int = 8
+
+
+class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A range of cards and where it goes. Kind `route`, key = prefix. The longest prefix wins."""
+
+    prefix: str
+    acquirer: str
+    alternates: tuple[str, ...] = ()
+    card_type: str = "debit"  # or credit: the fee plan's key
+    foreign: bool = False  # counts on the foreign side of settlement totals
+    pin_required: bool = False
+
+
+class Item(msgspec.Struct, frozen=True, kw_only=True):
+    """One version of one item as stored."""
+
+    kind: str
+    key: str
+    version: int
+    effective_from: dt.datetime
+    content: dict[str, Any]
+    maker: str = ""
+
+
+class Snapshot:
+    """All items in force at one instant. Reads are dictionary look-ups."""
+
+    def __init__(self, generation: int, items: Sequence[Item], keys: Sequence[StoredKey]) -> None:
+        self.generation = generation
+        newest: dict[tuple[str, str], Item] = {}
+        for item in items:
+            at = (item.kind, item.key)
+            if at not in newest or newest[at].version < item.version:
+                newest[at] = item
+        self._versions = {at: item.version for at, item in newest.items()}
+        self._contents = {at: item.content for at, item in newest.items()}
+        self.merchants = self._of("merchant", Merchant)
+        self.terminals = self._of("terminal", Terminal)
+        self.profiles = {"default": Profile(name="default"), **self._of("profile", Profile)}
+        self.links = self._of("link", Link)
+        self.routes = self._of("route", Route)
+        self._prefix_lengths = sorted({len(prefix) for prefix in self.routes}, reverse=True)
+        self._keys: dict[tuple[str, str], list[StoredKey]] = {}
+        for key in sorted(keys, key=lambda key: -key.version):
+            self._keys.setdefault((key.owner, key.usage), []).append(key)
+
+    def _of(self, kind: str, shape: type[T]) -> dict[str, T]:
+        return {
+            key: msgspec.convert(content, shape)
+            for (of, key), content in self._contents.items()
+            if of == kind
+        }
+
+    def version(self, kind: str, key: str) -> int:
+        """The version of an item in force; 0 where there is none (a built-in default)."""
+        return self._versions.get((kind, key), 0)
+
+    def terminal(self, merchant: str, terminal: str) -> Terminal | None:
+        return self.terminals.get(f"{merchant}/{terminal}")
+
+    def profile(self, terminal: Terminal) -> Profile:
+        return self.profiles[terminal.profile]
+
+    def route(self, pan: str) -> Route | None:
+        """The route of the longest matching prefix."""
+        for length in self._prefix_lengths:
+            found = self.routes.get(pan[:length])
+            if found is not None:
+                return found
+        return None
+
+    def key(self, owner: str, usage: str) -> StoredKey | None:
+        """The newest key of an owner for a usage."""
+        found = self._keys.get((owner, usage))
+        return found[0] if found else None
+
+    def keys(self, owner: str, usage: str) -> list[StoredKey]:
+        return self._keys.get((owner, usage), [])
+
+
+class ReferenceStore(Protocol):
+    """Where reference data and stored keys live. Every change bumps the generation."""
+
+    async def generation(self) -> int: ...
+
+    async def snapshot(self) -> Snapshot:
+        """What is in force now by the store's clock."""
+        ...
+
+    async def items(self, kind: str | None = None) -> list[Item]: ...
+
+    async def apply(
+        self,
+        items: Sequence[tuple[str, str, dict[str, Any]]],
+        *,
+        maker: str,
+        effective_from: dt.datetime | None = None,
+    ) -> list[Item]:
+        """New versions of the (kind, key, content) that differ from what is in force; returns those."""
+        ...
+
+    async def add_key(self, key: StoredKey) -> StoredKey:
+        """Store a key as the next version of (owner, usage); `key.version` is ignored."""
+        ...

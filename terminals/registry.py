@@ -1,0 +1,81 @@
+"""The estate's reference data: merchants, terminals and the profiles that say how a terminal speaks.
+
+They are versioned items (kind, key, version, effective from, content); `tongbao data apply` brings
+them in, `merchant add` and `terminal add` are the short ways. What changes by itself (working keys,
+batches) is not here.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+
+class Status(StrEnum):
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+
+
+class Merchant(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An acceptor (rules §15). Kind `merchant`, key = merchant id."""
+
+    merchant: str  # DE 42, 15 characters
+    name: str
+    name_zh: str = ""
+    mcc: str = "5999"
+    place: str = ""  # DE 43 on links: name and place, 40 characters
+    agent: str = ""
+    fee_plan: str = ""
+    settlement_account: str = ""
+    payout_cycle: str = "T+1"
+    status: Status = Status.ACTIVE
+    timezone: str = "Asia/Shanghai"
+    currency: str = "156"  # DE 49 its terminals may use
+    allowed_types: tuple[str, ...] = ("purchase", "void", "refund", "balance")
+    partial_approval: bool = False
+    unreferenced_refund: bool = False  # a refund whose original is not found: held for review
+    amount_limit_minor: int = 5_000_000_00  # one transaction; above it 61
+    daily_amount_limit_minor: int = 0  # 0: none
+
+
+class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How terminals of one make speak. Kind `profile`, key = name."""
+
+    name: str
+    dialect: str = "unionpay_pos"
+    mac_profile: str = "unionpay-ecb"
+    mak_bytes: int = 16  # 8 or 16
+    key_layouts: tuple[str, ...] = ("003", "004")  # DE 60.3 of sign-on: 001, 003, 004
+    management_check: str = (
+        "session"  # what 0500 and 0320 must show: session, mac, open (rules §10)
+    )
+    settlement_response_code: bool = True  # False: 0510 without DE 39
+    batch_in_message: bool = True  # False: the host's open batch counts
+
+
+class Terminal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Kind `terminal`, key = "merchant/terminal". Its TMK is a stored key, never in here."""
+
+    merchant: str
+    terminal: str  # DE 41, 8 characters
+    profile: str = "default"
+    status: Status = Status.ACTIVE
+    serial: str = ""  # checked against DE 62 of the sign-on where given
+    dialect: str = ""  # "": the profile's
+    mac_profile: str = ""  # "": the profile's
+
+    @property
+    def name(self) -> str:
+        return f"{self.merchant}/{self.terminal}"
+
+
+class StoredKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A key as its vault returned it. `owner`: "terminal:merchant/terminal", "link:acquirer", "data"."""
+
+    owner: str
+    usage: str  # hsm.keys.KeyUsage name
+    version: int
+    block: str  # opaque form under the LMK
+    check_value: str
+    lmk_id: str
