@@ -1,0 +1,27 @@
+"""What the vault refuses, as exceptions. None of them ever carries a key, a PIN or a PIN block.
+
+A caller at the switch maps two of them: `PinBlockError` is answer 99, any other `VaultError` is 96.
+"""
+
+
+class VaultError(Exception):
+    """The vault can not or may not do what was asked."""
+
+
+class PinBlockError(VaultError):
+    """A PIN block that does not open: its length, or control nibble, PIN length, digits or fill.
+
+    It means a wrong key, a wrong PAN or a damaged message, never a wrong PIN (ISO 9564-1).
+    """
+
+
+class KeyBlockError(VaultError):
+    """A TR-31 block that is malformed, was changed, or was wrapped under another key."""
+
+
+class KeyUsageError(VaultError):
+    """A key offered for another purpose than its own (one key, one purpose)."""
+
+
+class WeakKeyError(VaultError):
+    """A DES key that is weak, has wrong parity, is all zero, or whose halves are equal."""

@@ -1,0 +1,184 @@
+"""PIN blocks of ISO 9564-1, formats 0, 1, 2 (seen only), 3 and 4: encode, decode, translation rules.
+
+Pure functions on clear PINs. They belong to the inside of the vault, and to the far side of the
+wire: simulated PIN pads and issuers.
+
+Clear formats 0 to 3 have 8 bytes, written here as 16 hex digits: control digit, length of the PIN
+(4 to 12), PIN, fill. Formats 0 and 3 are XORed with `0000` and the 12 rightmost digits of the PAN
+without its check digit. Format 4 has 16 bytes, is bound to the whole PAN and to AES.
+
+Every fault of a block is a `PinBlockError` without its contents: it means a wrong key or PAN.
+"""
+
+import re
+from typing import Final
+
+from hsm import ciphers
+from hsm.errors import PinBlockError, VaultError
+
+PIN_LENGTH_MIN: Final = 4
+PIN_LENGTH_MAX: Final = 12
+
+# From format, to format: ANSI X9.8 and PCI PIN requirement 3. A block bound to a PAN never becomes
+# one that is not, nothing enters or leaves format 2 (offline, chip only), and the PAN stays.
+TRANSLATIONS: Final = frozenset(
+    {(0, 0), (0, 3), (0, 4), (1, 0), (1, 1), (1, 3), (1, 4)}
+    | {(3, 0), (3, 3), (3, 4), (4, 0), (4, 3), (4, 4)}
+)
+
+_PIN: Final = re.compile(r"[0-9]{4,12}")
+_PAN: Final = re.compile(r"[0-9]{8,19}")
+
+
+def check_translation(source_format: int, destination_format: int) -> None:
+    """`VaultError` unless ANSI X9.8 and PCI PIN let a block change so."""
+    if (source_format, destination_format) not in TRANSLATIONS:
+        raise VaultError(
+            f"a PIN block of format {source_format} may not become format {destination_format}"
+        )
+
+
+def pan_part(pan: str) -> int:
+    """The number formats 0 and 3 are XORed with: 12 rightmost digits without the check digit.
+
+    A shorter PAN is zero-filled on the left.
+
+    >>> f"{pan_part('6222021234567890123'):016x}"
+    '0000123456789012'
+    """
+    if _PAN.fullmatch(pan) is None:
+        raise VaultError("a PAN has 8 to 19 digits")
+    return int(pan[-13:-1], 16)
+
+
+def encode_format0(pin: str, pan: str) -> bytes:
+    """Control 0, fill F, bound to the PAN.
+
+    >>> encode_format0("1234", "5555555551234567").hex().upper()
+    '041261AAAAEDCBA9'
+    """
+    _check_pin(pin)
+    field = f"0{len(pin):x}{pin}".ljust(16, "f")
+    return (int(field, 16) ^ pan_part(pan)).to_bytes(8, "big")
+
+
+def decode_format0(block: bytes, pan: str) -> str:
+    """The PIN of a clear block; `PinBlockError` for length, control, digits or fill."""
+    _check_length(block, 8)
+    field = "%016x" % (int.from_bytes(block, "big") ^ pan_part(pan))
+    return _open(field, "0", "f")
+
+
+_FORMAT0_LENGTHS: Final = {f"0{length:x}": length + 2 for length in range(4, 13)}
+_FORMAT0_FILLS: Final = {end: "f" * (16 - end) for end in _FORMAT0_LENGTHS.values()}
+
+
+def format0_is_valid(clear: bytes, pan_number: int) -> bool:
+    """`decode_format0`'s verdict without making a PIN: what a translation needs, in 0.3 µs."""
+    field = "%016x" % (int.from_bytes(clear, "big") ^ pan_number)
+    end = _FORMAT0_LENGTHS.get(field[:2])
+    return end is not None and field[2:end].isdecimal() and field[end:] == _FORMAT0_FILLS[end]
+
+
+def encode_format1(pin: str, fill: bytes) -> bytes:
+    """Control 1, not bound to a PAN; `fill` is 7 bytes, unique or random, of which the end is used.
+
+    >>> encode_format1("1234", bytes.fromhex("00005A5A5A5A5A")).hex().upper()
+    '1412345A5A5A5A5A'
+    """
+    _check_pin(pin)
+    assert len(fill) == 7
+    field = f"1{len(pin):x}{pin}"
+    return bytes.fromhex(field + fill.hex()[len(field) - 2 :])
+
+
+def decode_format1(block: bytes) -> str:
+    """The PIN of a clear block; its fill may be anything."""
+    _check_length(block, 8)
+    return _open(block.hex(), "1", "0123456789abcdef")
+
+
+def encode_format2(pin: str) -> bytes:
+    """Control 2, fill F: between a PIN pad and a chip, never on a network."""
+    _check_pin(pin)
+    return bytes.fromhex(f"2{len(pin):x}{pin}".ljust(16, "f"))
+
+
+def decode_format2(block: bytes) -> str:
+    """The PIN of a clear block."""
+    _check_length(block, 8)
+    return _open(block.hex(), "2", "f")
+
+
+def encode_format3(pin: str, pan: str, fill: bytes) -> bytes:
+    """Control 3, fill of random digits A to F taken from `fill` (10 bytes), bound to the PAN."""
+    _check_pin(pin)
+    assert len(fill) == 10
+    letters = "".join("abcdef"[byte % 6] for byte in fill)
+    field = f"3{len(pin):x}{pin}"
+    return (int(field + letters[: 16 - len(field)], 16) ^ pan_part(pan)).to_bytes(8, "big")
+
+
+def decode_format3(block: bytes, pan: str) -> str:
+    """The PIN of a clear block; its fill must be digits A to F."""
+    _check_length(block, 8)
+    field = "%016x" % (int.from_bytes(block, "big") ^ pan_part(pan))
+    return _open(field, "3", "abcdef")
+
+
+def format4_pan_field(pan: str) -> bytes:
+    """16 bytes: PAN length less 12 (0 below), the PAN, zeros; shorter than 12 is filled left.
+
+    >>> format4_pan_field("4111111111111111").hex()
+    '44111111111111111000000000000000'
+    """
+    if _PAN.fullmatch(pan) is None:
+        raise VaultError("a PAN has 8 to 19 digits")
+    padded = pan.rjust(12, "0")
+    return bytes.fromhex(f"{len(padded) - 12:x}{padded}".ljust(32, "0"))
+
+
+def encode_format4(key: bytes, pin: str, pan: str, fill: bytes) -> bytes:
+    """16 bytes, enciphered: E(K, E(K, PIN field) XOR PAN field) with an AES key.
+
+    The PIN field is control 4, length, PIN, A to 16 digits, then 8 random bytes (`fill`).
+    """
+    _check_pin(pin)
+    assert len(fill) == 8
+    field = bytes.fromhex(f"4{len(pin):x}{pin}".ljust(16, "a")) + fill
+    inner = int.from_bytes(ciphers.aes_ecb_encrypt(key, field), "big")
+    bound = inner ^ int.from_bytes(format4_pan_field(pan), "big")
+    return ciphers.aes_ecb_encrypt(key, bound.to_bytes(16, "big"))
+
+
+def decode_format4(key: bytes, block: bytes, pan: str) -> str:
+    """The PIN of an enciphered block; `PinBlockError` for length, control, digits or fill."""
+    _check_length(block, 16)
+    bound = int.from_bytes(ciphers.aes_ecb_decrypt(key, block), "big")
+    inner = bound ^ int.from_bytes(format4_pan_field(pan), "big")
+    field = ciphers.aes_ecb_decrypt(key, inner.to_bytes(16, "big"))
+    return _open(field[:8].hex(), "4", "a")
+
+
+def _check_pin(pin: str) -> None:
+    if _PIN.fullmatch(pin) is None:
+        raise VaultError("a PIN has 4 to 12 digits")
+
+
+def _check_length(block: bytes, length: int) -> None:
+    if len(block) != length:
+        raise PinBlockError(f"a PIN block of this format has {length} bytes")
+
+
+def _open(field: str, control: str, fill: str) -> str:
+    if field[0] != control:
+        raise PinBlockError("wrong control digit")
+    length = int(field[1], 16)
+    if not PIN_LENGTH_MIN <= length <= PIN_LENGTH_MAX:
+        raise PinBlockError("PIN length outside 4 to 12")
+    pin = field[2 : 2 + length]
+    if not pin.isdecimal():
+        raise PinBlockError("a digit of the PIN is not decimal")
+    if not set(field[2 + length :]) <= set(fill):
+        raise PinBlockError("wrong fill")
+    return pin
