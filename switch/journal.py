@@ -60,6 +60,7 @@ class RequestRow(msgspec.Struct, frozen=True, gc=False):
     pan_cipher: bytes | None = None  # PAN and expiry, bound to request_id
     chip: bytes | None = None  # of DE 55 only what reversal and clearing need
     original_request_id: int | None = None
+    foreign: bool = False  # counts on the foreign side of settlement totals
     session_id: int | None = None  # key set that verified the request
     decision: str = ""  # JSON: rules and versions that led here (P10)
 
@@ -488,6 +489,14 @@ class Batches(Protocol):
     async def confirm_session(self, session_id: int) -> None:
         """A message verified under these keys: the former set is void from now on."""
         ...
+
+    async def note_source(self, merchant: str, terminal: str, batch: int, address: str) -> None:
+        """A verified MAC came from this address for this batch (rules §10). Idempotent."""
+        ...
+
+    async def source_known(
+        self, merchant: str, terminal: str, batch: int, address: str
+    ) -> bool: ...
 
     async def current(self, merchant: str, terminal: str) -> Batch | None:
         """The newest batch of a terminal; None before its first sign-on."""

@@ -36,7 +36,6 @@ class Merchant(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     partial_approval: bool = False
     unreferenced_refund: bool = False  # a refund whose original is not found: held for review
     amount_limit_minor: int = 5_000_000_00  # one transaction; above it 61
-    daily_amount_limit_minor: int = 0  # 0: none
 
 
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

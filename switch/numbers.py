@@ -1,0 +1,78 @@
+"""Numbers for requests: taken from blocks that the store has leased to this process, without waiting.
+
+A block is refilled in the background when half of it is used. A process that dies loses the rest of
+its block: numbers are never given twice, and gaps mean nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Awaitable, Callable
+
+RRN_TAIL = 10**8
+STAN_MAX = 999_999
+
+
+class Block:
+    """Numbers of one kind. `refill(count)` leases (first, last) from the store."""
+
+    def __init__(self, refill: Callable[[int], Awaitable[tuple[int, int]]], size: int) -> None:
+        self._refill = refill
+        self._size = size
+        self._next = 0
+        self._last = -1
+        self._spare: tuple[int, int] | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def lowest(self) -> int:
+        """No number that will still be taken is below this one."""
+        return self._next
+
+    async def start(self) -> None:
+        self._next, self._last = await self._refill(self._size)
+
+    def take(self) -> int | None:
+        """The next number; None while the store has not given another block."""
+        if self._next > self._last:
+            if self._spare is None:
+                self._fetch()
+                return None
+            (self._next, self._last), self._spare = self._spare, None
+        number = self._next
+        self._next += 1
+        if self._spare is None and self._last - number < self._size // 2:
+            self._fetch()
+        return number
+
+    def _fetch(self) -> None:
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._fetch_spare())
+
+    async def _fetch_spare(self) -> None:
+        self._spare = await self._refill(self._size)
+
+
+def rrn(number: int, today: dt.date) -> str:
+    """DE 37: last digit of the year, day of the year, eight digits of the counter.
+
+    Unique per acquirer as long as fewer than 10^8 numbers are taken in a day, and for ten years.
+
+    >>> import datetime
+    >>> rrn(42, datetime.date(2026, 2, 1))
+    '603200000042'
+    """
+    return f"{today.year % 10}{today.timetuple().tm_yday:03d}{number % RRN_TAIL:08d}"
+
+
+def stan(number: int) -> str:
+    """DE 11 from an endless counter: 000001 to 999999, round and round.
+
+    >>> stan(0), stan(999_998), stan(999_999)
+    ('000001', '999999', '000001')
+    """
+    return f"{number % STAN_MAX + 1:06d}"

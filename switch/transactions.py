@@ -1,0 +1,105 @@
+"""The types of transaction, one row a type (rules §2; elements from the terminals' interface).
+
+Everything that depends on the type is asked of this table: how a terminal's message is recognised,
+what unknown leads to, what is captured, and which types may follow which.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+
+class OnUnknown(StrEnum):
+    """What follows when no answer came in time."""
+
+    REVERSE = "reverse"
+    REPEAT = "repeat"  # the same message again, until answered; never reversed
+    FORGET = "forget"
+
+
+class Side(StrEnum):
+    """Where a terminal's settlement totals count it (DE 48 of 0500)."""
+
+    DEBIT = "debit"
+    CREDIT = "credit"
+    NONE = "none"
+
+
+class TransactionType(msgspec.Struct, frozen=True, kw_only=True):
+    """One row. `sign` is the captured effect's: +1, -1, or 0 for none."""
+
+    name: str
+    mti: str
+    code: str  # first two digits of DE 3
+    condition: str  # DE 25
+    usage: str  # DE 60.1
+    on_unknown: OnUnknown
+    sign: int
+    side: Side
+    terminal_may_reverse: bool
+    follows: tuple[str, ...] = ()  # types of the original it names in DE 61
+    name_zh: str = ""
+
+    @property
+    def kind(self) -> str:
+        """The part of a request's key that tells types apart: "020.00"."""
+        return f"{self.mti[:3]}.{self.code}"
+
+
+TYPES: dict[str, TransactionType] = {
+    row.name: row
+    for row in (
+        TransactionType(
+            name="balance", mti="0200", code="31", condition="00", usage="01",
+            on_unknown=OnUnknown.FORGET, sign=0, side=Side.NONE, terminal_may_reverse=False,
+            name_zh="余额查询",
+        ),
+        TransactionType(
+            name="purchase", mti="0200", code="00", condition="00", usage="22",
+            on_unknown=OnUnknown.REVERSE, sign=+1, side=Side.DEBIT, terminal_may_reverse=True,
+            name_zh="消费",
+        ),
+        TransactionType(
+            name="void", mti="0200", code="20", condition="00", usage="23",
+            on_unknown=OnUnknown.REVERSE, sign=-1, side=Side.CREDIT, terminal_may_reverse=True,
+            follows=("purchase",), name_zh="消费撤销",
+        ),
+        TransactionType(
+            name="refund", mti="0220", code="20", condition="00", usage="25",
+            on_unknown=OnUnknown.REPEAT, sign=-1, side=Side.CREDIT, terminal_may_reverse=False,
+            follows=("purchase",), name_zh="退货",
+        ),
+    )
+}  # fmt: skip
+
+TOMBSTONE = "tombstone"  # type of the request row that a 0400 leaves for an original it came before
+
+_BY_USAGE = {(row.mti[:3], row.code, row.usage): row for row in TYPES.values()}
+_BY_CODE = {(row.mti[:3], row.code, row.condition): row for row in TYPES.values()}
+_REVERSIBLE = {(row.code, row.usage): row for row in TYPES.values() if row.terminal_may_reverse}
+
+
+def find(mti: str, processing_code: str, condition: str, usage: str) -> TransactionType | None:
+    """The type of a terminal's request, or None where no row matches.
+
+    `usage` is DE 60.1; "" where the dialect's DE 60 has none: then DE 25 alone tells.
+    """
+    if usage:
+        row = _BY_USAGE.get((mti[:3], processing_code[:2], usage))
+        return row if row is not None and row.condition == condition else None
+    return _BY_CODE.get((mti[:3], processing_code[:2], condition))
+
+
+def kind_of(mti: str, processing_code: str) -> str:
+    return f"{mti[:3]}.{processing_code[:2]}"
+
+
+def reversed_kind(processing_code: str, usage: str) -> str:
+    """The kind of the original that a 0400 with these elements names (its own DE 3 and DE 60.1).
+
+    A code that no table row reverses is taken for a financial request: its tombstone harms nobody.
+    """
+    row = _REVERSIBLE.get((processing_code[:2], usage))
+    return row.kind if row is not None else f"020.{processing_code[:2]}"
