@@ -1,0 +1,82 @@
+"""What a message is, and how it is shown.
+
+A message is a plain dict from data element to value: fastest that stays pleasant, and not tracked
+by the garbage collector. Key 0 is the MTI (four digits). `n`, `an`, `ans` and `z` elements are
+`str`, `b` elements `bytes`; which is which is the dialect's table. A track separator is always `=`,
+whatever the wire uses, and an element that only fills up a nibble (`0210` for the entry mode 021)
+holds its digits alone. The bitmap (key 1) is never stored: it follows from the keys.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from iso8583.mti import response_mti
+
+__all__ = ["Message", "mask_pan", "mask_text", "masked", "response_mti"]
+
+Message = dict[int, str | bytes]
+
+# Shown as they are: none of them can hold a card number, a PIN or a key in any dialect of ours.
+SHOWN: Final = frozenset(
+    {0, *range(3, 14), *range(15, 34), 37, 38, 39, 40, 41, 42, 43, 44, 49, 50, 51, 53, 54}
+    | {60, 61, 64, 66, 67, 70, 71, 72, 73, *range(74, 96), 97, 128}
+)
+HIDDEN: Final = frozenset({14, 36, 45, 52, 55, 57, 58, 59, 96})
+_CARD_LIKE: Final = re.compile(r"[0-9]{13,}")
+
+
+def masked(message: Message, *, strict: bool = False) -> dict[int, str]:
+    """The message for people: every value as text, nothing sensitive in it (P6).
+
+    PAN 6 + 4; track 2 the PAN's mask alone; expiry, tracks 1 and 3, PIN block, IC data, QR data and
+    key material hidden behind their length; in all other free text runs of 13 or more digits are
+    masked. DE 48 is shown in reconciliation (05xx), where it holds totals. `strict` masks runs of
+    digits in every element: for messages that did not decode, whose elements may be misplaced.
+    """
+    mti = message.get(0, "")
+    reconciliation = isinstance(mti, str) and mti[1:2] == "5"
+    shown: dict[int, str] = {}
+    for de in sorted(message):
+        value = message[de]
+        if de == 2 and isinstance(value, str):
+            shown[de] = mask_pan(value)
+        elif de == 35 and isinstance(value, str):
+            shown[de] = mask_pan(re.split("[=D]", value, maxsplit=1)[0]) + "=****"
+        elif de in HIDDEN:
+            shown[de] = _hidden(value)
+        elif isinstance(value, bytes):
+            shown[de] = value.hex().upper() if de in SHOWN and not strict else _hidden(value)
+        elif (de in SHOWN or (de == 48 and reconciliation)) and not strict:
+            shown[de] = value
+        elif de in {48, 62}:
+            shown[de] = _hidden(value)
+        else:
+            shown[de] = mask_text(value)
+    return shown
+
+
+def mask_pan(pan: str) -> str:
+    """First six and last four digits; shorter than 13 characters all masked.
+
+    >>> mask_pan("4111111111111111")
+    '411111******1111'
+    """
+    if len(pan) < 13:
+        return "*" * len(pan)
+    return pan[:6] + "*" * (len(pan) - 10) + pan[-4:]
+
+
+def mask_text(text: str) -> str:
+    """The text with every run of 13 or more digits masked 6 + 4.
+
+    >>> mask_text("A3 018 622000000001234567, 20250102")
+    'A3 018 622000********4567, 20250102'
+    """
+    return _CARD_LIKE.sub(lambda run: mask_pan(run.group()), text)
+
+
+def _hidden(value: str | bytes) -> str:
+    unit = "bytes" if isinstance(value, bytes) else "characters"
+    return f"[{len(value)} {unit}]"

@@ -1,0 +1,106 @@
+"""The message type identifier: four digits, version · class · function · origin.
+
+Source: ISO 8583:1987 §4.1 as summarised in `reference/iso8583-base.md`; the private classes that
+terminals use (0320, 0620, 0920) follow the same digits.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+VERSIONS: Final = {"0": "1987", "1": "1993", "2": "2003", "9": "private"}
+CLASSES: Final = {
+    "1": "authorisation",
+    "2": "financial",
+    "3": "file action",
+    "4": "reversal",
+    "5": "reconciliation",
+    "6": "administrative",
+    "7": "fee collection",
+    "8": "network management",
+    "9": "private",
+}
+FUNCTIONS: Final = {
+    "0": "request",
+    "1": "request response",
+    "2": "advice",
+    "3": "advice response",
+    "4": "notification",
+    "5": "notification acknowledgement",
+    "6": "instruction",
+    "7": "instruction acknowledgement",
+}
+ORIGINS: Final = {
+    "0": "acquirer",
+    "1": "acquirer repeat",
+    "2": "issuer",
+    "3": "issuer repeat",
+    "4": "other",
+    "5": "other repeat",
+}
+
+
+def is_request(mti: str) -> bool:
+    """Whether the message asks for an answer: the function digit is even.
+
+    >>> is_request("0200"), is_request("0421"), is_request("0830")
+    (True, True, False)
+    """
+    return mti[2] in "02468"
+
+
+def is_response(mti: str) -> bool:
+    """Whether the message is an answer: the function digit is odd."""
+    return not is_request(mti)
+
+
+def is_advice(mti: str) -> bool:
+    """Whether the message tells of something done (0220, 0420, 0820), to be repeated until heard."""
+    return mti[2] == "2"
+
+
+def is_repeat(mti: str) -> bool:
+    """Whether the sender says that it sent this before (0201, 0221, 0421)."""
+    return mti[3] in "135"
+
+
+def without_repeat(mti: str) -> str:
+    """The MTI with its repeat digit cleared: what the kind of a request is made of.
+
+    >>> without_repeat("0421")
+    '0420'
+    """
+    return mti[:3] + str(int(mti[3]) & ~1) if is_repeat(mti) else mti
+
+
+def as_repeat(mti: str) -> str:
+    """The MTI of the same message sent again.
+
+    >>> as_repeat("0420"), as_repeat("0421")
+    ('0421', '0421')
+    """
+    return mti[:3] + str(int(mti[3]) | 1)
+
+
+def response_mti(mti: str) -> str:
+    """The MTI of the answer: function + 1, repeat digit cleared. Raises ValueError on an answer.
+
+    >>> response_mti("0200"), response_mti("0421"), response_mti("0800")
+    ('0210', '0430', '0810')
+    """
+    if len(mti) != 4 or not (mti.isascii() and mti.isdigit()):
+        raise ValueError("an MTI is four digits")
+    if not is_request(mti):
+        raise ValueError(f"MTI {mti} is an answer already")
+    plain = without_repeat(mti)
+    return plain[:2] + str(int(plain[2]) + 1) + plain[3]
+
+
+def describe(mti: str) -> str:
+    """The MTI in words, for display.
+
+    >>> describe("0421")
+    'reversal advice, acquirer repeat'
+    """
+    digits = CLASSES.get(mti[1], "unknown class"), FUNCTIONS.get(mti[2], "unknown function")
+    return f"{digits[0]} {digits[1]}, {ORIGINS.get(mti[3], 'unknown origin')}"
