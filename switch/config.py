@@ -1,0 +1,421 @@
+"""The configuration of one node: one frozen tree from one TOML file.
+
+Every setting stands here once: name, type, range, unit, what it means, default. The file
+`tongbao.example.toml` is printed from this table (`python -m switch.config`). Merchants, terminals,
+links and routes are not settings: they are reference data (`tongbao data apply`).
+
+A file may leave out whatever it likes. An unknown key, a wrong type, a value outside its range and
+settings that contradict each other are refused with the key's path and the reason.
+"""
+
+from __future__ import annotations
+
+import sys
+import typing
+import zoneinfo
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+
+class ConfigError(Exception):
+    """A setting that can not be used: the file, the key's path, the reason."""
+
+    def __init__(self, source: str, key: str, reason: str) -> None:
+        super().__init__(f"{source}: {key}: {reason}" if key else f"{source}: {reason}")
+        self.source = source
+        self.key = key
+        self.reason = reason
+
+
+def whole(low: int, high: int, unit: str, says: str) -> Meta:
+    """A whole number of `unit` between two bounds, both included."""
+    return Meta(ge=low, le=high, description=says, extra={"unit": f"{unit}, {low} to {high}"})
+
+
+def seconds(low: float, high: float, says: str) -> Meta:
+    return Meta(ge=low, le=high, description=says, extra={"unit": f"seconds, {low:g} to {high:g}"})
+
+
+def text(says: str, unit: str = "text", pattern: str | None = None) -> Meta:
+    return Meta(description=says, pattern=pattern, extra={"unit": unit})
+
+
+def choice(says: str, unit: str) -> Meta:
+    return Meta(description=says, extra={"unit": unit})
+
+
+HOST = "host name or address"
+PORT = "port, 0 = any free one, to 65535"
+FLAG = "true or false"
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A table of the file. The first line of its docstring stands above it in the example."""
+
+
+class Listener(Section, frozen=True):
+    """An address where terminals connect, and how they frame. One table for each address."""
+
+    host: Annotated[str, text("0.0.0.0 for every interface", HOST, r"^\S+$")] = "127.0.0.1"
+    port: Annotated[
+        int, Meta(ge=0, le=65535, description="terminals' port", extra={"unit": PORT})
+    ] = 0
+    dialect: Annotated[str, text("of terminals whose profile is not known yet", "dialect")] = (
+        "unionpay_pos"
+    )
+    length: Annotated[
+        Literal["binary2", "ascii4", "bcd2"], choice("length header", "binary2, ascii4 or bcd2")
+    ] = "binary2"
+    length_inclusive: Annotated[bool, choice("the length counts itself", FLAG)] = False
+    tpdu: Annotated[bool, choice("five bytes of TPDU follow the length", FLAG)] = True
+    header_bytes: Annotated[int, whole(0, 64, "bytes", "message header after the TPDU")] = 6
+
+
+class Metrics(Section, frozen=True):
+    """Metrics of all processes of the node, in Prometheus text at /metrics."""
+
+    host: Annotated[str, text("where metrics are served", HOST, r"^\S+$")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="metrics port", extra={"unit": PORT})] = 0
+
+
+class Database(Section, frozen=True):
+    """The store. Without a DSN an embedded PostgreSQL is started in the data folder."""
+
+    dsn: Annotated[str, text("postgresql://… ; empty: embedded", "DSN")] = ""
+    read_connections: Annotated[
+        int, whole(1, 64, "connections", "beside the writer, for each worker")
+    ] = 4
+    keepalive_s: Annotated[float, seconds(1, 300, "TCP keepalive to the server")] = 10.0
+    tcp_user_timeout_s: Annotated[
+        float, seconds(1, 300, "an unacknowledged byte ends the connection")
+    ] = 10.0
+    reconnect_s: Annotated[float, seconds(0.05, 60, "pause between tries to connect")] = 0.5
+
+
+class Postgres(Section, frozen=True):
+    """The embedded PostgreSQL; used only where database.dsn is empty."""
+
+    bin: Annotated[str, text("other binaries than the wheel's; empty: the wheel's", "folder")] = ""
+    user: Annotated[str, text("whom the server runs as when we are root", "system user")] = "nobody"
+    fsync: Annotated[bool, choice("never false where money is real", FLAG)] = True
+    start_timeout_s: Annotated[float, seconds(1, 600, "recovery after a crash included")] = 60.0
+    stop_timeout_s: Annotated[float, seconds(1, 600, "then it is stopped at once")] = 30.0
+
+
+class Hsm(Section, frozen=True):
+    """The vault."""
+
+    lmk_file: Annotated[
+        str, text("sealed by `tongbao init`; outside the data folder", "file, mode 0600")
+    ] = "tongbao.lmk"
+
+
+class Server(Section, frozen=True):
+    """Bounds of the terminals' side; each worker has them for itself."""
+
+    frame_bytes: Annotated[int, whole(64, 65_535, "bytes", "longest frame taken")] = 4_096
+    connections: Annotated[int, whole(1, 100_000, "connections", "more are closed at once")] = 8_192
+    in_flight_per_connection: Annotated[
+        int, whole(1, 4_096, "requests", "then the connection is not read further")
+    ] = 64
+    write_buffer_bytes: Annotated[
+        int, whole(4_096, 16_777_216, "bytes", "answers a peer has not read; then it is closed")
+    ] = 262_144
+    backlog: Annotated[int, whole(1, 65_535, "connections", "waiting to be accepted")] = 1_024
+    idle_s: Annotated[float, seconds(1, 86_400, "without a frame a connection is closed")] = 300.0
+    frame_s: Annotated[float, seconds(0.1, 300, "first byte of a frame to its last")] = 10.0
+    odd_messages: Annotated[
+        int, whole(1, 1_000, "messages", "that can not be answered, then the connection is closed")
+    ] = 3
+    refusals_per_source: Annotated[
+        int, whole(0, 100_000, "log lines", "per source address and minute; the rest is counted")
+    ] = 20
+    refusal_sources: Annotated[
+        int, whole(1, 1_000_000, "addresses", "remembered for that at one time")
+    ] = 1_024
+    session_sources: Annotated[
+        int, whole(1, 64, "addresses", "remembered per terminal for its unsigned messages")
+    ] = 4
+
+
+class Engine(Section, frozen=True):
+    """Bounds and timers of the requests; each worker has them for itself."""
+
+    in_flight: Annotated[
+        int, whole(1, 100_000, "requests", "more are answered 96 before anything is stored")
+    ] = 4_096
+    send_by_s: Annotated[
+        float, seconds(0.1, 60, "after its commit was issued an attempt may be sent this long")
+    ] = 2.0
+    lease_s: Annotated[
+        float, seconds(1, 300, "of an owner and of a queue, by the store's clock")
+    ] = 5.0
+    lease_renew_s: Annotated[float, seconds(0.1, 60, "between renewals of leases")] = 1.0
+    takeover_s: Annotated[float, seconds(0.1, 300, "between looks for owners that died")] = 1.0
+    reference_poll_s: Annotated[
+        float, seconds(0.05, 60, "between looks at the generation of the reference data")
+    ] = 0.5
+    repeat_wait_s: Annotated[
+        float, seconds(1, 300, "a repeat waits for its request this long, then 98")
+    ] = 50.0
+    drain_s: Annotated[
+        float, seconds(1, 600, "for requests in flight when the node is told to stop")
+    ] = 40.0
+
+
+class Journal(Section, frozen=True):
+    """The writer of the journal; each worker has one."""
+
+    group_max: Annotated[int, whole(1, 10_000, "commits", "in one flush")] = 512
+    queue_max: Annotated[
+        int, whole(1, 1_000_000, "commits", "that wait for a flush; more are answered 96")
+    ] = 8_192
+    request_id_block: Annotated[
+        int, whole(1, 1_000_000, "numbers", "leased at a time by one worker")
+    ] = 10_000
+    link_stan_block: Annotated[
+        int, whole(1, 100_000, "numbers", "leased at a time by one worker for one acquirer")
+    ] = 1_000
+    rrn_block: Annotated[int, whole(1, 1_000_000, "numbers", "leased at a time by one worker")] = (
+        10_000
+    )
+
+
+class Queue(Section, frozen=True):
+    """Store and forward: what holds for every acquirer. The rest is on its link."""
+
+    poll_s: Annotated[float, seconds(0.01, 60, "between looks for items that are due")] = 0.2
+    take: Annotated[int, whole(1, 10_000, "items", "read at a time")] = 64
+
+
+class Rules(Section, frozen=True):
+    """Windows of the rules of money (rules.md §3, §7, §10)."""
+
+    duplicate_window_days: Annotated[
+        int, whole(1, 3_650, "days", "a request is known again, then its key is pruned")
+    ] = 14
+    refund_days: Annotated[int, whole(1, 3_650, "days", "after the sale")] = 180
+    preauth_days: Annotated[int, whole(1, 365, "days", "until a pre-authorisation expires")] = 30
+    completion_percent: Annotated[
+        int, whole(100, 200, "percent", "of the pre-authorised amount")
+    ] = 115
+    old_keys_s: Annotated[
+        float, seconds(0, 86_400, "the former keys of a terminal stay good after a sign-on")
+    ] = 600.0
+    sign_ons: Annotated[
+        int, whole(1, 10_000, "sign-ons", "of one terminal in sign_on_window_s; more are refused")
+    ] = 20
+    sign_on_window_s: Annotated[float, seconds(1, 86_400, "see sign_ons")] = 60.0
+
+
+class Batch(Section, frozen=True):
+    """Life of a terminal's batch (rules.md §9)."""
+
+    items_max: Annotated[
+        int, whole(1, 999, "items", "on either side; then new sales are answered 65")
+    ] = 900
+    upload_s: Annotated[float, seconds(1, 86_400, "for an upload, then it is compared as is")] = (
+        1_800.0
+    )
+
+
+class Files(Section, frozen=True):
+    """Where files of the day's end go."""
+
+    outgoing: Annotated[
+        str, text("files that must carry PANs in clear; outside the data folder", "folder")
+    ] = "outgoing"
+
+
+class Log(Section, frozen=True):
+    """JSON lines in the folder log/ of the data folder."""
+
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"], choice("least", "debug, info, warning, error")
+    ] = "info"
+    file_bytes: Annotated[
+        int, whole(65_536, 10_737_418_240, "bytes", "then a new file is begun")
+    ] = 67_108_864
+    files: Annotated[int, whole(1, 1_000, "files", "kept of each log; the oldest is dropped")] = 8
+    lines_max: Annotated[
+        int, whole(1, 1_000_000, "lines", "of authorisations that wait to be written")
+    ] = 65_536
+    flush_s: Annotated[float, seconds(0.01, 60, "between writes of authorisation lines")] = 0.25
+
+
+class Config(Section, frozen=True):
+    """All settings of one node."""
+
+    node: Annotated[
+        str, text("unique in the cluster", "letters, digits, dash", r"^[A-Za-z0-9-]{1,32}$")
+    ] = "node1"
+    data: Annotated[str, text("store, logs, reports", "folder")] = "var"
+    workers: Annotated[int, whole(1, 64, "processes", "that serve terminals and links")] = 2
+    timezone: Annotated[str, text("of operators and reports", "IANA name")] = "Asia/Shanghai"
+    language: Annotated[
+        Literal["", "en", "zh"], choice("of operators; empty: as LANG says", "en or zh")
+    ] = ""
+    listeners: Annotated[tuple[Listener, ...], Meta(min_length=1, max_length=32)] = (Listener(),)
+    metrics: Metrics = Metrics()
+    database: Database = Database()
+    postgres: Postgres = Postgres()
+    hsm: Hsm = Hsm()
+    server: Server = Server()
+    engine: Engine = Engine()
+    journal: Journal = Journal()
+    queue: Queue = Queue()
+    rules: Rules = Rules()
+    batch: Batch = Batch()
+    files: Files = Files()
+    log: Log = Log()
+
+    @property
+    def data_folder(self) -> Path:
+        return Path(self.data)
+
+    @property
+    def log_folder(self) -> Path:
+        return Path(self.data) / "log"
+
+
+# -- reading ------------------------------------------------------------------------------------
+
+
+def load(path: Path | None) -> Config:
+    """The configuration in `path`, or the defaults; relative paths count from the file's folder.
+
+    Raises `ConfigError`.
+    """
+    if path is None:
+        return _absolute(Config(), Path.cwd())
+    try:
+        source = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(str(path), "", f"can not be read: {error}") from error
+    return _absolute(parse(source, str(path)), path.resolve().parent)
+
+
+def parse(source: str, name: str = "config") -> Config:
+    """A configuration from TOML text.
+
+    >>> parse("workers = 3").workers
+    3
+    >>> parse("[server]\\nidle_s = 0")
+    Traceback (most recent call last):
+    switch.config.ConfigError: config: server.idle_s: expected `float` >= 1.0
+    >>> parse("[server]\\nidle = 10")
+    Traceback (most recent call last):
+    switch.config.ConfigError: config: server.idle: no such setting
+    """
+    try:
+        config = msgspec.toml.decode(source, type=Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(name, *_explain(str(error))) from error
+    except msgspec.DecodeError as error:
+        raise ConfigError(name, "", f"is not TOML: {error}") from error
+    contradiction = _contradiction(config)
+    if contradiction:
+        raise ConfigError(name, *contradiction)
+    return config
+
+
+def _explain(message: str) -> tuple[str, str]:
+    """msgspec's `reason - at `$.a.b`` as (key's path, reason)."""
+    reason, _, at = message.partition(" - at `$")
+    path = at.rstrip("`").lstrip(".")
+    unknown = "Object contains unknown field `"
+    if reason.startswith(unknown):
+        name = reason.removeprefix(unknown).rstrip("`")
+        return (f"{path}.{name}" if path else name), "no such setting"
+    return path, reason[:1].lower() + reason[1:]
+
+
+def _contradiction(config: Config) -> tuple[str, str] | None:
+    """The first setting that does not go with another, or that only the machine can judge."""
+    if config.timezone not in zoneinfo.available_timezones():
+        return "timezone", f"no such time zone: {config.timezone}"
+    engine = config.engine
+    if engine.lease_renew_s * 2 > engine.lease_s:
+        return "engine.lease_renew_s", "must be at most half of engine.lease_s"
+    if engine.send_by_s >= engine.lease_s:
+        return "engine.send_by_s", "must be less than engine.lease_s"
+    if config.server.frame_s > config.server.idle_s:
+        return "server.frame_s", "must be at most server.idle_s"
+    dsn = config.database.dsn
+    if dsn and not dsn.startswith(("postgresql://", "postgres://")):
+        return "database.dsn", "must begin with postgresql://"
+    fixed = [(listener.host, listener.port) for listener in config.listeners if listener.port]
+    fixed += [(config.metrics.host, config.metrics.port)] if config.metrics.port else []
+    for at in fixed:
+        if fixed.count(at) > 1:
+            return "listeners", f"two of the node's addresses are {at[0]}:{at[1]}"
+    return None
+
+
+def _absolute(config: Config, base: Path) -> Config:
+    """With every path absolute, so that a process may stand in any folder."""
+
+    def absolute(path: str) -> str:
+        return str((base / Path(path).expanduser()).absolute()) if path else ""
+
+    replace = msgspec.structs.replace
+    return replace(
+        config,
+        data=absolute(config.data),
+        hsm=replace(config.hsm, lmk_file=absolute(config.hsm.lmk_file)),
+        postgres=replace(config.postgres, bin=absolute(config.postgres.bin)),
+        files=replace(config.files, outgoing=absolute(config.files.outgoing)),
+    )
+
+
+def with_data(config: Config, folder: Path | None) -> Config:
+    """The same with another data folder (`--data DIR`)."""
+    if folder is None:
+        return config
+    return msgspec.structs.replace(config, data=str(folder.absolute()))
+
+
+# -- the example --------------------------------------------------------------------------------
+
+
+def example() -> str:
+    """Every setting with its meaning, unit, range and default, as TOML that reads as the defaults."""
+    lines = [
+        "# Every setting of a node, with its default. Leave out what you do not change.",
+        "# Printed by `python -m switch.config`; paths count from the folder of this file.",
+        "",
+    ]
+    lines += _example_settings(Config, Config())
+    for name, shape in typing.get_type_hints(Config).items():
+        inside = Listener if name == "listeners" else shape
+        if isinstance(inside, type) and issubclass(inside, Section):
+            title = (inside.__doc__ or "").strip().splitlines()[0]
+            lines += ["", f"# {title}", f"[[{name}]]" if inside is Listener else f"[{name}]"]
+            lines += _example_settings(inside, inside())
+    return "\n".join(lines) + "\n"
+
+
+def _example_settings(shape: type[Section], values: Section) -> list[str]:
+    lines = []
+    for name, annotation in typing.get_type_hints(shape, include_extras=True).items():
+        meta = next((m for m in typing.get_args(annotation) if isinstance(m, Meta)), None)
+        if meta is None or meta.extra is None:
+            continue  # a table of its own
+        setting = f"{name} = {_toml(getattr(values, name))}"
+        lines.append(f"{setting:<36} # {meta.description} ({meta.extra['unit']})")
+    return lines
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):
+        return f"{value:_}"
+    return msgspec.json.encode(value).decode()  # a TOML basic string, or a float
+
+
+if __name__ == "__main__":
+    sys.stdout.write(example())
