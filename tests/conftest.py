@@ -1,0 +1,60 @@
+"""Fixtures that every test may use.
+
+A database for a test:
+
+    def test_something(database_dsn: FreshDatabase) -> None:
+        async def scenario() -> None:
+            connection = await asyncpg.connect(database_dsn.app)
+            ...
+        asyncio.run(scenario())
+
+`database_dsn` is a database of this test alone, on a real PostgreSQL, migrated to the schema of the
+tree; it is dropped afterwards, sessions that are still open included. It has `.app` (what the switch
+connects as), `.owner` (owns the schemas), `.reader`, `.superuser` and `.name`. `fresh_database()`
+makes more of them in one test.
+
+The server starts when the first test asks for it, one for each process of pytest-xdist, and runs
+without fsync: it survives a killed process, not a power cut. It is shared, so a test that kills or
+stops PostgreSQL starts its own in `data_folder` with `EmbeddedPostgres.start(data_folder)`, and with
+fsync where durability is what it tests. Works as root (the server runs as nobody) and as anybody.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.database import DatabaseServer, FreshDatabase, database_server, temporary_folder
+
+
+@pytest.fixture(scope="session")
+def _database_server() -> Iterator[DatabaseServer]:
+    with database_server() as server:
+        yield server
+
+
+@pytest.fixture
+def fresh_database(_database_server: DatabaseServer) -> Iterator[Callable[[], FreshDatabase]]:
+    """A function that makes a fresh database at every call; all are dropped after the test."""
+    made: list[FreshDatabase] = []
+
+    def make() -> FreshDatabase:
+        made.append(_database_server.clone())
+        return made[-1]
+
+    yield make
+    for database in made:
+        _database_server.drop(database)
+
+
+@pytest.fixture
+def database_dsn(fresh_database: Callable[[], FreshDatabase]) -> FreshDatabase:
+    """A fresh database of this test."""
+    return fresh_database()
+
+
+@pytest.fixture
+def data_folder() -> Iterator[Path]:
+    """A folder for a PostgreSQL of this test's own; what runs on it is killed afterwards."""
+    with temporary_folder() as folder:
+        yield folder
