@@ -59,6 +59,10 @@ class Frame(msgspec.Struct, frozen=True):
     header: bytes
     body: bytes
 
+    def __repr__(self) -> str:
+        tpdu, header = self.tpdu.hex().upper(), self.header.hex().upper()
+        return f"Frame(tpdu={tpdu}, header={header}, body of {len(self.body)} bytes)"
+
 
 class Framer:
     """Bytes in, frames out. Sans I/O; one per connection and direction.
