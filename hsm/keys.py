@@ -43,6 +43,7 @@ class UsageRow(msgspec.Struct, frozen=True):
     exportability: str  # header byte 11: S may leave under another key, N never
     lengths: dict[Algorithm, tuple[int, ...]]  # bytes of key
     accepts: frozenset[str]  # TR-31 usages of a foreign block that may be imported as this one
+    accepts_modes: str  # and its modes of use
     carried_by: frozenset[KeyUsage]  # keys it may be imported or sent under
 
 
@@ -64,6 +65,7 @@ USAGES: Final[dict[KeyUsage, UsageRow]] = {
         exportability="N",
         lengths=_KEK_LENGTHS,
         accepts=frozenset({"K0"}),
+        accepts_modes="BDEN",
         carried_by=frozenset({KeyUsage.ZMK, KeyUsage.TMK}),
     ),
     KeyUsage.ZMK: UsageRow(
@@ -72,6 +74,7 @@ USAGES: Final[dict[KeyUsage, UsageRow]] = {
         exportability="N",
         lengths=_KEK_LENGTHS,
         accepts=frozenset({"K0", "K1"}),
+        accepts_modes="BDEN",
         carried_by=frozenset({KeyUsage.ZMK}),
     ),
     KeyUsage.TPK: UsageRow(
@@ -80,6 +83,7 @@ USAGES: Final[dict[KeyUsage, UsageRow]] = {
         exportability="N",
         lengths={_D: (8,), **_PIN_LENGTHS},  # 8: layout 001 alone
         accepts=frozenset({"P0"}),
+        accepts_modes="BDEN",
         carried_by=frozenset({KeyUsage.TMK}),
     ),
     KeyUsage.MAK: UsageRow(
@@ -88,6 +92,7 @@ USAGES: Final[dict[KeyUsage, UsageRow]] = {
         exportability="N",
         lengths={_D: (8,), _T: (16,), _A: (16,)},
         accepts=frozenset({"M0", "M1", "M3", "M6"}),
+        accepts_modes="CGVN",
         carried_by=frozenset({KeyUsage.TMK}),
     ),
     KeyUsage.TDK: UsageRow(
@@ -96,6 +101,7 @@ USAGES: Final[dict[KeyUsage, UsageRow]] = {
         exportability="N",
         lengths={_T: (16, 24), _A: (16, 24, 32)},
         accepts=frozenset({"D0"}),
+        accepts_modes="BDEN",
         carried_by=frozenset({KeyUsage.TMK}),
     ),
     KeyUsage.ZPK: UsageRow(
@@ -104,6 +110,7 @@ USAGES: Final[dict[KeyUsage, UsageRow]] = {
         exportability="S",
         lengths=_PIN_LENGTHS,
         accepts=frozenset({"P0"}),
+        accepts_modes="BDEN",
         carried_by=frozenset({KeyUsage.ZMK}),
     ),
     KeyUsage.ZAK: UsageRow(
@@ -112,6 +119,7 @@ USAGES: Final[dict[KeyUsage, UsageRow]] = {
         exportability="S",
         lengths={_T: (16,), _A: (16,)},
         accepts=frozenset({"M0", "M1", "M3", "M6"}),
+        accepts_modes="CGVN",
         carried_by=frozenset({KeyUsage.ZMK}),
     ),
     KeyUsage.DATA: UsageRow(
@@ -120,6 +128,7 @@ USAGES: Final[dict[KeyUsage, UsageRow]] = {
         exportability="N",
         lengths={_A: (32,)},
         accepts=frozenset(),
+        accepts_modes="",
         carried_by=frozenset(),
     ),
     KeyUsage.TOKEN: UsageRow(
@@ -128,6 +137,7 @@ USAGES: Final[dict[KeyUsage, UsageRow]] = {
         exportability="N",
         lengths={_H: (32,)},
         accepts=frozenset(),
+        accepts_modes="",
         carried_by=frozenset(),
     ),
 }

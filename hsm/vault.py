@@ -1,0 +1,210 @@
+"""Where clear keys live: opened key blocks, each able to do what its usage allows and nothing else.
+
+A `KeyTable` unwraps a block under the LMK once and keeps the opened key, bounded, one table a thread
+(cipher contexts are not shared). Key separation is by construction: an opened MAK has no function that
+touches a PIN block, so there is nothing to call by mistake.
+"""
+
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from hsm import ciphers, key_block, mac
+from hsm.errors import KeyBlockError, KeyUsageError, VaultError, WeakKeyError
+from hsm.key_block import Header
+from hsm.keys import USAGES, Algorithm, KeyBlock, KeyUsage
+from hsm.lmk import Lmk
+from hsm.mac_profiles import MacAlgorithm
+
+KEYS_MAX: Final = 16_384  # opened keys, per thread: 5,000 terminals with three keys each
+
+BlockFunction = Callable[[bytes], bytes]
+
+_PIN_SOURCES: Final = frozenset({KeyUsage.TPK, KeyUsage.ZPK})
+_PIN_DESTINATIONS: Final = frozenset({KeyUsage.ZPK})
+_MAC_USAGES: Final = frozenset({KeyUsage.MAK, KeyUsage.ZAK})
+_CARRIERS: Final = frozenset({KeyUsage.TMK, KeyUsage.ZMK})
+
+
+class OpenKey:
+    """A clear key with the functions its usage allows; a function it may not have is None."""
+
+    __slots__ = (
+        "algorithm",
+        "key",
+        "key_decrypt",
+        "key_encrypt",
+        "macs",
+        "pin_decrypt",
+        "pin_encrypt",
+        "usage",
+    )
+
+    def __init__(self, usage: KeyUsage, algorithm: Algorithm, key: bytes) -> None:
+        self.usage = usage
+        self.algorithm = algorithm
+        self.key = key
+        self.pin_decrypt: BlockFunction | None = None
+        self.pin_encrypt: BlockFunction | None = None
+        self.key_encrypt: BlockFunction | None = None
+        self.key_decrypt: BlockFunction | None = None
+        self.macs: dict[str, BlockFunction] = {}
+        if algorithm in (Algorithm.DES, Algorithm.TDES):
+            tdes = ciphers.Tdes(key)
+            if usage in _PIN_SOURCES:
+                self.pin_decrypt = tdes.decrypt
+            if usage in _PIN_DESTINATIONS:
+                self.pin_encrypt = tdes.encrypt
+            if usage in _CARRIERS:
+                self.key_encrypt, self.key_decrypt = tdes.encrypt, tdes.decrypt
+        elif algorithm is Algorithm.AES and usage in _CARRIERS:
+            aes = ciphers.Aes(key)
+            self.key_encrypt, self.key_decrypt = aes.encrypt, aes.decrypt
+
+    def __repr__(self) -> str:
+        return f"OpenKey({self.usage.value}, {self.algorithm.name}, {len(self.key)} bytes)"
+
+    def mac_function(self, profile_name: str) -> BlockFunction:
+        """DE 64 by this key and profile, made once; refused to keys that are not for MACs."""
+        if self.usage not in _MAC_USAGES:
+            raise KeyUsageError(f"a {self.usage.value} makes no MACs")
+        profile = mac.profile_named(profile_name)
+        is_aes = profile.algorithm is MacAlgorithm.AES_CMAC
+        if is_aes is not (self.algorithm is Algorithm.AES):
+            raise KeyUsageError(f"MAC profile {profile.name} is not for {self.algorithm.name} keys")
+        function = mac.function(profile, self.key)
+        self.macs[profile_name] = function
+        return function
+
+    def check_value(self) -> str:
+        """Upper-case hex, as `Hsm.check_value`."""
+        return check_value(self.algorithm, self.key)
+
+
+class _Opened(threading.local):
+    def __init__(self) -> None:
+        self.keys: dict[str, OpenKey] = {}
+
+
+class KeyTable:
+    """Key blocks under one LMK: wraps, unwraps, remembers."""
+
+    def __init__(self, lmk: Lmk, entropy: Callable[[int], bytes], keys_max: int = KEYS_MAX) -> None:
+        assert keys_max > 0
+        self.lmk = lmk
+        self.entropy = entropy
+        self.opened = _Opened()
+        self._keys_max = keys_max
+
+    def __repr__(self) -> str:
+        return f"KeyTable({self.lmk.lmk_id}, {len(self.opened.keys)} opened)"
+
+    def open(self, block: str) -> OpenKey:
+        """The opened key; the oldest one is forgotten at the bound."""
+        keys = self.opened.keys
+        found = keys.get(block)
+        if found is None:
+            found = self.unwrap(block)
+            if len(keys) >= self._keys_max:
+                del keys[next(iter(keys))]
+            keys[block] = found
+        return found
+
+    def unwrap(self, block: str) -> OpenKey:
+        """A block of this LMK whose header says exactly what its usage's row says."""
+        header, key = key_block.unwrap(self.lmk._key, block)  # noqa: SLF001 - the vault
+        usage = usage_labelled(header.option("LB"))
+        row = USAGES[usage]
+        algorithm = algorithm_of(header.algorithm)
+        expected = header_for(usage, algorithm)
+        if header != expected or len(key) not in row.lengths[algorithm]:
+            raise KeyBlockError(f"the header is not that of a {usage.value} of this vault")
+        return OpenKey(usage, algorithm, key)
+
+    def wrap(self, usage: KeyUsage, algorithm: Algorithm, key: bytes) -> KeyBlock:
+        """A key block under the LMK; the length of the key is refused or hidden."""
+        check_length(usage, algorithm, key)
+        block = key_block.wrap(
+            self.lmk._key,  # noqa: SLF001 - the vault
+            header_for(usage, algorithm),
+            key,
+            self.entropy,
+            pad_to=32,
+        )
+        return KeyBlock(block, usage, check_value(algorithm, key), self.lmk.lmk_id)
+
+    def random_key(self, algorithm: Algorithm, length: int) -> bytes:
+        """A key from the entropy given in; DES keys with odd parity and never weak."""
+        if algorithm not in (Algorithm.DES, Algorithm.TDES):
+            return self.entropy(length)
+        for _ in range(100):
+            key = ciphers.with_odd_parity(self.entropy(length))
+            if ciphers.des_key_fault(key) is None:
+                return key
+        raise VaultError("the source of entropy gives only weak keys")
+
+
+def header_for(usage: KeyUsage, algorithm: Algorithm) -> Header:
+    """The header of a key of ours under the LMK: its TR-31 code, and its usage as label."""
+    row = USAGES[usage]
+    if algorithm not in row.tr31_usage:
+        raise KeyUsageError(f"there is no {usage.value} for {algorithm.name}")
+    return Header(
+        version="D",
+        usage=row.tr31_usage[algorithm],
+        algorithm=algorithm.value,
+        mode=row.mode,
+        exportability=row.exportability,
+        optional=(("LB", usage.value),),
+    )
+
+
+def usage_labelled(label: str | None) -> KeyUsage:
+    try:
+        return KeyUsage(label)
+    except ValueError as error:
+        raise KeyBlockError("the block has no label of this vault") from error
+
+
+def algorithm_of(letter: str) -> Algorithm:
+    """The algorithm of TR-31 header byte 7."""
+    try:
+        return Algorithm(letter)
+    except ValueError as error:
+        raise KeyBlockError(f"no key of algorithm {letter!r} is kept here") from error
+
+
+def algorithm_for(usage: KeyUsage, length: int, asked: Algorithm | None) -> Algorithm:
+    """What was asked for, else what the usage has alone, else DES by length."""
+    known = USAGES[usage].tr31_usage
+    if asked is not None:
+        if asked not in known:
+            raise KeyUsageError(f"there is no {usage.value} for {asked.name}")
+        return asked
+    if len(known) == 1:
+        return next(iter(known))
+    return Algorithm.DES if length == 8 else Algorithm.TDES
+
+
+def check_length(usage: KeyUsage, algorithm: Algorithm, key: bytes) -> None:
+    lengths = USAGES[usage].lengths.get(algorithm, ())
+    if len(key) not in lengths:
+        raise VaultError(f"a {algorithm.name} {usage.value} does not have {len(key)} bytes")
+
+
+def check_strength(algorithm: Algorithm, key: bytes) -> None:
+    """`WeakKeyError` for a DES key that should not exist, and for an AES key of zeros."""
+    if algorithm in (Algorithm.DES, Algorithm.TDES):
+        fault = ciphers.des_key_fault(key)
+        if fault is not None:
+            raise WeakKeyError(f"the key is refused: {fault}")
+    elif not any(key):
+        raise WeakKeyError("the key is refused: all zero")
+
+
+def check_value(algorithm: Algorithm, key: bytes) -> str:
+    if algorithm is Algorithm.AES:
+        return ciphers.aes_check_value(key).hex().upper()
+    if algorithm is Algorithm.HMAC:
+        return ciphers.hmac_check_value(key).hex().upper()
+    return ciphers.tdes_check_value(key).hex().upper()
