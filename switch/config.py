@@ -19,6 +19,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from iso8583.dialects import registry
+
 
 class ConfigError(Exception):
     """A setting that can not be used: the file, the key's path, the reason."""
@@ -67,7 +69,7 @@ class Listener(Section, frozen=True):
         "unionpay_pos"
     )
     length: Annotated[
-        Literal["binary2", "ascii4", "bcd2"], choice("length header", "binary2, ascii4 or bcd2")
+        Literal["binary2", "ascii4"], choice("length header", "binary2 or ascii4")
     ] = "binary2"
     length_inclusive: Annotated[bool, choice("the length counts itself", FLAG)] = False
     tpdu: Annotated[bool, choice("five bytes of TPDU follow the length", FLAG)] = True
@@ -101,8 +103,6 @@ class Postgres(Section, frozen=True):
     bin: Annotated[str, text("other binaries than the wheel's; empty: the wheel's", "folder")] = ""
     user: Annotated[str, text("whom the server runs as when we are root", "system user")] = "nobody"
     fsync: Annotated[bool, choice("never false where money is real", FLAG)] = True
-    start_timeout_s: Annotated[float, seconds(1, 600, "recovery after a crash included")] = 60.0
-    stop_timeout_s: Annotated[float, seconds(1, 600, "then it is stopped at once")] = 30.0
 
 
 class Hsm(Section, frozen=True):
@@ -344,6 +344,10 @@ def _contradiction(config: Config) -> tuple[str, str] | None:
         return "engine.send_by_s", "must be less than engine.lease_s"
     if config.server.frame_s > config.server.idle_s:
         return "server.frame_s", "must be at most server.idle_s"
+    for index, listener in enumerate(config.listeners):
+        if listener.dialect not in registry.names():
+            names = ", ".join(registry.names())
+            return f"listeners[{index}].dialect", f"no such dialect; there are {names}"
     dsn = config.database.dsn
     if dsn and not dsn.startswith(("postgresql://", "postgres://")):
         return "database.dsn", "must begin with postgresql://"

@@ -1,0 +1,68 @@
+"""The real outside: the machine's clock, its entropy, TCP of the running loop, core dumps off."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import datetime as dt
+import os
+import resource
+import socket
+import sys
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_PR_SET_DUMPABLE = 4  # linux/prctl.h
+
+
+class SystemClock:
+    """`ports.Clock`: wall-clock time, and durations that no change of it disturbs."""
+
+    def now(self) -> dt.datetime:
+        return dt.datetime.now(dt.UTC)
+
+    def monotonic_ns(self) -> int:
+        return time.monotonic_ns()
+
+
+class SystemEntropy:
+    """`ports.Entropy`: the kernel's generator."""
+
+    def bytes(self, count: int) -> bytes:
+        return os.urandom(count)
+
+
+class SystemTransport:
+    """`ports.Transport`: connections of the running loop, without delay and with keepalive."""
+
+    async def connect(
+        self, factory: Callable[[], asyncio.Protocol], host: str, port: int
+    ) -> asyncio.Transport:
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.create_connection(factory, host, port)
+        connection = transport.get_extra_info("socket")
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        return transport
+
+
+def core_dumps_off() -> None:
+    """No core of this process reaches a disk or a crash reporter: it would hold the LMK.
+
+    The limit alone does not bind a handler that `core_pattern` pipes to; not being dumpable does,
+    and it keeps other processes of the same user from reading this one's memory.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def raise_open_files() -> int:
+    """As many open files as the system lets us have (one a connection); how many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
