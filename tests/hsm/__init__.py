@@ -1,0 +1,1 @@
+"""The vault, against published answers, other implementations and its own rules."""
