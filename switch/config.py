@@ -10,6 +10,7 @@ settings that contradict each other are refused with the key's path and the reas
 
 from __future__ import annotations
 
+import os
 import sys
 import typing
 import zoneinfo
@@ -87,6 +88,9 @@ class Database(Section, frozen=True):
     """The store. Without a DSN an embedded PostgreSQL is started in the data folder."""
 
     dsn: Annotated[str, text("postgresql://… ; empty: embedded", "DSN")] = ""
+    owner_dsn: Annotated[
+        str, text("who may change the schema; empty: as dsn. Unused when embedded", "DSN")
+    ] = ""
     read_connections: Annotated[
         int, whole(1, 64, "connections", "beside the writer, for each worker")
     ] = 4
@@ -380,6 +384,23 @@ def with_data(config: Config, folder: Path | None) -> Config:
     if folder is None:
         return config
     return msgspec.structs.replace(config, data=str(folder.absolute()))
+
+
+def credential(name: str) -> Path | None:
+    """A file that systemd gave this service (`LoadCredential=name:…`)."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    path = Path(folder) / name if folder else None
+    return path if path is not None and path.is_file() else None
+
+
+def operator_language(option: str, config: Config | None = None) -> str:
+    """`en` or `zh`: what `--lang` says, else the configuration, else the environment."""
+    if option in ("en", "zh"):
+        return option
+    if config is not None and config.language:
+        return config.language
+    said = os.environ.get("LC_ALL") or os.environ.get("LC_MESSAGES") or os.environ.get("LANG") or ""
+    return "zh" if said.startswith("zh") else "en"
 
 
 # -- the example --------------------------------------------------------------------------------

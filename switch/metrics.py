@@ -130,6 +130,8 @@ class Registry:
             metric.labels,
             metric.bounds,
         ), f"{metric.name} is defined twice"
+        if not known.labels:
+            known._at(())  # noqa: SLF001 - shown from the start, as 0
         return known
 
     def snapshot(self) -> bytes:

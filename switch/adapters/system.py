@@ -66,3 +66,8 @@ def raise_open_files() -> int:
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard
+
+
+def pause(seconds: float) -> None:
+    """Wait, in a process that has no loop yet."""
+    time.sleep(seconds)

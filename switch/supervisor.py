@@ -1,0 +1,522 @@
+"""The process of `tongbao serve`: opens, binds, spawns, watches, drains.
+
+Before the loop: the data folder is locked, the LMK opened, PostgreSQL started (or adopted) and
+brought to the schema, the sockets bound. Then, on the loop: one task a worker keeps it alive; one
+watches PostgreSQL; a small server shows the metrics of all. The ready file appears when every worker
+serves, and goes at the end.
+
+    spawn ─► Start ─► Ready ─► serves ─► ends ─► spawn again after a pause
+                                 │
+                                 └─ drain (SIGINT, SIGTERM, SIGHUP) ─► ends ─► PostgreSQL given back
+
+A second signal kills what is left. If this process is killed, the workers read the end of their
+control socket and drain by themselves; PostgreSQL stays, and the next start adopts it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import fcntl
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from contextlib import ExitStack, suppress
+from importlib.metadata import PackageNotFoundError, version as package_version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import msgspec
+import structlog
+
+from hsm import lmk as lmks
+from switch import control as messages, logs
+from switch.adapters.embedded_postgres import EmbeddedPostgres
+from switch.adapters.postgres_place import APP, OWNER, READER, EmbeddedPostgresError
+from switch.adapters.schema_runner import SchemaError, migrate
+from switch.adapters.system import SystemClock, core_dumps_off, pause, raise_open_files
+from switch.lmk_file import LmkError, open_lmk
+from switch.metrics import Registry, merged
+from switch.metrics_http import MetricsProtocol
+from switch.texts import say
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from switch.config import Config
+
+ROOT = Path(__file__).resolve().parent.parent
+WORKER = ("-P", "-m", "switch.worker")
+
+EXIT_DONE, EXIT_FAILURE = 0, 4
+
+PAUSE_S, PAUSE_MAX_S = 0.1, 5.0  # before a worker that died is spawned again; doubles
+STEADY_S = 10.0  # a worker that lived this long begins with the short pause again
+STARTS_MAX = 5  # of one worker in a row, before the node was ever ready
+BIND_S = 10.0  # workers of a supervisor that was killed may hold the port while they drain
+WATCH_S = 0.5  # between looks at PostgreSQL
+KILL_GRACE_S = 10.0  # after engine.drain_s: flushing, and what the worker itself cuts off
+
+
+class SupervisorError(Exception):
+    """The node can not be served; the text is for the operator."""
+
+
+def version() -> str:
+    try:
+        return package_version("tongbao")
+    except PackageNotFoundError:
+        return "0"
+
+
+def serve(
+    config: Config,
+    *,
+    demo: bool,
+    language: str,
+    ready_file: Path | None = None,
+    passphrase_fd: int | None = None,
+) -> int:
+    """Run the node until it is told to stop; the exit code."""
+    core_dumps_off()
+    raise_open_files()
+    try:
+        with ExitStack() as stack:
+            lock_data(config, language, stack)
+            lmk = open_lmk(
+                Path(config.hsm.lmk_file), demo=demo, language=language, passphrase_fd=passphrase_fd
+            )
+            configure_logs(config)
+            tell("hsm_statement", language)
+            if demo:
+                tell("demo_statement", language)
+            sockets = [
+                stack.enter_context(bind(of.host, of.port, config.server.backlog, language))
+                for of in config.listeners
+            ]
+            store = stack.enter_context(Store(config, language))
+            run_folder = Path(tempfile.mkdtemp(prefix="tongbao-"))
+            stack.callback(shutil.rmtree, run_folder, ignore_errors=True)
+            supervisor = Supervisor(
+                config,
+                store,
+                sockets,
+                lmks.hand_over(lmk),
+                demo=demo,
+                language=language,
+                ready_file=ready_file,
+                run_folder=run_folder,
+            )
+            code = asyncio.run(supervisor.run())
+        tell("stopped", language)
+    except (SupervisorError, LmkError) as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_FAILURE
+    except KeyboardInterrupt:
+        return EXIT_FAILURE
+    return code
+
+
+def tell(key: str, language: str, **values: Any) -> None:
+    sys.stderr.write(say(key, language, **values) + "\n")
+    sys.stderr.flush()
+
+
+# -- before the loop ----------------------------------------------------------------------------
+
+
+def lock_data(config: Config, language: str, stack: ExitStack) -> None:
+    """One supervisor a data folder. The lock goes with the process, whatever ends it."""
+    folder = config.data_folder
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file = stack.enter_context((folder / "serve.lock").open("a+", encoding="utf-8"))
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        pid = file.read().strip() or "?"
+        raise SupervisorError(say("already_serving", language, pid=pid, path=folder)) from None
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n")
+    file.flush()
+
+
+def configure_logs(config: Config) -> None:
+    file = logs.LogFile(
+        config.log_folder / "supervisor.jsonl", config.log.file_bytes, config.log.files
+    )
+    logs.configure(
+        SystemClock(), "supervisor", level=config.log.level, file=file, console_level="info"
+    )
+
+
+def bind(host: str, port: int, backlog: int, language: str) -> socket.socket:
+    """A listening socket that workers inherit. Waits a little for a port that is being given up."""
+    tries = int(BIND_S / 0.1)
+    for left in range(tries, -1, -1):
+        try:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            return socket.create_server((host, port), family=family, backlog=backlog)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or not left:
+                reason = error.strerror or str(error)
+                raise SupervisorError(
+                    say("not_bound", language, host=host, port=port, reason=reason)
+                ) from error
+        pause(0.1)
+    raise AssertionError("unreachable")
+
+
+class Store:
+    """PostgreSQL as this node uses it: its own, or the one that the DSN names; at our schema."""
+
+    def __init__(self, config: Config, language: str) -> None:
+        self._language = language
+        self.embedded: EmbeddedPostgres | None = None
+        database, postgres = config.database, config.postgres
+        try:
+            if not database.dsn:
+                self.embedded = EmbeddedPostgres.start(
+                    config.data_folder,
+                    postgres_bin=Path(postgres.bin) if postgres.bin else None,
+                    fsync=postgres.fsync,
+                    service_user=postgres.user,
+                )
+            self.dsn = self.embedded.dsn(APP) if self.embedded else database.dsn
+            owner = self.embedded.dsn(OWNER) if self.embedded else database.owner_dsn or self.dsn
+            for migration in asyncio.run(migrate(owner)):
+                structlog.get_logger().info("schema_migrated", file=str(migration))
+        except (EmbeddedPostgresError, SchemaError, OSError) as error:
+            self.close()
+            raise SupervisorError(say("store_failed", language, reason=error)) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self.embedded is not None:
+            self.embedded.stop()
+
+    def facts(self) -> dict[str, Any]:
+        """For the ready file: how to read the store. A server's password stays out."""
+        if self.embedded is None:
+            return {"dsn": logs.mask_text(self.dsn), "embedded": False}
+        return {
+            "dsn": self.dsn,
+            "reader_dsn": self.embedded.dsn(READER),
+            "owner_dsn": self.embedded.dsn(OWNER),
+            "embedded": True,
+        }
+
+
+# -- on the loop --------------------------------------------------------------------------------
+
+
+class Worker:
+    """One worker's place: the process in it now, and what is known of it."""
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.process: asyncio.subprocess.Process | None = None
+        self.writer: asyncio.StreamWriter | None = None
+        self.ready = False
+        self.links: dict[str, str] = {}
+        self.snapshot = b""
+
+
+class Supervisor:
+    """Keeps the workers alive and tells the world about them."""
+
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        sockets: Sequence[socket.socket],
+        lmk: bytes,
+        *,
+        demo: bool,
+        language: str,
+        ready_file: Path | None,
+        run_folder: Path,
+    ) -> None:
+        self._config = msgspec.structs.replace(
+            config, database=msgspec.structs.replace(config.database, dsn=store.dsn)
+        )
+        self._store = store
+        self._sockets = sockets
+        self._lmk = lmk
+        self._demo = demo
+        self._language = language
+        self._ready_file = ready_file
+        self._run_folder = run_folder
+        self._workers = [Worker(index) for index in range(config.workers)]
+        self._dead: list[bytes] = []  # last words of workers that died, merged into one
+        self._was_ready = False
+        self._draining = False
+        self._failed = 0
+        self._stop = asyncio.Event()
+        self._metrics_address = ""
+        self._log = structlog.get_logger()
+        self.registry = Registry()
+        self._alive = self.registry.gauge("tongbao_workers", "Worker processes that serve")
+        self._restarts = self.registry.counter(
+            "tongbao_worker_restarts_total", "Worker processes that ended unasked"
+        )
+        self._postgres_restarts = self.registry.counter(
+            "tongbao_postgres_restarts_total", "Times the embedded PostgreSQL was started again"
+        )
+
+    async def run(self) -> int:
+        loop = asyncio.get_running_loop()
+        for of in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(of, self._on_signal)
+        pages = {"/metrics": self._metrics_page, "/ready": self._ready_page}
+        try:
+            server = await loop.create_server(
+                lambda: MetricsProtocol(pages), self._config.metrics.host, self._config.metrics.port
+            )
+        except OSError as error:
+            metrics = self._config.metrics
+            raise SupervisorError(
+                say(
+                    "not_bound",
+                    self._language,
+                    host=metrics.host,
+                    port=metrics.port,
+                    reason=error.strerror,
+                )
+            ) from error
+        host, port = server.sockets[0].getsockname()[:2]
+        self._metrics_address = f"{host}:{port}"
+        watch = asyncio.create_task(self._watch_postgres())
+        keepers = [asyncio.create_task(self._keep(worker)) for worker in self._workers]
+        try:
+            await self._stop.wait()
+            await self._drain(keepers)
+        finally:
+            for task in (*keepers, watch):
+                task.cancel()
+            await asyncio.gather(*keepers, watch, return_exceptions=True)
+            server.close()
+            self._kill()
+            if self._ready_file is not None:
+                self._ready_file.unlink(missing_ok=True)
+        if self._failed:
+            raise SupervisorError(
+                say(
+                    "workers_failed",
+                    self._language,
+                    times=self._failed,
+                    log=self._config.log_folder,
+                )
+            )
+        self._log.info("node_stopped")
+        return EXIT_DONE
+
+    # -- workers
+
+    async def _keep(self, worker: Worker) -> None:
+        """Spawn the worker, listen to it, and spawn it again when it ended unasked."""
+        loop = asyncio.get_running_loop()
+        pause_s, starts = PAUSE_S, 0
+        while not self._draining:
+            began = loop.time()
+            starts += 1
+            code = await self._live(worker)
+            if self._draining:
+                return
+            self._log.warning("worker_died", index=worker.index, exit=code)
+            self._restarts.add()
+            if not self._was_ready and starts >= STARTS_MAX:
+                self._failed = starts
+                self._stop.set()
+                return
+            if loop.time() - began > STEADY_S:
+                pause_s = PAUSE_S
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, PAUSE_MAX_S)
+
+    async def _live(self, worker: Worker) -> int:
+        """One life of a worker, from its spawning to its end; the exit code."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            handed = (theirs.fileno(), *(listener.fileno() for listener in self._sockets))
+            worker.process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *WORKER,
+                *map(str, handed),
+                pass_fds=handed,
+                env=worker_environment(),
+                stdin=asyncio.subprocess.DEVNULL,
+                process_group=0,  # Ctrl-C is for the supervisor
+            )
+        reader, worker.writer = await asyncio.open_unix_connection(sock=ours)
+        try:
+            self._log.info("worker_started", index=worker.index, pid=worker.process.pid)
+            start = messages.Start(
+                self._config, worker.index, self._demo, self._lmk, str(self._run_folder)
+            )
+            worker.writer.write(messages.pack(start))
+            if self._draining:
+                worker.writer.write(messages.pack(messages.Drain()))
+            with suppress(asyncio.IncompleteReadError, OSError):
+                while True:
+                    self._hear(worker, await messages.receive_from_worker(reader))
+            return await worker.process.wait()
+        finally:
+            worker.writer.close()
+            worker.ready = False
+            if worker.snapshot:
+                self._dead = [merged([], [*self._dead, worker.snapshot]).snapshot()]
+                worker.snapshot = b""
+            self._count()
+
+    def _hear(self, worker: Worker, message: messages.FromWorker) -> None:
+        if isinstance(message, messages.Numbers):
+            worker.snapshot = message.snapshot
+            return
+        worker.ready, worker.links = True, message.links
+        self._count()
+        if all(each.ready for each in self._workers):
+            self._announce()
+
+    def _count(self) -> None:
+        self._alive.set(sum(worker.ready for worker in self._workers))
+
+    # -- what the world sees
+
+    def _announce(self) -> None:
+        """Every worker serves: the ready file (new pids after a restart), and one line, once."""
+        facts = self._facts()
+        if self._ready_file is not None:
+            write_atomically(self._ready_file, msgspec.json.format(msgspec.json.encode(facts)))
+        if not self._was_ready:
+            self._was_ready = True
+            terminals = ", ".join(f"{at['host']}:{at['port']}" for at in facts["terminals"])
+            sys.stdout.write(
+                say(
+                    "ready",
+                    self._language,
+                    version=version(),
+                    terminals=terminals,
+                    workers=len(self._workers),
+                    metrics=f"http://{self._metrics_address}/metrics",
+                )
+                + "\n"
+            )
+            sys.stdout.flush()
+            self._log.info("node_ready", terminals=terminals, metrics=self._metrics_address)
+
+    def _facts(self) -> dict[str, Any]:
+        links = {name: at for worker in self._workers for name, at in worker.links.items()}
+        host, _, port = self._metrics_address.rpartition(":")
+        return {
+            "version": version(),
+            "node": self._config.node,
+            "demo": self._demo,
+            "terminals": [
+                {
+                    "host": at[0],
+                    "port": at[1],
+                    "dialect": of.dialect,
+                    "length": of.length,
+                    "tpdu": of.tpdu,
+                    "header_bytes": of.header_bytes,
+                }
+                for of, at in zip(
+                    self._config.listeners,
+                    (listening.getsockname() for listening in self._sockets),
+                    strict=True,
+                )
+            ],
+            "links": [{"acquirer": name, "address": at} for name, at in sorted(links.items())],
+            "admin": None,
+            "metrics": {"host": host, "port": int(port), "path": "/metrics"},
+            "database": self._store.facts(),
+            "pids": {
+                "supervisor": os.getpid(),
+                "workers": [
+                    worker.process.pid if worker.process else 0 for worker in self._workers
+                ],
+                "postgres": self._store.embedded.pid if self._store.embedded else None,
+            },
+            "data": self._config.data,
+            "log": str(self._config.log_folder),
+        }
+
+    def _metrics_page(self) -> tuple[str, bytes]:
+        live = [worker.snapshot for worker in self._workers if worker.snapshot]
+        total = merged([self.registry.snapshot(), *live], self._dead)
+        return "text/plain; version=0.0.4; charset=utf-8", total.render()
+
+    def _ready_page(self) -> tuple[str, bytes]:
+        ready = sum(worker.ready for worker in self._workers)
+        state = {"ready": ready == len(self._workers), "workers": ready, "draining": self._draining}
+        return "application/json", msgspec.json.encode(state) + b"\n"
+
+    # -- PostgreSQL
+
+    async def _watch_postgres(self) -> None:
+        """Start the embedded server again when it died; workers reconnect by themselves."""
+        embedded = self._store.embedded
+        while embedded is not None:
+            await asyncio.sleep(WATCH_S)
+            try:
+                if await asyncio.to_thread(embedded.ensure_running):
+                    self._postgres_restarts.add()
+                    self._log.warning("postgres_restarted", pid=embedded.pid)
+                    if self._was_ready and all(worker.ready for worker in self._workers):
+                        self._announce()
+            except (EmbeddedPostgresError, OSError):
+                self._log.exception("postgres_not_restarted")
+
+    # -- the end
+
+    def _on_signal(self) -> None:
+        if self._stop.is_set():
+            self._log.warning("stopping_at_once")
+            self._kill()
+        else:
+            tell("draining", self._language, seconds=self._config.engine.drain_s)
+            self._stop.set()
+
+    async def _drain(self, keepers: Sequence[asyncio.Task[None]]) -> None:
+        """Tell every worker; wait for them, within the bound. PostgreSQL is still there."""
+        self._draining = True
+        for worker in self._workers:
+            if worker.writer is not None and not worker.writer.is_closing():
+                worker.writer.write(messages.pack(messages.Drain()))
+        _, late = await asyncio.wait(keepers, timeout=self._config.engine.drain_s + KILL_GRACE_S)
+        if late:
+            self._log.error("workers_killed", count=len(late))
+            self._kill()
+            await asyncio.wait(late, timeout=KILL_GRACE_S)
+
+    def _kill(self) -> None:
+        for worker in self._workers:
+            if worker.process is not None and worker.process.returncode is None:
+                with suppress(ProcessLookupError):
+                    worker.process.kill()
+
+
+def worker_environment() -> dict[str, str]:
+    """Ours, with our folders first on the import path (the `iso8583` is ours)."""
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Whole or not at all, for whoever waits for the file to appear. 0600."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content + b"\n")
+    fresh.replace(path)
