@@ -1,0 +1,629 @@
+"""One acquirer's link: several connections, one set of requests in flight.
+
+Theory of operation. `IsoLink` keeps its share of the link's connections open and signed on
+(`switch/network_management.py` decides, `link_connection.Connection` executes). A request goes out on one of them;
+its answer is matched by the elements of `link_messages.MATCHING` on whichever connection it comes,
+so a connection that drops loses no answer: its requests wait on until their deadline. All requests
+of a link wait equally long, so the order of `_pending` is the order of their deadlines, and one
+timer serves them all.
+
+An answer counts only if its MAC verifies and it agrees with its request (rules §5). What does not
+count leaves the request waiting: a good answer may still come. What comes after the deadline, or
+belongs to nobody here, is handed to `on_late`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from typing import TYPE_CHECKING, Any, Final
+from zoneinfo import ZoneInfo
+
+import structlog
+
+from hsm.errors import VaultError
+from hsm.keys import KeyUsage
+from iso8583.codec import codec_for
+from iso8583.errors import DecodeError, EncodeError, FramingError
+from iso8583.framing import Frame, FramingSpec, build
+from switch import network_management as management, numbers as blocks
+from switch.acquirers import link_messages
+from switch.acquirers.link_connection import Connection, Counters
+from switch.acquirers.link_keys import ZERO_MAC, LinkMac
+from switch.acquirers.ports import Answer, Delivery, NoAnswerError, NotSentError
+from switch.network_management import Event
+from terminals.registry import StoredKey
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+    from hsm.ports import Hsm
+    from iso8583.message import Message
+    from switch.acquirers.ports import OnLate
+    from switch.journal import AttemptRow, Numbers, Original
+    from switch.ports import Clock, Transport
+    from switch.reference import Link, Snapshot
+
+_log = structlog.get_logger(__name__)
+
+EXPIRED_KEPT_S: Final = 600.0  # an expired attempt is known this long without asking the journal
+EXPIRED_MAX: Final = 16_384
+SENT_MAX: Final = 65_536  # messages of which it is known on which connection they left
+CLOSED_MAX: Final = 1_024  # connections of which it is known when they closed
+PARKED_MAX: Final = 256  # answers that wait for a look at newer keys
+RECONNECT_MAX_S: Final = 30.0
+STAN_BLOCK: Final = 1_000
+
+_COMPARED: Final = (0, 3, 4, 7, 11, 32, 33, 37, 41, 49)  # what a late answer is held against
+
+MatchKey = tuple[str | bytes, ...]
+
+
+class _Pending:
+    __slots__ = ("attempt", "deadline_s", "future", "key", "request", "serial")
+
+    def __init__(
+        self,
+        key: MatchKey,
+        request: Message,
+        attempt: AttemptRow | None,
+        future: asyncio.Future[Answer],
+        deadline_s: float,
+        serial: int,
+    ) -> None:
+        self.key = key
+        self.request = request
+        self.attempt = attempt
+        self.future = future
+        self.deadline_s = deadline_s
+        self.serial = serial
+
+
+class _Expired:
+    __slots__ = ("at_s", "attempt", "request")
+
+    def __init__(self, pending: _Pending, at_s: float) -> None:
+        self.attempt = pending.attempt
+        self.request: Message = {
+            de: pending.request[de] for de in _COMPARED if de in pending.request
+        }
+        self.at_s = at_s
+
+
+class IsoLink:
+    """A bank link as one process has it: `ports.Acquirer` for the engine, `ports.Deliverer` for
+    store-and-forward.
+
+    `connections` is this process's share of `Link.max_connections`. `reference` gives the snapshot
+    in force, `reload` reads it anew from the store (asked before a MAC is called wrong), `store_key`
+    keeps a key that the host sent. Processes without a connection of their own may implement the
+    same two ports by handing messages to one that has.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        *,
+        connections: int,
+        transport: Transport,
+        clock: Clock,
+        hsm: Hsm,
+        numbers: Numbers,
+        reference: Callable[[], Snapshot],
+        on_late: OnLate,
+        reload: Callable[[], Awaitable[Snapshot]] | None = None,
+        store_key: Callable[[StoredKey], Awaitable[StoredKey]] | None = None,
+        on_cutover: Callable[[str, str], None] | None = None,
+        stan_block: int = STAN_BLOCK,
+    ) -> None:
+        assert connections >= 1, "a link without a connection in this process is another adapter's"
+        self.link = link
+        self.counters = Counters()
+        self.codec = codec_for(link.dialect)
+        self._name = link.acquirer
+        self._managed = 70 in link_messages.elements_of(link.dialect)
+        self._matching = link_messages.matching_of(link.dialect)
+        self._header = bytes.fromhex(link.header_hex)
+        self.framing = FramingSpec(
+            length="ascii4" if link.length == "ascii4" else "binary2",
+            inclusive=link.length_inclusive,
+            header_bytes=len(self._header),
+        )
+        self._transport = transport
+        self._clock = clock
+        self._hsm = hsm
+        self._mac = LinkMac(link, hsm, reference)
+        self._reference = reference
+        self._reload = reload
+        self._store_key = store_key
+        self._on_late = on_late
+        self._on_cutover = on_cutover
+        self._block = blocks.Block(
+            lambda count: numbers.link_stans(link.acquirer, count), stan_block
+        )
+        self._zone = ZoneInfo(link.timezone)
+        self._second = 0  # of which the two below were made
+        self._transmission_time = ""
+        self._today = dt.date.min
+        self._wanted = connections
+        self._keepers: list[asyncio.Task[None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._serial = 0
+        self._connections: dict[int, Connection] = {}
+        self._ready: list[Connection] = []
+        self._turn = 0
+        self._draining = False
+        self._pending: dict[MatchKey, _Pending] = {}
+        self._stans: set[str] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._expired: dict[MatchKey, _Expired] = {}
+        self._sent_on: dict[MatchKey, int] = {}
+        self._closed_at: dict[int, float] = {}
+        self._parked: list[tuple[Message, bytes]] = []
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    # -- for the engine and store-and-forward ---------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def ready(self) -> bool:
+        return bool(self._ready) and not self._draining
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._pending)
+
+    def numbers(self) -> tuple[str, str] | None:
+        while True:
+            number = self._block.take()
+            if number is None:
+                return None
+            stan = blocks.stan(number)
+            if stan not in self._stans:
+                self._tick()
+                return stan, self._transmission_time
+
+    async def request(self, message: Message, attempt: AttemptRow, send_by_ns: int) -> Answer:
+        return await self._wait(self._send(message, attempt, send_by_ns))
+
+    async def deliver(
+        self, message: Message, original: Original, first_seen_s: float, send_by_ns: int
+    ) -> Delivery:
+        pending = self._send(message, None, send_by_ns)
+        overtook = self._may_overtake(original, pending.serial, first_seen_s)
+        return Delivery(await self._wait(pending), overtook)
+
+    async def start(self) -> None:
+        """Lease numbers, then connect in the background; the link may be down for long."""
+        await self._block.start()
+        loop = asyncio.get_running_loop()
+        self._keepers = [
+            loop.create_task(self._keep_connected(), name=f"link {self._name} {slot}")
+            for slot in range(self._wanted)
+        ]
+
+    async def drain(self, timeout_s: float) -> None:
+        """Take nothing new, wait for what is in flight, sign off, close."""
+        self._draining = True
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._idle.wait()
+        except TimeoutError:
+            _log.warning("link_drain_timed_out", acquirer=self._name, in_flight=len(self._pending))
+        for keeper in self._keepers:
+            keeper.cancel()
+        connections = list(self._connections.values())
+        for connection in connections:
+            connection.tell(Event.DRAIN)
+        try:
+            async with asyncio.timeout(min(timeout_s, self.link.timeout_s)):
+                for connection in connections:
+                    await connection.closed.wait()
+        except TimeoutError:
+            pass
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Close everything now. What is in flight ends unknown."""
+        self._draining = True
+        tasks = [*self._keepers, *self._tasks]
+        for task in tasks:
+            task.cancel()
+        for connection in list(self._connections.values()):
+            connection.abort()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for pending in list(self._pending.values()):
+            self._fail(pending, "stopped")
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # -- out ------------------------------------------------------------------------------------
+
+    def _send(self, message: Message, attempt: AttemptRow | None, send_by_ns: int) -> _Pending:
+        """Encode, sign, check the time, register, write: no await in between."""
+        try:
+            connection, data, key = self._prepare(message, send_by_ns)
+        except NotSentError:
+            self.counters.not_sent += 1
+            raise
+        loop = asyncio.get_running_loop()
+        pending = _Pending(
+            key=key,
+            request=message,
+            attempt=attempt,
+            future=loop.create_future(),
+            deadline_s=loop.time() + self.link.timeout_s,
+            serial=connection.serial,
+        )
+        self._pending[key] = pending
+        self._stans.add(str(message[11]))
+        self._idle.clear()
+        if self._timer is None:
+            self._timer = loop.call_at(pending.deadline_s, self._expire)
+        _remember(self._sent_on, key, connection.serial, SENT_MAX)
+        self.counters.sent += 1
+        connection.write(data)
+        return pending
+
+    def _prepare(self, message: Message, send_by_ns: int) -> tuple[Connection, bytes, MatchKey]:
+        if self._draining:
+            raise NotSentError("draining")
+        if not self._ready:
+            raise NotSentError("link_down")
+        if len(self._pending) >= self.link.in_flight_max:
+            raise NotSentError("in_flight_max")
+        connection = self._next_connection()
+        if connection is None:
+            raise NotSentError("backpressure")
+        key = self._key(message)
+        if key in self._pending:
+            raise NotSentError("in_flight_twice")
+        try:
+            data = self._frame(self._sealed(message))
+        except (EncodeError, FramingError) as error:
+            _log.error("link_message_not_encodable", acquirer=self._name, reason=str(error))
+            raise NotSentError("encode") from error
+        except VaultError as error:
+            _log.error("link_message_not_signed", acquirer=self._name, error=type(error).__name__)
+            raise NotSentError("vault") from error
+        if self._clock.monotonic_ns() >= send_by_ns:
+            raise NotSentError("send_by_passed")
+        return connection, data, key
+
+    def _next_connection(self) -> Connection | None:
+        """Round robin over those that are signed on and take bytes."""
+        ready = self._ready
+        for _ in range(len(ready)):
+            self._turn = (self._turn + 1) % len(ready)
+            if ready[self._turn].writable:
+                return ready[self._turn]
+        return None
+
+    def _sealed(self, message: Message) -> bytes:
+        """The message's bytes with its MAC in DE 64, or DE 128 where an element above 64 is present."""
+        if not self._mac.on:
+            return self.codec.encode(message)
+        de = 128 if max(message) > 64 else 64
+        covered = self.codec.encode({**message, de: ZERO_MAC})[: -len(ZERO_MAC)]
+        return covered + self._mac.sign(covered)
+
+    def _frame(self, body: bytes) -> bytes:
+        return build(Frame(b"", self._header, body), self.framing)
+
+    async def _wait(self, pending: _Pending) -> Answer:
+        try:
+            return await pending.future
+        except asyncio.CancelledError:
+            self._forget(pending)
+            self._keep_expired(pending)
+            raise
+
+    def _expire(self) -> None:
+        """The oldest deadlines have passed."""
+        loop = asyncio.get_running_loop()
+        self._timer = None
+        now_s = loop.time()
+        for pending in list(self._pending.values()):
+            if pending.deadline_s > now_s:
+                self._timer = loop.call_at(pending.deadline_s, self._expire)
+                return
+            self.counters.expired += 1
+            self._fail(pending, "timeout")
+
+    def _fail(self, pending: _Pending, reason: str) -> None:
+        self._forget(pending)
+        self._keep_expired(pending)
+        if not pending.future.done():
+            pending.future.set_exception(NoAnswerError(reason))
+
+    def _forget(self, pending: _Pending) -> None:
+        if self._pending.get(pending.key) is pending:
+            del self._pending[pending.key]
+            self._stans.discard(str(pending.request[11]))
+        if not self._pending:
+            self._idle.set()
+
+    def _keep_expired(self, pending: _Pending) -> None:
+        now_s = asyncio.get_running_loop().time()
+        while self._expired:
+            oldest = next(iter(self._expired))
+            if self._expired[oldest].at_s > now_s - EXPIRED_KEPT_S:
+                break
+            del self._expired[oldest]
+        _remember(self._expired, pending.key, _Expired(pending, now_s), EXPIRED_MAX)
+
+    def _may_overtake(self, original: Original, serial: int, first_seen_s: float) -> bool:
+        """Could a 0420 that leaves now on connection `serial` arrive before its original (rules §8)?
+
+        Where the original's connection is not known (another process, or long ago), that
+        connection's echoes have closed it or shown that it flows within a known time.
+        """
+        attempt = link_messages.attempt_of(original, self._name)
+        if attempt is None:
+            return False
+        elements: Message = {
+            7: attempt.transmission_time,
+            11: attempt.link_stan,
+            32: attempt.de32,
+            33: attempt.de33,
+            41: original.request.key.terminal.ljust(8),
+        }
+        used = self._sent_on.get(self._key(elements))
+        if used == serial:
+            return False
+        link = self.link
+        now_s = asyncio.get_running_loop().time()
+        if used is None:
+            known_s = link.echo_idle_s + management.MISSES_MAX * link.timeout_s
+            return now_s < first_seen_s + known_s + link.reversal_unknown_after_s
+        closed_at_s = self._closed_at.get(used)
+        if closed_at_s is None:
+            return used in self._connections
+        return now_s < closed_at_s + link.reversal_unknown_after_s
+
+    def _key(self, message: Message) -> MatchKey:
+        return tuple([message.get(de, "") for de in self._matching])
+
+    def _tick(self) -> None:
+        """DE 7 and today's date in the link's zone; made once a second."""
+        now = self._clock.now()
+        second = int(now.timestamp())
+        if second != self._second:
+            local = now.astimezone(self._zone)
+            self._second = second
+            self._transmission_time = local.strftime("%m%d%H%M%S")
+            self._today = local.date()
+
+    # -- in -------------------------------------------------------------------------------------
+
+    def received(self, connection: Connection, body: bytes) -> None:
+        """One frame, whatever it is."""
+        try:
+            message = self.codec.decode(body)
+        except DecodeError as error:
+            self.counters.undecodable += 1
+            _log.warning("link_message_undecodable", acquirer=self._name, reason=str(error))
+            return
+        if str(message[0])[1] == "8":
+            connection.managed(message, body)
+        else:
+            self._answered(message, body, newest_keys=self._reload is None)
+
+    def _answered(self, message: Message, body: bytes, *, newest_keys: bool) -> None:
+        key = self._key(message)
+        pending = self._pending.get(key)
+        expired = None if pending is not None else self._expired.get(key)
+        if not self._mac.verifies(message, body):
+            if not newest_keys and len(self._parked) < PARKED_MAX:
+                self._look_for_newer_keys(message, body)
+            else:
+                self._not_counting(message, pending, expired, "mac")
+            return
+        self._tick()
+        if pending is not None:
+            answer = link_messages.read_answer(pending.request, message, self.link, self._today)
+            if isinstance(answer, str):
+                self._not_counting(message, pending, None, "mismatch", answer)
+                return
+            self._forget(pending)
+            self.counters.answered += 1
+            if not pending.future.done():
+                pending.future.set_result(answer)
+        elif expired is not None:
+            late = link_messages.read_answer(expired.request, message, self.link, self._today)
+            if isinstance(late, str):
+                self._not_counting(message, None, expired, "mismatch", late)
+                return
+            self.counters.late += 1
+            if expired.attempt is not None:
+                self._on_late(expired.attempt, message, "late")
+        else:
+            self._unmatched(message)
+
+    def _not_counting(
+        self,
+        message: Message,
+        pending: _Pending | None,
+        expired: _Expired | None,
+        reason: str,
+        detail: str = "",
+    ) -> None:
+        """Counted and stored, otherwise as if it had not come (rules §5). Nobody's: only counted."""
+        if reason == "mac":
+            self.counters.mac_failed += 1
+        else:
+            self.counters.mismatched += 1
+        attempt = pending.attempt if pending else expired.attempt if expired else None
+        _log.warning(
+            "link_answer_refused",
+            acquirer=self._name,
+            reason=reason,
+            detail=detail,
+            stan=message.get(11),
+            rrn=message.get(37),
+        )
+        if attempt is not None:
+            self._on_late(attempt, message, reason)
+
+    def _unmatched(self, message: Message) -> None:
+        """A good answer to nothing we remember. A 0430 finds its item again when it is repeated."""
+        self.counters.unmatched += 1
+        _log.warning(
+            "link_answer_unmatched",
+            acquirer=self._name,
+            mti=message[0],
+            stan=message.get(11),
+            rrn=message.get(37),
+            nearest=self._nearest(message),
+        )
+        mti = str(message[0])
+        if mti[1] != "4" and mti[2] in "13":
+            self._on_late(None, message, "late")
+
+    def _nearest(self, message: Message) -> str:
+        """In what the request in flight that looks most like it differs: a first hint for people."""
+        elements = (*self._matching, 37, 41)
+        best: list[int] | None = None
+        for pending in self._pending.values():
+            differs = [de for de in elements if pending.request.get(de) != message.get(de)]
+            if len(differs) < len(elements) - 2 and (best is None or len(differs) < len(best)):
+                best = differs
+        return "none" if best is None else ", ".join(f"DE {de} differs" for de in best)
+
+    def _look_for_newer_keys(self, message: Message, body: bytes) -> None:
+        """Another process may have taken a key change: ask the store before the MAC is called wrong."""
+        self._parked.append((message, body))
+        if len(self._parked) == 1:
+            self.spawn(self._verify_parked())
+
+    async def _verify_parked(self) -> None:
+        assert self._reload is not None
+        try:
+            self._mac.refresh(await self._reload())
+        except Exception as error:  # noqa: BLE001 - whatever the store's failure, the answers must be judged
+            _log.warning("link_keys_not_reloaded", acquirer=self._name, error=repr(error))
+        finally:
+            parked, self._parked = self._parked, []
+        for message, body in parked:
+            self._answered(message, body, newest_keys=True)
+
+    # -- connections ----------------------------------------------------------------------------
+
+    async def _keep_connected(self) -> None:
+        """One connection of the share: connect, wait until it is lost, pause, again."""
+        link = self.link
+        pause_s = link.reconnect_s
+        while not self._draining:
+            self._serial += 1
+            connection = Connection(self, self._serial)
+            try:
+                async with asyncio.timeout(link.connect_timeout_s):
+                    await self._transport.connect(connection.protocol, link.host, link.port)
+            except (OSError, TimeoutError) as error:
+                connection.abandon()
+                _log.warning("link_connect_failed", acquirer=self._name, error=repr(error))
+            except asyncio.CancelledError:
+                connection.abandon()
+                raise
+            else:
+                await connection.closed.wait()
+                if connection.was_ready:
+                    pause_s = link.reconnect_s
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, RECONNECT_MAX_S)
+
+    def opened(self, connection: Connection) -> None:
+        self.counters.connections_opened += 1
+        self._connections[connection.serial] = connection
+
+    def lost(self, connection: Connection) -> None:
+        self.counters.connections_lost += 1
+        self._connections.pop(connection.serial, None)
+        now_s = asyncio.get_running_loop().time()
+        _remember(self._closed_at, connection.serial, now_s, CLOSED_MAX)
+
+    def usable(self, connection: Connection, *, usable: bool) -> None:
+        self._ready = [other for other in self._ready if other is not connection]
+        if usable:
+            self._ready.append(connection)
+        _log.info(
+            "link_signed_on" if usable else "link_not_ready",
+            acquirer=self._name,
+            connection=connection.serial,
+            ready=len(self._ready),
+        )
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # -- management, for the connections --------------------------------------------------------
+
+    @property
+    def managed(self) -> bool:
+        """Whether the dialect has network management at all; without, a connection is ready at once."""
+        return self._managed
+
+    def management_frame(self, message: Message) -> bytes:
+        if self.link.mac_on_management:
+            return self._frame(self._sealed(message))
+        return self._frame(self.codec.encode(message))
+
+    def management_verifies(self, message: Message, body: bytes) -> bool:
+        return not self.link.mac_on_management or self._mac.verifies(message, body)
+
+    def cutover(self, code: str, month_day: str) -> None:
+        self.counters.cutovers += 1
+        _log.info("link_cutover_told", acquirer=self._name, code=code, settlement_date=month_day)
+        if self._on_cutover is not None:
+            self._on_cutover(code, month_day)
+
+    async def import_key(self, usage: str, content: str) -> str:
+        """A key the host sent under the ZMK, into the store: DE 39 of the answer to it.
+
+        TR-31 as text; or hex under the ZMK in ECB with six hex digits of check value.
+        """
+        owner = f"link:{self._name}"
+        zmk = self._reference().key(owner, KeyUsage.ZMK.value)
+        if zmk is None or self._store_key is None:
+            return "96"
+        cryptogram: bytes | str = content
+        check_value: str | None = None
+        if len(content) in (38, 54) and all(c in "0123456789ABCDEFabcdef" for c in content):
+            cryptogram, check_value = bytes.fromhex(content[:-6]), content[-6:].upper()
+        try:
+            key = self._hsm.import_key(
+                KeyUsage[usage], zmk.block, cryptogram, check_value=check_value
+            )
+        except (VaultError, ValueError) as error:
+            _log.warning("link_key_refused", acquirer=self._name, error=type(error).__name__)
+            return "30"
+        stored = await self._store_key(
+            StoredKey(
+                owner=owner,
+                usage=usage,
+                version=0,
+                block=key.block,
+                check_value=key.check_value,
+                lmk_id=key.lmk_id,
+            )
+        )
+        if usage == KeyUsage.ZAK.value:
+            self._mac.use(stored)
+        self.counters.key_changes += 1
+        _log.info("link_key_changed", acquirer=self._name, usage=usage, check_value=key.check_value)
+        return "00"
+
+
+def _remember(known: dict[Any, Any], key: Any, value: Any, bound: int) -> None:
+    """Newest last; the oldest goes at the bound."""
+    known.pop(key, None)
+    if len(known) >= bound:
+        del known[next(iter(known))]
+    known[key] = value

@@ -1,0 +1,300 @@
+"""One connection of a link: bytes in and out, and the executor of `switch/network_management.py`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+
+import msgspec
+import structlog
+
+from hsm.errors import VaultError
+from iso8583.errors import EncodeError, FramingError
+from iso8583.framing import Framer, FramingSpec
+from switch import network_management as management
+from switch.network_management import Effect, Event, Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from iso8583.message import Message
+    from switch.reference import Link
+
+_log = structlog.get_logger(__name__)
+
+NUMBERS_RETRY_S: Final = 0.1  # a sign-on waits for the first block of numbers
+WRITE_BUFFER_BYTES: Final = 262_144  # unsent bytes; then the connection takes no new request
+
+
+class Counters(msgspec.Struct):
+    """What happened on the link since this process started."""
+
+    sent: int = 0
+    answered: int = 0
+    not_sent: int = 0
+    expired: int = 0
+    late: int = 0
+    unmatched: int = 0
+    mac_failed: int = 0
+    mismatched: int = 0
+    undecodable: int = 0
+    echoes_missed: int = 0
+    connections_opened: int = 0
+    connections_lost: int = 0
+    key_changes: int = 0
+    cutovers: int = 0
+
+
+class Owner(Protocol):
+    """What a connection needs of the link it belongs to."""
+
+    link: Link
+    framing: FramingSpec
+    counters: Counters
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def managed(self) -> bool: ...
+
+    def numbers(self) -> tuple[str, str] | None: ...
+
+    def opened(self, connection: Connection) -> None: ...
+
+    def usable(self, connection: Connection, *, usable: bool) -> None: ...
+
+    def lost(self, connection: Connection) -> None: ...
+
+    def received(self, connection: Connection, body: bytes) -> None: ...
+
+    def management_frame(self, message: Message) -> bytes: ...
+
+    def management_verifies(self, message: Message, body: bytes) -> bool: ...
+
+    def cutover(self, code: str, month_day: str) -> None: ...
+
+    async def import_key(self, usage: str, content: str) -> str: ...
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None: ...
+
+
+class Connection(asyncio.Protocol):
+    """One connection: bytes in and out, and the executor of `network_management`."""
+
+    def __init__(self, owner: Owner, serial: int) -> None:
+        self.serial = serial
+        self.closed = asyncio.Event()
+        self.was_ready = False
+        self._owner = owner
+        self._framer = Framer(owner.framing)
+        self._state = management.Connection()
+        self._transport: asyncio.Transport | None = None
+        self._abandoned = False
+        self._paused = False
+        self._heard_at_s = 0.0
+        self._asked: tuple[str, str, str, float] | None = None  # DE 7, 11, 70; when
+        self._asked_timer: asyncio.TimerHandle | None = None
+        self._idle_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def writable(self) -> bool:
+        transport = self._transport
+        return transport is not None and not self._paused and not transport.is_closing()
+
+    def protocol(self) -> asyncio.Protocol:
+        """Itself: the factory that a transport asks for."""
+        return self
+
+    def write(self, data: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def abandon(self) -> None:
+        """Connecting took too long: should it succeed after all, it is closed."""
+        self._abandoned = True
+        self.abort()
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    # -- asyncio.Protocol --
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
+        if self._abandoned:
+            self._transport.abort()
+            return
+        self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+        loop = asyncio.get_running_loop()
+        self._heard_at_s = loop.time()
+        self._owner.opened(self)
+        if self._owner.managed:
+            self._idle_timer = loop.call_later(self._owner.link.echo_idle_s, self._idle)
+            self.tell(Event.CONNECTED)
+        else:
+            self._state = management.Connection(Phase.SIGNED_ON)
+            self._execute(Effect.READY)
+
+    def data_received(self, data: bytes) -> None:
+        self._heard_at_s = asyncio.get_running_loop().time()
+        self._state = management.heard(self._state)
+        try:
+            frames = self._framer.receive_bytes(data)
+        except FramingError as error:
+            self._bad_framing(error)
+            return
+        for frame in frames:
+            try:
+                self._owner.received(self, frame.body)
+            except Exception:  # noqa: BLE001 - one message must not cost the others their connection
+                _log.exception("link_message_failed", acquirer=self._owner.name)
+        if self._framer.error is not None:
+            self._bad_framing(self._framer.error)
+
+    def _bad_framing(self, error: FramingError) -> None:
+        self._owner.counters.undecodable += 1
+        _log.warning("link_framing_bad", acquirer=self._owner.name, reason=str(error))
+        self.abort()
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        for timer in (self._asked_timer, self._idle_timer):
+            if timer is not None:
+                timer.cancel()
+        if not self._abandoned:
+            _log.info(
+                "link_connection_lost",
+                acquirer=self._owner.name,
+                connection=self.serial,
+                error=None if exc is None else repr(exc),
+            )
+            self.tell(Event.LOST)
+            self._owner.lost(self)
+        self.closed.set()
+
+    # -- network management --
+
+    def tell(self, event: Event) -> None:
+        was_ready = self._state.phase is Phase.SIGNED_ON
+        self._state, effects = management.step(self._state, event)
+        if event is Event.DRAIN and was_ready and not self._owner.managed:
+            effects = (Effect.NOT_READY, Effect.CLOSE)
+        for effect in effects:
+            self._execute(effect)
+
+    def _execute(self, effect: Effect) -> None:
+        match effect:
+            case Effect.SEND_SIGN_ON:
+                self._ask(management.SIGN_ON)
+            case Effect.SEND_SIGN_OFF:
+                self._ask(management.SIGN_OFF)
+            case Effect.SEND_ECHO:
+                self._ask(management.ECHO)
+            case Effect.READY:
+                self.was_ready = True
+                self._owner.usable(self, usable=True)
+            case Effect.NOT_READY:
+                self._owner.usable(self, usable=False)
+            case Effect.CLOSE:
+                if self._transport is not None:
+                    self._transport.close()
+
+    def _ask(self, code: str) -> None:
+        """Send our 0800 and start its timer; without a number, a little later."""
+        loop = asyncio.get_running_loop()
+        owner = self._owner
+        if self._asked_timer is not None:
+            self._asked_timer.cancel()
+        numbers = owner.numbers()
+        if numbers is None:
+            self._asked_timer = loop.call_later(NUMBERS_RETRY_S, self._ask, code)
+            return
+        stan, transmission_time = numbers
+        link = owner.link
+        message = management.ask(code, stan, transmission_time, link.de32, link.de33)
+        try:
+            data = owner.management_frame(message)
+        except (EncodeError, VaultError) as error:
+            _log.error("link_management_not_sent", acquirer=owner.name, error=repr(error))
+            self.abort()
+            return
+        self._asked = (transmission_time, stan, code, loop.time())
+        self._asked_timer = loop.call_later(link.timeout_s, self._missed)
+        self.write(data)
+
+    def _missed(self) -> None:
+        asked, self._asked = self._asked, None
+        if asked is not None and asked[2] == management.ECHO:
+            if self._heard_at_s > asked[3]:
+                return  # it answers other things: it lives
+            self._owner.counters.echoes_missed += 1
+        self.tell(Event.MISSED)
+
+    def _idle(self) -> None:
+        loop = asyncio.get_running_loop()
+        idle_s = self._owner.link.echo_idle_s
+        quiet_s = loop.time() - self._heard_at_s
+        if quiet_s >= idle_s and self._asked is None:
+            self.tell(Event.IDLE)
+        wait_s = idle_s - quiet_s if quiet_s < idle_s else idle_s
+        self._idle_timer = loop.call_later(wait_s, self._idle)
+
+    def managed(self, message: Message, body: bytes) -> None:
+        """An 08xx of the host: the answer to ours, or its own."""
+        if not self._owner.management_verifies(message, body):
+            self._owner.counters.mac_failed += 1
+            if str(message[0])[2] in "02":
+                self._reply(message, "A0")
+            return
+        if str(message[0])[2] in "02":
+            self._asked_by_host(message)
+            return
+        asked = self._asked
+        if asked is None or (message.get(7), message.get(11)) != asked[:2]:
+            self._owner.counters.unmatched += 1
+            return
+        self._asked = None
+        if self._asked_timer is not None:
+            self._asked_timer.cancel()
+        response_code = message.get(39)
+        if response_code != "00":
+            _log.warning(
+                "link_management_refused",
+                acquirer=self._owner.name,
+                code=asked[2],
+                response_code=response_code,
+            )
+        self.tell(Event.ACCEPTED if response_code == "00" else Event.REFUSED)
+
+    def _asked_by_host(self, message: Message) -> None:
+        asked = management.read_ask(message)
+        if asked.import_key is not None:
+            self._owner.spawn(self._change_key(message, *asked.import_key))
+            return
+        self._reply(message, asked.response_code)
+        if asked.cutover is not None:
+            self._owner.cutover(*asked.cutover)
+        if asked.event is not None:
+            self.tell(asked.event)
+
+    async def _change_key(self, message: Message, usage: str, content: str) -> None:
+        """Answered once the key is stored: from then on the host may use it."""
+        response_code = "96"
+        try:
+            response_code = await self._owner.import_key(usage, content)
+        except Exception as error:  # noqa: BLE001 - whatever failed, the host must not switch keys
+            _log.error("link_key_not_stored", acquirer=self._owner.name, error=repr(error))
+        self._reply(message, response_code)
+
+    def _reply(self, message: Message, response_code: str) -> None:
+        try:
+            self.write(self._owner.management_frame(management.reply(message, response_code)))
+        except (EncodeError, VaultError) as error:
+            _log.error("link_management_not_answered", acquirer=self._owner.name, error=repr(error))

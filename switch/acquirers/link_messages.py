@@ -1,0 +1,310 @@
+"""Our rows as messages of the bank link, and its answers as values (`reference/link.md`). Pure.
+
+What may stand in which message is the table `ELEMENTS` of the link's page; an element that the
+link's dialect does not have is left out. Elements are written in ascending order, so that the codec
+sees few shapes.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from functools import cache
+from typing import TYPE_CHECKING, Final
+
+from iso8583 import mti as mtis
+from iso8583.codes import RESPONSE_CODES
+from iso8583.dialects import registry
+from switch.acquirers.ports import Answer, AnswerKind
+
+if TYPE_CHECKING:
+    from iso8583.message import Message
+    from switch.journal import AttemptRow, Original, QueueItem, RequestRow
+    from switch.reference import Link
+    from terminals.registry import Merchant
+
+PIN_CONTROL: Final = "2600000000000000"  # DE 53: a PIN block of format 0, double-length key
+
+# First two digits of DE 3, terminal → link; what is not here keeps its own. Pre-authorisation is
+# told apart by 0100 and DE 25 on the link (`reference/link.md`, "DE 3 on the link").
+PROCESSING_CODES: Final = {("0100", "03"): "00"}
+
+# How answers find their request: the first row whose elements the dialect all has.
+MATCHING: Final = ((7, 11, 32, 33), (11, 41))
+
+# Must come back as they went (rules §5); DE 4 may be smaller with a partial approval.
+AGREE: Final = (3, 11, 41, 49)
+
+# What of an answer may be told to the terminal (rules §11) beside DE 4, 37 and 39.
+PASSED_ON: Final = (14, 15, 32, 38, 44, 54, 55)
+
+# A dialect without DE 7 is a terminals' one: it has the original in DE 61, not in DE 90.
+TERMINAL_DIALECT_KEEPS: Final = (26, 60, 61, 63)
+
+# DE 95 of a full reversal: nothing of the amount stands (ISO 8583:1987: the new actual amount).
+REPLACED_BY_NOTHING: Final = "0" * 42
+
+
+@cache  # bounded by the registry's names
+def elements_of(dialect: str) -> frozenset[int]:
+    """The elements a dialect can carry; 0 (the MTI) is one of them."""
+    return frozenset({0, *(row.de for row in registry.get(dialect).elements)})
+
+
+@cache
+def matching_of(dialect: str) -> tuple[int, ...]:
+    """The elements by which answers are matched in a dialect."""
+    return next(row for row in MATCHING if elements_of(dialect).issuperset(row))
+
+
+# -- requests -----------------------------------------------------------------------------------
+
+
+def build_request(
+    request: RequestRow,
+    attempt: AttemptRow,
+    terminal_message: Message,
+    pan: str,
+    expiry: str,
+    merchant: Merchant,
+    link: Link,
+    pin_block: bytes | None,
+    original: Original | None,
+) -> Message:
+    """0100, 0200 or 0220 of a terminal's request. `pin_block` is under the link's ZPK.
+
+    Tracks and the PIN block are in this message alone: it is sent once and never kept (P6).
+    """
+    mti = mtis.without_repeat(request.mti)
+    message = _of_request(mti, request, attempt.de32, attempt.de33, pan, expiry, merchant)
+    message[7] = attempt.transmission_time
+    message[11] = attempt.link_stan
+    for de in (35, 55):
+        if de in terminal_message:
+            message[de] = terminal_message[de]
+    if mti == "0220":
+        for de in (38, 39):
+            if de in terminal_message:
+                message[de] = terminal_message[de]
+    if pin_block is not None:
+        message[52] = pin_block
+        message[53] = PIN_CONTROL
+    if original is not None:
+        message[90] = original_data(original)
+    if 7 not in elements_of(link.dialect):
+        for de in TERMINAL_DIALECT_KEEPS:
+            if de in terminal_message:
+                message[de] = terminal_message[de]
+    return _written(message, link)
+
+
+def build_repeat(
+    item: QueueItem,
+    pan: str,
+    expiry: str,
+    merchant: Merchant,
+    link: Link,
+    related: Original | None,
+    *,
+    repeat: bool = True,
+) -> Message:
+    """0221 of a refund or advice: the same DE 7, 11 and 37 as at first (rules §4).
+
+    `related` is the transaction that the refund or advice names, for DE 90.
+    """
+    request = item.original.request
+    attempt = attempt_of(item.original, item.row.acquirer)
+    mti = mtis.without_repeat(request.mti)
+    message = _of_request(
+        mtis.as_repeat(mti) if repeat else mti,
+        request,
+        link.de32 if attempt is None else attempt.de32,
+        link.de33 if attempt is None else attempt.de33,
+        pan,
+        expiry,
+        merchant,
+    )
+    message[7] = item.row.transmission_time
+    message[11] = item.row.link_stan
+    if request.chip:
+        message[55] = request.chip
+    if related is not None:
+        message[90] = original_data(related)
+    return _written(message, link)
+
+
+def build_reversal(
+    item: QueueItem, pan: str, expiry: str, merchant: Merchant, link: Link, *, repeat: bool
+) -> Message:
+    """0420, or 0421 once it was sent before: its own DE 7 and 11, all else the original's."""
+    original = item.original
+    attempt = attempt_of(original, item.row.acquirer)
+    assert attempt is not None, "only what was tried at an acquirer is reversed there"
+    message = _of_request(
+        "0421" if repeat else "0420",
+        original.request,
+        attempt.de32,
+        attempt.de33,
+        pan,
+        expiry,
+        merchant,
+    )
+    message[7] = item.row.transmission_time
+    message[11] = item.row.link_stan
+    message[39] = item.reason
+    outcome = original.outcome
+    if outcome is not None and outcome.auth_code:
+        message[38] = outcome.auth_code
+    if original.request.chip:
+        message[55] = original.request.chip
+    message[90] = original_data(original, attempt)
+    if (
+        link.replacement_amounts
+        and outcome is not None
+        and outcome.approved_amount_minor is not None
+        and outcome.approved_amount_minor < original.request.amount_minor
+    ):
+        message[95] = REPLACED_BY_NOTHING
+    return _written(message, link)
+
+
+def original_data(original: Original, attempt: AttemptRow | None = None) -> str:
+    """DE 90: MTI 4, STAN 6, DE 7 10, DE 32 11, DE 33 11; ids right-aligned, zero-filled."""
+    attempt = attempt or attempt_of(original)
+    assert attempt is not None, "an original at an acquirer has an attempt"
+    mti = mtis.without_repeat(original.request.mti)
+    ids = attempt.de32.rjust(11, "0") + attempt.de33.rjust(11, "0")
+    return mti + attempt.link_stan + attempt.transmission_time + ids
+
+
+def attempt_of(original: Original, acquirer: str = "") -> AttemptRow | None:
+    """The attempt that a follow-up or reversal names: the one that was answered, else the newest.
+
+    With `acquirer`, only attempts there count.
+    """
+    attempts = [row for row in original.attempts if not acquirer or row.acquirer == acquirer]
+    answered = None if original.outcome is None else original.outcome.attempt
+    return next(
+        (row for row in attempts if row.attempt == answered), attempts[-1] if attempts else None
+    )
+
+
+def _of_request(
+    mti: str,
+    request: RequestRow,
+    de32: str,
+    de33: str,
+    pan: str,
+    expiry: str,
+    merchant: Merchant,
+) -> Message:
+    """What all messages about one request have in common."""
+    own = PROCESSING_CODES.get((mtis.without_repeat(request.mti), request.processing_code[:2]))
+    message: Message = {
+        0: mti,
+        3: (own or request.processing_code[:2]) + request.processing_code[2:],
+        4: f"{request.amount_minor:012d}",
+        12: request.local_time[4:],
+        13: request.local_time[:4],
+        18: request.mcc or merchant.mcc,
+        32: de32,
+        37: request.rrn,
+        41: request.key.terminal.ljust(8),
+        42: request.key.merchant.ljust(15),
+        43: place(merchant),
+        49: request.currency,
+    }
+    optional = {
+        2: pan,
+        14: expiry,
+        22: request.entry_mode,
+        23: request.card_sequence,
+        25: request.condition_code,
+        33: de33,
+    }
+    message.update({de: value for de, value in optional.items() if value})
+    return message
+
+
+def place(merchant: Merchant) -> str:
+    """DE 43: name and place, 40 printable ASCII characters."""
+    text = merchant.place or merchant.name
+    plain = "".join(character for character in text if " " <= character <= "~")
+    return plain[:40].ljust(40)
+
+
+def _written(message: Message, link: Link) -> Message:
+    known = elements_of(link.dialect)
+    return {de: message[de] for de in sorted(message) if de in known}
+
+
+# -- answers ------------------------------------------------------------------------------------
+
+
+def read_answer(request: Message, answer: Message, link: Link, today: dt.date) -> Answer | str:
+    """The answer as a value, or why it does not count (rules §5): "DE 4 differs" …
+
+    Its MAC is the caller's to check. `today` is in the link's zone.
+    """
+    if answer.get(0) != mtis.response_mti(str(request[0])):
+        return "MTI is not the answer's"
+    for de in AGREE:
+        if de in request and answer.get(de) != request[de]:
+            return f"DE {de} differs" if de in answer else f"DE {de} is missing"
+    response_code = answer.get(39)
+    if not isinstance(response_code, str) or len(response_code) != 2:
+        return "DE 39 is missing"
+    kind = kind_of(response_code, link)
+    amount = answer.get(4)
+    if amount is None and 4 in request:
+        return "DE 4 is missing"
+    if kind is AnswerKind.PARTIAL:
+        if not 0 < int(str(amount or 0)) < int(str(request.get(4, 0))):
+            return "DE 4 is not a part of what was asked"
+    elif 4 in request and amount != request[4]:
+        return "DE 4 differs"
+    return Answer(
+        kind=kind,
+        response_code=response_code,
+        amount_minor=None if amount is None else int(str(amount)),
+        auth_code=str(answer.get(38, "")).strip(),
+        settlement_date=month_day(str(answer.get(15, "")), today),
+        rrn=str(answer.get(37, "")),
+        elements={de: answer[de] for de in PASSED_ON if de in answer},
+    )
+
+
+def kind_of(response_code: str, link: Link) -> AnswerKind:
+    """The link's table of DE 39."""
+    if response_code in link.approved:
+        return AnswerKind.APPROVED
+    if response_code in link.approved_with_remark:
+        return AnswerKind.REMARK
+    if response_code in link.partial:
+        return AnswerKind.PARTIAL
+    declined = link.declined or RESPONSE_CODES
+    return AnswerKind.DECLINED if response_code in declined else AnswerKind.UNMAPPED
+
+
+def month_day(text: str, today: dt.date) -> dt.date | None:
+    """MMDD as the date nearest to `today`; None where it is none.
+
+    >>> month_day("0101", dt.date(2026, 12, 31)), month_day("1231", dt.date(2027, 1, 1))
+    (datetime.date(2027, 1, 1), datetime.date(2026, 12, 31))
+    """
+    if len(text) != 4 or not (text.isascii() and text.isdigit()):
+        return None
+    near: list[dt.date] = []
+    for year in (today.year - 1, today.year, today.year + 1):
+        try:
+            near.append(dt.date(year, int(text[:2]), int(text[2:])))
+        except ValueError:  # 29 February of another year, or no date at all
+            continue
+    return min(near, key=lambda date: abs((date - today).days), default=None)
+
+
+def settlement_date(answered: dt.date | None, link: Link, local: dt.datetime) -> dt.date:
+    """DE 15 where the host gave it, else by the link's cut-over time; `local` in the link's zone."""
+    if answered is not None:
+        return answered
+    cutoff = dt.time.fromisoformat(link.settlement_cutoff)
+    return local.date() + dt.timedelta(days=local.time().replace(tzinfo=None) >= cutoff)

@@ -1,0 +1,117 @@
+"""What the switch asks of a host that authorises, and what it may get back.
+
+Two ways to fail, never mixed (rules §4): `NotSentError` when certainly nothing left, so a second
+route is allowed; `NoAnswerError` when bytes may have left, so the outcome is unknown.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+if TYPE_CHECKING:
+    from iso8583.message import Message
+    from switch.journal import AttemptRow, Original
+
+
+class NotSentError(Exception):
+    """Certainly nothing left. `reason` is fit for a log line and a rule's name."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class NoAnswerError(Exception):
+    """It may have been sent, and no answer that counts came in time: unknown."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class AnswerKind(StrEnum):
+    """What the link's table makes of DE 39 (rules §5)."""
+
+    APPROVED = "approved"
+    REMARK = "remark"  # approved with a remark
+    PARTIAL = "partial"  # approved for less than asked
+    DECLINED = "declined"
+    UNMAPPED = "unmapped"  # a decline, and a reversal where the type reverses
+
+    @property
+    def approves(self) -> bool:
+        return self in (AnswerKind.APPROVED, AnswerKind.REMARK, AnswerKind.PARTIAL)
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """An answer that counts: its MAC verified and its elements agree with the request."""
+
+    kind: AnswerKind
+    response_code: str
+    amount_minor: int | None  # DE 4 of the answer: smaller than asked only where PARTIAL
+    auth_code: str = ""
+    settlement_date: dt.date | None = None  # DE 15, its year inferred
+    rrn: str = ""  # DE 37 of the answer; the host's own where it differs from ours
+    elements: dict[int, str | bytes] = {}  # what else may be told to the terminal
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """The answer to a message of store-and-forward."""
+
+    answer: Answer
+    overtook: bool  # the 0420 may have come before its original: then 25 is not final (rules §8)
+
+
+class OnLate(Protocol):
+    """Told of an answer that came too late ("late"), badly signed ("mac") or contradictory ("mismatch").
+
+    `attempt` is None where this process does not remember one: then the journal must say whose it is.
+    """
+
+    def __call__(self, attempt: AttemptRow | None, message: Message, reason: str) -> None: ...
+
+
+class Acquirer(Protocol):
+    """A host as one process sees it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def ready(self) -> bool:
+        """A signed-on connection is usable from this process now."""
+        ...
+
+    def numbers(self) -> tuple[str, str] | None:
+        """(DE 11 of the link, DE 7), never given again; None while no block of numbers is there."""
+        ...
+
+    async def request(self, message: Message, attempt: AttemptRow, send_by_ns: int) -> Answer:
+        """Send once and wait for the answer. Raises NotSentError or NoAnswerError.
+
+        Nothing is sent at or after `send_by_ns` of the monotonic clock (rules §4).
+        """
+        ...
+
+
+class Deliverer(Protocol):
+    """What store-and-forward needs of a host."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def ready(self) -> bool: ...
+
+    async def deliver(
+        self, message: Message, original: Original, first_seen_s: float, send_by_ns: int
+    ) -> Delivery:
+        """Send a reversal or repeat and wait. Raises NotSentError or NoAnswerError.
+
+        `first_seen_s`: loop time since when this process knows of the item.
+        """
+        ...
