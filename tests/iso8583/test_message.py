@@ -1,0 +1,63 @@
+"""What people may see of a message (P6).
+
+Goal: nothing sensitive in the masked form, everything else readable. Method: one message with a
+secret in every element that can hold one.
+"""
+
+from __future__ import annotations
+
+from iso8583.message import Message, mask_pan, masked
+
+PAN = "6220000000012402"
+
+
+def test_masked() -> None:
+    message: Message = {
+        0: "0200",
+        2: PAN,
+        3: "000000",
+        14: "3012",
+        35: PAN + "=30122200000000000000",
+        36: "99" + PAN + "=156",
+        41: "10000001",
+        42: "898100000000001",
+        45: "B" + PAN + "^X",
+        48: "00100" + PAN,
+        52: bytes(range(8)),
+        55: b"\x5a\x08\x62\x20",
+        59: "A3018" + PAN,
+        60: "22000001000600",
+        62: b"keys",
+        63: "CUP " + PAN,
+        64: b"AE46C73E",
+        102: PAN,
+    }
+    shown = masked(message)
+    assert list(shown) == sorted(message)
+    assert shown[2] == "622000******2402"
+    assert shown[35] == "622000******2402=****"
+    assert shown[42] == "898100000000001"
+    assert shown[52] == "[8 bytes]"
+    assert shown[59] == "[21 characters]"
+    assert shown[62] == "[4 bytes]"
+    assert shown[63] == "CUP 622000******2402"
+    assert shown[64] == "41453436433733" + "45"
+    assert PAN not in str(shown)
+    assert "3012" not in str(shown)
+
+
+def test_totals_of_a_settlement_are_shown() -> None:
+    totals = "0" * 62
+    assert masked({0: "0500", 48: totals})[48] == totals
+    assert masked({0: "0320", 48: totals})[48] == "[62 characters]"
+
+
+def test_a_message_that_did_not_decode_hides_every_run_of_digits() -> None:
+    shown = masked({0: "0200", 42: PAN[:15], 53: PAN, 64: bytes(8)}, strict=True)
+    assert shown == {0: "0200", 42: "622000*****1240", 53: "622000******2402", 64: "[8 bytes]"}
+
+
+def test_mask_pan() -> None:
+    assert mask_pan("") == ""
+    assert mask_pan("622000001240") == "************"
+    assert mask_pan("6220000012402") == "622000***2402"
