@@ -22,8 +22,14 @@ bench: .venv/ready
 	$(BIN)/python -m benchmarks.switch $(ARGS)
 
 .venv/ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Tongbao needs Python 3.11 or later as $(PYTHON), or named: make PYTHON=python3.12 …"; exit 1; } >&2
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) can not make environments (no ensurepip)." \
+			"Debian and Ubuntu: apt-get install python3-venv"; exit 1; } >&2
+	@echo "Installing into .venv, once …"
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,dev]'
 	touch $@
 
 clean:
