@@ -249,7 +249,7 @@ def _is_alphanumeric(value: str) -> bool:
 
 
 def _is_alphanumeric_or_blank(value: str) -> bool:
-    return _is_alphanumeric(value.replace(" ", ""))
+    return value.isalnum() or _is_alphanumeric(value.replace(" ", ""))
 
 
 def _is_track(value: str) -> bool:
@@ -276,7 +276,6 @@ _CONTENT: Final[dict[str, tuple[Callable[[str], bool], str]]] = {
 }
 # Nibbles of BCD contents as `bytes.hex` writes them, and the message's characters for them.
 _BCD_TO_TEXT: Final = str.maketrans("dabcef", "=ABCEF")
-_TEXT_TO_BCD: Final = str.maketrans("=", "D")
 
 _PREFIX_WIDTH: Final = {"fixed": 0, "ll_bcd": 1, "lll_bcd": 2, "ll_ascii": 2, "lll_ascii": 3}
 _PREFIX_DIGITS: Final = {"ll_bcd": 2, "lll_bcd": 4, "ll_ascii": 2, "lll_ascii": 3}
@@ -338,7 +337,8 @@ def _fixed_bcd_odd(row: Element) -> Reader:
         nibbles = hexed[2 * offset : 2 * end]
         if len(nibbles) <= size:
             raise _bcd_error(row, data, offset, width)
-        value = to_value(nibbles[1:] if left else nibbles[:-1])
+        digits = nibbles[1:] if left else nibbles[:-1]
+        value = digits if digits.isdigit() else to_value(digits)
         if value is None or nibbles[0 if left else -1] not in accepted:
             raise _bcd_error(row, data, offset, width)
         message[de] = value
@@ -352,7 +352,6 @@ def _variable_bcd(row: Element) -> Reader:
     bcd_prefix, prefix_width, counts = _prefix(row)
     accepted = _FILLERS[row.padding][1]
     left = row.padding == "left_0"
-    digits_only = row.content == "n"
     to_value = _bcd_content(row)
 
     def read(data: bytes, hexed: str, text: str, offset: int, message: Message) -> int:
@@ -374,10 +373,7 @@ def _variable_bcd(row: Element) -> Reader:
             nibbles = hexed[2 * start : 2 * end - 1]
             if hexed[2 * end - 1] not in accepted:
                 raise _bcd_error(row, data, start, width, count)
-        if digits_only and nibbles.isdigit():
-            message[de] = nibbles
-            return end
-        value = to_value(nibbles)
+        value = nibbles if nibbles.isdigit() else to_value(nibbles)
         if value is None:
             raise _bcd_error(row, data, start, width, count)
         message[de] = value
@@ -387,10 +383,10 @@ def _variable_bcd(row: Element) -> Reader:
 
 
 def _fixed_bytes(row: Element) -> Reader:
-    de, content = row.de, row.content
+    de = row.de
     width = row.size * 2 if row.encoding == "hex" else row.size
     to_value = _bytes_content(row)
-    is_content = _CONTENT[content][0] if content != "b" else _is_digits
+    is_content = _text_content(row)
 
     def read_raw(data: bytes, _hexed: str, _text: str, offset: int, message: Message) -> int:
         end = offset + width
@@ -424,14 +420,39 @@ def _fixed_bytes(row: Element) -> Reader:
 
 
 def _variable_bytes(row: Element) -> Reader:
-    de, content = row.de, row.content
+    de = row.de
     scale = 2 if row.encoding == "hex" else 1
     bcd_prefix, prefix_width, counts = _prefix(row)
     to_value = _bytes_content(row)
-    is_ascii = row.encoding == "ascii"
-    is_content = _CONTENT[content][0] if content != "b" else _is_digits
+    is_content = _text_content(row)
 
-    def read(data: bytes, hexed: str, text: str, offset: int, message: Message) -> int:
+    def read_raw(data: bytes, hexed: str, text: str, offset: int, message: Message) -> int:
+        start = offset + prefix_width
+        count = counts.get(hexed[2 * offset : 2 * start] if bcd_prefix else text[offset:start])
+        if count is None:
+            raise _prefix_error(row, data, offset)
+        end = start + count
+        value = data[start:end]
+        if len(value) != count:
+            raise _short(de, data, start, count)
+        message[de] = value
+        return end
+
+    def read_text(data: bytes, hexed: str, text: str, offset: int, message: Message) -> int:
+        start = offset + prefix_width
+        count = counts.get(hexed[2 * offset : 2 * start] if bcd_prefix else text[offset:start])
+        if count is None:
+            raise _prefix_error(row, data, offset)
+        end = start + count
+        value = text[start:end]
+        if len(value) != count:
+            raise _short(de, data, start, count)
+        if not (value.isascii() and (is_content(value) or not value)):
+            raise _text_error(row, data, start, end)
+        message[de] = value
+        return end
+
+    def read_other(data: bytes, hexed: str, text: str, offset: int, message: Message) -> int:
         start = offset + prefix_width
         count = counts.get(hexed[2 * offset : 2 * start] if bcd_prefix else text[offset:start])
         if count is None:
@@ -439,19 +460,13 @@ def _variable_bytes(row: Element) -> Reader:
         end = start + count * scale
         if end > len(data):
             raise _short(de, data, start, count * scale)
-        if is_ascii:
-            value = text[start:end]
-            if not (value.isascii() and is_content(value)):
-                raise _text_error(row, data, start, end)
-            message[de] = value
-            return end
-        other = to_value(data[start:end])
-        if other is None:
+        value = to_value(data[start:end])
+        if value is None:
             raise _text_error(row, data, start, end)
-        message[de] = other
+        message[de] = value
         return end
 
-    return read
+    return {"raw": read_raw, "ascii": read_text}.get(row.encoding, read_other)
 
 
 def _absent(de: int) -> Reader:
@@ -470,13 +485,24 @@ def _prefix(row: Element) -> tuple[bool, int, dict[str, int]]:
 
 def _bcd_content(row: Element) -> Callable[[str], str | None]:
     """Hex digits (lower case) of an element -> its value, None when they are not its content."""
-    is_content = _CONTENT[row.content][0]
 
-    def to_value(nibbles: str) -> str | None:
-        value = nibbles.translate(_BCD_TO_TEXT)
-        return value if is_content(value) else None
+    def digits(nibbles: str) -> str | None:
+        return nibbles if not nibbles or nibbles.isdigit() else None
 
-    return to_value
+    def track(nibbles: str) -> str | None:
+        value = nibbles.replace("d", "=")
+        return value if _is_track(value) else None
+
+    def enciphered_track(nibbles: str) -> str | None:
+        return nibbles.translate(_BCD_TO_TEXT)
+
+    return {"n": digits, "z": track}.get(row.content, enciphered_track)
+
+
+def _text_content(row: Element) -> Callable[[str], bool]:
+    """The row's predicate for ASCII text that is not empty; str's own where one says the same."""
+    plain = {"n": str.isdigit, "an": str.isalnum, "b": str.isprintable}
+    return plain.get(row.content) or _CONTENT[row.content][0]
 
 
 def _bytes_content(row: Element) -> Callable[[bytes], str | bytes | None]:
@@ -624,7 +650,7 @@ def _write_bcd(row: Element) -> Writer:
 
 def _write_text(row: Element) -> Writer:
     de, size, fixed = row.de, row.size, row.prefix == "fixed"
-    is_content, reason = _CONTENT[row.content]
+    is_content, reason = _text_content(row), _CONTENT[row.content][1]
     prefixes = _prefixes(row)
 
     def write_fixed(value: str | bytes) -> bytes:
@@ -637,7 +663,7 @@ def _write_text(row: Element) -> Writer:
     def write_variable(value: str | bytes) -> bytes:
         if type(value) is not str or len(value) > size:
             raise _value_error(row, value)
-        if not (value.isascii() and is_content(value)):
+        if not (value.isascii() and (is_content(value) or not value)):
             raise EncodeError(de, reason)
         return prefixes[len(value)] + value.encode()
 
