@@ -27,20 +27,19 @@ import tempfile
 from contextlib import ExitStack, suppress
 from importlib.metadata import PackageNotFoundError, version as package_version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import structlog
 
 from hsm import lmk as lmks
 from switch import control as messages, logs
-from switch.adapters.embedded_postgres import EmbeddedPostgres
-from switch.adapters.postgres_place import APP, OWNER, READER, EmbeddedPostgresError
-from switch.adapters.schema_runner import SchemaError, migrate
+from switch.adapters.postgres_place import EmbeddedPostgresError
 from switch.adapters.system import SystemClock, core_dumps_off, pause, raise_open_files
 from switch.lmk_file import LmkError, open_lmk
 from switch.metrics import Registry, merged
 from switch.metrics_http import MetricsProtocol
+from switch.store import Store, StoreError
 from switch.texts import say
 
 if TYPE_CHECKING:
@@ -112,7 +111,7 @@ def serve(
             )
             code = asyncio.run(supervisor.run())
         tell("stopped", language)
-    except (SupervisorError, LmkError) as error:
+    except (SupervisorError, LmkError, StoreError) as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_FAILURE
     except KeyboardInterrupt:
@@ -168,54 +167,6 @@ def bind(host: str, port: int, backlog: int, language: str) -> socket.socket:
                 ) from error
         pause(0.1)
     raise AssertionError("unreachable")
-
-
-class Store:
-    """PostgreSQL as this node uses it: its own, or the one that the DSN names; at our schema."""
-
-    def __init__(self, config: Config, language: str) -> None:
-        self._language = language
-        self.embedded: EmbeddedPostgres | None = None
-        database, postgres = config.database, config.postgres
-        try:
-            if not database.dsn:
-                self.embedded = EmbeddedPostgres.start(
-                    config.data_folder,
-                    postgres_bin=Path(postgres.bin) if postgres.bin else None,
-                    fsync=postgres.fsync,
-                    service_user=postgres.user,
-                )
-            self.dsn = self.embedded.dsn(APP) if self.embedded else database.dsn
-            owner = self.embedded.dsn(OWNER) if self.embedded else database.owner_dsn or self.dsn
-            for migration in asyncio.run(migrate(owner)):
-                structlog.get_logger().info("schema_migrated", file=str(migration))
-        except (EmbeddedPostgresError, SchemaError, OSError) as error:
-            self.close()
-            raise SupervisorError(say("store_failed", language, reason=error)) from error
-        except BaseException:
-            self.close()
-            raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        if self.embedded is not None:
-            self.embedded.stop()
-
-    def facts(self) -> dict[str, Any]:
-        """For the ready file: how to read the store. A server's password stays out."""
-        if self.embedded is None:
-            return {"dsn": logs.mask_text(self.dsn), "embedded": False}
-        return {
-            "dsn": self.dsn,
-            "reader_dsn": self.embedded.dsn(READER),
-            "owner_dsn": self.embedded.dsn(OWNER),
-            "embedded": True,
-        }
 
 
 # -- on the loop --------------------------------------------------------------------------------

@@ -1,0 +1,72 @@
+"""The keys of card numbers at rest: made once, wrapped by the vault, versioned (rules §13).
+
+They are stored keys of the owner `data`. DATA keys encrypt: the newest writes, all of them read. The
+one TOKEN key makes tokens and content hashes; it is the first version for ever, so that tokens of old
+rows go on matching.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hsm.keys import KeyUsage
+from hsm.pans import LocalPans
+from terminals.registry import StoredKey
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hsm.lmk import Lmk
+    from hsm.ports import Hsm
+    from switch.reference import ReferenceStore, Snapshot
+
+OWNER = "data"
+BYTES = {KeyUsage.DATA: 32, KeyUsage.TOKEN: 32}
+
+
+class OtherLmkError(Exception):
+    """The store holds keys under another LMK than the one that was opened."""
+
+
+async def ensure(store: ReferenceStore, hsm: Hsm) -> None:
+    """Make the data keys of a new store. Two nodes that do it at once add a version too many."""
+    snapshot = await store.snapshot()
+    for usage, length in BYTES.items():
+        kept = snapshot.keys(OWNER, usage.value)
+        check_lmk(kept, hsm.lmk_id)
+        if not kept:
+            made = hsm.generate_key(usage, length)
+            await store.add_key(
+                StoredKey(
+                    owner=OWNER,
+                    usage=usage.value,
+                    version=0,
+                    block=made.block,
+                    check_value=made.check_value,
+                    lmk_id=made.lmk_id,
+                )
+            )
+
+
+def check_lmk(kept: Sequence[StoredKey], lmk_id: str) -> None:
+    """Refuse to mix LMKs: what one wrapped, another can not open."""
+    for key in kept:
+        if key.lmk_id != lmk_id:
+            raise OtherLmkError(
+                f"the store's keys are under LMK {key.lmk_id}; LMK {lmk_id} was opened"
+            )
+
+
+def open_pans(lmk: Lmk, snapshot: Snapshot) -> LocalPans:
+    """`hsm.pans.Pans` by the store's data keys."""
+    data = snapshot.keys(OWNER, KeyUsage.DATA.value)
+    tokens = snapshot.keys(OWNER, KeyUsage.TOKEN.value)
+    assert data, "ensure() ran before"
+    assert tokens, "ensure() ran before"
+    check_lmk([*data, *tokens], lmk.lmk_id)
+    return LocalPans(
+        lmk,
+        {key.version: key.block for key in data},
+        max(key.version for key in data),
+        min(tokens, key=lambda key: key.version).block,
+    )

@@ -1,0 +1,195 @@
+"""The file of `tongbao data apply`: reference data as TOML, one array of tables a kind.
+
+    [[merchant]]
+    merchant = "100000000000001"
+    name = "Corner shop"
+
+    [[fee_plan]]
+    name = "retail"
+    [[fee_plan.components]]
+    name = "merchant_discount"
+    rates = [{ rate = "0.0060", cap_minor = 8000 }]
+
+A mistake is told with the file, the table, its number (from 1) and the key's path. What the tables
+name (a terminal's merchant, a route's acquirer) must be in the file or in force already.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from hsm.mac_profiles import PROFILES as MAC_PROFILES
+from iso8583.dialects import registry
+from settlement.fees import Plan
+from switch.reference import Link, Route
+from terminals.registry import Merchant, Profile, Terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Content = dict[str, Any]
+Entry = tuple[str, str, Content]  # kind, key, content
+
+ITEMS_MAX = 1_000_000
+MERCHANT_CHARACTERS, TERMINAL_CHARACTERS = 15, 8  # DE 42, DE 41
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """One kind of reference data: its shape, and how an item is called."""
+
+    shape: type[msgspec.Struct]
+    key: Callable[[Any], str]
+
+
+# In the order in which they are applied and shown: what is named comes before what names it.
+KINDS: dict[str, Kind] = {
+    "profile": Kind(Profile, lambda item: item.name),
+    "fee_plan": Kind(Plan, lambda item: item.name),
+    "link": Kind(Link, lambda item: item.acquirer),
+    "route": Kind(Route, lambda item: item.prefix),
+    "merchant": Kind(Merchant, lambda item: item.merchant),
+    "terminal": Kind(Terminal, lambda item: item.name),
+}
+
+
+class ReferenceFileError(Exception):
+    """What is wrong, and where: `file: merchant[2].mcc: reason`."""
+
+    def __init__(self, source: str, at: str, reason: str) -> None:
+        super().__init__(f"{source}: {at}: {reason}" if at else f"{source}: {reason}")
+        self.at = at
+
+
+def parse(text: str, source: str, in_force: dict[str, set[str]]) -> list[Entry]:
+    """The items of a file. `in_force`: keys by kind that the store knows already."""
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ReferenceFileError(source, "", f"is not TOML: {error}") from error
+    for name, value in tables.items():
+        if name not in KINDS:
+            raise ReferenceFileError(source, name, f"no such table; there are {', '.join(KINDS)}")
+        if not isinstance(value, list):
+            raise ReferenceFileError(source, name, f"write [[{name}]], an array of tables")
+    if sum(len(value) for value in tables.values()) > ITEMS_MAX:
+        raise ReferenceFileError(source, "", f"more than {ITEMS_MAX} items")
+    entries: dict[tuple[str, str], Content] = {}
+    items: list[tuple[str, msgspec.Struct]] = []
+    for kind in KINDS:
+        for number, table in enumerate(tables.get(kind, ()), 1):
+            at = f"{kind}[{number}]"
+            try:
+                item = convert(kind, table)
+            except (ItemError, msgspec.ValidationError) as error:
+                path, reason = _explain(error)
+                raise ReferenceFileError(source, f"{at}{path}", reason) from error
+            key = KINDS[kind].key(item)
+            if (kind, key) in entries:
+                raise ReferenceFileError(source, at, f"{kind} {key} stands twice in the file")
+            entries[kind, key] = msgspec.to_builtins(item)
+            items.append((at, item))
+    known = {kind: set(in_force.get(kind, ())) for kind in KINDS}
+    for kind, key in entries:
+        known[kind].add(key)
+    for at, item in items:
+        for path, kind, key in named_by(item):
+            if key not in known[kind]:
+                raise ReferenceFileError(source, f"{at}.{path}", f"there is no {kind} {key}")
+    return [(kind, key, content) for (kind, key), content in entries.items()]
+
+
+class ItemError(ValueError):
+    """One item by itself is wrong: the key's path, the reason."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(reason)
+        self.path = path
+
+
+def convert(kind: str, table: Any) -> msgspec.Struct:
+    """A table as its struct, with what a type can not say checked. `ItemError`, `ValidationError`."""
+    item = msgspec.convert(table, KINDS[kind].shape)
+    check(item)
+    return item
+
+
+def check(item: msgspec.Struct) -> None:
+    """What a type can not say about one item."""
+    if isinstance(item, Merchant | Terminal):
+        _exactly("merchant", item.merchant, MERCHANT_CHARACTERS)
+    if isinstance(item, Terminal):
+        _exactly("terminal", item.terminal, TERMINAL_CHARACTERS)
+    if isinstance(item, Terminal | Profile | Link) and item.dialect:
+        _one_of("dialect", item.dialect, registry.names())
+    if isinstance(item, Terminal | Profile) and item.mac_profile:
+        _one_of("mac_profile", item.mac_profile, tuple(MAC_PROFILES))
+    if isinstance(item, Link):
+        _one_of("mac_algorithm", item.mac_algorithm, tuple(MAC_PROFILES))
+        _one_of("length", item.length, ("binary2", "ascii4"))
+        if not 0 < item.port < 65_536:
+            raise ItemError("port", "1 to 65535")
+    if isinstance(item, Route) and not (item.prefix.isascii() and item.prefix.isdecimal()):
+        raise ItemError("prefix", "digits only")
+    if isinstance(item, Plan) and not item.name:
+        raise ItemError("name", "a fee plan has a name")
+
+
+def _exactly(path: str, value: str, characters: int) -> None:
+    if len(value) != characters or not (value.isascii() and value.isprintable()):
+        raise ItemError(path, f"exactly {characters} printable ASCII characters, as on the wire")
+
+
+def _one_of(path: str, value: str, names: tuple[str, ...]) -> None:
+    if value not in names:
+        raise ItemError(path, f"no {value!r}; there are {', '.join(names)}")
+
+
+def named_by(item: msgspec.Struct) -> Iterator[tuple[str, str, str]]:
+    """The items that this one names: (path, kind, key). Built-in names need no item."""
+    if isinstance(item, Terminal):
+        yield "merchant", "merchant", item.merchant
+        if item.profile != "default":
+            yield "profile", "profile", item.profile
+    if isinstance(item, Route):
+        yield "acquirer", "link", item.acquirer
+        for number, alternate in enumerate(item.alternates):
+            yield f"alternates[{number}]", "link", alternate
+
+
+def _explain(error: Exception) -> tuple[str, str]:
+    if isinstance(error, ItemError):
+        return f".{error.path}", str(error)
+    reason, _, at = str(error).partition(" - at `$")
+    path = at.rstrip("`")
+    unknown = "Object contains unknown field `"
+    if reason.startswith(unknown):
+        return f"{path}.{reason.removeprefix(unknown).rstrip('`')}", "no such key"
+    return path, reason[:1].lower() + reason[1:]
+
+
+def render(entries: list[Entry]) -> str:
+    """Items as a file that `parse` takes; `data show`."""
+    lines: list[str] = []
+    for kind in KINDS:
+        for of, _, content in entries:
+            if of == kind:
+                lines += [f"[[{kind}]]"]
+                lines += [f"{name} = {_toml(value)}" for name, value in content.items()]
+                lines += [""]
+    return "\n".join(lines)
+
+
+def _toml(value: Any) -> str:
+    """A TOML value; inline tables leave out what is None."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        inside = ", ".join(f"{k} = {_toml(v)}" for k, v in value.items() if v is not None)
+        return f"{{ {inside} }}" if inside else "{}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_toml(each) for each in value)}]"
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,74 @@
+"""PostgreSQL as a node or a command uses it: found or started, and at the schema of this tree."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import structlog
+
+from switch import logs
+from switch.adapters.embedded_postgres import EmbeddedPostgres
+from switch.adapters.postgres_place import APP, OWNER, READER, EmbeddedPostgresError
+from switch.adapters.schema_runner import SchemaError, migrate
+from switch.texts import say
+
+if TYPE_CHECKING:
+    from switch.config import Config
+
+
+class StoreError(Exception):
+    """The store can not be used; the text is for the operator."""
+
+
+class Store:
+    """The embedded server (adopted while it runs, else started), or the one that the DSN names.
+
+    Plain and blocking: it is made before there is a loop. Closing gives the embedded server back,
+    which stops it unless another process uses it.
+    """
+
+    def __init__(self, config: Config, language: str) -> None:
+        self._language = language
+        self.embedded: EmbeddedPostgres | None = None
+        database, postgres = config.database, config.postgres
+        try:
+            if not database.dsn:
+                self.embedded = EmbeddedPostgres.start(
+                    config.data_folder,
+                    postgres_bin=Path(postgres.bin) if postgres.bin else None,
+                    fsync=postgres.fsync,
+                    service_user=postgres.user,
+                )
+            self.dsn = self.embedded.dsn(APP) if self.embedded else database.dsn
+            owner = self.embedded.dsn(OWNER) if self.embedded else database.owner_dsn or self.dsn
+            for migration in asyncio.run(migrate(owner)):
+                structlog.get_logger().info("schema_migrated", file=str(migration))
+        except (EmbeddedPostgresError, SchemaError, OSError) as error:
+            self.close()
+            raise StoreError(say("store_failed", language, reason=error)) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self.embedded is not None:
+            self.embedded.stop()
+
+    def facts(self) -> dict[str, Any]:
+        """For the ready file: how to read the store. A server's password stays out."""
+        if self.embedded is None:
+            return {"dsn": logs.mask_text(self.dsn), "embedded": False}
+        return {
+            "dsn": self.dsn,
+            "reader_dsn": self.embedded.dsn(READER),
+            "owner_dsn": self.embedded.dsn(OWNER),
+            "embedded": True,
+        }
