@@ -61,6 +61,7 @@ class RequestRow(msgspec.Struct, frozen=True, gc=False):
     chip: bytes | None = None  # of DE 55 only what reversal and clearing need
     original_request_id: int | None = None
     foreign: bool = False  # counts on the foreign side of settlement totals
+    any_batch: bool = False  # an advice that may name a frozen or closed batch (rules §9)
     session_id: int | None = None  # key set that verified the request
     decision: str = ""  # JSON: rules and versions that led here (P10)
 
@@ -529,5 +530,29 @@ class Batches(Protocol):
     async def overdue_uploads(self, older_than_s: float) -> list[Batch]: ...
 
 
+class Days(Protocol):
+    """The life of business dates (rules §16). All idempotent; `ValueError` out of turn."""
+
+    async def business_date(self) -> dt.date: ...
+
+    async def state(self, business_date: dt.date) -> str | None:
+        """ "open", "cut", "frozen", "posted"; None for a date that never was."""
+        ...
+
+    async def cut_over(self, new_date: dt.date) -> None:
+        """Every later commit is of `new_date`; the former date is cut."""
+        ...
+
+    async def freeze(self, business_date: dt.date) -> int:
+        """Its captures change no more, if nothing of it is undecided; how many requests still are."""
+        ...
+
+    async def mark_posted(self, business_date: dt.date) -> None: ...
+
+
 class StoreDownError(Exception):
     """The store can not decide now; whatever was sent to it is unknown until it answers."""
+
+
+class RowRefusedError(Exception):
+    """The store refused a row for what is in it; nothing of its commit stands. A bug, not an outage."""
