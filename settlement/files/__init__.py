@@ -1,0 +1,1 @@
+"""Clearing files: one module a format, each a layout table with its parser and renderer."""

@@ -1,0 +1,189 @@
+"""A fixed-width layout: name, offset, length, format; one line a field, as the standard prints it.
+
+Every field is followed by one blank (`separator`), except that the last one may lack it. Widths
+count bytes of the encoded text. A table is checked when it is built: no gap, no overlap, and
+`str(layout)` prints it beside the standard's own page.
+
+Formats: `n` digits, zero filled left · `n..` digits, blank filled right (identifiers) · `an` text,
+blank filled right · `x+n` sign `C` (credit to us), `D` (debit to us) or blank, then digits.
+A field marked optional may be all blanks, which reads as None.
+"""
+
+import re
+import struct
+from typing import Final
+
+import msgspec
+
+FORMATS: Final = ("n", "n..", "an", "x+n")
+MAX_VALUE_SHOWN: Final = 40
+LONG_DIGITS: Final = re.compile(r"\d{12,}")
+
+
+class FileError(ValueError):
+    """The peer's file breaks its layout. Nothing of it is taken in.
+
+    `line` and `column` count from 1; `value` is shown with long digit runs masked, because a
+    shifted column can hold a PAN.
+    """
+
+    def __init__(self, name: str, line: int, column: int, value: str, reason: str) -> None:
+        self.name, self.line, self.column, self.reason = name, line, column, reason
+        self.value = LONG_DIGITS.sub(lambda found: mask_digits(found[0]), value)[:MAX_VALUE_SHOWN]
+        super().__init__(f"{name}: line {line}, column {column}, {self.value!r}: {reason}")
+
+
+def mask_digits(digits: str) -> str:
+    """
+    >>> mask_digits("6222021234567890123")
+    '622202*********0123'
+    """
+    return digits[:6] + "*" * (len(digits) - 10) + digits[-4:]
+
+
+class Field(msgspec.Struct, frozen=True):
+    name: str
+    offset: int
+    length: int
+    format: str
+    meaning: str
+    optional: bool = False
+
+
+class Layout:
+    """A table of fields and the two functions over it: `split` a line, `join` values."""
+
+    def __init__(
+        self,
+        name: str,
+        fields: tuple[Field, ...],
+        *,
+        encoding: str = "gbk",
+        separator: bytes = b" ",
+    ) -> None:
+        self.name, self.fields, self.encoding, self.separator = name, fields, encoding, separator
+        at = 0
+        for field in fields:
+            assert field.format in FORMATS, f"{name}.{field.name}: unknown format {field.format}"
+            assert field.offset == at, f"{name}.{field.name}: offset {field.offset}, expected {at}"
+            at = field.offset + field.length + len(separator)
+        self.length = at - len(separator)  # without the blank after the last field
+        self.names = tuple(field.name for field in fields)
+        assert len(set(self.names)) == len(fields), f"{name}: a name stands twice"
+        gap = f"{len(separator)}s" if separator else ""
+        self._struct = struct.Struct(gap.join(f"{field.length}s" for field in fields))
+        assert self._struct.size == self.length
+
+    def __str__(self) -> str:
+        rows = [f"{self.name} ({self.encoding}, {self.length} bytes)"]
+        rows += [
+            f"{field.offset:>4}  {field.length:>3}  {field.format:<4} "
+            f"{'o' if field.optional else 'm'}  {field.name:<24} {field.meaning}"
+            for field in self.fields
+        ]
+        return "\n".join(rows)
+
+    def split(self, line: bytes, file: str, number: int) -> list[str | None]:
+        """The values of one line, in table order; blanks stripped, optional blank fields None."""
+        if len(line) < self.length:
+            line = self._filled(line, file, number)
+        parts = self._struct.unpack_from(line)
+        if self.separator:
+            gaps = parts[1::2]
+            if gaps.count(self.separator) != len(gaps):
+                self._gap_error(parts, file, number)
+            parts = parts[::2]
+        return [
+            self._value(field, raw, file, number)
+            for field, raw in zip(self.fields, parts, strict=True)
+        ]
+
+    def join(self, values: dict[str, str | int | None]) -> bytes:
+        """The line of `values`, with a separator after every field."""
+        unknown = values.keys() - set(self.names)
+        if unknown:
+            raise ValueError(f"{self.name}: no field {sorted(unknown)}")
+        return b"".join(
+            self._render(field, values.get(field.name)) + self.separator for field in self.fields
+        )
+
+    def _filled(self, line: bytes, file: str, number: int) -> bytes:
+        # An editor or a transfer may have cut trailing blanks: only those may be missing.
+        missing_from = next(f for f in self.fields if f.offset + f.length > len(line))
+        after = [f for f in self.fields if f.offset >= missing_from.offset]
+        text_cut = missing_from.offset < len(line) and missing_from.format not in ("an", "n..")
+        if text_cut or not all(f.optional or f.format == "an" for f in after):
+            raise FileError(
+                file,
+                number,
+                len(line) + 1,
+                "",
+                f"the line ends after {len(line)} bytes; {self.name} has {self.length}",
+            )
+        return line.ljust(self.length)
+
+    def _gap_error(self, parts: tuple[bytes, ...], file: str, number: int) -> None:
+        for field, gap in zip(self.fields, parts[1::2], strict=False):
+            if gap != self.separator:
+                raise FileError(
+                    file,
+                    number,
+                    field.offset + field.length + 1,
+                    gap.decode(self.encoding, "replace"),
+                    f"no blank after {field.name}",
+                )
+
+    def _value(self, field: Field, raw: bytes, file: str, number: int) -> str | None:
+        def refuse(reason: str) -> FileError:
+            shown = raw.decode(self.encoding, "replace")
+            return FileError(file, number, field.offset + 1, shown, f"{field.name}: {reason}")
+
+        stripped = raw.strip(b" ")
+        if not stripped:
+            if field.optional:
+                return None
+            raise refuse("mandatory, but blank")
+        if field.format == "an":
+            try:
+                return stripped.decode(self.encoding)
+            except UnicodeDecodeError as error:
+                raise refuse(f"not {self.encoding} text") from error
+        if field.format == "n":
+            if not (raw.isdigit() and raw.isascii()):
+                raise refuse(f"not {field.length} digits")
+            return raw.decode("ascii")
+        if field.format == "n..":
+            if not (stripped.isdigit() and stripped.isascii() and raw.startswith(stripped)):
+                raise refuse("not digits filled with blanks on the right")
+            return stripped.decode("ascii")
+        if raw[:1] not in (b"C", b"D", b" ") or not raw[1:].isdigit():
+            raise refuse(f"not C, D or blank and {field.length - 1} digits")
+        return raw.decode("ascii")
+
+    def _render(self, field: Field, value: str | int | None) -> bytes:
+        if value is None:
+            if not field.optional:
+                raise ValueError(f"{self.name}.{field.name} is mandatory")
+            return b" " * field.length
+        if field.format == "x+n":
+            number = int(value)
+            sign = "C" if number > 0 else "D" if number < 0 else " "
+            data = f"{sign}{abs(number):0{field.length - 1}d}".encode()
+        elif field.format == "n":
+            data = str(value).rjust(field.length, "0").encode()
+        else:
+            data = str(value).encode(self.encoding).ljust(field.length)
+        if len(data) != field.length:
+            raise ValueError(f"{self.name}.{field.name}: longer than {field.length} bytes")
+        return data
+
+
+def signed(value: str | None) -> int | None:
+    """The amount of an `x+n` field: C is plus, D is minus.
+
+    >>> signed("D00000000325"), signed("C00000000010"), signed(" 00000000000")
+    (-325, 10, 0)
+    """
+    if value is None:
+        return None
+    return -int(value[1:]) if value[0] == "D" else int(value[1:])
