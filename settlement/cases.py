@@ -1,0 +1,51 @@
+"""A break: a difference between the books and a file, as a value. Deepened into a case later.
+
+長款 / 短款 are said from the books' side: *long* means the file has more than our books.
+"""
+
+from datetime import date
+from typing import Final
+
+import msgspec
+
+# class -> what it means; the order of this table is the order in reports
+BREAK_CLASSES: Final[dict[str, str]] = {
+    "network_long": "the file has a row, our books have no success",
+    "network_short": "our books have a success, the file has no row",
+    "amount_mismatch": "both have it, with different amounts",
+    "status_mismatch": "one side has it reversed, the other as standing",
+    "duplicate": "the file bills one transaction more than once",
+    "orphan_refund": "the file takes money back for which we know no refund",
+    "fee_mismatch": "the file's fee differs from ours by more than the tolerance",
+    "file_changed": "other content under the name of a file already taken in",
+}
+# Dispositions that settle both sides and need nobody.
+MATCH_CLASSES: Final = ("matched", "cutoff_shift", "reversed_both")
+
+
+class Break(msgspec.Struct, frozen=True):
+    """One break. `theirs_minor - ours_minor` is what its entry moves to suspense."""
+
+    id: str
+    business_date: date  # of the close that found it
+    break_class: str
+    acquirer: str
+    currency: str
+    keys: dict[str, str]
+    ours_minor: int | None
+    theirs_minor: int | None
+    record: str = ""  # key of our clearing record
+    row: str = ""  # id of their row
+    evidence: dict[str, str] = {}
+    step: str = "reconcile"
+    settlement_date: date | None = None  # the receivable that its entry moves
+    merchant: str = ""
+    difference_minor: int = 0  # what the entry moved: theirs net of fees less ours
+
+
+class Resolution(msgspec.Struct, frozen=True):
+    """A later close found the other side of an open break."""
+
+    break_id: str
+    business_date: date
+    reason: str

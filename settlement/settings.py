@@ -1,0 +1,19 @@
+"""The bounds and tolerances of the day's end, each with its unit. Defaults are the rules'."""
+
+from typing import Final
+
+import msgspec
+
+
+class Settings(msgspec.Struct, frozen=True):
+    currency: str = "156"  # ISO 4217 numeric of files that name none
+    window_days: int = 1  # settlement days a record and a row may be apart
+    freeze_wait_s: float = 90.0  # the longest timer of a request, with room
+    freeze_poll_s: float = 1.0
+    fee_tolerance_row_minor: int = 2  # one fen a component: another rounding, not another price
+    fee_tolerance_file_minor: int = 100_000  # sum of absolute differences of one file
+    file_fee_bound_ppm: int = 50_000  # fees above 5 % of a file's turnover wait for a person
+    offset_days: int = 1  # the business date after D is D + 1
+
+
+DEFAULTS: Final = Settings()
