@@ -1,0 +1,1 @@
+"""The edge of the books: PostgreSQL, the file system, DuckDB."""

@@ -1,0 +1,241 @@
+"""What the day's end needs of the outside, as Protocols; `settlement/adapters/` implements them."""
+
+import hashlib
+from collections.abc import Collection, Sequence
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from settlement.cases import Break, Resolution
+from settlement.clearing import (
+    Capture,
+    ClearingRecord,
+    ClearingRow,
+    IncomingFile,
+    Reference,
+    Transaction,
+)
+from settlement.fees import MerchantFee, NetworkCost
+from settlement.ledger import Entry, Movement, Seal
+from settlement.netting import Net
+from settlement.reconcile import Match
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir  # type: ignore[import-untyped]
+    import pyarrow as pa  # type: ignore[import-untyped]
+
+
+class Step(msgspec.Struct, frozen=True):
+    """A finished step: recorded once by (business date, name), with the hash of its facts."""
+
+    business_date: date
+    name: str
+    content: str  # SHA-256 over the canonical facts, hex
+    totals: dict[str, int]
+
+
+class Output(msgspec.Struct, frozen=True):
+    """A file that the day's end wrote."""
+
+    name: str
+    sha256: str
+    size: int
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """Everything that one step adds; stored with the step's record or not at all."""
+
+    records: Sequence[ClearingRecord] = ()
+    matches: Sequence[Match] = ()
+    breaks: Sequence[Break] = ()
+    resolutions: Sequence[Resolution] = ()
+    merchant_fees: Sequence[MerchantFee] = ()
+    network_costs: Sequence[NetworkCost] = ()
+    entries: Sequence[Entry] = ()
+    seals: Sequence[Seal] = ()
+    nets: Sequence[Net] = ()
+    outputs: Sequence[Output] = ()
+    inputs: Sequence[str] = ()  # what of the outside the step rests on; part of its hash only
+
+    @property
+    def content(self) -> str:
+        """SHA-256 over every fact, hex; item by item, so a long day needs no second copy."""
+        digest = hashlib.sha256()
+        for name in self.__struct_fields__:
+            digest.update(name.encode())
+            for item in getattr(self, name):
+                digest.update(msgspec.json.encode(item) + b"\n")
+        return digest.hexdigest()
+
+
+class Total(msgspec.Struct, frozen=True, order=True):
+    """A sum by P5's dimensions."""
+
+    business_date: date
+    currency: str
+    merchant: str
+    acquirer: str
+    terminal: str
+    batch: int
+    amount_minor: int
+
+
+class SwitchFacts(Protocol):
+    """What the switch publishes."""
+
+    async def captures(self, business_date: date) -> list[Capture]: ...
+
+    async def captured_totals(self, business_date: date) -> list[Total]:
+        """Sums of the captured effects, zero sums left out, sorted."""
+
+    async def transactions(self, business_date: date) -> list[Transaction]:
+        """Requests of the date, and those that the date's captures belong to."""
+
+    async def transactions_ahead(self, business_date: date) -> list[Transaction]:
+        """Approved requests of later business dates whose settlement date is not later."""
+
+    async def references(self, kinds: Collection[str]) -> list[Reference]: ...
+
+
+class Store(SwitchFacts, Protocol):
+    """The settlement's own append-only facts. Every read is totally ordered."""
+
+    async def begin(self, business_date: date, at: datetime) -> datetime:
+        """Record the instant of a date's first run, or return the one recorded."""
+
+    async def steps(self, business_date: date) -> dict[str, Step]: ...
+
+    async def finish(self, step: Step, facts: Facts) -> bool:
+        """Store the facts and the step in one commit. False, and nothing, if it stands already.
+
+        Raises `LedgerConflictError` where an entry's (source, key) stands with other content.
+        """
+
+    async def files(self, acquirer: str) -> list[IncomingFile]:
+        """Files taken in, by (settlement date, name, version), without their sealed bytes."""
+
+    async def take_in(self, file: IncomingFile, rows: Sequence[ClearingRow]) -> None:
+        """Store the sealed file and its rows in one commit."""
+
+    async def rows(self, first: date, last: date) -> list[ClearingRow]:
+        """Rows of these settlement dates that no match has used, of each name's last version."""
+
+    async def records(self, business_date: date) -> list[ClearingRecord]: ...
+
+    async def open_records(self, first: date, last: date) -> list[ClearingRecord]:
+        """Records of these business dates that no match has used."""
+
+    async def records_by_key(self, keys: Collection[str]) -> dict[str, ClearingRecord]: ...
+
+    async def rows_by_id(self, ids: Collection[str]) -> dict[str, ClearingRow]: ...
+
+    async def records_by_root(self, roots: Collection[int]) -> list[ClearingRecord]:
+        """Every captured record of these chains, by (business date, key)."""
+
+    async def roots(self, request_ids: Collection[int]) -> dict[int, int]: ...
+
+    async def matches(self, business_date: date) -> list[Match]: ...
+
+    async def breaks(self, business_date: date) -> list[Break]: ...
+
+    async def open_breaks(self, before: date) -> list[Break]:
+        """Breaks of earlier dates without a resolution."""
+
+    async def resolutions(self, business_date: date) -> list[Resolution]: ...
+
+    async def merchant_fees(self, business_date: date) -> list[MerchantFee]: ...
+
+    async def network_costs(self, business_date: date) -> list[NetworkCost]: ...
+
+    async def entries(self, business_date: date) -> list[Entry]:
+        """In canonical order (step, source, key)."""
+
+    async def posted_totals(self, business_date: date) -> list[Total]:
+        """Sums of the receivable's legs of capture entries, by P5's dimensions."""
+
+    async def movements(self, business_date: date) -> list[Movement]:
+        """What the date's entries moved, summed by account, owner, rule and currency."""
+
+    async def last_seal(self) -> Seal | None: ...
+
+    async def seals(self, business_date: date) -> list[Seal]: ...
+
+    async def nets(self, business_date: date) -> list[Net]: ...
+
+    async def outputs(self, business_date: date) -> list[Output]: ...
+
+
+class Dates(Protocol):
+    """The business dates, which the switch owns. All calls may be repeated."""
+
+    async def state(self, business_date: date) -> str | None:
+        """open, cut, frozen or posted; None for a date the switch does not know."""
+
+    async def unposted_before(self, business_date: date) -> date | None: ...
+
+    async def cut_over(self, new_date: date) -> None: ...
+
+    async def freeze(self, business_date: date) -> int:
+        """Requests still undecided; 0 when the date's captures are frozen."""
+
+    async def mark_posted(self, business_date: date) -> None: ...
+
+
+class Pans(Protocol):
+    """PAN work and sealing, done where the keys are."""
+
+    def token(self, pan: str) -> bytes: ...
+
+    def mask(self, pan: str) -> str: ...
+
+    def seal(self, data: bytes, name: str) -> bytes: ...
+
+    def open(self, sealed: bytes, name: str) -> bytes: ...
+
+
+class Inbox(Protocol):
+    """Incoming files: DIR/<acquirer>/<file>."""
+
+    def names(self, acquirer: str) -> list[str]: ...
+
+    def read(self, acquirer: str, name: str) -> bytes: ...
+
+    def remove(self, acquirer: str, name: str) -> None:
+        """Remove the plaintext; a file already gone is no error."""
+
+
+class FileSink(Protocol):
+    """Outgoing files, each written whole or not at all."""
+
+    def write(self, name: str, data: bytes) -> None: ...
+
+
+class Engine(Protocol):
+    """Where ibis expressions run: DuckDB embedded, or a cluster."""
+
+    def table(self, name: str, rows: "pa.Table") -> "ir.Table": ...
+
+    def keep(self, expression: "ir.Table") -> "ir.Table":
+        """The expression's rows, worked out once and read from here on."""
+
+    def rows(self, expression: "ir.Table") -> list[tuple[object, ...]]:
+        """The rows of an expression with a total order."""
+
+
+class Progress(Protocol):
+    def started(self, step: str) -> None: ...
+
+    def advanced(self, step: str, note: str) -> None: ...
+
+    def finished(self, step: str, totals: dict[str, int]) -> None: ...
+
+
+class NoProgress:
+    """Says nothing."""
+
+    def started(self, step: str) -> None: ...
+
+    def advanced(self, step: str, note: str) -> None: ...
+
+    def finished(self, step: str, totals: dict[str, int]) -> None: ...
