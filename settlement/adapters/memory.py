@@ -1,0 +1,287 @@
+"""The store in memory: the simulation's, and the measure of what PostgreSQL must answer."""
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import date, datetime
+
+from settlement.cases import Break, Resolution
+from settlement.clearing import (
+    Capture,
+    ClearingRecord,
+    ClearingRow,
+    IncomingFile,
+    Reference,
+    Transaction,
+)
+from settlement.fees import MerchantFee, NetworkCost
+from settlement.ledger import Entry, LedgerConflictError, Movement, Seal, movements
+from settlement.netting import Net
+from settlement.ports import Facts, Output, Step, Total
+from settlement.reconcile import Match
+
+
+class MemoryStore:
+    """`captured`, `requests` and `reference` stand for the switch's views; a test fills them."""
+
+    def __init__(
+        self,
+        captures: Iterable[Capture] = (),
+        transactions: Iterable[Transaction] = (),
+        references: Iterable[Reference] = (),
+    ) -> None:
+        self.captured = list(captures)
+        self.requests = list(transactions)
+        self.reference = list(references)
+        self._begun: dict[date, datetime] = {}
+        self._steps: dict[tuple[date, str], Step] = {}
+        self._files: list[IncomingFile] = []
+        self._rows: dict[tuple[str, str, int], list[ClearingRow]] = {}
+        self._records: dict[str, ClearingRecord] = {}
+        self._matches: list[Match] = []
+        self._breaks: list[Break] = []
+        self._resolutions: list[Resolution] = []
+        self._merchant_fees: list[MerchantFee] = []
+        self._network_costs: list[NetworkCost] = []
+        self._entries: dict[tuple[str, str], Entry] = {}
+        self._seals: list[Seal] = []
+        self._nets: list[Net] = []
+        self._outputs: list[tuple[date, Output]] = []
+
+    # -- what the switch publishes
+
+    async def captures(self, business_date: date) -> list[Capture]:
+        return sorted(
+            (one for one in self.captured if one.business_date == business_date),
+            key=lambda one: one.capture_id,
+        )
+
+    async def captured_totals(self, business_date: date) -> list[Total]:
+        sums: dict[tuple[date, str, str, str, str, int], int] = {}
+        for one in await self.captures(business_date):
+            key = (
+                one.business_date,
+                one.currency,
+                one.merchant,
+                one.acquirer,
+                one.terminal,
+                one.batch,
+            )
+            sums[key] = sums.get(key, 0) + one.effect_minor
+        return sorted(Total(*key, amount) for key, amount in sums.items() if amount)
+
+    async def transactions(self, business_date: date) -> list[Transaction]:
+        captured = {one.request_id for one in await self.captures(business_date)}
+        return sorted(
+            (
+                one
+                for one in self.requests
+                if one.business_date == business_date or one.request_id in captured
+            ),
+            key=lambda one: one.request_id,
+        )
+
+    async def transactions_ahead(self, business_date: date) -> list[Transaction]:
+        return sorted(
+            (
+                one
+                for one in self.requests
+                if one.business_date > business_date
+                and one.settlement_date is not None
+                and one.settlement_date <= business_date
+                and one.state == "approved"
+            ),
+            key=lambda one: one.request_id,
+        )
+
+    async def references(self, kinds: Collection[str]) -> list[Reference]:
+        return sorted(
+            (one for one in self.reference if one.kind in kinds),
+            key=lambda one: (one.kind, one.key, one.version),
+        )
+
+    # -- a date's run
+
+    async def begin(self, business_date: date, at: datetime) -> datetime:
+        return self._begun.setdefault(business_date, at)
+
+    async def steps(self, business_date: date) -> dict[str, Step]:
+        return {name: step for (day, name), step in self._steps.items() if day == business_date}
+
+    async def finish(self, step: Step, facts: Facts) -> bool:
+        if (step.business_date, step.name) in self._steps:
+            return False
+        for made in facts.entries:
+            stands = self._entries.get((made.source, made.key))
+            if stands is not None and stands != made:
+                raise LedgerConflictError(f"{made.source} {made.key} stands with other content")
+        used = {one.record for one in self._matches}, {one.row for one in self._matches}
+        for match in facts.matches:
+            assert not match.record or match.record not in used[0], f"{match.record} matched twice"
+            assert not match.row or match.row not in used[1], f"{match.row} matched twice"
+        self._steps[step.business_date, step.name] = step
+        for record in facts.records:
+            assert record.key not in self._records
+            self._records[record.key] = record
+        self._matches += facts.matches
+        self._breaks += facts.breaks
+        self._resolutions += facts.resolutions
+        self._merchant_fees += facts.merchant_fees
+        self._network_costs += facts.network_costs
+        self._entries |= {(made.source, made.key): made for made in facts.entries}
+        self._seals += facts.seals
+        self._nets += facts.nets
+        self._outputs += [(step.business_date, output) for output in facts.outputs]
+        return True
+
+    # -- incoming files
+
+    async def files(self, acquirer: str) -> list[IncomingFile]:
+        return sorted(
+            (one for one in self._files if one.acquirer == acquirer),
+            key=lambda one: (one.settlement_date, one.name, one.version),
+        )
+
+    async def take_in(self, file: IncomingFile, rows: Sequence[ClearingRow]) -> None:
+        key = (file.acquirer, file.name, file.version)
+        assert key not in self._rows
+        self._files.append(file)
+        self._rows[key] = list(rows)
+
+    async def sealed(self, acquirer: str, name: str, version: int) -> bytes:
+        return next(
+            one.sealed
+            for one in self._files
+            if (one.acquirer, one.name, one.version) == (acquirer, name, version)
+        )
+
+    def _standing_rows(self) -> list[ClearingRow]:
+        last: dict[tuple[str, str], int] = {}
+        for acquirer, name, version in self._rows:
+            last[acquirer, name] = max(version, last.get((acquirer, name), 0))
+        return [row for (a, n), version in last.items() for row in self._rows[a, n, version]]
+
+    async def rows(self, first: date, last: date) -> list[ClearingRow]:
+        used = {one.row for one in self._matches}
+        return sorted(
+            (
+                row
+                for row in self._standing_rows()
+                if first <= row.settlement_date <= last and row.id not in used
+            ),
+            key=lambda row: (row.settlement_date, row.acquirer, row.file, row.line),
+        )
+
+    async def rows_by_id(self, ids: Collection[str]) -> dict[str, ClearingRow]:
+        wanted = set(ids)
+        return {row.id: row for row in self._standing_rows() if row.id in wanted}
+
+    # -- reads
+
+    async def records(self, business_date: date) -> list[ClearingRecord]:
+        return self._sorted(
+            one for one in self._records.values() if one.business_date == business_date
+        )
+
+    async def open_records(self, first: date, last: date) -> list[ClearingRecord]:
+        used = {one.record for one in self._matches}
+        return self._sorted(
+            one
+            for one in self._records.values()
+            if first <= one.business_date <= last and one.key not in used
+        )
+
+    async def records_by_key(self, keys: Collection[str]) -> dict[str, ClearingRecord]:
+        return {key: self._records[key] for key in sorted(set(keys)) if key in self._records}
+
+    async def records_by_root(self, roots: Collection[int]) -> list[ClearingRecord]:
+        wanted = set(roots)
+        return self._sorted(
+            one for one in self._records.values() if one.captured and one.root_request_id in wanted
+        )
+
+    @staticmethod
+    def _sorted(records: Iterable[ClearingRecord]) -> list[ClearingRecord]:
+        return sorted(records, key=lambda one: (one.business_date, one.key[0], int(one.key[1:])))
+
+    async def roots(self, request_ids: Collection[int]) -> dict[int, int]:
+        wanted = set(request_ids)
+        return {
+            one.request_id: one.root_request_id
+            for one in self._records.values()
+            if one.captured and one.request_id in wanted
+        }
+
+    async def matches(self, business_date: date) -> list[Match]:
+        return sorted(
+            (one for one in self._matches if one.business_date == business_date),
+            key=lambda one: (one.record, one.row),
+        )
+
+    async def breaks(self, business_date: date) -> list[Break]:
+        return sorted(
+            (one for one in self._breaks if one.business_date == business_date),
+            key=lambda one: one.id,
+        )
+
+    async def open_breaks(self, before: date) -> list[Break]:
+        ended = {one.break_id for one in self._resolutions if one.business_date < before}
+        return sorted(
+            (one for one in self._breaks if one.business_date < before and one.id not in ended),
+            key=lambda one: one.id,
+        )
+
+    async def resolutions(self, business_date: date) -> list[Resolution]:
+        return sorted(
+            (one for one in self._resolutions if one.business_date == business_date),
+            key=lambda one: one.break_id,
+        )
+
+    async def merchant_fees(self, business_date: date) -> list[MerchantFee]:
+        return sorted(
+            (one for one in self._merchant_fees if one.business_date == business_date),
+            key=lambda one: int(one.key[1:]),
+        )
+
+    async def network_costs(self, business_date: date) -> list[NetworkCost]:
+        return sorted(
+            (one for one in self._network_costs if one.business_date == business_date),
+            key=lambda one: int(one.key[1:]),
+        )
+
+    async def entries(self, business_date: date) -> list[Entry]:
+        return sorted(
+            (one for one in self._entries.values() if one.business_date == business_date),
+            key=lambda one: one.order,
+        )
+
+    async def posted_totals(self, business_date: date) -> list[Total]:
+        sums: dict[tuple[date, str, str, str, str, int], int] = {}
+        for made in await self.entries(business_date):
+            if made.source != "captured":
+                continue
+            key = (
+                made.business_date,
+                made.currency,
+                made.merchant,
+                made.acquirer,
+                made.terminal,
+                made.batch,
+            )
+            for account, amount in zip(made.accounts, made.amounts, strict=True):
+                if account == "network_receivable":
+                    sums[key] = sums.get(key, 0) + amount
+        return sorted(Total(*key, amount) for key, amount in sums.items() if amount)
+
+    async def movements(self, business_date: date) -> list[Movement]:
+        return movements(await self.entries(business_date))
+
+    async def last_seal(self) -> Seal | None:
+        return self._seals[-1] if self._seals else None
+
+    async def seals(self, business_date: date) -> list[Seal]:
+        return [one for one in self._seals if one.business_date == business_date]
+
+    async def nets(self, business_date: date) -> list[Net]:
+        return sorted(one for one in self._nets if one.business_date == business_date)
+
+    async def outputs(self, business_date: date) -> list[Output]:
+        return [output for day, output in self._outputs if day == business_date]
