@@ -156,15 +156,7 @@ def prepare(folder: Path, postgres_bin: Path | None, service_user: str, *, fsync
     home = _locate(folder, account)
     if (home / "data").exists():
         account = _owner_of(home / "data")
-    binaries = find_binaries(postgres_bin)
-    version = _version_for(account, binaries)
-    if version is None:
-        if postgres_bin is not None or os.geteuid() != 0:
-            raise EmbeddedPostgresError(f"{account.name} can not run {binaries / 'postgres'}")
-        binaries = _copy_binaries(binaries)
-        version = _version_for(account, binaries)
-        if version is None:
-            raise EmbeddedPostgresError(f"{account.name} can not run {binaries / 'postgres'}")
+    binaries, version = _binaries_for(account, postgres_bin)
     if version < VERSION_MIN:
         raise EmbeddedPostgresError(
             f"{binaries} is PostgreSQL {version}; at least {VERSION_MIN} is needed"
@@ -294,6 +286,20 @@ def find_binaries(postgres_bin: Path | None) -> Path:
         if not (binaries / name).is_file():
             raise EmbeddedPostgresError(f"there is no {name} in {binaries}")
     return binaries
+
+
+def _binaries_for(account: Account, postgres_bin: Path | None) -> tuple[Path, int]:
+    """Binaries that `account` can run, and their major version; copied if root must help."""
+    binaries = find_binaries(postgres_bin)
+    version = _version_for(account, binaries)
+    if version is None:
+        if postgres_bin is not None or os.geteuid() != 0:
+            raise EmbeddedPostgresError(f"{account.name} can not run {binaries / 'postgres'}")
+        binaries = _copy_binaries(binaries)
+        version = _version_for(account, binaries)
+        if version is None:
+            raise EmbeddedPostgresError(f"{account.name} can not run {binaries / 'postgres'}")
+    return binaries, version
 
 
 def _version_for(account: Account, binaries: Path) -> int | None:

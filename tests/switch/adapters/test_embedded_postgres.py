@@ -553,9 +553,11 @@ def test_ordinary_user_has_the_same_and_root_may_help(data_folder: Path) -> None
     mine.mkdir()
     user = pwd.getpwnam("daemon")
     os.chown(mine, user.pw_uid, user.pw_gid)
+    account = Account(user.pw_name, user.pw_uid, user.pw_gid)
+    binaries, _ = postgres_place._binaries_for(account, None)
 
     def work() -> None:
-        with EmbeddedPostgres.start(mine, fsync=False) as server:
+        with EmbeddedPostgres.start(mine, fsync=False, postgres_bin=binaries) as server:
             assert Path(f"/proc/{server.pid}").stat().st_uid == user.pw_uid
             statement = "INSERT INTO public.work VALUES (1) RETURNING x"
             query(
