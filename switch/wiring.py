@@ -1,15 +1,236 @@
-"""Composition: the only module that names adapters."""
+"""Composition: the only module that names adapters.
+
+`build` puts one process together from a configuration and the ports it is given, so that production,
+the benchmarks and the simulation in virtual time run the same `Switch`. `run_worker` gives it the
+real ones.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
+
+import msgspec
+
+from hsm import lmk as lmks
+from hsm.local import LocalVault
+from switch import data_keys
+from switch.access import AccessCache
+from switch.acquirers.iso8583_link import IsoLink
+from switch.adapters.postgres import PostgresStores
+from switch.adapters.system import SystemClock, SystemEntropy, SystemTransport
+from switch.admission import Admission
+from switch.duties import Duties, ReferenceData
+from switch.engine import Engine, Log
+from switch.late_answers import LateAnswers
+from switch.logs import AuthorizationLog, LogFile
+from switch.management import Management
+from switch.numbers import Block
+from switch.reporter import Reporter
+from switch.rows import Rows, Standing
+from switch.server import TerminalServer
+from switch.store_and_forward import Forwarder
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Sequence
 
+    from hsm.pans import Pans
+    from hsm.ports import Hsm
+    from switch.acquirers.ports import Acquirer
     from switch.config import Config
+    from switch.journal import Batches, Journal, Numbers, Owners, Queue
+    from switch.ports import Clock, Transport
+    from switch.reference import Link, ReferenceStore, Snapshot
     from switch.worker import Control
+
+
+class Stores(msgspec.Struct, frozen=True):
+    """The ports of the store; one adapter usually implements them all."""
+
+    journal: "Journal"
+    numbers: "Numbers"
+    owners: "Owners"
+    queue: "Queue"
+    batches: "Batches"
+    reference: "ReferenceStore"
+
+
+class Ports(msgspec.Struct, frozen=True):
+    """Everything outside that one process needs."""
+
+    stores: Stores
+    hsm: "Hsm"
+    pans: "Pans"
+    clock: "Clock"
+    transport: "Transport"
+    log: "Log"
+
+
+class Links:
+    """The links of a process, as the reference data names them now: started, replaced, ended."""
+
+    def __init__(
+        self, config: Config, ports: Ports, acquirers: dict[str, Acquirer], late: LateAnswers
+    ) -> None:
+        self._config = config
+        self._ports = ports
+        self._acquirers = acquirers
+        self._late = late
+        self._standing: Standing
+        self._reference: ReferenceData
+        self._running: dict[str, tuple[Link, IsoLink, Forwarder]] = {}
+
+    def know(self, reference: ReferenceData, standing: Standing) -> None:
+        self._reference = reference
+        self._standing = standing
+
+    async def follow(self, snapshot: Snapshot) -> None:
+        """Start what is new, replace what has changed, end what is gone."""
+        for name in [name for name in self._running if name not in snapshot.links]:
+            await self._end(name, 0.0)
+        for name, link in snapshot.links.items():
+            running = self._running.get(name)
+            if running is not None and running[0] != link:
+                await self._end(name, link.timeout_s)
+            if name not in self._running:
+                await self._start(link)
+
+    async def _start(self, link: Link) -> None:
+        ports, stores = self._ports, self._ports.stores
+        host = IsoLink(
+            link,
+            connections=max(1, link.max_connections // self._config.workers),
+            transport=ports.transport,
+            clock=ports.clock,
+            hsm=ports.hsm,
+            numbers=stores.numbers,
+            reference=self._reference,
+            on_late=self._late.of(link.acquirer),
+            reload=self._reference.reload,
+            store_key=stores.reference.add_key,
+            stan_block=self._config.journal.link_stan_block,
+        )
+        forwarder = Forwarder(
+            link,
+            host=host,
+            queue=stores.queue,
+            journal=stores.journal,
+            pans=ports.pans,
+            clock=ports.clock,
+            owner=lambda: self._standing.owner_id,
+            reference=self._reference,
+            poll_s=self._config.queue.poll_s,
+            take=self._config.queue.take,
+            send_by_s=self._config.engine.send_by_s,
+        )
+        self._running[link.acquirer] = (link, host, forwarder)
+        self._acquirers[link.acquirer] = host
+        await host.start()
+        await forwarder.start()
+
+    async def _end(self, name: str, timeout_s: float) -> None:
+        _, host, forwarder = self._running.pop(name)
+        self._acquirers.pop(name, None)
+        await forwarder.stop()
+        await host.drain(timeout_s)
+
+    async def drain(self, timeout_s: float) -> None:
+        await asyncio.gather(*(self._end(name, timeout_s) for name in list(self._running)))
+
+
+class Switch:
+    """One process of the switch: its engine, its connections, its duties."""
+
+    def __init__(self, config: Config, worker: int, ports: Ports, *, demo: bool) -> None:
+        stores, clock, log = ports.stores, ports.clock, ports.log
+        self._config = config
+        self._log = log
+        self.standing = Standing()
+        self.acquirers: dict[str, Acquirer] = {}
+        self._request_ids = Block(stores.numbers.request_ids, config.journal.request_id_block)
+        self._rrns = Block(stores.numbers.rrns, config.journal.rrn_block)
+        self.rows = Rows(
+            pans=ports.pans,
+            clock=clock,
+            standing=self.standing,
+            acquirers=self.acquirers,
+            request_ids=self._request_ids,
+            rrns=self._rrns,
+            timezone=config.timezone,
+        )
+        self._late = LateAnswers(stores.journal, self.rows, clock, log)
+        self._links = Links(config, ports, self.acquirers, self._late)
+        self.reference = ReferenceData(stores.reference, self._links.follow)
+        self._links.know(self.reference, self.standing)
+        cache = AccessCache(stores.batches, config.server.connections)
+        management = Management(
+            config, stores.batches, cache, ports.hsm, ports.pans, clock, self._longest_timer_s
+        )
+        self.engine = Engine(
+            config,
+            journal=stores.journal,
+            batches=stores.batches,
+            cache=cache,
+            admission=Admission(config, stores.journal, self.rows, clock),
+            management=management,
+            rows=self.rows,
+            hsm=ports.hsm,
+            clock=clock,
+            log=log,
+            standing=self.standing,
+            acquirers=self.acquirers,
+            request_ids=self._request_ids,
+            snapshot=self.reference,
+            refresh=self.reference.refresh,
+            demo=demo,
+        )
+        self._duties = Duties(
+            config,
+            worker,
+            owners=stores.owners,
+            journal=stores.journal,
+            engine=self.engine,
+            management=management,
+            reference=self.reference,
+            rows=self.rows,
+            standing=self.standing,
+            clock=clock,
+            log=log,
+        )
+        self.servers = [
+            TerminalServer(config, listener, self.engine, log) for listener in config.listeners
+        ]
+
+    def _longest_timer_s(self) -> float:
+        return self.engine.longest_timer_s()
+
+    async def start(self, listening: Sequence[socket.socket | None]) -> None:
+        """Numbers, an owner's lease, reference data, links; then terminals are accepted."""
+        await self._request_ids.start()
+        await self._rrns.start()
+        await self._duties.register()
+        await self.reference.refresh()
+        await self._duties.take_over()
+        self._duties.start()
+        for server, sock in zip(self.servers, listening, strict=True):
+            await server.start(sock)
+
+    async def drain(self) -> None:
+        """Stop accepting, finish what is in flight within the timer, sign off, give the lease back."""
+        for server in self.servers:
+            server.stop_accepting()
+        drained = await self.engine.drain(self._config.engine.drain_s)
+        await self._late.drain()
+        for server in self.servers:
+            server.close()
+        await self._links.drain(self._config.engine.drain_s if drained else 0.0)
+        await self._duties.stop(drained=drained)
+
+
+def build(config: Config, worker: int, ports: Ports, *, demo: bool = False) -> Switch:
+    """One process from its ports; nothing is started."""
+    return Switch(config, worker, ports, demo=demo)
 
 
 async def run_worker(
@@ -19,7 +240,52 @@ async def run_worker(
     lmk: bytes,
     control: Control,
 ) -> None:
-    """Serve until told to drain."""
-    del config, worker_index, listening_sockets, lmk
-    control.ready()
-    await control.drain_requested()
+    """Serve until told to drain, with the real clock, store, vault and sockets."""
+    clock = SystemClock()
+    opened = lmks.take_over(lmk)
+    hsm = LocalVault(opened, SystemEntropy().bytes)
+    lines = AuthorizationLog(
+        LogFile(
+            config.log_folder / f"authorizations-{worker_index}.jsonl",
+            config.log.file_bytes,
+            config.log.files,
+        ),
+        config.log.lines_max,
+    )
+    reporter = Reporter(config, control.registry, lines)
+    stores = await PostgresStores.open(config)
+    try:
+        await data_keys.ensure(stores.reference, hsm)
+        pans = data_keys.open_pans(opened, await stores.reference.snapshot())
+        ports = Ports(
+            stores=Stores(
+                journal=stores.journal,
+                numbers=stores.numbers,
+                owners=stores.owners,
+                queue=stores.queue,
+                batches=stores.batches,
+                reference=stores.reference,
+            ),
+            hsm=hsm,
+            pans=pans,
+            clock=clock,
+            transport=SystemTransport(),
+            log=reporter,
+        )
+        switch = build(config, worker_index, ports, demo=control.demo)
+        await switch.start(listening_sockets)
+        flushing = asyncio.get_running_loop().create_task(_flush(reporter, config.log.flush_s))
+        links = switch.reference().links
+        control.ready({name: f"{link.host}:{link.port}" for name, link in links.items()})
+        await control.drain_requested()
+        await switch.drain()
+        flushing.cancel()
+    finally:
+        lines.close()
+        await stores.close()
+
+
+async def _flush(reporter: Reporter, period_s: float) -> None:
+    while True:
+        await asyncio.sleep(period_s)
+        reporter.flush()

@@ -1,0 +1,66 @@
+"""What a process remembers of a terminal's session: key sets, open batch, sources (rules §10).
+
+The store is the truth and other workers write to it, so before a terminal is told A0 or 77 its
+session is read again. Memory here is bounded; the least recently used terminal is forgotten.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from switch.journal import Batch, Batches, Session
+
+FORMER_KEYS_VALID = dt.timedelta(minutes=10)
+
+
+class Access:
+    """One terminal's session as last read."""
+
+    __slots__ = ("batch", "items", "sessions", "sources")
+
+    def __init__(self, sessions: list[Session], batch: Batch | None) -> None:
+        self.sessions = sessions
+        self.batch = batch
+        self.items = batch.items if batch is not None else 0
+        self.sources: set[str] = set()
+
+    def usable(self, now: dt.datetime) -> list[Session]:
+        """Key sets that a message may verify under, newest first.
+
+        The former set is valid until the first message that verifies under the new one, at most
+        ten minutes after the new one was made.
+        """
+        if len(self.sessions) > 1:
+            newest = self.sessions[0]
+            if newest.confirmed or now - newest.created_at > FORMER_KEYS_VALID:
+                return self.sessions[:1]
+        return self.sessions
+
+
+class AccessCache:
+    def __init__(self, batches: Batches, bound: int) -> None:
+        self._batches = batches
+        self._bound = bound
+        self._known: OrderedDict[tuple[str, str], Access] = OrderedDict()
+
+    def get(self, merchant: str, terminal: str) -> Access | None:
+        return self._known.get((merchant, terminal))
+
+    async def read(self, merchant: str, terminal: str) -> Access:
+        """Read from the store, and remember."""
+        sessions = await self._batches.sessions(merchant, terminal)
+        batch = await self._batches.current(merchant, terminal)
+        former = self._known.pop((merchant, terminal), None)
+        access = Access(sessions, batch)
+        if former is not None and former.batch is not None and batch is not None:
+            access.sources = former.sources if former.batch.batch == batch.batch else set()
+        self._known[merchant, terminal] = access
+        if len(self._known) > self._bound:
+            self._known.popitem(last=False)
+        return access
+
+    def forget(self, merchant: str, terminal: str) -> None:
+        self._known.pop((merchant, terminal), None)

@@ -1,0 +1,188 @@
+"""From a verified message to the first step of its authorisation (rules §11, after the MAC)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from switch import follow_up, intake
+from switch.authorization import Authorization
+from switch.intake import Refusal
+from switch.journal import FindByReference, Key
+from switch.transactions import TYPES, Side, kind_of, reversed_kind
+
+if TYPE_CHECKING:
+    from switch.config import Config
+    from switch.effects import Effect
+    from switch.intake import Ask
+    from switch.journal import AttemptRow, Duplicate, Journal, RequestRow
+    from switch.ports import Clock
+    from switch.reception import Received, Verified
+    from switch.reference import Snapshot
+    from switch.rows import Rows
+
+
+class Admission:
+    """The checks, the row, the route. Asks the store only where rules §3 wants a repeat found."""
+
+    def __init__(self, config: Config, journal: Journal, rows: Rows, clock: Clock) -> None:
+        self._config = config
+        self._journal = journal
+        self._rows = rows
+        self._clock = clock
+
+    async def admit(
+        self, received: Received, verified: Verified, snapshot: Snapshot
+    ) -> tuple[Authorization, Effect] | Refusal:
+        """The machine and its first effect; a `Refusal` where nothing can or need be stored."""
+        key = self._key(received, verified)
+        asked = intake.recognise(received.message, received.profile)
+        request = self._rows.request(received, verified, snapshot, key, asked)
+        if request is None:
+            return Refusal("96", "numbers.exhausted")
+        auth = self._authorization(request, received, asked, snapshot)
+        former = await self._taken_before(key, received)
+        if former is not None:
+            return auth, auth.repeat(former)
+        if received.status is not None:
+            return received.status
+        batch = verified.access.batch
+        if batch is None or batch.batch != key.batch or batch.state == "closed":
+            return auth, auth.refuse("77", "batch.not_open")
+        if batch.state != "open":
+            return Refusal("96", f"batch.{batch.state}")  # a sign-on would not help
+        return auth, self._first_effect(auth, asked, received, verified, snapshot)
+
+    def _key(self, received: Received, verified: Verified) -> Key:
+        message = received.message
+        return Key(
+            received.merchant_id,
+            received.terminal_id,
+            batch_named(received, verified),
+            int(str(message[11])),
+            kind_of(received.mti, str(message[3])),
+        )
+
+    def _authorization(
+        self,
+        request: RequestRow,
+        received: Received,
+        asked: Ask | Refusal,
+        snapshot: Snapshot,
+    ) -> Authorization:
+        known = isinstance(asked, intake.Ask)
+        partial = received.merchant is not None and received.merchant.partial_approval
+        return Authorization(
+            request,
+            asked.type if known else TYPES["balance"],  # a refusal never asks its type anything
+            partial_allowed=known and asked.private.partial and partial,
+            now=self._clock.now,
+            numbers=self._rows.identity,
+            next_attempt=lambda row, former, acquirer: self._rows.attempt(
+                row, former, acquirer, "alternate", snapshot
+            ),
+        )
+
+    async def _taken_before(self, key: Key, received: Received) -> Duplicate | None:
+        """A repeat that the commit would not find: its terminal is suspended, or its batch is gone.
+
+        Everywhere else the unique key decides, not a prior read.
+        """
+        if received.status is not None:
+            return await self._journal.find_request(key)
+        if not received.profile.batch_in_message and key.batch > 1:
+            if await self._journal.find_request(key) is None:
+                return await self._journal.find_request(previous(key))
+        return None
+
+    def _first_effect(
+        self,
+        auth: Authorization,
+        asked: Ask | Refusal,
+        received: Received,
+        verified: Verified,
+        snapshot: Snapshot,
+    ) -> Effect:
+        if isinstance(asked, Refusal):
+            return auth.refuse(asked.response_code, asked.rule)
+        merchant = received.merchant
+        assert merchant is not None, "a merchant that is missing is a status"
+        if asked.type.side is Side.DEBIT and verified.access.items >= self._config.batch.items_max:
+            return auth.refuse("65", "batch.full")
+        local = self._rows.local(merchant.timezone)
+        route = intake.validate(asked, received.message, snapshot, merchant, local)
+        if isinstance(route, Refusal):
+            return auth.refuse(route.response_code, route.rule)
+        verified.access.items += asked.type.side is not Side.NONE
+        if asked.type.follows:
+            return self._follow_up(auth, received, snapshot)
+        choices = (route.acquirer, *route.alternates)
+        for at, acquirer in enumerate(choices):
+            attempt = self._rows.attempt(
+                auth.request, None, acquirer, f"route.{route.prefix}", snapshot
+            )
+            if attempt is not None:
+                auth.alternates = choices[at + 1 :]
+                return auth.record(attempt)
+        return auth.refuse("91", "link.down")
+
+    def _follow_up(self, auth: Authorization, received: Received, snapshot: Snapshot) -> Effect:
+        """A void or refund: DE 61 names batch, trace and date of its original, DE 37 its RRN."""
+        message, request = received.message, auth.request
+        reference, rrn = str(message.get(61, "")), str(message.get(37, "")).strip()
+        void, named = auth.type.name == "void", len(reference) >= 12
+        if not named and (void or not rrn):
+            return auth.refuse("30" if void else "25", "original.not_named")
+        find = FindByReference(
+            merchant=request.key.merchant,
+            terminal=request.key.terminal if void else None,
+            batch=int(reference[:6]) if named else None,
+            stan=int(reference[6:12]) if named else None,
+            month_day=None if void or len(reference) < 16 else reference[12:16],
+            rrn=None if named else rrn,
+            types=auth.type.follows,
+        )
+        ask = follow_up.FollowUpAsk(
+            request=request,
+            attempt=lambda acquirer: self._attempt_follow_up(request, acquirer, snapshot),
+            rrn=rrn,
+            auth_code=str(message.get(38, "")).strip(),
+            refund_window_days=self._config.rules.refund_days,
+        )
+        judge = follow_up.JUDGES[auth.type.name]
+        return auth.judge(find, lambda scene: judge(ask, scene))
+
+    def _attempt_follow_up(
+        self, request: RequestRow, acquirer: str, snapshot: Snapshot
+    ) -> AttemptRow | None:
+        return self._rows.attempt(request, None, acquirer, "route.of_original", snapshot)
+
+    async def reversed_key(self, received: Received, verified: Verified) -> Key:
+        """The key of the original that a 0400 names by its own elements."""
+        message = received.message
+        usage = intake.private(message, received.profile).usage
+        key = Key(
+            received.merchant_id,
+            received.terminal_id,
+            batch_named(received, verified),
+            int(str(message[11])),
+            reversed_kind(str(message[3]), usage),
+        )
+        if not received.profile.batch_in_message and key.batch > 1:
+            here = await self._journal.find_request(key)
+            if here is None and await self._journal.find_request(previous(key)) is not None:
+                return previous(key)
+        return key
+
+
+def batch_named(received: Received, verified: Verified) -> int:
+    """DE 60.2, or the host's open batch where the profile's messages name none (rules §3)."""
+    if received.profile.batch_in_message:
+        return intake.private(received.message, received.profile).batch
+    batch = verified.access.batch
+    return 0 if batch is None else batch.batch
+
+
+def previous(key: Key) -> Key:
+    return msgspec.structs.replace(key, batch=key.batch - 1)

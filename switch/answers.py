@@ -1,0 +1,71 @@
+"""The answer to a terminal, element by element (rules §11). Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from iso8583.mti import response_mti
+
+if TYPE_CHECKING:
+    from iso8583.message import Message
+    from switch.journal import AttemptRow, OutcomeRow, RequestRow
+
+ECHOED = (2, 3, 4, 11, 25, 41, 42, 49, 60)
+SIGNED_CLASSES = frozenset("1246")  # 01xx, 02xx, 04xx, 06xx carry a MAC (rules §19)
+
+
+def answer_money(
+    asked: Message,
+    response_code: str,
+    request: RequestRow,
+    attempt: AttemptRow | None,
+    outcome: OutcomeRow | None,
+) -> Message:
+    """0110, 0210, 0230, 0410 …: echoes, then what is known of the outcome."""
+    answer = echo(asked, response_code, request.local_time)
+    answer[37] = request.rrn
+    if 14 in asked:
+        answer[14] = asked[14]
+    if attempt is not None and attempt.de32:
+        answer[32] = attempt.de32
+    if outcome is not None:
+        if outcome.settlement_date is not None:
+            answer[15] = f"{outcome.settlement_date:%m%d}"
+        if outcome.auth_code:
+            answer[38] = outcome.auth_code
+        if response_code == "10" and outcome.approved_amount_minor is not None:
+            answer[4] = f"{outcome.approved_amount_minor:012d}"
+        if outcome.answer:
+            elements = msgspec.msgpack.decode(outcome.answer, type=dict[int, str | bytes])
+            for de in (44, 54, 55):
+                if de in elements:
+                    answer[de] = elements[de]
+    return answer
+
+
+def echo(asked: Message, response_code: str, local_time: str) -> Message:
+    """The part that every answer has. `local_time` is MMDDhhmmss."""
+    answer: Message = {0: response_mti(str(asked[0]))}
+    for de in ECHOED:
+        if de in asked:
+            answer[de] = asked[de]
+    answer[12], answer[13] = local_time[4:], local_time[:4]
+    answer[39] = response_code
+    return answer
+
+
+def is_signed(mti: str) -> bool:
+    """Does a message of this MTI carry a MAC (rules §19)?"""
+    return mti[1] in SIGNED_CLASSES
+
+
+def unjournalled_rrn(asked: Message, local_time: str) -> str:
+    """DE 37 of an answer that no journal row stands behind: local time and the trace's end."""
+    return f"{local_time}{str(asked[11])[-2:]}"
+
+
+def bare(answer: Message) -> Message:
+    """Only what names the parties: for a request whose other elements can not be echoed."""
+    return {de: answer[de] for de in (0, 11, 12, 13, 37, 39, 41, 42) if de in answer}

@@ -1,0 +1,410 @@
+"""The state machine of one authorisation: (stage, event) → (stage, effect).
+
+Theory of operation. A request that passed intake is *recorded*: request, key and first attempt in
+one commit (P1). Only then is the attempt *exchanged* with the acquirer. Whatever comes of that —
+an answer, silence, nothing sent — is *decided* by a second commit, and only the winner of the
+outcome row is told to the terminal as it is. Refusals and follow-ups reach the same table by their
+own first step:
+
+    RECORDING ──Stored──▶ EXCHANGING ──Answer/NoAnswer/…──▶ DECIDING ──Stored──▶ Reply
+        │                     └──NotSent, alternate left──▶ REROUTING ──Stored──▶ EXCHANGING
+        ├──Duplicate──▶ REPEATING ──Found──▶ Reply           └──Lost──▶ OVERTAKEN ──▶ Reply
+        └──Stale──▶ Reconsider
+    REFUSING  (request and refusal in one commit) ──Stored──▶ Reply
+    JUDGING   (void, refund: originals under lock) ──Judged──▶ EXCHANGING or Reply
+
+Every step returns exactly one effect; the engine performs it and brings back one event. Nothing
+here awaits, reads a clock or draws a number: rows and numbers are made by intake and `numbers`.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from switch.acquirers.ports import Answer, AnswerKind
+from switch.effects import Decide, Effect, Exchange, Look, Reconsider, Reply, Store
+from switch.events import Event, Found, Judged, NoAnswer, NotSent, VaultRefused
+from switch.journal import (
+    AttemptRow,
+    Commit,
+    Duplicate,
+    FindById,
+    Lost,
+    Original,
+    OutcomeRow,
+    OutcomeState,
+    QueueRow,
+    RequestRow,
+    Stale,
+    Stored,
+)
+from switch.reversal import SWITCH_TIME_OUT, WireIdentity, reverse
+from switch.store_and_forward import judge_late_answer
+from switch.transactions import OnUnknown, TransactionType
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable
+
+    from switch.journal import Find, Judgement, Scene
+
+
+class Stage(Enum):
+    RECORDING = auto()
+    REFUSING = auto()
+    JUDGING = auto()
+    EXCHANGING = auto()
+    REROUTING = auto()
+    DECIDING = auto()
+    OVERTAKEN = auto()
+    REPEATING = auto()
+
+
+class Authorization:
+    """One request on its way. `step` is called with each event until it returns a Reply."""
+
+    __slots__ = (
+        "alternates", "answer", "attempt", "business_date", "issued_ns", "next_attempt", "now",
+        "numbers", "original", "outcome", "partial_allowed", "request", "stage", "type",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        request: RequestRow,
+        transaction_type: TransactionType,
+        *,
+        partial_allowed: bool,
+        now: Callable[[], dt.datetime],
+        numbers: Callable[[str], WireIdentity | None],
+        next_attempt: Callable[[RequestRow, AttemptRow, str], AttemptRow | None],
+        alternates: tuple[str, ...] = (),
+    ) -> None:
+        self.request = request
+        self.type = transaction_type
+        self.partial_allowed = partial_allowed
+        self.now = now
+        self.numbers = numbers
+        self.next_attempt = next_attempt
+        self.alternates = alternates
+        self.attempt: AttemptRow | None = None
+        self.outcome: OutcomeRow | None = None
+        self.answer: Answer | None = None
+        self.business_date: dt.date | None = None
+        self.original: Original | None = None  # of a void or refund
+        self.issued_ns = 0  # monotonic: when the newest commit was handed over, set by the engine
+        self.stage = Stage.RECORDING
+
+    # -- the ways in --------------------------------------------------------------------------
+
+    def record(self, attempt: AttemptRow) -> Effect:
+        """A new request with a route."""
+        self.attempt = attempt
+        self.stage = Stage.RECORDING
+        return Store(Commit(request=self.request, attempt=attempt))
+
+    def refuse(self, response_code: str, rule: str) -> Effect:
+        """A request that a check after the MAC refuses: kept with its reason."""
+        self.stage = Stage.REFUSING
+        self.outcome = OutcomeRow(
+            request_id=self.request.request_id,
+            state=OutcomeState.REFUSED,
+            response_code=response_code,
+            decided_at=self.request.received_at,
+            rule=rule,
+        )
+        return Store(Commit(request=self.request, outcome=self.outcome))
+
+    def repeat(self, former: Duplicate) -> Effect:
+        """A request that is known before it is stored, to be a repeat."""
+        return repeated(self, former)
+
+    def judge(self, find: Find, judge: Callable[[Scene], Judgement]) -> Effect:
+        """A void or refund: its original decides."""
+        self.stage = Stage.JUDGING
+        return Decide(find, judge)
+
+    def step(self, event: Event) -> Effect:
+        """What to do next. An event that the stage's row does not name is a bug of ours."""
+        return TABLE[self.stage, type(event)](self, event)
+
+    def reply(self, response_code: str, rule: str) -> Reply:
+        return Reply(response_code, rule, self.request, self.attempt, self.outcome)
+
+
+# -- recording, refusing, judging -------------------------------------------------------------
+
+
+def recorded(auth: Authorization, event: Stored) -> Effect:
+    assert auth.attempt is not None
+    auth.business_date = event.business_date
+    auth.stage = Stage.EXCHANGING
+    return Exchange(auth.attempt)
+
+
+def refused(auth: Authorization, _event: Stored) -> Effect:
+    assert auth.outcome is not None
+    return auth.reply(auth.outcome.response_code, auth.outcome.rule)
+
+
+def repeated(auth: Authorization, event: Duplicate) -> Effect:
+    """The same key again: other content is 94, a tombstone blocks, else the stored answer."""
+    auth.attempt = auth.outcome = None
+    if event.tombstone:
+        return auth.reply("12", "repeat.blocked_by_reversal")
+    if event.content != auth.request.content:
+        return auth.reply("94", "repeat.content_differs")
+    auth.stage = Stage.REPEATING
+    return Look(event)
+
+
+def found(auth: Authorization, event: Found) -> Effect:
+    """A repeat gets the stored answer while it stands."""
+    stored = event.stored
+    if stored is None or stored.outcome is None:
+        pending = stored is not None and stored.pending
+        return auth.reply("98", "repeat.pending" if pending else "repeat.still_in_flight")
+    if not stored.standing:
+        return Reply("12", "repeat.no_longer_stands", stored.request)
+    outcome = stored.outcome
+    return Reply(outcome.response_code, "repeat.stored", stored.request, stored.attempt, outcome)
+
+
+def moved(_auth: Authorization, _event: Stale) -> Effect:
+    return Reconsider()
+
+
+def judged(auth: Authorization, event: Judged) -> Effect:
+    judgement, verdict = event.judgement, event.verdict
+    if isinstance(verdict, Duplicate):
+        return repeated(auth, verdict)
+    if isinstance(verdict, Stale):
+        return Reconsider()
+    if judgement.commit is None:
+        return auth.reply(judgement.response_code, judgement.rule)
+    assert isinstance(verdict, Stored)
+    assert judgement.commit.request is not None
+    auth.request = judgement.commit.request
+    auth.business_date = verdict.business_date
+    if judgement.commit.attempt is None:
+        auth.outcome = judgement.commit.outcome
+        return auth.reply(judgement.response_code, judgement.rule)
+    auth.attempt = judgement.commit.attempt
+    auth.original = judgement.original
+    auth.stage = Stage.EXCHANGING
+    return Exchange(auth.attempt)
+
+
+# -- what came of the attempt ------------------------------------------------------------------
+
+
+def answered(auth: Authorization, event: Answer) -> Effect:
+    auth.answer = event
+    kind = event.kind
+    if kind is AnswerKind.UNMAPPED and auth.type.on_unknown is OnUnknown.REPEAT:
+        return no_answer(auth, NoAnswer("unmapped response code"))
+    if kind in (AnswerKind.APPROVED, AnswerKind.REMARK):
+        return decide(auth, outcome_approved(auth, event, auth.request.amount_minor))
+    if kind is AnswerKind.PARTIAL:
+        assert event.amount_minor is not None
+        if auth.partial_allowed:
+            return decide(auth, outcome_approved(auth, event, event.amount_minor))
+        outcome = outcome_plain(auth, OutcomeState.DECLINED, "51", "partial.not_supported")
+        return decide(auth, outcome, reverse_reason=SWITCH_TIME_OUT)
+    outcome = outcome_plain(auth, OutcomeState.DECLINED, event.response_code, "acquirer")
+    outcome = msgspec.structs.replace(
+        outcome,
+        acquirer_response_code=event.response_code,
+        answer=msgspec.msgpack.encode(event.elements),
+        on_current_date=auth.type.on_unknown is OnUnknown.REPEAT,
+    )
+    unmapped = kind is AnswerKind.UNMAPPED and auth.type.on_unknown is OnUnknown.REVERSE
+    return decide(auth, outcome, reverse_reason=SWITCH_TIME_OUT if unmapped else "")
+
+
+def no_answer(auth: Authorization, _event: NoAnswer) -> Effect:
+    """Unknown is not declined: reverse, repeat or forget, in the same commit (P3)."""
+    if auth.type.on_unknown is OnUnknown.REPEAT:
+        return decide_pending(auth)
+    outcome = outcome_plain(auth, OutcomeState.UNKNOWN, "98", "acquirer.no_answer")
+    reverses = auth.type.on_unknown is OnUnknown.REVERSE
+    return decide(auth, outcome, reverse_reason=SWITCH_TIME_OUT if reverses else "")
+
+
+def not_sent(auth: Authorization, event: NotSent) -> Effect:
+    """Certainly nothing left: the next route, as its own committed attempt, or 91."""
+    assert auth.attempt is not None
+    while auth.alternates:
+        acquirer, *rest = auth.alternates
+        auth.alternates = tuple(rest)
+        attempt = auth.next_attempt(auth.request, auth.attempt, acquirer)
+        if attempt is not None:
+            auth.attempt = msgspec.structs.replace(attempt, request_date=auth.business_date)
+            auth.stage = Stage.REROUTING
+            return Store(Commit(attempt=auth.attempt))
+    outcome = outcome_plain(auth, OutcomeState.DECLINED, "91", f"link.{event.reason}")
+    return decide(auth, outcome)
+
+
+def vault_refused(auth: Authorization, event: VaultRefused) -> Effect:
+    return decide(auth, outcome_plain(auth, OutcomeState.DECLINED, event.response_code, event.rule))
+
+
+def rerouted(auth: Authorization, _event: Stored) -> Effect:
+    assert auth.attempt is not None
+    auth.stage = Stage.EXCHANGING
+    return Exchange(auth.attempt)
+
+
+# -- deciding ----------------------------------------------------------------------------------
+
+
+def outcome_plain(
+    auth: Authorization, state: OutcomeState, response_code: str, rule: str
+) -> OutcomeRow:
+    assert auth.attempt is not None
+    return OutcomeRow(
+        request_id=auth.request.request_id,
+        request_date=auth.business_date,
+        state=state,
+        response_code=response_code,
+        decided_at=auth.now(),
+        rule=rule,
+        attempt=auth.attempt.attempt,
+    )
+
+
+def outcome_approved(auth: Authorization, answer: Answer, amount_minor: int) -> OutcomeRow:
+    """All approved kinds capture, the approved amount and never the requested one (P5)."""
+    assert 0 <= amount_minor <= auth.request.amount_minor
+    outcome = outcome_plain(auth, OutcomeState.APPROVED, answer.response_code, "acquirer")
+    return msgspec.structs.replace(
+        outcome,
+        approved_amount_minor=amount_minor,
+        effect_minor=auth.type.sign * amount_minor if auth.type.sign else None,
+        auth_code=answer.auth_code,
+        settlement_date=answer.settlement_date,
+        acquirer_rrn="" if answer.rrn == auth.request.rrn else answer.rrn,
+        acquirer_response_code=answer.response_code,
+        answer=msgspec.msgpack.encode(answer.elements),
+        on_current_date=auth.type.on_unknown is OnUnknown.REPEAT,
+    )
+
+
+def decide(auth: Authorization, outcome: OutcomeRow, reverse_reason: str = "") -> Effect:
+    """Store the outcome, with its reversal in the same commit where one follows."""
+    auth.outcome = outcome
+    auth.stage = Stage.DECIDING
+    if not reverse_reason:
+        return Store(Commit(outcome=outcome))
+    commit = reverse(
+        as_original(auth), auth.numbers, "time_out", reverse_reason, outcome.decided_at
+    )
+    if commit is None:
+        # no numbers for its reversal: leave it undecided, recovery will find it
+        return auth.reply("98", "numbers.exhausted")
+    return Store(msgspec.structs.replace(commit, outcome=outcome))
+
+
+def decide_pending(auth: Authorization) -> Effect:
+    """A refund without answer is repeated until answered; its outcome comes later (rules §2)."""
+    attempt = auth.attempt
+    assert attempt is not None
+    assert auth.business_date is not None
+    auth.stage = Stage.DECIDING
+    auth.outcome = None
+    queue = repeat_item(auth.request, attempt, auth.business_date, auth.numbers)
+    if queue is None:
+        return auth.reply("98", "numbers.exhausted")
+    return Store(Commit(queue=queue))
+
+
+def repeat_item(
+    request: RequestRow,
+    attempt: AttemptRow,
+    request_date: dt.date,
+    numbers: Callable[[str], WireIdentity | None],
+) -> QueueRow | None:
+    """The queue's row for a `repeat` type: same DE 7 and 11 as the first try."""
+    identity = numbers(attempt.acquirer)
+    if identity is None:
+        return None
+    return QueueRow(
+        item_id=identity.item_id,
+        acquirer=attempt.acquirer,
+        kind="repeat",
+        request_id=request.request_id,
+        request_date=request_date,
+        root_request_id=request.original_request_id or request.request_id,
+        seq=0,
+        link_stan=attempt.link_stan,
+        transmission_time=attempt.transmission_time,
+    )
+
+
+def as_original(auth: Authorization) -> Original:
+    """The request as `reverse` sees it, before anything else is known of it."""
+    assert auth.business_date is not None
+    assert auth.attempt is not None
+    return Original(
+        request=auth.request,
+        request_date=auth.business_date,
+        attempts=(auth.attempt,),
+        outcome=None,
+        outcome_date=None,
+        captured_minor=0,
+        reversals=(),
+        reversal_response=None,
+        follow_ups=(),
+        date_state="open",
+        batch_state="open",
+        in_flight=True,
+        pending=False,
+    )
+
+
+def decided(auth: Authorization, _event: Stored) -> Effect:
+    if auth.outcome is None:
+        return auth.reply("98", "refund.pending")
+    return auth.reply(auth.outcome.response_code, auth.outcome.rule)
+
+
+def lost(auth: Authorization, _event: Lost) -> Effect:
+    """Another outcome stands: an answer that came is now a late one (rules §5)."""
+    if auth.answer is None:
+        return overtaken(auth, None)
+    assert auth.attempt is not None
+    assert auth.business_date is not None
+    auth.stage = Stage.OVERTAKEN
+    judge = judge_late_answer(
+        auth.attempt, auth.business_date, auth.answer, "late", auth.numbers, auth.now()
+    )
+    return Decide(FindById(auth.request.request_id, auth.business_date), judge)
+
+
+def overtaken(auth: Authorization, _event: Judged | None) -> Effect:
+    auth.outcome = None
+    return auth.reply("98", "outcome.overtaken")
+
+
+# The whole machine. A pair that is not here can not happen.
+TABLE: dict[tuple[Stage, type], Callable[..., Effect]] = {
+    (Stage.RECORDING, Stored): recorded,
+    (Stage.RECORDING, Duplicate): repeated,
+    (Stage.RECORDING, Stale): moved,
+    (Stage.REFUSING, Stored): refused,
+    (Stage.REFUSING, Duplicate): repeated,
+    (Stage.REFUSING, Stale): moved,
+    (Stage.JUDGING, Judged): judged,
+    (Stage.EXCHANGING, Answer): answered,
+    (Stage.EXCHANGING, NoAnswer): no_answer,
+    (Stage.EXCHANGING, NotSent): not_sent,
+    (Stage.EXCHANGING, VaultRefused): vault_refused,
+    (Stage.REROUTING, Stored): rerouted,
+    (Stage.DECIDING, Stored): decided,
+    (Stage.DECIDING, Lost): lost,
+    (Stage.OVERTAKEN, Judged): overtaken,
+    (Stage.REPEATING, Found): found,
+}

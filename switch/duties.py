@@ -1,0 +1,158 @@
+"""What a worker does beside requests: its lease, fresh reference data, taking over the dead."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from switch.journal import Lost, StoreDownError
+from switch.recovery import recover
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from switch.config import Config
+    from switch.engine import Engine, Log
+    from switch.journal import Journal, Owners
+    from switch.management import Management
+    from switch.ports import Clock
+    from switch.reference import ReferenceStore, Snapshot
+    from switch.rows import Rows, Standing
+
+UPLOADS_S = 10.0  # between looks for uploads that never ended
+
+
+class ReferenceData:
+    """The snapshot in force in this process. `on_change` is told of every newer one."""
+
+    def __init__(
+        self, store: ReferenceStore, on_change: Callable[[Snapshot], Awaitable[None]]
+    ) -> None:
+        self._store = store
+        self._on_change = on_change
+        self._snapshot: Snapshot | None = None
+        self._reading = asyncio.Lock()
+
+    def __call__(self) -> Snapshot:
+        assert self._snapshot is not None, "read before anything is served"
+        return self._snapshot
+
+    async def refresh(self) -> None:
+        """Read again if the store's generation has grown."""
+        async with self._reading:
+            known = -1 if self._snapshot is None else self._snapshot.generation
+            if await self._store.generation() != known:
+                await self.reload_held()
+
+    async def reload(self) -> Snapshot:
+        async with self._reading:
+            await self.reload_held()
+        return self()
+
+    async def reload_held(self) -> None:
+        self._snapshot = await self._store.snapshot()
+        await self._on_change(self._snapshot)
+
+
+class Duties:
+    """The loops of one worker. Each survives whatever goes wrong in one round, and logs it."""
+
+    def __init__(
+        self,
+        config: Config,
+        worker: int,
+        *,
+        owners: Owners,
+        journal: Journal,
+        engine: Engine,
+        management: Management,
+        reference: ReferenceData,
+        rows: Rows,
+        standing: Standing,
+        clock: Clock,
+        log: Log,
+    ) -> None:
+        self._config = config
+        self._worker = worker
+        self._owners = owners
+        self._journal = journal
+        self._engine = engine
+        self._management = management
+        self._reference = reference
+        self._rows = rows
+        self._standing = standing
+        self._clock = clock
+        self._log = log
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def register(self) -> None:
+        """A new owner id; nothing is sent past its lease."""
+        asked_ns = self._clock.monotonic_ns()
+        self._standing.owner_id = await self._owners.register(self._config.node, self._worker)
+        self._prolong(asked_ns)
+
+    def start(self) -> None:
+        engine = self._config.engine
+        loop = asyncio.get_running_loop()
+        self._tasks = [
+            loop.create_task(self._every(period_s, duty))
+            for period_s, duty in (
+                (engine.lease_renew_s, self._renew),
+                (engine.reference_poll_s, self._reference.refresh),
+                (engine.takeover_s, self.take_over),
+                (UPLOADS_S, self._management.expire_uploads),
+            )
+        ]
+
+    async def stop(self, *, drained: bool) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if drained:
+            await self._owners.release(self._standing.owner_id)
+
+    async def _every(self, period_s: float, duty: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await asyncio.sleep(period_s)
+            try:
+                await duty()
+            except Exception as error:  # noqa: BLE001 - the next round may succeed
+                self._log.failed(error)
+
+    async def _renew(self) -> None:
+        """Prolong the lease; one that had expired is replaced: its requests are others' now."""
+        asked_ns = self._clock.monotonic_ns()
+        owner_id = self._standing.owner_id
+        if await self._owners.renew(owner_id, self._engine.lowest_undecided):
+            self._prolong(asked_ns)
+        else:
+            await self.register()
+
+    def _prolong(self, asked_ns: int) -> None:
+        """Counted from before the store was asked, less the time a send may take."""
+        engine = self._config.engine
+        until_ns = asked_ns + int((engine.lease_s - engine.send_by_s / 2) * 1e9)
+        self._standing.until_ns = max(self._standing.until_ns, until_ns)
+
+    async def take_over(self) -> None:
+        """Decide what dead owners left undecided, each by its type's rule."""
+        found = await self._owners.take_over(
+            self._standing.owner_id, self._config.node, self._worker
+        )
+        decided: list[int] = []
+        for undecided in found:
+            commit = recover(
+                undecided, self._rows.identity, self._clock.now(), self._engine.longest_timer_s()
+            )
+            if commit is None:
+                continue  # no numbers for its reversal yet: the next round
+            try:
+                verdict = await self._journal.commit(commit)
+            except StoreDownError as error:
+                self._log.failed(error)
+                continue
+            decided.append(undecided.request.request_id)
+            if not isinstance(verdict, Lost):
+                self._log.recovered(undecided)
+        if decided:
+            await self._owners.recovered(self._standing.owner_id, decided)

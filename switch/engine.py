@@ -1,0 +1,468 @@
+"""The engine: every frame becomes one task that this module owns, and here alone requests await.
+
+A request's task outlives its connection. It runs the steps of `authorization`, performs each effect
+with the store, the vault and the acquirer, and brings back the event. An exception in one task ends
+that one: as unknown where something may have been sent, else as 96; it is logged and costs nobody
+else anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from hsm.errors import PinBlockError, VaultError
+from iso8583.errors import EncodeError
+from iso8583.mti import is_response, without_repeat
+from switch import answers, intake, reception
+from switch.acquirers.link_messages import build_request
+from switch.acquirers.ports import NoAnswerError, NotSentError
+from switch.effects import Decide, Exchange, Look, Reconsider, Reply, Store
+from switch.events import Found, Judged, NoAnswer, NotSent, VaultRefused
+from switch.intake import Refusal
+from switch.journal import FindByKey, StoreDownError
+from switch.logs import AuthorizationLine
+from switch.reversal import ReversalAsk, judge_reversal
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from hsm.ports import Hsm
+    from iso8583.codec import Codec
+    from iso8583.framing import Frame
+    from iso8583.message import Message
+    from switch.access import AccessCache
+    from switch.acquirers.ports import Acquirer
+    from switch.admission import Admission
+    from switch.authorization import Authorization
+    from switch.config import Config
+    from switch.effects import Effect
+    from switch.events import Event
+    from switch.journal import AttemptRow, Batches, Duplicate, Journal, Undecided
+    from switch.management import Management
+    from switch.numbers import Block
+    from switch.ports import Clock
+    from switch.reception import Received, Verified
+    from switch.reference import Snapshot
+    from switch.rows import Rows, Standing
+
+RECONSIDERED_MAX = 5  # times that the ground may move under one request before it is told 96
+LOOK_FIRST_S, LOOK_LAST_S = 0.02, 0.5  # between looks for a repeated request's outcome
+WAIT_S = 0.25  # between looks whether an earlier void's reversal was answered
+
+
+class Peer(Protocol):
+    """The connection that a frame came on."""
+
+    dialect: str
+    source: str  # address, without port
+
+    def answer(self, frame: Frame, body: bytes) -> None:
+        """Send an answer back the way the frame came; a closed connection drops it."""
+        ...
+
+    def odd(self) -> None:
+        """A message that can not be answered; after a few the connection is closed."""
+        ...
+
+    def finished(self) -> None:
+        """One request less in flight."""
+        ...
+
+
+class Log(Protocol):
+    """What the engine says of its work; everything is masked already."""
+
+    def authorized(self, line: AuthorizationLine) -> None: ...
+
+    def managed(self, received: Received, response_code: str, rule: str) -> None: ...
+
+    def refused(self, source: str, response_code: str, rule: str) -> None: ...
+
+    def recovered(self, undecided: Undecided) -> None: ...
+
+    def failed(self, error: BaseException) -> None: ...
+
+
+class Engine:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        journal: Journal,
+        batches: Batches,
+        cache: AccessCache,
+        admission: Admission,
+        management: Management,
+        rows: Rows,
+        hsm: Hsm,
+        clock: Clock,
+        log: Log,
+        standing: Standing,
+        acquirers: dict[str, Acquirer],
+        request_ids: Block,
+        snapshot: Callable[[], Snapshot],
+        refresh: Callable[[], Awaitable[None]],
+        demo: bool = False,
+    ) -> None:
+        self._config = config
+        self._journal = journal
+        self._batches = batches
+        self._cache = cache
+        self._admission = admission
+        self._management = management
+        self._rows = rows
+        self._hsm = hsm
+        self._clock = clock
+        self._log = log
+        self._standing = standing
+        self._acquirers = acquirers
+        self._request_ids = request_ids
+        self._snapshot = snapshot
+        self._refresh = refresh
+        self._demo = demo
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._undecided: dict[int, None] = {}  # request ids, oldest first
+
+    # -- in and out ----------------------------------------------------------------------------
+
+    def submit(self, frame: Frame, peer: Peer) -> None:
+        """Take a frame. At the bound it is answered 96 at once, before anything is stored."""
+        full = len(self._tasks) >= self._config.engine.in_flight
+        task = asyncio.get_running_loop().create_task(self._handle(frame, peer, full=full))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._tasks)
+
+    @property
+    def lowest_undecided(self) -> int:
+        """No request that this process still has to decide has a lower id."""
+        return next(iter(self._undecided), self._request_ids.lowest)
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Wait for the requests in flight; False: some are left to recovery."""
+        if not self._tasks:
+            return True
+        _, left = await asyncio.wait(self._tasks, timeout=timeout_s)
+        return not left
+
+    async def _handle(self, frame: Frame, peer: Peer, *, full: bool) -> None:
+        started_ns = self._clock.monotonic_ns()
+        try:
+            reception.check_header(frame.header, demo=self._demo)
+            received = reception.receive(frame.body, peer.dialect, self._snapshot())
+            if full:
+                self._refuse(received, frame, peer, Refusal("96", "engine.in_flight"))
+            else:
+                await self._dispatch(received, frame, peer, started_ns)
+        except reception.UnreadableError as error:
+            self._log.refused(peer.source, "", str(error))
+            peer.odd()
+        except reception.RefusedError as refused:
+            refusal = Refusal(refused.response_code, refused.rule)
+            self._answer_unsigned(peer, frame, refused.message, refused.codec, refusal)
+        except Exception as error:  # noqa: BLE001 - one request's failure is that request's alone
+            self._log.failed(error)
+        finally:
+            peer.finished()
+
+    async def _dispatch(
+        self, received: Received, frame: Frame, peer: Peer, started_ns: int
+    ) -> None:
+        mti = received.mti
+        try:
+            if is_response(mti):
+                self._log.refused(peer.source, "40", "type.answer")
+                peer.odd()
+            elif mti[1] in "12":
+                await self._money(received, frame, peer, started_ns)
+            elif without_repeat(mti) == "0400":
+                await self._reversal(received, frame, peer, started_ns)
+            elif mti[1] in "358":
+                await self._manage(received, frame, peer)
+            else:
+                self._refuse(received, frame, peer, Refusal("40", f"type.{mti}"))
+        except (StoreDownError, VaultError) as error:
+            self._log.failed(error)
+            self._refuse(received, frame, peer, Refusal("96", f"failed.{type(error).__name__}"))
+
+    async def _manage(self, received: Received, frame: Frame, peer: Peer) -> None:
+        local_time = self._rows.local(timezone_of(received)).strftime("%m%d%H%M%S")
+        answer, rule = await self._management.answer(
+            received, self._snapshot(), peer.source, local_time
+        )
+        peer.answer(frame, received.codec.encode(answer))
+        self._log.managed(received, str(answer.get(39, "")), rule)
+
+    # -- money ---------------------------------------------------------------------------------
+
+    async def _money(self, received: Received, frame: Frame, peer: Peer, started_ns: int) -> None:
+        malformed = intake.form(received.message, received.profile)
+        if malformed is not None:
+            self._refuse(received, frame, peer, malformed)
+            return
+        for _ in range(RECONSIDERED_MAX):
+            verified = await self._verify(received, peer)
+            if isinstance(verified, Refusal):
+                self._refuse(received, frame, peer, verified)
+                return
+            reply = await self._authorize(received, verified)
+            if reply is not None:
+                self._reply(received, verified, frame, peer, reply, started_ns)
+                return
+            await self._refresh()
+            self._cache.forget(received.merchant_id, received.terminal_id)
+            received = reception.receive(received.body, peer.dialect, self._snapshot())
+        self._refuse(received, frame, peer, Refusal("96", "engine.ground_moved"))
+
+    async def _authorize(self, received: Received, verified: Verified) -> Reply | Refusal | None:
+        """One request from its checks to its reply; None: the ground moved, look again."""
+        admitted = await self._admission.admit(received, verified, self._snapshot())
+        if isinstance(admitted, Refusal):
+            return admitted
+        auth, effect = admitted
+        request_id = auth.request.request_id
+        self._undecided[request_id] = None
+        try:
+            while not isinstance(effect, Reply):
+                if isinstance(effect, Reconsider):
+                    return None
+                effect = auth.step(await self._perform(effect, auth, received, verified))
+            return effect
+        finally:
+            del self._undecided[request_id]
+
+    async def _reversal(
+        self, received: Received, frame: Frame, peer: Peer, started_ns: int
+    ) -> None:
+        """A terminal's 0400: only frame, registration, MAC and rules §6 apply."""
+        message = received.message
+        verified = (
+            Refusal("30", "form.reversal")
+            if 3 not in message or 4 not in message
+            else await self._verify(received, peer)
+        )
+        if isinstance(verified, Refusal):
+            self._refuse(received, frame, peer, verified)
+            return
+        key = await self._admission.reversed_key(received, verified)
+        tombstone = self._rows.request(received, verified, self._snapshot(), key, None)
+        if tombstone is None:
+            self._refuse(received, frame, peer, Refusal("96", "numbers.exhausted"))
+            return
+        ask = ReversalAsk(
+            key=key,
+            pan_token=tombstone.pan_token,
+            amount_minor=tombstone.amount_minor,
+            reason=str(message.get(39, "98")),
+            tombstone=tombstone,
+            numbers=self._rows.identity,
+            received_at=tombstone.received_at,
+            answer_wait_s=self.longest_timer_s(),
+        )
+        judgement, _ = await self._journal.decide(
+            FindByKey(key), lambda scene: judge_reversal(ask, scene)
+        )
+        request = tombstone if judgement.original is None else judgement.original.request
+        request = msgspec.structs.replace(request, local_time=tombstone.local_time)
+        reply = Reply(judgement.response_code, judgement.rule, request)
+        self._reply(received, verified, frame, peer, reply, started_ns)
+
+    # -- performing ----------------------------------------------------------------------------
+
+    async def _perform(
+        self, effect: Effect, auth: Authorization, received: Received, verified: Verified
+    ) -> Event:
+        if isinstance(effect, Store):
+            auth.issued_ns = self._clock.monotonic_ns()
+            return await self._journal.commit(effect.commit)
+        if isinstance(effect, Exchange):
+            return await self._exchange(effect.attempt, auth, received, verified)
+        if isinstance(effect, Decide):
+            auth.issued_ns = self._clock.monotonic_ns()
+            return await self._decide(effect)
+        assert isinstance(effect, Look)
+        return await self._look(effect.duplicate)
+
+    async def _exchange(
+        self, attempt: AttemptRow, auth: Authorization, received: Received, verified: Verified
+    ) -> Event:
+        """PIN under the link's key, message, send, wait. Nothing leaves after the send-by time."""
+        snapshot, merchant = self._snapshot(), received.merchant
+        assert merchant is not None
+        card = intake.read_card(received.message)
+        assert card is not None
+        try:
+            message = build_request(
+                auth.request,
+                attempt,
+                received.message,
+                card[0],
+                card[1],
+                merchant,
+                snapshot.links[attempt.acquirer],
+                self._translated(attempt.acquirer, received, verified, card[0]),
+                auth.original,
+            )
+        except PinBlockError:
+            return VaultRefused("99", "pin.block")
+        except VaultError as error:
+            self._log.failed(error)
+            return VaultRefused("96", "vault.failed")
+        send_by_ns = auth.issued_ns + int(self._config.engine.send_by_s * 1e9)
+        try:
+            return await self._acquirers[attempt.acquirer].request(
+                message, attempt, min(send_by_ns, self._standing.until_ns)
+            )
+        except NotSentError as error:
+            return NotSent(error.reason)
+        except NoAnswerError as error:
+            return NoAnswer(error.reason)
+        except Exception as error:  # noqa: BLE001 - it may have been sent: unknown, never declined
+            self._log.failed(error)
+            return NoAnswer("internal")
+
+    def _translated(
+        self, acquirer: str, received: Received, verified: Verified, pan: str
+    ) -> bytes | None:
+        """The PIN block under the link's ZPK; None where the message has none."""
+        block = received.message.get(52)
+        if block is None:
+            return None
+        assert isinstance(block, bytes)
+        zpk = self._snapshot().key(f"link:{acquirer}", "ZPK")
+        if zpk is None:
+            raise VaultError(f"link {acquirer} has no ZPK: tongbao keys import --link {acquirer}")
+        return self._hsm.translate_pin(block, verified.session.pik, zpk.block, pan)
+
+    async def _decide(self, effect: Decide) -> Judged:
+        """Judge; while an earlier follow-up is still being reversed, ask again within the timer."""
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + self.longest_timer_s()
+        while True:
+            judgement, verdict = await self._journal.decide(effect.find, effect.judge)
+            if not judgement.wait or loop.time() > until_s:
+                return Judged(judgement, verdict)
+            await asyncio.sleep(WAIT_S)
+
+    async def _look(self, duplicate: Duplicate) -> Found:
+        """The outcome of a request in flight anywhere, or of long ago."""
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + self._config.engine.repeat_wait_s
+        pause_s = LOOK_FIRST_S
+        while True:
+            stored = await self._journal.stored_outcome(
+                duplicate.request_id, duplicate.request_date
+            )
+            decided = stored is not None and (stored.outcome is not None or stored.pending)
+            if decided or loop.time() > until_s:
+                return Found(stored)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, LOOK_LAST_S)
+
+    def longest_timer_s(self) -> float:
+        """After this long every attempt that was committed before is answered or given up."""
+        timers = [link.timeout_s for link in self._snapshot().links.values()]
+        return max(timers, default=0.0) + self._config.engine.send_by_s
+
+    # -- sessions and answers ------------------------------------------------------------------
+
+    async def _verify(self, received: Received, peer: Peer) -> Verified | Refusal:
+        """MAC; the first message under a session voids the former keys and vouches for its address."""
+        verified = await reception.verify(received, self._cache, self._hsm, self._clock.now())
+        if isinstance(verified, Refusal):
+            return verified
+        access, session, batch = verified.access, verified.session, verified.access.batch
+        if session is access.sessions[0] and not session.confirmed:
+            await self._batches.confirm_session(session.session_id)
+            verified.session = msgspec.structs.replace(session, confirmed=True)
+            access.sessions = [verified.session]
+        if peer.source not in access.sources and batch is not None:
+            await self._batches.note_source(
+                batch.merchant, batch.terminal, batch.batch, peer.source
+            )
+            if len(access.sources) < self._config.server.session_sources:
+                access.sources.add(peer.source)
+        return verified
+
+    def _reply(
+        self,
+        received: Received,
+        verified: Verified,
+        frame: Frame,
+        peer: Peer,
+        reply: Reply | Refusal,
+        started_ns: int,
+    ) -> None:
+        """Answer, signed under the keys that verified the request, and write its line."""
+        if isinstance(reply, Refusal):
+            answer = self._plain_answer(received.message, reply.response_code)
+            self._log.refused(peer.source, reply.response_code, reply.rule)
+        else:
+            answer = answers.answer_money(
+                received.message, reply.response_code, reply.request, reply.attempt, reply.outcome
+            )
+            took_us = (self._clock.monotonic_ns() - started_ns) // 1_000
+            self._log.authorized(authorization_line(reply, took_us))
+        try:
+            peer.answer(frame, self._signed(received, verified, answer))
+        except (EncodeError, VaultError) as error:
+            self._log.failed(error)
+
+    def _signed(self, received: Received, verified: Verified, answer: Message) -> bytes:
+        profile = reception.mac_profile(received)
+        if profile == "off":
+            return received.codec.encode(answer)
+        answer[64] = bytes(8)
+        body = received.codec.encode(answer)[:-8]
+        return body + self._hsm.mac(verified.session.mak, profile, body)
+
+    def _refuse(self, received: Received, frame: Frame, peer: Peer, refusal: Refusal) -> None:
+        self._answer_unsigned(peer, frame, received.message, received.codec, refusal)
+
+    def _answer_unsigned(
+        self, peer: Peer, frame: Frame, message: Message, codec: Codec, refusal: Refusal
+    ) -> None:
+        self._log.refused(peer.source, refusal.response_code, refusal.rule)
+        if is_response(str(message[0])):
+            peer.odd()
+            return
+        answer = self._plain_answer(message, refusal.response_code)
+        try:
+            peer.answer(frame, codec.encode(answer))
+        except EncodeError:  # what it echoes is the very element that was bad
+            peer.answer(frame, codec.encode(answers.bare(answer)))
+
+    def _plain_answer(self, message: Message, response_code: str) -> Message:
+        local_time = self._rows.local().strftime("%m%d%H%M%S")
+        answer = answers.echo(message, response_code, local_time)
+        answer[37] = answers.unjournalled_rrn(message, local_time)
+        return answer
+
+
+def timezone_of(received: Received) -> str:
+    return "" if received.merchant is None else received.merchant.timezone
+
+
+def authorization_line(reply: Reply, took_us: int) -> AuthorizationLine:
+    request = reply.request
+    return AuthorizationLine(
+        time=request.received_at,
+        merchant=request.key.merchant,
+        terminal=request.key.terminal,
+        stan=f"{request.key.stan:06d}",
+        rrn=request.rrn,
+        type=request.type,
+        amount_minor=request.amount_minor,
+        currency=request.currency,
+        pan_masked=request.pan_masked,
+        response_code=reply.response_code,
+        acquirer="" if reply.attempt is None else reply.attempt.acquirer,
+        rule=reply.rule,
+        total_us=took_us,
+    )

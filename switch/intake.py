@@ -1,0 +1,172 @@
+"""From a decoded message to a request: who asks, and is it in order? Pure.
+
+The checks stand in the order of rules §11; each refusal names its response code and its rule. What
+needs the store (sessions, the batch, repeats) is asked by the engine between these steps.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from iso8583 import track
+from iso8583.errors import DecodeError
+from switch.transactions import TransactionType, find, kind_of
+
+if TYPE_CHECKING:
+    import datetime as dt
+
+    from iso8583.message import Message
+    from switch.reference import Route, Snapshot
+    from terminals.registry import Merchant, Profile, Terminal
+
+# DE 3, 11, 22, 25, 41, 42, 49, 60 in every money request; 4 but in a balance; 2 or 35 (rules §19)
+MANDATORY = (3, 11, 22, 25, 41, 42, 49, 60)
+
+
+class Refusal(msgspec.Struct, frozen=True, gc=False):
+    response_code: str
+    rule: str
+
+
+class Private(msgspec.Struct, frozen=True, gc=False):
+    """DE 60: what it is for, the batch, the network management code, the terminal's abilities."""
+
+    usage: str = ""  # 60.1
+    batch: int = 0  # 60.2
+    code: str = "000"  # 60.3
+    partial: bool = False  # 60.6
+
+
+class Ask(msgspec.Struct, frozen=True, gc=False):
+    """A money request in order so far, in the field's words."""
+
+    type: TransactionType
+    private: Private
+    pan: str
+    expiry: str  # YYMM, "" where the card gave none
+    amount_minor: int
+    currency: str
+    has_pin: bool
+
+
+def sender(message: Message) -> tuple[str, str, str] | None:
+    """(merchant, terminal, trace) where the message can be answered at all."""
+    merchant, terminal, stan = message.get(42), message.get(41), message.get(11)
+    if isinstance(merchant, str) and isinstance(terminal, str) and isinstance(stan, str):
+        return merchant, terminal, stan
+    return None
+
+
+def private(message: Message, profile: Profile) -> Private:
+    """Read DE 60; sub-fields that are absent count as 0 (rules §19)."""
+    value = message.get(60)
+    if not isinstance(value, str) or not profile.batch_in_message or not value.isdigit():
+        return Private()
+    return Private(
+        usage=value[0:2],
+        batch=int(value[2:8] or 0),
+        code=value[8:11] or "000",
+        partial=value[13:14] == "1",
+    )
+
+
+def form(message: Message, profile: Profile) -> Refusal | None:
+    """30 where a mandatory element of a money request is missing or two elements disagree."""
+    for de in MANDATORY:
+        if de not in message:
+            return Refusal("30", f"form.de{de}_missing")
+    if 4 not in message and not str(message[3]).startswith("31"):
+        return Refusal("30", "form.de4_missing")
+    if profile.batch_in_message:
+        value = message[60]
+        if not isinstance(value, str) or len(value) < 8 or not value[:8].isdigit():
+            return Refusal("30", "form.de60_short")
+    card = read_card(message)
+    if card is None:
+        return Refusal("30", "form.de2_de35_differ")
+    return None
+
+
+def read_card(message: Message) -> tuple[str, str] | None:
+    """(PAN, expiry) of DE 2, 14 and 35, "" where absent; None where DE 2 and 35 disagree."""
+    pan, expiry = str(message.get(2, "")), str(message.get(14, ""))
+    magnetic = message.get(35)
+    if isinstance(magnetic, str):
+        try:
+            found = track.parse_track2(magnetic)
+        except DecodeError:
+            return pan, expiry  # encrypted or foreign track: DE 2 must do
+        if pan and pan != found.pan:
+            return None
+        return found.pan, expiry or found.expiry
+    return pan, expiry
+
+
+def recognise(message: Message, profile: Profile) -> Ask | Refusal:
+    """The type of a money request, or 40."""
+    asked = private(message, profile)
+    found = find(str(message[0]), str(message[3]), str(message[25]), asked.usage)
+    if found is None:
+        return Refusal("40", f"type.{kind_of(str(message[0]), str(message[3]))}.{asked.usage}")
+    card = read_card(message)
+    assert card is not None
+    return Ask(
+        type=found,
+        private=asked,
+        pan=card[0],
+        expiry=card[1],
+        amount_minor=int(str(message.get(4, "0"))),
+        currency=str(message[49]),
+        has_pin=52 in message,
+    )
+
+
+def validate(
+    ask: Ask, message: Message, snapshot: Snapshot, merchant: Merchant, local: dt.datetime
+) -> Refusal | Route:
+    """The checks after "repeat" of rules §11, up to the route."""
+    if ask.type.name not in merchant.allowed_types:
+        return Refusal("57", "merchant.type_not_allowed")
+    if not track.luhn_ok(ask.pan):
+        return Refusal("14", "card.number")
+    if ask.expiry and ask.expiry < f"{local:%y%m}":
+        return Refusal("54", "card.expired")
+    if ask.type.name != "balance" and ask.amount_minor <= 0:
+        return Refusal("13", "amount.zero")
+    if ask.currency != merchant.currency:
+        return Refusal("12", "currency.not_of_merchant")
+    route = snapshot.route(ask.pan)
+    pin = check_pin(ask, message, route)
+    if pin is not None:
+        return pin
+    if ask.amount_minor > merchant.amount_limit_minor:
+        return Refusal("61", "merchant.amount_limit")
+    return route if route is not None else Refusal("15", "route.none")
+
+
+def check_pin(ask: Ask, message: Message, route: Route | None) -> Refusal | None:
+    """99 where a PIN is missing or its block can not be one (DE 52 brings 26 and 53)."""
+    if not ask.has_pin:
+        if route is not None and route.pin_required and ask.type.name in ("purchase", "balance"):
+            return Refusal("99", "pin.required")
+        return None
+    block = message[52]
+    if not isinstance(block, bytes) or len(block) != 8 or 53 not in message or 26 not in message:
+        return Refusal("99", "pin.form")
+    return None
+
+
+def allowed_to_send(
+    snapshot: Snapshot, terminal: Terminal | None, merchant_id: str
+) -> Refusal | None:
+    """97, 58, 03: is this terminal of ours and working?"""
+    if terminal is None:
+        return Refusal("97", "terminal.unknown")
+    if terminal.status != "active":
+        return Refusal("58", "terminal.not_active")
+    merchant = snapshot.merchants.get(merchant_id)
+    if merchant is None or merchant.status != "active":
+        return Refusal("03", "merchant.not_active")
+    return None

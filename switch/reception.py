@@ -1,0 +1,141 @@
+"""The first look at a frame: what it is, who sent it, whether its MAC is right.
+
+A frame that can be answered becomes a `Received`; what is wrong with it raises `Refused` with the
+answer's code. Everything here comes before the journal (rules §11): nothing is stored, and refusals
+are counted and sampled, not journalled.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from iso8583.codec import Codec, codec_for
+from iso8583.errors import DecodeError
+from iso8583.framing import header_is_test
+from switch import intake
+from terminals.registry import Merchant, Profile, Terminal
+
+if TYPE_CHECKING:
+    import datetime as dt
+
+    from hsm.ports import Hsm
+    from iso8583.message import Message
+    from switch.access import Access, AccessCache
+    from switch.intake import Refusal
+    from switch.journal import Session
+    from switch.reference import Snapshot
+
+
+class UnreadableError(Exception):
+    """Nothing in the frame says whom to answer: the connection's fault is counted."""
+
+
+class RefusedError(Exception):
+    """Answered unsigned, before anything is known to be true."""
+
+    def __init__(self, response_code: str, rule: str, message: Message, codec: Codec) -> None:
+        super().__init__(rule)
+        self.response_code = response_code
+        self.rule = rule
+        self.message = message
+        self.codec = codec
+
+
+class Received(msgspec.Struct, gc=False):
+    """A message that its sender's dialect decodes, from a terminal of ours."""
+
+    message: dict[int, str | bytes]
+    body: bytes
+    codec: Codec
+    merchant_id: str
+    terminal_id: str
+    terminal: Terminal
+    profile: Profile
+    merchant: Merchant | None
+    status: intake.Refusal | None  # 58 or 03: stands unless this is a repeat (rules §3)
+
+    @property
+    def mti(self) -> str:
+        return str(self.message[0])
+
+
+def check_header(header: bytes, *, demo: bool) -> None:
+    """A terminal in test state is served by the demonstration alone (rules §10)."""
+    if header_is_test(header) and not demo:
+        raise UnreadableError("terminal in test state")
+
+
+def receive(body: bytes, dialect: str, snapshot: Snapshot) -> Received:
+    """Decode in the listener's dialect, find the terminal, decode again where its own differs.
+
+    Raises `UnreadableError` and `RefusedError` (30, 97).
+    """
+    codec = codec_for(dialect)
+    error: DecodeError | None = None
+    try:
+        message = codec.decode(body)
+    except DecodeError:
+        message, error = codec.decode_partial(body)
+    sender = intake.sender(message)
+    if sender is None or 0 not in message:
+        raise UnreadableError(str(error) if error else "DE 11, 41 or 42 is missing")
+    merchant_id, terminal_id, _ = sender
+    terminal = snapshot.terminal(merchant_id, terminal_id)
+    if terminal is not None:
+        profile = snapshot.profile(terminal)
+        own = terminal.dialect or profile.dialect
+        if own != dialect:
+            codec = codec_for(own)
+            message, error = codec.decode_partial(body)
+    if error is not None:
+        raise RefusedError("30", f"form.decode: {error}", message, codec)
+    if terminal is None:
+        raise RefusedError("97", "terminal.unknown", message, codec)
+    status = intake.allowed_to_send(snapshot, terminal, merchant_id)
+    merchant = snapshot.merchants.get(merchant_id)
+    return Received(
+        message, body, codec, merchant_id, terminal_id, terminal, profile, merchant, status
+    )
+
+
+def mac_profile(received: Received) -> str:
+    return received.terminal.mac_profile or received.profile.mac_profile
+
+
+class Verified(msgspec.Struct, gc=False):
+    access: "Access"
+    session: "Session"
+
+
+async def verify(
+    received: Received, cache: AccessCache, hsm: Hsm, now: dt.datetime
+) -> Verified | Refusal:
+    """The session under whose MAK the message verifies; 77 or A0 after a second look at the store."""
+    known = cache.get(received.merchant_id, received.terminal_id)
+    if known is not None:
+        session = session_that_verifies(received, known, hsm, now)
+        if session is not None and session is known.sessions[0]:
+            return Verified(known, session)
+    fresh = await cache.read(received.merchant_id, received.terminal_id)
+    if not fresh.sessions:
+        return intake.Refusal("77", "session.not_signed_on")
+    session = session_that_verifies(received, fresh, hsm, now)
+    if session is None:
+        return intake.Refusal("A0", "session.mac")
+    return Verified(fresh, session)
+
+
+def session_that_verifies(
+    received: Received, access: Access, hsm: Hsm, now: dt.datetime
+) -> Session | None:
+    """MAC over MTI to the byte before DE 64 (rules §19); `off` profiles carry none."""
+    profile = mac_profile(received)
+    mac = received.message.get(64, b"")
+    assert isinstance(mac, bytes)
+    covered = received.body[: len(received.body) - len(mac)] if mac else received.body
+    for session in access.usable(now):
+        if hsm.verify_mac(session.mak, profile, covered, mac):
+            return session
+    return None

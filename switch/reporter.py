@@ -1,0 +1,98 @@
+"""What a worker says of its work: the line of each authorisation, refusals (sampled), metrics."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+import structlog
+
+from switch.logs import AuthorizationLine, AuthorizationLog, mask_text
+
+if TYPE_CHECKING:
+    from switch.config import Config
+    from switch.journal import Undecided
+    from switch.metrics import Registry
+    from switch.reception import Received
+
+REFUSAL_WINDOW_S = 60.0
+
+_log = structlog.get_logger(__name__)
+
+
+class Reporter:
+    """`engine.Log`. Refusals before the MAC check are counted all and written a few per source."""
+
+    def __init__(self, config: Config, registry: Registry, lines: AuthorizationLog | None) -> None:
+        self._bounds = config.server
+        self._lines = lines
+        self._seen: OrderedDict[str, tuple[float, int]] = OrderedDict()
+        self._answered = registry.counter(
+            "tongbao_authorizations_total", "answers to money requests", "type", "response_code"
+        )
+        self._took = registry.histogram(
+            "tongbao_authorization_seconds", "from a request's last byte to its answer", "type"
+        )
+        self._managed = registry.counter(
+            "tongbao_managements_total", "answers to messages that move no money", "mti", "rule"
+        )
+        self._refused = registry.counter(
+            "tongbao_refusals_total", "refusals before anything was stored", "response_code"
+        )
+        self._recovered = registry.counter(
+            "tongbao_recovered_total", "requests decided for a process that died"
+        )
+        self._failed = registry.counter("tongbao_failures_total", "errors of our own", "error")
+
+    def authorized(self, line: AuthorizationLine) -> None:
+        self._answered.add(line.type, line.response_code)
+        self._took.observe(line.total_us / 1e6, line.type)
+        if self._lines is not None:
+            self._lines.write(line)
+
+    def managed(self, received: Received, response_code: str, rule: str) -> None:
+        self._managed.add(received.mti, rule)
+        _log.info(
+            "management_answered",
+            merchant=received.merchant_id,
+            terminal=received.terminal_id,
+            mti=received.mti,
+            response_code=response_code,
+            rule=rule,
+        )
+
+    def refused(self, source: str, response_code: str, rule: str) -> None:
+        self._refused.add(response_code or "closed")
+        if self._sampled(source):
+            _log.warning(
+                "message_refused", source=source, response_code=response_code, rule=mask_text(rule)
+            )
+
+    def recovered(self, undecided: Undecided) -> None:
+        self._recovered.add()
+        _log.info(
+            "request_recovered",
+            request_id=undecided.request.request_id,
+            type=undecided.request.type,
+            attempts=len(undecided.attempts),
+        )
+
+    def failed(self, error: BaseException) -> None:
+        self._failed.add(type(error).__name__)
+        _log.error("request_failed", exc_info=error)
+
+    def flush(self) -> None:
+        if self._lines is not None:
+            self._lines.flush()
+
+    def _sampled(self, source: str) -> bool:
+        """At most `refusals_per_source` lines a minute from one address; few addresses are known."""
+        now_s = asyncio.get_running_loop().time()
+        since_s, count = self._seen.get(source, (now_s, 0))
+        if now_s - since_s > REFUSAL_WINDOW_S:
+            since_s, count = now_s, 0
+        self._seen[source] = (since_s, count + 1)
+        if len(self._seen) > self._bounds.refusal_sources:
+            self._seen.popitem(last=False)
+        return count < self._bounds.refusals_per_source

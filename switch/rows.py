@@ -1,0 +1,170 @@
+"""The rows that a request becomes: what the journal keeps of a message, and with which numbers."""
+
+from __future__ import annotations
+
+import datetime as dt
+import zoneinfo
+from typing import TYPE_CHECKING
+
+from iso8583 import tlv
+from iso8583.errors import DecodeError
+from switch import intake, numbers
+from switch.journal import AttemptRow, Key, RequestRow
+from switch.reversal import WireIdentity
+from switch.transactions import TOMBSTONE
+
+if TYPE_CHECKING:
+    from hsm.pans import Pans
+    from switch.acquirers.ports import Acquirer
+    from switch.intake import Ask, Refusal
+    from switch.ports import Clock
+    from switch.reception import Received, Verified
+    from switch.reference import Snapshot
+
+PAN_COLUMN = "switch.request.pan_cipher"
+UNSUPPORTED = "unsupported"  # type of the row of a request that no table row knows
+
+# Of DE 55 what reversal and clearing need, never 57 or 5A (rules §12; pos-messages §5.5)
+CHIP_TAGS = frozenset(
+    {"9F26", "9F27", "9F10", "9F37", "9F36", "95", "9A", "9C", "9F02", "5F2A", "82", "9F1A", "9F03"}
+    | {"9F33", "9F34", "9F35", "84", "9F09", "9F41", "9F1E", "9F63", "DF31", "8A"}
+)
+
+
+class Standing:
+    """What this process may do right now. Renewed by `duties`; read before every send."""
+
+    def __init__(self) -> None:
+        self.owner_id = 0
+        self.until_ns = 0  # on the monotonic clock: nothing is sent after it
+
+
+class Rows:
+    """Makes rows; the numbers in them are taken here, before the commit. One instance a process."""
+
+    def __init__(
+        self,
+        *,
+        pans: Pans,
+        clock: Clock,
+        standing: Standing,
+        acquirers: dict[str, Acquirer],
+        request_ids: numbers.Block,
+        rrns: numbers.Block,
+        timezone: str,
+    ) -> None:
+        self._pans = pans
+        self._clock = clock
+        self._standing = standing
+        self._acquirers = acquirers
+        self._request_ids = request_ids
+        self._rrns = rrns
+        self._timezone = timezone
+        self._zones: dict[str, zoneinfo.ZoneInfo] = {}
+
+    def local(self, timezone: str = "") -> dt.datetime:
+        """The present local time of a merchant, or of the node."""
+        name = timezone or self._timezone
+        zone = self._zones.get(name)
+        if zone is None:
+            zone = self._zones[name] = zoneinfo.ZoneInfo(name)
+        return self._clock.now().astimezone(zone)
+
+    def request(
+        self,
+        received: Received,
+        verified: Verified,
+        snapshot: Snapshot,
+        key: Key,
+        asked: Ask | Refusal | None,
+    ) -> RequestRow | None:
+        """The request's row; None while no numbers are left. `asked` None: a 0400's tombstone."""
+        request_id, serial = self._request_ids.take(), self._rrns.take()
+        if request_id is None or serial is None:
+            return None
+        message, merchant = received.message, received.merchant
+        local = self.local(merchant.timezone if merchant is not None else "")
+        pan, expiry = intake.read_card(message) or ("", "")
+        route = snapshot.route(pan) if pan else None
+        amount = str(message.get(4, "0"))
+        chip = message.get(55)
+        known = asked.type.name if isinstance(asked, intake.Ask) else UNSUPPORTED
+        return RequestRow(
+            request_id=request_id,
+            owner_id=self._standing.owner_id,
+            generation=snapshot.generation,
+            key=key,
+            content=self._pans.content(
+                (pan, str(message[3]), amount, str(message.get(49, "")), str(message.get(61, "")))
+            ),
+            type=TOMBSTONE if asked is None else known,
+            mti=received.mti,
+            processing_code=str(message[3]),
+            amount_minor=int(amount),
+            currency=str(message.get(49, "")),
+            rrn=numbers.rrn(serial, local.date()),
+            received_at=local.astimezone(dt.UTC),
+            local_time=local.strftime("%m%d%H%M%S"),
+            entry_mode=str(message.get(22, "")),
+            condition_code=str(message.get(25, "")),
+            card_sequence=str(message.get(23, "")),
+            mcc="" if merchant is None else merchant.mcc,
+            pan_token=self._pans.token(pan) if pan else None,
+            pan_masked=self._pans.mask(pan) if pan else "",
+            pan_cipher=self._pans.protect(pan, expiry, request_id, PAN_COLUMN) if pan else None,
+            chip=kept_chip(chip) if isinstance(chip, bytes) else None,
+            foreign=route is not None and route.foreign,
+            session_id=verified.session.session_id,
+            decision=versions(received, snapshot, "" if route is None else route.prefix),
+        )
+
+    def attempt(
+        self,
+        request: RequestRow,
+        former: AttemptRow | None,
+        acquirer: str,
+        rule: str,
+        snapshot: Snapshot,
+    ) -> AttemptRow | None:
+        """The next attempt's row; None where that acquirer can not be used from here now."""
+        host = self._acquirers.get(acquirer)
+        pair = host.numbers() if host is not None and host.ready else None
+        if pair is None:
+            return None
+        link = snapshot.links[acquirer]
+        return AttemptRow(
+            request_id=request.request_id,
+            attempt=1 if former is None else former.attempt + 1,
+            acquirer=acquirer,
+            link_stan=pair[0],
+            transmission_time=pair[1],
+            de32=link.de32,
+            de33=link.de33,
+            route_rule=f"{rule}@{snapshot.version('link', acquirer)}",
+        )
+
+    def identity(self, acquirer: str) -> WireIdentity | None:
+        """What a queued message to an acquirer will be known by; None while no block is there."""
+        host, item_id = self._acquirers.get(acquirer), self._request_ids.take()
+        pair = None if host is None else host.numbers()
+        if pair is None or item_id is None:
+            return None
+        return WireIdentity(item_id, pair[0], pair[1])
+
+
+def versions(received: Received, snapshot: Snapshot, prefix: str) -> str:
+    """Which reference data the decision rests on (P10), as JSON."""
+    merchant = snapshot.version("merchant", received.merchant_id)
+    terminal = snapshot.version("terminal", received.terminal.name)
+    return (
+        f'{{"generation":{snapshot.generation},"merchant":{merchant},"terminal":{terminal},'
+        f'"route":"{prefix}@{snapshot.version("route", prefix)}"}}'
+    )
+
+
+def kept_chip(chip: bytes) -> bytes | None:
+    """Of DE 55 only what may be kept; None where it is no TLV."""
+    try:
+        return tlv.keep(chip, CHIP_TAGS) or None
+    except DecodeError:
+        return None
