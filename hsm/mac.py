@@ -8,6 +8,7 @@ It is here because terminals speak it; nothing internal may use it.
 """
 
 import hmac
+from binascii import hexlify
 from collections.abc import Callable
 from typing import Final
 
@@ -67,19 +68,19 @@ def function_cmac(cipher: Aes) -> MacFunction:
 
 def function_unionpay_ecb(cipher: Tdes, coding: str) -> MacFunction:
     if coding == "hex8":
-        return lambda data: unionpay_ecb_with(cipher, data).hex().upper()[:8].encode()
+        return lambda data: hexlify(unionpay_ecb_with(cipher, data)[:4]).upper()
     return lambda data: unionpay_ecb_with(cipher, data)
 
 
 def function_x9_9(cipher: Tdes, coding: str) -> MacFunction:
     if coding == "hex8":
-        return lambda data: cipher.cbc_mac(pad_1(data)).hex().upper()[:8].encode()
+        return lambda data: hexlify(cipher.cbc_mac(pad_1(data))[:4]).upper()
     return lambda data: cipher.cbc_mac(pad_1(data))
 
 
 def function_x9_19(left: Tdes, whole: Tdes, coding: str) -> MacFunction:
     if coding == "hex8":
-        return lambda data: x9_19_with(left, whole, pad_1(data)).hex().upper()[:8].encode()
+        return lambda data: hexlify(x9_19_with(left, whole, pad_1(data))[:4]).upper()
     return lambda data: x9_19_with(left, whole, pad_1(data))
 
 
@@ -114,23 +115,35 @@ def unionpay_ecb(key: bytes, data: bytes) -> bytes:
     return unionpay_ecb_with(ciphers.tdes(key), data)
 
 
-_MASKS: Final = tuple((1 << (64 * blocks)) - 1 for blocks in range(257))
+# Blocks in a message -> the (shift, mask) of each halving; at most MAC_DATA_MAX / 8 entries.
+_fold_steps: Final[dict[int, tuple[tuple[int, int], ...]]] = {}
 
 
 def unionpay_ecb_with(cipher: Tdes, data: bytes) -> bytes:
-    # Folds the whole message as one integer, halving it: 1 µs for 267 bytes, a loop over the
-    # blocks takes twice that.
+    # The message is one integer that is folded in halves: 1 µs for 267 bytes, half of what a loop
+    # over its blocks takes.
     blocks = (len(data) + 7) >> 3
+    steps = _fold_steps.get(blocks)
+    if steps is None:
+        steps = unionpay_ecb_steps(blocks)
     fold = int.from_bytes(data, "big") << ((-len(data) & 7) << 3)
-    while blocks > 1:
-        half = (blocks + 1) >> 1
-        mask = _MASKS[half] if half < 257 else (1 << (half << 6)) - 1
-        fold = (fold >> (half << 6)) ^ (fold & mask)
-        blocks = half
+    for shift, mask in steps:
+        fold = (fold >> shift) ^ (fold & mask)
     text = b"%016X" % fold
     encrypt = cipher.encrypt
     middle = int.from_bytes(encrypt(text[:8]), "big") ^ int.from_bytes(text[8:], "big")
     return encrypt(middle.to_bytes(8, "big"))
+
+
+def unionpay_ecb_steps(blocks: int) -> tuple[tuple[int, int], ...]:
+    if blocks * 8 > MAC_DATA_MAX:
+        raise VaultError(f"a MAC covers at most {MAC_DATA_MAX} bytes")
+    steps = []
+    left = blocks
+    while left > 1:
+        left = (left + 1) >> 1
+        steps.append((left << 6, (1 << (left << 6)) - 1))
+    return _fold_steps.setdefault(blocks, tuple(steps))
 
 
 def x9_9(key: bytes, data: bytes) -> bytes:

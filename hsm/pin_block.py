@@ -27,7 +27,6 @@ TRANSLATIONS: Final = frozenset(
 )
 
 _PIN: Final = re.compile(r"[0-9]{4,12}")
-_PAN: Final = re.compile(r"[0-9]{8,19}")
 
 
 def check_translation(source_format: int, destination_format: int) -> None:
@@ -46,7 +45,7 @@ def pan_part(pan: str) -> int:
     >>> f"{pan_part('6222021234567890123'):016x}"
     '0000123456789012'
     """
-    if _PAN.fullmatch(pan) is None:
+    if not (8 <= len(pan) <= 19 and pan.isascii() and pan.isdigit()):
         raise VaultError("a PAN has 8 to 19 digits")
     return int(pan[-13:-1], 16)
 
@@ -69,15 +68,24 @@ def decode_format0(block: bytes, pan: str) -> str:
     return _open(field, "0", "f")
 
 
-_FORMAT0_LENGTHS: Final = {f"0{length:x}": length + 2 for length in range(4, 13)}
-_FORMAT0_FILLS: Final = {end: "f" * (16 - end) for end in _FORMAT0_LENGTHS.values()}
+# First byte (control 0 and the length) -> the bits of the fill, and the top bit of every PIN digit.
+_FORMAT0_MASKS: Final = {
+    length: ((1 << 4 * (14 - length)) - 1, int("8" * length + "0" * (14 - length), 16))
+    for length in range(PIN_LENGTH_MIN, PIN_LENGTH_MAX + 1)
+}
 
 
 def format0_is_valid(clear: bytes, pan_number: int) -> bool:
-    """`decode_format0`'s verdict without making a PIN: what a translation needs, in 0.3 µs."""
-    field = "%016x" % (int.from_bytes(clear, "big") ^ pan_number)
-    end = _FORMAT0_LENGTHS.get(field[:2])
-    return end is not None and field[2:end].isdecimal() and field[end:] == _FORMAT0_FILLS[end]
+    """`decode_format0`'s verdict without making a PIN: all that a translation needs.
+
+    A digit is not decimal when its top bit stands with one of the next two.
+    """
+    field = int.from_bytes(clear, "big") ^ pan_number
+    masks = _FORMAT0_MASKS.get(field >> 56)
+    if masks is None:
+        return False
+    fill, tops = masks
+    return field & fill == fill and not (field << 1 | field << 2) & field & tops
 
 
 def encode_format1(pin: str, fill: bytes) -> bytes:
@@ -132,8 +140,7 @@ def format4_pan_field(pan: str) -> bytes:
     >>> format4_pan_field("4111111111111111").hex()
     '44111111111111111000000000000000'
     """
-    if _PAN.fullmatch(pan) is None:
-        raise VaultError("a PAN has 8 to 19 digits")
+    pan_part(pan)  # refuses what is no PAN
     padded = pan.rjust(12, "0")
     return bytes.fromhex(f"{len(padded) - 12:x}{padded}".ljust(32, "0"))
 
