@@ -71,12 +71,12 @@ class Admission:
         asked: Ask | Refusal,
         snapshot: Snapshot,
     ) -> Authorization:
-        known = isinstance(asked, intake.Ask)
+        known = asked if isinstance(asked, intake.Ask) else None
         partial = received.merchant is not None and received.merchant.partial_approval
         return Authorization(
             request,
-            asked.type if known else TYPES["balance"],  # a refusal never asks its type anything
-            partial_allowed=known and asked.private.partial and partial,
+            known.type if known else TYPES["balance"],  # a refusal never asks its type anything
+            partial_allowed=partial and known is not None and known.private.partial,
             now=self._clock.now,
             numbers=self._rows.identity,
             next_attempt=lambda row, former, acquirer: self._rows.attempt(

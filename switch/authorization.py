@@ -63,6 +63,10 @@ class Stage(Enum):
     REPEATING = auto()
 
 
+# No byte of the request can have left: an error of ours in these is a plain 96.
+NOTHING_SENT = frozenset((Stage.RECORDING, Stage.REFUSING, Stage.JUDGING, Stage.REPEATING))
+
+
 class Authorization:
     """One request on its way. `step` is called with each event until it returns a Reply."""
 
@@ -108,6 +112,7 @@ class Authorization:
     def refuse(self, response_code: str, rule: str) -> Effect:
         """A request that a check after the MAC refuses: kept with its reason."""
         self.stage = Stage.REFUSING
+        self.request = msgspec.structs.replace(self.request, any_batch=True)
         self.outcome = OutcomeRow(
             request_id=self.request.request_id,
             state=OutcomeState.REFUSED,

@@ -19,10 +19,11 @@ from iso8583.mti import is_response, without_repeat
 from switch import answers, intake, reception
 from switch.acquirers.link_messages import build_request
 from switch.acquirers.ports import NoAnswerError, NotSentError
+from switch.authorization import NOTHING_SENT
 from switch.effects import Decide, Exchange, Look, Reconsider, Reply, Store
 from switch.events import Found, Judged, NoAnswer, NotSent, VaultRefused
 from switch.intake import Refusal
-from switch.journal import FindByKey, StoreDownError
+from switch.journal import FindByKey, RowRefusedError, StoreDownError
 from switch.logs import AuthorizationLine
 from switch.reversal import ReversalAsk, judge_reversal
 
@@ -38,7 +39,8 @@ if TYPE_CHECKING:
     from switch.admission import Admission
     from switch.authorization import Authorization
     from switch.config import Config
-    from switch.effects import Effect
+    from switch.authorization import NOTHING_SENT
+from switch.effects import Effect
     from switch.events import Event
     from switch.journal import AttemptRow, Batches, Duplicate, Journal, Undecided
     from switch.management import Management
@@ -187,7 +189,7 @@ class Engine:
                 await self._manage(received, frame, peer)
             else:
                 self._refuse(received, frame, peer, Refusal("40", f"type.{mti}"))
-        except (StoreDownError, VaultError) as error:
+        except (StoreDownError, RowRefusedError, VaultError) as error:
             self._log.failed(error)
             self._refuse(received, frame, peer, Refusal("96", f"failed.{type(error).__name__}"))
 
@@ -229,13 +231,16 @@ class Engine:
         request_id = auth.request.request_id
         self._undecided[request_id] = None
         try:
-            while not isinstance(effect, Reply):
-                if isinstance(effect, Reconsider):
-                    return None
+            while not isinstance(effect, Reply | Reconsider):
                 effect = auth.step(await self._perform(effect, auth, received, verified))
-            return effect
-        finally:
-            del self._undecided[request_id]
+        except Exception as error:  # noqa: BLE001 - what was sent is unknown, never declined
+            if auth.stage in NOTHING_SENT:
+                del self._undecided[request_id]
+                raise
+            self._log.failed(error)  # and stays undecided here: recovery will find it
+            return auth.reply("98", "engine.failed")
+        del self._undecided[request_id]
+        return effect if isinstance(effect, Reply) else None
 
     async def _reversal(
         self, received: Received, frame: Frame, peer: Peer, started_ns: int

@@ -14,6 +14,7 @@ import msgspec
 from switch.journal import (
     AttemptRow,
     Commit,
+    FollowUp,
     Judgement,
     Original,
     OutcomeRow,

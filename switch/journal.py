@@ -411,6 +411,12 @@ class Journal(Protocol):
         self, request_id: int, request_date: dt.date
     ) -> StoredOutcome | None: ...
 
+    async def find_attempt(
+        self, acquirer: str, link_stan: str, transmission_time: str
+    ) -> tuple[AttemptRow, dt.date] | None:
+        """Whose attempt an answer is that no process waits for any more; with its request's date."""
+        ...
+
 
 class Numbers(Protocol):
     """Blocks of numbers, leased durably before use; (first, last) inclusive."""

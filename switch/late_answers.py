@@ -9,9 +9,8 @@ from switch.journal import FindById
 from switch.store_and_forward import judge_late_answer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from iso8583.message import Message
+    from switch.acquirers.ports import OnLate
     from switch.engine import Log
     from switch.journal import AttemptRow, Journal
     from switch.ports import Clock
@@ -30,14 +29,14 @@ class LateAnswers:
         self._log = log
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def of(self, acquirer: str) -> Callable[[AttemptRow | None, Message, str], None]:
+    def of(self, acquirer: str) -> OnLate:
         """The callback for one link."""
 
-        def on_late(attempt: AttemptRow | None, answer: Message, reason: str) -> None:
+        def on_late(attempt: AttemptRow | None, message: Message, reason: str) -> None:
             if len(self._tasks) >= LATE_MAX:
                 return
             task = asyncio.get_running_loop().create_task(
-                self._store(acquirer, attempt, answer, reason)
+                self._store(acquirer, attempt, message, reason)
             )
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)

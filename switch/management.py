@@ -90,9 +90,9 @@ class Management:
             merchant=received.merchant_id,
             terminal=received.terminal_id,
             layout=layout,
-            pik=made.pik.block,
-            mak=made.mak.block,
-            tdk=None if made.tdk is None else made.tdk.block,
+            pik=made.pik,
+            mak=made.mak,
+            tdk=made.tdk,
             created_at=self._clock.now(),
             confirmed=False,
         )

@@ -83,16 +83,16 @@ def receive(body: bytes, dialect: str, snapshot: Snapshot) -> Received:
         raise UnreadableError(str(error) if error else "DE 11, 41 or 42 is missing")
     merchant_id, terminal_id, _ = sender
     terminal = snapshot.terminal(merchant_id, terminal_id)
-    if terminal is not None:
-        profile = snapshot.profile(terminal)
-        own = terminal.dialect or profile.dialect
-        if own != dialect:
-            codec = codec_for(own)
-            message, error = codec.decode_partial(body)
+    if terminal is None:
+        code, rule = ("30", f"form.decode: {error}") if error else ("97", "terminal.unknown")
+        raise RefusedError(code, rule, message, codec)
+    profile = snapshot.profile(terminal)
+    own = terminal.dialect or profile.dialect
+    if own != dialect:
+        codec = codec_for(own)
+        message, error = codec.decode_partial(body)
     if error is not None:
         raise RefusedError("30", f"form.decode: {error}", message, codec)
-    if terminal is None:
-        raise RefusedError("97", "terminal.unknown", message, codec)
     status = intake.allowed_to_send(snapshot, terminal, merchant_id)
     merchant = snapshot.merchants.get(merchant_id)
     return Received(

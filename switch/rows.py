@@ -114,6 +114,7 @@ class Rows:
             pan_cipher=self._pans.protect(pan, expiry, request_id, PAN_COLUMN) if pan else None,
             chip=kept_chip(chip) if isinstance(chip, bytes) else None,
             foreign=route is not None and route.foreign,
+            any_batch=asked is None,
             session_id=verified.session.session_id,
             decision=versions(received, snapshot, "" if route is None else route.prefix),
         )
