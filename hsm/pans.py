@@ -6,6 +6,8 @@ A PAN is stored as three things and never as itself (promise P6):
 * token, 16 bytes of HMAC-SHA-256, equal for equal PANs, useless without its key;
 * mask, the first 6 and last 4 digits.
 
+Whole files that hold card numbers (incoming clearing files) are sealed by `LocalPans.seal`.
+
 Ciphertext layout: offset 0 width 1 format (01) · 1, 2 data key id · 3, 4 nonce tail · 7, … AES-GCM of
 `PAN=expiry` (ASCII, the part after `=` empty where there is none) · last 16 the tag.
 
@@ -17,7 +19,7 @@ ciphertext moved to another row or column does not open.
 """
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Protocol
 
 from hsm import ciphers
@@ -30,7 +32,10 @@ TOKEN_BYTES: Final = 16
 COLUMNS_MAX: Final = 64
 PLAINTEXT_BYTES_MAX: Final = 64
 
+FILE_NAME_BYTES_MAX: Final = 1024
+
 _FORMAT: Final = 1
+_FILE_FORMAT: Final = 2
 _ROW_ID_END: Final = 1 << 63
 
 
@@ -150,14 +155,45 @@ class LocalPans:
         framed = ",".join(["-" if part is None else f"{len(part)}:{part}" for part in parts])
         return self._content(framed.encode())[:TOKEN_BYTES]
 
+    def seal(self, data: bytes, name: str) -> bytes:
+        """A file with card numbers, bound to its name; the same file gives the same bytes.
+
+        Layout: offset 0 width 1 format (02) · 1, 2 data key id · 3, 12 nonce · 15, … AES-256-GCM. The
+        key is derived for the name, the nonce is an HMAC of the data: two files share one only if
+        they are the same file.
+        """
+        gcm, digest, bound = self._file(self._current, name)
+        nonce = digest(data)[:12]
+        return bound[:3] + nonce + gcm.encrypt(nonce, data, bound)
+
+    def open(self, sealed: bytes, name: str) -> bytes:
+        """The file again; `VaultError` under another name or key, or if it was changed."""
+        if len(sealed) < 15 + 16 or sealed[0] != _FILE_FORMAT:
+            raise VaultError("not a sealed file of format 2")
+        gcm, _, bound = self._file(int.from_bytes(sealed[1:3], "big"), name)
+        return gcm.decrypt(sealed[3:15], sealed[15:], bound)
+
+    def _file(self, key_id: int, name: str) -> tuple[ciphers.Gcm, Callable[[bytes], bytes], bytes]:
+        data_key = self._data_key(key_id)
+        label = name.encode()
+        if not 0 < len(label) <= FILE_NAME_BYTES_MAX:
+            raise VaultError(f"a file's name has 1 to {FILE_NAME_BYTES_MAX} bytes")
+        key = ciphers.hmac_sha256(data_key, b"tongbao/file/1/" + label)
+        digest = ciphers.HmacSha256(ciphers.hmac_sha256(data_key, b"tongbao/file-nonce/1")).digest
+        return ciphers.Gcm(key), digest, bytes([_FILE_FORMAT]) + key_id.to_bytes(2, "big") + label
+
     def needs_new_key(self, cipher: bytes) -> bool:
-        """Whether a stored ciphertext is under another data key than the current one."""
+        """Whether a stored ciphertext or sealed file is under another data key than the current one."""
         return int.from_bytes(cipher[1:3], "big") != self._current
 
-    def _column(self, key_id: int, column: str) -> tuple[ciphers.Gcm, bytes]:
+    def _data_key(self, key_id: int) -> bytes:
         data_key = self._data_keys.get(key_id)
         if data_key is None:
             raise VaultError(f"data key {key_id} is not opened here")
+        return data_key
+
+    def _column(self, key_id: int, column: str) -> tuple[ciphers.Gcm, bytes]:
+        data_key = self._data_key(key_id)
         cache = self._ciphers.by_column
         name = column.encode()
         if not 0 < len(name) < 256:

@@ -130,6 +130,32 @@ def test_masks(pan: str, masked: str) -> None:
     assert len(masked) == len(pan)
 
 
+def test_files_open_under_their_own_name_alone() -> None:
+    before, after = make(), LocalPans(TEST_LMK, {1: OLD, 2: NEW}, 2, TOKEN)
+    data = b"6222021234567890123" * 1000
+    sealed = before.seal(data, "bank/IND24010101ACOM")
+    assert data[:19] not in sealed
+    assert before.seal(data, "bank/IND24010101ACOM") == sealed
+    assert before.open(sealed, "bank/IND24010101ACOM") == data
+    assert after.open(sealed, "bank/IND24010101ACOM") == data
+    assert after.needs_new_key(sealed)
+    assert before.open(before.seal(b"", "empty"), "empty") == b""
+    other = before.seal(data + b"0", "bank/IND24010101ACOM")
+    assert other[3:15] != sealed[3:15]
+    for changed, name in (
+        (sealed, "bank/IND24010102ACOM"),
+        (sealed[:-1], "bank/IND24010101ACOM"),
+        (sealed[:3] + other[3:15] + sealed[15:], "bank/IND24010101ACOM"),
+        (b"\x01" + sealed[1:], "bank/IND24010101ACOM"),
+        (sealed[:20], "bank/IND24010101ACOM"),
+        (sealed, ""),
+        (sealed, "x" * 2000),
+        (after.seal(data, "n"), "n"),
+    ):
+        with pytest.raises(VaultError):
+            before.open(changed, name)
+
+
 def test_only_the_right_keys_are_taken() -> None:
     for data_keys, current, token in (
         ({1: TOKEN}, 1, TOKEN),
