@@ -89,6 +89,10 @@ class TinyHost:
         elif mti == "0500":
             digits = str(request[48])
             answer[48] = digits[:30] + ("1" if self.balanced else "2") + digits[31:61] + "0"
+            if self.balanced:
+                self.closed.add(str(request[41]))
+        elif mti == "0320" and str(request[60])[8:11] in ("202", "207"):
+            self.closed.add(str(request[41]))
         elif mti in ("0100", "0200", "0220", "0400"):
             if not self.mac_right(request, body):
                 answer[39] = "A0"
@@ -113,8 +117,12 @@ class TinyHost:
     def sign_on(self, request: Message) -> Message:
         layout = str(request[60])[8:11]
         terminal = str(request[41])
-        batch = self.batches.get(terminal, 0) + 1
-        self.batches[terminal] = batch
+        if terminal not in self.batches:
+            self.batches[terminal] = 1
+        elif terminal in self.closed:
+            self.batches[terminal] += 1
+            self.closed.remove(terminal)
+        batch = self.batches[terminal]
         return {60: f"00{batch:06}{layout}", 62: self.keys(layout), 32: "01020000"}
 
     def keys(self, layout: str) -> bytes:

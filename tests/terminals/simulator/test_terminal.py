@@ -258,6 +258,7 @@ def test_an_unanswered_reversal_stays_due_and_survives_a_new_sign_on() -> None:
     terminal.reversal()
     terminal.no_answer()
     assert terminal.reversal_due
+    host.closed.add("10000001")
     ask(terminal, host, terminal.sign_on())
     assert terminal.batch == "000002"
     assert ask(terminal, host, terminal.reversal()).state == "approved"
