@@ -91,10 +91,10 @@ class Admission:
         """
         if received.status is not None:
             return await self._journal.find_request(key)
-        if not received.profile.batch_in_message and key.batch > 1:
-            if await self._journal.find_request(key) is None:
-                return await self._journal.find_request(previous(key))
-        return None
+        if received.profile.batch_in_message or key.batch <= 1:
+            return None
+        here = await self._journal.find_request(key)
+        return here or await self._journal.find_request(previous(key))
 
     def _first_effect(
         self,

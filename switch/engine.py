@@ -39,8 +39,7 @@ if TYPE_CHECKING:
     from switch.admission import Admission
     from switch.authorization import Authorization
     from switch.config import Config
-    from switch.authorization import NOTHING_SENT
-from switch.effects import Effect
+    from switch.effects import Effect
     from switch.events import Event
     from switch.journal import AttemptRow, Batches, Duplicate, Journal, Undecided
     from switch.management import Management
@@ -233,7 +232,7 @@ class Engine:
         try:
             while not isinstance(effect, Reply | Reconsider):
                 effect = auth.step(await self._perform(effect, auth, received, verified))
-        except Exception as error:  # noqa: BLE001 - what was sent is unknown, never declined
+        except Exception as error:
             if auth.stage in NOTHING_SENT:
                 del self._undecided[request_id]
                 raise
