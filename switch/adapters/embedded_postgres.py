@@ -166,7 +166,7 @@ class EmbeddedPostgres:
             os.close(self._users_lock)
             self._users_lock = None
             if self._process is not None and self._process.poll() is None:
-                _left_running.append(self._process)
+                self._process.returncode = 0  # others use it: no child to wait for any more
 
     def __enter__(self) -> Self:
         return self
@@ -231,6 +231,7 @@ class EmbeddedPostgres:
         settings = settings_for(place.version, fsync=self._fsync)
         # Said again where ALTER SYSTEM can not overrule it.
         durability = [item for name in DURABILITY for item in ("-c", f"{name}={settings[name]}")]
+        self._reap()
         server_lock = open_lock(place.home / "server.lock")
         try:
             try:
@@ -323,12 +324,17 @@ class EmbeddedPostgres:
             deadline = time.monotonic() + timeout_s
             while self._live_pid() == pid and time.monotonic() < deadline:
                 time.sleep(POLL_S)
-        if self._process is not None:
-            self._process.poll()
         if self._live_pid() is not None:
             raise EmbeddedPostgresError(f"PostgreSQL on {self._place.data} can not be stopped")
+        self._reap()
         _outwait_orphans(self._place)
         remove_socket_dir(self._place)
+
+    def _reap(self) -> None:
+        """Take note of the end of our child, if the server was one, now that it is dead or dying."""
+        if self._process is not None:
+            self._process.wait(STOP_IMMEDIATE_TIMEOUT_S)
+            self._process = None
 
     def _live_pid(self) -> int | None:
         if self._process is not None:
@@ -345,10 +351,6 @@ def attach_or_start(
     the command attaches and leaves, alone it starts one and stops it.
     """
     return EmbeddedPostgres.start(data_dir, postgres_bin=postgres_bin, fsync=fsync)
-
-
-# Servers of ours that others still use: kept, so that nothing warns of a child not waited for.
-_left_running: list[subprocess.Popen[bytes]] = []
 
 
 # -- who lives ----------------------------------------------------------------------------------
