@@ -33,9 +33,10 @@ import msgspec
 import structlog
 
 from hsm import lmk as lmks
-from switch import control as messages, logs
+from switch import control as messages, data_keys, logs
 from switch.adapters.postgres_place import EmbeddedPostgresError
 from switch.adapters.system import SystemClock, core_dumps_off, pause, raise_open_files
+from switch.journal import StoreDownError
 from switch.lmk_file import LmkError, open_lmk
 from switch.metrics import Registry, merged
 from switch.metrics_http import MetricsProtocol
@@ -97,6 +98,7 @@ def serve(
                 for of in config.listeners
             ]
             store = stack.enter_context(Store(config, language))
+            asyncio.run(data_keys.prepare(store.dsn, lmk))
             run_folder = Path(tempfile.mkdtemp(prefix="tongbao-"))
             stack.callback(shutil.rmtree, run_folder, ignore_errors=True)
             supervisor = Supervisor(
@@ -111,7 +113,13 @@ def serve(
             )
             code = asyncio.run(supervisor.run())
         tell("stopped", language)
-    except (SupervisorError, LmkError, StoreError) as error:
+    except (
+        SupervisorError,
+        LmkError,
+        StoreError,
+        data_keys.OtherLmkError,
+        StoreDownError,
+    ) as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_FAILURE
     except KeyboardInterrupt:

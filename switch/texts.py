@@ -42,10 +42,6 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{path} holds the public test LMK, which only --demo may use",
         "{path} 是公开的测试主密钥，仅限 --demo 使用",
     ),
-    "data_of_demo": (
-        "{path} was used with {found}; it can not be served {wanted}",
-        "{path} 曾用于{found}；不能{wanted}启动",
-    ),
     "already_serving": (
         "another `tongbao serve` (process {pid}) uses {path}",
         "另一个 `tongbao serve`（进程 {pid}）正在使用 {path}",
@@ -74,6 +70,12 @@ TEXTS: dict[str, tuple[str, str]] = {
         "share {number} of {count}, for one custodian, shown once",
         "第 {number} 份（共 {count} 份），交一位保管人，仅显示一次",
     ),
+    "init_no_passphrase": (
+        "give the passphrase with --passphrase-fd or at a terminal, or --shares K/N",
+        "请用 --passphrase-fd 或在终端输入口令，或使用 --shares K/N",
+    ),
+    "again": ("once more", "再输入一次"),
+    "not_the_same": ("the two differ", "两次输入不一致"),
     # -- reference data and keys
     "not_found": ("no {kind} {key}", "没有 {kind} {key}"),
     "unchanged": ("nothing changed", "没有变化"),
@@ -91,15 +93,115 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{owner} {usage}：版本 {version}，校验值 {check_value}",
     ),
     "key_refused": ("the key was refused: {reason}", "密钥被拒绝：{reason}"),
-    "shortage": ("not built yet: {what}", "尚未实现：{what}"),
-    "usage": ("wrong use: {reason}", "用法错误：{reason}"),
     "share": ("share of a custodian (empty: no more)", "保管人份额（空行结束）"),
-    "count": ("{count} rows", "共 {count} 行"),
-    "nothing": ("nothing found", "没有记录"),
+    # -- help
+    "help_tongbao": (
+        "Tongbao: POS payment switch and settlement engine.",
+        "通宝：POS 支付交换与清结算系统。",
+    ),
+    "help_init": (
+        "Make an LMK, sealed into its file, and a data folder.",
+        "生成主密钥（封存到文件）并建立数据目录。",
+    ),
+    "help_serve": (
+        "Start the node and stay; Ctrl-C or SIGTERM drains it.",
+        "启动节点并保持运行；Ctrl-C 或 SIGTERM 时排空退出。",
+    ),
+    "help_demo": (
+        "A whole day with simulated terminals and banks, then the day's end.",
+        "用模拟终端与银行跑完一天交易，并完成日终。",
+    ),
+    "help_inspect": (
+        "Explain one message in hex; `-` reads one a line.",
+        "解析一条十六进制报文；`-` 表示逐行读取。",
+    ),
+    "help_merchant": ("Merchants.", "商户。"),
+    "help_terminal": ("Terminals.", "终端。"),
+    "help_data": ("Reference data as a file.", "以文件管理参数数据。"),
+    "help_keys": ("Keys of links, kept under the LMK.", "链路密钥（以主密钥加密保存）。"),
+    "help_journal": ("The journal of transactions.", "交易流水。"),
+    "help_close": ("The day's end of a business date.", "某营业日的日终处理。"),
+    "help_simulate": (
+        "Simulated terminals or banks alone, against any switch.",
+        "单独运行模拟终端或模拟银行。",
+    ),
+    "help_add": ("Add, or change by adding the next version.", "新增；已存在时生成新版本。"),
+    "help_list": ("List all.", "列出全部。"),
+    "help_show": ("Show one.", "显示一个。"),
+    "help_show_data": (
+        "Show everything as a file that `apply` takes.",
+        "以 `apply` 可用的文件格式显示全部。",
+    ),
+    "help_suspend": ("Suspend a terminal; --resume takes it back.", "停用终端；--resume 恢复。"),
+    "help_apply": (
+        "Bring in a TOML file, as a whole or not at all.",
+        "导入 TOML 文件，要么全部生效，要么全不生效。",
+    ),
+    "help_import": ("Import a link's ZMK, ZPK or ZAK.", "导入链路的 ZMK、ZPK 或 ZAK。"),
+    "help_opt_config": ("Configuration file.", "配置文件。"),
+    "help_opt_data": (
+        "Data folder; default: the configuration's, ./var.",
+        "数据目录；默认取配置，即 ./var。",
+    ),
+    "help_opt_lang": ("Language of texts: en or zh.", "界面语言：en 或 zh。"),
+    "help_opt_demo": (
+        "Use the public test LMK, and only it.",
+        "使用公开的测试主密钥（仅限演示）。",
+    ),
+    "help_opt_ready": (
+        "Write this JSON file when everything serves.",
+        "全部就绪时写出此 JSON 文件。",
+    ),
+    "help_opt_passphrase": (
+        "Read the LMK's passphrase from this descriptor.",
+        "从该文件描述符读取主密钥口令。",
+    ),
+    "help_opt_json": (
+        "JSON: one object a line; of a single thing, one object.",
+        "JSON 输出：列表每行一个对象。",
+    ),
+    "help_opt_shares": (
+        "K/N: also seal with N shares, any K of which open it.",
+        "K/N：另分成 N 份，任意 K 份可打开。",
+    ),
+    "help_opt_component": (
+        "A component: @FILE; hex with --demo only; repeat. Default: asked for.",
+        "密钥分量：@文件；十六进制仅限 --demo；可重复。默认交互输入。",
+    ),
+    "help_opt_check_value": ("The key's check value, to be agreed.", "用于核对的密钥校验值。"),
+    "help_opt_algorithm": ("tdes or aes.", "tdes 或 aes。"),
+    "help_opt_under_zmk": (
+        "The key under the link's ZMK: TR-31 block, or hex (ECB).",
+        "以链路 ZMK 加密的密钥：TR-31 或十六进制（ECB）。",
+    ),
+    "help_opt_usage": ("zmk, zpk or zak.", "zmk、zpk 或 zak。"),
+    "help_opt_link": ("The acquirer whose link it is.", "链路所属收单方。"),
+    "help_opt_dialect": ("Dialect of the messages.", "报文方言。"),
+    "help_opt_mac": ("MAC profile.", "MAC 算法配置。"),
+    "help_opt_profile": ("Profile that says how the terminal speaks.", "终端通信配置。"),
+    "help_opt_serial": ("Serial number, checked at sign-on.", "终端序列号，签到时核对。"),
+    "help_opt_unmask": ("Show card data in clear.", "明文显示卡数据。"),
+    "help_opt_date": ("Business date, YYYY-MM-DD.", "营业日，YYYY-MM-DD。"),
+    "help_opt_limit": ("At most so many.", "最多显示的条数。"),
+    "help_opt_effective": (
+        "In force from, RFC 3339; default: at once.",
+        "生效时间，RFC 3339；默认立即生效。",
+    ),
+    "help_opt_resume": ("Make it active again.", "重新启用。"),
+    "help_opt_field": ("See the merchant's registration.", "见商户登记项。"),
+    "help_opt_files": (
+        "Folder of the networks' files: DIR/<acquirer>/<file>.",
+        "清算文件目录：DIR/<收单方>/<文件>。",
+    ),
+    "help_arg_merchant": ("Merchant id (DE 42), 15 characters.", "商户号（DE 42），15 位。"),
+    "help_arg_terminal": ("Terminal id (DE 41), 8 characters.", "终端号（DE 41），8 位。"),
+    "help_arg_message": ("Hex digits, or - for lines.", "十六进制数字；- 表示逐行读取。"),
+    "help_arg_file": ("TOML file.", "TOML 文件。"),
+    "help_arg_transaction": ("RRN (DE 37) or request id.", "参考号（DE 37）或请求编号。"),
 }
 
 
-def say(key: str, language: str, **values: Any) -> str:
+def say(key: str, language: str, /, **values: Any) -> str:
     """The text in the language, with its values.
 
     >>> say("stopped", "zh")

@@ -1,0 +1,190 @@
+"""What every command needs: configuration, language, the store, output, and how it fails."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import sys
+from contextlib import asynccontextmanager, contextmanager
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from switch import config as configs
+from switch.config import Config
+from switch.texts import say
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from hsm.lmk import Lmk
+    from switch.adapters.reading import Reader
+    from switch.reference import ReferenceStore
+    from switch.store import Store
+
+
+class Exit(IntEnum):
+    """Exit codes (rules §18)."""
+
+    DONE = 0
+    DIFFERENCES = 1
+    USAGE = 2
+    WAITING = 3
+    FAILURE = 4
+
+
+class CommandError(Exception):
+    """What went wrong, for the operator, and the exit code."""
+
+    def __init__(self, text: str, code: Exit = Exit.FAILURE) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class Node(msgspec.Struct, frozen=True):
+    """Where a command works: the configuration, the language, which LMK."""
+
+    config: Config
+    language: str
+    demo: bool = False
+    passphrase_fd: int | None = None
+
+    def say(self, text: str, /, **values: Any) -> str:
+        return say(text, self.language, **values)
+
+    @contextmanager
+    def store(self) -> Iterator[Store]:
+        """The running store, or one of our own for as long as the command runs."""
+        from switch.store import Store
+
+        quiet_logs()
+        with Store(self.config, self.language) as store:
+            yield store
+
+    def lmk(self) -> Lmk:
+        from pathlib import Path
+
+        from switch.lmk_file import open_lmk
+
+        return open_lmk(
+            Path(self.config.hsm.lmk_file),
+            demo=self.demo,
+            language=self.language,
+            passphrase_fd=self.passphrase_fd,
+        )
+
+
+def quiet_logs() -> None:
+    """A command's own words are its answer; of the log only warnings, on stderr."""
+    from switch import logs
+    from switch.adapters.system import SystemClock
+
+    logs.configure(SystemClock(), "", level="warning", file=None)
+
+
+def node(
+    config: Path | None,
+    data: Path | None,
+    lang: str,
+    *,
+    demo: bool = False,
+    passphrase_fd: int | None = None,
+) -> Node:
+    loaded = configs.with_data(configs.load(config), data)
+    return Node(loaded, configs.operator_language(lang, loaded), demo, passphrase_fd)
+
+
+@asynccontextmanager
+async def reading(dsn: str) -> AsyncIterator[Reader]:
+    """The store for lists: one connection, one snapshot, nothing written."""
+    from switch.adapters.reading import Reader
+
+    async with Reader.open(dsn) as reader:
+        yield reader
+
+
+@asynccontextmanager
+async def reference(dsn: str) -> AsyncIterator[ReferenceStore]:
+    """The store for reference data and keys."""
+    from switch.adapters.postgres.reference import PostgresReference
+    from switch.adapters.postgres.sessions import Sessions
+
+    sessions = Sessions(dsn, "tongbao command", 1)
+    try:
+        yield PostgresReference(sessions)
+    finally:
+        await sessions.pool.close()
+
+
+def maker() -> str:
+    """Who changes something: the operating system's name of the person."""
+    return getpass.getuser()
+
+
+# -- output -------------------------------------------------------------------------------------
+
+
+def print_line(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+def print_objects(objects: Iterable[Any]) -> None:
+    """JSON lines: a list is one object a line."""
+    for value in objects:
+        print_line(msgspec.json.encode(value, enc_hook=str).decode())
+
+
+def print_object(value: Any) -> None:
+    print_line(msgspec.json.format(msgspec.json.encode(value, enc_hook=str)).decode())
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*("" if cell is None else str(cell) for cell in row))
+    Console(width=None if sys.stdout.isatty() else 200, markup=False, highlight=False).print(table)
+
+
+def show_content(kind: str, key: str, version: int, content: dict[str, Any]) -> None:
+    print_line(f"{kind} {key} (version {version})")
+    for name, value in content.items():
+        print_line(f"  {name} = {json.dumps(value, ensure_ascii=False)}")
+
+
+# -- key components -----------------------------------------------------------------------------
+
+
+def components(node: Node, option: str, given: Sequence[str]) -> list[bytes]:
+    """Components from `@file`, from hex on the command line (only --demo), or typed unseen."""
+    values = [component_text(node, option, value) for value in given]
+    if not values and sys.stdin.isatty():
+        while typed := getpass.getpass(node.say("component", number=len(values) + 1) + ": "):
+            values.append(typed)
+    return [_unhex(value) for value in values]
+
+
+def component_text(node: Node, option: str, value: str) -> str:
+    if value.startswith("@"):
+        from pathlib import Path
+
+        try:
+            return Path(value[1:]).read_text(encoding="utf-8")
+        except OSError as error:
+            raise CommandError(f"{value[1:]}: {error.strerror}", Exit.USAGE) from error
+    if not node.demo:
+        raise CommandError(node.say("component_refused", option=option), Exit.USAGE)
+    return value
+
+
+def _unhex(text: str) -> bytes:
+    try:
+        return bytes.fromhex("".join(text.split()))
+    except ValueError:
+        raise CommandError("a component is hex digits", Exit.USAGE) from None

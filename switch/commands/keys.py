@@ -1,0 +1,143 @@
+"""`tongbao keys`: links' keys into the vault, and what is kept. A clear key is never shown."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from hsm.keys import Algorithm, KeyUsage
+from hsm.local import LocalVault
+from switch.adapters.system import SystemEntropy, core_dumps_off
+from switch.commands.common import (
+    CommandError,
+    Exit,
+    components,
+    print_line,
+    print_objects,
+    print_table,
+    reading,
+    reference,
+)
+from switch.data_keys import OWNER, check_lmk
+from terminals.registry import StoredKey
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hsm.keys import KeyBlock
+    from switch.commands.common import Node
+
+LINK_USAGES = {"zmk": KeyUsage.ZMK, "zpk": KeyUsage.ZPK, "zak": KeyUsage.ZAK}
+COLUMNS = ("owner", "usage", "version", "check_value", "lmk_id", "created_at")
+
+
+def vault(node: Node) -> LocalVault:
+    """The vault of this command: opens the LMK itself."""
+    core_dumps_off()
+    return LocalVault(node.lmk(), SystemEntropy().bytes)
+
+
+def stored(owner: str, usage: KeyUsage, block: KeyBlock) -> StoredKey:
+    """A key block as the store keeps it; the store numbers the version."""
+    return StoredKey(
+        owner=owner,
+        usage=usage.value,
+        version=0,
+        block=block.block,
+        check_value=block.check_value,
+        lmk_id=block.lmk_id,
+    )
+
+
+def import_key(
+    node: Node,
+    link: str,
+    usage_name: str,
+    *,
+    given: Sequence[str],
+    under_zmk: str | None,
+    algorithm_name: str,
+    check_value: str | None,
+) -> Exit:
+    """A link's key: from components, or under the link's ZMK as TR-31 or plain hex."""
+    usage = LINK_USAGES.get(usage_name.lower())
+    if usage is None:
+        raise CommandError(f"--usage: {', '.join(LINK_USAGES)}", Exit.USAGE)
+    if under_zmk is not None and (given or usage is KeyUsage.ZMK):
+        raise CommandError("--under-zmk: for a ZPK or ZAK, without components", Exit.USAGE)
+    algorithm = Algorithm[algorithm_name.upper()]
+    owner = f"link:{link}"
+    parts = components(node, "component", given) if under_zmk is None else []
+    if under_zmk is None and not parts:
+        raise CommandError("give --component (twice or more) or --under-zmk", Exit.USAGE)
+    box = vault(node)
+
+    async def write(dsn: str) -> StoredKey:
+        async with reference(dsn) as store:
+            if not any(item.key == link for item in await store.items("link")):
+                raise CommandError(node.say("not_found", kind="link", key=link))
+            snapshot = await store.snapshot()
+            check_lmk(snapshot.keys(OWNER, KeyUsage.DATA.value), box.lmk_id)
+            if under_zmk is None:
+                block = box.import_components(
+                    usage,
+                    parts,
+                    algorithm=algorithm,
+                    check_value=check_value,
+                    allow_weak=node.demo,
+                )
+            else:
+                zmk = snapshot.key(owner, KeyUsage.ZMK.value)
+                if zmk is None:
+                    raise CommandError(node.say("not_found", kind="ZMK", key=owner))
+                block = box.import_key(
+                    usage,
+                    zmk.block,
+                    cryptogram_of(under_zmk),
+                    algorithm=algorithm,
+                    check_value=check_value,
+                    allow_weak=node.demo,
+                )
+            return await store.add_key(stored(owner, usage, block))
+
+    with node.store() as store:
+        kept = asyncio.run(write(store.dsn))
+    print_line(
+        node.say(
+            "key_stored",
+            owner=kept.owner,
+            usage=kept.usage,
+            version=kept.version,
+            check_value=kept.check_value,
+        )
+    )
+    return Exit.DONE
+
+
+def cryptogram_of(text: str) -> bytes | str:
+    """Hex digits are ECB under the ZMK; whatever else is a TR-31 block (it begins with a letter).
+
+    >>> cryptogram_of("00ff"), cryptogram_of("D0112K0TB00S0000")[:5]
+    (b'\\x00\\xff', 'D0112')
+    """
+    compact = "".join(text.split())
+    try:
+        return bytes.fromhex(compact)
+    except ValueError:
+        return compact
+
+
+def list_keys(node: Node, *, as_json: bool) -> Exit:
+    """Every stored key with usage, version and check value, never the block."""
+
+    async def read(dsn: str) -> list[dict[str, object]]:
+        async with reading(dsn) as reader:
+            return await reader.stored_keys()
+
+    with node.store() as store:
+        keys = asyncio.run(read(store.dsn))
+    if as_json:
+        print_objects(keys)
+    else:
+        print_table(COLUMNS, ([key[name] for name in COLUMNS] for key in keys))
+    return Exit.DONE
