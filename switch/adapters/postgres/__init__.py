@@ -1,0 +1,49 @@
+"""The switch's store on PostgreSQL. `PostgresStore.open(dsn, clock)` has every port of it.
+
+Reading order: `schema/0001_journal.sql` (the facts), `0002_store.sql` (one call a flush),
+`writer.py` (group commit), `journal.py` (decisions), then the rest.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from switch.adapters.postgres.batches import PostgresBatches
+from switch.adapters.postgres.connections import connect
+from switch.adapters.postgres.journal import PostgresJournal, PostgresQueue
+from switch.adapters.postgres.numbers import PostgresDays, PostgresNumbers, PostgresOwners
+from switch.adapters.postgres.reference import PostgresReference
+from switch.adapters.postgres.sessions import Sessions
+from switch.adapters.postgres.writer import Writer
+
+if TYPE_CHECKING:
+    from switch.ports import Clock
+
+POOL_SIZE = 3
+
+
+class PostgresStore:
+    """All ports of one process on one database."""
+
+    def __init__(self, dsn: str, clock: Clock, *, pool_size: int = POOL_SIZE) -> None:
+        self.writer = Writer(lambda: connect(dsn, "tongbao journal"))
+        self.sessions = Sessions(dsn, "tongbao", pool_size)
+        self.journal = PostgresJournal(self.sessions, self.writer)
+        self.numbers = PostgresNumbers(self.sessions)
+        self.owners = PostgresOwners(self.sessions)
+        self.queue = PostgresQueue(self.sessions, self.writer, clock)
+        self.batches = PostgresBatches(self.sessions, self.writer.next_commit_id)
+        self.days = PostgresDays(self.sessions)
+        self.reference = PostgresReference(self.sessions)
+
+    @classmethod
+    async def open(cls, dsn: str, clock: Clock, *, pool_size: int = POOL_SIZE) -> PostgresStore:
+        """Connect the writer. Raises what asyncpg raises where the server is not there."""
+        store = cls(dsn, clock, pool_size=pool_size)
+        await store.writer.open()
+        return store
+
+    async def close(self) -> None:
+        """Answer what was asked, then disconnect."""
+        await self.writer.close()
+        await self.sessions.close()

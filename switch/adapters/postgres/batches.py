@@ -1,0 +1,294 @@
+"""Life of a batch and of a terminal's keys in PostgreSQL: `journal.Batches` (rules §9, §10)."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from switch.adapters.batch_sums import (
+    CapturedItem,
+    compare,
+    counted,
+    pack,
+    result_of,
+    totals_of,
+    unpack,
+)
+from switch.adapters.postgres.numbers import UNDECIDED, wait_for_holders
+from switch.adapters.postgres.scenes import BATCH_STATE
+from switch.journal import Batch, BatchItem, Session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from switch.adapters.batch_sums import Totals
+    from switch.adapters.postgres.sessions import Sessions
+
+BATCH_NUMBER_MAX = 999_999
+
+# Writers of one terminal's batches and sessions, one after the other.
+_LOCK = "SELECT pg_advisory_xact_lock(8587, hashtext($1 || '/' || $2))"
+
+_NEWEST = f"""
+    SELECT r.batch, r.position, {BATCH_STATE} AS state FROM switch.batch AS r
+    WHERE r.merchant = $1 AND r.terminal = $2
+    ORDER BY r.position DESC LIMIT 1
+"""  # noqa: S608 # constants
+
+_ONE = f"""
+    SELECT r.batch, {BATCH_STATE} AS state, s.said, s.ours, s.result
+    FROM switch.batch AS r LEFT JOIN switch.batch_settled AS s USING (merchant, terminal, batch)
+    WHERE r.merchant = $1 AND r.terminal = $2 AND r.batch = $3
+"""  # noqa: S608 # constants
+
+_CAPTURED = """
+    SELECT r.request_id, r.stan, r.type, o.effect_minor, r.foreign_card
+    FROM switch.request_key AS k
+    JOIN switch.request AS r USING (request_id, request_date)
+    JOIN switch.outcome AS o USING (request_id, request_date)
+    WHERE k.merchant = $1 AND k.terminal = $2 AND k.batch = $3 AND o.effect_minor IS NOT NULL
+      AND NOT EXISTS (SELECT FROM switch.reversal AS v
+                      WHERE v.original_request_id = r.request_id AND v.capture <> '')
+    ORDER BY r.request_id
+"""
+
+_UNDECIDED = f"""
+    SELECT count(*) FROM switch.request_key AS k
+    JOIN switch.request AS r USING (request_id, request_date)
+    WHERE k.merchant = $1 AND k.terminal = $2 AND k.batch = $3 AND {UNDECIDED}
+"""  # noqa: S608 # constants
+
+_UPLOADED = """
+    SELECT stan, amount_minor, pan_token, foreign_card FROM switch.batch_upload
+    WHERE merchant = $1 AND terminal = $2 AND batch = $3 AND NOT after_close ORDER BY stan
+"""
+
+
+class PostgresBatches:
+    def __init__(self, sessions: Sessions, next_commit_id: Callable[[], int]) -> None:
+        self._sessions = sessions
+        self._next_commit_id = next_commit_id
+
+    # -- keys -----------------------------------------------------------------------------------
+
+    async def sign_on(self, session: Session) -> int:
+        who = (session.merchant, session.terminal)
+
+        async def write(connection: Any) -> int:
+            await connection.execute(_LOCK, *who)
+            await connection.execute(
+                "INSERT INTO switch.session VALUES"
+                " (coalesce(nullif($8::bigint, 0), nextval('switch.session_id')),"
+                " $1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+                *who,
+                session.layout,
+                session.pik,
+                session.mak,
+                session.tdk,
+                session.created_at,
+                session.session_id,
+            )
+            newest = await connection.fetchrow(_NEWEST, *who)
+            if newest is not None and newest["state"] != "closed":
+                return int(newest["batch"])
+            number = 1 if newest is None else newest["batch"] % BATCH_NUMBER_MAX + 1
+            await connection.execute(
+                "INSERT INTO switch.batch (merchant, terminal, batch, position)"
+                " VALUES ($1, $2, $3, $4)",
+                *who,
+                number,
+                1 if newest is None else newest["position"] + 1,
+            )
+            return int(number)
+
+        return await self._sessions.transaction(write)
+
+    async def sessions(self, merchant: str, terminal: str) -> list[Session]:
+        rows = await self._sessions.rows(
+            "SELECT s.*, c.session_id IS NOT NULL AS confirmed FROM switch.session AS s"
+            " LEFT JOIN switch.session_confirmed AS c USING (session_id)"
+            " WHERE s.merchant = $1 AND s.terminal = $2 ORDER BY s.session_id DESC LIMIT 2",
+            merchant,
+            terminal,
+        )
+        return [Session(**dict(row)) for row in rows]
+
+    async def confirm_session(self, session_id: int) -> None:
+        await self._sessions.execute(
+            "INSERT INTO switch.session_confirmed (session_id) VALUES ($1) ON CONFLICT DO NOTHING",
+            session_id,
+        )
+
+    # -- batches --------------------------------------------------------------------------------
+
+    async def current(self, merchant: str, terminal: str) -> Batch | None:
+        async def read(connection: Any) -> Batch | None:
+            newest = await connection.fetchrow(_NEWEST, merchant, terminal)
+            if newest is None:
+                return None
+            return await _read(connection, merchant, terminal, newest["batch"])
+
+        return await self._sessions.transaction(read)
+
+    async def get(self, merchant: str, terminal: str, batch: int) -> Batch | None:
+        return await self._sessions.transaction(
+            lambda connection: _read(connection, merchant, terminal, batch)
+        )
+
+    async def freeze(self, merchant: str, terminal: str, batch: int) -> int:
+        """First the mark, then the wait for commits that have not seen it, then the count."""
+        await self._sessions.execute(
+            "INSERT INTO switch.batch_frozen (merchant, terminal, batch) VALUES ($1, $2, $3)"
+            " ON CONFLICT DO NOTHING",
+            merchant,
+            terminal,
+            batch,
+        )
+        await wait_for_holders(self._sessions)
+        left: int = await self._sessions.value(_UNDECIDED, merchant, terminal, batch)
+        return left
+
+    async def settle(
+        self, merchant: str, terminal: str, batch: int, terminal_totals: Totals
+    ) -> Batch:
+        where = (merchant, terminal, batch)
+
+        async def write(connection: Any) -> Batch:
+            await connection.execute(_LOCK, merchant, terminal)
+            if await connection.fetchval(_UNDECIDED, *where):
+                raise ValueError(f"batch {batch} has requests in flight")
+            ours = totals_of(await _captured(connection, *where))
+            result = result_of(terminal_totals, ours)
+            await connection.execute(
+                "INSERT INTO switch.batch_frozen (merchant, terminal, batch) VALUES ($1, $2, $3)"
+                " ON CONFLICT DO NOTHING",
+                *where,
+            )
+            first = await connection.fetchval(
+                "INSERT INTO switch.batch_settled (merchant, terminal, batch, said, ours, result)"
+                " VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING RETURNING true",
+                *where,
+                pack(terminal_totals),
+                pack(ours),
+                result,
+            )
+            if first and terminal_totals == ours:
+                await _close(connection, where, "balanced")
+            settled = await _read(connection, *where)
+            assert settled is not None, where
+            return settled
+
+        return await self._sessions.transaction(write)
+
+    async def upload(
+        self, merchant: str, terminal: str, batch: int, items: Sequence[BatchItem]
+    ) -> Batch | None:
+        async def write(connection: Any) -> Batch | None:
+            await connection.execute(_LOCK, merchant, terminal)
+            found = await _read(connection, merchant, terminal, batch)
+            if found is None:
+                return None
+            await connection.executemany(
+                "INSERT INTO switch.batch_upload (merchant, terminal, batch, stan, amount_minor,"
+                " pan_token, foreign_card, after_close) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
+                " ON CONFLICT DO NOTHING",
+                [
+                    (
+                        merchant,
+                        terminal,
+                        batch,
+                        item.stan,
+                        item.amount_minor,
+                        item.pan_token,
+                        item.foreign,
+                        found.state == "closed",
+                    )
+                    for item in items
+                ],
+            )
+            return await _read(connection, merchant, terminal, batch)
+
+        return await self._sessions.transaction(write)
+
+    async def finish_upload(self, merchant: str, terminal: str, batch: int) -> Batch | None:
+        where = (merchant, terminal, batch)
+
+        async def write(connection: Any) -> Batch | None:
+            await connection.execute(_LOCK, merchant, terminal)
+            found = await _read(connection, *where)
+            if found is None or found.state != "uploading":
+                return found
+            differences = compare(await _captured(connection, *where), found.uploaded)
+            commit_id = self._next_commit_id()
+            await connection.execute("SELECT switch.enter()")
+            await connection.executemany(
+                "INSERT INTO switch.case_fact (commit_id, seq, kind, request_id, merchant,"
+                " terminal, detail, opened_at, business_date) SELECT $1, $2, $3, $4, $5, $6, $7,"
+                " statement_timestamp(), business_date FROM switch.business_day",
+                [
+                    (
+                        commit_id,
+                        seq,
+                        each.kind,
+                        each.request_id,
+                        merchant,
+                        terminal,
+                        json.dumps({"batch": batch} | json.loads(each.detail)),
+                    )
+                    for seq, each in enumerate(differences)
+                ],
+            )
+            await _close(connection, where, "uploaded")
+            return await _read(connection, *where)
+
+        return await self._sessions.transaction(write)
+
+    async def overdue_uploads(self, older_than_s: float) -> list[Batch]:
+        async def read(connection: Any) -> list[Batch]:
+            rows = await connection.fetch(
+                "SELECT s.merchant, s.terminal, s.batch FROM switch.batch_settled AS s"
+                " WHERE s.settled_at < clock_timestamp() - $1::float8 * interval '1 second'"
+                " AND NOT EXISTS (SELECT FROM switch.batch_closed AS c"
+                " WHERE (c.merchant, c.terminal, c.batch) = (s.merchant, s.terminal, s.batch))"
+                " ORDER BY s.settled_at, s.merchant, s.terminal LIMIT 100",
+                older_than_s,
+            )
+            found = [await _read(connection, *row) for row in rows]
+            return [each for each in found if each is not None]
+
+        return await self._sessions.transaction(read)
+
+
+async def _close(connection: Any, where: tuple[str, str, int], rule: str) -> None:
+    await connection.execute(
+        "INSERT INTO switch.batch_closed (merchant, terminal, batch, rule)"
+        " VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+        *where,
+        rule,
+    )
+
+
+async def _captured(
+    connection: Any, merchant: str, terminal: str, batch: int
+) -> list[CapturedItem]:
+    return [
+        CapturedItem(*row) for row in await connection.fetch(_CAPTURED, merchant, terminal, batch)
+    ]
+
+
+async def _read(connection: Any, merchant: str, terminal: str, batch: int) -> Batch | None:
+    row = await connection.fetchrow(_ONE, merchant, terminal, batch)
+    if row is None:
+        return None
+    uploaded = await connection.fetch(_UPLOADED, merchant, terminal, batch)
+    return Batch(
+        merchant=merchant,
+        terminal=terminal,
+        batch=batch,
+        state=row["state"],
+        items=counted(await _captured(connection, merchant, terminal, batch)),
+        terminal_totals=None if row["said"] is None else unpack(row["said"]),
+        totals=None if row["ours"] is None else unpack(row["ours"]),
+        result=row["result"] or "",
+        uploaded=tuple(BatchItem(*each) for each in uploaded),
+    )

@@ -1,0 +1,139 @@
+"""Connections to the store: how they are made, and how a lost one is known to be over.
+
+A commit that was sent on a connection that broke is unknown until its backend is gone: only then
+does a missing row prove anything. So every connection knows its backend (process id and start).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CONNECT_TIMEOUT_S = 5.0
+KEEPALIVE_S = 5  # idle time before a probe
+USER_TIMEOUT_MS = 10_000  # TCP_USER_TIMEOUT, either side: the only time-out there is
+BACKOFF_FIRST_S = 0.05
+BACKOFF_MAX_S = 1.0
+BACKEND_POLL_S = 0.02
+
+# What ends a connection or says that the server is not there, as opposed to what a row may cause.
+LOST = (asyncpg.InterfaceError, OSError, EOFError, asyncio.IncompleteReadError)
+
+Connection = Any  # asyncpg.Connection; the library has no types
+
+
+class Backend:
+    """The server process of a connection, by what no later one shares."""
+
+    def __init__(self, pid: int, started_at: object) -> None:
+        self.pid = pid
+        self.started_at = started_at
+
+
+async def connect(dsn: str, name: str) -> Connection:
+    """A connection without statement time-outs. Raises what asyncpg raises."""
+    connection = await asyncpg.connect(
+        dsn,
+        timeout=CONNECT_TIMEOUT_S,
+        command_timeout=None,
+        server_settings={
+            "application_name": name,
+            "jit": "off",
+            # every statement of ours looks something up: no plan may depend on young statistics
+            "plan_cache_mode": "force_generic_plan",
+            "enable_seqscan": "off",
+            "enable_hashjoin": "off",
+            "enable_mergejoin": "off",
+            "tcp_keepalives_idle": str(KEEPALIVE_S),
+            "tcp_user_timeout": str(USER_TIMEOUT_MS),
+        },
+    )
+    _watch_peer(connection)
+    return connection
+
+
+def _watch_peer(connection: Connection) -> None:
+    """Notice a peer that vanished: asyncpg has no setting for it."""
+    peer = connection._transport.get_extra_info("socket")  # noqa: SLF001
+    if peer is None or peer.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_S)
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
+
+
+async def backend_of(connection: Connection) -> Backend:
+    row = await connection.fetchrow(
+        "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+    )
+    return Backend(row["pid"], row["backend_start"])
+
+
+async def wait_until_gone(connection: Connection, backend: Backend) -> None:
+    """Return when `backend` can commit nothing any more; it is told to end."""
+    while True:
+        there = await connection.fetchval(
+            "SELECT pg_terminate_backend(pid) IS NOT NULL FROM pg_stat_activity"
+            " WHERE pid = $1 AND backend_start = $2",
+            backend.pid,
+            backend.started_at,
+        )
+        if not there:
+            return
+        await asyncio.sleep(BACKEND_POLL_S)
+
+
+class Backoff:
+    """How long to wait before the next try."""
+
+    def __init__(self) -> None:
+        self._next_s = BACKOFF_FIRST_S
+
+    async def wait(self) -> None:
+        await asyncio.sleep(self._next_s)
+        self._next_s = min(self._next_s * 2, BACKOFF_MAX_S)
+
+
+class Pool:
+    """A few connections for what is not the hot path. A connection that failed is not used again."""
+
+    def __init__(self, connect: Callable[[], Any], size: int) -> None:
+        self._connect = connect
+        self._free: list[Connection] = []
+        self._slots = asyncio.Semaphore(size)
+        self._out: set[Connection] = set()
+
+    async def take(self) -> Connection:
+        await self._slots.acquire()
+        try:
+            connection = None
+            while self._free and (connection is None or connection.is_closed()):
+                connection = self._free.pop()
+            if connection is None or connection.is_closed():
+                connection = await self._connect()
+        except BaseException:
+            self._slots.release()
+            raise
+        self._out.add(connection)
+        return connection
+
+    def give_back(self, connection: Connection, *, usable: bool) -> None:
+        self._out.discard(connection)
+        if usable and not connection.is_closed():
+            self._free.append(connection)
+        else:
+            connection.terminate()
+        self._slots.release()
+
+    async def close(self) -> None:
+        for connection in self._out:
+            connection.terminate()
+        while self._free:
+            await self._free.pop().close(timeout=CONNECT_TIMEOUT_S)

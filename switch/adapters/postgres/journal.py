@@ -1,0 +1,410 @@
+"""The durable record in PostgreSQL: `journal.Journal` and `journal.Queue`.
+
+Plain commits go through the group-commit writer. A decision over originals has a transaction of its
+own on the pool: gate, lock the originals by id (advisory: a decision is the only one that needs
+them, and it works when their keys have been pruned), read, judge, store.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+
+from switch.adapters.postgres.connections import Backoff, backend_of, wait_until_gone
+from switch.adapters.postgres.numbers import LEASE_S
+from switch.adapters.postgres.rows import STORE
+from switch.adapters.postgres.scenes import load, locate
+from switch.adapters.postgres.sessions import RERUN_STATES, is_outage
+from switch.adapters.postgres.writer import Work, group_of, is_row_fault, verdicts_of
+from switch.journal import (
+    Commit,
+    Duplicate,
+    Lease,
+    Lost,
+    OutcomeState,
+    QueueItem,
+    QueueRow,
+    RowRefusedError,
+    Scene,
+    Stale,
+    StoredOutcome,
+    StoreDownError,
+    Verdict,
+)
+from switch.transactions import TOMBSTONE, TYPES
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable, Sequence
+
+    from switch.adapters.postgres.sessions import Sessions
+    from switch.adapters.postgres.writer import Writer
+    from switch.journal import Find, Judgement, Key, Original
+    from switch.ports import Clock
+
+DECIDE_TRIES = 5  # outages
+JUDGE_TRIES = 5  # losses against commits that did not take the lock
+
+
+class PostgresJournal:
+    def __init__(self, sessions: Sessions, writer: Writer) -> None:
+        self._sessions = sessions
+        self._writer = writer
+
+    async def commit(self, commit: Commit) -> Verdict:
+        verdict: Verdict = await self._writer.submit(commit)
+        return verdict
+
+    async def find_request(self, key: Key) -> Duplicate | None:
+        rows = await self._sessions.rows(
+            "SELECT request_id, request_date, content, tombstone FROM switch.request_key"
+            " WHERE merchant = $1 AND terminal = $2 AND batch = $3 AND stan = $4 AND kind = $5",
+            key.merchant,
+            key.terminal,
+            key.batch,
+            key.stan,
+            key.kind,
+        )
+        return Duplicate(**dict(rows[0])) if rows else None
+
+    async def stored_outcome(self, request_id: int, request_date: dt.date) -> StoredOutcome | None:
+        async def read(connection: Any) -> list[Original]:
+            return await load(connection, [(request_id, request_date)])
+
+        found = await self._sessions.transaction(read)
+        return _stored_outcome(found[0]) if found else None
+
+    # -- decisions ------------------------------------------------------------------------------
+
+    async def decide(
+        self, find: Find, judge: Callable[[Scene], Judgement]
+    ) -> tuple[Judgement, Verdict | None]:
+        """Again from the start when an outage leaves it certain that nothing stands."""
+        backoff = Backoff()
+        for left in reversed(range(DECIDE_TRIES)):
+            connection = None
+            decision = _Decision(self._writer.next_commit_id())
+            usable = False
+            try:
+                connection = await self._sessions.pool.take()
+                result = await decision.run(connection, find, judge)
+                usable = True
+            except Exception as error:
+                state = getattr(error, "sqlstate", None)
+                usable = isinstance(error, asyncpg.PostgresError) and not is_outage(error)
+                if state not in RERUN_STATES and not is_outage(error):
+                    if is_row_fault(error):
+                        raise RowRefusedError(f"{type(error).__name__} {state}") from None
+                    raise
+                if not left and not decision.sent:
+                    raise StoreDownError(f"{type(error).__name__} {state}") from error
+            else:
+                return result
+            finally:
+                if connection is not None:
+                    self._sessions.pool.give_back(connection, usable=usable)
+            if decision.sent and not usable:
+                stood = await self._find_out(decision)
+                if stood is not None:
+                    return stood
+            await backoff.wait()
+        raise StoreDownError("the decision was interrupted too often")
+
+    async def _find_out(self, decision: _Decision) -> tuple[Judgement, Verdict | None] | None:
+        """Its COMMIT had no clear answer: wait until it has none coming, then look for its rows."""
+        assert decision.backend is not None
+        assert decision.judgement is not None
+        commit = decision.judgement.commit
+        assert commit is not None
+        backoff = Backoff()
+        while True:
+            connection = None
+            usable = False
+            try:
+                connection = await self._sessions.pool.take()
+                await wait_until_gone(connection, decision.backend)
+                stands = await _stands(connection, commit, decision.commit_id)
+                if stands:  # a write: where a standby must confirm, this confirms the rows too
+                    await connection.execute(
+                        "INSERT INTO switch.rerun (commit_id, commits, reason)"
+                        " VALUES ($1, 1, 'decision')",
+                        decision.commit_id,
+                    )
+                usable = True
+            except Exception as error:
+                if not is_outage(error):
+                    raise
+            else:
+                assert decision.verdict is not None
+                return (decision.judgement, decision.verdict) if stands else None
+            finally:
+                if connection is not None:
+                    self._sessions.pool.give_back(connection, usable=usable)
+            await backoff.wait()
+
+
+class _Decision:
+    """One try: a transaction, and what has to be known of it when its COMMIT is not answered."""
+
+    def __init__(self, commit_id: int) -> None:
+        self.commit_id = commit_id
+        self.sent = False  # COMMIT, with rows in it
+        self.backend: Any = None
+        self.judgement: Judgement | None = None
+        self.verdict: Verdict | None = None
+        self._warned = False
+
+    async def run(
+        self, connection: Any, find: Find, judge: Callable[[Scene], Judgement]
+    ) -> tuple[Judgement, Verdict | None]:
+        self.backend = await backend_of(connection)
+        connection.add_log_listener(self._heard)
+        try:
+            await connection.execute("BEGIN")
+            try:
+                await self._decide(connection, find, judge)
+                self.sent = self.verdict is not None
+            finally:
+                if not connection.is_closed() and not self.sent:
+                    await connection.execute("ROLLBACK")
+            if self.sent:
+                await connection.execute("COMMIT")
+                if self._warned:
+                    raise ConnectionError("a warning during the commit")
+        finally:
+            connection.remove_log_listener(self._heard)
+        assert self.judgement is not None
+        return self.judgement, self.verdict
+
+    async def _decide(
+        self, connection: Any, find: Find, judge: Callable[[Scene], Judgement]
+    ) -> None:
+        await connection.execute("SELECT switch.enter()")
+        day = await connection.fetchrow("SELECT business_date, generation FROM switch.business_day")
+        for _ in range(JUDGE_TRIES):
+            places = await locate(connection, find, day["business_date"])
+            await connection.execute(
+                "SELECT pg_advisory_xact_lock(id)"
+                " FROM (SELECT id FROM unnest($1::bigint[]) AS id ORDER BY id OFFSET 0) AS sorted",
+                [request_id for request_id, _ in places],
+            )
+            originals = await load(connection, places)
+            held = sorted({each.outcome_date or each.request_date for each in originals})
+            if held:  # and read again: a freeze may have come before the lock
+                await connection.execute(
+                    "SELECT switch.hold_date(date) FROM unnest($1::date[]) AS date", held
+                )
+                originals = await load(connection, places)
+            self.judgement = judge(
+                Scene(
+                    business_date=day["business_date"],
+                    generation=day["generation"],
+                    originals=tuple(originals),
+                )
+            )
+            self.verdict = None
+            if self.judgement.commit is None:
+                return
+            work = Work(self.judgement.commit, self.commit_id)
+            records = await connection.fetch(STORE, *group_of([work]).args)
+            (result,) = verdicts_of([work], records)
+            if isinstance(result, Exception):
+                raise result
+            self.verdict = result
+            if not self._judge_again(result):
+                return
+        raise StoreDownError(f"{JUDGE_TRIES} judgements in a row came too late")
+
+    def _judge_again(self, verdict: Any) -> bool:
+        """It lost against a commit that the scene did not show; the scene shows it now."""
+        assert self.judgement is not None
+        if isinstance(verdict, Lost):
+            return True
+        # a tombstone, and its original or another 0400 came meanwhile
+        commit = self.judgement.commit
+        return (
+            isinstance(verdict, Duplicate)
+            and commit is not None
+            and commit.request is not None
+            and commit.request.type == TOMBSTONE
+        )
+
+    def _heard(self, _: Any, message: Any) -> None:
+        if (getattr(message, "severity_en", None) or message.severity) == "WARNING":
+            self._warned = True
+
+
+async def _stands(connection: Any, commit: Commit, commit_id: int) -> bool:
+    """Are the rows of this commit there? Only asked when its backend is gone."""
+    request, outcome = commit.request, commit.outcome
+    if request is not None:
+        key = request.key
+        found = await connection.fetchval(
+            "SELECT request_id FROM switch.request_key WHERE merchant = $1 AND terminal = $2"
+            " AND batch = $3 AND stan = $4 AND kind = $5",
+            key.merchant,
+            key.terminal,
+            key.batch,
+            key.stan,
+            key.kind,
+        )
+        return bool(found == request.request_id)
+    if outcome is not None:
+        found = await connection.fetchval(
+            "SELECT commit_id FROM switch.outcome WHERE request_id = $1 AND request_date = $2",
+            outcome.request_id,
+            outcome.request_date,
+        )
+        return bool(found == commit_id)
+    for table in ("reversal_request", "late_answer", "case_fact"):
+        if getattr(commit, "case" if table == "case_fact" else table) is not None:
+            found = await connection.fetchval(
+                f"SELECT true FROM switch.{table} WHERE commit_id = $1",  # noqa: S608 # constants
+                commit_id,
+            )
+            return bool(found)
+    if commit.reversal is not None:
+        found = await connection.fetchval(
+            "SELECT commit_id FROM switch.reversal WHERE original_request_id = $1 AND seq = $2",
+            commit.reversal.original_request_id,
+            commit.reversal.seq,
+        )
+        return bool(found == commit_id)
+    if commit.queue is not None:
+        found = await connection.fetchval(
+            "SELECT true FROM switch.queue_item WHERE item_id = $1", commit.queue.item_id
+        )
+        return bool(found)
+    if commit.attempt is not None:
+        found = await connection.fetchval(
+            "SELECT true FROM switch.attempt WHERE request_id = $1 AND attempt = $2",
+            commit.attempt.request_id,
+            commit.attempt.attempt,
+        )
+        return bool(found)
+    return True  # nothing was to be written
+
+
+def _stored_outcome(original: Original) -> StoredOutcome:
+    voided = any(
+        each.state in (None, OutcomeState.APPROVED)
+        and not each.reversed
+        and each.type in VOID_TYPES
+        for each in original.follow_ups
+    )
+    attempt = None
+    if original.attempts:
+        wanted = None if original.outcome is None else original.outcome.attempt
+        attempt = next(
+            (each for each in original.attempts if each.attempt == wanted), original.attempts[-1]
+        )
+    return StoredOutcome(
+        request=original.request,
+        request_date=original.request_date,
+        attempt=attempt,
+        outcome=original.outcome,
+        standing=original.outcome is not None and not original.reversals and not voided,
+        pending=original.pending,
+    )
+
+
+VOID_TYPES = frozenset(name for name in TYPES if name.endswith("void"))
+
+
+class PostgresQueue:
+    def __init__(self, sessions: Sessions, writer: Writer, clock: Clock) -> None:
+        self._sessions = sessions
+        self._writer = writer
+        self._clock = clock
+
+    async def lease(self, acquirer: str, owner_id: int) -> Lease | None:
+        asked_s = self._clock.monotonic_ns() / 1e9
+        epoch = await self._sessions.value(
+            """
+            INSERT INTO switch.acquirer_lease AS l (acquirer, owner_id, epoch, lease_until)
+            VALUES ($1, $2, 1, clock_timestamp() + $3::float8 * interval '1 second')
+            ON CONFLICT (acquirer) DO UPDATE
+            SET owner_id = $2, lease_until = excluded.lease_until,
+                epoch = l.epoch + (l.owner_id <> $2 OR l.lease_until <= clock_timestamp())::int
+            WHERE l.owner_id = $2 OR l.lease_until <= clock_timestamp()
+            RETURNING epoch
+            """,
+            acquirer,
+            owner_id,
+            LEASE_S,
+        )
+        return None if epoch is None else Lease(epoch=epoch, until_s=asked_s + LEASE_S)
+
+    async def due(self, acquirer: str, limit: int, exclude: Sequence[int]) -> list[QueueItem]:
+        async def read(connection: Any) -> list[QueueItem]:
+            rows = await connection.fetch(
+                """
+                SELECT i.*, v.reason,
+                       (SELECT count(*) FROM switch.queue_sent AS s WHERE s.item_id = i.item_id)
+                           AS tries
+                FROM (
+                    SELECT q.item_id, q.position FROM switch.queue_open AS q
+                    WHERE q.acquirer = $1 AND q.not_before <= clock_timestamp()
+                      AND q.item_id <> ALL ($3::bigint[])
+                      AND NOT EXISTS (SELECT FROM switch.queue_open AS earlier
+                                      WHERE earlier.root_request_id = q.root_request_id
+                                        AND earlier.position < q.position)
+                    ORDER BY q.position LIMIT $2) AS due
+                JOIN switch.queue_item AS i USING (item_id)
+                LEFT JOIN switch.reversal AS v
+                  ON i.kind = 'reversal' AND (v.original_request_id, v.seq) = (i.request_id, i.seq)
+                ORDER BY due.position
+                """,
+                acquirer,
+                limit,
+                list(exclude),
+            )
+            originals = {
+                each.request.request_id: each
+                for each in await load(
+                    connection,
+                    sorted({(row["request_id"], row["request_date"]) for row in rows}),
+                )
+            }
+            return [_queue_item(row, originals[row["request_id"]]) for row in rows]
+
+        return await self._sessions.transaction(read)
+
+    async def sent(self, item_id: int, attempt: int) -> None:
+        await self._writer.submit(Commit(), sent=(item_id, attempt))
+
+    async def finish(
+        self, item: QueueItem, response_code: str, commit: Commit | None
+    ) -> Verdict | None:
+        verdict: Verdict = await self._writer.submit(
+            Commit() if commit is None else commit, end=(item.row.item_id, response_code)
+        )
+        return verdict if commit is not None or isinstance(verdict, Lost | Stale) else None
+
+    async def open_items(self, acquirer: str) -> int:
+        count: int = await self._sessions.value(
+            "SELECT count(*) FROM switch.queue_open WHERE acquirer = $1", acquirer
+        )
+        return count
+
+
+def _queue_item(row: Any, original: Original) -> QueueItem:
+    return QueueItem(
+        row=QueueRow(
+            item_id=row["item_id"],
+            acquirer=row["acquirer"],
+            kind=row["kind"],
+            request_id=row["request_id"],
+            request_date=row["request_date"],
+            root_request_id=row["root_request_id"],
+            seq=row["seq"],
+            link_stan=row["link_stan"],
+            transmission_time=row["transmission_time"],
+            delay_s=row["delay_s"],
+        ),
+        original=original,
+        reason=row["reason"] or "",
+        tries=row["tries"],
+        created_at=row["created_at"],
+    )

@@ -1,0 +1,327 @@
+"""The group-commit writer: one task and one connection a process.
+
+It takes whatever waits when the last flush returns; there is no delay. A group without a clear
+answer is unknown: its connection is dropped, the backend awaited, and the same group sent again
+with the same ids, until the store says what stands. Only a row that the server refuses for its own
+fault is taken out, by halving the group.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import structlog
+
+from switch.adapters.postgres.connections import LOST, Backend, Backoff, backend_of, wait_until_gone
+from switch.adapters.postgres.rows import STORE, Group
+from switch.journal import (
+    Commit,
+    Duplicate,
+    Lost,
+    RowRefusedError,
+    Stale,
+    Stored,
+    StoreDownError,
+    Verdict,
+)
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable, Sequence
+
+    from switch.adapters.postgres.connections import Connection
+
+GROUP_MAX = 256  # commits in one flush
+WAITING_MAX = 65_536  # commits that wait for a flush
+DOWN_AFTER_S = 1.0  # without a connection for so long, new requests are refused
+COMMIT_ID_BITS = 31  # lower half of a commit id: how many commits one writer numbers
+
+# What a row may cause (SQLSTATE classes): data, constraints, our own raise, limits of size.
+ROW_FAULTS = ("22", "23", "P0", "54")
+RERUN_STATES = ("40001", "40P01")  # serialisation, deadlock: the same group again, same connection
+
+log = structlog.get_logger()
+
+
+class Work:
+    """A commit on its way: what is stored, what came of it."""
+
+    __slots__ = ("commit", "commit_id", "end", "future", "sent")
+
+    def __init__(
+        self,
+        commit: Commit,
+        commit_id: int,
+        future: asyncio.Future[Any] | None = None,
+        end: tuple[int, str] | None = None,
+        sent: tuple[int, int] | None = None,
+    ) -> None:
+        self.commit = commit
+        self.commit_id = commit_id
+        self.future = future
+        self.end = end  # item id, response code
+        self.sent = sent  # item id, attempt
+
+    def settle(self, result: Any) -> None:
+        """Say what came of it; a caller that went away does not matter."""
+        if self.future is None or self.future.done():
+            return
+        if isinstance(result, Exception):
+            self.future.set_exception(result)
+        else:
+            self.future.set_result(result)
+
+
+class OwnerTakenError(StoreDownError):
+    """This process lost its lease and another has taken over: it may store no new request."""
+
+
+def group_of(works: Sequence[Work]) -> Group:
+    group = Group()
+    for n, work in enumerate(works):
+        group.add(n, work.commit, work.commit_id)
+        if work.end is not None:
+            group.end(n, work.commit_id, *work.end)
+        if work.sent is not None:
+            group.sent(n, *work.sent)
+    return group
+
+
+def verdicts_of(works: Sequence[Work], records: Sequence[Any]) -> list[Verdict | Exception]:
+    """What the rows of `switch.store` say about each commit."""
+    today: dt.date = records[0]["request_date"]
+    stored = Stored(business_date=today)
+    results: list[Verdict | Exception] = [stored] * len(works)
+    for record in records[1:]:
+        results[record["n"]] = _verdict(record)
+    return results
+
+
+def _verdict(record: Any) -> Verdict | Exception:
+    match record["verdict"]:
+        case "mine":
+            return Stored(business_date=record["request_date"])
+        case "duplicate":
+            return Duplicate(
+                request_id=record["request_id"],
+                request_date=record["request_date"],
+                content=record["content"],
+                tombstone=record["tombstone"],
+            )
+        case "lost":
+            return Lost(request_id=record["request_id"])
+        case "taken":
+            return OwnerTakenError("another process has taken over this one's requests")
+        case verdict:
+            assert verdict in ("stale", "frozen"), verdict
+            return Stale(generation=record["generation"], batch_frozen=verdict == "frozen")
+
+
+def is_row_fault(error: BaseException) -> bool:
+    if isinstance(error, asyncpg.PostgresError):
+        state = error.sqlstate or ""
+        return state.startswith(ROW_FAULTS)
+    return isinstance(error, TypeError | ValueError | OverflowError)
+
+
+class Writer:
+    """Commits in, verdicts out. `open` before use, `close` when all that was asked is answered."""
+
+    def __init__(self, connect: Callable[[], Any]) -> None:
+        self._connect = connect
+        self._connection: Connection | None = None
+        self._statement: Any = None
+        self._backend: Backend | None = None
+        self._warned = False
+        self._waiting: deque[Work] = deque()
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._writer_id = 0
+        self._count = 0
+        self._down_since: float | None = None
+        self.flushes = 0
+        self.commits = 0
+        self.reruns = 0
+
+    async def open(self) -> None:
+        await self._reconnect()
+        assert self._connection is not None
+        self._writer_id = await self._connection.fetchval("SELECT nextval('switch.writer_id')")
+        self._task = asyncio.create_task(self._run(), name="journal writer")
+
+    async def close(self) -> None:
+        """Answer what waits, then end."""
+        if self._task is not None:
+            if self._down_since is None:
+                while self._waiting or self._wake.is_set():
+                    await asyncio.sleep(0)
+                    if self._task.done():
+                        break
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._connection is not None:
+            await self._connection.close(timeout=5.0)
+
+    def next_commit_id(self) -> int:
+        self._count += 1
+        assert self._count < 1 << COMMIT_ID_BITS
+        return (self._writer_id << COMMIT_ID_BITS) | self._count
+
+    def submit(
+        self,
+        commit: Commit,
+        end: tuple[int, str] | None = None,
+        sent: tuple[int, int] | None = None,
+    ) -> asyncio.Future[Any]:
+        """Put a commit into the next group. The future is the caller's to drop."""
+        if self._task is None or self._task.done():
+            raise StoreDownError("the journal is closed")
+        if len(self._waiting) >= WAITING_MAX:
+            raise StoreDownError(f"{WAITING_MAX} commits wait already")
+        loop = asyncio.get_running_loop()
+        if (
+            commit.request is not None
+            and self._down_since is not None
+            and loop.time() - self._down_since > DOWN_AFTER_S
+        ):
+            raise StoreDownError("no connection to the store")
+        future: asyncio.Future[Any] = loop.create_future()
+        self._waiting.append(Work(commit, self.next_commit_id(), future, end, sent))
+        self._wake.set()
+        return future
+
+    # -- the task -------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        group: list[Work] = []
+        try:
+            while True:
+                if not self._waiting:
+                    self._wake.clear()
+                    await self._wake.wait()
+                group = [self._waiting.popleft() for _ in range(min(len(self._waiting), GROUP_MAX))]
+                await self._settle(group)
+                group = []
+        except asyncio.CancelledError:
+            raise
+        except BaseException:
+            log.exception("journal_writer_failed")
+            raise
+        finally:
+            for work in (*group, *self._waiting):
+                work.settle(StoreDownError("the journal writer has ended"))
+
+    async def _settle(self, works: list[Work]) -> None:
+        """Find out what comes of each; halve the group around a bad row."""
+        groups = [works]
+        while groups:
+            some = groups.pop()
+            results = await self._flush(some)
+            if results is None and len(some) > 1:
+                middle = len(some) // 2
+                groups += [some[middle:], some[:middle]]
+                continue
+            assert results is not None
+            for work, result in zip(some, results, strict=True):
+                work.settle(result)
+
+    async def _flush(self, works: list[Work]) -> list[Verdict | Exception] | None:
+        """The verdicts of a group, however long it takes; None: a row in it is bad."""
+        args = group_of(works).args
+        self.commits += len(works)
+        failures = 0
+        while True:
+            try:
+                if self._connection is None:
+                    await self._reconnect_for(works)
+                self.flushes += 1
+                records = await self._statement.fetch(*args)
+                if not self._warned:
+                    return verdicts_of(works, records)
+                reason = "a warning during the commit"
+            except Exception as error:  # noqa: BLE001 # whatever it is, the group must be settled
+                state = getattr(error, "sqlstate", None)
+                reason = f"{type(error).__name__} {state}"  # its text may show the row
+                failures += 1
+                if state in RERUN_STATES:
+                    self.reruns += 1
+                    continue
+                if is_row_fault(error) or (failures > 3 and not isinstance(error, LOST)):
+                    if len(works) > 1:
+                        return None
+                    constraint = getattr(error, "constraint_name", None) or ""
+                    log.error(  # noqa: TRY400 # the traceback's text would show the row
+                        "journal_row_refused", error=reason, constraint=constraint
+                    )
+                    return [RowRefusedError(f"{reason} {constraint}".strip())]
+            self.reruns += 1
+            self._drop(reason)
+
+    # -- the connection -------------------------------------------------------------------------
+
+    def _drop(self, reason: str) -> None:
+        log.warning("journal_connection_dropped", reason=reason)
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+        if self._down_since is None:
+            self._down_since = asyncio.get_running_loop().time()
+
+    async def _reconnect(self) -> None:
+        connection = await self._connect()
+        try:
+            connection.add_log_listener(self._heard)
+            if self._backend is not None:
+                await wait_until_gone(connection, self._backend)
+            self._backend = await backend_of(connection)
+            self._statement = await connection.prepare(STORE)
+        except BaseException:
+            connection.terminate()
+            raise
+        self._warned = False
+        self._connection = connection
+        self._down_since = None
+
+    async def _reconnect_for(self, works: Sequence[Work]) -> None:
+        """Connect again, however long it takes, and record that this group is asked about.
+
+        The record is a write: where a standby must confirm, its commit confirms the group's too.
+        """
+        backoff = Backoff()
+        while True:
+            try:
+                await self._reconnect()
+                assert self._connection is not None
+                await self._connection.execute(
+                    "INSERT INTO switch.rerun (commit_id, commits, reason) VALUES ($1, $2, $3)",
+                    works[0].commit_id,
+                    len(works),
+                    "reconnect",
+                )
+            except Exception as error:  # noqa: BLE001 # the store is away: wait for it
+                self._drop(type(error).__name__)
+                self._refuse_waiting()
+                await backoff.wait()
+            else:
+                return
+
+    def _refuse_waiting(self) -> None:
+        """New requests that were never sent need not wait for a store that is away."""
+        assert self._down_since is not None
+        if asyncio.get_running_loop().time() - self._down_since <= DOWN_AFTER_S:
+            return
+        kept: deque[Work] = deque()
+        for work in self._waiting:
+            if work.commit.request is None:
+                kept.append(work)
+            else:
+                work.settle(StoreDownError("no connection to the store"))
+        self._waiting = kept
+
+    def _heard(self, _: Any, message: Any) -> None:
+        """A warning during a commit may mean that a standby was not waited for."""
+        if (getattr(message, "severity_en", None) or message.severity) == "WARNING":
+            self._warned = True
