@@ -1,0 +1,136 @@
+"""From message to request: the checks of rules §11 and §19, in their order.
+
+Goal: each refusal by its own cause, first cause first. Method: a message that is in order, changed in
+one element a line.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import pytest
+
+from switch import intake
+from switch.intake import Ask, Refusal
+from switch.management import parse_totals, render_totals
+from switch.reference import Item, Route, Snapshot
+from switch.transactions import TYPES, find, reversed_kind
+from terminals.registry import Merchant, Profile
+
+PAN = "6220000000000001"
+LOCAL = dt.datetime(2026, 3, 4, 12, 0)  # noqa: DTZ001 - a merchant's wall clock
+PROFILE = Profile(name="default")
+MERCHANT = Merchant(merchant="M00000000000001", name="Shop", amount_limit_minor=100_000)
+MESSAGE: dict[int, str | bytes] = {
+    0: "0200", 2: PAN, 3: "000000", 4: "000000010000", 11: "000042", 14: "3012", 22: "021",
+    25: "00", 41: "T0000001", 42: "M00000000000001", 49: "156", 60: "22000007000",
+}  # fmt: skip
+EPOCH = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+
+
+def snapshot(**route: Any) -> Snapshot:
+    content = {"prefix": "622000", "acquirer": "bank_a", **route}
+    item = Item(kind="route", key="622000", version=3, effective_from=EPOCH, content=content)
+    return Snapshot(1, [item], [])
+
+
+def changed(**elements: Any) -> dict[int, str | bytes]:
+    message = dict(MESSAGE)
+    for name, value in elements.items():
+        de = int(name[2:])
+        if value is None:
+            del message[de]
+        else:
+            message[de] = value
+    return message
+
+
+def judged(message: dict[int, str | bytes], **route: Any) -> str:
+    """The response code of the first refusal, "" where there is none."""
+    malformed = intake.form(message, PROFILE)
+    if malformed is not None:
+        return malformed.response_code
+    ask = intake.recognise(message, PROFILE)
+    if isinstance(ask, Refusal):
+        return ask.response_code
+    verdict = intake.validate(ask, message, snapshot(**route), MERCHANT, LOCAL)
+    return "" if isinstance(verdict, Route) else verdict.response_code
+
+
+PIN = {"de52": bytes(8), "de53": "2600000000000000", "de26": "12"}
+TABLE: list[tuple[dict[str, Any], str]] = [
+    ({}, ""),
+    ({"de3": None}, "30"),
+    ({"de4": None}, "30"),
+    ({"de22": None}, "30"),
+    ({"de49": None}, "30"),
+    ({"de60": None}, "30"),
+    ({"de60": "2200000"}, "30"),
+    ({"de35": "6220000000000011=30122200000000000000"}, "30"),  # another card than DE 2
+    ({"de2": None, "de35": f"{PAN}=30122200000000000000"}, ""),  # track alone
+    ({"de2": None, "de14": None, "de35": f"{PAN}=20012200000000000000"}, "54"),
+    ({"de3": "990000"}, "40"),
+    ({"de60": "45000007000"}, "40"),
+    ({"de25": "91"}, "40"),
+    ({"de2": None}, "14"),
+    ({"de2": "6220000000000004"}, "14"),
+    ({"de14": "2602"}, "54"),
+    ({"de14": "2603"}, ""),
+    ({"de4": "000000000000"}, "13"),
+    ({"de49": "840"}, "12"),
+    ({"de4": "000000100000"}, ""),
+    ({"de4": "000000100001"}, "61"),
+    ({"de2": "4000000000000002"}, "15"),
+    (PIN, ""),
+    ({"de52": bytes(8), "de26": "12"}, "99"),
+    ({"de52": bytes(8), "de53": "2600000000000000"}, "99"),
+    ({"de2": "6220000000000004", "de4": "000000000000"}, "14"),  # the first cause counts
+]
+
+
+@pytest.mark.parametrize(("elements", "code"), TABLE)
+def test_first_refusal(elements: dict[str, Any], code: str) -> None:
+    assert judged(changed(**elements)) == code
+
+
+def test_a_pin_is_asked_for_where_the_card_range_wants_one() -> None:
+    assert judged(changed(), pin_required=True) == "99"
+    assert judged(changed(**PIN), pin_required=True) == ""
+
+
+def test_a_balance_needs_no_amount() -> None:
+    message = changed(de3="310000", de4=None, de60="01000007000")
+    assert judged(message) == ""
+
+
+def test_types_not_allowed_to_the_merchant() -> None:
+    ask = intake.recognise(MESSAGE, PROFILE)
+    assert isinstance(ask, Ask)
+    merchant = Merchant(merchant="M00000000000001", name="Shop", allowed_types=("balance",))
+    verdict = intake.validate(ask, MESSAGE, snapshot(), merchant, LOCAL)
+    assert verdict == Refusal("57", "merchant.type_not_allowed")
+
+
+def test_subfields_of_de60() -> None:
+    private = intake.private({60: "220000070005010"}, PROFILE)
+    assert (private.usage, private.batch, private.code, private.partial) == ("22", 7, "000", True)
+    assert intake.private({60: "22000007"}, PROFILE).code == "000"
+    assert intake.private({}, PROFILE).batch == 0
+
+
+@pytest.mark.parametrize("row", TYPES.values(), ids=lambda row: row.name)
+def test_every_type_is_found_by_its_own_elements(row: Any) -> None:
+    assert find(row.mti, f"{row.code}0000", row.condition, row.usage) is row
+    if row.terminal_may_reverse:
+        assert reversed_kind(f"{row.code}0000", row.usage) == row.kind
+
+
+def test_totals_of_a_settlement_round_trip() -> None:
+    text = "0000000123000020000000001000010" + "0" * 31
+    totals = parse_totals(text)
+    assert totals is not None
+    assert totals[0].credit_count == 1
+    assert render_totals(totals, "12") == text[:30] + "1" + text[31:61] + "2"
+    assert parse_totals(text[:-1]) is None
+    assert parse_totals("x" * 62) is None
