@@ -193,6 +193,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Folder of the networks' files: DIR/<acquirer>/<file>.",
         "清算文件目录：DIR/<收单方>/<文件>。",
     ),
+    "help_opt_approve": (
+        "SHA-256 of a file that a second person lets in; may be repeated.",
+        "经复核人放行的文件的 SHA-256；可重复。",
+    ),
     "help_arg_merchant": ("Merchant id (DE 42), 15 characters.", "商户号（DE 42），15 位。"),
     "help_arg_terminal": ("Terminal id (DE 41), 8 characters.", "终端号（DE 41），8 位。"),
     "help_arg_message": ("Hex digits, or - for lines.", "十六进制数字；- 表示逐行读取。"),
