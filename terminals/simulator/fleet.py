@@ -53,6 +53,7 @@ EXPECTED: Final[dict[str, frozenset[str]]] = {
     "poor_card": frozenset({"51"}),
 }
 BATCH_FULL: Final = "65"
+SIGN_ON_FIRST: Final = "77"
 UPLOAD_MESSAGES_MAX: Final = 2_000
 STOP_POLL_S: Final = 0.2
 
@@ -660,9 +661,19 @@ class Agent:
             outcome = await self.ask(again)
             if outcome.state == "approved":
                 return outcome
+            if outcome.response_code == SIGN_ON_FIRST:
+                await self.show_itself()
             again = make if outcome.state == "declined" else self.terminal.repeat
             await asyncio.sleep(self._options.retry_s)
         return None
+
+    async def show_itself(self) -> None:
+        """A signed request: what a host wants to have seen from here before unsigned ones."""
+        if not self.terminal.signed_on:
+            await self.sign_on()
+        if not self.terminal.reversal_due and not self.terminal.upload_due:
+            card = self._fleet.pools.sound[0]
+            await self.ask(lambda: self.terminal.balance(card, pin=card.pin))
 
     # -- the wire ----------------------------------------------------------------------
 

@@ -1,0 +1,200 @@
+"""`tongbao simulate`: options, exit codes and files, with real sockets and a short life.
+
+Method: the commands run in this process; the host of the terminals lives in a thread, the terminals
+of the bank are a scripted switch in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from iso8583.framing import LINK, POS, Framer
+from terminals.cli import app
+from terminals.simulator.commands import UsageError, read_key, read_pairs
+from terminals.texts import LANGUAGES, TEXTS
+from tests.terminals.simulator.host import TMK, TinyHost
+from tests.terminals.simulator.link import ZAK, ZPK, ScriptedSwitch, bank
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+RUNNER = CliRunner()
+
+
+def invoke(*words: str) -> Result:
+    """The command line in pieces; none of them holds a blank that means anything."""
+    return RUNNER.invoke(app, " ".join(words).split())
+
+
+@contextmanager
+def served(host: TinyHost) -> Iterator[int]:
+    """The port of a host on real TCP."""
+    loop = asyncio.new_event_loop()
+    started = threading.Event()
+    ports: list[int] = []
+    stop = asyncio.Event()
+
+    class Served(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            assert isinstance(transport, asyncio.Transport)
+            self.transport = transport
+            self.framer = Framer(POS)
+
+        def data_received(self, data: bytes) -> None:
+            for frame in self.framer.receive_bytes(data):
+                self.transport.write(host.reply(frame))
+
+    async def main() -> None:
+        server = await loop.create_server(Served, "127.0.0.1", 0)
+        ports.append(server.sockets[0].getsockname()[1])
+        started.set()
+        await stop.wait()
+        server.close()
+        await server.wait_closed()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(main(),))
+    thread.start()
+    started.wait(10)
+    try:
+        yield ports[0]
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(10)
+        loop.close()
+
+
+def test_terminals_trade_and_tell(tmp_path: Path) -> None:
+    rows = [
+        {"merchant": "898100000000001", "terminal": f"{10000001 + n}", "tmk": TMK} for n in range(3)
+    ]
+    listed = tmp_path / "terminals.json"
+    listed.write_text(json.dumps(rows), encoding="utf-8")
+    views = tmp_path / "views.json"
+    with served(TinyHost()) as port:
+        result = invoke(
+            f"terminals --port {port} --terminals {listed} --transactions 30 --views {views}",
+            "--mix purchase=1,void=0,refund=0,balance=0 --fault repeat=0.2 --json",
+        )
+    assert result.exit_code == 0, result.output
+    shown = json.loads(result.stdout)
+    assert shown["transactions"] == 30
+    assert shown["settlements"] == {"balanced": 3}
+    slips = json.loads(views.read_text(encoding="utf-8"))
+    assert sum(slip["effect_minor"] for slip in slips) == shown["effect_minor"]
+    assert all("*" in slip["pan_masked"] for slip in slips)
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_one_terminal_by_flags_and_tables(lang: str, tmp_path: Path) -> None:
+    (tmp_path / "tmk").write_text(TMK + "\n", encoding="ascii")
+    with served(TinyHost()) as port:
+        result = invoke(
+            f"terminals --port {port} --merchant 898100000000001 --terminal 10000001",
+            f"--tmk @{tmp_path / 'tmk'} --transactions 5 --lang {lang}",
+        )
+    assert result.exit_code == 0, result.output
+    assert TEXTS["traffic"][LANGUAGES.index(lang)] in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "--terminals"),
+        (["--merchant", "1", "--terminal", "2", "--tmk", TMK], "8 characters"),
+        (["--merchant", "898100000000001", "--terminal", "10000001", "--tmk", "xx"], "hex"),
+        (["--fault", "hang_up"], "name=number"),
+        (["--fault", "nonsense=1"], "nonsense"),
+        (["--fault", "hang_up=2"], "together"),
+        (["--terminals", "/nowhere/x.json"], "No such file"),
+    ],
+)
+def test_wrong_flags_are_named(arguments: list[str], says: str) -> None:
+    known = ["--merchant", "898100000000001", "--terminal", "10000001", "--tmk", TMK]
+    given = arguments + (known if "--fault" in arguments else [])
+    result = RUNNER.invoke(app, ["terminals", *given])
+    assert result.exit_code in (2, 4)
+    assert says in result.stderr
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def trade_over_tcp(port: int, purchases: int) -> None:
+    """A switch that signs on and buys, over a blocking socket."""
+    switch = ScriptedSwitch(bank(), sign_on=False)
+    framer = Framer(LINK)
+    for _ in range(100):
+        try:
+            connection = socket.create_connection(("127.0.0.1", port), timeout=5)
+            break
+        except ConnectionRefusedError:
+            threading.Event().wait(0.05)
+    else:
+        raise AssertionError("the bank does not listen")
+    with connection:
+        for message in [switch.management("001"), *(switch.purchase() for _ in range(purchases))]:
+            connection.sendall(switch.framed(message))
+            while not framer.receive_bytes(connection.recv(4096)):
+                pass
+
+
+def test_a_bank_listens_and_writes_its_files(tmp_path: Path) -> None:
+    port = free_port()
+    thread = threading.Thread(target=trade_over_tcp, args=(port, 20))
+    thread.start()
+    result = invoke(
+        f"bank --zpk {ZPK} --zak {ZAK} --port {port} --duration 2.0 --settlement-date 2026-06-09",
+        f"--files {tmp_path} --ready-file {tmp_path / 'ready.json'} --json",
+        "--plant missing=2,duplicate=1",
+    )
+    thread.join(10)
+    assert result.exit_code == 0, result.output
+    shown = json.loads(result.stdout)
+    assert shown["report"]["counts"]["0200 purchase 00"] == 20
+    assert shown["report"]["standing_minor"] == 20_000
+    path = tmp_path / "bank-a" / "IND26060901ACOM"
+    assert shown["files"] == [str(path)]
+    assert len(path.read_bytes().splitlines()) == 19
+    assert path.stat().st_mode & 0o077 == 0
+    planted = json.loads((tmp_path / "bank-a" / "IND26060901ACOM.breaks.json").read_text("utf-8"))
+    assert [one["kind"] for one in planted["breaks"]] == ["missing", "missing", "duplicate"]
+    assert json.loads((tmp_path / "ready.json").read_text("utf-8"))["port"] == port
+
+
+def test_an_options_file_and_flags(tmp_path: Path) -> None:
+    file = tmp_path / "bank.toml"
+    file.write_text('name = "bank-b"\n[faults]\nlate = 0.5\n[breaks]\nextra = 1\n', "utf-8")
+    (tmp_path / "cards.toml").write_text('[[card]]\nbin = "621799"\nissuer = "04030000"\n', "utf-8")
+    result = invoke(
+        f"bank --zpk {ZPK} --zak {ZAK} --port 0 --duration 0.05 --json",
+        f"--options {file} --cards {tmp_path / 'cards.toml'}",
+    )
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["report"]["name"] == "bank-b"
+    wrong = invoke(f"bank --zpk {ZPK} --zak 12 --port 0")
+    assert wrong.exit_code == 2
+    assert "zak" in wrong.stderr
+
+
+def test_reading_keys_and_pairs() -> None:
+    assert read_pairs(["a=1,b=0.5", "c=2"]) == {"a": 1.0, "b": 0.5, "c": 2.0}
+    with pytest.raises(UsageError):
+        read_key("xyz")
+
+
+def test_every_text_has_both_halves() -> None:
+    for key, halves in TEXTS.items():
+        assert len(halves) == len(LANGUAGES)
+        assert all(halves), key
