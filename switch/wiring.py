@@ -17,7 +17,7 @@ from hsm.local import LocalVault
 from switch import data_keys
 from switch.access import AccessCache
 from switch.acquirers.iso8583_link import IsoLink
-from switch.adapters.postgres import PostgresStores
+from switch.adapters.postgres import PostgresStore
 from switch.adapters.system import SystemClock, SystemEntropy, SystemTransport
 from switch.admission import Admission
 from switch.duties import Duties, ReferenceData
@@ -253,7 +253,9 @@ async def run_worker(
         config.log.lines_max,
     )
     reporter = Reporter(config, control.registry, lines)
-    stores = await PostgresStores.open(config)
+    stores = await PostgresStore.open(
+        config.database.dsn, clock, pool_size=config.database.read_connections
+    )
     try:
         await data_keys.ensure(stores.reference, hsm)
         pans = data_keys.open_pans(opened, await stores.reference.snapshot())

@@ -119,6 +119,27 @@ class PostgresBatches:
             session_id,
         )
 
+    async def note_source(self, merchant: str, terminal: str, batch: int, address: str) -> None:
+        await self._sessions.execute(
+            "INSERT INTO switch.source (merchant, terminal, batch, address)"
+            " VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+            merchant,
+            terminal,
+            batch,
+            address,
+        )
+
+    async def source_known(self, merchant: str, terminal: str, batch: int, address: str) -> bool:
+        rows = await self._sessions.rows(
+            "SELECT FROM switch.source"
+            " WHERE (merchant, terminal, batch, address) = ($1, $2, $3, $4)",
+            merchant,
+            terminal,
+            batch,
+            address,
+        )
+        return bool(rows)
+
     # -- batches --------------------------------------------------------------------------------
 
     async def current(self, merchant: str, terminal: str) -> Batch | None:

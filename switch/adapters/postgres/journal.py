@@ -18,6 +18,7 @@ from switch.adapters.postgres.scenes import load, locate
 from switch.adapters.postgres.sessions import RERUN_STATES, is_outage
 from switch.adapters.postgres.writer import Work, group_of, is_row_fault, verdicts_of
 from switch.journal import (
+    AttemptRow,
     Commit,
     Duplicate,
     Lease,
@@ -47,6 +48,19 @@ DECIDE_TRIES = 5  # outages
 JUDGE_TRIES = 5  # losses against commits that did not take the lock
 
 
+# DE 7 and 11 are never given again to an acquirer within a year; the newest is meant.
+_FIND_ATTEMPT = """
+    SELECT request_id, attempt, acquirer, link_stan, transmission_time, de32, de33, route_rule,
+           request_date
+    FROM switch.request WHERE (acquirer, link_stan, transmission_time) = ($1, $2, $3)
+    UNION ALL
+    SELECT request_id, attempt, acquirer, link_stan, transmission_time, de32, de33, route_rule,
+           request_date
+    FROM switch.attempt WHERE (acquirer, link_stan, transmission_time) = ($1, $2, $3)
+    ORDER BY request_date DESC, request_id DESC LIMIT 1
+"""
+
+
 class PostgresJournal:
     def __init__(self, sessions: Sessions, writer: Writer) -> None:
         self._sessions = sessions
@@ -74,6 +88,14 @@ class PostgresJournal:
 
         found = await self._sessions.transaction(read)
         return _stored_outcome(found[0]) if found else None
+
+    async def find_attempt(
+        self, acquirer: str, link_stan: str, transmission_time: str
+    ) -> tuple[AttemptRow, dt.date] | None:
+        rows = await self._sessions.rows(_FIND_ATTEMPT, acquirer, link_stan, transmission_time)
+        if not rows:
+            return None
+        return AttemptRow(**dict(rows[0])), rows[0]["request_date"]
 
     # -- decisions ------------------------------------------------------------------------------
 
