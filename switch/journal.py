@@ -560,5 +560,9 @@ class StoreDownError(Exception):
     """The store can not decide now; whatever was sent to it is unknown until it answers."""
 
 
+class OwnerTakenError(StoreDownError):
+    """This process lost its lease and another has taken over: it may store no new request."""
+
+
 class RowRefusedError(Exception):
     """The store refused a row for what is in it; nothing of its commit stands. A bug, not an outage."""

@@ -17,13 +17,13 @@ from switch.adapters.postgres.rows import STORE
 from switch.adapters.postgres.scenes import load, locate
 from switch.adapters.postgres.sessions import RERUN_STATES, is_outage
 from switch.adapters.postgres.writer import Work, group_of, is_row_fault, verdicts_of
+from switch.adapters.repeats import stored_outcome
 from switch.journal import (
     AttemptRow,
     Commit,
     Duplicate,
     Lease,
     Lost,
-    OutcomeState,
     QueueItem,
     QueueRow,
     RowRefusedError,
@@ -33,7 +33,7 @@ from switch.journal import (
     StoreDownError,
     Verdict,
 )
-from switch.transactions import TOMBSTONE, TYPES
+from switch.transactions import TOMBSTONE
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -87,7 +87,7 @@ class PostgresJournal:
             return await load(connection, [(request_id, request_date)])
 
         found = await self._sessions.transaction(read)
-        return _stored_outcome(found[0]) if found else None
+        return stored_outcome(found[0]) if found else None
 
     async def find_attempt(
         self, acquirer: str, link_stan: str, transmission_time: str
@@ -306,32 +306,6 @@ async def _stands(connection: Any, commit: Commit, commit_id: int) -> bool:
         )
         return bool(found)
     return True  # nothing was to be written
-
-
-def _stored_outcome(original: Original) -> StoredOutcome:
-    voided = any(
-        each.state in (None, OutcomeState.APPROVED)
-        and not each.reversed
-        and each.type in VOID_TYPES
-        for each in original.follow_ups
-    )
-    attempt = None
-    if original.attempts:
-        wanted = None if original.outcome is None else original.outcome.attempt
-        attempt = next(
-            (each for each in original.attempts if each.attempt == wanted), original.attempts[-1]
-        )
-    return StoredOutcome(
-        request=original.request,
-        request_date=original.request_date,
-        attempt=attempt,
-        outcome=original.outcome,
-        standing=original.outcome is not None and not original.reversals and not voided,
-        pending=original.pending,
-    )
-
-
-VOID_TYPES = frozenset(name for name in TYPES if name.endswith("void"))
 
 
 class PostgresQueue:

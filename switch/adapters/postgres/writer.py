@@ -21,6 +21,7 @@ from switch.journal import (
     Commit,
     Duplicate,
     Lost,
+    OwnerTakenError,
     RowRefusedError,
     Stale,
     Stored,
@@ -73,10 +74,6 @@ class Work:
             self.future.set_exception(result)
         else:
             self.future.set_result(result)
-
-
-class OwnerTakenError(StoreDownError):
-    """This process lost its lease and another has taken over: it may store no new request."""
 
 
 def group_of(works: Sequence[Work]) -> Group:
