@@ -8,6 +8,7 @@ test cards; no such card was ever issued.
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -52,10 +53,14 @@ class Card(msgspec.Struct, frozen=True):
     @property
     def track2(self) -> str:
         """PAN `=` expiry, service code and discretionary data, up to 37 characters."""
-        digits = hashlib.sha256(b"track2" + self.pan.encode()).hexdigest()
-        data = "".join(str(int(nibble, 16) % 10) for nibble in digits)
-        head = f"{self.pan}={self.expiry}{self.service_code}"
-        return head + data[: 37 - len(head)]
+        return _track2(self.pan, self.expiry, self.service_code)
+
+
+@lru_cache(maxsize=16_384)
+def _track2(pan: str, expiry: str, service_code: str) -> str:
+    digits = hashlib.sha256(b"track2" + pan.encode()).hexdigest()
+    head = f"{pan}={expiry}{service_code}"
+    return head + "".join(str(int(nibble, 16) % 10) for nibble in digits)[: 37 - len(head)]
 
 
 class CardRange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

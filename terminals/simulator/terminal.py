@@ -245,6 +245,8 @@ class Terminal:
         self._in_flight: _InFlight | None = None
         self._last: _InFlight | None = None
         self._upload: list[Message] = []
+        self._frame: Frame | None = None  # the last one decoded, to `_message`
+        self._message: Message = {}
 
     def __repr__(self) -> str:
         return f"Terminal({self.options.merchant}/{self.options.terminal} batch {self.batch})"
@@ -402,7 +404,7 @@ class Terminal:
         if last is None or frame.tpdu[1:3] != self._tpdu[3:5]:
             return False
         try:
-            message = self._codec.decode(frame.body)
+            message = self._decoded(frame)
         except DecodeError:
             return True
         same = message[0] == response_mti(_text(last.message, 0))
@@ -414,7 +416,7 @@ class Terminal:
         if last is None:
             raise LocalProtocolError("no answer is waited for")
         try:
-            message = self._codec.decode(frame.body)
+            message = self._decoded(frame)
         except DecodeError as error:
             return self._bad(last, f"undecodable: {error}", "06")
         fault = self._fault(last, message, frame)
@@ -583,9 +585,7 @@ class Terminal:
         self, kind: str, message: Message, row: Type | None = None, slip: Slip | None = None
     ) -> Request:
         """Sign, frame, and remember; the reversal slot is filled before the bytes leave."""
-        if message[0] in ("0100", "0200", "0220", "0400"):
-            message = self._signed(message)
-        body = self._codec.encode(message)
+        body = self._encoded(message)
         frame = build(Frame(self._tpdu, self._header, body), POS)
         request = Request(kind, str(message[11]), frame)
         last = _InFlight(request, message, row, slip)
@@ -596,16 +596,16 @@ class Terminal:
         self._in_flight = self._last = last
         return request
 
-    def _signed(self, message: Message) -> Message:
-        message = dict(message)
-        message.pop(64, None)
-        if self._mac_profile.algorithm is MacAlgorithm.NONE:
-            return message
+    def _encoded(self, message: Message) -> bytes:
+        """The message's bytes; money messages get DE 64, which the message then holds too."""
+        signed = message[0] in ("0100", "0200", "0220", "0400")
+        if not signed or self._mac_profile.algorithm is MacAlgorithm.NONE:
+            return self._codec.encode(message)
         message[64] = bytes(8)
-        message[64] = mac.compute(
-            self.options.mac_profile, self._mak, self._codec.encode(message)[:-8]
-        )
-        return message
+        covered = self._codec.encode(message)[:-8]
+        code = mac.compute(self.options.mac_profile, self._mak, covered)
+        message[64] = code
+        return covered + code
 
     def _fill_slot(self, last: _InFlight, reason: str) -> None:
         assert last.slip is not None
@@ -620,6 +620,13 @@ class Terminal:
         self._reversal = _Reversal(message, last.slip, reason)
 
     # -- inside: answers -----------------------------------------------------
+
+    def _decoded(self, frame: Frame) -> Message:
+        """Decode once what `expects` and `answer` both look at."""
+        if self._frame is not frame:
+            self._message = self._codec.decode(frame.body)
+            self._frame = frame
+        return self._message
 
     def _fault(self, last: _InFlight, answer: Message, frame: Frame) -> tuple[str, str] | None:
         """(What is wrong with the answer, the reason its reversal gives), or None (§10)."""
