@@ -30,73 +30,24 @@ HIDDEN = "***"
 # -- masking ------------------------------------------------------------------------------------
 
 # Keys whose value is never shown, whatever it is.
-SECRET_KEYS = frozenset(
-    (
-        "pin",
-        "pin_block",
-        "cvv",
-        "cvv2",
-        "cvc",
-        "cvn",
-        "track",
-        "track1",
-        "track2",
-        "track3",
-        "expiry",
-        "emv",
-        "chip",
-        "icc",
-        "component",
-        "components",
-        "share",
-        "shares",
-        "passphrase",
-        "password",
-        "secret",
-        "lmk",
-        "tmk",
-        "zmk",
-        "tpk",
-        "pik",
-        "mak",
-        "zpk",
-        "zak",
-        "tdk",
-        "dek",
-        "kek",
-        "session_key",
-        "working_keys",
-        "clear",
-        "plaintext",
-        "dsn",
-        "body",
-        "frame",
-        "raw",
-    )
-)
+SECRET_KEYS = frozenset((
+    "pin", "pin_block", "cvv", "cvv2", "cvc", "cvn", "track", "track1", "track2", "track3",
+    "expiry", "emv", "chip", "icc", "component", "components", "share", "shares", "passphrase",
+    "password", "secret", "lmk", "tmk", "zmk", "tpk", "pik", "mak", "zpk", "zak", "tdk", "dek",
+    "kek", "session_key", "working_keys", "clear", "plaintext", "dsn", "body", "frame", "raw",
+))  # fmt: skip
 # Data elements of a message (a dict with integer keys) that are never shown.
 SECRET_ELEMENTS = frozenset((14, 35, 36, 45, 46, 47, 48, 52, 55, 57, 59, 61, 62, 63, 96, 125))
 # Keys whose numbers and digests are what they say: masked by key only.
-PLAIN_KEYS = frozenset(
-    (
-        "request_id",
-        "original_request_id",
-        "root_request_id",
-        "item_id",
-        "owner_id",
-        "session_id",
-        "generation",
-        "pid",
-        "sha256",
-        "check_value",
-        "lmk_id",
-    )
-)
+PLAIN_KEYS = frozenset((
+    "request_id", "original_request_id", "root_request_id", "item_id", "owner_id", "session_id",
+    "generation", "pid", "sha256", "check_value", "lmk_id",
+))  # fmt: skip
 
 _PAN = re.compile(r"(?:[0-9][ -]?){12,}[0-9]")
 _TRACK2 = re.compile(r"([0-9]{12,19})[=dD][0-9][0-9=fF?]*")
 _TRACK1 = re.compile(r"[A-Z]?([0-9]{12,19})\^[^^]{0,40}\^[^\s\"']*")
-_HEX = re.compile(r"(?<![0-9A-Za-z])[0-9A-Fa-f]{16,}(?![0-9A-Za-z])")
+_HEX = re.compile(r"[0-9A-Fa-f]{16,}")
 _DSN_PASSWORD = re.compile(r"(postgres(?:ql)?://[^\s:/@]*):[^\s@]*@")
 _DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
 
@@ -136,8 +87,8 @@ def mask_text(text: str) -> str:
     """
     text = _TRACK1.sub(lambda match: f"{mask_pan(match[1])}^{HIDDEN}", text)
     text = _TRACK2.sub(lambda match: f"{mask_pan(match[1])}={HIDDEN}", text)
+    text = _HEX.sub(_mask_hex, text)  # before PANs: half a masked key is half a key shown
     text = _PAN.sub(_mask_run, text)
-    text = _HEX.sub(_mask_hex, text)
     return _DSN_PASSWORD.sub(rf"\1:{HIDDEN}@", text)
 
 
@@ -166,10 +117,10 @@ def mask(value: Any, key: str | int = "") -> Any:
         return HIDDEN
     if name == "pan":
         return mask_pan(str(value))
-    if value is None or isinstance(value, bool | float):
+    if value is None or isinstance(value, bool):
         return value
-    if isinstance(value, int):
-        if name in PLAIN_KEYS or value < 10**12:
+    if isinstance(value, int | float):
+        if name in PLAIN_KEYS or abs(value) < 10**12:
             return value
         masked = mask_text(str(value))
         return value if masked == str(value) else masked
@@ -260,10 +211,13 @@ class _Sink:
     debug = info = warning = error = critical = msg
 
 
+NOT_FOR_PEOPLE = frozenset(("time", "level", "event", "process", "traceback"))
+
+
 def human(event: Mapping[str, Any]) -> str:
-    """One line for a person: time of day, level if it matters, event, keys."""
+    """One line for a person: time of day, level if it matters, event, keys; tracebacks are in the file."""
     level = "" if event["level"] in ("debug", "info") else f" {event['level'].upper()}"
-    rest = {k: v for k, v in event.items() if k not in ("time", "level", "event", "process")}
+    rest = {k: v for k, v in event.items() if k not in NOT_FOR_PEOPLE}
     words = " ".join(f"{key}={value}" for key, value in rest.items())
     who = f" {event['process']}" if event.get("process") else ""
     return f"{event['time'][11:19]}{who}{level} {event['event']} {words}".rstrip()

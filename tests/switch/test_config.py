@@ -1,0 +1,120 @@
+"""The configuration: what is refused and how it is told, and that the example is complete.
+
+Method: a table of wrong files with the key's path and the reason; every setting of the tree is
+looked for in the example.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from switch import config as configs
+from switch.config import Config, ConfigError, Section
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "tongbao.example.toml"
+
+# file, key's path, part of the reason
+REFUSED = [
+    ("workers = 0", "workers", ">= 1"),
+    ("workers = 65", "workers", "<= 64"),
+    ("workers = 2.5", "workers", "expected `int`"),
+    ('workers = "2"', "workers", "expected `int`, got `str`"),
+    ("workers = true", "workers", "expected `int`, got `bool`"),
+    ("worker = 2", "worker", "no such setting"),
+    ("[serve]\nframe_bytes = 1", "serve", "no such setting"),
+    ("[server]\nframes = 1", "server.frames", "no such setting"),
+    ("[server]\nframe_bytes = 8", "server.frame_bytes", ">= 64"),
+    ("[server]\nframe_bytes = 70000", "server.frame_bytes", "<= 65535"),
+    ("[server]\nidle_s = -1", "server.idle_s", ">= 1.0"),
+    ("[server]\nidle_s = nan", "server.idle_s", ""),
+    ("[server]\nidle_s = 5\nframe_s = 6", "server.frame_s", "at most server.idle_s"),
+    ("[engine]\nsend_by_s = 5", "engine.send_by_s", "less than engine.lease_s"),
+    ("[engine]\nlease_renew_s = 3", "engine.lease_renew_s", "half of engine.lease_s"),
+    ("[rules]\ncompletion_percent = 99", "rules.completion_percent", ">= 100"),
+    ("[batch]\nitems_max = 1000", "batch.items_max", "<= 999"),
+    ('node = "a b"', "node", "matching regex"),
+    ('language = "fr"', "language", "fr"),
+    ('timezone = "Asia/Peking"', "timezone", "no such time zone"),
+    ("listeners = []", "listeners", "length >= 1"),
+    ("[[listeners]]\nport = 70000", "listeners[0].port", "<= 65535"),
+    ('[[listeners]]\n[[listeners]]\nlength = "bcd"', "listeners[1].length", "bcd"),
+    ('[[listeners]]\ndialect = "klingon"', "listeners[0].dialect", "there are unionpay_pos"),
+    ("[[listeners]]\nport = 9\n[[listeners]]\nport = 9", "listeners", "127.0.0.1:9"),
+    ("[[listeners]]\nport = 9\n[metrics]\nport = 9", "listeners", "127.0.0.1:9"),
+    ('[database]\ndsn = "mysql://"', "database.dsn", "postgresql://"),
+    ('[log]\nlevel = "loud"', "log.level", "loud"),
+    ("workers = ", "", "is not TOML"),
+    ("workers = 1\nworkers = 2\n", "", "at line 2"),
+]
+
+
+@pytest.mark.parametrize(("text", "key", "reason"), REFUSED, ids=[row[0] for row in REFUSED])
+def test_wrong_settings_are_refused_by_path_and_reason(text: str, key: str, reason: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        configs.parse(text, "node.toml")
+    assert caught.value.key == key
+    assert reason in caught.value.reason
+    assert str(caught.value).startswith(f"node.toml: {key}")
+
+
+def test_defaults_stand_where_a_file_is_silent() -> None:
+    assert configs.parse("") == Config()
+    assert configs.parse("[engine]\nsend_by_s = 1").engine.send_by_s == 1.0
+
+
+def test_the_example_is_printed_from_the_table_and_reads_as_the_defaults() -> None:
+    text = EXAMPLE.read_text(encoding="utf-8")
+    assert text == configs.example(), "run: python -m switch.config > tongbao.example.toml"
+    assert configs.parse(text) == Config()
+
+
+def settings(prefix: str, of: Any) -> dict[str, Any]:
+    """Every setting of the tree with its default, by path."""
+    found: dict[str, Any] = {}
+    for name in of.__struct_fields__:
+        value = getattr(of, name)
+        if name == "listeners":
+            found |= settings("listeners.", value[0])
+        elif isinstance(value, Section):
+            found |= settings(f"{prefix}{name}.", value)
+        else:
+            found[f"{prefix}{name}"] = value
+    return found
+
+
+def test_the_example_has_every_setting_with_unit_and_default() -> None:
+    text = EXAMPLE.read_text(encoding="utf-8")
+    table = tomllib.loads(text)
+    for path, default in settings("", Config()).items():
+        at: Any = table
+        for part in path.split("."):
+            at = at[0][part] if isinstance(at, list) else at[part]
+        assert at == default, path
+    for line in text.splitlines():
+        if "=" in line and not line.startswith("#"):
+            assert re.search(r"# .+\(.+\)$", line), f"no meaning and unit: {line}"
+
+
+def test_paths_count_from_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "node.toml"
+    file.write_text('data = "store"\n[hsm]\nlmk_file = "/keys/lmk"\n', encoding="utf-8")
+    loaded = configs.load(file)
+    assert loaded.data == str(tmp_path / "store")
+    assert loaded.hsm.lmk_file == "/keys/lmk"
+    assert configs.with_data(loaded, Path("/elsewhere")).data == "/elsewhere"
+
+
+def test_a_file_that_can_not_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=re.escape(f"{tmp_path}/none.toml: can not be read")):
+        configs.load(tmp_path / "none.toml")
+
+
+def test_a_configuration_goes_to_a_worker_and_back() -> None:
+    packed = msgspec.msgpack.encode(Config(workers=3))
+    assert msgspec.msgpack.decode(packed, type=Config) == Config(workers=3)

@@ -1,0 +1,41 @@
+"""Texts: both languages, the same values in both, and every help text in the table."""
+
+from __future__ import annotations
+
+import string
+from typing import Any
+
+import pytest
+
+from switch import cli
+from switch.texts import TEXTS
+
+
+def places(text: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+
+
+@pytest.mark.parametrize("key", sorted(TEXTS))
+def test_both_halves_say_the_same(key: str) -> None:
+    english, chinese = TEXTS[key]
+    assert english
+    assert chinese
+    assert places(english) == places(chinese)
+    assert english.isascii() or "…" in english
+    assert any("\u4e00" <= character <= "\u9fff" for character in chinese)
+
+
+def walk(of: Any) -> list[Any]:
+    return [of, *(inner for each in getattr(of, "commands", {}).values() for inner in walk(each))]
+
+
+@pytest.mark.parametrize(("language", "half"), [("en", 0), ("zh", 1)])
+def test_help_is_in_the_operators_language(language: str, half: int) -> None:
+    halves = {text[half] for text in TEXTS.values()}
+    for command in walk(cli.command(language)):
+        if command.name == "root" or command.callback is None:
+            continue
+        assert command.help in halves, command.name
+        for parameter in command.params:
+            if parameter.name not in ("help", "context"):
+                assert parameter.help in halves, f"{command.name} {parameter.name}"
