@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Final, Literal, cast
 
 import msgspec
 
-from hsm import mac, pin_block
+from hsm import key_block, mac, pin_block
 from hsm.ciphers import tdes_ecb_decrypt
-from hsm.errors import PinBlockError
+from hsm.errors import KeyBlockError, PinBlockError
 from iso8583.codec import codec_for
 from iso8583.errors import DecodeError, FramingError
 from iso8583.framing import Frame, Framer, FramingSpec, build
@@ -187,8 +187,12 @@ class Bank:
         self.counts: Counter[tuple[str, str]] = Counter()  # (MTI + kind, answer)
         self.faults: Counter[str] = Counter()
         self.codec = codec_for(options.dialect)
-        self._zpk = bytes.fromhex(options.zpk)
-        self._zak = bytes.fromhex(options.zak)
+        # the key in force first, then the former one, which stays good until the next change
+        self._keys = {
+            "ZPK": [bytes.fromhex(options.zpk)],
+            "ZAK": [bytes.fromhex(options.zak)],
+        }
+        self._announced = 0
         self._dice = Dice.from_bits(bits)
         self._file_seed = Dice.from_bits(bits).bits64()
         self._stored: dict[LinkKey, Stored] = {}
@@ -290,7 +294,14 @@ class Bank:
         if sealed is None:
             return None
         assert isinstance(sealed, bytes)
-        return pin_block.decode_format0(tdes_ecb_decrypt(self._zpk, sealed), _text(request, 2))
+        pan = _text(request, 2)
+        current, *former = self._keys["ZPK"]
+        try:
+            return pin_block.decode_format0(tdes_ecb_decrypt(current, sealed), pan)
+        except PinBlockError:
+            if not former:
+                raise
+            return pin_block.decode_format0(tdes_ecb_decrypt(former[0], sealed), pan)
 
     # -- MAC and frames ----------------------------------------------------------
 
@@ -299,7 +310,8 @@ class Bank:
         sent = request.get(128, request.get(64))
         if not isinstance(sent, bytes):
             return self.options.mac_profile == "off"
-        return mac.verify(self.options.mac_profile, self._zak, body[:-8], sent)
+        profile = self.options.mac_profile
+        return any(mac.verify(profile, key, body[:-8], sent) for key in self._keys["ZAK"])
 
     def framed(self, message: Message, *, signed: bool = True, spoilt: bool = False) -> bytes:
         """The bytes of a message, with its MAC in DE 64, or in 128 where any DE is above 64."""
@@ -308,12 +320,59 @@ class Bank:
             de = 128 if max(message) > 64 else 64
             message[de] = bytes(8)
             data = self.codec.encode(message)[:-8]
-            right = mac.compute(self.options.mac_profile, self._zak, data)
+            right = mac.compute(self.options.mac_profile, self._keys["ZAK"][0], data)
             body = data + (bytes([right[0] ^ 0xFF]) + right[1:] if spoilt else right)
         else:
             body = self.codec.encode(message)
         header = bytes.fromhex(self.options.header_hex)
         return build(Frame(b"", header, body), self.options.framing)
+
+    # -- management of our own -------------------------------------------------------
+
+    def announce(self, code: str, more: Message | None = None) -> bytes:
+        """A framed 0800 of the bank: 101, 201, 202 or 301. Its DE 7 counts instead of telling time."""
+        self._announced += 1
+        number = self._announced
+        message: Message = {
+            0: "0800",
+            7: f"{self.settlement_date:%m%d}{number // 3600 % 24:02}{number // 60 % 60:02}"
+            f"{number % 60:02}",
+            11: f"{number % 1_000_000:06}",
+            32: self.options.institution_id,
+            70: code,
+        }
+        return self.framed(message | (more or {}), signed=self.options.mac_on_management)
+
+    def new_key(self, usage: Literal["ZPK", "ZAK"], key: bytes) -> bytes:
+        """A framed key change (101): the key as TR-31 block under the ZMK. It is in force at once."""
+        tr31_usage, mode = ("P0", "B") if usage == "ZPK" else ("M3", "C")
+        header = key_block.Header("B", tr31_usage, "T", mode, exportability="S")
+
+        def entropy(count: int) -> bytes:
+            return b"".join(self._dice.bits64().to_bytes(8, "big") for _ in range(count))[:count]
+
+        zmk = bytes.fromhex(self.options.zmk)
+        block = key_block.wrap(zmk, header, key, entropy, pad_to=24)
+        data = self.announce("101", {48: usage + block})
+        self._install(usage, key)
+        return data
+
+    def take_key(self, content: str) -> str:
+        """DE 48 of a 101 that the other side sent; the response code."""
+        usage = content[:3]
+        if usage not in self._keys or not self.options.zmk:
+            return "40"
+        try:
+            header, key = key_block.unwrap(bytes.fromhex(self.options.zmk), content[3:])
+        except KeyBlockError:
+            return "96"
+        if header.usage[0] != ("P" if usage == "ZPK" else "M") or len(key) not in (16, 24):
+            return "96"
+        self._install(usage, key)
+        return "00"
+
+    def _install(self, usage: str, key: bytes) -> None:
+        self._keys[usage] = [key, self._keys[usage][0]]
 
     # -- the day's end -------------------------------------------------------------
 
@@ -485,7 +544,10 @@ class Session:
         code = _text(request, 70)
         answer: Message = {de: request[de] for de in (7, 11, 32, 33, 70) if de in request}
         answer[0] = response_mti(_text(request, 0))
-        answer[39] = "00" if code in ("001", "002", "301", "201", "202") else "40"
+        if code == "101":
+            answer[39] = bank.take_key(_text(request, 48))
+        else:
+            answer[39] = "00" if code in ("001", "002", "301", "201", "202") else "40"
         if code == "001":
             self.signed_on = True
         elif code == "002":
@@ -643,6 +705,20 @@ class BankServer:
         """Another signed-on connection, or `than` itself where it is alone."""
         others = [one for one in self.connections if one is not than and one.session.signed_on]
         return others[0] if others else than
+
+    def broadcast(self, data: bytes) -> bool:
+        """Send a management message on the first signed-on connection; False where there is none."""
+        for connection in self.connections:
+            if connection.session.signed_on and connection.transport is not None:
+                connection.transport.write(data)
+                return True
+        return False
+
+    def cut_over(self, settlement_date: dt.date) -> None:
+        """The bank's day ends: 201, then DE 15 says the new date, then 202."""
+        self.broadcast(self.bank.announce("201", {15: f"{settlement_date:%m%d}"}))
+        self.bank.cut_over(settlement_date)
+        self.broadcast(self.bank.announce("202", {15: f"{settlement_date:%m%d}"}))
 
     def close(self) -> None:
         """Close every connection; the listening socket is its owner's."""

@@ -298,7 +298,7 @@ async def serve(
 
     def cut_over() -> None:
         closed = of.settlement_date
-        of.cut_over(closed + dt.timedelta(days=1))
+        shell.cut_over(closed + dt.timedelta(days=1))
         write_day(of, files, [closed], language)
 
     loop.add_signal_handler(signal.SIGHUP, cut_over)

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from hsm import mac, pin_block
+from hsm.ciphers import tdes_ecb_encrypt
+from iso8583.framing import LINK, Framer
 from terminals.simulator.accounts import Rules
 from terminals.simulator.bank import BankFaults, BankServer, Close, Later, Send
 from terminals.simulator.card import BANK_A, CardRange
@@ -50,6 +53,33 @@ def test_a_wrong_link_mac_is_answered_a0_and_has_no_effect() -> None:
     wrong = "0123456789ABCDEFFEDCBA9876543210"
     assert switch.ask(switch.purchase(), zak=wrong)[39] == "A0"
     assert of.accounts.entries == []
+
+
+def test_keys_change_in_both_directions_and_the_former_stay_good() -> None:
+    zmk = "77777777777777778888888888888888"
+    fresh = {"ZPK": bytes.fromhex("99" * 8 + "AA" * 8), "ZAK": bytes.fromhex("BB" * 8 + "CC" * 8)}
+    ours, theirs = bank(zmk=zmk), bank(2, zmk=zmk)
+    switch = ScriptedSwitch(theirs)
+    for usage, key in fresh.items():
+        data = ours.new_key(usage, key)  # type: ignore[arg-type]
+        (frame,) = Framer(LINK).receive_bytes(data)
+        message = theirs.codec.decode(frame.body)
+        assert (message[0], message[70], str(message[48])[:3]) == ("0800", "101", usage)
+        assert switch.ask(message)[39] == "00"
+    assert switch.ask(switch.management("101") | {48: "ZPKnonsense"})[39] == "96"
+    old = switch.effects(switch.purchase(pin=CARD.pin))  # both keys of before
+    assert isinstance(old[0], Send)
+    answer = theirs.codec.decode(Framer(LINK).receive_bytes(old[0].data)[0].body)
+    assert answer[39] == "00"
+    new = switch.purchase() | {
+        52: tdes_ecb_encrypt(fresh["ZPK"], pin_block.encode_format0(CARD.pin, CARD.pan)),
+        53: "2600000000000000",
+    }
+    (send,) = switch.effects(new, zak=fresh["ZAK"].hex())
+    assert isinstance(send, Send)
+    body = Framer(LINK).receive_bytes(send.data)[0].body
+    assert theirs.codec.decode(body)[39] == "00"
+    assert mac.verify("x9.19-binary", fresh["ZAK"], body[:-8], body[-8:])
 
 
 def test_noise_closes_the_connection() -> None:
@@ -434,6 +464,26 @@ def test_the_shell_answers_elsewhere_and_drops() -> None:
 
     assert run_virtual(world("elsewhere"))[0] == (1, 2, False)
     assert run_virtual(world("drop"))[0] == (1, 1, True)
+
+
+def test_the_shell_announces_a_cut_over() -> None:
+    async def world() -> list[Message]:
+        server = BankServer(bank())
+        switch = ScriptedSwitch(server.bank, sign_on=False)
+        pipe = Pipe(server.protocol())
+        server.cut_over(DATE.replace(day=10))  # nobody is signed on: nobody hears it
+        pipe.protocol.data_received(switch.framed(switch.management("001")))
+        server.cut_over(DATE.replace(day=11))
+        pipe.protocol.data_received(switch.framed(switch.purchase()))
+        data = b"".join(data for _, data in pipe.written)
+        return [switch.codec.decode(frame.body) for frame in Framer(LINK).receive_bytes(data)]
+
+    _, begun, ended, sale = run_virtual(world())[0]
+    assert [(m[0], m[70], m[15]) for m in (begun, ended)] == [
+        ("0800", "201", "0611"),
+        ("0800", "202", "0611"),
+    ]
+    assert sale[15] == "0611"
 
 
 def test_report_and_view_show_no_pan() -> None:
