@@ -19,6 +19,8 @@ BREAK_CLASSES: Final[dict[str, str]] = {
     "fee_mismatch": "the file's fee differs from ours by more than the tolerance",
     "file_changed": "other content under the name of a file already taken in",
 }
+# Breaks with one side only: a later close may find the other.
+ONE_SIDED: Final = frozenset({"network_long", "network_short", "duplicate", "orphan_refund"})
 # Dispositions that settle both sides and need nobody.
 MATCH_CLASSES: Final = ("matched", "cutoff_shift", "reversed_both")
 
@@ -49,3 +51,4 @@ class Resolution(msgspec.Struct, frozen=True):
     break_id: str
     business_date: date
     reason: str
+    settlement_date: date  # of the receivable on which the difference goes back

@@ -232,8 +232,8 @@ def records_of(
         if capture.effect_minor == 0:
             continue
         transaction = by_request.get(capture.request_id)
-        # The linked opposite that a reversal posts after the freeze is our own entry: the
-        # network has no row of its own for it, so it takes no link keys.
+        # The linked opposite that a reversal posts after the freeze keeps the link keys of its
+        # original: the network's row for it, if any, is a reversal that names these.
         opposite = capture.request_id in linked or (
             capture.type != "adjustment"
             and (capture.effect_minor < 0) != (capture.type in NEGATIVE_TYPES)
@@ -243,7 +243,6 @@ def records_of(
             _record(
                 f"c{capture.capture_id}",
                 capture,
-                None if opposite else transaction,
                 transaction,
                 _root(capture.request_id, originals, roots),
                 "opposite" if opposite else "approved",
@@ -263,7 +262,6 @@ def records_of(
         records.append(
             _record(
                 f"r{transaction.request_id}",
-                transaction,
                 transaction,
                 transaction,
                 _root(transaction.request_id, originals, roots),
@@ -290,7 +288,6 @@ def _record(
     key: str,
     source: Capture | Transaction,
     link: Transaction | None,
-    card: Transaction | None,
     root: int,
     state: str,
     effect_minor: int,
@@ -321,8 +318,8 @@ def _record(
         rrn=(link.rrn or "") if link else "",
         auth_code=(link.auth_code or "") if link else "",
         pan_token=link.pan_token if link else b"",
-        pan_masked=card.pan_masked if card else "",
-        mcc=card.mcc if card else "",
-        entry_mode=card.entry_mode if card else "",
-        response_code=(card.response_code or "") if card else "",
+        pan_masked=link.pan_masked if link else "",
+        mcc=link.mcc if link else "",
+        entry_mode=link.entry_mode if link else "",
+        response_code=(link.response_code or "") if link else "",
     )

@@ -25,9 +25,9 @@ from typing import Final, Literal
 import msgspec
 
 from settlement import reports
-from settlement.cases import MATCH_CLASSES, Break, Resolution
+from settlement.cases import MATCH_CLASSES, ONE_SIDED, Break, Resolution
 from settlement.charges import fees
-from settlement.clearing import NEGATIVE_TYPES, Capture, ClearingRecord, records_of
+from settlement.clearing import NEGATIVE_TYPES, Capture, ClearingRecord, ClearingRow, records_of
 from settlement.fees import Tariffs
 from settlement.files.layout import FileError
 from settlement.intake import intake, intake_after
@@ -47,12 +47,12 @@ from settlement.ports import (
     Store,
 )
 from settlement.posting import assert_conserved, net, post, post_after, totals_of
-from settlement.reconcile import reconcile
+from settlement.reconcile import Match, reconcile
 from settlement.run import Run, UsageError, WaitingError, number
 from settlement.settings import DEFAULTS, Settings
 
 STEPS: Final = ("cut", "freeze", "intake", "reconcile", "fees", "post", "net", "reports")
-REFERENCE_KINDS: Final = ("merchant", "fee_plan", "link", "card_range")
+REFERENCE_KINDS: Final = ("merchant", "fee_plan", "link", "route")
 
 DONE, DIFFERENCES, USAGE, WAITING, FAILURE = 0, 1, 2, 3, 4  # exit codes, rules section 18
 
@@ -314,13 +314,7 @@ async def _reconcile(run: Run) -> tuple[Facts, dict[str, int]]:
         broken={side for one in open_breaks for side in (one.record, one.row) if side},
         window_days=run.settings.window_days,
     )
-    settled = {side for one in result.matches for side in (one.record, one.row) if side}
-    resolutions = [
-        Resolution(one.id, run.date, "found by a later close")
-        for one in open_breaks
-        if one.break_class in ("network_short", "network_long", "duplicate", "orphan_refund")
-        and (one.record if one.break_class == "network_short" else one.row) in settled
-    ]
+    resolutions = _resolutions(run, open_breaks, result.matches, rows)
     breaks = number(result.breaks, run.date, "R")
     by_class = dict.fromkeys(MATCH_CLASSES, 0)
     for match in result.matches:
@@ -334,6 +328,35 @@ async def _reconcile(run: Run) -> tuple[Facts, dict[str, int]]:
         "carried_rows": len(result.carried_rows),
         "resolved": len(resolutions),
     }
+
+
+def _resolutions(
+    run: Run, open_breaks: list[Break], matches: list[Match], rows: list[ClearingRow]
+) -> list[Resolution]:
+    """Open breaks whose other side this close found. What stood in suspense goes back on the
+    break's own receivable; where the network took a long back itself, on that row's."""
+    by_id = {row.id: row for row in rows}
+    settled = {side for one in matches for side in (one.record, one.row) if side}
+    taken_back = {
+        (row.acquirer, row.de32, row.de33, row.original_stan, row.original_time): row
+        for match in matches
+        if match.rule == "file-reversal"
+        for row in (by_id[match.row],)
+        if row.is_reversal
+    }
+    found: list[Resolution] = []
+    for one in open_breaks:
+        if one.break_class not in ONE_SIDED or (one.row or one.record) not in settled:
+            continue
+        assert one.settlement_date is not None
+        day, reason = one.settlement_date, "found by a later close"
+        if one.row:
+            row = by_id[one.row]
+            keys = (row.acquirer, row.de32, row.de33, row.stan, row.transmission_time)
+            if keys in taken_back:
+                day, reason = taken_back[keys].settlement_date, "taken back by a later file"
+        found.append(Resolution(one.id, run.date, reason, day))
+    return found
 
 
 async def _standing_ahead(run: Run) -> list[ClearingRecord]:

@@ -185,7 +185,7 @@ class Tariffs:
             (
                 (str(one.content.get("prefix", one.key)), str(one.content.get("card_type", "")))
                 for (kind, _), versions in self._versions.items()
-                if kind == "card_range"
+                if kind == "route"
                 for one in versions[-1:]
             ),
             key=lambda line: (-len(line[0]), line[0]),

@@ -11,7 +11,7 @@ from settlement.run import Run, WaitingError
 
 
 async def intake(run: Run) -> tuple[Facts, dict[str, int]]:
-    records = await run.store.records(run.date)
+    records = [record for record in await run.store.records(run.date) if record.captured]
     acquirers = sorted({*run.tariffs.acquirers, *(record.acquirer for record in records)})
     missing: list[str] = []
     taken: list[IncomingFile] = []

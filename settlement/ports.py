@@ -212,12 +212,13 @@ class FileSink(Protocol):
 
 
 class Engine(Protocol):
-    """Where ibis expressions run: DuckDB embedded, or a cluster."""
+    """Where ibis expressions run: DuckDB embedded, or a cluster. Expressions name their tables."""
 
-    def table(self, name: str, rows: "pa.Table") -> "ir.Table": ...
+    def load(self, name: str, rows: "pa.Table") -> None:
+        """Make or replace a table."""
 
-    def keep(self, expression: "ir.Table") -> "ir.Table":
-        """The expression's rows, worked out once and read from here on."""
+    def keep(self, name: str, expression: "ir.Table") -> None:
+        """Make or replace a table of the expression's rows; it may read what it replaces."""
 
     def rows(self, expression: "ir.Table") -> list[tuple[object, ...]]:
         """The rows of an expression with a total order."""

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from datetime import date
 
+import msgspec
+
 from settlement.cases import Break
 from settlement.clearing import ClearingRecord, ClearingRow
 from settlement.fees import MerchantFee
@@ -92,18 +94,22 @@ async def _cost_entries(run: Run) -> list[Entry | None]:
 
 
 async def _transfers(run: Run) -> list[Entry | None]:
-    """A record that its row settles on another date moves to that date's receivable."""
-    matches = [
-        match
-        for match in await run.store.matches(run.date)
-        if match.record.startswith("c") and match.row
-    ]
+    """A record that settles on another date than its own moves to that date's receivable: the
+    date of its row, or, for a pair that no file has, the later date of the two."""
+    matches = [one for one in await run.store.matches(run.date) if one.record.startswith("c")]
     records = await run.store.records_by_key([match.record for match in matches])
-    rows = await run.store.rows_by_id([match.row for match in matches])
+    rows = await run.store.rows_by_id([match.row for match in matches if match.row])
+    latest: dict[int, date] = {}
+    for match in matches:
+        if not match.row:
+            record = records[match.record]
+            known = latest.get(record.root_request_id, record.settlement_date)
+            latest[record.root_request_id] = max(known, record.settlement_date)
     made: list[Entry | None] = []
     for match in matches:
-        record, row = records[match.record], rows[match.row]
-        if record.settlement_date != row.settlement_date:
+        record = records[match.record]
+        day = rows[match.row].settlement_date if match.row else latest[record.root_request_id]
+        if record.settlement_date != day:
             made.append(
                 entry(
                     "cutoff_transfer",
@@ -114,7 +120,7 @@ async def _transfers(run: Run) -> list[Entry | None]:
                     step="post",
                     currency=record.currency,
                     acquirer=record.acquirer,
-                    settlement_date=row.settlement_date,
+                    settlement_date=day,
                     from_settlement_date=record.settlement_date,
                     merchant=record.merchant,
                     terminal=record.terminal,
@@ -127,8 +133,12 @@ async def _transfers(run: Run) -> list[Entry | None]:
 async def _break_entries(run: Run) -> list[Entry | None]:
     """What breaks of today move to suspense and hold, and what resolved ones give back."""
     found = [one for one in await run.store.breaks(run.date) if one.break_class != "fee_mismatch"]
-    ended = {one.break_id for one in await run.store.resolutions(run.date)}
-    released = [one for one in await run.store.open_breaks(run.date) if one.id in ended]
+    ended = {one.break_id: one for one in await run.store.resolutions(run.date)}
+    released = [
+        msgspec.structs.replace(one, settlement_date=ended[one.id].settlement_date)
+        for one in await run.store.open_breaks(run.date)
+        if one.id in ended
+    ]
     records = await run.store.records_by_key(
         [one.record for one in (*found, *released) if one.record]
     )

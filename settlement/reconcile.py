@@ -20,7 +20,8 @@ The passes are ibis expressions, so the same text runs on DuckDB and on Spark.
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import date
-from typing import TYPE_CHECKING, Final
+from functools import cache
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import ibis  # type: ignore[import-untyped]
 import msgspec
@@ -42,15 +43,23 @@ class Pass(msgspec.Struct, frozen=True):
     day_shift: int | None = None  # row's settlement day less the record's; None: any
 
 
-EXACT_KEYS: Final = ("acquirer", "currency", "de32", "de33", "stan", "time")
+# `side` keeps reversals apart: a reversal row names its original by DE 11 and 7, and so does the
+# linked opposite that our books post when a date was frozen already.
+SIDE: Final = ("acquirer", "currency", "side")
+EXACT_KEYS: Final = (*SIDE, "de32", "de33", "stan", "time")
 PASSES: Final = (
     Pass("exact", 1, (*EXACT_KEYS, "amount")),
     Pass("exact-keys", 1, EXACT_KEYS),
-    Pass("rrn", 1, ("acquirer", "currency", "rrn", "terminal", "merchant", "amount")),
-    Pass("auth-day", 1, ("acquirer", "currency", "auth", "token", "amount"), 0),
-    Pass("auth-next-day", 1, ("acquirer", "currency", "auth", "token", "amount"), 1),
-    Pass("auth-prev-day", 1, ("acquirer", "currency", "auth", "token", "amount"), -1),
+    Pass("rrn", 1, (*SIDE, "rrn", "terminal", "merchant", "amount")),
+    Pass("auth-day", 1, (*SIDE, "auth", "token", "amount"), 0),
+    Pass("auth-next-day", 1, (*SIDE, "auth", "token", "amount"), 1),
+    Pass("auth-prev-day", 1, (*SIDE, "auth", "token", "amount"), -1),
 )
+TEXT_COLUMNS: Final = (
+    *("acquirer", "currency", "side", "de32", "de33", "stan", "time"),
+    *("rrn", "terminal", "merchant", "auth", "token", "content"),
+)
+NUMBER_COLUMNS: Final = ("amount", "day", "rank")
 VERSIONS: Final = {one.name: one.version for one in PASSES} | {
     "file-reversal": 1,  # a reversal row and the row it reverses, within the files
     "voided-pair": 1,  # records of one chain that sum to zero and are absent from the files
@@ -104,8 +113,8 @@ def reconcile(
     assert len(theirs) == len(rows), "a row stands twice"
     waiting = {record.key for record in ahead}
 
-    reversed_rows, reversal_rows, orphans = file_reversals(rows)
-    paired = pairs(ours.values(), (r for r in rows if not r.is_reversal), engine)
+    reversed_rows, reversal_rows = file_reversals(rows, same_date=True)
+    paired = pairs(ours.values(), (r for r in rows if r.id not in reversal_rows), engine)
     matches: list[Match] = []
     breaks: list[Break] = []
     carried_rows: list[str] = []
@@ -137,7 +146,9 @@ def reconcile(
             )
 
     # Rows that the file itself reverses: both are left out, whatever we know of them.
-    for row_id in sorted(reversed_rows | reversal_rows):
+    left = [row for row in rows if row.id not in used_rows | reversed_rows | reversal_rows]
+    reversed_later, later_reversals = file_reversals(left, same_date=False)
+    for row_id in sorted(reversed_rows | reversal_rows | reversed_later | later_reversals):
         if row_id not in used_rows:
             used_rows.add(row_id)
             rule = "file-reversal"
@@ -159,7 +170,7 @@ def reconcile(
             carried_rows.append(row.id)
         else:
             known = explained.get(row.id)
-            found = _row_class(row, known, matched_keys, orphan=row.id in orphans)
+            found = _row_class(row, known, matched_keys)
             breaks.append(break_of(business_date, found, known, row, None, row.effect_minor, ""))
     carried_records: list[str] = []
     for record in records:
@@ -211,36 +222,60 @@ def pairs(
     records: Iterable[ClearingRecord], rows: Iterable[ClearingRow], engine: "Engine"
 ) -> list[tuple[str, str, str]]:
     """(rule, record key, row id) of every pass, in order of the record's key."""
-    ours = engine.table("ours", record_table(records))
-    theirs = engine.table("theirs", row_table(rows))
+    engine.load("ours", record_table(records))
+    engine.load("theirs", row_table(rows))
     found: list[tuple[str, str, str]] = []
     for one in PASSES:
-        # Kept, since every later pass asks again for what this one left.
-        pair = engine.keep(pair_expression(ours, theirs, one))
-        found += [(one.name, str(key), str(row)) for key, row in engine.rows(pair.order_by("key"))]
-        ours = engine.keep(ours.anti_join(pair, "key"))
-        theirs = engine.keep(theirs.anti_join(pair, "row"))
+        plan = pass_plan(one)
+        engine.keep("pair", plan.pair)
+        found += [(one.name, str(key), str(row)) for key, row in engine.rows(plan.found)]
+        engine.keep("ours", plan.ours_left)
+        engine.keep("theirs", plan.theirs_left)
     return sorted(found, key=lambda line: line[1:])
 
 
-def pair_expression(ours: "ir.Table", theirs: "ir.Table", one: Pass) -> "ir.Table":
-    """(key, row) of one pass."""
-    left, right = _numbered(ours, one, day=one.day_shift), _numbered(theirs, one, day=0)
+class PassPlan(NamedTuple):
+    """A pass as expressions over the tables `ours`, `theirs` and its own result `pair`."""
+
+    pair: "ir.Table"
+    found: "ir.Table"
+    ours_left: "ir.Table"
+    theirs_left: "ir.Table"
+
+
+@cache
+def pass_plan(one: Pass) -> PassPlan:
+    """Built once a process: building and compiling cost more than a small day's rows."""
+    shared = dict.fromkeys(TEXT_COLUMNS, "string") | dict.fromkeys(NUMBER_COLUMNS, "int64")
+    ours = ibis.table({"key": "string", **shared}, name="ours")
+    theirs = ibis.table({"row": "string", **shared}, name="theirs")
+    pair = ibis.table({"key": "string", "row": "string"}, name="pair")
+    left, right = _numbered(ours, one, one.day_shift or 0), _numbered(theirs, one, 0)
     on = [*one.keys, "nth"] + (["matching_day"] if one.day_shift is not None else [])
-    return left.join(right, on).select("key", "row")
+    return PassPlan(
+        pair=left.join(right, on).select("key", "row"),
+        found=pair.order_by("key"),
+        ours_left=ours.anti_join(pair, "key"),
+        theirs_left=theirs.anti_join(pair, "row"),
+    )
 
 
-def _numbered(side: "ir.Table", one: Pass, day: int | None) -> "ir.Table":
-    if one.day_shift is None:
-        day = None
-    present = [side[key] != "" for key in one.keys if side[key].type().is_string()]
+def _numbered(side: "ir.Table", one: Pass, day_shift: int) -> "ir.Table":
+    """The side's rows that have every key, numbered within equal keys by content alone."""
+    present = [side[key] != "" for key in one.keys if key in TEXT_COLUMNS]
     keyed = side.filter(present)
-    keys = [keyed[key] for key in one.keys]
-    if day is not None:
-        keyed = keyed.mutate(matching_day=keyed.day + day)
-        keys = [keyed[key] for key in (*one.keys, "matching_day")]
-    window = ibis.window(group_by=keys, order_by=[keyed.rank, keyed.content])
+    names = list(one.keys)
+    if one.day_shift is not None:
+        keyed = keyed.mutate(matching_day=keyed.day + day_shift)
+        names.append("matching_day")
+    window = ibis.window(
+        group_by=[keyed[name] for name in names], order_by=[keyed.rank, keyed.content]
+    )
     return keyed.mutate(nth=ibis.row_number().over(window))
+
+
+def _side(is_reversal: object) -> str:
+    return "reversal" if is_reversal else "asked"
 
 
 def record_table(records: Iterable[ClearingRecord]) -> pa.Table:
@@ -250,6 +285,7 @@ def record_table(records: Iterable[ClearingRecord]) -> pa.Table:
             "key": pa.array([r.key for r in chosen], pa.string()),
             "acquirer": pa.array([r.acquirer for r in chosen], pa.string()),
             "currency": pa.array([r.currency for r in chosen], pa.string()),
+            "side": pa.array([_side(r.state == "opposite") for r in chosen], pa.string()),
             "de32": pa.array([r.de32 for r in chosen], pa.string()),
             "de33": pa.array([r.de33 for r in chosen], pa.string()),
             "stan": pa.array([r.link_stan for r in chosen], pa.string()),
@@ -275,12 +311,18 @@ def row_table(rows: Iterable[ClearingRow]) -> pa.Table:
             "row": pa.array([r.id for r in chosen], pa.string()),
             "acquirer": pa.array([r.acquirer for r in chosen], pa.string()),
             "currency": pa.array([r.currency for r in chosen], pa.string()),
+            "side": pa.array([_side(r.is_reversal) for r in chosen], pa.string()),
             "de32": pa.array([institution(r.de32) for r in chosen], pa.string()),
             "de33": pa.array(
                 [institution(r.de33) or institution(r.de32) for r in chosen], pa.string()
             ),
-            "stan": pa.array([r.stan for r in chosen], pa.string()),
-            "time": pa.array([r.transmission_time for r in chosen], pa.string()),
+            "stan": pa.array(
+                [r.original_stan if r.is_reversal else r.stan for r in chosen], pa.string()
+            ),
+            "time": pa.array(
+                [r.original_time if r.is_reversal else r.transmission_time for r in chosen],
+                pa.string(),
+            ),
             "rrn": pa.array([r.rrn for r in chosen], pa.string()),
             "terminal": pa.array([r.terminal for r in chosen], pa.string()),
             "merchant": pa.array([r.merchant for r in chosen], pa.string()),
@@ -294,25 +336,27 @@ def row_table(rows: Iterable[ClearingRow]) -> pa.Table:
     )
 
 
-def file_reversals(rows: Sequence[ClearingRow]) -> tuple[set[str], set[str], set[str]]:
-    """(rows reversed within the files, the reversals that did it, reversals without original)."""
-    originals: dict[tuple[str, ...], list[str]] = {}
+def file_reversals(rows: Sequence[ClearingRow], *, same_date: bool) -> tuple[set[str], set[str]]:
+    """(rows reversed within the files, the reversals that did it).
+
+    With `same_date`, only within one settlement date: a pair over two dates settles on both.
+    """
+    originals: dict[tuple[object, ...], list[str]] = {}
     for row in sorted(rows, key=_content_order):
         if not row.is_reversal:
-            key = (row.acquirer, row.de32, row.de33, row.stan, row.transmission_time)
+            day = row.settlement_date if same_date else None
+            key = (row.acquirer, day, row.de32, row.de33, row.stan, row.transmission_time)
             originals.setdefault(key, []).append(row.id)
     reversed_rows: set[str] = set()
     reversal_rows: set[str] = set()
-    orphans: set[str] = set()
     for row in sorted(rows, key=_content_order):
         if row.is_reversal:
-            key = (row.acquirer, row.de32, row.de33, row.original_stan, row.original_time)
+            day = row.settlement_date if same_date else None
+            key = (row.acquirer, day, row.de32, row.de33, row.original_stan, row.original_time)
             if left := originals.get(key):
                 reversed_rows.add(left.pop(0))
                 reversal_rows.add(row.id)
-            else:
-                orphans.add(row.id)
-    return reversed_rows, reversal_rows, orphans
+    return reversed_rows, reversal_rows
 
 
 def _voided_pairs(
@@ -344,11 +388,12 @@ def _voided_pairs(
 
 
 def _same(row: ClearingRow) -> list[tuple[str, ...]]:
+    kind = row.mti[:2]
     keys: list[tuple[str, ...]] = [
-        ("exact", row.de32, row.de33, row.stan, row.transmission_time, str(row.effect_minor))
+        (kind, row.de32, row.de33, row.stan, row.transmission_time, str(row.effect_minor))
     ]
     if row.rrn:
-        keys.append(("rrn", row.rrn, row.terminal, row.merchant, str(row.effect_minor)))
+        keys.append((kind, row.rrn, row.terminal, row.merchant, str(row.effect_minor)))
     return keys
 
 
@@ -356,12 +401,10 @@ def _row_class(
     row: ClearingRow,
     known: ClearingRecord | None,
     matched: set[tuple[str, ...]],
-    *,
-    orphan: bool,
 ) -> str:
     if any((row.acquirer, *keys) in matched for keys in _same(row)):
         return "duplicate"
-    if orphan or (row.effect_minor < 0 and known is None):
+    if row.effect_minor < 0 and known is None:
         return "orphan_refund"
     return "network_long"
 

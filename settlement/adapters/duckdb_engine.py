@@ -1,11 +1,10 @@
 """The embedded engine: ibis writes the SQL, DuckDB runs it, in memory.
 
-Expressions are compiled from unbound tables and run on our own connection. ibis's own DuckDB
+Expressions name their tables; they are compiled once and run on our own connection. ibis's own DuckDB
 backend is not used: ibis 12 with sqlglot >= 30.18 writes `DROP TABLE IF EXISTS` without a name
 (ibis issues 12101, 12124), which breaks its caches and in-memory tables; compiling is unaffected.
 """
 
-import itertools
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -26,23 +25,24 @@ class DuckDbEngine:
         if memory is not None:
             settings["memory_limit"] = memory
         self._database = duckdb.connect(":memory:", config=settings)
-        self._names = itertools.count()
+        self._queries: dict[object, str] = {}
 
-    def table(self, name: str, rows: "pa.Table") -> "ir.Table":
-        made = f"{name}_{next(self._names)}"
+    def load(self, name: str, rows: "pa.Table") -> None:
         self._database.register("incoming", rows)
-        self._database.execute(f"CREATE TABLE {made} AS SELECT * FROM incoming")  # noqa: S608 - own name
+        self._database.execute(f"CREATE OR REPLACE TABLE {name} AS SELECT * FROM incoming")  # noqa: S608 - our own name
         self._database.unregister("incoming")
-        return ibis.table(ibis.memtable(rows).schema(), name=made)
 
-    def keep(self, expression: "ir.Table") -> "ir.Table":
-        made = f"kept_{next(self._names)}"
-        query = ibis.to_sql(expression, dialect="duckdb")
-        self._database.execute(f"CREATE TABLE {made} AS {query}")
-        return ibis.table(expression.schema(), name=made)
+    def keep(self, name: str, expression: "ir.Table") -> None:
+        self._database.execute(f"CREATE OR REPLACE TABLE {name} AS {self._query(expression)}")
 
     def rows(self, expression: "ir.Table") -> list[tuple[object, ...]]:
-        return self._database.execute(str(ibis.to_sql(expression, dialect="duckdb"))).fetchall()
+        return self._database.execute(self._query(expression)).fetchall()
 
     def close(self) -> None:
         self._database.close()
+
+    def _query(self, expression: "ir.Table") -> str:
+        known = expression.op()
+        if known not in self._queries:
+            self._queries[known] = str(ibis.to_sql(expression, dialect="duckdb"))
+        return self._queries[known]

@@ -123,8 +123,8 @@ def reference(
 
 REFERENCES = [
     reference("link", "bank-a-1", {"acquirer": ACQUIRER, "de32": DE32}),
-    reference("card_range", "622202", {"prefix": "622202", "card_type": "debit"}),
-    reference("card_range", "622888", {"prefix": "622888", "card_type": "credit"}),
+    reference("route", "622202", {"prefix": "622202", "card_type": "debit"}),
+    reference("route", "622888", {"prefix": "622888", "card_type": "credit"}),
     reference(
         "merchant",
         "104110058120001",

@@ -1,0 +1,573 @@
+"""The day's end: P5, killed at every boundary, waiting, versions, and what the next day resolves."""
+
+import asyncio
+import hashlib
+import json
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from settlement.adapters.memory import MemoryStore
+from settlement.clearing import Capture, Transaction
+from settlement.close import STEPS, CloseResult
+from settlement.ledger import verify
+from settlement.ports import Facts, Step
+from settlement.posting import assert_conserved, posted_totals_of, totals_of
+from tests.settlement.world import (
+    ACQUIRER,
+    AT,
+    DAY,
+    NEXT,
+    PAN,
+    PANS,
+    REFERENCES,
+    Dates,
+    Inbox,
+    Sink,
+    billed,
+    captures_of,
+    com_file,
+    inbox,
+    reference,
+    run_close,
+    trade,
+    world,
+)
+
+
+def a_day() -> tuple[list[Transaction], list[dict[str, Any]]]:
+    """Sales, a void, a part refund, a reversal, a decline; a file with one break of each kind."""
+    sales = [trade(n, 1_000 * n) for n in range(1, 11)]
+    void = trade(11, 1_000, type="void", processing_code="200000", original_request_id=1)
+    refund = trade(
+        12, 500, type="refund", mti="0220", processing_code="200000", original_request_id=2
+    )
+    gone = [trade(13, state="reversed"), trade(14, state="declined", approved_amount_minor=None)]
+    rows = [billed(one) for one in (*sales, void, refund)]
+    del rows[4]  # request 5: missing
+    rows[4]["amount"] = 6_100  # request 6
+    rows += [billed(sales[6]), billed(trade(99, 700)), billed(gone[0])]
+    return [*sales, void, refund, *gone], rows
+
+
+PLANTED = {
+    "network_short": 1,
+    "amount_mismatch": 1,
+    "duplicate": 1,
+    "network_long": 1,
+    "status_mismatch": 1,
+}
+
+
+def close_a_day(store: MemoryStore | None = None, **options: Any) -> tuple[CloseResult, Sink]:
+    trades, rows = a_day()
+    sink = options.pop("sink", None) or Sink()
+    files = options.pop("files", None) or inbox(com_file(rows))
+    return asyncio.run(run_close(store or world(trades), files, sink=sink, **options)), sink
+
+
+def test_a_day_closes_and_finds_exactly_what_is_planted() -> None:
+    result, sink = close_a_day()
+    assert result.exit_code == 1
+    assert [step.state for step in result.steps] == ["done"] * len(STEPS)
+    assert Counter(one.break_class for one in result.breaks) == Counter(PLANTED)
+    assert sum(line.balance_minor for line in result.trial_balance) == 0
+    (net,) = result.nets
+    assert (net.gross_minor, net.taken_back_minor) == (55_000, -1_500)
+    assert net.held_minor == 5_000 - 25
+    assert net.net_minor == 55_000 - 1_500 - net.discount_minor - net.held_minor
+    assert sorted(sink.files) == sorted(output.name for output in result.files)
+
+
+def test_json_is_what_scripts_were_promised() -> None:
+    result, _ = close_a_day()
+    told = json.loads(result.to_json())
+    assert {"steps", "totals", "breaks", "nets", "trial_balance"} <= told.keys()
+    one = told["breaks"][0]
+    assert {"class", "keys", "ours_minor", "theirs_minor"} <= one.keys()
+    assert told["business_date"] == "2026-08-03"
+
+
+def test_the_receivable_is_what_the_file_says() -> None:
+    trades, rows = a_day()
+    store = world(trades)
+    asyncio.run(run_close(store, inbox(com_file(rows))))
+
+    async def check() -> None:
+        moved = await store.movements(DAY)
+        booked = sum(line.amount_minor for line in moved if line.account == "network_receivable")
+        taken = await store.rows_by_id([f"{ACQUIRER}/{com_file([])[0]}:{n}" for n in range(1, 99)])
+        assert booked == sum(row.effect_minor - row.fee_minor for row in taken.values())
+
+    asyncio.run(check())
+
+
+def test_an_agreeing_day_ends_with_0_and_a_day_without_transactions_too() -> None:
+    sale = trade(1)
+    assert asyncio.run(run_close(world([sale]), inbox(com_file([billed(sale)])))).exit_code == 0
+    empty = asyncio.run(run_close(world([]), inbox(com_file([]))))
+    assert (empty.exit_code, empty.breaks, empty.nets, empty.trial_balance) == (0, [], [], [])
+
+
+def test_p5_is_asserted_and_its_breach_is_a_failure() -> None:
+    store = world([trade(1)])
+
+    async def captured_totals(_: Any) -> list[Any]:
+        return []
+
+    store.captured_totals = captured_totals  # type: ignore[assignment]
+    result = asyncio.run(run_close(store, inbox(com_file([]))))
+    assert result.exit_code == 4
+    assert "P5" in result.message
+    assert result.steps[1].state == "failed"
+
+
+def test_p5_after_the_day_by_every_dimension() -> None:
+    trades, rows = a_day()
+    store = world(trades)
+    asyncio.run(run_close(store, inbox(com_file(rows))))
+
+    async def check() -> None:
+        assert_conserved(
+            DAY,
+            ("captures", await store.captured_totals(DAY)),
+            ("records", totals_of(await store.records(DAY))),
+            ("postings", await store.posted_totals(DAY)),
+            ("postings, summed here", posted_totals_of(await store.entries(DAY))),
+        )
+        assert verify(await store.entries(DAY), await store.seals(DAY)) is None
+
+    asyncio.run(check())
+
+
+# -- killed and run again ---------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """As abrupt as a test can be: nothing below catches it."""
+
+
+class KilledAt:
+    """Kills the run before or after the commit of one step, or before a file is written."""
+
+    def __init__(self, moment: str) -> None:
+        self.moment = moment
+
+    def store(self, inner: MemoryStore) -> MemoryStore:
+        finish, take_in = inner.finish, inner.take_in
+
+        async def killing_finish(step: Step, facts: Facts) -> bool:
+            self.at(f"before {step.name}")
+            stored = await finish(step, facts)
+            self.at(f"after {step.name}")
+            return stored
+
+        async def killing_take_in(*values: Any) -> None:
+            self.at("before take_in")
+            await take_in(*values)
+            self.at("after take_in")
+
+        inner.finish = killing_finish  # type: ignore[method-assign]
+        inner.take_in = killing_take_in  # type: ignore[assignment]
+        return inner
+
+    def sink(self, inner: Sink) -> Sink:
+        write = inner.write
+        written = iter(range(99))
+
+        def killing_write(name: str, data: bytes) -> None:
+            number = next(written)
+            self.at(f"before file {number}")
+            write(name, data)
+            self.at(f"after file {number}")
+
+        inner.write = killing_write  # type: ignore[method-assign]
+        return inner
+
+    def dates(self, inner: Dates) -> Dates:
+        mark_posted, cut_over = inner.mark_posted, inner.cut_over
+
+        async def killing_mark(day: Any) -> None:
+            self.at("before mark_posted")
+            await mark_posted(day)
+            self.at("after mark_posted")
+
+        async def killing_cut(day: Any) -> None:
+            await cut_over(day)
+            self.at("after cut_over")
+
+        inner.mark_posted = killing_mark  # type: ignore[assignment]
+        inner.cut_over = killing_cut  # type: ignore[assignment]
+        return inner
+
+    def at(self, moment: str) -> None:
+        if moment == self.moment:
+            self.moment = ""
+            raise Killed(moment)
+
+
+MOMENTS = [
+    *(f"{when} {step}" for step in STEPS for when in ("before", "after")),
+    *("before take_in", "after take_in", "after cut_over"),
+    *("before mark_posted", "after mark_posted"),
+    *(f"{when} file {number}" for number in range(5) for when in ("before", "after")),
+]
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killed_anywhere_and_run_again_gives_the_same_bytes(moment: str) -> None:
+    expected, expected_sink = close_a_day()
+    trades, rows = a_day()
+    killer = KilledAt(moment)
+    store, sink = killer.store(world(trades)), killer.sink(Sink())
+    dates, files = killer.dates(Dates({DAY: "open"})), inbox(com_file(rows))
+    with pytest.raises(Killed):
+        asyncio.run(run_close(store, files, dates=dates, sink=sink))
+    later = AT + timedelta(hours=7)
+    again = asyncio.run(run_close(store, files, dates=dates, sink=sink, at=later))
+    assert again.to_json() == expected.to_json()
+    assert sink.files == expected_sink.files
+    assert (dates.states[DAY], dates.states[NEXT]) == ("posted", "open")
+    assert files.files == {}
+    third = asyncio.run(run_close(store, files, dates=dates, sink=sink, at=later))
+    assert third.to_json() == expected.to_json()
+
+
+def test_two_machines_write_the_same_bytes() -> None:
+    one, other = close_a_day()[1], close_a_day()[1]
+    assert one.files == other.files
+
+
+# -- waiting ----------------------------------------------------------------------------------
+
+
+def test_a_missing_file_makes_the_day_wait_and_is_not_an_empty_one() -> None:
+    sale = trade(1)
+    store, dates, files = world([sale]), Dates({DAY: "open"}), Inbox()
+    result = asyncio.run(run_close(store, files, dates=dates))
+    assert (result.exit_code, result.breaks) == (3, [])
+    assert "bank-a of 2026-08-03" in result.message
+    assert [step.state for step in result.steps][:4] == ["done", "done", "waiting", "pending"]
+    name, data = com_file([billed(sale)])
+    files.files[ACQUIRER, name] = data
+    assert asyncio.run(run_close(store, files, dates=dates)).exit_code == 0
+    assert dates.calls.count("cut_over") == 1
+
+
+def test_undecided_requests_make_the_day_wait() -> None:
+    dates = Dates({DAY: "open"}, undecided=2)
+    store = world([trade(1)])
+    result = asyncio.run(run_close(store, inbox(com_file([])), dates=dates))
+    assert result.exit_code == 3
+    assert "2 requests" in result.message
+    dates.undecided = 0
+    again = asyncio.run(run_close(store, inbox(com_file([billed(trade(1))])), dates=dates))
+    assert again.exit_code == 0
+
+
+def test_dates_close_in_order_and_only_dates_that_exist() -> None:
+    dates = Dates({DAY: "cut", NEXT: "open"})
+    result = asyncio.run(run_close(world([]), Inbox(), day=NEXT, dates=dates))
+    assert (result.exit_code, "2026-08-03" in result.message) == (3, True)
+    unknown = asyncio.run(run_close(world([]), Inbox(), day=NEXT, dates=Dates({DAY: "open"})))
+    assert unknown.exit_code == 2
+
+
+def test_a_bad_file_fails_whole_and_stays() -> None:
+    sale = trade(1)
+    name, data = com_file([billed(sale), billed(sale)])
+    files = inbox((name, data[:330] + b"!" + data[331:]))
+    store, dates = world([sale]), Dates({DAY: "open"})
+    result = asyncio.run(run_close(store, files, dates=dates))
+    assert result.exit_code == 4
+    assert f"{name}: line 2, column" in result.message
+    assert asyncio.run(store.files(ACQUIRER)) == []
+    assert files.names(ACQUIRER) == [name]
+
+
+# -- the same file again, and other content under its name -------------------------------------
+
+
+def test_the_same_file_again_changes_nothing() -> None:
+    trades, rows = a_day()
+    store, dates, sink = world(trades), Dates({DAY: "open"}), Sink()
+    name, data = com_file(rows)
+    first = asyncio.run(run_close(store, inbox((name, data)), dates=dates, sink=sink))
+    again = inbox((name, data), (com_file([], sequence=2)[0], data))
+    second = asyncio.run(run_close(store, again, dates=dates, sink=sink))
+    assert second.to_json() == first.to_json()
+    assert again.files == {}, "a plaintext was left behind"
+    assert len(asyncio.run(store.files(ACQUIRER))) == 1
+
+
+def test_other_content_under_the_name_is_refused_with_a_case() -> None:
+    sale = trade(1)
+    store, dates, sink = world([sale]), Dates({DAY: "open"}), Sink()
+    asyncio.run(run_close(store, inbox(com_file([billed(sale)])), dates=dates, sink=sink))
+    other = com_file([billed(sale, amount=1)])
+    for _ in range(2):
+        files = inbox(other)
+        result = asyncio.run(run_close(store, files, dates=dates, sink=sink))
+        assert result.exit_code == 1
+        assert [one.break_class for one in result.breaks] == ["file_changed"]
+        assert files.names(ACQUIRER) == [other[0]]
+    (kept,) = asyncio.run(store.files(ACQUIRER))
+    assert kept.version == 1
+
+
+def test_an_approved_second_version_supersedes_before_the_close() -> None:
+    sale, second_bank = trade(1), reference("link", "bank-b", {"acquirer": "bank-b"})
+    store, dates = world([sale], [*REFERENCES, second_bank]), Dates({DAY: "open"})
+    files = inbox(com_file([billed(sale, amount=9_000)]))
+    assert asyncio.run(run_close(store, files, dates=dates)).exit_code == 3  # bank-b is missing
+    name, data = com_file([billed(sale)])
+    files.files[ACQUIRER, name] = data
+    approved = [hashlib.sha256(data).hexdigest()]
+    asyncio.run(run_close(store, files, dates=dates, approved=approved))
+    files.files["bank-b", name] = b""
+    result = asyncio.run(run_close(store, files, dates=dates))
+    assert (result.exit_code, result.totals["matched"]) == (0, 1)
+    assert [file.version for file in asyncio.run(store.files(ACQUIRER))] == [1, 2]
+
+
+def test_files_are_sealed_and_nothing_keeps_a_pan() -> None:
+    trades, rows = a_day()
+    store, sink = world(trades), Sink()
+    name, data = com_file(rows)
+    result = asyncio.run(run_close(store, inbox((name, data)), sink=sink))
+    sealed = asyncio.run(store.sealed(ACQUIRER, name, 1))
+    assert PANS.open(sealed, f"{ACQUIRER}/{name}/1") == data
+    everything = repr(vars(store)) + result.to_json().decode()
+    assert PAN not in everything
+    assert not any(PAN.encode() in content for content in sink.files.values())
+
+
+# -- fees -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("payable", "booked", "excess", "suspense"),
+    [
+        (35, 35, 0, None),
+        (36, 36, 0, None),  # within tolerance: the file's
+        (33, 33, 0, None),
+        (60, 35, 25, "short_suspense"),
+        (10, 35, -25, "long_suspense"),
+        (None, 35, 0, None),  # not stated
+    ],
+)
+def test_the_files_fee_is_booked_within_tolerance(
+    payable: int | None, booked: int, excess: int, suspense: str | None
+) -> None:
+    sale = trade(1)
+    receivable = None if payable is None else 0
+    row = billed(sale, fee_payable=payable, fee_receivable=receivable)
+    result = asyncio.run(run_close(world([sale]), inbox(com_file([row]))))
+    balances = {line.account: line.balance_minor for line in result.trial_balance}
+    assert balances["issuer_fee"] == booked
+    assert [one.break_class for one in result.breaks] == (["fee_mismatch"] if excess else [])
+    if suspense:
+        assert balances[suspense] == excess
+        assert result.breaks[0].theirs_minor == 35 + 3 + excess
+    paid = 35 if payable is None else payable
+    assert balances["network_receivable"] == 10_000 - paid - 3
+
+
+def test_fees_beyond_the_bound_wait_for_a_second_person() -> None:
+    sale = trade(1)
+    name, data = com_file([billed(sale, fee_payable=9_999)])
+    store, dates = world([sale]), Dates({DAY: "open"})
+    waits = asyncio.run(run_close(store, inbox((name, data)), dates=dates))
+    assert (waits.exit_code, "second person" in waits.message) == (3, True)
+    approved = [waits.message.rsplit(" ", 1)[1]]
+    done = asyncio.run(run_close(store, inbox((name, data)), dates=dates, approved=approved))
+    assert done.exit_code == 1
+
+
+# -- the next day -----------------------------------------------------------------------------
+
+
+class TwoDays:
+    """Two dates on one store."""
+
+    def __init__(self, *trades: Transaction, captures: list[Capture] | None = None) -> None:
+        self.store = world(trades)
+        if captures is not None:
+            self.store.captured = captures
+        self.dates, self.sink = Dates({DAY: "open"}), Sink()
+
+    def close(self, day: Any, *rows: dict[str, Any]) -> CloseResult:
+        at = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
+        files = inbox(com_file(rows, day))
+        return asyncio.run(
+            run_close(self.store, files, day=day, dates=self.dates, sink=self.sink, at=at)
+        )
+
+    def balances(self) -> Counter[tuple[str, str]]:
+        sums: Counter[tuple[str, str]] = Counter()
+        for day in (DAY, NEXT):
+            for line in asyncio.run(self.store.movements(day)):
+                sums[line.account, line.owner] += line.amount_minor
+        return Counter({key: amount for key, amount in sums.items() if amount})
+
+
+SALE = trade(1)
+RECEIVABLE, RECEIVABLE_NEXT = f"{ACQUIRER}/{DAY}", f"{ACQUIRER}/{NEXT}"
+PAID = {
+    ("merchant_payable", SALE.merchant): -9_950,
+    ("merchant_discount", ""): -50,
+    ("issuer_fee", ""): 35,
+    ("network_fee", ""): 3,
+}
+
+
+def test_a_short_that_the_next_file_has_is_resolved_and_paid() -> None:
+    days = TwoDays(SALE)
+    first = days.close(DAY)
+    assert [one.break_class for one in first.breaks] == ["network_short"]
+    assert (first.nets[0].held_minor, first.nets[0].net_minor) == (9_950, 0)
+    second = days.close(NEXT, billed(SALE))
+    assert (second.exit_code, second.totals["resolved"], second.totals["cutoff_shift"]) == (0, 1, 1)
+    assert second.nets[0].net_minor == 9_950
+    assert days.balances() == {**PAID, ("network_receivable", RECEIVABLE_NEXT): 9_962}
+
+
+def test_a_record_that_settles_tomorrow_waits_without_a_break() -> None:
+    days = TwoDays(trade(1, settlement_date=NEXT), trade(2, state="declined"))
+    first = days.close(DAY)
+    # the network's day ended before ours began: its next file is the one that is due
+    assert first.exit_code == 3
+    days = TwoDays(trade(1, settlement_date=NEXT), trade(2))
+    first = days.close(DAY, billed(trade(2)))
+    assert (first.exit_code, first.totals["carried_records"]) == (0, 1)
+    assert days.close(NEXT, billed(SALE)).totals["matched"] == 1
+
+
+def test_a_row_ahead_of_our_date_waits_for_it() -> None:
+    tomorrow = trade(1, business_date=NEXT, settlement_date=DAY)
+    days = TwoDays(tomorrow)
+    first = days.close(DAY, billed(tomorrow))
+    assert (first.exit_code, first.totals["carried_rows"]) == (0, 1)
+    assert days.close(NEXT).totals["matched"] == 1
+    assert days.balances() == {**PAID, ("network_receivable", RECEIVABLE): 9_962}
+
+
+def test_a_long_whose_approval_comes_tomorrow_is_resolved() -> None:
+    pending = trade(1, 4_000, type="refund", state="pending", processing_code="200000")
+    days = TwoDays(pending)
+    row = billed(pending)
+    assert [one.break_class for one in days.close(DAY, row).breaks] == ["network_long"]
+    approved = trade(1, 4_000, type="refund", processing_code="200000", settlement_date=DAY)
+    days.store.requests = [approved]
+    days.store.captured = [
+        Capture(**{**to_dict(one), "business_date": NEXT}) for one in captures_of([approved])
+    ]
+    second = days.close(NEXT)
+    assert (second.exit_code, second.totals["resolved"], second.totals["matched"]) == (0, 1, 1)
+    assert {account for account, _ in days.balances()} == {
+        "network_receivable",
+        "merchant_payable",
+        "merchant_discount",
+        "issuer_fee",
+        "network_fee",
+    }
+
+
+def to_dict(one: Capture) -> dict[str, Any]:
+    return {name: getattr(one, name) for name in Capture.__struct_fields__}
+
+
+def reversed_after_the_freeze() -> TwoDays:
+    days = TwoDays(SALE)
+    days.store.captured.append(
+        Capture(
+            **{
+                **to_dict(days.store.captured[0]),
+                "capture_id": 1001,
+                "business_date": NEXT,
+                "settlement_date": NEXT,
+                "effect_minor": -10_000,
+                "original_request_id": 1,
+            }
+        )
+    )
+    return days
+
+
+def test_a_reversal_after_the_freeze_meets_the_files_own() -> None:
+    days = reversed_after_the_freeze()
+    assert days.close(DAY, billed(SALE)).exit_code == 0
+    reversal = billed(
+        SALE,
+        mti="0420",
+        stan=900,
+        original_stan=SALE.link_stan,
+        original_time=SALE.transmission_time,
+        fee_payable=0,
+        fee_receivable=35,
+        switching_fee=3,
+    )
+    second = days.close(NEXT, reversal)
+    assert (second.exit_code, second.totals["matched"]) == (0, 1)
+    assert days.balances() == {
+        ("network_receivable", RECEIVABLE): 9_962,
+        ("network_receivable", RECEIVABLE_NEXT): -9_962,
+    }
+
+
+def test_a_reversal_after_the_freeze_of_what_no_file_has_cancels_out() -> None:
+    days = reversed_after_the_freeze()
+    assert days.close(DAY).exit_code == 1
+    second = days.close(NEXT)
+    assert (second.exit_code, second.totals["resolved"]) == (0, 1)
+    assert days.balances() == {}
+
+
+def test_a_long_that_the_network_takes_back_is_resolved() -> None:
+    days = TwoDays(trade(1, state="unknown"))
+    assert [one.break_class for one in days.close(DAY, billed(SALE)).breaks] == ["network_long"]
+    reversal = billed(
+        SALE,
+        mti="0420",
+        stan=900,
+        original_stan=SALE.link_stan,
+        original_time=SALE.transmission_time,
+        fee_payable=0,
+        fee_receivable=35,
+        switching_fee=3,
+    )
+    second = days.close(NEXT, reversal)
+    assert (second.exit_code, second.totals["resolved"]) == (0, 1)
+    assert days.balances() == {
+        ("network_receivable", RECEIVABLE): 9_962,
+        ("network_receivable", RECEIVABLE_NEXT): -9_962,
+    }
+
+
+def test_an_open_break_is_not_broken_again() -> None:
+    days = TwoDays(SALE)
+    days.close(DAY)
+    second = days.close(NEXT)
+    assert (second.exit_code, second.breaks) == (0, [])
+    assert days.balances()["short_suspense", ACQUIRER] == 10_000
+
+
+def test_a_refund_on_a_later_day_uses_the_sales_plan() -> None:
+    sale = trade(1, 1_000_000)
+    refund = trade(
+        2,
+        400_000,
+        type="refund",
+        business_date=NEXT,
+        settlement_date=NEXT,
+        processing_code="200000",
+        original_request_id=1,
+    )
+    days = TwoDays(sale, refund)
+    days.close(DAY, billed(sale))
+    second = days.close(NEXT, billed(refund, fee_receivable=0, switching_fee=-0))
+    # 0.5 % capped at 20 yuan: 6 000 yuan left still bear the cap, so nothing comes back
+    assert (second.exit_code, second.nets[0].discount_minor) == (1, 0)  # network: 0.0325 % of 4 000
+    assert [one.break_class for one in second.breaks] == ["fee_mismatch"]
