@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
+import msgspec
 
 from switch.adapters.postgres.connections import Backoff, backend_of, wait_until_gone
 from switch.adapters.postgres.numbers import LEASE_S
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from switch.journal import Find, Judgement, Key, Original
     from switch.ports import Clock
 
+_NESTED = ("attempts", "reversals", "original")  # of journal_v1: JSON
 DECIDE_TRIES = 5  # outages
 JUDGE_TRIES = 5  # losses against commits that did not take the lock
 
@@ -96,6 +98,21 @@ class PostgresJournal:
         if not rows:
             return None
         return AttemptRow(**dict(rows[0])), rows[0]["request_date"]
+
+    async def list_transactions(self, business_date: dt.date) -> list[dict[str, Any]]:
+        """The transactions of a date as `switch.journal_v1` shows them, in order of receipt."""
+        rows = await self._sessions.rows(
+            "SELECT * FROM switch.journal_v1 WHERE business_date = $1"
+            " ORDER BY received_at, request_id",
+            business_date,
+        )
+        return [
+            {
+                name: msgspec.json.decode(value) if name in _NESTED and value else value
+                for name, value in row.items()
+            }
+            for row in rows
+        ]
 
     # -- decisions ------------------------------------------------------------------------------
 
