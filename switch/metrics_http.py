@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,10 +27,9 @@ class MetricsProtocol(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
         MetricsProtocol.open_connections += 1
-        self._timer = asyncio.get_running_loop().call_later(REQUEST_S, transport.abort)
+        self._timer = asyncio.get_running_loop().call_later(REQUEST_S, self._transport.abort)
         if MetricsProtocol.open_connections > CONNECTIONS_MAX:
             self._answer(503, "text/plain", b"too many connections\n")
 
