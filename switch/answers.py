@@ -38,7 +38,8 @@ def answer_money(
         if response_code == "10" and outcome.approved_amount_minor is not None:
             answer[4] = f"{outcome.approved_amount_minor:012d}"
         if outcome.answer:
-            elements = msgspec.msgpack.decode(outcome.answer)  # msgspec knows no union of str, bytes
+            # untyped: msgspec knows no union of str and bytes
+            elements = msgspec.msgpack.decode(outcome.answer)
             for de in (44, 54, 55):
                 if de in elements:
                     answer[de] = elements[de]

@@ -5,11 +5,15 @@ Method: rows of `tests/switch/rows.py`, changed as told.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
-from iso8583.message import Message
 from switch.answers import answer_money
 from tests.switch.rows import APPROVED, ATTEMPT, REQUEST
+
+if TYPE_CHECKING:
+    from iso8583.message import Message
 
 ASKED: Message = {0: "0200", 3: "000000", 4: "000000010000", 11: "000042", 41: "T0000001"}
 
