@@ -1,0 +1,176 @@
+"""A store, a vault and a log that cost nothing, to see what the rest of the switch costs.
+
+Everything is answered at once: commits are stored, MACs right, numbers endless. Nothing of this is
+true; it is for `benchmarks.forward` alone.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from hsm import pans
+from switch.journal import Batch, Lease, Session, Stored
+from switch.reference import Item, Link, Route, Snapshot
+from terminals.registry import Merchant, StoredKey, Terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from switch.journal import Commit
+
+DATE = dt.date(2026, 3, 4)
+LONG_AGO = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+MAC = bytes(8)
+
+
+class NullVault:
+    """`hsm.ports.Hsm`, as far as an authorisation asks it."""
+
+    lmk_id = "000000"
+
+    def translate_pin(
+        self, pin_block: bytes, _source_key: str, _destination_key: str, _pan: str
+    ) -> bytes:
+        return pin_block
+
+    def mac(self, _key: str, _profile: str, _data: bytes) -> bytes:
+        return MAC
+
+    def verify_mac(self, _key: str, _profile: str, _data: bytes, _mac: bytes) -> bool:
+        return True
+
+
+class NullPans:
+    """`hsm.pans.Pans` without a cipher."""
+
+    def protect(self, _pan: str, _expiry: str | None, _row_id: int, _column: str) -> bytes:
+        return MAC
+
+    def reveal(self, _cipher: bytes, _row_id: int, _column: str) -> tuple[str, str | None]:
+        raise AssertionError("nothing is revealed here")
+
+    def token(self, _pan: str) -> bytes:
+        return MAC
+
+    def mask(self, pan: str) -> str:
+        return pans.mask(pan)
+
+    def content(self, _parts: Iterable[str | None]) -> bytes:
+        return MAC
+
+
+class NullLog:
+    """`switch.engine.Log`: failures alone are told."""
+
+    def authorized(self, line: Any) -> None: ...
+
+    def managed(self, received: Any, response_code: str, rule: str) -> None: ...
+
+    def recovered(self, undecided: Any) -> None: ...
+
+    def refused(self, source: str, response_code: str, rule: str) -> None:
+        raise AssertionError(f"{source} was answered {response_code}: {rule}")
+
+    def failed(self, error: BaseException) -> None:
+        raise error
+
+
+class NullStore:
+    """The ports of the store that a purchase and the duties of a worker use."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self._next = 1
+
+    # journal
+    async def commit(self, _commit: Commit) -> Stored:
+        return Stored(DATE)
+
+    # numbers
+    async def request_ids(self, count: int) -> tuple[int, int]:
+        first = self._next
+        self._next += count
+        return first, self._next - 1
+
+    async def link_stans(self, _acquirer: str, count: int) -> tuple[int, int]:
+        return await self.request_ids(count)
+
+    async def rrns(self, count: int) -> tuple[int, int]:
+        return await self.request_ids(count)
+
+    # owners
+    async def register(self, _node: str, _worker: int) -> int:
+        return 1
+
+    async def renew(self, _owner_id: int, _undecided_from_id: int) -> bool:
+        return True
+
+    async def release(self, _owner_id: int) -> None: ...
+
+    async def take_over(self, _owner_id: int, _node: str, _worker: int) -> list[Any]:
+        return []
+
+    # queue
+    async def lease(self, _acquirer: str, _owner_id: int) -> Lease | None:
+        return None
+
+    async def due(self, _acquirer: str, _limit: int, _exclude: Sequence[int]) -> list[Any]:
+        return []
+
+    async def open_items(self, _acquirer: str) -> int:
+        return 0
+
+    # batches
+    async def sessions(self, merchant: str, terminal: str) -> list[Session]:
+        return [Session(1, merchant, terminal, "003", "PIK", "MAK", None, LONG_AGO, confirmed=True)]
+
+    async def current(self, merchant: str, terminal: str) -> Batch:
+        return Batch(merchant, terminal, 1, "open", 0, None, None, "", ())
+
+    async def note_source(self, merchant: str, terminal: str, batch: int, address: str) -> None: ...
+
+    async def overdue_uploads(self, _older_than_s: float) -> list[Any]:
+        return []
+
+    # reference data
+    async def generation(self) -> int:
+        return self._snapshot.generation
+
+    async def snapshot(self) -> Snapshot:
+        return self._snapshot
+
+    async def add_key(self, key: StoredKey) -> StoredKey:
+        raise AssertionError(f"the bank sends no keys: {key.usage}")
+
+
+def snapshot_of(items: Sequence[msgspec.Struct], keys: Sequence[StoredKey]) -> Snapshot:
+    """Merchants, terminals, links and routes as reference data in force."""
+    kinds = {
+        Merchant: ("merchant", "merchant"),
+        Terminal: ("terminal", "name"),
+        Link: ("link", "acquirer"),
+        Route: ("route", "prefix"),
+    }
+    return Snapshot(
+        1,
+        [
+            Item(
+                kind=kinds[type(item)][0],
+                key=getattr(item, kinds[type(item)][1]),
+                version=1,
+                effective_from=LONG_AGO,
+                content=msgspec.to_builtins(item),
+            )
+            for item in items
+        ],
+        keys,
+    )
+
+
+def null_key(owner: str, usage: str) -> StoredKey:
+    return StoredKey(
+        owner=owner, usage=usage, version=1, block=usage, check_value="000000", lmk_id="000000"
+    )

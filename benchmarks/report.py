@@ -1,0 +1,124 @@
+"""What every benchmark says: machine, command, a table; or the figures as one JSON object."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+
+
+def machine() -> str:
+    """Processor, cores, interpreter."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        model = next(line.partition(":")[2].strip() for line in lines if "model name" in line)
+    except (OSError, StopIteration):
+        model = platform.processor() or platform.machine()
+    cores = len(os.sched_getaffinity(0))
+    return f"{model}, {cores} cores, Python {platform.python_version()}"
+
+
+def command(module: str) -> str:
+    return f"python -m {module} {' '.join(sys.argv[1:])}".rstrip()
+
+
+def two_cores() -> None:
+    """Keep this process and all that it starts on the first two cores."""
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
+
+
+def show(
+    module: str, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], notes: str = ""
+) -> None:
+    """Command, machine, title, then the table; the first column is left-aligned."""
+    table = [tuple(columns), *map(tuple, rows)]
+    widths = [max(len(row[at]) for row in table) for at in range(len(columns))]
+    print(f"{command(module)}\n{machine()}\n{title}\n")
+    for row in table:
+        cells = [row[0].ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        print("  ".join(cells).rstrip())
+    if notes:
+        print(f"\n{notes}")
+
+
+def as_json(module: str, **figures: Any) -> None:
+    print(json.dumps({"command": command(module), "machine": machine(), **figures}))
+
+
+def medians(rounds: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """The median of each figure over rounds."""
+    return {
+        name: statistics.median(each[name] for each in rounds)
+        for name, value in rounds[0].items()
+        if isinstance(value, int | float)
+    }
+
+
+# -- processor time -----------------------------------------------------------------------------
+
+
+class Usage:
+    """User and system seconds of a set of processes, as /proc has them."""
+
+    def __init__(self, user_s: float = 0.0, system_s: float = 0.0) -> None:
+        self.user_s = user_s
+        self.system_s = system_s
+
+    @property
+    def total_s(self) -> float:
+        return self.user_s + self.system_s
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(self.user_s + other.user_s, self.system_s + other.system_s)
+
+    def __sub__(self, other: Usage) -> Usage:
+        return Usage(self.user_s - other.user_s, self.system_s - other.system_s)
+
+
+def usage(pids: Iterable[int], *, with_dead_children: bool = False) -> Usage:
+    """What these processes have used so far; with what their reaped children had, if asked."""
+    total = Usage()
+    for pid in pids:
+        try:
+            text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+        except OSError:  # it has ended; its parent has its time once it is reaped
+            continue
+        fields = text.rpartition(")")[2].split()
+        total += Usage(int(fields[11]) * TICK_S, int(fields[12]) * TICK_S)
+        if with_dead_children:
+            total += Usage(int(fields[13]) * TICK_S, int(fields[14]) * TICK_S)
+    return total
+
+
+def descendants(pid: int) -> dict[int, str]:
+    """pid and name of a process and of everything below it."""
+    parents: dict[int, list[tuple[int, str]]] = {}
+    found: dict[int, str] = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            text = (entry / "stat").read_text(encoding="utf-8")
+        except OSError:
+            continue
+        name = text[text.index("(") + 1 : text.rindex(")")]
+        fields = text.rpartition(")")[2].split()
+        parents.setdefault(int(fields[1]), []).append((int(entry.name), name))
+        if int(entry.name) == pid:
+            found[pid] = name
+    waiting = [pid]
+    while waiting:
+        for child, name in parents.get(waiting.pop(), ()):
+            found[child] = name
+            waiting.append(child)
+    return found
