@@ -39,7 +39,7 @@ async def prepare(dsn: str, lmk: Lmk) -> None:
     try:
         await ensure(PostgresReference(sessions), LocalVault(lmk, SystemEntropy().bytes))
     finally:
-        await sessions.pool.close()
+        await sessions.close()
 
 
 async def ensure(store: ReferenceStore, hsm: Hsm) -> None:

@@ -115,7 +115,7 @@ async def reference(dsn: str) -> AsyncIterator[ReferenceStore]:
     try:
         yield PostgresReference(sessions)
     finally:
-        await sessions.pool.close()
+        await sessions.close()
 
 
 def maker() -> str:

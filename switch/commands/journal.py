@@ -36,13 +36,13 @@ COLUMNS = (
 RRN_DIGITS = 12
 
 
-def list_transactions(node: Node, wanted: Filter, *, as_json: bool) -> Exit:
+def list_transactions(node: Node, wanted: Filter, limit: int | None, *, as_json: bool) -> Exit:
     """JSON: one object a line, while they are read."""
 
     async def read(dsn: str) -> list[dict[str, Any]]:
         kept = []
         async with reading(dsn) as reader:
-            async for each in reader.transactions(wanted):
+            async for each in reader.transactions(wanted, limit):
                 if as_json:
                     print_objects([each])
                 else:

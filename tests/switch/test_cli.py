@@ -1,0 +1,343 @@
+"""The `tongbao` command: what each sub-command answers, and its exit code.
+
+Method: in one process where the answer counts (typer's runner on a database of the test), and as a
+process of its own where the exit code, the streams or the start do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from Crypto.Cipher import DES3
+from typer.testing import CliRunner
+
+from switch import cli
+from switch.adapters.postgres import PostgresStore
+from switch.adapters.system import SystemClock
+from switch.journal import Commit, Stored
+from tests.switch import rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.database import FreshDatabase
+
+ROOT = Path(__file__).resolve().parents[2]
+MERCHANT, TERMINAL = "100000000000001", "00000001"
+TMK = "0123456789ABCDEFFEDCBA9876543210"
+
+
+class Answer:
+    def __init__(self, code: int, out: str, err: str, error: BaseException | None) -> None:
+        self.code, self.out, self.err, self.error = code, out, err, error
+
+    def lines(self) -> list[Any]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+@pytest.fixture
+def run(tmp_path: Path, database_dsn: FreshDatabase) -> Callable[..., Answer]:
+    """`run("merchant", "list")`: a command on a database of this test."""
+    config = tmp_path / "node.toml"
+    config.write_text(f'[database]\ndsn = "{database_dsn.owner}"\n')
+
+    def call(*words: str) -> Answer:
+        answer = CliRunner().invoke(cli.app, [*words, "--config", str(config), "--lang", "en"])
+        return Answer(answer.exit_code, answer.stdout, answer.stderr, answer.exception)
+
+    return call
+
+
+def process(*words: str, given: str = "", cwd: Path | None = None) -> Answer:
+    """`tongbao …` as a process of its own."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tongbao" / "__main__.py"), *words],
+        input=given,
+        capture_output=True,
+        text=True,
+        cwd=cwd or ROOT,
+        check=False,
+        timeout=60,
+    )
+    return Answer(done.returncode, done.stdout, done.stderr, None)
+
+
+# -- reference data and keys ----------------------------------------------------------------------
+
+
+def test_a_merchant_is_added_listed_shown_and_changed(run: Callable[..., Answer]) -> None:
+    assert run("merchant", "list", "--json").lines() == []
+    added = run("merchant", "add", MERCHANT, "--name", "Shop", "--name-zh", "小店", "--mcc", "5411")
+    assert (added.code, added.out) == (0, f"merchant {MERCHANT}: version 1\n")
+    again = run("merchant", "add", MERCHANT, "--name", "Shop", "--name-zh", "小店", "--mcc", "5411")
+    assert (again.code, again.out) == (0, "nothing changed\n")
+    assert run("merchant", "add", MERCHANT, "--name", "Store").code == 0
+    (listed,) = run("merchant", "list", "--json").lines()
+    assert (listed["name"], listed["version"]) == ("Store", 2)
+    shown = json.loads(run("merchant", "show", MERCHANT, "--json").out)
+    assert [each["version"] for each in shown["versions"]] == [2, 1]
+    assert 'name = "Store"' in run("merchant", "show", MERCHANT).out
+    assert "Store" in run("merchant", "list").out
+
+
+def test_a_terminal_with_its_tmk_is_added_and_suspended(run: Callable[..., Answer]) -> None:
+    words = ("terminal", "add", MERCHANT, TERMINAL, "--demo", "--tmk-component", TMK)
+    unknown = run(*words)
+    assert (unknown.code, unknown.err) == (4, f"tongbao: no merchant {MERCHANT}\n")
+    assert run("keys", "list", "--json").lines() == []
+    run("merchant", "add", MERCHANT, "--name", "Shop")
+    added = run(*words, "--check-value", "08D7B4", "--mac-profile", "x9.19")
+    assert added.code == 0, added.err
+    assert f"terminal:{MERCHANT}/{TERMINAL} TMK: version 1, check value 08D7B4" in added.out
+    assert TMK not in added.out + added.err
+    (key,) = run("keys", "list", "--json").lines()
+    assert (key["usage"], key["check_value"]) == ("TMK", "08D7B4")
+    assert "block" not in key
+    assert run("terminal", "suspend", MERCHANT, TERMINAL).code == 0
+    (listed,) = run("terminal", "list", "--json").lines()
+    assert (listed["status"], listed["mac_profile"], listed["version"]) == ("suspended", "x9.19", 2)
+    assert run("terminal", "suspend", MERCHANT, TERMINAL, "--resume").code == 0
+    assert (
+        json.loads(run("terminal", "show", MERCHANT, TERMINAL, "--json").out)["status"] == "active"
+    )
+
+
+def test_components_come_from_files_and_never_from_the_line_without_demo(
+    run: Callable[..., Answer], tmp_path: Path
+) -> None:
+    run("merchant", "add", MERCHANT, "--name", "Shop")
+    refused = run("terminal", "add", MERCHANT, TERMINAL, "--tmk-component", TMK)
+    assert refused.code == 2
+    assert "only with --demo" in refused.err
+    assert TMK not in refused.err
+    parts = []
+    for number, digits in enumerate(("0123456789ABCDEFFEDCBA9876543210", "1C" * 16), 1):
+        file = tmp_path / f"part{number}"
+        file.write_text(digits + "\n")
+        parts += ["--tmk-component", f"@{file}"]
+    no_lmk = run("terminal", "add", MERCHANT, TERMINAL, *parts)
+    assert no_lmk.code == 4
+    assert "tongbao init" in no_lmk.err
+    assert run("terminal", "add", MERCHANT, TERMINAL, "--demo", *parts).code == 0
+    wrong = run("terminal", "add", MERCHANT, TERMINAL, "--demo", *parts, "--check-value", "000000")
+    assert wrong.code == 4
+    missing = run("terminal", "add", MERCHANT, TERMINAL, "--demo", "--tmk-component", "@/none")
+    assert missing.code == 2
+
+
+def test_a_links_keys_come_as_components_and_under_its_zmk(run: Callable[..., Answer]) -> None:
+    words = ("keys", "import", "--link", "BANKA", "--demo")
+    assert run(*words, "--usage", "zmk", "--component", TMK).code == 4  # no such link yet
+    file = ROOT / "tests" / "switch" / "link.toml"
+    applied = run("data", "apply", str(file))
+    assert applied.code == 0, applied.err
+    assert run(*words, "--usage", "zpk", "--under-zmk", "00" * 16).code == 4  # no ZMK yet
+    assert run(*words, "--usage", "zmk", "--component", TMK).code == 0
+    zpk = bytes.fromhex("13" * 8 + "32" * 8)
+    under_zmk = DES3.new(bytes.fromhex(TMK), DES3.MODE_ECB).encrypt(zpk).hex()
+    check = DES3.new(zpk, DES3.MODE_ECB).encrypt(bytes(8))[:3].hex().upper()
+    words_zpk = (*words, "--usage", "zpk", "--under-zmk", under_zmk, "--check-value")
+    assert run(*words_zpk, "000000").code == 4
+    imported = run(*words_zpk, check)
+    assert imported.out == f"link:BANKA ZPK: version 1, check value {check}\n"
+    assert run(*words_zpk, check).out.startswith("link:BANKA ZPK: version 2")
+    assert run(*words, "--usage", "tmk", "--component", TMK).code == 2
+    assert run(*words, "--usage", "zmk", "--under-zmk", "00").code == 2
+    assert run(*words, "--usage", "zpk").code == 2
+    assert run(*words, "--usage", "zmk", "--component", "xyz").code == 2
+    listed = run("keys", "list", "--json").lines()
+    assert [(key["owner"], key["usage"], key["version"]) for key in listed] == [
+        ("link:BANKA", "ZMK", 1),
+        ("link:BANKA", "ZPK", 1),
+        ("link:BANKA", "ZPK", 2),
+    ]
+
+
+def test_data_goes_in_as_a_file_and_comes_out_as_one(
+    run: Callable[..., Answer], tmp_path: Path
+) -> None:
+    file = ROOT / "tests" / "switch" / "link.toml"
+    assert run("data", "apply", str(file)).out.splitlines() == [
+        "link BANKA: version 1",
+        "route 62: version 1",
+    ]
+    shown = tmp_path / "shown.toml"
+    shown.write_text(run("data", "show").out)
+    assert run("data", "apply", str(shown)).out == "nothing changed\n"
+    kinds = [item["kind"] for item in run("data", "show", "--json").lines()]
+    assert kinds == ["link", "route"]
+    bad = tmp_path / "bad.toml"
+    bad.write_text(shown.read_text().replace('prefix = "62"', 'prefix = "62"\ncolour = "red"'))
+    refused = run("data", "apply", str(bad))
+    assert (refused.code, refused.err) == (2, f"tongbao: {bad}: route[1].colour: no such key\n")
+    assert run("data", "apply", str(tmp_path / "none.toml")).code == 2
+
+
+# -- the journal ----------------------------------------------------------------------------------
+
+
+def test_an_empty_journal_lists_nothing_and_shows_nothing(run: Callable[..., Answer]) -> None:
+    assert run("journal", "list", "--json").out == ""
+    assert run("journal", "list", "--json", "--date", "2026-11-21").code == 0
+    assert run("journal", "list", "--date", "yesterday").code == 2
+    assert run("journal", "show", "632500000001").code == 4
+    assert run("journal", "show", "a b").code == 2
+
+
+def test_a_transaction_is_listed_and_explained(
+    run: Callable[..., Answer], database_dsn: FreshDatabase
+) -> None:
+    asyncio.run(store_purchase(database_dsn.app))
+    (listed,) = run("journal", "list", "--json").lines()
+    assert listed["merchant"] == "M00000000000001"
+    assert (listed["batch"], listed["stan"], listed["rrn"]) == ("000007", "000042", "606300000001")
+    assert (listed["amount_minor"], listed["approved_amount_minor"]) == (10_000, 10_000)
+    assert (listed["state"], listed["response_code"]) == ("approved", "00")
+    assert listed["pan_masked"] == "622000******0001"
+    (attempt,) = listed["attempts"]
+    assert (attempt["acquirer"], attempt["link_stan"]) == ("bank_a", "000001")
+    assert listed["reversals"] == []
+    date = listed["business_date"]
+    assert run("journal", "list", "--json", "--date", date, "--limit", "5").lines() == [listed]
+    assert run("journal", "list", "--json", "--date", "2001-01-01").lines() == []
+    assert run("journal", "list", "--json", "--terminal", "other").lines() == []
+    shown = json.loads(run("journal", "show", "606300000001", "--json").out)
+    assert shown == {**listed, "late_answers": [], "reversal_requests": []}
+    assert json.loads(run("journal", "show", str(listed["request_id"]), "--json").out) == shown
+    assert "606300000001" in run("journal", "list").out
+
+
+async def store_purchase(dsn: str) -> None:
+    store = await PostgresStore.open(dsn, SystemClock())
+    try:
+        owner = await store.owners.register("n1", 0)
+        request = msgspec.structs.replace(
+            rows.REQUEST, owner_id=owner, generation=await store.reference.generation()
+        )
+        attempt = msgspec.structs.replace(rows.ATTEMPT, request_date=None)
+        outcome = msgspec.structs.replace(rows.APPROVED, request_date=None)
+        stored = await store.journal.commit(
+            Commit(request=request, attempt=attempt, outcome=outcome)
+        )
+        assert isinstance(stored, Stored), stored
+    finally:
+        await store.close()
+
+
+# -- usage, configuration, faults -----------------------------------------------------------------
+
+
+def test_wrong_use_is_2_and_says_what(tmp_path: Path) -> None:
+    assert process("nonsense").code == 2
+    assert process("merchant", "add").code == 2
+    config = tmp_path / "node.toml"
+    config.write_text("workers = 0\n")
+    refused = process("serve", "--config", str(config))
+    assert refused.code == 2
+    assert refused.err == f"tongbao: {config}: workers: expected `int` >= 1\n"
+
+
+def test_a_fault_of_ours_is_4_and_masked(monkeypatch: pytest.MonkeyPatch) -> None:
+    from switch.commands import inspect
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("card 4111111111111111")
+
+    monkeypatch.setattr(inspect, "run", fail)
+    answer = CliRunner().invoke(cli.app, ["inspect", "0800"])
+    assert answer.exit_code == 4
+    assert "RuntimeError: card 411111******1111" in answer.stderr
+
+
+def test_serve_without_an_lmk_names_init_and_demo(tmp_path: Path) -> None:
+    answer = process("serve", "--lang", "en", cwd=tmp_path)
+    assert answer.code == 4
+    assert "tongbao init" in answer.err
+    assert "--demo" in answer.err
+
+
+def test_init_seals_an_lmk_once(tmp_path: Path) -> None:
+    passphrase = "correct horse battery"
+    words = ("init", "--lang", "en", "--passphrase-fd", "0", "--shares", "2/3")
+    made = process(*words, given=passphrase, cwd=tmp_path)
+    assert made.code == 0, made.err
+    file = tmp_path / "tongbao.lmk"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "var").stat().st_mode & 0o777 == 0o700
+    assert made.out.count("for one custodian") == 3
+    again = process(*words, given=passphrase, cwd=tmp_path)
+    assert again.code == 4
+    assert "never overwritten" in again.err
+
+    inside = tmp_path / "inside.toml"
+    inside.write_text('[hsm]\nlmk_file = "var/lmk"\n')
+    assert process(*words, "--config", str(inside), given=passphrase, cwd=tmp_path).code == 2
+    assert process("init", "--data", str(tmp_path / "other"), cwd=tmp_path / "var").code == 2
+
+    wrong = process("serve", "--lang", "en", "--passphrase-fd", "0", given="not it", cwd=tmp_path)
+    assert wrong.code == 4
+    assert "was not opened" in wrong.err
+    file.chmod(0o640)
+    open_file = process(
+        "serve", "--lang", "en", "--passphrase-fd", "0", given=passphrase, cwd=tmp_path
+    )
+    assert open_file.code == 4
+    assert "0640" in open_file.err
+
+
+# -- inspect --------------------------------------------------------------------------------------
+
+
+def test_inspect_answers_json_and_tells_by_its_code() -> None:
+    bad = process("inspect", "0800", "--json")
+    assert bad.code == 1
+    (answer,) = bad.lines()
+    assert set(answer) == {"dialect", "framing", "mti", "fields", "error"}
+    assert set(answer["framing"]) == {"length", "tpdu", "header"}
+    assert set(answer["error"]) == {"de", "offset", "reason"}
+    assert process("inspect", "zz", "--json").code == 1
+    unknown = process("inspect", "0800", "--dialect", "klingon")
+    assert unknown.code == 2
+    assert "unionpay_pos" in unknown.err
+
+
+def test_inspect_reads_lines_and_answers_lines() -> None:
+    answer = process("inspect", "-", "--json", given="0800\n\n0200\n")
+    assert answer.code == 1
+    assert len(answer.lines()) == 2
+
+
+def test_inspect_imports_nothing_it_does_not_need() -> None:
+    code = (
+        "import sys\nfrom switch import cli\n"
+        "try:\n    cli.main(['inspect', '0800', '--json'])\nexcept SystemExit:\n    pass\n"
+        "heavy = ('asyncpg', 'structlog', 'ibis', 'duckdb', 'uvloop', 'cryptography',"
+        " 'prometheus_client', 'rich.console')\n"
+        "sys.stderr.write(' '.join(name for name in heavy if name in sys.modules))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.stderr == ""
+
+
+def test_help_names_every_command() -> None:
+    answer = process("--help")
+    assert answer.code == 0
+    for name in ("init", "serve", "merchant", "terminal", "data", "keys", "journal", "close"):
+        assert name in answer.out
+    for name in ("simulate", "inspect", "demo"):
+        assert name in answer.out

@@ -1,0 +1,97 @@
+"""The file of `data apply`: what comes in comes out again, and each mistake is told by its place."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from switch.reference_file import ReferenceFileError, parse, render
+
+GOOD = """
+[[merchant]]
+merchant = "100000000000001"
+name = "Corner shop"
+name_zh = "街角小店"
+
+[[terminal]]
+merchant = "100000000000001"
+terminal = "00000001"
+profile = "mobile"
+
+[[profile]]
+name = "mobile"
+management_check = "open"
+
+[[link]]
+acquirer = "BANKA"
+host = "127.0.0.1"
+port = 9001
+de32 = "48020000"
+
+[[route]]
+prefix = "62"
+acquirer = "BANKA"
+
+[[fee_plan]]
+name = "retail"
+[[fee_plan.components]]
+name = "merchant_discount"
+rates = [{ rate = "0.0060", cap_minor = 8000 }]
+"""
+
+# change of GOOD (from, to), place, part of the reason
+REFUSED = [
+    ('name = "Corner shop"', "name = 5", "merchant[1].name", "expected `str`"),
+    ('name = "Corner shop"', "", "merchant[1]", "required field `name`"),
+    ('name_zh = "', 'nickname = "', "merchant[1].nickname", "no such key"),
+    ('[[merchant]]\nmerchant = "1000', '[[merchant]]\nmerchant = "9', "merchant[1].merchant", "15"),
+    ('terminal = "00000001"', 'terminal = "1"', "terminal[1].terminal", "exactly 8"),
+    ('terminal = "00000001"', 'terminal = "终端终端终端终端"', "terminal[1].terminal", "ASCII"),
+    ('profile = "mobile"', 'profile = "radio"', "terminal[1].profile", "no profile radio"),
+    ('profile = "mobile"', 'dialect = "klingon"', "terminal[1].dialect", "there are unionpay_pos"),
+    ('profile = "mobile"', 'mac_profile = "md5"', "terminal[1].mac_profile", "unionpay-ecb"),
+    ("port = 9001", "port = 0", "link[1].port", "1 to 65535"),
+    ('prefix = "62"', 'prefix = "6x"', "route[1].prefix", "digits"),
+    ('prefix = "62"\nacquirer = "BANKA"', 'prefix = "62"\nacquirer = "B"', "route[1].acquirer", "no link B"),
+    ('"BANKA"\n\n[[fee', '"BANKA"\nalternates = ["C"]\n\n[[fee', "route[1].alternates[0]", "no link C"),
+    ('rate = "0.0060"', "rat = 1", "fee_plan[1].components[0].rates[0].rat", "no such key"),
+    ("[[profile]]", "[[profiles]]", "profiles", "no such table"),
+    ("[[profile]]", "[profile]", "profile", "write [[profile]]"),
+    ("[[profile]]", "[[profile", "", "is not TOML"),
+    (
+        "[[route]]",
+        '[[route]]\nprefix = "62"\nacquirer = "BANKA"\n[[route]]',
+        "route[2]",
+        "stands twice",
+    ),
+]  # fmt: skip
+
+
+def test_a_file_comes_out_as_it_came_in() -> None:
+    entries = parse(GOOD, "data.toml", {})
+    assert [(kind, key) for kind, key, _ in entries] == [
+        ("profile", "mobile"),
+        ("fee_plan", "retail"),
+        ("link", "BANKA"),
+        ("route", "62"),
+        ("merchant", "100000000000001"),
+        ("terminal", "100000000000001/00000001"),
+    ]
+    assert parse(render(entries), "again.toml", {}) == entries
+
+
+@pytest.mark.parametrize(("before", "after", "at", "reason"), REFUSED)
+def test_a_mistake_is_told_with_its_place(before: str, after: str, at: str, reason: str) -> None:
+    assert before in GOOD
+    with pytest.raises(ReferenceFileError, match=re.escape(reason)) as caught:
+        parse(GOOD.replace(before, after, 1), "data.toml", {})
+    assert caught.value.at == at
+    assert str(caught.value).startswith(f"data.toml: {at}")
+
+
+def test_what_is_in_force_already_may_be_named() -> None:
+    text = '[[terminal]]\nmerchant = "100000000000001"\nterminal = "00000002"\n'
+    with pytest.raises(ReferenceFileError, match="no merchant 100000000000001"):
+        parse(text, "data.toml", {})
+    assert len(parse(text, "data.toml", {"merchant": {"100000000000001"}})) == 1
