@@ -47,7 +47,7 @@ from settlement.ports import (
     Store,
 )
 from settlement.posting import assert_conserved, net, post, post_after, totals_of
-from settlement.reconcile import Match, reconcile
+from settlement.reconcile import Result, reconcile
 from settlement.run import Run, UsageError, WaitingError, number
 from settlement.settings import DEFAULTS, Settings
 
@@ -310,11 +310,12 @@ async def _reconcile(run: Run) -> tuple[Facts, dict[str, int]]:
         records,
         rows,
         run.engine,
+        mismatched=await _mismatched(run, open_breaks),
         ahead=await _standing_ahead(run),
         broken={side for one in open_breaks for side in (one.record, one.row) if side},
         window_days=run.settings.window_days,
     )
-    resolutions = _resolutions(run, open_breaks, result.matches, rows)
+    resolutions = _resolutions(run, open_breaks, result)
     breaks = number(result.breaks, run.date, "R")
     by_class = dict.fromkeys(MATCH_CLASSES, 0)
     for match in result.matches:
@@ -330,33 +331,30 @@ async def _reconcile(run: Run) -> tuple[Facts, dict[str, int]]:
     }
 
 
-def _resolutions(
-    run: Run, open_breaks: list[Break], matches: list[Match], rows: list[ClearingRow]
-) -> list[Resolution]:
+def _resolutions(run: Run, open_breaks: list[Break], result: Result) -> list[Resolution]:
     """Open breaks whose other side this close found. What stood in suspense goes back on the
-    break's own receivable; where the network took a long back itself, on that row's."""
-    by_id = {row.id: row for row in rows}
-    settled = {side for one in matches for side in (one.record, one.row) if side}
-    taken_back = {
-        (row.acquirer, row.de32, row.de33, row.original_stan, row.original_time): row
-        for match in matches
-        if match.rule == "file-reversal"
-        for row in (by_id[match.row],)
-        if row.is_reversal
-    }
+    break's own receivable; where the network took a row back itself, on that reversal's."""
+    settled = {side for one in result.matches for side in (one.record, one.row) if side}
     found: list[Resolution] = []
+    day: date | None
     for one in open_breaks:
-        if one.break_class not in ONE_SIDED or (one.row or one.record) not in settled:
+        assert one.settlement_date is not None or one.break_class == "file_changed"
+        if one.row in result.taken_back:
+            day, reason = result.taken_back[one.row], "taken back by a later file"
+        elif one.break_class in ONE_SIDED and (one.row or one.record) in settled:
+            day, reason = one.settlement_date, "found by a later close"
+        else:
             continue
-        assert one.settlement_date is not None
-        day, reason = one.settlement_date, "found by a later close"
-        if one.row:
-            row = by_id[one.row]
-            keys = (row.acquirer, row.de32, row.de33, row.stan, row.transmission_time)
-            if keys in taken_back:
-                day, reason = taken_back[keys].settlement_date, "taken back by a later file"
+        assert day is not None
         found.append(Resolution(one.id, run.date, reason, day))
     return found
+
+
+async def _mismatched(run: Run, open_breaks: list[Break]) -> list[ClearingRow]:
+    """Rows that were billed though we had taken them back: the network may yet take them back."""
+    mismatches = [one for one in open_breaks if one.break_class == "status_mismatch"]
+    rows = await run.store.rows_by_id([one.row for one in mismatches if one.theirs_minor])
+    return [rows[row_id] for row_id in sorted(rows)]
 
 
 async def _standing_ahead(run: Run) -> list[ClearingRecord]:

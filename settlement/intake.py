@@ -4,7 +4,7 @@ import hashlib
 from datetime import date, timedelta
 
 from settlement.cases import Break
-from settlement.clearing import FileName, IncomingFile
+from settlement.clearing import ClearingRecord, FileName, IncomingFile
 from settlement.files import com
 from settlement.ports import Facts, Step
 from settlement.run import Run, WaitingError
@@ -12,10 +12,9 @@ from settlement.run import Run, WaitingError
 
 async def intake(run: Run) -> tuple[Facts, dict[str, int]]:
     records = [record for record in await run.store.records(run.date) if record.captured]
-    acquirers = sorted({*run.tariffs.acquirers, *(record.acquirer for record in records)})
     missing: list[str] = []
     taken: list[IncomingFile] = []
-    for acquirer in acquirers:
+    for acquirer in _acquirers(run, records):
         for name, data in _arrived(run, acquirer):
             await _take_in(run, name, data)
         files = await run.store.files(acquirer)
@@ -30,6 +29,10 @@ async def intake(run: Run) -> tuple[Facts, dict[str, int]]:
         "files_taken_in": len(taken),
         "rows_taken_in": sum(file.rows for file in taken),
     }
+
+
+def _acquirers(run: Run, records: list[ClearingRecord]) -> list[str]:
+    return sorted({*run.tariffs.acquirers, *(record.acquirer for record in records)})
 
 
 def due_dates(business_date: date, named: set[date]) -> set[date]:
@@ -123,6 +126,6 @@ async def _refuse_version(run: Run, name: FileName, sha256: str) -> None:
 
 async def intake_after(run: Run) -> None:
     """Every run looks again: a plaintext left behind goes, other content becomes a case."""
-    for acquirer in run.tariffs.acquirers:
+    for acquirer in _acquirers(run, await run.store.records(run.date)):
         for name, data in _arrived(run, acquirer):
             await _take_in(run, name, data)

@@ -64,8 +64,9 @@ VERSIONS: Final = {one.name: one.version for one in PASSES} | {
     "file-reversal": 1,  # a reversal row and the row it reverses, within the files
     "voided-pair": 1,  # records of one chain that sum to zero and are absent from the files
 }
-# States of a record that say: there was a success, and it was taken back.
-TAKEN_BACK: Final = frozenset({"reversed", "voided"})
+# States of a record that say: whatever the acquirer did, we took it back. An outcome `unknown`
+# queues its reversal in the same commit (rules section 3), so a billed row says: reversal lost.
+TAKEN_BACK: Final = frozenset({"reversed", "unknown"})
 
 
 class Match(msgspec.Struct, frozen=True):
@@ -87,6 +88,8 @@ class Result(msgspec.Struct, frozen=True):
     carried_records: list[str]
     carried_rows: list[str]
     still_open: list[str]  # records and rows of earlier breaks, not found this time either
+    # rows of earlier breaks that the network takes back itself -> settlement date of that
+    taken_back: dict[str, date]
 
 
 def reconcile(
@@ -97,13 +100,15 @@ def reconcile(
     *,
     ahead: Sequence[ClearingRecord] = (),
     broken: Collection[str] = (),
+    mismatched: Sequence[ClearingRow] = (),
     window_days: int = 1,
 ) -> Result:
     """Classes every record and row of a close.
 
     `records` are the date's and the open ones of the day before; `ahead` are standing captures of
     later dates that settle by now: their rows wait for that date's close. `broken` are the records
-    and rows of earlier open breaks: they may find their other side, and break no second time.
+    and rows of earlier open breaks: they may find their other side, and break no second time;
+    `mismatched` are the rows of earlier status mismatches, which a reversal row may still end.
     Rows of a settlement date after the business date are candidates only and wait, where they
     find no record.
     """
@@ -146,10 +151,11 @@ def reconcile(
             )
 
     # Rows that the file itself reverses: both are left out, whatever we know of them.
-    left = [row for row in rows if row.id not in used_rows | reversed_rows | reversal_rows]
-    reversed_later, later_reversals = file_reversals(left, same_date=False)
-    for row_id in sorted(reversed_rows | reversal_rows | reversed_later | later_reversals):
-        if row_id not in used_rows:
+    gone = used_rows | reversed_rows.keys() | reversal_rows
+    left = [row for row in rows if row.id not in gone]
+    reversed_later, later_reversals = file_reversals([*left, *mismatched], same_date=False)
+    for row_id in sorted({*reversed_rows, *reversal_rows, *reversed_later, *later_reversals}):
+        if row_id in theirs and row_id not in used_rows:
             used_rows.add(row_id)
             rule = "file-reversal"
             matches.append(Match(business_date, "reversed_both", rule, VERSIONS[rule], "", row_id))
@@ -193,6 +199,7 @@ def reconcile(
         carried_records=sorted(carried_records),
         carried_rows=sorted(carried_rows),
         still_open=sorted(still_open),
+        taken_back=dict(sorted(reversed_later.items())),
     )
     _assert_whole(result, records, rows)
     return result
@@ -336,8 +343,10 @@ def row_table(rows: Iterable[ClearingRow]) -> pa.Table:
     )
 
 
-def file_reversals(rows: Sequence[ClearingRow], *, same_date: bool) -> tuple[set[str], set[str]]:
-    """(rows reversed within the files, the reversals that did it).
+def file_reversals(
+    rows: Sequence[ClearingRow], *, same_date: bool
+) -> tuple[dict[str, date], set[str]]:
+    """(rows reversed within the files -> settlement date of that, the reversals that did it).
 
     With `same_date`, only within one settlement date: a pair over two dates settles on both.
     """
@@ -347,14 +356,14 @@ def file_reversals(rows: Sequence[ClearingRow], *, same_date: bool) -> tuple[set
             day = row.settlement_date if same_date else None
             key = (row.acquirer, day, row.de32, row.de33, row.stan, row.transmission_time)
             originals.setdefault(key, []).append(row.id)
-    reversed_rows: set[str] = set()
+    reversed_rows: dict[str, date] = {}
     reversal_rows: set[str] = set()
     for row in sorted(rows, key=_content_order):
         if row.is_reversal:
             day = row.settlement_date if same_date else None
             key = (row.acquirer, day, row.de32, row.de33, row.original_stan, row.original_time)
             if left := originals.get(key):
-                reversed_rows.add(left.pop(0))
+                reversed_rows[left.pop(0)] = row.settlement_date
                 reversal_rows.add(row.id)
     return reversed_rows, reversal_rows
 

@@ -284,4 +284,7 @@ class MemoryStore:
         return sorted(one for one in self._nets if one.business_date == business_date)
 
     async def outputs(self, business_date: date) -> list[Output]:
-        return [output for day, output in self._outputs if day == business_date]
+        return sorted(
+            (output for day, output in self._outputs if day == business_date),
+            key=lambda output: output.name,
+        )

@@ -525,9 +525,12 @@ def test_a_reversal_after_the_freeze_of_what_no_file_has_cancels_out() -> None:
     assert days.balances() == {}
 
 
-def test_a_long_that_the_network_takes_back_is_resolved() -> None:
-    days = TwoDays(trade(1, state="unknown"))
-    assert [one.break_class for one in days.close(DAY, billed(SALE)).breaks] == ["network_long"]
+@pytest.mark.parametrize(
+    ("state", "expected"), [("declined", "network_long"), ("unknown", "status_mismatch")]
+)
+def test_a_row_that_the_network_takes_back_later_is_resolved(state: str, expected: str) -> None:
+    days = TwoDays(trade(1, state=state))
+    assert [one.break_class for one in days.close(DAY, billed(SALE)).breaks] == [expected]
     reversal = billed(
         SALE,
         mti="0420",

@@ -67,7 +67,7 @@ REVERSAL: dict[str, Any] = {
         ([trade(1, state="reversed")], [billed(SALE)], "status_mismatch"),
         ([trade(1, state="reversed")], [], ""),
         ([trade(1, state="declined")], [billed(SALE)], "network_long"),
-        ([trade(1, state="unknown")], [billed(SALE)], "network_long"),
+        ([trade(1, state="unknown")], [billed(SALE)], "status_mismatch"),
         ([trade(1, state="pending")], [billed(SALE)], "network_long"),
         ([trade(1, state="declined")], [], ""),
         # the file's own reversal

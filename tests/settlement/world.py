@@ -8,6 +8,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from settlement import ports
 from settlement.adapters.duckdb_engine import DuckDbEngine
 from settlement.adapters.memory import MemoryStore
 from settlement.clearing import NEGATIVE_TYPES, Capture, Reference, Transaction
@@ -247,7 +248,7 @@ async def run_close(
     files: Inbox,
     *,
     day: date = DAY,
-    dates: Dates | None = None,
+    dates: ports.Dates | None = None,
     sink: Sink | None = None,
     at: datetime = AT,
     approved: Sequence[str] = (),

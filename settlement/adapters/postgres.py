@@ -1,0 +1,468 @@
+"""The store on PostgreSQL, and the switch's business dates behind their functions.
+
+Bulk rows go in by COPY, in the transaction that records their step. Structs and columns have the
+same names, so a row is read into its struct by name and a wrong column is an error at once.
+"""
+
+# ruff: noqa: S608 - what is formatted into queries are column names of our own structs
+
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from contextlib import asynccontextmanager
+from datetime import date, datetime
+from typing import Any, Final, TypeVar
+
+import asyncpg
+import msgspec
+
+from settlement.cases import Break, Resolution
+from settlement.clearing import (
+    Capture,
+    ClearingRecord,
+    ClearingRow,
+    IncomingFile,
+    Reference,
+    Transaction,
+)
+from settlement.fees import MerchantFee, NetworkCost
+from settlement.ledger import Entry, LedgerConflictError, Movement, Seal
+from settlement.netting import Net
+from settlement.ports import Facts, Output, Step, Total
+from settlement.reconcile import Match
+
+Struct = TypeVar("Struct", bound=msgspec.Struct)
+
+POOL_MAX: Final = 4
+# a captured record's age: its number, which is the key without its letter
+_NUMBER: Final = "substr(key, 2)::bigint"
+
+
+@asynccontextmanager
+async def open_postgres(dsn: str) -> AsyncIterator[tuple["PostgresStore", "PostgresDates"]]:
+    """Store and dates on a pool of their own."""
+    async with asyncpg.create_pool(dsn, min_size=1, max_size=POOL_MAX) as pool:
+        yield PostgresStore(pool), PostgresDates(pool)
+
+
+class PostgresDates:
+    """`switch.business_date` and the functions that move it."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+
+    async def state(self, business_date: date) -> str | None:
+        found: str | None = await self._pool.fetchval(
+            "SELECT state FROM switch.business_date WHERE business_date = $1", business_date
+        )
+        return found
+
+    async def unposted_before(self, business_date: date) -> date | None:
+        found: date | None = await self._pool.fetchval(
+            "SELECT min(business_date) FROM switch.business_date "
+            "WHERE business_date < $1 AND state <> 'posted'",
+            business_date,
+        )
+        return found
+
+    async def cut_over(self, new_date: date) -> None:
+        await self._pool.execute("SELECT switch.cut_over($1)", new_date)
+
+    async def freeze(self, business_date: date) -> int:
+        return int(await self._pool.fetchval("SELECT switch.freeze($1)", business_date))
+
+    async def mark_posted(self, business_date: date) -> None:
+        await self._pool.execute("SELECT switch.mark_posted($1)", business_date)
+
+
+class PostgresStore:
+    """`settlement.ports.Store` over asyncpg."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+
+    async def _read(self, shape: type[Struct], query: str, *values: object) -> list[Struct]:
+        rows = await self._pool.fetch(query, *values)
+        return [shape(**row) for row in rows]
+
+    # -- what the switch publishes
+
+    async def captures(self, business_date: date) -> list[Capture]:
+        return await self._read(
+            Capture,
+            f"SELECT {_columns(Capture)} FROM switch.capture_v1 "
+            "WHERE business_date = $1 ORDER BY capture_id",
+            business_date,
+        )
+
+    async def captured_totals(self, business_date: date) -> list[Total]:
+        found = await self._read(
+            Total,
+            "SELECT business_date, currency, merchant, acquirer, terminal, batch, "
+            "sum(effect_minor)::bigint AS amount_minor FROM switch.capture_v1 "
+            "WHERE business_date = $1 GROUP BY 1, 2, 3, 4, 5, 6 HAVING sum(effect_minor) <> 0",
+            business_date,
+        )
+        return sorted(found)
+
+    async def transactions(self, business_date: date) -> list[Transaction]:
+        return await self._read(
+            Transaction,
+            f"SELECT {_columns(Transaction)} FROM switch.transaction_v1 WHERE business_date = $1 "
+            f"UNION ALL SELECT {_columns(Transaction)} FROM switch.transaction_v1 "
+            "WHERE business_date <> $1 AND request_id = ANY (SELECT c.request_id FROM switch.capture_v1 AS c "
+            "WHERE c.business_date = $1) ORDER BY request_id",
+            business_date,
+        )
+
+    async def transactions_ahead(self, business_date: date) -> list[Transaction]:
+        return await self._read(
+            Transaction,
+            f"SELECT {_columns(Transaction)} FROM switch.transaction_v1 WHERE business_date > $1 "
+            "AND settlement_date <= $1 AND state = 'approved' ORDER BY request_id",
+            business_date,
+        )
+
+    async def references(self, kinds: Collection[str]) -> list[Reference]:
+        rows = await self._pool.fetch(
+            f"SELECT {_columns(Reference)} FROM switch.reference_v1 WHERE kind = ANY ($1::text[]) "
+            'ORDER BY kind COLLATE "C", key COLLATE "C", version',
+            sorted(kinds),
+        )
+        return [
+            Reference(**{**row, "content": msgspec.json.decode(row["content"])}) for row in rows
+        ]
+
+    # -- a date's run
+
+    async def begin(self, business_date: date, at: datetime) -> datetime:
+        await self._pool.execute(
+            "INSERT INTO settlement.run VALUES ($1, $2) ON CONFLICT DO NOTHING", business_date, at
+        )
+        started: datetime = await self._pool.fetchval(
+            "SELECT started_at FROM settlement.run WHERE business_date = $1", business_date
+        )
+        return started
+
+    async def steps(self, business_date: date) -> dict[str, Step]:
+        rows = await self._pool.fetch(
+            "SELECT business_date, name, content, totals FROM settlement.step "
+            "WHERE business_date = $1 ORDER BY finished_at, name",
+            business_date,
+        )
+        return {
+            row["name"]: Step(**{**row, "totals": msgspec.json.decode(row["totals"])})
+            for row in rows
+        }
+
+    async def finish(self, step: Step, facts: Facts) -> bool:
+        async with self._pool.acquire() as connection, connection.transaction():
+            stored = await connection.execute(
+                "INSERT INTO settlement.step (business_date, name, content, totals, inputs) "
+                "VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
+                step.business_date,
+                step.name,
+                step.content,
+                _json(step.totals),
+                list(facts.inputs),
+            )
+            if stored.endswith(" 0"):
+                return False
+            await _copy(connection, "clearing_record", ClearingRecord, facts.records)
+            await _copy(connection, "match", Match, facts.matches)
+            await _copy(connection, "break_case", Break, facts.breaks)
+            await _copy(connection, "resolution", Resolution, facts.resolutions)
+            await _copy(connection, "merchant_fee", MerchantFee, facts.merchant_fees)
+            await _copy(connection, "network_cost", NetworkCost, facts.network_costs)
+            await _post(connection, facts.entries)
+            await _copy(connection, "seal", Seal, facts.seals)
+            await _copy(connection, "net", Net, facts.nets)
+            await connection.copy_records_to_table(
+                "output",
+                schema_name="settlement",
+                columns=["business_date", *Output.__struct_fields__],
+                records=[
+                    (step.business_date, *msgspec.structs.astuple(one)) for one in facts.outputs
+                ],
+            )
+        return True
+
+    # -- incoming files
+
+    async def files(self, acquirer: str) -> list[IncomingFile]:
+        return await self._read(
+            IncomingFile,
+            f"SELECT {_columns(IncomingFile, but='sealed')} FROM settlement.incoming_file "
+            "WHERE acquirer = $1 ORDER BY settlement_date, name, version",
+            acquirer,
+        )
+
+    async def take_in(self, file: IncomingFile, rows: Sequence[ClearingRow]) -> None:
+        async with self._pool.acquire() as connection, connection.transaction():
+            await _copy(connection, "incoming_file", IncomingFile, [file])
+            await connection.copy_records_to_table(
+                "clearing_row",
+                schema_name="settlement",
+                columns=["version", *ClearingRow.__struct_fields__],
+                records=((file.version, *msgspec.structs.astuple(row)) for row in rows),
+            )
+
+    async def sealed(self, acquirer: str, name: str, version: int) -> bytes:
+        found: bytes = await self._pool.fetchval(
+            "SELECT sealed FROM settlement.incoming_file "
+            "WHERE (acquirer, name, version) = ($1, $2, $3)",
+            acquirer,
+            name,
+            version,
+        )
+        return found
+
+    async def rows(self, first: date, last: date) -> list[ClearingRow]:
+        return await self._read(
+            ClearingRow,
+            f"SELECT {_columns(ClearingRow)} FROM settlement.standing_row AS r "
+            "WHERE settlement_date BETWEEN $1 AND $2 "
+            "AND NOT EXISTS (SELECT FROM settlement.match AS m WHERE m.row = r.id) "
+            "ORDER BY settlement_date, acquirer, file, line",
+            first,
+            last,
+        )
+
+    async def rows_by_id(self, ids: Collection[str]) -> dict[str, ClearingRow]:
+        # by the primary key: an id is acquirer/file:line
+        wanted = [_row_key(one) for one in sorted(set(ids))]
+        found = await self._read(
+            ClearingRow,
+            f"SELECT {_columns(ClearingRow, of='r')} "
+            "FROM unnest($1::text[], $2::text[], $3::int[]) AS w (acquirer, file, line) "
+            "JOIN settlement.standing_row AS r USING (acquirer, file, line)",
+            [key[0] for key in wanted],
+            [key[1] for key in wanted],
+            [key[2] for key in wanted],
+        )
+        return {row.id: row for row in found}
+
+    # -- reads
+
+    async def records(self, business_date: date) -> list[ClearingRecord]:
+        return await self._records("business_date = $1", business_date)
+
+    async def open_records(self, first: date, last: date) -> list[ClearingRecord]:
+        return await self._records(
+            "business_date BETWEEN $1 AND $2 "
+            "AND NOT EXISTS (SELECT FROM settlement.match AS m WHERE m.record = r.key)",
+            first,
+            last,
+        )
+
+    async def records_by_key(self, keys: Collection[str]) -> dict[str, ClearingRecord]:
+        found = await self._records("key = ANY ($1::text[])", sorted(set(keys)))
+        return {record.key: record for record in found}
+
+    async def records_by_root(self, roots: Collection[int]) -> list[ClearingRecord]:
+        return await self._records(
+            "effect_minor <> 0 AND root_request_id = ANY ($1::bigint[])", sorted(set(roots))
+        )
+
+    async def _records(self, where: str, *values: object) -> list[ClearingRecord]:
+        return await self._read(
+            ClearingRecord,
+            f"SELECT {_columns(ClearingRecord)} FROM settlement.clearing_record AS r "
+            f"WHERE {where} ORDER BY business_date, left(key, 1), {_NUMBER}",
+            *values,
+        )
+
+    async def roots(self, request_ids: Collection[int]) -> dict[int, int]:
+        rows = await self._pool.fetch(
+            "SELECT DISTINCT request_id, root_request_id FROM settlement.clearing_record "
+            "WHERE effect_minor <> 0 AND request_id = ANY ($1::bigint[])",
+            sorted(set(request_ids)),
+        )
+        return {row["request_id"]: row["root_request_id"] for row in rows}
+
+    async def matches(self, business_date: date) -> list[Match]:
+        return await self._read(
+            Match,
+            "SELECT business_date, match_class, rule, rule_version, "
+            "coalesce(record, '') AS record, coalesce(row, '') AS row FROM settlement.match "
+            "WHERE business_date = $1 ORDER BY 5, 6",
+            business_date,
+        )
+
+    async def breaks(self, business_date: date) -> list[Break]:
+        return await self._breaks("business_date = $1", business_date)
+
+    async def open_breaks(self, before: date) -> list[Break]:
+        return await self._breaks(
+            "business_date < $1 AND NOT EXISTS (SELECT FROM settlement.resolution AS e "
+            "WHERE e.break_id = b.id AND e.business_date < $1)",
+            before,
+        )
+
+    async def _breaks(self, where: str, *values: object) -> list[Break]:
+        rows = await self._pool.fetch(
+            f"SELECT {_columns(Break)} FROM settlement.break_case AS b WHERE {where} ORDER BY id",
+            *values,
+        )
+        decode = msgspec.json.decode
+        return [
+            Break(**{**row, "keys": decode(row["keys"]), "evidence": decode(row["evidence"])})
+            for row in rows
+        ]
+
+    async def resolutions(self, business_date: date) -> list[Resolution]:
+        return await self._read(
+            Resolution,
+            f"SELECT {_columns(Resolution)} FROM settlement.resolution "
+            "WHERE business_date = $1 ORDER BY break_id",
+            business_date,
+        )
+
+    async def merchant_fees(self, business_date: date) -> list[MerchantFee]:
+        return await self._read(
+            MerchantFee,
+            f"SELECT {_columns(MerchantFee)} FROM settlement.merchant_fee "
+            f"WHERE business_date = $1 ORDER BY {_NUMBER}",
+            business_date,
+        )
+
+    async def network_costs(self, business_date: date) -> list[NetworkCost]:
+        return await self._read(
+            NetworkCost,
+            f"SELECT {_columns(NetworkCost)} FROM settlement.network_cost "
+            f"WHERE business_date = $1 ORDER BY {_NUMBER}",
+            business_date,
+        )
+
+    async def entries(self, business_date: date) -> list[Entry]:
+        rows = await self._pool.fetch(
+            f"SELECT {_columns(Entry)}, hash FROM settlement.entry "
+            "WHERE business_date = $1 ORDER BY step, source, key",
+            business_date,
+        )
+        return [_entry(row) for row in rows]
+
+    async def posted_totals(self, business_date: date) -> list[Total]:
+        found = await self._read(
+            Total,
+            "SELECT business_date, currency, merchant, acquirer, terminal, batch, "
+            "sum(amount_minor)::bigint AS amount_minor FROM settlement.posting "
+            "WHERE business_date = $1 AND source = 'captured' AND account = 'network_receivable' "
+            "GROUP BY 1, 2, 3, 4, 5, 6 HAVING sum(amount_minor) <> 0",
+            business_date,
+        )
+        return sorted(found)
+
+    async def movements(self, business_date: date) -> list[Movement]:
+        found = await self._read(
+            Movement,
+            "SELECT account, owner, currency, rule, count(*) AS count, "
+            "coalesce(sum(amount_minor) FILTER (WHERE amount_minor > 0), 0)::bigint AS debit_minor, "
+            "coalesce(-sum(amount_minor) FILTER (WHERE amount_minor < 0), 0)::bigint AS credit_minor "
+            "FROM settlement.posting WHERE business_date = $1 GROUP BY 1, 2, 3, 4",
+            business_date,
+        )
+        return sorted(found)
+
+    async def last_seal(self) -> Seal | None:
+        found = await self._read(
+            Seal,
+            f"SELECT {_columns(Seal)} FROM settlement.seal AS s "
+            "WHERE NOT EXISTS (SELECT FROM settlement.seal AS n WHERE n.previous = s.hash)",
+        )
+        assert len(found) <= 1, "the chain forks"
+        return found[0] if found else None
+
+    async def seals(self, business_date: date) -> list[Seal]:
+        return await self._read(
+            Seal,
+            f"SELECT {_columns(Seal)} FROM settlement.seal "
+            "WHERE business_date = $1 ORDER BY step, chunk",
+            business_date,
+        )
+
+    async def nets(self, business_date: date) -> list[Net]:
+        found = await self._read(
+            Net,
+            f"SELECT {_columns(Net)} FROM settlement.net WHERE business_date = $1",
+            business_date,
+        )
+        return sorted(found)
+
+    async def outputs(self, business_date: date) -> list[Output]:
+        return await self._read(
+            Output,
+            f"SELECT {_columns(Output)} FROM settlement.output "
+            "WHERE business_date = $1 ORDER BY name",
+            business_date,
+        )
+
+
+def _columns(shape: type[msgspec.Struct], *, but: str = "", of: str = "") -> str:
+    prefix = f"{of}." if of else ""
+    return ", ".join(prefix + name for name in shape.__struct_fields__ if name != but)
+
+
+def _row_key(row_id: str) -> tuple[str, str, int]:
+    name, _, line = row_id.rpartition(":")
+    acquirer, _, file = name.partition("/")
+    return acquirer, file, int(line)
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _values(one: msgspec.Struct) -> tuple[Any, ...]:
+    values = msgspec.structs.astuple(one)
+    if isinstance(one, Match):
+        return (*values[:4], one.record or None, one.row or None)
+    if isinstance(one, Break):
+        return tuple(_json(value) if isinstance(value, dict) else value for value in values)
+    return values
+
+
+async def _copy(
+    connection: Any, table: str, shape: type[msgspec.Struct], facts: Iterable[msgspec.Struct]
+) -> None:
+    await connection.copy_records_to_table(
+        table,
+        schema_name="settlement",
+        columns=list(shape.__struct_fields__),
+        records=(_values(one) for one in facts),
+    )
+
+
+async def _post(connection: Any, entries: Sequence[Entry]) -> None:
+    """Entries, by COPY; where one stands already, one by one, and it must be the same."""
+    columns = [*Entry.__struct_fields__, "hash"]
+    records = [(*msgspec.structs.astuple(made), made.hash) for made in entries]
+    try:
+        async with connection.transaction():  # a savepoint: a loser undoes only the COPY
+            await connection.copy_records_to_table(
+                "entry", schema_name="settlement", columns=columns, records=records
+            )
+            return
+    except asyncpg.UniqueViolationError:
+        pass
+    places = ", ".join(f"${number}" for number in range(1, len(columns) + 1))
+    for made, record in zip(entries, records, strict=True):
+        await connection.execute(
+            f"INSERT INTO settlement.entry ({', '.join(columns)}) VALUES ({places}) "
+            "ON CONFLICT (source, key) DO NOTHING",
+            *record,
+        )
+        stands = await connection.fetchval(
+            "SELECT hash FROM settlement.entry WHERE (source, key) = ($1, $2)",
+            made.source,
+            made.key,
+        )
+        if stands != made.hash:
+            raise LedgerConflictError(f"{made.source} {made.key} stands with other content")
+
+
+def _entry(row: Any) -> Entry:
+    """An entry read back: balanced, and what its hash says it was."""
+    values = {name: row[name] for name in Entry.__struct_fields__}
+    values |= {name: tuple(values[name]) for name in ("accounts", "owners", "amounts")}
+    made = Entry(**values)
+    assert made.hash == row["hash"], f"{made.source} {made.key} is not what was written"
+    return made

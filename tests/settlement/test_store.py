@@ -1,0 +1,434 @@
+"""One suite for the store in memory and on PostgreSQL; then whole days on PostgreSQL."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import date, timedelta
+from typing import Any
+
+import asyncpg
+import msgspec
+import pytest
+
+from settlement.adapters.memory import MemoryStore
+from settlement.adapters.postgres import PostgresDates, PostgresStore, open_postgres
+from settlement.cases import Break, Resolution
+from settlement.clearing import Capture, FileName, IncomingFile, Reference, Transaction, records_of
+from settlement.files import com
+from settlement.ledger import Entry, LedgerConflictError, entry, movements, seal
+from settlement.ports import Facts, Output, Step, Store
+from settlement.reconcile import Match
+from tests.database import FreshDatabase
+from tests.settlement.test_close import PLANTED, Killed, KilledAt, a_day
+from tests.settlement.world import (
+    ACQUIRER,
+    AT,
+    DAY,
+    NEXT,
+    PANS,
+    REFERENCES,
+    Sink,
+    billed,
+    captures_of,
+    com_file,
+    inbox,
+    run_close,
+    trade,
+)
+
+# What the switch publishes, as tables that a test may fill.
+STAND_IN = """
+DROP VIEW IF EXISTS switch.transaction_v1, switch.capture_v1, switch.reference_v1 CASCADE;
+CREATE TABLE switch.transaction_v1 (
+    request_id bigint, business_date date, settlement_date date, type text, state text,
+    merchant text, terminal text, batch int, stan int, mti text, processing_code text,
+    amount_minor bigint, approved_amount_minor bigint, currency text, acquirer text,
+    link_stan text, transmission_time text, de32 text, de33 text, rrn text, acquirer_rrn text,
+    auth_code text, response_code text, route_rule text, original_request_id bigint,
+    pan_token bytea, pan_masked text, mcc text, entry_mode text, condition_code text,
+    received_at timestamptz);
+CREATE TABLE switch.capture_v1 (
+    capture_id bigint, request_id bigint, business_date date, settlement_date date,
+    merchant text, terminal text, batch int, stan int, type text, acquirer text,
+    effect_minor bigint, currency text, original_request_id bigint);
+CREATE TABLE switch.reference_v1 (
+    kind text, key text, version int, effective_from timestamptz, content jsonb);
+GRANT SELECT ON switch.transaction_v1, switch.capture_v1, switch.reference_v1 TO tongbao_app;
+"""
+
+
+async def publish(
+    dsn: str,
+    transactions: list[Transaction],
+    captures: list[Capture],
+    references: list[Reference] = REFERENCES,
+) -> None:
+    """Stand in for the switch's views, and make DAY the open business date."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute(STAND_IN)
+        for view, shape, facts in (
+            ("transaction_v1", Transaction, transactions),
+            ("capture_v1", Capture, captures),
+        ):
+            await connection.copy_records_to_table(
+                view,
+                schema_name="switch",
+                columns=list(shape.__struct_fields__),
+                records=[msgspec.structs.astuple(one) for one in facts],
+            )
+        for one in references:
+            await connection.execute(
+                "INSERT INTO switch.reference_v1 VALUES ($1, $2, $3, $4, $5)",
+                one.kind,
+                one.key,
+                one.version,
+                one.effective_from,
+                msgspec.json.encode(one.content).decode(),
+            )
+        await connection.execute("DELETE FROM switch.business_date")
+        await connection.execute(
+            "INSERT INTO switch.business_date (business_date, state) VALUES ($1, 'open')", DAY
+        )
+        await connection.execute("UPDATE switch.business_day SET business_date = $1", DAY)
+    finally:
+        await connection.close()
+
+
+def facts_of_a_day() -> tuple[list[Transaction], list[Capture]]:
+    late = trade(20, business_date=NEXT, settlement_date=DAY)
+    trades = [
+        trade(1),
+        trade(2, type="void", original_request_id=1),
+        trade(3, state="declined"),
+        late,
+    ]
+    captures = captures_of(trades)
+    # a refund of the day before, answered today
+    earlier = trade(4, type="refund", business_date=DAY - timedelta(days=1))
+    captures += [msgspec.structs.replace(captures_of([earlier])[0], business_date=DAY)]
+    return [*trades, earlier], captures
+
+
+Check = Callable[[Store], Awaitable[None]]
+
+
+@pytest.fixture(params=["memory", "postgres"])
+def with_store(request: pytest.FixtureRequest) -> Callable[[Check], None]:
+    """Runs a check against a store that knows `facts_of_a_day`."""
+    transactions, captures = facts_of_a_day()
+    dsn: FreshDatabase | None = None
+    if request.param == "postgres":
+        dsn = request.getfixturevalue("database_dsn")
+
+    async def memory(check: Check) -> None:
+        await check(MemoryStore(captures, transactions, REFERENCES))
+
+    async def postgres(check: Check) -> None:
+        assert dsn is not None
+        await publish(dsn.owner, transactions, captures)
+        async with open_postgres(dsn.app) as (store, _):
+            await check(store)
+
+    chosen = memory if request.param == "memory" else postgres
+    return lambda check: asyncio.run(chosen(check))
+
+
+def step(name: str = "freeze", day: date = DAY) -> Step:
+    return Step(day, name, "0" * 64, {"captures": 3})
+
+
+def test_what_the_switch_publishes(with_store: Callable[[Check], None]) -> None:
+    async def check(store: Store) -> None:
+        assert [one.capture_id for one in await store.captures(DAY)] == [1, 2, 4]
+        assert [one.request_id for one in await store.transactions(DAY)] == [1, 2, 3, 4]
+        assert [one.request_id for one in await store.transactions_ahead(DAY)] == [20]
+        (total,) = await store.captured_totals(DAY)
+        assert (total.merchant, total.batch, total.amount_minor) == (trade(1).merchant, 1, -10_000)
+        found = await store.references(["link", "route"])
+        assert [(one.kind, one.key) for one in found] == [
+            ("link", "bank-a-1"),
+            ("route", "622202"),
+            ("route", "622888"),
+        ]
+        assert found[1].content["card_type"] == "debit"
+
+    with_store(check)
+
+
+def test_the_first_instant_stays(with_store: Callable[[Check], None]) -> None:
+    async def check(store: Store) -> None:
+        assert await store.begin(DAY, AT) == AT
+        assert await store.begin(DAY, AT + timedelta(hours=1)) == AT
+
+    with_store(check)
+
+
+def test_a_step_stands_once_with_its_facts(with_store: Callable[[Check], None]) -> None:
+    async def check(store: Store) -> None:
+        transactions, captures = facts_of_a_day()
+        records = records_of(DAY, captures[:2], transactions[:3], {})
+        assert await store.finish(step(), Facts(records=records, inputs=["x"]))
+        assert not await store.finish(step(), Facts(records=records))
+        assert await store.steps(DAY) == {"freeze": step()}
+        assert await store.records(DAY) == records
+        assert [one.key for one in records] == ["c1", "c2", "r3"]
+        assert await store.records_by_key(["c2", "r3", "c9"]) == {
+            one.key: one for one in records[1:]
+        }
+        assert [one.key for one in await store.records_by_root([1])] == ["c1", "c2"]
+        assert await store.roots([2, 3]) == {2: 1}
+
+    with_store(check)
+
+
+def test_matches_close_and_open_sides_stay(with_store: Callable[[Check], None]) -> None:
+    async def check(store: Store) -> None:
+        transactions, captures = facts_of_a_day()
+        records = records_of(DAY, captures[:2], transactions[:3], {})
+        await store.finish(step(), Facts(records=records))
+        name = FileName(ACQUIRER, "IND26080301ACOM", "COM", DAY, 1)
+        rows = com.parse(
+            com.render([billed(trade(1)), billed(trade(9))]),
+            name,
+            token=PANS.token,
+            mask=PANS.mask,
+        )
+        file = IncomingFile(ACQUIRER, name.name, "COM", DAY, 1, 1, b"h" * 32, 2, DAY, b"sealed")
+        await store.take_in(file, rows)
+        assert await store.files(ACQUIRER) == [msgspec.structs.replace(file, sealed=b"")] or (
+            await store.files(ACQUIRER) == [file]
+        )
+        assert await store.rows(DAY, DAY) == rows
+        assert await store.rows(NEXT, NEXT) == []
+        matches = [
+            Match(DAY, "matched", "exact", 1, "c1", rows[0].id),
+            Match(DAY, "reversed_both", "voided-pair", 1, "c2", ""),
+        ]
+        found = Break(
+            "20260803-R000001",
+            DAY,
+            "network_long",
+            ACQUIRER,
+            "156",
+            {"rrn": "1", "merchant": "老茶馆"},
+            None,
+            700,
+            row=rows[1].id,
+            evidence={"line": "2"},
+            settlement_date=DAY,
+            difference_minor=690,
+        )
+        await store.finish(step("reconcile"), Facts(matches=matches, breaks=[found]))
+        assert await store.matches(DAY) == matches
+        assert await store.rows(DAY, DAY) == rows[1:]
+        assert await store.rows_by_id([rows[1].id]) == {rows[1].id: rows[1]}
+        assert [one.key for one in await store.open_records(DAY, DAY)] == ["r3"]
+        assert await store.breaks(DAY) == [found]
+        assert await store.open_breaks(DAY) == []
+        assert await store.open_breaks(NEXT) == [found]
+        ended = Resolution(found.id, NEXT, "found", DAY)
+        await store.finish(step("reconcile", NEXT), Facts(resolutions=[ended]))
+        assert await store.resolutions(NEXT) == [ended]
+        assert await store.open_breaks(NEXT) == [found], "open when NEXT's close began"
+        assert await store.open_breaks(NEXT + timedelta(days=1)) == []
+
+    with_store(check)
+
+
+def test_nothing_stands_in_two_matches(with_store: Callable[[Check], None]) -> None:
+    async def check(store: Store) -> None:
+        first = Match(DAY, "matched", "exact", 1, "c1", "bank-a/f:1")
+        await store.finish(step("reconcile"), Facts(matches=[first]))
+        for other in (
+            msgspec.structs.replace(first, record="c2"),
+            msgspec.structs.replace(first, row="bank-a/f:2"),
+        ):
+            with pytest.raises((AssertionError, asyncpg.UniqueViolationError)):
+                await store.finish(step("reconcile", NEXT), Facts(matches=[other]))
+        assert await store.steps(NEXT) == {}, "the step went with its facts"
+
+    with_store(check)
+
+
+def an_entry(key: str, amount: int = 100, rule: str = "captured") -> Entry:
+    made = entry(
+        rule,
+        "captured",
+        key,
+        {"effect": amount, "discount": 1},
+        business_date=DAY,
+        step="post",
+        currency="156",
+        acquirer=ACQUIRER,
+        settlement_date=DAY,
+        merchant="老茶馆",
+        terminal="12345678",
+        batch=1,
+    )
+    assert made is not None
+    return made
+
+
+def test_entries_are_idempotent_by_source_and_key(with_store: Callable[[Check], None]) -> None:
+    async def check(store: Store) -> None:
+        made = [an_entry("c1"), an_entry("c2", -40)]
+        seals = seal(DAY, "post", made, b"")
+        assert await store.last_seal() is None
+        assert await store.finish(step("post"), Facts(entries=made, seals=seals))
+        assert await store.entries(DAY) == made
+        assert await store.last_seal() == seals[-1]
+        assert await store.seals(DAY) == seals
+        assert await store.finish(step("again"), Facts(entries=made))
+        assert await store.entries(DAY) == made
+        with pytest.raises(LedgerConflictError):
+            await store.finish(step("other"), Facts(entries=[an_entry("c3"), an_entry("c1", 99)]))
+        assert await store.entries(DAY) == made
+        assert await store.movements(DAY) == movements(made)
+        (total,) = await store.posted_totals(DAY)
+        assert (total.batch, total.amount_minor) == (1, 60)
+
+    with_store(check)
+
+
+def test_outputs(with_store: Callable[[Check], None]) -> None:
+    async def check(store: Store) -> None:
+        written = [Output("a.csv", "0" * 64, 3), Output("b.csv", "1" * 64, 0)]
+        await store.finish(step("reports"), Facts(outputs=written))
+        assert await store.outputs(DAY) == written
+
+    with_store(check)
+
+
+# -- PostgreSQL itself --------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def a_day_on(dsn: FreshDatabase) -> AsyncIterator[tuple[PostgresStore, PostgresDates]]:
+    trades, _ = a_day()
+    await publish(dsn.owner, trades, captures_of(trades))
+    async with open_postgres(dsn.app) as (store, dates):
+        yield store, dates
+
+
+def test_a_day_on_postgres_equals_the_day_in_memory(database_dsn: FreshDatabase) -> None:
+    async def scenario() -> None:
+        trades, rows = a_day()
+        expected_sink, sink = Sink(), Sink()
+        memory = MemoryStore(captures_of(trades), trades, REFERENCES)
+        expected = await run_close(memory, inbox(com_file(rows)), sink=expected_sink)
+        async with a_day_on(database_dsn) as (store, dates):
+            result = await run_close(store, inbox(com_file(rows)), dates=dates, sink=sink)
+            assert result.to_json() == expected.to_json()
+            assert sink.files == expected_sink.files
+            assert sum(PLANTED.values()) == len(result.breaks)
+            assert await dates.state(DAY) == "posted"
+            assert await dates.state(NEXT) == "open"
+            assert (await store.seals(DAY)) == (await memory.seals(DAY))
+            again = await run_close(store, inbox(), dates=dates, sink=sink)
+            assert again.to_json() == expected.to_json()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    "moment", ["before post", "after post", "after take_in", "after mark_posted", "after reports"]
+)
+def test_killed_on_postgres_and_run_again(database_dsn: FreshDatabase, moment: str) -> None:
+    async def scenario() -> None:
+        trades, rows = a_day()
+        expected_sink, sink = Sink(), Sink()
+        memory = MemoryStore(captures_of(trades), trades, REFERENCES)
+        expected = await run_close(memory, inbox(com_file(rows)), sink=expected_sink)
+        files = inbox(com_file(rows))
+        async with a_day_on(database_dsn) as (store, dates):
+            killer = KilledAt(moment)
+            killing: Any = killer.store(store)  # type: ignore[arg-type]
+            killing_dates: Any = killer.dates(dates)  # type: ignore[arg-type]
+            with pytest.raises(Killed):
+                await run_close(killing, files, dates=killing_dates, sink=sink)
+        async with open_postgres(database_dsn.app) as (store, dates):
+            late = AT + timedelta(hours=5)
+            result = await run_close(store, files, dates=dates, sink=sink, at=late)
+            assert result.to_json() == expected.to_json()
+            assert sink.files == expected_sink.files
+
+    asyncio.run(scenario())
+
+
+def test_two_closes_at_once_come_to_one(database_dsn: FreshDatabase) -> None:
+    async def scenario() -> None:
+        _, rows = a_day()
+        sink = Sink()
+        async with a_day_on(database_dsn) as (store, dates):
+            await run_close(store, inbox(), dates=dates, sink=sink)  # waits for the file
+            await run_close(store, inbox(com_file(rows)), dates=dates, sink=sink)
+            results = await asyncio.gather(
+                *(run_close(store, inbox(), dates=dates, sink=sink) for _ in range(3))
+            )
+            assert len({one.to_json() for one in results}) == 1
+
+    asyncio.run(scenario())
+
+
+def test_the_database_refuses_what_the_core_would_not_write(database_dsn: FreshDatabase) -> None:
+    async def scenario() -> None:
+        connection = await asyncpg.connect(database_dsn.app)
+        insert = (
+            "INSERT INTO settlement.entry VALUES ('s', 'k', '2026-08-03', 'post', 'r', 1, '156', "
+            "'', '', '', 0, '2026-08-03', $1, $2, $3, $4)"
+        )
+        two = ["network_receivable", "merchant_payable"]
+        try:
+            for accounts, owners, amounts in (
+                (two, ["", ""], [1, -2]),
+                (two, ["", ""], []),
+                (two, [""], [1, -1]),
+                (two[:1], [""], [0]),
+            ):
+                with pytest.raises(asyncpg.CheckViolationError):
+                    await connection.execute(insert, accounts, owners, amounts, b"0" * 32)
+            await connection.execute(insert, two, ["", ""], [1, -1], b"0" * 32)
+            for change in ("UPDATE settlement.entry SET key = 'x'", "DELETE FROM settlement.entry"):
+                with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                    await connection.execute(change)
+        finally:
+            await connection.close()
+
+    asyncio.run(scenario())
+
+
+def test_an_entry_changed_in_the_database_is_found_when_read(database_dsn: FreshDatabase) -> None:
+    async def scenario() -> None:
+        async with open_postgres(database_dsn.app) as (store, _):
+            await store.finish(step("post"), Facts(entries=[an_entry("c1")]))
+            owner = await asyncpg.connect(database_dsn.owner)
+            await owner.execute("UPDATE settlement.entry SET amounts = '{200,-199,-1}'")
+            await owner.close()
+            with pytest.raises(AssertionError, match="c1 is not what was written"):
+                await store.entries(DAY)
+
+    asyncio.run(scenario())
+
+
+def test_the_views_of_the_switch_have_what_is_read(database_dsn: FreshDatabase) -> None:
+    async def scenario() -> None:
+        async with open_postgres(database_dsn.app) as (store, dates):
+            today = DAY
+            assert await store.captures(today) == []
+            assert await store.captured_totals(today) == []
+            assert await store.transactions(today) == []
+            assert await store.transactions_ahead(today) == []
+            assert await store.references(["merchant"]) == []
+            assert await dates.state(date(2000, 1, 1)) is None
+
+    async def published() -> bool:
+        connection = await asyncpg.connect(database_dsn.owner)
+        try:
+            return bool(await connection.fetchval("SELECT to_regclass('switch.transaction_v1')"))
+        finally:
+            await connection.close()
+
+    if not asyncio.run(published()):
+        pytest.skip("the switch does not publish its views yet")
+    asyncio.run(scenario())
