@@ -19,6 +19,7 @@ import datetime as dt
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
+import msgspec
 import structlog
 
 from hsm.errors import VaultError
@@ -144,7 +145,7 @@ class IsoLink:
         self._zone = ZoneInfo(link.timezone)
         self._second = 0  # of which the two below were made
         self._transmission_time = ""
-        self._today = dt.date.min
+        self._local = dt.datetime.fromtimestamp(0, dt.UTC)
         self._wanted = connections
         self._keepers: list[asyncio.Task[None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -230,7 +231,8 @@ class IsoLink:
     async def stop(self) -> None:
         """Close everything now. What is in flight ends unknown."""
         self._draining = True
-        tasks = [*self._keepers, *self._tasks]
+        current = asyncio.current_task()
+        tasks = [task for task in (*self._keepers, *self._tasks) if task is not current]
         for task in tasks:
             task.cancel()
         for connection in list(self._connections.values()):
@@ -397,7 +399,7 @@ class IsoLink:
             local = now.astimezone(self._zone)
             self._second = second
             self._transmission_time = local.strftime("%m%d%H%M%S")
-            self._today = local.date()
+            self._local = local
 
     # -- in -------------------------------------------------------------------------------------
 
@@ -426,16 +428,23 @@ class IsoLink:
             return
         self._tick()
         if pending is not None:
-            answer = link_messages.read_answer(pending.request, message, self.link, self._today)
+            answer = link_messages.read_answer(
+                pending.request, message, self.link, self._local.date()
+            )
             if isinstance(answer, str):
                 self._not_counting(message, pending, None, "mismatch", answer)
                 return
+            if answer.settlement_date is None and answer.kind.approves:
+                date = link_messages.settlement_date(None, self.link, self._local)
+                answer = msgspec.structs.replace(answer, settlement_date=date)
             self._forget(pending)
             self.counters.answered += 1
             if not pending.future.done():
                 pending.future.set_result(answer)
         elif expired is not None:
-            late = link_messages.read_answer(expired.request, message, self.link, self._today)
+            late = link_messages.read_answer(
+                expired.request, message, self.link, self._local.date()
+            )
             if isinstance(late, str):
                 self._not_counting(message, None, expired, "mismatch", late)
                 return
@@ -615,7 +624,7 @@ class IsoLink:
             )
         )
         if usage == KeyUsage.ZAK.value:
-            self._mac.use(stored)
+            self._mac.take_up(stored)
         self.counters.key_changes += 1
         _log.info("link_key_changed", acquirer=self._name, usage=usage, check_value=key.check_value)
         return "00"

@@ -80,6 +80,11 @@ class LinkMac:
         if keys:
             self.use(keys[0])
 
+    def take_up(self, key: StoredKey) -> None:
+        """A key that the reference data do not show yet."""
+        self._look()
+        self.use(key)
+
     def use(self, key: StoredKey) -> None:
         if self._current is None or key.version > self._current.version:
             self._former, self._current = self._current, key
