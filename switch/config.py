@@ -226,6 +226,26 @@ class Batch(Section, frozen=True):
     )
 
 
+class Settlement(Section, frozen=True):
+    """Tolerances and waits of the day's end (rules.md §17)."""
+
+    fee_tolerance_row_minor: Annotated[
+        int, whole(0, 100_000, "minor units", "a file's fee may differ from ours, in one row")
+    ] = 2
+    fee_tolerance_file_minor: Annotated[
+        int, whole(0, 1_000_000_000, "minor units", "the same, summed over a file")
+    ] = 100_000
+    file_fee_bound_ppm: Annotated[
+        int, whole(0, 1_000_000, "millionths of the turnover", "fees above wait for a person")
+    ] = 50_000
+    window_days: Annotated[
+        int, whole(0, 30, "days", "settlement dates of record and row may be apart")
+    ] = 1
+    freeze_wait_s: Annotated[float, seconds(1, 3_600, "for requests that are still undecided")] = (
+        90.0
+    )
+
+
 class Files(Section, frozen=True):
     """Where files of the day's end go."""
 
@@ -273,6 +293,7 @@ class Config(Section, frozen=True):
     queue: Queue = Queue()
     rules: Rules = Rules()
     batch: Batch = Batch()
+    settlement: Settlement = Settlement()
     files: Files = Files()
     log: Log = Log()
 

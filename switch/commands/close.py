@@ -7,11 +7,13 @@ import sys
 from typing import TYPE_CHECKING
 
 import asyncpg
+import msgspec
 
 from settlement.adapters.duckdb_engine import DuckDbEngine
 from settlement.adapters.files import DirectoryInbox, DirectorySink
 from settlement.adapters.postgres import PostgresDates, PostgresStore
 from settlement.close import CloseResult, close
+from settlement.settings import DEFAULTS, Settings
 from switch.adapters.system import SystemClock, core_dumps_off
 from switch.commands.common import CommandError, Exit, print_line, print_table, reference
 from switch.data_keys import open_pans
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from hsm.lmk import Lmk
     from switch.commands.common import Node
+    from switch.config import Config
 
 CONNECTIONS_MAX = 4
 REPORTS = "reports"  # folder in the data folder; file names carry the date
@@ -45,6 +48,7 @@ def run(
                 files=files,
                 reports=node.config.data_folder / REPORTS,
                 approved=approved,
+                settings=settings_of(node.config),
             )
         )
     if as_json:
@@ -62,6 +66,7 @@ async def close_date(
     files: Path,
     reports: Path,
     approved: Collection[str] = (),
+    settings: Settings = DEFAULTS,
 ) -> CloseResult:
     """The day's end on the store at `dsn`; also what the demonstration calls."""
     async with reference(dsn) as store:
@@ -78,7 +83,13 @@ async def close_date(
             engine=DuckDbEngine(),
             at=SystemClock().now(),
             approved=approved,
+            settings=settings,
         )
+
+
+def settings_of(config: Config) -> Settings:
+    """The day's end's settings as the node's file has them."""
+    return msgspec.structs.replace(DEFAULTS, **msgspec.structs.asdict(config.settlement))
 
 
 class Steps:

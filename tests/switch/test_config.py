@@ -14,7 +14,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from settlement.settings import DEFAULTS
 from switch import config as configs
+from switch.commands.close import settings_of
 from switch.config import Config, ConfigError, Section
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "tongbao.example.toml"
@@ -118,3 +120,7 @@ def test_a_file_that_can_not_be_read_is_named(tmp_path: Path) -> None:
 def test_a_configuration_goes_to_a_worker_and_back() -> None:
     packed = msgspec.msgpack.encode(Config(workers=3))
     assert msgspec.msgpack.decode(packed, type=Config) == Config(workers=3)
+
+
+def test_the_day_ends_defaults_are_those_of_settlement() -> None:
+    assert settings_of(Config()) == DEFAULTS

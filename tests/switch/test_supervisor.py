@@ -283,3 +283,44 @@ def test_the_embedded_server_lets_go_of_a_test_folder(data_folder: Path) -> None
     server = EmbeddedPostgres.start(data_folder / "var", fsync=False)
     server.stop()
     assert not server.is_running()
+
+
+def test_a_node_of_its_own_lmk_starts_with_its_passphrase_and_takes_no_other(
+    tmp_path: Path, dsn: str
+) -> None:
+    passphrase = "correct horse battery"
+    config = tmp_path / "node.toml"
+    config.write_text(f'[database]\ndsn = "{dsn}"\n')
+    ready = tmp_path / "ready.json"
+
+    def tongbao(*words: str, **options: Any) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", START, *words, "--config", str(config), "--lang", "en"],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **options,
+        )
+
+    made = tongbao("init", "--passphrase-fd", "0")
+    made.communicate(passphrase, timeout=PATIENCE_S)
+    assert made.returncode == 0
+
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    (credentials / "tongbao-lmk-passphrase").write_text(passphrase + "\n")
+    environment = {**os.environ, "CREDENTIALS_DIRECTORY": str(credentials)}
+    served = tongbao("serve", "--ready-file", str(ready), env=environment)
+    facts = eventually(lambda: json.loads(ready.read_text()))
+    assert facts["demo"] is False
+    served.send_signal(signal.SIGTERM)
+    _, err = served.communicate(timeout=PATIENCE_S)
+    assert served.returncode == 0, err
+    assert "DEMO" not in err
+
+    other = tongbao("serve", "--demo")
+    _, err = other.communicate(timeout=PATIENCE_S)
+    assert other.returncode == 4
+    assert "under LMK" in err
