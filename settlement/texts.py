@@ -8,6 +8,7 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     "recorded_at": ("First run", "首次执行时间"),
     "steps": ("Steps", "步骤"),
     "step": ("Step", "步骤"),
+    "state": ("State", "状态"),
     "step_cut": ("Cut-over", "日切"),
     "step_freeze": ("Captures frozen", "冻结交易"),
     "step_intake": ("Files taken in", "接收清算文件"),

@@ -1,0 +1,199 @@
+"""The body of `tongbao close`: progress while it works, then tables or JSON, and the exit code.
+
+The switch mounts it with what only the switch can open: the store, the dates and the vault.
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable, Collection
+from contextlib import AbstractAsyncContextManager
+from datetime import date, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from settlement.adapters.duckdb_engine import DuckDbEngine
+from settlement.adapters.files import DirectoryInbox, DirectorySink
+from settlement.chart import CHART
+from settlement.close import STEPS, CloseResult, close
+from settlement.ports import Dates, Pans, Store
+from settlement.reports import money, pairs
+from settlement.settings import DEFAULTS, Settings
+from settlement.texts import TEXTS
+
+Books = AbstractAsyncContextManager[tuple[Store, Dates, Pans]]
+BREAKS_SHOWN = 50
+
+
+def close_command(
+    business_date: date,
+    files: Path,
+    reports: Path,
+    open_books: Callable[[], Books],
+    *,
+    at: datetime,
+    as_json: bool = False,
+    approved: Collection[str] = (),
+    chinese: bool = False,
+    settings: Settings = DEFAULTS,
+) -> int:
+    """Close `business_date` and tell the result on stdout; progress goes to stderr.
+
+    `files` holds `<acquirer>/<file>`; `reports` receives `<date>/...`. Returns the exit code.
+    """
+    bars = Bars(chinese=chinese)
+    result = asyncio.run(
+        close_books(business_date, files, reports, open_books, bars, at, approved, settings)
+    )
+    if as_json:
+        sys.stdout.write(result.to_json().decode() + "\n")
+    else:
+        show(result, Console(), reports, chinese=chinese)
+    return result.exit_code
+
+
+async def close_books(
+    business_date: date,
+    files: Path,
+    reports: Path,
+    open_books: Callable[[], Books],
+    bars: "Bars",
+    at: datetime,
+    approved: Collection[str] = (),
+    settings: Settings = DEFAULTS,
+) -> CloseResult:
+    engine = DuckDbEngine()
+    try:
+        with bars:
+            async with open_books() as (store, dates, pans):
+                return await close(
+                    business_date,
+                    DirectoryInbox(files),
+                    store,
+                    dates,
+                    pans,
+                    DirectorySink(reports),
+                    bars,
+                    engine=engine,
+                    at=at,
+                    approved=approved,
+                    settings=settings,
+                )
+    finally:
+        engine.close()
+
+
+class Bars:
+    """`settlement.ports.Progress` as one bar over the steps, on stderr."""
+
+    def __init__(self, *, chinese: bool = False) -> None:
+        self._language = int(chinese)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=Console(stderr=True),
+        )
+        self._task = self._progress.add_task(
+            TEXTS["title"][self._language], total=len(STEPS), note=""
+        )
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def started(self, step: str) -> None:
+        self._progress.update(
+            self._task, description=TEXTS[f"step_{step}"][self._language], note=""
+        )
+
+    def advanced(self, step: str, note: str) -> None:
+        self._progress.update(self._task, note=note)
+
+    def finished(self, step: str, totals: dict[str, int]) -> None:
+        self._progress.update(self._task, advance=1, note="")
+
+
+def show(result: CloseResult, console: Console, reports: Path, *, chinese: bool = False) -> None:
+    """Steps, breaks, nets and trial balance as tables."""
+
+    def text(key: str) -> str:
+        return TEXTS[key][int(chinese)]
+
+    def table(title: str, *headings: tuple[str, str]) -> Table:
+        made = Table(title=text(title), title_justify="left", header_style="bold")
+        for key, side in headings:
+            made.add_column(text(key), justify="right" if side == "n" else "left", overflow="fold")
+        return made
+
+    steps = table("steps", ("step", ""), ("state", ""), ("totals", ""))
+    for step in result.steps:
+        steps.add_row(
+            text(f"step_{step.name}"),
+            step.state,
+            pairs({k: str(v) for k, v in step.totals.items()}),
+        )
+    console.print(steps)
+    if result.message:
+        console.print(result.message, style="bold", markup=False)
+    if result.breaks:
+        breaks = table(
+            "breaks", ("class", ""), ("acquirer", ""), ("keys", ""), ("ours", "n"), ("theirs", "n")
+        )
+        for one in result.breaks[:BREAKS_SHOWN]:
+            breaks.add_row(
+                text(f"class_{one.break_class}"),
+                one.acquirer,
+                f"{one.id} {pairs(one.keys)}",
+                money(one.ours_minor, one.currency),
+                money(one.theirs_minor, one.currency),
+            )
+        console.print(breaks)
+    if result.nets:
+        nets = table(
+            "merchants",
+            ("merchant", ""),
+            ("count", "n"),
+            ("gross", "n"),
+            ("taken_back", "n"),
+            ("discount", "n"),
+            ("held", "n"),
+            ("net", "n"),
+        )
+        for net in result.nets:
+            figures = (net.gross_minor, net.taken_back_minor, net.discount_minor)
+            nets.add_row(
+                net.merchant,
+                str(net.count),
+                *(money(one, net.currency) for one in (*figures, net.held_minor, net.net_minor)),
+            )
+        console.print(nets)
+    if result.trial_balance:
+        trial = table(
+            "trial_balance", ("account", ""), ("currency", ""), ("debit", "n"), ("credit", "n")
+        )
+        for line in result.trial_balance:
+            account = CHART[line.account]
+            trial.add_row(
+                account.name_zh if chinese else account.name,
+                line.currency,
+                money(line.debit_minor, line.currency),
+                money(line.credit_minor, line.currency),
+            )
+        console.print(trial)
+    for output in result.files:
+        console.print(str(reports / output.name), markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,112 @@
+"""The command's body on real folders, and the bank simulator's file through our parser."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from settlement import ports
+from settlement.clearing import FileName
+from settlement.cli import close_command
+from settlement.files import com
+from settlement.ports import Store
+from terminals.simulator.com_file import Row, render_row
+from tests.settlement.test_close import a_day
+from tests.settlement.world import ACQUIRER, AT, DAY, FAST, PAN, PANS, Dates, com_file, world
+
+
+def run(folder: Path, *, as_json: bool) -> int:
+    trades, rows = a_day()
+    name, data = com_file(rows)
+    (folder / "in" / ACQUIRER).mkdir(parents=True, exist_ok=True)
+    (folder / "in" / ACQUIRER / name).write_bytes(data)
+
+    @asynccontextmanager
+    async def books() -> AsyncIterator[tuple[Store, ports.Dates, ports.Pans]]:
+        yield world(trades), Dates({DAY: "open"}), PANS
+
+    return close_command(
+        DAY, folder / "in", folder / "out", books, at=AT, as_json=as_json, settings=FAST
+    )
+
+
+def test_json_on_stdout_and_reports_in_their_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path, as_json=True) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert told["exit_code"] == 1
+    for output in told["files"]:
+        written = (tmp_path / "out" / output["name"]).read_bytes()
+        assert len(written) == output["size"]
+        assert PAN.encode() not in written
+    page = (tmp_path / "out" / DAY.isoformat() / "report.html").read_text()
+    assert "<svg" in page
+    assert "老茶馆" in page
+    assert "<script" not in page
+    assert list((tmp_path / "in" / ACQUIRER).iterdir()) == [], "a plaintext was left behind"
+    assert not list((tmp_path / "out").rglob("*.part"))
+
+
+def test_tables_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, as_json=False) == 1
+    told = capsys.readouterr().out
+    for words in ("Breaks", "Network long", "Trial balance", "Merchant nets"):
+        assert words in told
+
+
+def test_an_inbox_never_leaves_its_folder(tmp_path: Path) -> None:
+    from settlement.adapters.files import DirectoryInbox, DirectorySink
+
+    inbox = DirectoryInbox(tmp_path)
+    assert inbox.names("nobody") == []
+    inbox.remove("nobody", "gone")
+    with pytest.raises(AssertionError):
+        inbox.read("..", "passwd")
+    with pytest.raises(AssertionError):
+        DirectorySink(tmp_path / "out").write("../x", b"")
+
+
+def test_the_line_of_the_bank_simulator_is_read_as_it_was_meant() -> None:
+    # written by others from the same page of the reference
+    line = render_row(
+        Row(
+            acquirer_id="48021000",
+            forwarder_id="48029999",
+            stan="000042",
+            transmission_time="0803101500",
+            pan=PAN,
+            amount_minor=12_345,
+            mti="0220",
+            processing_code="200000",
+            mcc="5812",
+            terminal="12345678",
+            merchant="104110058120001",
+            rrn="621500000042",
+            condition="00",
+            auth_code="A1",
+            receiver_id="01020000",
+            original_stan="000007",
+            response_code="00",
+            entry_mode="051",
+            fee_receivable_minor=43,
+            fee_payable_minor=0,
+            switching_fee_minor=4,
+            card_sequence="001",
+            original_time="0803090000",
+            issuer_id="01020000",
+        )
+    )
+    name = FileName(ACQUIRER, "IND26080301ACOM", "COM", DAY, 1)
+    (row,) = com.parse(line, name, token=PANS.token, mask=PANS.mask)
+    assert (row.de32, row.de33, row.stan, row.effect_minor) == (
+        "48021000",
+        "48029999",
+        "000042",
+        -12_345,
+    )
+    assert (row.issuer_fee_minor, row.network_fee_minor) == (-43, -4)
+    assert (row.original_stan, row.original_time) == ("000007", "0803090000")
+    assert (row.terminal, row.merchant, row.auth_code) == ("12345678", "104110058120001", "A1")
