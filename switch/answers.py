@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from switch.journal import AttemptRow, OutcomeRow, RequestRow
 
 ECHOED = (2, 3, 4, 11, 25, 41, 42, 49, 60)
+PASSED_ON = (44, 54, 55)
 SIGNED_CLASSES = frozenset("1246")  # 01xx, 02xx, 04xx, 06xx carry a MAC (rules §19)
 
 
@@ -39,11 +40,14 @@ def answer_money(
             answer[4] = f"{outcome.approved_amount_minor:012d}"
         if outcome.answer:
             # untyped: msgspec knows no union of str and bytes
-            elements = msgspec.msgpack.decode(outcome.answer)
-            for de in (44, 54, 55):
-                if de in elements:
-                    answer[de] = elements[de]
+            answer.update(msgspec.msgpack.decode(outcome.answer))
     return answer
+
+
+def kept(elements: Message) -> bytes:
+    """Of a host's answer what the terminal is told and no column holds; for its repeats too."""
+    told = {de: elements[de] for de in PASSED_ON if de in elements}
+    return msgspec.msgpack.encode(told) if told else b""
 
 
 def echo(asked: Message, response_code: str, local_time: str) -> Message:

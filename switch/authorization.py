@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from switch import answers
 from switch.acquirers.ports import Answer, AnswerKind
 from switch.effects import Decide, Effect, Exchange, Look, Reconsider, Reply, Store
 from switch.events import Event, Found, Judged, NoAnswer, NotSent, VaultRefused
@@ -222,7 +223,7 @@ def answered(auth: Authorization, event: Answer) -> Effect:
     outcome = msgspec.structs.replace(
         outcome,
         acquirer_response_code=event.response_code,
-        answer=msgspec.msgpack.encode(event.elements),
+        answer=answers.kept(event.elements),
         on_current_date=auth.type.on_unknown is OnUnknown.REPEAT,
     )
     unmapped = kind is AnswerKind.UNMAPPED and auth.type.on_unknown is OnUnknown.REVERSE
@@ -293,7 +294,7 @@ def outcome_approved(auth: Authorization, answer: Answer, amount_minor: int) -> 
         settlement_date=answer.settlement_date,
         acquirer_rrn="" if answer.rrn == auth.request.rrn else answer.rrn,
         acquirer_response_code=answer.response_code,
-        answer=msgspec.msgpack.encode(answer.elements),
+        answer=answers.kept(answer.elements),
         on_current_date=auth.type.on_unknown is OnUnknown.REPEAT,
     )
 

@@ -9,11 +9,14 @@ from switch.journal import FindById
 from switch.store_and_forward import judge_late_answer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from iso8583.message import Message
     from switch.acquirers.ports import OnLate
     from switch.engine import Log
     from switch.journal import AttemptRow, Journal
     from switch.ports import Clock
+    from switch.reference import Link
     from switch.rows import Rows
 
 LATE_MAX = 4_096  # under way at one time; more are dropped and left to reconciliation
@@ -22,11 +25,19 @@ LATE_MAX = 4_096  # under way at one time; more are dropped and left to reconcil
 class LateAnswers:
     """`ports.OnLate` of every link of a process."""
 
-    def __init__(self, journal: Journal, rows: Rows, clock: Clock, log: Log) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        rows: Rows,
+        clock: Clock,
+        log: Log,
+        link: Callable[[str], Link | None],
+    ) -> None:
         self._journal = journal
         self._rows = rows
         self._clock = clock
         self._log = log
+        self._link = link
         self._tasks: set[asyncio.Task[None]] = set()
 
     def of(self, acquirer: str) -> OnLate:
@@ -54,7 +65,13 @@ class LateAnswers:
                 return  # not ours, or older than the journal: the link has counted it
             known, request_date = found
             judge = judge_late_answer(
-                known, request_date, answer, reason, self._rows.identity, self._clock.now()
+                known,
+                request_date,
+                answer,
+                reason,
+                self._rows.identity,
+                self._clock.now(),
+                self._link(acquirer),
             )
             await self._journal.decide(FindById(known.request_id, request_date), judge)
         except Exception as error:  # noqa: BLE001 - reconciliation finds what is lost here

@@ -159,7 +159,9 @@ class Switch:
             rrns=self._rrns,
             timezone=config.timezone,
         )
-        self._late = LateAnswers(stores.journal, self.rows, clock, log)
+        self._late = LateAnswers(
+            stores.journal, self.rows, clock, log, lambda name: self.reference().links.get(name)
+        )
         self._links = Links(config, ports, self.acquirers, self._late)
         self.reference = ReferenceData(stores.reference, self._links.follow)
         self._links.know(self.reference, self.standing)

@@ -1,0 +1,249 @@
+"""A real node for the tests: `tongbao serve --demo` as a child, banks and terminals around it.
+
+The node runs on the embedded PostgreSQL in a folder of its own; banks and terminals are the
+simulators, in the test's process, over real sockets. What the test believes it learns from bytes and
+from the database's published views, never from the node's insides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import msgspec
+
+from hsm import lmk as lmks
+from hsm.keys import KeyUsage
+from hsm.local import LocalVault
+from switch.adapters.postgres import PostgresStore
+from switch.adapters.system import SystemClock
+from terminals.registry import StoredKey
+from terminals.simulator.bank import Bank, BankFaults, BankOptions, BankServer
+from terminals.simulator.card import BANK_A, BANK_B
+from terminals.simulator.terminal import Terminal, TerminalOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+READY_S = 60.0
+STOP_S = 60.0
+SETTLEMENT_DATE = dt.date(2026, 3, 5)
+
+CONFIG = """
+node = "test"
+workers = {workers}
+[postgres]
+fsync = {fsync}
+[engine]
+drain_s = 15
+repeat_wait_s = 8
+"""
+
+
+class Node:
+    """One `tongbao serve --demo`; started, killed and started again on the same data."""
+
+    def __init__(self, folder: Path, *, workers: int = 2, fsync: bool = False) -> None:
+        self.folder = folder
+        self.config = folder / "tongbao.toml"
+        self.config.write_text(CONFIG.format(workers=workers, fsync=str(fsync).lower()))
+        self.ready_file = folder / "ready.json"
+        self.facts: dict[str, Any] = {}
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self.ready_file.unlink(missing_ok=True)
+        command = [sys.executable, "-m", "tongbao", "serve", "--demo"]
+        command += ["--config", str(self.config), "--data", str(self.folder / "data")]
+        command += ["--ready-file", str(self.ready_file)]
+        with (self.folder / "serve.log").open("ab") as log:
+            self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+        until = time.monotonic() + READY_S
+        while not self.ready_file.exists():
+            if self.process.poll() is not None or time.monotonic() > until:
+                raise AssertionError(f"not ready: {self.log()}")
+            time.sleep(0.05)
+        self.read_facts()
+
+    def read_facts(self) -> None:
+        self.facts = msgspec.json.decode(self.ready_file.read_bytes())
+
+    def log(self) -> str:
+        return (self.folder / "serve.log").read_text(errors="replace")[-4_000:]
+
+    @property
+    def address(self) -> tuple[str, int]:
+        at = self.facts["terminals"][0]
+        return at["host"], at["port"]
+
+    @property
+    def workers(self) -> list[int]:
+        return list(self.facts["pids"]["workers"])
+
+    @property
+    def postgres(self) -> int:
+        return int(self.facts["pids"]["postgres"])
+
+    def stop(self) -> int:
+        """Drain; the exit code."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(STOP_S)
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(STOP_S)
+
+    def close(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            try:
+                self.stop()
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    async def query(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:
+        """Read what the node publishes, as its reader role may."""
+        connection = await asyncpg.connect(self.facts["database"]["reader_dsn"])
+        try:
+            return list(await connection.fetch(sql, *arguments))
+        finally:
+            await connection.close()
+
+
+@contextlib.contextmanager
+def running(folder: Path, **options: Any) -> Iterator[Node]:
+    node = Node(folder, **options)
+    try:
+        node.start()
+        yield node
+    finally:
+        node.close()
+
+
+def kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+# -- banks and terminals ------------------------------------------------------------------------
+
+
+class Hosts:
+    """Two simulated banks that listen on free ports."""
+
+    def __init__(self, faults: Sequence[BankFaults] = (), latency_s: float = 0.0) -> None:
+        ranges = (BANK_A, BANK_B)
+        self.banks = [
+            Bank(
+                BankOptions(
+                    name=f"bank-{letter}",
+                    institution_id=f"0102000{index}",
+                    zpk=bytes([0x13 + 2 * index] * 8 + [0x32] * 8).hex(),
+                    zak=bytes([0x23] * 8 + [0x45 + 2 * index - index % 2] * 8).hex(),
+                    cards=ranges[index],
+                    faults=faults[index] if faults else BankFaults(),
+                    latency_s=latency_s,
+                ),
+                SETTLEMENT_DATE,
+                random.Random(index),
+            )
+            for index, letter in enumerate("ab")
+        ]
+        self.servers = [BankServer(bank) for bank in self.banks]
+        self.ports: list[int] = []
+        self._listening: list[asyncio.Server] = []
+
+    async def __aenter__(self) -> Hosts:
+        loop = asyncio.get_running_loop()
+        for server in self.servers:
+            listening = await loop.create_server(server.protocol, "127.0.0.1", 0)
+            self._listening.append(listening)
+            self.ports.append(listening.sockets[0].getsockname()[1])
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for listening in self._listening:
+            listening.close()
+        for server in self.servers:
+            server.close()
+
+
+def merchant_id(index: int) -> str:
+    return f"M{index:014d}"
+
+
+def terminal_options(index: int) -> TerminalOptions:
+    key = bytes([(0x10 + index) & 0xFE | 1] * 8 + [0x3B] * 8)
+    return TerminalOptions(
+        merchant=merchant_id(index // 3), terminal=f"T{index:07d}", tmk=key.hex()
+    )
+
+
+async def furnish(node: Node, hosts: Hosts, terminals: int, *, timeout_s: float = 3.0) -> None:
+    """Merchants, terminals, links, routes and their keys, as `data apply` and `keys import` would."""
+    vault = LocalVault(lmks.TEST_LMK, os.urandom)
+    store = await PostgresStore.open(node.facts["database"]["dsn"], SystemClock())
+    items: list[tuple[str, str, dict[str, Any]]] = []
+    keys: list[StoredKey] = []
+
+    def keep(owner: str, usage: KeyUsage, clear: str) -> None:
+        made = vault.import_components(usage, [bytes.fromhex(clear)], allow_weak=True)
+        keys.append(
+            StoredKey(
+                owner=owner,
+                usage=usage.value,
+                version=0,
+                block=made.block,
+                check_value=made.check_value,
+                lmk_id=made.lmk_id,
+            )
+        )
+
+    for index in range((terminals + 2) // 3):
+        name = merchant_id(index)
+        items.append(("merchant", name, {"merchant": name, "name": f"Shop {index}"}))
+    for index in range(terminals):
+        options = terminal_options(index)
+        name = f"{options.merchant}/{options.terminal}"
+        items.append(
+            ("terminal", name, {"merchant": options.merchant, "terminal": options.terminal})
+        )
+        keep(f"terminal:{name}", KeyUsage.TMK, options.tmk)
+    for bank, port in zip(hosts.banks, hosts.ports, strict=True):
+        name = bank.options.name.replace("-", "_")
+        link = {
+            "acquirer": name,
+            "host": "127.0.0.1",
+            "port": port,
+            "de32": bank.options.institution_id,
+            "timeout_s": timeout_s,
+            "reconnect_s": 0.2,
+            "retry_s": 0.2,
+            "retry_max_s": 1.0,
+        }
+        items.append(("link", name, link))
+        for cards in bank.options.cards:
+            route = {"prefix": cards.bin, "acquirer": name, "card_type": cards.kind}
+            items.append(("route", cards.bin, route))
+        keep(f"link:{name}", KeyUsage.ZPK, bank.options.zpk)
+        keep(f"link:{name}", KeyUsage.ZAK, bank.options.zak)
+    for key in keys:
+        await store.reference.add_key(key)
+    await store.reference.apply(items, maker="test")
+    await store.close()
+
+
+def make_terminals(count: int) -> list[Terminal]:
+    return [Terminal(terminal_options(index), f"{index:04X}") for index in range(count)]
