@@ -32,6 +32,14 @@ def stored_outcome(original: Original) -> StoredOutcome:
         request_date=original.request_date,
         attempt=attempt,
         outcome=original.outcome,
-        standing=original.outcome is not None and not original.reversals and not voided,
+        standing=not voided and _stands(original),
         pending=original.pending,
     )
+
+
+def _stands(original: Original) -> bool:
+    """An approval stands until it is reversed. An unknown or a decline brought its reversal along
+    in its own commit and stands with it: its repeat is told the same again."""
+    if original.outcome is None or original.outcome.state is OutcomeState.REVERSED:
+        return False
+    return original.outcome.state is not OutcomeState.APPROVED or not original.reversals
