@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hsm.lmk import Lmk
+    from settlement.ports import Progress
     from switch.commands.common import Node
     from switch.config import Config
 
@@ -67,6 +68,7 @@ async def close_date(
     reports: Path,
     approved: Collection[str] = (),
     settings: Settings = DEFAULTS,
+    progress: Progress | None = None,
 ) -> CloseResult:
     """The day's end on the store at `dsn`; also what the demonstration calls."""
     async with reference(dsn) as store:
@@ -79,7 +81,7 @@ async def close_date(
             PostgresDates(pool),
             pans,
             DirectorySink(reports),
-            Steps(),
+            progress or Steps(),
             engine=DuckDbEngine(),
             at=SystemClock().now(),
             approved=approved,
