@@ -469,7 +469,8 @@ class Supervisor:
 
 def worker_environment() -> dict[str, str]:
     """Ours, with our folders first on the import path (the `iso8583` is ours)."""
-    return {**os.environ, "PYTHONPATH": str(ROOT)}
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
+    return {**os.environ, "PYTHONPATH": path}
 
 
 def write_atomically(path: Path, content: bytes) -> None:
