@@ -232,6 +232,8 @@ async def furnish(node: Node, hosts: Hosts, terminals: int, *, timeout_s: float 
             "reconnect_s": 0.2,
             "retry_s": 0.2,
             "retry_max_s": 1.0,
+            "echo_idle_s": 1.0,
+            "reversal_unknown_after_s": 1.0,
         }
         items.append(("link", name, link))
         for cards in bank.options.cards:

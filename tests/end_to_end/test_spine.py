@@ -54,6 +54,7 @@ async def quiet(node: Node) -> None:
         states = await node.query(
             "SELECT state, count(*) AS n FROM switch.transaction_v1"
             " WHERE state IN ('in_flight', 'pending') GROUP BY state"
+            " UNION ALL SELECT 'queued', count(*) FROM switch.queue_v1 HAVING count(*) > 0"
         )
         if not states:
             return
