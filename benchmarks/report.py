@@ -85,19 +85,23 @@ class Usage:
         return Usage(self.user_s - other.user_s, self.system_s - other.system_s)
 
 
-def usage(pids: Iterable[int], *, with_dead_children: bool = False) -> Usage:
-    """What these processes have used so far; with what their reaped children had, if asked."""
-    total = Usage()
-    for pid in pids:
-        try:
-            text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-        except OSError:  # it has ended; its parent has its time once it is reaped
-            continue
-        fields = text.rpartition(")")[2].split()
-        total += Usage(int(fields[11]) * TICK_S, int(fields[12]) * TICK_S)
-        if with_dead_children:
-            total += Usage(int(fields[13]) * TICK_S, int(fields[14]) * TICK_S)
-    return total
+def usage(pids: Iterable[int]) -> Usage:
+    """What these processes have used so far."""
+    return sum((_times(pid, 11) for pid in pids), Usage())
+
+
+def usage_of_dead_children(pid: int) -> Usage:
+    """What children of this process had used that have ended (a server's short-lived workers)."""
+    return _times(pid, 13)
+
+
+def _times(pid: int, at: int) -> Usage:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except OSError:  # it has ended; its parent has its time once it is reaped
+        return Usage()
+    fields = text.rpartition(")")[2].split()
+    return Usage(int(fields[at]) * TICK_S, int(fields[at + 1]) * TICK_S)
 
 
 def descendants(pid: int) -> dict[int, str]:
