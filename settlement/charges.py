@@ -5,7 +5,7 @@ from datetime import date
 import msgspec
 
 from settlement.clearing import ClearingRecord, ClearingRow
-from settlement.fees import MerchantFee, NetworkCost, Tariffs
+from settlement.fees import MerchantFee, NetworkCost, Plan, Tariffs
 from settlement.ports import Facts
 from settlement.reconcile import Match, break_of
 from settlement.run import Run, number
@@ -128,16 +128,13 @@ def network_costs(
     for record, row in sorted(matched, key=lambda pair: _age(pair[0])):
         sale, before = _before(record, chains)
         plan = tariffs.cost_plan(record.acquirer, sale.settlement_date)
-        issuer, network = (
-            plan.change(
-                part,
-                before,
-                before + row.effect_minor,
-                sale.card_type,
-                sale.mcc,
-                refund=record.type == "refund",
-            )
-            for part in ("issuer", "network")
+        # Where the amounts differ the file's fee may be of either.
+        issuer, network = min(
+            (
+                _fees_of(plan, record, sale, before, amount)
+                for amount in (row.effect_minor, record.effect_minor)
+            ),
+            key=lambda ours, row=row: abs(row.fee_minor - sum(ours)),  # type: ignore[misc]
         )
         theirs = (
             issuer if row.issuer_fee_minor is None else row.issuer_fee_minor,
@@ -164,6 +161,24 @@ def network_costs(
         made.append((file, cost))
     beyond = {f for f, total in differing.items() if total > settings.fee_tolerance_file_minor}
     return [_ours(cost) if file in beyond else cost for file, cost in made]
+
+
+def _fees_of(
+    plan: Plan, record: ClearingRecord, sale: ClearingRecord, before: int, amount: int
+) -> tuple[int, int]:
+    """Issuer's and network's fee of a record that moves its chain's net by `amount`."""
+    issuer, network = (
+        plan.change(
+            part,
+            before,
+            before + amount,
+            sale.card_type,
+            sale.mcc,
+            refund=record.type == "refund",
+        )
+        for part in ("issuer", "network")
+    )
+    return issuer, network
 
 
 def _ours(cost: NetworkCost) -> NetworkCost:

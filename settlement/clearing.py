@@ -216,6 +216,23 @@ def institution(value: str | None) -> str:
     return (value or "").strip().lstrip("0")
 
 
+def infer_date(month_day: str, settlement_date: date) -> date | None:
+    """The date of MMDD: in the year that brings it nearest to the settlement date.
+
+    >>> infer_date("1231", date(2027, 1, 1)).isoformat()
+    '2026-12-31'
+    >>> infer_date("0101", date(2026, 12, 31)).isoformat()
+    '2027-01-01'
+    """
+    near: list[date] = []
+    for year in (settlement_date.year, settlement_date.year - 1, settlement_date.year + 1):
+        try:
+            near.append(date(year, int(month_day[:2]), int(month_day[2:])))
+        except ValueError:
+            continue
+    return min(near, key=lambda day: abs(day - settlement_date), default=None)
+
+
 def records_of(
     business_date: date,
     captures: list[Capture],

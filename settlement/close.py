@@ -18,6 +18,7 @@ files again, byte for byte.
 
 import asyncio
 import hashlib
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
 from datetime import date, datetime, timedelta
 from typing import Final, Literal
@@ -25,7 +26,7 @@ from typing import Final, Literal
 import msgspec
 
 from settlement import reports
-from settlement.cases import MATCH_CLASSES, ONE_SIDED, Break, Resolution
+from settlement.cases import BREAK_CLASSES, MATCH_CLASSES, ONE_SIDED, Break, Resolution
 from settlement.charges import fees
 from settlement.clearing import NEGATIVE_TYPES, Capture, ClearingRecord, ClearingRow, records_of
 from settlement.fees import Tariffs
@@ -300,10 +301,11 @@ def _with_tariff(tariffs: Tariffs, record: ClearingRecord) -> ClearingRecord:
 
 async def _reconcile(run: Run) -> tuple[Facts, dict[str, int]]:
     window = timedelta(days=run.settings.window_days)
-    day_before = run.date - timedelta(days=1)
     records = await run.store.records(run.date)
-    records += await run.store.open_records(run.date - window, day_before)
-    rows = await run.store.rows(run.date - window, run.date + window)
+    named = {record.settlement_date for record in records if record.captured} | {run.date}
+    first, last = min(named) - window, max(named) + window
+    records += await run.store.open_records(run.date, first)
+    rows = await run.store.rows(first, last)
     open_breaks = await run.store.open_breaks(run.date)
     result = reconcile(
         run.date,
@@ -311,18 +313,20 @@ async def _reconcile(run: Run) -> tuple[Facts, dict[str, int]]:
         rows,
         run.engine,
         mismatched=await _mismatched(run, open_breaks),
-        ahead=await _standing_ahead(run),
+        ahead=await _standing_ahead(run, last),
+        taken_in=await _taken_in(run, {record.acquirer for record in records}),
         broken={side for one in open_breaks for side in (one.record, one.row) if side},
         window_days=run.settings.window_days,
     )
     resolutions = _resolutions(run, open_breaks, result)
     breaks = number(result.breaks, run.date, "R")
-    by_class = dict.fromkeys(MATCH_CLASSES, 0)
-    for match in result.matches:
-        by_class[match.match_class] = by_class.get(match.match_class, 0) + 1
-    for one in breaks:
-        if one.break_class not in by_class:
-            by_class[one.break_class] = sum(b.break_class == one.break_class for b in breaks)
+    counts = Counter(one.match_class for one in result.matches)
+    counts.update(one.break_class for one in breaks if one.break_class in ONE_SIDED)
+    by_class = {
+        name: counts[name]
+        for name in (*MATCH_CLASSES, *BREAK_CLASSES)
+        if name not in ("fee_mismatch", "file_changed")  # other steps' findings
+    }
     return Facts(matches=result.matches, breaks=breaks, resolutions=resolutions), {
         **by_class,
         "carried_records": len(result.carried_records),
@@ -357,9 +361,17 @@ async def _mismatched(run: Run, open_breaks: list[Break]) -> list[ClearingRow]:
     return [rows[row_id] for row_id in sorted(rows)]
 
 
-async def _standing_ahead(run: Run) -> list[ClearingRecord]:
-    """Approved requests of later dates that settle by now, as records that only hold rows back."""
-    later = await run.store.transactions_ahead(run.date)
+async def _taken_in(run: Run, acquirers: set[str]) -> set[tuple[str, date]]:
+    return {
+        (file.acquirer, file.settlement_date)
+        for acquirer in sorted(acquirers)
+        for file in await run.store.files(acquirer)
+    }
+
+
+async def _standing_ahead(run: Run, last: date) -> list[ClearingRecord]:
+    """Approved requests of later dates that settle up to `last`: they only hold rows back."""
+    later = await run.store.transactions_ahead(run.date, last)
     captures = [
         Capture(
             capture_id=-one.request_id,  # no capture's: these are not frozen yet

@@ -4,23 +4,21 @@ import hashlib
 from datetime import date, timedelta
 
 from settlement.cases import Break
-from settlement.clearing import ClearingRecord, FileName, IncomingFile
+from settlement.clearing import FileName, IncomingFile
 from settlement.files import com
 from settlement.ports import Facts, Step
 from settlement.run import Run, WaitingError
 
 
 async def intake(run: Run) -> tuple[Facts, dict[str, int]]:
-    records = [record for record in await run.store.records(run.date) if record.captured]
     missing: list[str] = []
     taken: list[IncomingFile] = []
-    for acquirer in _acquirers(run, records):
-        for name, data in _arrived(run, acquirer):
+    for acquirer, named in (await _settles_on(run)).items():
+        for name, data in _arrived(run, acquirer, named):
             await _take_in(run, name, data)
         files = await run.store.files(acquirer)
         present = {file.settlement_date for file in files}
-        due = due_dates(run.date, {r.settlement_date for r in records if r.acquirer == acquirer})
-        missing += [f"{acquirer} of {day}" for day in sorted(due - present)]
+        missing += [f"{acquirer} of {day}" for day in sorted(due_dates(run.date, named) - present)]
         taken += [file for file in files if file.business_date == run.date]
     if missing:
         raise WaitingError(f"no clearing file yet from {', '.join(missing)}")
@@ -31,26 +29,36 @@ async def intake(run: Run) -> tuple[Facts, dict[str, int]]:
     }
 
 
-def _acquirers(run: Run, records: list[ClearingRecord]) -> list[str]:
-    return sorted({*run.tariffs.acquirers, *(record.acquirer for record in records)})
+async def _settles_on(run: Run) -> dict[str, set[date]]:
+    """acquirer -> settlement dates that the date's captures name; every acquirer with a link."""
+    named: dict[str, set[date]] = {acquirer: set() for acquirer in run.tariffs.acquirers}
+    for record in await run.store.records(run.date):
+        if record.captured:
+            named.setdefault(record.acquirer, set()).add(record.settlement_date)
+    return dict(sorted(named.items()))
 
 
 def due_dates(business_date: date, named: set[date]) -> set[date]:
-    """The settlement dates whose files a close must have: those its records name up to the
-    business date, and the business date's own; where all records settle later (the network's
-    day ends before ours begins), the first of these. What settles later is another close's.
+    """The settlement dates whose files a close must have: those that its captures name, up to the
+    business date. Where they name later ones only (the network's day ends before ours begins), the
+    first of these; where there are no captures, the business date.
+
+    Whatever else settles later waits, carried, for the close of its own date.
     """
-    if named and min(named) > business_date:
-        return {min(named)}
-    return {day for day in named if day <= business_date} | {business_date}
+    if not named:
+        return {business_date}
+    return {day for day in named if day <= business_date} or {min(named)}
 
 
-def _arrived(run: Run, acquirer: str) -> list[tuple[FileName, bytes]]:
+def _arrived(run: Run, acquirer: str, named: set[date]) -> list[tuple[FileName, bytes]]:
+    """Files of the settlement dates around the business date, and of those the captures name."""
     window = timedelta(days=run.settings.window_days)
     found: list[tuple[FileName, bytes]] = []
     for name in run.files.names(acquirer):
         file = com.parse_name(acquirer, name)
-        if file is not None and abs(file.settlement_date - run.date) <= window:
+        if file is None:
+            continue
+        if file.settlement_date in named or abs(file.settlement_date - run.date) <= window:
             found.append((file, run.files.read(acquirer, name)))
     return found
 
@@ -126,6 +134,6 @@ async def _refuse_version(run: Run, name: FileName, sha256: str) -> None:
 
 async def intake_after(run: Run) -> None:
     """Every run looks again: a plaintext left behind goes, other content becomes a case."""
-    for acquirer in _acquirers(run, await run.store.records(run.date)):
-        for name, data in _arrived(run, acquirer):
+    for acquirer, named in (await _settles_on(run)).items():
+        for name, data in _arrived(run, acquirer, named):
             await _take_in(run, name, data)

@@ -92,8 +92,8 @@ class SwitchFacts(Protocol):
     async def transactions(self, business_date: date) -> list[Transaction]:
         """Requests of the date, and those that the date's captures belong to."""
 
-    async def transactions_ahead(self, business_date: date) -> list[Transaction]:
-        """Approved requests of later business dates whose settlement date is not later."""
+    async def transactions_ahead(self, business_date: date, last: date) -> list[Transaction]:
+        """Approved requests of later business dates with a settlement date up to `last`."""
 
     async def references(self, kinds: Collection[str]) -> list[Reference]: ...
 
@@ -123,8 +123,8 @@ class Store(SwitchFacts, Protocol):
 
     async def records(self, business_date: date) -> list[ClearingRecord]: ...
 
-    async def open_records(self, first: date, last: date) -> list[ClearingRecord]:
-        """Records of these business dates that no match has used."""
+    async def open_records(self, before: date, settles_from: date) -> list[ClearingRecord]:
+        """Records of earlier business dates, settling from then on, that no match has used."""
 
     async def records_by_key(self, keys: Collection[str]) -> dict[str, ClearingRecord]: ...
 

@@ -28,7 +28,7 @@ import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from settlement.cases import Break
-from settlement.clearing import ClearingRecord, ClearingRow, institution
+from settlement.clearing import ClearingRecord, ClearingRow, infer_date, institution
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir  # type: ignore[import-untyped]
@@ -101,16 +101,17 @@ def reconcile(
     ahead: Sequence[ClearingRecord] = (),
     broken: Collection[str] = (),
     mismatched: Sequence[ClearingRow] = (),
+    taken_in: Collection[tuple[str, date]] = (),
     window_days: int = 1,
 ) -> Result:
     """Classes every record and row of a close.
 
-    `records` are the date's and the open ones of the day before; `ahead` are standing captures of
-    later dates that settle by now: their rows wait for that date's close. `broken` are the records
-    and rows of earlier open breaks: they may find their other side, and break no second time;
-    `mismatched` are the rows of earlier status mismatches, which a reversal row may still end.
-    Rows of a settlement date after the business date are candidates only and wait, where they
-    find no record.
+    `records` are the date's and the open ones of earlier dates; `ahead` are standing captures of
+    later dates: their rows wait for that date's close. `broken` are the records and rows of earlier
+    open breaks: they may find their other side, and break no second time; `mismatched` are the rows
+    of earlier status mismatches, which a reversal row may still end. `taken_in` are the (acquirer,
+    settlement date) whose files are here: a record that settles after the business date waits only
+    while its file is not. A row that settles and was sent after the business date waits, too.
     """
     ours = {record.key: record for record in (*records, *ahead)}
     theirs = {row.id: row for row in rows}
@@ -172,7 +173,7 @@ def reconcile(
             continue
         if row.id in broken:
             still_open.append(row.id)
-        elif row.settlement_date > business_date:
+        elif row.settlement_date > business_date and _sent_on(row) > business_date:
             carried_rows.append(row.id)
         else:
             known = explained.get(row.id)
@@ -184,8 +185,11 @@ def reconcile(
             continue
         if record.key in broken:
             still_open.append(record.key)
-        # A record of a settlement date whose file is not due yet waits, silently.
-        elif record.settlement_date > business_date:
+        # A record of a settlement date whose file is not here yet waits, silently.
+        elif (
+            record.settlement_date > business_date
+            and (record.acquirer, record.settlement_date) not in taken_in
+        ):
             carried_records.append(record.key)
         else:
             breaks.append(
@@ -394,6 +398,10 @@ def _voided_pairs(
                         "",
                     )
                 )
+
+
+def _sent_on(row: ClearingRow) -> date:
+    return infer_date(row.transmission_time[:4], row.settlement_date) or row.settlement_date
 
 
 def _same(row: ClearingRow) -> list[tuple[str, ...]]:

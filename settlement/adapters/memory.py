@@ -79,14 +79,14 @@ class MemoryStore:
             key=lambda one: one.request_id,
         )
 
-    async def transactions_ahead(self, business_date: date) -> list[Transaction]:
+    async def transactions_ahead(self, business_date: date, last: date) -> list[Transaction]:
         return sorted(
             (
                 one
                 for one in self.requests
                 if one.business_date > business_date
                 and one.settlement_date is not None
-                and one.settlement_date <= business_date
+                and one.settlement_date <= last
                 and one.state == "approved"
             ),
             key=lambda one: one.request_id,
@@ -181,12 +181,14 @@ class MemoryStore:
             one for one in self._records.values() if one.business_date == business_date
         )
 
-    async def open_records(self, first: date, last: date) -> list[ClearingRecord]:
+    async def open_records(self, before: date, settles_from: date) -> list[ClearingRecord]:
         used = {one.record for one in self._matches}
         return self._sorted(
             one
             for one in self._records.values()
-            if first <= one.business_date <= last and one.key not in used
+            if one.business_date < before
+            and one.settlement_date >= settles_from
+            and one.key not in used
         )
 
     async def records_by_key(self, keys: Collection[str]) -> dict[str, ClearingRecord]:

@@ -113,12 +113,13 @@ class PostgresStore:
             business_date,
         )
 
-    async def transactions_ahead(self, business_date: date) -> list[Transaction]:
+    async def transactions_ahead(self, business_date: date, last: date) -> list[Transaction]:
         return await self._read(
             Transaction,
             f"SELECT {_columns(Transaction)} FROM switch.transaction_v1 WHERE business_date > $1 "
-            "AND settlement_date <= $1 AND state = 'approved' ORDER BY request_id",
+            "AND settlement_date <= $2 AND state = 'approved' ORDER BY request_id",
             business_date,
+            last,
         )
 
     async def references(self, kinds: Collection[str]) -> list[Reference]:
@@ -245,12 +246,12 @@ class PostgresStore:
     async def records(self, business_date: date) -> list[ClearingRecord]:
         return await self._records("business_date = $1", business_date)
 
-    async def open_records(self, first: date, last: date) -> list[ClearingRecord]:
+    async def open_records(self, before: date, settles_from: date) -> list[ClearingRecord]:
         return await self._records(
-            "business_date BETWEEN $1 AND $2 "
+            "business_date < $1 AND settlement_date >= $2 "
             "AND NOT EXISTS (SELECT FROM settlement.match AS m WHERE m.record = r.key)",
-            first,
-            last,
+            before,
+            settles_from,
         )
 
     async def records_by_key(self, keys: Collection[str]) -> dict[str, ClearingRecord]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from datetime import date
 from typing import Final
 
-from settlement.clearing import ClearingRow, FileName
+from settlement.clearing import ClearingRow, FileName, infer_date
 from settlement.files.layout import Field, FileError, Layout, signed
 
 MAX_LINES: Final = 20_000_000
@@ -98,23 +98,6 @@ def parse_name(acquirer: str, name: str) -> FileName | None:
 
 def render_name(settlement_date: date, sequence: int = 1, party: str = "D") -> str:
     return f"IN{party}{settlement_date:%y%m%d}{sequence:02d}ACOM"
-
-
-def infer_date(month_day: str, settlement_date: date) -> date | None:
-    """The date of MMDD: in the year that brings it nearest to the settlement date.
-
-    >>> infer_date("1231", date(2027, 1, 1)).isoformat()
-    '2026-12-31'
-    >>> infer_date("0101", date(2026, 12, 31)).isoformat()
-    '2027-01-01'
-    """
-    near: list[date] = []
-    for year in (settlement_date.year, settlement_date.year - 1, settlement_date.year + 1):
-        try:
-            near.append(date(year, int(month_day[:2]), int(month_day[2:])))
-        except ValueError:
-            continue
-    return min(near, key=lambda day: abs(day - settlement_date), default=None)
 
 
 def parse(

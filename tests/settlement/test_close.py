@@ -375,6 +375,14 @@ def test_the_files_fee_is_booked_within_tolerance(
     assert balances["network_receivable"] == 10_000 - paid - 3
 
 
+def test_the_fee_of_a_row_with_another_amount_may_be_of_either_amount() -> None:
+    sale = trade(1)
+    for fee in (35, 70):
+        row = billed(sale, amount=20_000, fee_payable=fee, switching_fee=-3 * fee // 35)
+        result = asyncio.run(run_close(world([sale]), inbox(com_file([row]))))
+        assert [one.break_class for one in result.breaks] == ["amount_mismatch"]
+
+
 def test_fees_beyond_the_bound_wait_for_a_second_person() -> None:
     sale = trade(1)
     name, data = com_file([billed(sale, fee_payable=9_999)])
@@ -435,14 +443,32 @@ def test_a_short_that_the_next_file_has_is_resolved_and_paid() -> None:
 
 
 def test_a_record_that_settles_tomorrow_waits_without_a_break() -> None:
-    days = TwoDays(trade(1, settlement_date=NEXT), trade(2, state="declined"))
-    first = days.close(DAY)
-    # the network's day ended before ours began: its next file is the one that is due
-    assert first.exit_code == 3
     days = TwoDays(trade(1, settlement_date=NEXT), trade(2))
     first = days.close(DAY, billed(trade(2)))
     assert (first.exit_code, first.totals["carried_records"]) == (0, 1)
     assert days.close(NEXT, billed(SALE)).totals["matched"] == 1
+
+
+def test_a_date_that_settles_tomorrow_altogether_closes_on_tomorrows_file() -> None:
+    """Trading after the network's 23:00: our date, its next; breaks are found as on any day."""
+    late = [trade(n, settlement_date=NEXT, transmission_time="0803233000") for n in (1, 2)]
+    days = TwoDays(*late)
+    assert days.close(DAY).exit_code == 3, "the file of DAY is not what these settle in"
+    extra = trade(9, settlement_date=NEXT, transmission_time="0803233100")
+    files = inbox(com_file([billed(late[0]), billed(extra)], NEXT))
+    result = asyncio.run(run_close(days.store, files, dates=days.dates, sink=days.sink))
+    assert [one.break_class for one in result.breaks] == ["network_long", "network_short"]
+    assert result.totals["matched"] == 1
+
+
+def test_a_date_that_nobody_cut_for_days_is_matched_file_by_file() -> None:
+    far = DAY + timedelta(days=4)
+    days = TwoDays(trade(1), trade(2, settlement_date=far, transmission_time="0807101500"))
+    assert days.close(DAY, billed(trade(1))).totals["carried_records"] == 1
+    for offset in (1, 2, 3):
+        assert days.close(DAY + timedelta(days=offset)).exit_code == 0
+    last = days.close(far, billed(trade(2), transmission_time="0807101500"))
+    assert (last.exit_code, last.totals["matched"]) == (0, 1)
 
 
 def test_a_row_ahead_of_our_date_waits_for_it() -> None:

@@ -14,7 +14,7 @@ import settlement.fees
 import settlement.files.layout
 import settlement.reports
 import settlement.texts
-from settlement.clearing import ClearingRow, FileName
+from settlement.clearing import ClearingRow, FileName, infer_date
 from settlement.files import com
 from settlement.files.layout import Field, FileError, Layout
 from tests.settlement.world import ACQUIRER, DAY, PAN, PANS, billed, com_file, trade
@@ -151,7 +151,7 @@ def test_an_empty_file_has_no_rows() -> None:
     ],
 )
 def test_the_year_is_the_nearest(month_day: str, settled: date, expected: date | None) -> None:
-    assert com.infer_date(month_day, settled) == expected
+    assert infer_date(month_day, settled) == expected
 
 
 @pytest.mark.parametrize(

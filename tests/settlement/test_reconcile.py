@@ -148,7 +148,8 @@ def test_settlement_days(settles: Any, row_day: Any, expected: str, carried: int
 
 
 def test_a_row_of_the_next_date_waits_for_its_own_close() -> None:
-    result = run([], rows_of([billed(SALE)], day=NEXT))
+    tomorrow = billed(SALE, transmission_time="0804101500")
+    result = run([], rows_of([tomorrow], day=NEXT))
     assert (result.breaks, len(result.carried_rows)) == ([], 1)
 
 

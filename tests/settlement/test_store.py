@@ -142,7 +142,7 @@ def test_what_the_switch_publishes(with_store: Callable[[Check], None]) -> None:
     async def check(store: Store) -> None:
         assert [one.capture_id for one in await store.captures(DAY)] == [1, 2, 4]
         assert [one.request_id for one in await store.transactions(DAY)] == [1, 2, 3, 4]
-        assert [one.request_id for one in await store.transactions_ahead(DAY)] == [20]
+        assert [one.request_id for one in await store.transactions_ahead(DAY, DAY)] == [20]
         (total,) = await store.captured_totals(DAY)
         assert (total.merchant, total.batch, total.amount_minor) == (trade(1).merchant, 1, -10_000)
         found = await store.references(["link", "route"])
@@ -223,7 +223,7 @@ def test_matches_close_and_open_sides_stay(with_store: Callable[[Check], None]) 
         assert await store.matches(DAY) == matches
         assert await store.rows(DAY, DAY) == rows[1:]
         assert await store.rows_by_id([rows[1].id]) == {rows[1].id: rows[1]}
-        assert [one.key for one in await store.open_records(DAY, DAY)] == ["r3"]
+        assert [one.key for one in await store.open_records(NEXT, DAY)] == ["r3"]
         assert await store.breaks(DAY) == [found]
         assert await store.open_breaks(DAY) == []
         assert await store.open_breaks(NEXT) == [found]
@@ -418,7 +418,7 @@ def test_the_views_of_the_switch_have_what_is_read(database_dsn: FreshDatabase) 
             assert await store.captures(today) == []
             assert await store.captured_totals(today) == []
             assert await store.transactions(today) == []
-            assert await store.transactions_ahead(today) == []
+            assert await store.transactions_ahead(today, today) == []
             assert await store.references(["merchant"]) == []
             assert await dates.state(date(2000, 1, 1)) is None
 
