@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import asyncpg
 import msgspec
@@ -48,6 +48,8 @@ fsync = {fsync}
 [engine]
 drain_s = 15
 repeat_wait_s = 8
+[[listeners]]
+port = {port}
 """
 
 
@@ -57,12 +59,14 @@ class Node:
     def __init__(self, folder: Path, *, workers: int = 2, fsync: bool = False) -> None:
         self.folder = folder
         self.config = folder / "tongbao.toml"
-        self.config.write_text(CONFIG.format(workers=workers, fsync=str(fsync).lower()))
+        self._settings = {"workers": workers, "fsync": str(fsync).lower()}
         self.ready_file = folder / "ready.json"
         self.facts: dict[str, Any] = {}
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, *, same_port: bool = False) -> None:
+        port = self.address[1] if same_port else 0
+        self.config.write_text(CONFIG.format(port=port, **self._settings))
         self.ready_file.unlink(missing_ok=True)
         command = [sys.executable, "-m", "tongbao", "serve", "--demo"]
         command += ["--config", str(self.config), "--data", str(self.folder / "data")]
@@ -165,7 +169,7 @@ class Hosts:
         self.ports: list[int] = []
         self._listening: list[asyncio.Server] = []
 
-    async def __aenter__(self) -> Hosts:
+    async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
         for server in self.servers:
             listening = await loop.create_server(server.protocol, "127.0.0.1", 0)

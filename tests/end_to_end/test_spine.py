@@ -8,78 +8,19 @@ published view must agree, transaction by transaction.
 from __future__ import annotations
 
 import asyncio
-import random
-from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from terminals.simulator.bank import BankFaults
-from terminals.simulator.fleet import FleetOptions, FleetResult, TerminalFaults, run
-from tests.end_to_end.node import Hosts, Node, furnish, make_terminals, running
+from terminals.simulator.fleet import TerminalFaults
+from tests.end_to_end.day import check_views, quiet, trade
+from tests.end_to_end.node import Hosts, Node, furnish, running
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = pytest.mark.xdist_group("end_to_end")
-
-QUIET_S = 30.0
-
-
-async def connect(host: str, port: int, factory: Any) -> tuple[Any, Any]:
-    return await asyncio.get_running_loop().create_connection(factory, host, port)
-
-
-async def trade(
-    node: Node, terminals: int, transactions: int, faults: TerminalFaults | None = None, **more: Any
-) -> FleetResult:
-    host, port = node.address
-    options = FleetOptions(
-        host=host,
-        port=port,
-        transactions=transactions,
-        faults=faults or TerminalFaults(),
-        answer_timeout_s=8.0,
-        retry_s=0.2,
-        **more,
-    )
-    return await run(make_terminals(terminals), options, random.Random(1), connect)
-
-
-async def quiet(node: Node) -> None:
-    """Wait until nothing is undecided and nothing waits to be delivered."""
-    loop = asyncio.get_running_loop()
-    until_s = loop.time() + QUIET_S
-    while True:
-        states = await node.query(
-            "SELECT state, count(*) AS n FROM switch.transaction_v1"
-            " WHERE state IN ('in_flight', 'pending') GROUP BY state"
-            " UNION ALL SELECT 'queued', count(*) FROM switch.queue_v1 HAVING count(*) > 0"
-        )
-        if not states:
-            return
-        assert loop.time() < until_s, f"not quiet: {[tuple(row) for row in states]}"
-        await asyncio.sleep(0.2)
-
-
-async def check_views(node: Node, hosts: Hosts, result: FleetResult) -> None:
-    """Terminals, journal and banks say the same of every transaction."""
-    journal = await node.query("SELECT * FROM switch.transaction_v1")
-    captures = await node.query("SELECT * FROM switch.capture_v1")
-    by_key = Counter(
-        (row["merchant"], row["terminal"], row["batch"], row["stan"], row["mti"]) for row in journal
-    )
-    assert all(count == 1 for count in by_key.values())
-    rows = {(row["terminal"], row["batch"], row["stan"], row["type"]): row for row in journal}
-    for slip in result.slips:
-        if slip.state == "approved" and slip.kind != "balance":
-            row = rows[slip.terminal, int(slip.batch), int(slip.trace), slip.kind]
-            assert row["state"] == "approved", (slip, dict(row))
-            assert row["approved_amount_minor"] == slip.approved_minor
-            assert row["rrn"] == slip.rrn
-    ours = sum(row["effect_minor"] for row in captures)
-    assert ours == result.effect_minor
-    assert ours == sum(bank.report().standing_minor for bank in hosts.banks)
 
 
 def test_a_day_without_faults(tmp_path: Path) -> None:
