@@ -179,7 +179,8 @@ BEGIN
                r.type, r.mti, r.processing_code, r.amount_minor, r.currency, r.rrn,
                r.received_at, r.local_time, r.entry_mode, r.condition_code, r.card_sequence, r.mcc,
                r.pan_token, r.pan_masked, r.pan_cipher, r.chip,
-               r.original_request_id, r.session_id, r.decision, r.foreign_card, NOT r.batch_open,
+               r.original_request_id, r.session_id, r.decision, r.foreign_card,
+               NOT r.batch_open AND r.type <> 'tombstone',
                r.attempt, r.acquirer, r.link_stan, r.transmission_time, r.de32, r.de33, r.route_rule
         FROM unnest(requests) AS r
         WHERE NOT r.n = ANY (out);
