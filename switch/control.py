@@ -62,12 +62,14 @@ def pack(message: ToWorker | FromWorker) -> bytes:
 async def receive_from_worker(reader: asyncio.StreamReader) -> FromWorker:
     """The next message; `IncompleteReadError` or `OSError` when the worker is gone."""
     body = await reader.readexactly(_length(await reader.readexactly(4)))
-    return msgspec.msgpack.decode(body, type=FromWorker)
+    message: FromWorker = msgspec.msgpack.decode(body, type=FromWorker)
+    return message
 
 
 async def receive_from_supervisor(reader: asyncio.StreamReader) -> ToWorker:
     body = await reader.readexactly(_length(await reader.readexactly(4)))
-    return msgspec.msgpack.decode(body, type=ToWorker)
+    message: ToWorker = msgspec.msgpack.decode(body, type=ToWorker)
+    return message
 
 
 def receive_start(control: socket.socket) -> Start:

@@ -15,7 +15,7 @@ from switch import intake
 from switch.intake import Ask, Refusal
 from switch.management import parse_totals, render_totals
 from switch.reference import Item, Route, Snapshot
-from switch.transactions import TYPES, find, reversed_kind
+from switch.transactions import TYPES, TransactionType, find, reversed_kind
 from terminals.registry import Merchant, Profile
 
 PAN = "6220000000000001"
@@ -120,7 +120,7 @@ def test_subfields_of_de60() -> None:
 
 
 @pytest.mark.parametrize("row", TYPES.values(), ids=lambda row: row.name)
-def test_every_type_is_found_by_its_own_elements(row: Any) -> None:
+def test_every_type_is_found_by_its_own_elements(row: TransactionType) -> None:
     assert find(row.mti, f"{row.code}0000", row.condition, row.usage) is row
     if row.terminal_may_reverse:
         assert reversed_kind(f"{row.code}0000", row.usage) == row.kind
