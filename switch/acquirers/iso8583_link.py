@@ -158,6 +158,7 @@ class IsoLink:
         self._stans: set[str] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._expired: dict[MatchKey, _Expired] = {}
+        self._approved_late: dict[MatchKey, float] = {}
         self._sent_on: dict[MatchKey, int] = {}
         self._closed_at: dict[int, float] = {}
         self._parked: list[tuple[Message, bytes]] = []
@@ -194,9 +195,14 @@ class IsoLink:
     async def deliver(
         self, message: Message, original: Original, first_seen_s: float, send_by_ns: int
     ) -> Delivery:
+        sent_s = asyncio.get_running_loop().time()
         pending = self._send(message, None, send_by_ns)
-        overtook = self._may_overtake(original, pending.serial, first_seen_s)
-        return Delivery(await self._wait(pending), overtook)
+        key = self._key_of(original)
+        overtook = key is not None and self._may_overtake(key, pending.serial, first_seen_s)
+        answer = await self._wait(pending)
+        # an approval that came while we waited: the bank does know the original after all
+        overtook = overtook or (key is not None and self._approved_late.get(key, -1.0) >= sent_s)
+        return Delivery(answer, overtook)
 
     async def start(self) -> None:
         """Lease numbers, then connect in the background; the link may be down for long."""
@@ -359,23 +365,13 @@ class IsoLink:
             del self._expired[oldest]
         _remember(self._expired, pending.key, _Expired(pending, now_s), EXPIRED_MAX)
 
-    def _may_overtake(self, original: Original, serial: int, first_seen_s: float) -> bool:
+    def _may_overtake(self, key: MatchKey, serial: int, first_seen_s: float) -> bool:
         """Could a 0420 that leaves now on connection `serial` arrive before its original (rules §8)?
 
         Where the original's connection is not known (another process, or long ago), that
         connection's echoes have closed it or shown that it flows within a known time.
         """
-        attempt = link_messages.attempt_of(original, self._name)
-        if attempt is None:
-            return False
-        elements: Message = {
-            7: attempt.transmission_time,
-            11: attempt.link_stan,
-            32: attempt.de32,
-            33: attempt.de33,
-            41: original.request.key.terminal.ljust(8),
-        }
-        used = self._sent_on.get(self._key(elements))
+        used = self._sent_on.get(key)
         if used == serial:
             return False
         link = self.link
@@ -387,6 +383,20 @@ class IsoLink:
         if closed_at_s is None:
             return used in self._connections
         return now_s < closed_at_s + link.reversal_unknown_after_s
+
+    def _key_of(self, original: Original) -> MatchKey | None:
+        """By what the original was matched; None where it was never tried here."""
+        attempt = link_messages.attempt_of(original, self._name)
+        if attempt is None:
+            return None
+        elements: Message = {
+            7: attempt.transmission_time,
+            11: attempt.link_stan,
+            32: attempt.de32,
+            33: attempt.de33,
+            41: original.request.key.terminal.ljust(8),
+        }
+        return self._key(elements)
 
     def _key(self, message: Message) -> MatchKey:
         return tuple([message.get(de, "") for de in self._matching])
@@ -449,6 +459,9 @@ class IsoLink:
                 self._not_counting(message, None, expired, "mismatch", late)
                 return
             self.counters.late += 1
+            if late.kind.approves:
+                now_s = asyncio.get_running_loop().time()
+                _remember(self._approved_late, key, now_s, EXPIRED_MAX)
             if expired.attempt is not None:
                 self._on_late(expired.attempt, message, "late")
         else:

@@ -8,7 +8,7 @@ sees few shapes.
 from __future__ import annotations
 
 import datetime as dt
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Final
 
 from iso8583 import mti as mtis
@@ -285,6 +285,7 @@ def kind_of(response_code: str, link: Link) -> AnswerKind:
     return AnswerKind.DECLINED if response_code in declined else AnswerKind.UNMAPPED
 
 
+@lru_cache(maxsize=64)  # a bank says one or two dates a day
 def month_day(text: str, today: dt.date) -> dt.date | None:
     """MMDD as the date nearest to `today`; None where it is none.
 

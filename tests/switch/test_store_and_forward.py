@@ -577,6 +577,25 @@ def test_25_is_final_a_while_after_the_originals_connection_closed() -> None:
     tell(story)
 
 
+def test_25_is_not_believed_when_the_approval_came_meanwhile() -> None:
+    async def story(desk: Desk) -> None:
+        bank = desk.world.bank
+        bank.silent.update({"0200", "0420"})
+        row, attempt = await desk.request()
+        await not_answered(desk, row, attempt)
+        queued = await desk.unknown(row)
+        await asyncio.sleep(1)
+        (asked,), (reversal,) = bank.seen("0200"), bank.seen("0420")
+        bank.connections[0].send(bank.answer(asked))
+        bank.connections[0].send(bank.answer(reversal) | {39: "25"})
+        await asyncio.sleep(0.1)
+        assert desk.ended(queued) is None
+        await asyncio.sleep(5)
+        assert desk.ended(queued) == "00"
+
+    tell(story)
+
+
 def test_25_for_an_original_of_another_process_is_believed_only_after_a_while() -> None:
     async def story(desk: Desk) -> None:
         desk.world.bank.response_codes |= {"0420": ["25"], "0421": ["25"]}
