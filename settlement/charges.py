@@ -72,8 +72,17 @@ async def _chains(run: Run, records: list[ClearingRecord]) -> Chains:
     return chains
 
 
-def _age(record: ClearingRecord) -> tuple[date, int]:
-    return (record.business_date, int(record.key[1:]))
+def _age(record: ClearingRecord) -> tuple[date, bool, bool, str, int]:
+    """A chain's sale first, its linked opposites last, between them by DE 7. Request ids are given
+    out in blocks to each process, so a refund's may well be below its sale's."""
+    opposite = record.state == "opposite"
+    return (
+        record.business_date,
+        record.request_id != record.root_request_id or opposite,
+        opposite,
+        record.transmission_time,
+        int(record.key[1:]),
+    )
 
 
 def merchant_fees(
