@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, cast
 
+from iso8583.errors import FramingError
 from iso8583.framing import Frame, Framer, FramingSpec, answer_header, answer_tpdu, build
 
 if TYPE_CHECKING:
@@ -109,7 +110,10 @@ class TerminalConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         now_s = asyncio.get_running_loop().time()
-        frames = self._framer.receive_bytes(data)
+        try:
+            frames = self._framer.receive_bytes(data)
+        except FramingError:
+            frames = []  # the framer keeps it: below
         if frames:
             self._seen_s = now_s
             self._begun_s = None
