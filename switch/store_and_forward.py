@@ -22,6 +22,7 @@ import structlog
 
 from switch.acquirers.link_messages import attempt_of, build_repeat, build_reversal, kind_of
 from switch.acquirers.ports import Answer, AnswerKind, NoAnswerError, NotSentError
+from switch.answers import kept
 from switch.journal import (
     CaseRow,
     Commit,
@@ -349,7 +350,7 @@ def outcome_of(item: QueueItem, answer: Answer, now: dt.datetime) -> OutcomeRow:
         effect_minor=sign * amount if sign else None,
         auth_code=answer.auth_code,
         settlement_date=answer.settlement_date,
-        answer=msgspec.msgpack.encode(answer.elements),
+        answer=kept(answer.elements),
     )
 
 
