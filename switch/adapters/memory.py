@@ -612,6 +612,20 @@ class MemoryJournal:
             return None
         return stored_outcome(self._store.original(request_id))
 
+    async def find_attempt(
+        self, acquirer: str, link_stan: str, transmission_time: str
+    ) -> tuple[AttemptRow, dt.date] | None:
+        await asyncio.sleep(0)
+        for request in reversed(self._store.requests.values()):
+            for attempt in request.attempts:
+                if (attempt.acquirer, attempt.link_stan, attempt.transmission_time) == (
+                    acquirer,
+                    link_stan,
+                    transmission_time,
+                ):
+                    return attempt, request.date
+        return None
+
 
 class MemoryNumbers:
     def __init__(self, store: MemoryStore) -> None:
