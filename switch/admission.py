@@ -13,6 +13,7 @@ from switch.journal import FindByReference, Key
 from switch.transactions import TYPES, Side, kind_of, reversed_kind
 
 if TYPE_CHECKING:
+    from switch.access import AccessCache
     from switch.config import Config
     from switch.effects import Effect
     from switch.intake import Ask
@@ -26,9 +27,12 @@ if TYPE_CHECKING:
 class Admission:
     """The checks, the row, the route. Asks the store only where rules §3 wants a repeat found."""
 
-    def __init__(self, config: Config, journal: Journal, rows: Rows, clock: Clock) -> None:
+    def __init__(
+        self, config: Config, journal: Journal, cache: AccessCache, rows: Rows, clock: Clock
+    ) -> None:
         self._config = config
         self._journal = journal
+        self._cache = cache
         self._rows = rows
         self._clock = clock
 
@@ -52,6 +56,9 @@ class Admission:
             return auth, auth.refuse("77", "batch.not_open")
         if batch.state != "open":
             return Refusal("96", f"batch.{batch.state}")  # a sign-on would not help
+        if verified.access.items >= self._config.batch.items_max // self._config.workers:
+            # other workers count for themselves: near the bound the store's count is asked for
+            verified.access = await self._cache.read(key.merchant, key.terminal)
         return auth, self._first_effect(auth, asked, received, verified, snapshot)
 
     def _key(self, received: Received, verified: Verified) -> Key:

@@ -13,12 +13,13 @@ if TYPE_CHECKING:
 
     from switch.config import Config
     from switch.engine import Engine, Log
-    from switch.journal import Journal, Owners
+    from switch.journal import Journal, Owners, Queue
     from switch.management import Management
     from switch.ports import Clock
     from switch.reference import ReferenceStore, Snapshot
     from switch.rows import Rows, Standing
 
+QUEUES_S = 1.0  # between looks how long the acquirers' queues are
 UPLOADS_S = 10.0  # between looks for uploads that never ended
 
 
@@ -64,6 +65,7 @@ class Duties:
         *,
         owners: Owners,
         journal: Journal,
+        queue: Queue,
         engine: Engine,
         management: Management,
         reference: ReferenceData,
@@ -76,6 +78,7 @@ class Duties:
         self._worker = worker
         self._owners = owners
         self._journal = journal
+        self._queue = queue
         self._engine = engine
         self._management = management
         self._reference = reference
@@ -100,6 +103,7 @@ class Duties:
                 (engine.lease_renew_s, self._renew),
                 (engine.reference_poll_s, self._reference.refresh),
                 (engine.takeover_s, self.take_over),
+                (QUEUES_S, self._count_queues),
                 (UPLOADS_S, self._management.expire_uploads),
             )
         ]
@@ -127,6 +131,14 @@ class Duties:
             self._prolong(asked_ns)
         else:
             await self.register()
+
+    async def _count_queues(self) -> None:
+        """Which queues are at their bound: new requests to those acquirers are refused (P8)."""
+        links = self._reference().links.values()
+        lengths = {link.acquirer: await self._queue.open_items(link.acquirer) for link in links}
+        self._standing.full = frozenset(
+            link.acquirer for link in links if lengths[link.acquirer] >= link.queue_max
+        )
 
     def _prolong(self, asked_ns: int) -> None:
         """Counted from before the store was asked, less the time a send may take."""

@@ -37,6 +37,7 @@ class Standing:
     def __init__(self) -> None:
         self.owner_id = 0
         self.until_ns = 0  # on the monotonic clock: nothing is sent after it
+        self.full: frozenset[str] = frozenset()  # acquirers whose queue is at its bound
 
 
 class Rows:
@@ -127,7 +128,13 @@ class Rows:
         rule: str,
         snapshot: Snapshot,
     ) -> AttemptRow | None:
-        """The next attempt's row; None where that acquirer can not be used from here now."""
+        """The next attempt's row; None where that acquirer can not be used from here now.
+
+        At the bound of its queue only what may itself need the queue least goes on: 0220 and 0400
+        are always taken in (rules §8).
+        """
+        if acquirer in self._standing.full and request.mti[:3] != "022":
+            return None
         host = self._acquirers.get(acquirer)
         pair = host.numbers() if host is not None and host.ready else None
         if pair is None:
