@@ -106,7 +106,7 @@ class Forwarder:
         self._busy: dict[int, int] = {}  # item → its root original
         self._resting: dict[int, float] = {}  # item → when it may be tried again
         self._seen: dict[int, float] = {}  # item → when this process first saw it
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}  # in order: a set has none
         self._nudged = asyncio.Event()
         self._runner: asyncio.Task[None] | None = None
         self.delivered = 0
@@ -182,8 +182,8 @@ class Forwarder:
                 del self._seen[next(iter(self._seen))]
             self._seen.setdefault(item_id, now_s)
             task = asyncio.get_running_loop().create_task(self._deliver(item))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks[task] = None
+            task.add_done_callback(lambda task: self._tasks.pop(task, None))
 
     async def _deliver(self, item: QueueItem) -> None:
         item_id = item.row.item_id

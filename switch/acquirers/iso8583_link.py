@@ -148,7 +148,7 @@ class IsoLink:
         self._local = dt.datetime.fromtimestamp(0, dt.UTC)
         self._wanted = connections
         self._keepers: list[asyncio.Task[None]] = []
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], None] = {}  # in order: a set has none
         self._serial = 0
         self._connections: dict[int, Connection] = {}
         self._ready: list[Connection] = []
@@ -582,8 +582,8 @@ class IsoLink:
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = None
+        task.add_done_callback(lambda task: self._tasks.pop(task, None))
 
     # -- management, for the connections --------------------------------------------------------
 
