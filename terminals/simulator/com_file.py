@@ -165,7 +165,8 @@ def clearing_file(
     if plan is not None:
         assert dice is not None
         reversed_ones = [e for e in of_date if e.approved and e.reversed_by is not None]
-        followed = {e.asked.original for e in entries if e.approved and e.asked.original}
+        # a follow-up that the bank forgot stands in the acquirer's books all the same
+        followed = {e.asked.original for e in (*entries, *forgotten) if e.approved}
         plain = [e for e in standing if e.asked.kind == "purchase" and e.asked.key not in followed]
         lines, planted = _plant(lines, plain, reversed_ones, plan, dice, name, fees, receiver_id)
     planted += [

@@ -392,7 +392,7 @@ class Fleet:
         finally:
             for agent in self.agents:
                 await agent.trunk.hang_up()
-        self.result.elapsed_s = loop.time() - begun_s
+        self.result.elapsed_s = round(loop.time() - begun_s, 3)
         self.result.slips = [slip for one in self._terminals for slip in one.slips]
         self.result.latency = {
             kind: latency_of(samples) for kind, samples in sorted(self._latency_ms.items())
