@@ -20,7 +20,7 @@ from settlement.adapters.duckdb_engine import DuckDbEngine
 from settlement.adapters.files import DirectoryInbox, DirectorySink
 from settlement.chart import CHART
 from settlement.close import STEPS, CloseResult, close
-from settlement.ports import Dates, Pans, Store
+from settlement.ports import Dates, Pans, Progress as StepProgress, Store
 from settlement.reports import money, pairs
 from settlement.settings import DEFAULTS, Settings
 from settlement.texts import TEXTS
@@ -45,10 +45,10 @@ def close_command(
 
     `files` holds `<acquirer>/<file>`; `reports` receives `<date>/...`. Returns the exit code.
     """
-    bars = Bars(chinese=chinese)
-    result = asyncio.run(
-        close_books(business_date, files, reports, open_books, bars, at, approved, settings)
-    )
+    with Bars(chinese=chinese) as bars:
+        result = asyncio.run(
+            close_books(business_date, files, reports, open_books, bars, at, approved, settings)
+        )
     if as_json:
         sys.stdout.write(result.to_json().decode() + "\n")
     else:
@@ -61,28 +61,28 @@ async def close_books(
     files: Path,
     reports: Path,
     open_books: Callable[[], Books],
-    bars: "Bars",
+    progress: StepProgress,
     at: datetime,
     approved: Collection[str] = (),
     settings: Settings = DEFAULTS,
 ) -> CloseResult:
+    """The same without a screen: for a program that shows progress and result itself."""
     engine = DuckDbEngine()
     try:
-        with bars:
-            async with open_books() as (store, dates, pans):
-                return await close(
-                    business_date,
-                    DirectoryInbox(files),
-                    store,
-                    dates,
-                    pans,
-                    DirectorySink(reports),
-                    bars,
-                    engine=engine,
-                    at=at,
-                    approved=approved,
-                    settings=settings,
-                )
+        async with open_books() as (store, dates, pans):
+            return await close(
+                business_date,
+                DirectoryInbox(files),
+                store,
+                dates,
+                pans,
+                DirectorySink(reports),
+                progress,
+                engine=engine,
+                at=at,
+                approved=approved,
+                settings=settings,
+            )
     finally:
         engine.close()
 

@@ -10,9 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hsm.keys import KeyUsage
-from hsm.local import LocalVault
 from hsm.pans import LocalPans
-from switch.adapters.system import SystemEntropy
 from terminals.registry import StoredKey
 
 if TYPE_CHECKING:
@@ -28,18 +26,6 @@ BYTES = {KeyUsage.DATA: 32, KeyUsage.TOKEN: 32}
 
 class OtherLmkError(Exception):
     """The store holds keys under another LMK than the one that was opened."""
-
-
-async def prepare(dsn: str, lmk: Lmk) -> None:
-    """`ensure` for a node that starts: before its workers, which then find the keys."""
-    from switch.adapters.postgres.reference import PostgresReference
-    from switch.adapters.postgres.sessions import Sessions
-
-    sessions = Sessions(dsn, "tongbao data keys", 1)
-    try:
-        await ensure(PostgresReference(sessions), LocalVault(lmk, SystemEntropy().bytes))
-    finally:
-        await sessions.close()
 
 
 async def ensure(store: ReferenceStore, hsm: Hsm) -> None:

@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING, Any, Self
 
 import structlog
 
-from switch import logs
+from hsm.local import LocalVault
+from switch import data_keys, logs
 from switch.adapters.embedded_postgres import EmbeddedPostgres
+from switch.adapters.postgres.reference import PostgresReference
+from switch.adapters.postgres.sessions import Sessions
 from switch.adapters.postgres_place import APP, OWNER, READER, EmbeddedPostgresError
 from switch.adapters.schema_runner import SchemaError, migrate
+from switch.adapters.system import SystemEntropy
 from switch.texts import say
 
 if TYPE_CHECKING:
+    from hsm.lmk import Lmk
     from switch.config import Config
 
 
@@ -72,3 +77,12 @@ class Store:
             "owner_dsn": self.embedded.dsn(OWNER),
             "embedded": True,
         }
+
+
+async def prepare_data_keys(dsn: str, lmk: Lmk) -> None:
+    """The data keys of a node that starts, made before its workers, which then find them."""
+    sessions = Sessions(dsn, "tongbao data keys", 1)
+    try:
+        await data_keys.ensure(PostgresReference(sessions), LocalVault(lmk, SystemEntropy().bytes))
+    finally:
+        await sessions.close()

@@ -40,7 +40,7 @@ from switch.journal import StoreDownError
 from switch.lmk_file import LmkError, open_lmk
 from switch.metrics import Registry, merged
 from switch.metrics_http import MetricsProtocol
-from switch.store import Store, StoreError
+from switch.store import Store, StoreError, prepare_data_keys
 from switch.texts import say
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def serve(
                 for of in config.listeners
             ]
             store = stack.enter_context(Store(config, language))
-            asyncio.run(data_keys.prepare(store.dsn, lmk))
+            asyncio.run(prepare_data_keys(store.dsn, lmk))
             run_folder = Path(tempfile.mkdtemp(prefix="tongbao-"))
             stack.callback(shutil.rmtree, run_folder, ignore_errors=True)
             supervisor = Supervisor(
