@@ -15,12 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from settlement.cases import Break
-    from settlement.clearing import Transaction
     from terminals.simulator.com_file import PlantedBreak
-
-# A row billed although the bank took it back is a difference of status where we had a success, and
-# plain long where we never had one (settlement.reconcile.pair_class).
-TAKEN_BACK = frozenset({"approved", "reversed", "voided"})
 
 Line = tuple[str, str, str, str, int | None, int | None]  # bank, class, time, STAN, ours, theirs
 
@@ -40,25 +35,17 @@ class Comparison(msgspec.Struct, frozen=True):
 
 
 def compare_breaks(
-    planted: Mapping[str, Sequence[PlantedBreak]],
-    found: Iterable[Break],
-    transactions: Iterable[Transaction],
+    planted: Mapping[str, Sequence[PlantedBreak]], found: Iterable[Break]
 ) -> Comparison:
-    """`planted` by acquirer; `transactions` say how the switch ended what a bank billed wrongly."""
-    states = {
-        (one.acquirer, one.transmission_time, one.link_stan): one.state for one in transactions
-    }
+    """`planted` by acquirer."""
     expected: Counter[Line] = Counter()
     by_plan: Counter[tuple[str, str]] = Counter()
     by_bank: Counter[tuple[str, str]] = Counter()
     for acquirer, mistakes in planted.items():
         for one in mistakes:
-            name = one.break_class
-            state = states.get((acquirer, one.transmission_time, one.stan))
-            if one.kind == "reversed_but_billed" and state not in TAKEN_BACK:
-                name = "network_long"
-            expected[line_of(acquirer, name, one)] += 1
-            (by_plan if one.cause == "planted" else by_bank)[name, acquirer] += 1
+            expected[line_of(acquirer, one)] += 1
+            by = by_plan if one.cause == "planted" else by_bank
+            by[one.break_class, acquirer] += 1
     seen: Counter[Line] = Counter()
     by_found: Counter[tuple[str, str]] = Counter()
     for each in found:
@@ -73,12 +60,12 @@ def compare_breaks(
     )
 
 
-def line_of(acquirer: str, name: str, one: PlantedBreak) -> Line:
+def line_of(acquirer: str, one: PlantedBreak) -> Line:
     """A mistake as the break it leads to. Of a duplicate only the second row is a break."""
-    ours = None if name in ("duplicate", "network_long") else one.ours_minor
-    if name == "status_mismatch":
+    ours = None if one.kind == "duplicate" else one.ours_minor
+    if one.kind == "reversed_but_billed":
         ours = 0  # our record is there, and stands for nothing
-    return acquirer, name, one.transmission_time, one.stan, ours, one.file_minor
+    return acquirer, one.break_class, one.transmission_time, one.stan, ours, one.file_minor
 
 
 def line_found(one: Break) -> Line:

@@ -79,7 +79,7 @@ class Day(msgspec.Struct, kw_only=True):
     close: CloseResult
     checks: list[Check]
     files: list[str]
-    trading_s: float
+    stages_s: dict[str, float] = {}
     wall_s: float = 0.0
     cpu_s: dict[str, float] = {}
 
@@ -131,9 +131,38 @@ class Banks:
             server.close()
 
 
-async def live(options: Options, node: Node, watch: Watch, *, began_s: float) -> Day:
+class Stopwatch:
+    """A watch that also notes how long each stage took."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+        self._name = ""
+        self._since_s = 0.0
+        self.stages_s: dict[str, float] = {}
+
+    def stage(self, name: str, total: int | None = None) -> None:
+        self.finish()
+        self._name = name.removeprefix("stage_")
+        self._watch.stage(name, total)
+
+    def finish(self) -> None:
+        now_s = asyncio.get_running_loop().time()
+        if self._name:
+            taken_s = self.stages_s.get(self._name, 0.0) + now_s - self._since_s
+            self.stages_s[self._name] = round(taken_s, 1)
+        self._name, self._since_s = "", now_s
+
+    def advance(self) -> None:
+        self._watch.advance()
+
+    def event(self, key: str, **values: object) -> None:
+        self._watch.event(key, **values)
+
+
+async def live(options: Options, node: Node, onlooker: Watch, *, began_s: float) -> Day:
     """The whole day; the node is started here and stopped by whoever made it."""
     loop = asyncio.get_running_loop()
+    watch = Stopwatch(onlooker)
     watch.stage("stage_start")
     await node.start()
     async with nodes.reading(node.dsn) as pool:
@@ -144,28 +173,27 @@ async def live(options: Options, node: Node, watch: Watch, *, began_s: float) ->
             watch.stage("stage_furnish")
             await furnish(options, node, banks)
             trade = Trade(options, node, banks, watch)
-            trading_began_s = loop.time()
             await trade.run()
-            trading_s = loop.time() - trading_began_s
             watch.stage("stage_quiet")
             left = await quiet(pool, date, banks)
             watch.stage("stage_settle", len(trade.terminals))
             await trade.settle()
             left += await quiet(pool, date, banks)
-            watch.stage("stage_close")
             planted = deliver(options, banks.banks, date)
             day_end = DayEnd(options, node.dsn, date, watch)
             result = await day_end.close()
             before = day_end.hashes()
-            again = await day_end.close()
+            again = await day_end.close("stage_again")
             watch.stage("stage_check")
-            day = await count(options, pool, date, banks, trade, planted, result, trading_s)
+            day = await count(options, pool, date, banks, trade, planted, result)
+            watch.finish()
         finally:
             banks.close()
     same = day_end.hashes() == before and again.to_json() == result.to_json()
     day.checks.append(Check("check_again", same, str(len(before))))
     day.checks.insert(2, Check("check_undecided", left == 0, str(left) if left else ""))
     day.files = paths(options, node, result)
+    day.stages_s = watch.stages_s
     day.wall_s = loop.time() - began_s
     day.cpu_s = cpu()
     return day
@@ -256,7 +284,7 @@ class Trade:
 
     async def _drop_link(self, name: str) -> None:
         self._tell("event_link", bank=name)
-        await self._banks.drop(name, plan.LINK_DOWN_S)
+        await self._banks.drop(name, plan.link_down_s(self._options))
 
     def _tell(self, key: str, **values: object) -> None:
         self.events.append(key)
@@ -372,11 +400,11 @@ class DayEnd(Progress):
 
         return self._options.data / REPORTS
 
-    async def close(self) -> CloseResult:
+    async def close(self, stage: str = "stage_close") -> CloseResult:
         from settlement.close import DIFFERENCES, DONE, STEPS
         from switch.commands.close import close_date
 
-        self._watch.stage("stage_close", len(STEPS))
+        self._watch.stage(stage, len(STEPS))
         result = await close_date(
             self._dsn,
             lmks.TEST_LMK,
@@ -435,7 +463,6 @@ async def count(
     trade: Trade,
     planted: dict[str, tuple[PlantedBreak, ...]],
     result: CloseResult,
-    trading_s: float,
 ) -> Day:
     """Read everybody's records and compare them."""
     store = PostgresStore(pool)
@@ -451,7 +478,7 @@ async def count(
         slips=slips,
         lost_slips=set(trade.lost_slips),
     )
-    comparison = compare_breaks(planted, result.breaks, transactions)
+    comparison = compare_breaks(planted, result.breaks)
     fleet = trade.result
     fleet.slips = slips
     batch_rows = await pool.fetch(BATCHES)
@@ -508,7 +535,6 @@ async def count(
         close=result,
         checks=checks,
         files=[],
-        trading_s=trading_s,
     )
 
 

@@ -34,7 +34,7 @@ CARDS_PER_RANGE: Final = 400
 
 LINK_TIMEOUT_S: Final = 2.0  # short, so that a day of faults fits into a minute
 LATE_S: Final = LINK_TIMEOUT_S + 1.0
-LINK_DOWN_S: Final = 1.5
+LINK_DOWN_SHARE: Final = 0.05  # of the time of trading
 TERMINAL_TIMEOUT_S: Final = 15.0
 
 # When trouble comes, as shares of the transactions done.
@@ -165,7 +165,8 @@ def reference(seed: int, ports: Mapping[str, int]) -> list[tuple[str, str, dict[
             connect_timeout_s=1.0,
             reconnect_s=0.25,
             max_connections=4,
-            reversal_unknown_after_s=3.0,
+            echo_idle_s=2.0,  # how soon 25 to a reversal is believed (link.md, "Times")
+            reversal_unknown_after_s=1.0,
             retry_s=0.5,
             retry_max_s=2.0,
         )
@@ -269,6 +270,11 @@ def bank_options(seed: int, plan: BankPlan) -> BankOptions:
         breaks=plan.breaks,
         latency_s=0.01,
     )
+
+
+def link_down_s(options: Options) -> float:
+    """How long a cut line stays cut."""
+    return min(LINK_DOWN_SHARE * options.transactions / RATE_TPS, 1.5)
 
 
 # -- the fleet ----------------------------------------------------------------------------------

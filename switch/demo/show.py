@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from switch.demo.day import Day, Watch
 
-LINES_SHOWN = 8  # of a check's details
+WIDTH = 120  # where no terminal says one
 
 
 # -- while it runs --------------------------------------------------------------------------------
@@ -95,6 +95,8 @@ def watching(language: str, *, quiet: bool) -> Iterator[Watch]:
 def tables(day: Day, language: str) -> None:
     """All of them, on stdout."""
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=WIDTH)
     for make in (_traffic, _faults, _reversals, _breaks, _nets, _trial, _money, _checks):
         console.print(make(day, language))
     console.print(say("files", language))
@@ -106,7 +108,7 @@ def tables(day: Day, language: str) -> None:
             language,
             transactions=day.fleet.transactions,
             wall=day.wall_s,
-            trading=day.trading_s,
+            trading=day.stages_s.get("trade", 0.0),
             seed=day.seed,
         )
         + "  CPU "
@@ -254,7 +256,7 @@ def summary(day: Day) -> dict[str, Any]:
         "business_date": day.business_date,
         "transactions": fleet.transactions,
         "wall_s": round(day.wall_s, 1),
-        "trading_s": round(day.trading_s, 1),
+        "stages_s": day.stages_s,
         "cpu_s": day.cpu_s,
         "counts": fleet.counts,
         "latency": fleet.latency,

@@ -28,6 +28,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "stage_quiet": ("reversals end, queues empty", "冲正完成，队列清空"),
     "stage_settle": ("terminals close their batches", "终端批结算"),
     "stage_close": ("day's end", "日终处理"),
+    "stage_again": ("day's end once more", "重跑日终"),
     "stage_check": ("money is counted", "核对资金"),
     "event_link": ("link to {bank} drops", "与 {bank} 的链路中断"),
     "event_worker": ("worker {pid} is killed", "工作进程 {pid} 被强制终止"),
