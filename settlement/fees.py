@@ -247,7 +247,7 @@ class Tariffs:
         for (kind, key), versions in self._versions.items():
             if kind == "link" and versions[-1].content.get("acquirer", key) == acquirer:
                 found = self.in_force(kind, key, on)
-                if found is not None and "cost_plan" in found.content:
+                if found is not None and found.content.get("cost_plan"):
                     return self.plan_on(str(found.content["cost_plan"]), on)
         return self.plan_on(REFORM_96.name, on)
 

@@ -16,15 +16,17 @@ name (a terminal's merchant, a route's acquirer) must be in the file or in force
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
 from hsm.mac_profiles import PROFILES as MAC_PROFILES
 from iso8583.dialects import registry
-from settlement.fees import Plan
+from settlement.fees import BUILT_IN, Plan
 from switch.reference import Link, Route
 from terminals.registry import Merchant, Profile, Terminal
 
@@ -36,6 +38,8 @@ Entry = tuple[str, str, Content]  # kind, key, content
 
 ITEMS_MAX = 1_000_000
 MERCHANT_CHARACTERS, TERMINAL_CHARACTERS = 15, 8  # DE 42, DE 41
+CLEARING = ("com", "none")  # layouts of clearing files
+CUTOFF = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 
 
 class Kind(msgspec.Struct, frozen=True):
@@ -130,10 +134,25 @@ def check(item: msgspec.Struct) -> None:
     if isinstance(item, Link):
         _one_of("mac_algorithm", item.mac_algorithm, tuple(MAC_PROFILES))
         _one_of("length", item.length, ("binary2", "ascii4"))
+        _one_of("clearing", item.clearing, CLEARING)
         if not 0 < item.port < 65_536:
             raise ItemError("port", "1 to 65535")
-    if isinstance(item, Route) and not (item.prefix.isascii() and item.prefix.isdecimal()):
-        raise ItemError("prefix", "digits only")
+        if not CUTOFF.fullmatch(item.settlement_cutoff):
+            raise ItemError("settlement_cutoff", "hh:mm")
+    if isinstance(item, Link | Merchant):
+        try:
+            ZoneInfo(item.timezone)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ItemError("timezone", f"no time zone {item.timezone!r}") from error
+    if isinstance(item, Profile):
+        _one_of("management_check", item.management_check, ("session", "mac", "open"))
+        _one_of("mak_bytes", str(item.mak_bytes), ("8", "16"))
+        for number, layout in enumerate(item.key_layouts):
+            _one_of(f"key_layouts[{number}]", layout, ("001", "003", "004"))
+    if isinstance(item, Route):
+        _one_of("card_type", item.card_type, ("debit", "credit"))
+        if not (item.prefix.isascii() and item.prefix.isdecimal()):
+            raise ItemError("prefix", "digits only")
     if isinstance(item, Plan) and not item.name:
         raise ItemError("name", "a fee plan has a name")
 
@@ -150,6 +169,10 @@ def _one_of(path: str, value: str, names: tuple[str, ...]) -> None:
 
 def named_by(item: msgspec.Struct) -> Iterator[tuple[str, str, str]]:
     """The items that this one names: (path, kind, key). Built-in names need no item."""
+    if isinstance(item, Merchant) and item.fee_plan and item.fee_plan not in BUILT_IN:
+        yield "fee_plan", "fee_plan", item.fee_plan
+    if isinstance(item, Link) and item.cost_plan not in BUILT_IN:
+        yield "cost_plan", "fee_plan", item.cost_plan
     if isinstance(item, Terminal):
         yield "merchant", "merchant", item.merchant
         if item.profile != "default":

@@ -149,6 +149,7 @@ def add_merchant(node: Node, content: dict[str, Any]) -> Exit:
 
     async def write(dsn: str) -> None:
         async with reference(dsn) as store:
+            check_named(item, newest(await store.items()), node)
             await apply(store, node, [("merchant", key, msgspec.to_builtins(item))])
 
     with node.store() as store:
