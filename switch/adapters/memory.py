@@ -190,6 +190,7 @@ class MemoryStore:
         self.batch_rows: dict[tuple[str, str], list[_Batch]] = {}
         self.session_rows: dict[int, Session] = {}
         self.confirmed: dict[int, None] = {}
+        self.sources: dict[tuple[str, str, int, str], None] = {}
         self.blocks: dict[str, int] = {}
         self.items: list[tuple[Item, dt.datetime]] = []  # and when it was made
         self.stored_keys: list[StoredKey] = []
@@ -826,6 +827,14 @@ class MemoryBatches:
     async def confirm_session(self, session_id: int) -> None:
         await asyncio.sleep(0)
         self._store.confirmed[session_id] = None
+
+    async def note_source(self, merchant: str, terminal: str, batch: int, address: str) -> None:
+        await asyncio.sleep(0)
+        self._store.sources[merchant, terminal, batch, address] = None
+
+    async def source_known(self, merchant: str, terminal: str, batch: int, address: str) -> bool:
+        await asyncio.sleep(0)
+        return (merchant, terminal, batch, address) in self._store.sources
 
     async def current(self, merchant: str, terminal: str) -> Batch | None:
         await asyncio.sleep(0)
