@@ -6,23 +6,23 @@ session is read again. Memory here is bounded; the least recently used terminal 
 
 from __future__ import annotations
 
-import datetime as dt
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from switch.journal import Batch, Batches, Session
+    import datetime as dt
 
-FORMER_KEYS_VALID = dt.timedelta(minutes=10)
+    from switch.journal import Batch, Batches, Session
 
 
 class Access:
     """One terminal's session as last read."""
 
-    __slots__ = ("batch", "items", "sessions", "sources")
+    __slots__ = ("batch", "former_keys_s", "items", "sessions", "sources")
 
-    def __init__(self, sessions: list[Session], batch: Batch | None) -> None:
+    def __init__(self, sessions: list[Session], batch: Batch | None, former_keys_s: float) -> None:
         self.sessions = sessions
+        self.former_keys_s = former_keys_s
         self.batch = batch
         self.items = batch.items if batch is not None else 0
         self.sources: set[str] = set()
@@ -31,19 +31,21 @@ class Access:
         """Key sets that a message may verify under, newest first.
 
         The former set is valid until the first message that verifies under the new one, at most
-        ten minutes after the new one was made.
+        `rules.old_keys_s` after the new one was made.
         """
         if len(self.sessions) > 1:
             newest = self.sessions[0]
-            if newest.confirmed or now - newest.created_at > FORMER_KEYS_VALID:
+            age_s = (now - newest.created_at).total_seconds()
+            if newest.confirmed or age_s > self.former_keys_s:
                 return self.sessions[:1]
         return self.sessions
 
 
 class AccessCache:
-    def __init__(self, batches: Batches, bound: int) -> None:
+    def __init__(self, batches: Batches, bound: int, former_keys_s: float) -> None:
         self._batches = batches
         self._bound = bound
+        self._former_keys_s = former_keys_s
         self._known: OrderedDict[tuple[str, str], Access] = OrderedDict()
 
     def get(self, merchant: str, terminal: str) -> Access | None:
@@ -54,7 +56,7 @@ class AccessCache:
         sessions = await self._batches.sessions(merchant, terminal)
         batch = await self._batches.current(merchant, terminal)
         former = self._known.pop((merchant, terminal), None)
-        access = Access(sessions, batch)
+        access = Access(sessions, batch, self._former_keys_s)
         if former is not None and former.batch is not None and batch is not None:
             access.sources = former.sources if former.batch.batch == batch.batch else set()
         self._known[merchant, terminal] = access

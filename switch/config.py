@@ -98,7 +98,6 @@ class Database(Section, frozen=True):
     tcp_user_timeout_s: Annotated[
         float, seconds(1, 300, "an unacknowledged byte ends the connection")
     ] = 10.0
-    reconnect_s: Annotated[float, seconds(0.05, 60, "pause between tries to connect")] = 0.5
 
 
 class Postgres(Section, frozen=True):
@@ -173,10 +172,10 @@ class Engine(Section, frozen=True):
 class Journal(Section, frozen=True):
     """The writer of the journal; each worker has one."""
 
-    group_max: Annotated[int, whole(1, 10_000, "commits", "in one flush")] = 512
+    group_max: Annotated[int, whole(1, 10_000, "commits", "in one flush")] = 256
     queue_max: Annotated[
         int, whole(1, 1_000_000, "commits", "that wait for a flush; more are answered 96")
-    ] = 8_192
+    ] = 65_536
     request_id_block: Annotated[
         int, whole(1, 1_000_000, "numbers", "leased at a time by one worker")
     ] = 10_000
@@ -196,16 +195,9 @@ class Queue(Section, frozen=True):
 
 
 class Rules(Section, frozen=True):
-    """Windows of the rules of money (rules.md §3, §7, §10)."""
+    """Windows of the rules of money (refunds, sign-on)."""
 
-    duplicate_window_days: Annotated[
-        int, whole(1, 3_650, "days", "a request is known again, then its key is pruned")
-    ] = 14
     refund_days: Annotated[int, whole(1, 3_650, "days", "after the sale")] = 180
-    preauth_days: Annotated[int, whole(1, 365, "days", "until a pre-authorisation expires")] = 30
-    completion_percent: Annotated[
-        int, whole(100, 200, "percent", "of the pre-authorised amount")
-    ] = 115
     old_keys_s: Annotated[
         float, seconds(0, 86_400, "the former keys of a terminal stay good after a sign-on")
     ] = 600.0
@@ -216,7 +208,7 @@ class Rules(Section, frozen=True):
 
 
 class Batch(Section, frozen=True):
-    """Life of a terminal's batch (rules.md §9)."""
+    """Life of a terminal's batch."""
 
     items_max: Annotated[
         int, whole(1, 999, "items", "on either side; then new sales are answered 65")
@@ -227,7 +219,7 @@ class Batch(Section, frozen=True):
 
 
 class Settlement(Section, frozen=True):
-    """Tolerances and waits of the day's end (rules.md §17)."""
+    """Tolerances and waits of the day's end."""
 
     fee_tolerance_row_minor: Annotated[
         int, whole(0, 100_000, "minor units", "a file's fee may differ from ours, in one row")
@@ -244,14 +236,6 @@ class Settlement(Section, frozen=True):
     freeze_wait_s: Annotated[float, seconds(1, 3_600, "for requests that are still undecided")] = (
         90.0
     )
-
-
-class Files(Section, frozen=True):
-    """Where files of the day's end go."""
-
-    outgoing: Annotated[
-        str, text("files that must carry PANs in clear; outside the data folder", "folder")
-    ] = "outgoing"
 
 
 class Log(Section, frozen=True):
@@ -294,7 +278,6 @@ class Config(Section, frozen=True):
     rules: Rules = Rules()
     batch: Batch = Batch()
     settlement: Settlement = Settlement()
-    files: Files = Files()
     log: Log = Log()
 
     @property
@@ -396,7 +379,6 @@ def _absolute(config: Config, base: Path) -> Config:
         data=absolute(config.data),
         hsm=replace(config.hsm, lmk_file=absolute(config.hsm.lmk_file)),
         postgres=replace(config.postgres, bin=absolute(config.postgres.bin)),
-        files=replace(config.files, outgoing=absolute(config.files.outgoing)),
     )
 
 

@@ -18,6 +18,7 @@ from switch import data_keys
 from switch.access import AccessCache
 from switch.acquirers.iso8583_link import IsoLink
 from switch.adapters.postgres import PostgresStore
+from switch.adapters.postgres.connections import Peer
 from switch.adapters.system import SystemClock, SystemEntropy, SystemTransport
 from switch.admission import Admission
 from switch.duties import Duties, ReferenceData
@@ -165,7 +166,7 @@ class Switch:
         self._links = Links(config, ports, self.acquirers, self._late)
         self.reference = ReferenceData(stores.reference, self._links.follow)
         self._links.know(self.reference, self.standing)
-        cache = AccessCache(stores.batches, config.server.connections)
+        cache = AccessCache(stores.batches, config.server.connections, config.rules.old_keys_s)
         management = Management(
             config, stores.batches, cache, ports.hsm, ports.pans, clock, self._longest_timer_s
         )
@@ -257,7 +258,12 @@ async def run_worker(
     )
     reporter = Reporter(config, control.registry, lines)
     stores = await PostgresStore.open(
-        config.database.dsn, clock, pool_size=config.database.read_connections
+        config.database.dsn,
+        clock,
+        pool_size=config.database.read_connections,
+        peer=Peer(config.database.keepalive_s, config.database.tcp_user_timeout_s),
+        group_max=config.journal.group_max,
+        queue_max=config.journal.queue_max,
     )
     try:
         await data_keys.ensure(stores.reference, hsm)

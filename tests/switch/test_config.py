@@ -38,7 +38,7 @@ REFUSED = [
     ("[server]\nidle_s = 5\nframe_s = 6", "server.frame_s", "at most server.idle_s"),
     ("[engine]\nsend_by_s = 5", "engine.send_by_s", "less than engine.lease_s"),
     ("[engine]\nlease_renew_s = 3", "engine.lease_renew_s", "half of engine.lease_s"),
-    ("[rules]\ncompletion_percent = 99", "rules.completion_percent", ">= 100"),
+    ("[rules]\nrefund_days = 0", "rules.refund_days", ">= 1"),
     ("[batch]\nitems_max = 1000", "batch.items_max", "<= 999"),
     ('node = "a b"', "node", "matching regex"),
     ('language = "fr"', "language", "fr"),

@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from switch.adapters.postgres.batches import PostgresBatches
-from switch.adapters.postgres.connections import connect
+from switch.adapters.postgres.connections import PEER, Peer, connect
 from switch.adapters.postgres.journal import PostgresJournal, PostgresQueue
 from switch.adapters.postgres.numbers import PostgresDays, PostgresNumbers, PostgresOwners
 from switch.adapters.postgres.reference import PostgresReference
 from switch.adapters.postgres.sessions import Sessions
-from switch.adapters.postgres.writer import Writer
+from switch.adapters.postgres.writer import GROUP_MAX, WAITING_MAX, Writer
 
 if TYPE_CHECKING:
     from switch.ports import Clock
@@ -25,9 +25,20 @@ POOL_SIZE = 3
 class PostgresStore:
     """All ports of one process on one database."""
 
-    def __init__(self, dsn: str, clock: Clock, *, pool_size: int = POOL_SIZE) -> None:
-        self.writer = Writer(lambda: connect(dsn, "tongbao journal"))
-        self.sessions = Sessions(dsn, "tongbao", pool_size)
+    def __init__(
+        self,
+        dsn: str,
+        clock: Clock,
+        *,
+        pool_size: int = POOL_SIZE,
+        peer: Peer = PEER,
+        group_max: int = GROUP_MAX,
+        queue_max: int = WAITING_MAX,
+    ) -> None:
+        self.writer = Writer(
+            lambda: connect(dsn, "tongbao journal", peer), group_max=group_max, queue_max=queue_max
+        )
+        self.sessions = Sessions(dsn, "tongbao", pool_size, peer)
         self.journal = PostgresJournal(self.sessions, self.writer)
         self.numbers = PostgresNumbers(self.sessions)
         self.owners = PostgresOwners(self.sessions)
@@ -37,9 +48,25 @@ class PostgresStore:
         self.reference = PostgresReference(self.sessions)
 
     @classmethod
-    async def open(cls, dsn: str, clock: Clock, *, pool_size: int = POOL_SIZE) -> PostgresStore:
+    async def open(
+        cls,
+        dsn: str,
+        clock: Clock,
+        *,
+        pool_size: int = POOL_SIZE,
+        peer: Peer = PEER,
+        group_max: int = GROUP_MAX,
+        queue_max: int = WAITING_MAX,
+    ) -> PostgresStore:
         """Connect the writer. Raises what asyncpg raises where the server is not there."""
-        store = cls(dsn, clock, pool_size=pool_size)
+        store = cls(
+            dsn,
+            clock,
+            pool_size=pool_size,
+            peer=peer,
+            group_max=group_max,
+            queue_max=queue_max,
+        )
         await store.writer.open()
         return store
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import asyncpg
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CONNECT_TIMEOUT_S = 5.0
-KEEPALIVE_S = 5  # idle time before a probe
-USER_TIMEOUT_MS = 10_000  # TCP_USER_TIMEOUT, either side: the only time-out there is
 BACKOFF_FIRST_S = 0.05
 BACKOFF_MAX_S = 1.0
 BACKEND_POLL_S = 0.02
@@ -28,6 +26,16 @@ LOST = (asyncpg.InterfaceError, OSError, EOFError, asyncio.IncompleteReadError)
 Connection = Any  # asyncpg.Connection; the library has no types
 
 
+class Peer(NamedTuple):
+    """How soon either side notices that the other has vanished: the only time-outs there are."""
+
+    keepalive_s: float = 10.0  # idle time before a probe
+    tcp_user_timeout_s: float = 10.0  # a byte that is not acknowledged so long ends the connection
+
+
+PEER = Peer()
+
+
 class Backend:
     """The server process of a connection, by what no later one shares."""
 
@@ -36,7 +44,7 @@ class Backend:
         self.started_at = started_at
 
 
-async def connect(dsn: str, name: str) -> Connection:
+async def connect(dsn: str, name: str, peer: Peer = PEER) -> Connection:
     """A connection without statement time-outs. Raises what asyncpg raises."""
     connection = await asyncpg.connect(
         dsn,
@@ -50,23 +58,24 @@ async def connect(dsn: str, name: str) -> Connection:
             "enable_seqscan": "off",
             "enable_hashjoin": "off",
             "enable_mergejoin": "off",
-            "tcp_keepalives_idle": str(KEEPALIVE_S),
-            "tcp_user_timeout": str(USER_TIMEOUT_MS),
+            "tcp_keepalives_idle": str(max(1, round(peer.keepalive_s))),
+            "tcp_user_timeout": str(round(peer.tcp_user_timeout_s * 1_000)),
         },
     )
-    _watch_peer(connection)
+    _watch_peer(connection, peer)
     return connection
 
 
-def _watch_peer(connection: Connection) -> None:
+def _watch_peer(connection: Connection, peer: Peer) -> None:
     """Notice a peer that vanished: asyncpg has no setting for it."""
-    peer = connection._transport.get_extra_info("socket")  # noqa: SLF001
-    if peer is None or peer.family not in (socket.AF_INET, socket.AF_INET6):
+    sock = connection._transport.get_extra_info("socket")  # noqa: SLF001
+    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
         return
-    peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
-        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_S)
-        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
+        idle_s, timeout_ms = max(1, round(peer.keepalive_s)), round(peer.tcp_user_timeout_s * 1_000)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, idle_s)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
 
 
 async def backend_of(connection: Connection) -> Backend:

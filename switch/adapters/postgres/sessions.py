@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
 
-from switch.adapters.postgres.connections import LOST, Backoff, Pool, connect
+from switch.adapters.postgres.connections import LOST, PEER, Backoff, Peer, Pool, connect
 from switch.journal import StoreDownError
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ def is_outage(error: BaseException) -> bool:
 class Sessions:
     """Every operation here is idempotent, so a broken connection is a reason to try again."""
 
-    def __init__(self, dsn: str, name: str, size: int) -> None:
-        self.pool = Pool(lambda: connect(dsn, name), size)
+    def __init__(self, dsn: str, name: str, size: int, peer: Peer = PEER) -> None:
+        self.pool = Pool(lambda: connect(dsn, name, peer), size)
 
     async def transaction(self, work: Callable[[Any], Awaitable[T]]) -> T:
         """Run `work(connection)` in one transaction, again after an outage or a deadlock."""

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from switch.adapters.postgres.connections import Connection
 
-GROUP_MAX = 256  # commits in one flush
-WAITING_MAX = 65_536  # commits that wait for a flush
+GROUP_MAX = 256  # commits in one flush; journal.group_max
+WAITING_MAX = 65_536  # commits that wait for a flush; journal.queue_max
 DOWN_AFTER_S = 1.0  # without a connection for so long, new requests are refused
 COMMIT_ID_BITS = 31  # lower half of a commit id: how many commits one writer numbers
 
@@ -127,8 +127,16 @@ def is_row_fault(error: BaseException) -> bool:
 class Writer:
     """Commits in, verdicts out. `open` before use, `close` when all that was asked is answered."""
 
-    def __init__(self, connect: Callable[[], Any]) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], Any],
+        *,
+        group_max: int = GROUP_MAX,
+        queue_max: int = WAITING_MAX,
+    ) -> None:
         self._connect = connect
+        self._group_max = group_max
+        self._queue_max = queue_max
         self._connection: Connection | None = None
         self._statement: Any = None
         self._backend: Backend | None = None
@@ -176,8 +184,8 @@ class Writer:
         """Put a commit into the next group. The future is the caller's to drop."""
         if self._task is None or self._task.done():
             raise StoreDownError("the journal is closed")
-        if len(self._waiting) >= WAITING_MAX:
-            raise StoreDownError(f"{WAITING_MAX} commits wait already")
+        if len(self._waiting) >= self._queue_max:
+            raise StoreDownError(f"{self._queue_max} commits wait already")
         loop = asyncio.get_running_loop()
         if (
             commit.request is not None
@@ -199,7 +207,8 @@ class Writer:
                 if not self._waiting:
                     self._wake.clear()
                     await self._wake.wait()
-                group = [self._waiting.popleft() for _ in range(min(len(self._waiting), GROUP_MAX))]
+                size = min(len(self._waiting), self._group_max)
+                group = [self._waiting.popleft() for _ in range(size)]
                 await self._settle(group)
                 group = []
         except asyncio.CancelledError:
