@@ -17,26 +17,32 @@ from switch.demo import show
 from switch.demo.day import Day, live
 from switch.demo.node import DemoError, Node, clear_folders, remove_folder
 from switch.demo.plan import TRANSACTIONS, Options
+from switch.demo.texts import say
 
 EXIT_DONE, EXIT_DIFFERENCES, EXIT_FAILURE = 0, 1, 4
 DATA = Path("var") / "demo"
 
 
+def text(key: str) -> str:
+    """A help text in the language that the command line asks for."""
+    words = sys.argv
+    said = words[words.index("--lang") + 1 :][:1] if "--lang" in words else []
+    return say(key, operator_language(said[0] if said else ""))
+
+
 def run(
-    data: Annotated[
-        Path, typer.Option("--data", help="Data folder; a former demo in it is removed.")
-    ] = DATA,
+    data: Annotated[Path, typer.Option("--data", help=text("help_data"))] = DATA,
     transactions: Annotated[
-        int, typer.Option("--transactions", min=60, max=200_000, help="Transactions of the day.")
+        int, typer.Option("--transactions", min=60, max=200_000, help=text("help_transactions"))
     ] = TRANSACTIONS,
-    seed: Annotated[int, typer.Option("--seed", help="The same seed draws the same plans.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", help=text("help_seed"))] = 1,
     json: Annotated[  # noqa: FBT002 - a flag of the command line
-        bool, typer.Option("--json", help="Print the result as one JSON object.")
+        bool, typer.Option("--json", help=text("help_json"))
     ] = False,
     keep: Annotated[  # noqa: FBT002
-        bool, typer.Option("--keep/--no-keep", help="Keep the data folder afterwards.")
+        bool, typer.Option("--keep/--no-keep", help=text("help_keep"))
     ] = True,
-    lang: Annotated[str, typer.Option("--lang", help="en or zh.")] = "",
+    lang: Annotated[str, typer.Option("--lang", help=text("help_lang"))] = "",
 ) -> None:
     """A whole day with simulated terminals and banks, then the day's end."""
     options = Options(
@@ -50,17 +56,20 @@ def run(
     except DemoError as error:
         sys.stderr.write(f"tongbao: {error}\n")
         raise typer.Exit(EXIT_FAILURE) from error
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         raise typer.Exit(EXIT_FAILURE) from None
     if json:
-        text = msgspec.json.encode(show.summary(day), enc_hook=str).decode()
-        sys.stdout.write(text + "\n")
+        summary = msgspec.json.encode(show.summary(day), enc_hook=str)
+        sys.stdout.write(summary.decode() + "\n")
     else:
         show.tables(day, options.language)
     if not keep:
         for folder in (options.data, options.banks_folder):
             remove_folder(folder)
     raise typer.Exit(EXIT_DONE if day.right else EXIT_DIFFERENCES)
+
+
+run.__doc__ = text("help_demo")
 
 
 def demonstrate(options: Options, *, quiet: bool = False) -> Day:

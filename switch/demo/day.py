@@ -11,6 +11,7 @@ import asyncio
 import datetime as dt
 import os
 import resource
+import signal
 from random import Random  # noqa: TID251 - seeded test traffic; nothing here needs entropy
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -162,6 +163,10 @@ class Stopwatch:
 async def live(options: Options, node: Node, onlooker: Watch, *, began_s: float) -> Day:
     """The whole day; the node is started here and stopped by whoever made it."""
     loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, task.cancel)
     watch = Stopwatch(onlooker)
     watch.stage("stage_start")
     await node.start()
@@ -491,6 +496,7 @@ async def count(
         for row in await pool.fetch(REVERSALS)
     ]
     open_reversals = sum(count for _, _, answer, count in reversals if answer == "?")
+    cases = {row["kind"]: int(row["count"]) for row in await pool.fetch(CASES)}
     undecided = [str(slip) for slip in fleet.undecided]
     trial = sum(line.balance_minor for line in result.trial_balance)
     checks = [
@@ -508,8 +514,11 @@ async def count(
         ),
         Check(
             "check_batches",
-            set(batches) <= {"balanced", "uploaded"} and sorted(uploaded) == trade.unbalanced,
-            " ".join(f"{rule}={number}" for rule, number in batches.items()),
+            set(batches) <= {"balanced", "uploaded"}
+            and sorted(uploaded) == trade.unbalanced
+            and sum(number for kind, number in cases.items() if kind.startswith("batch_"))
+            == len(trade.lost_slips),
+            " ".join(f"{rule}={number}" for rule, number in (*batches.items(), *cases.items())),
         ),
         Check(
             "check_breaks",
@@ -529,7 +538,7 @@ async def count(
         events=trade.events,
         reversals=reversals,
         batches=batches,
-        cases={row["kind"]: int(row["count"]) for row in await pool.fetch(CASES)},
+        cases=cases,
         breaks=comparison,
         money=money,
         close=result,

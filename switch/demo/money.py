@@ -2,10 +2,10 @@
 
     cardholders   balances at the banks, before less after
     banks         their entries that stand
-    files         the rows of their clearing files, as they were taken in
     journal       effects that the switch captured
     ledger        legs of the receivable that were posted for them
     terminals     slips that stand
+    files         the rows of the banks' clearing files, as they were taken in
 
 Sums that agree could hide two errors, so neighbours are compared item by item: bank and journal by
 the key of the link, journal and terminal by (merchant, terminal, batch, trace). What differs must be
@@ -33,7 +33,7 @@ SlipName = tuple[str, str, int, int]  # merchant, terminal, batch, trace
 
 
 class Gap(msgspec.Struct, frozen=True):
-    """Why two neighbouring views differ: so many items, so much money (the lower less the upper)."""
+    """Why two neighbouring views differ: so many items, so much money (this less the other)."""
 
     reason: str  # planted, forgotten, lost_slip, unexplained
     count: int
@@ -41,7 +41,7 @@ class Gap(msgspec.Struct, frozen=True):
 
 
 class View(msgspec.Struct, frozen=True):
-    """One party's count, and what lies between it and the view above."""
+    """One party's count, and what lies between it and the view above (files: the banks' entries)."""
 
     party: str
     amount_minor: int
@@ -96,18 +96,17 @@ def count_money(
 
     views = [
         View("cardholders", cardholders),
-        View("banks", booked, gaps(_rest(cardholders, booked, ()))),
-        View("files", filed, gaps(file_gap, _rest(booked, filed, (file_gap,)))),
-        # beside the banks' entries, not beside their files: the planted breaks stand in between
+        View("banks", booked, gaps(_rest(cardholders, booked))),
         View("journal", journal, gaps(forgotten_gap, journal_gap)),
-        View("ledger", ledger_minor, gaps(_rest(journal, ledger_minor, ()))),
+        View("ledger", ledger_minor, gaps(_rest(journal, ledger_minor))),
         View("terminals", terminals, gaps(slip_gap, terminal_gap)),
+        View("files", filed, gaps(file_gap, _rest(booked + file_gap.amount_minor, filed))),
     ]
     return Money(views, unexplained)
 
 
-def _rest(above: int, below: int, known: Iterable[Gap]) -> Gap:
-    left = below - above - sum(gap.amount_minor for gap in known)
+def _rest(expected_minor: int, found_minor: int) -> Gap:
+    left = found_minor - expected_minor
     return Gap("unexplained", 1 if left else 0, left)
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 TRANSACTIONS: Final = 5_000
 TERMINALS_PER_MERCHANT: Final = 3
-RATE_TPS: Final = 200.0
+RATE_TPS: Final = 250.0
 CARDS_PER_RANGE: Final = 400
 
 LINK_TIMEOUT_S: Final = 2.0  # short, so that a day of faults fits into a minute

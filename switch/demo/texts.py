@@ -9,6 +9,10 @@ LANGUAGES = ("en", "zh")
 
 TEXTS: dict[str, tuple[str, str]] = {
     # -- options
+    "help_demo": (
+        "A whole day with simulated terminals and banks, then the day's end.",
+        "用模拟终端与银行跑完一天交易，并完成日终。",
+    ),
     "help_data": (
         "Data folder; a former demo in it is removed.",
         "数据目录；其中旧的演示数据将被清除。",
@@ -85,7 +89,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "explains": ("what lies between", "差额说明"),
     "view_cardholders": ("cardholders: what left their accounts", "持卡人：账户支出"),
     "view_banks": ("banks: what their entries say", "银行：账务记录"),
-    "view_files": ("banks' clearing files: what they bill", "银行清算文件：所列金额"),
+    "view_files": (
+        "banks' clearing files, beside their entries",
+        "银行清算文件（与其账务对照）",
+    ),
     "view_journal": ("switch: captured in the journal", "交换系统：流水入账"),
     "view_ledger": ("books: posted to the ledger", "账务：总账记账"),
     "view_terminals": ("terminals: slips that stand", "终端：有效签购单"),
