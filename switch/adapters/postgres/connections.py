@@ -21,7 +21,8 @@ BACKOFF_MAX_S = 1.0
 BACKEND_POLL_S = 0.02
 
 # What ends a connection or says that the server is not there, as opposed to what a row may cause.
-LOST = (asyncpg.InterfaceError, OSError, EOFError, asyncio.IncompleteReadError)
+# (asyncpg is confused, and says so, by a server that ends while nothing is asked.)
+LOST = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, EOFError)
 
 Connection = Any  # asyncpg.Connection; the library has no types
 

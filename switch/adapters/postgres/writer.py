@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 GROUP_MAX = 256  # commits in one flush; journal.group_max
 WAITING_MAX = 65_536  # commits that wait for a flush; journal.queue_max
+CLOSE_POLL_S = 0.001
 DOWN_AFTER_S = 1.0  # without a connection for so long, new requests are refused
 COMMIT_ID_BITS = 31  # lower half of a commit id: how many commits one writer numbers
 
@@ -160,11 +161,10 @@ class Writer:
     async def close(self) -> None:
         """Answer what waits, then end."""
         if self._task is not None:
-            if self._down_since is None:
-                while self._waiting or self._wake.is_set():
-                    await asyncio.sleep(0)
-                    if self._task.done():
-                        break
+            busy = True
+            while busy and self._down_since is None and not self._task.done():
+                await asyncio.sleep(CLOSE_POLL_S)
+                busy = bool(self._waiting) or self._wake.is_set()
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         if self._connection is not None:
@@ -269,7 +269,8 @@ class Writer:
     # -- the connection -------------------------------------------------------------------------
 
     def _drop(self, reason: str) -> None:
-        log.warning("journal_connection_dropped", reason=reason)
+        if reason:
+            log.warning("journal_connection_dropped", reason=reason)
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None
@@ -296,17 +297,29 @@ class Writer:
 
         The record is a write: where a standby must confirm, its commit confirms the group's too.
         """
-        backoff = Backoff()
         while True:
+            await self._reconnect_until_up()
+            assert self._connection is not None
             try:
-                await self._reconnect()
-                assert self._connection is not None
                 await self._connection.execute(
                     "INSERT INTO switch.rerun (commit_id, commits, reason) VALUES ($1, $2, $3)",
                     works[0].commit_id,
                     len(works),
                     "reconnect",
                 )
+            except Exception as error:  # noqa: BLE001 # gone again: wait for it
+                self._drop(type(error).__name__)
+            else:
+                if not self._warned:
+                    return
+                self._drop("a warning during the commit")
+
+    async def _reconnect_until_up(self) -> None:
+        backoff = Backoff()
+        self._drop("closed" if self._connection is not None else "")
+        while True:
+            try:
+                await self._reconnect()
             except Exception as error:  # noqa: BLE001 # the store is away: wait for it
                 self._drop(type(error).__name__)
                 self._refuse_waiting()

@@ -1,0 +1,707 @@
+"""The journal on PostgreSQL where it can go wrong: races between processes, lost connections,
+killed servers, bad rows, privileges.
+
+Each test runs real stores, several where processes race; backends and servers are killed under load
+and the database is then read as its superuser: nothing lost, nothing doubled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import pytest
+
+from switch.adapters.embedded_postgres import EmbeddedPostgres
+from switch.adapters.postgres import PostgresStore
+from switch.adapters.schema_runner import migrate
+from switch.adapters.system import SystemClock
+from switch.journal import (
+    Commit,
+    Duplicate,
+    FindById,
+    FindByKey,
+    Judgement,
+    Lost,
+    OutcomeState,
+    RowRefusedError,
+    Scene,
+    Stale,
+    Stored,
+    StoreDownError,
+)
+from tests.contract.worlds import (
+    ACQUIRER,
+    DAY,
+    MERCHANT,
+    TERMINAL,
+    PostgresWorld,
+    approve,
+    attempt,
+    key,
+    look,
+    outcome,
+    queued,
+    request,
+    reversal,
+    reverse,
+    session,
+    stored,
+    wait_for,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from pathlib import Path
+
+    from tests.database import FreshDatabase
+
+
+@pytest.fixture
+def run(database_dsn: FreshDatabase) -> Callable[[Any], None]:
+    def runner(scenario: Callable[[PostgresWorld], Coroutine[Any, Any, None]]) -> None:
+        async def main() -> None:
+            world = PostgresWorld(database_dsn)
+            try:
+                await scenario(world)
+            finally:
+                await world.close()
+
+        asyncio.run(main())
+
+    return runner
+
+
+# -- races ----------------------------------------------------------------------------------------
+
+
+def test_two_processes_race_for_keys(run: Any) -> None:
+    async def scenario(world: PostgresWorld) -> None:
+        stores = [await world.process(), await world.process()]
+        rows = [
+            [request(base + stan, stan) for stan in order]
+            for base, order in ((1000, range(1, 201)), (2000, range(200, 0, -1)))
+        ]
+        verdicts = await asyncio.gather(
+            *(
+                store.journal.commit(Commit(request=row, attempt=attempt(row.request_id)))
+                for pair in zip(*rows, strict=True)
+                for store, row in zip(stores, pair, strict=True)
+            )
+        )
+        asked = [row for pair in zip(*rows, strict=True) for row in pair]
+        winners = {
+            row.key.stan: row.request_id
+            for row, verdict in zip(asked, verdicts, strict=True)
+            if isinstance(verdict, Stored)
+        }
+        assert len(winners) == 200
+        for row, verdict in zip(asked, verdicts, strict=True):
+            if not isinstance(verdict, Stored):
+                assert isinstance(verdict, Duplicate)
+                assert verdict.request_id == winners[row.key.stan]
+        found = await world.query("SELECT stan, request_id FROM switch.request")
+        assert dict(tuple(row) for row in found) == winners
+
+    run(scenario)
+
+
+def test_two_processes_race_for_outcomes(run: Any) -> None:
+    async def scenario(world: PostgresWorld) -> None:
+        one, other = await world.process(), await world.process()
+        ids = list(range(1, 151))
+        dates = await asyncio.gather(
+            *(one.journal.commit(Commit(request=request(each))) for each in ids)
+        )
+        date = stored(dates[0])
+
+        def unknown(each: int) -> Commit:
+            return Commit(
+                outcome=outcome(each, date, state=OutcomeState.UNKNOWN),
+                reversal=reversal(each, date),
+                queue=queued(10_000 + each, each, date),
+            )
+
+        approvals, takeovers = await asyncio.gather(
+            asyncio.gather(
+                *(one.journal.commit(Commit(outcome=outcome(each, date))) for each in ids)
+            ),
+            asyncio.gather(*(other.journal.commit(unknown(each)) for each in reversed(ids))),
+        )
+        for each, mine, theirs in zip(ids, approvals, reversed(takeovers), strict=True):
+            assert {type(mine), type(theirs)} == {Stored, Lost}, each
+        found = await world.query(
+            "SELECT o.request_id, o.state, v.seq, q.item_id FROM switch.outcome AS o"
+            " LEFT JOIN switch.reversal AS v ON v.original_request_id = o.request_id"
+            " LEFT JOIN switch.queue_open AS q USING (request_id)"
+        )
+        assert len(found) == 150
+        for row in found:
+            was_approved = isinstance(approvals[row["request_id"] - 1], Stored)
+            assert (row["state"] == "approved") == was_approved
+            assert (row["seq"] is None) == (row["item_id"] is None) == was_approved
+
+    run(scenario)
+
+
+def test_a_reversal_races_its_original(run: Any) -> None:
+    """Either the original came first and is reversed, or the tombstone did and stops it."""
+
+    async def scenario(world: PostgresWorld) -> None:
+        one, other = await world.process(), await world.process()
+        told: Counter[tuple[str, bool]] = Counter()
+        for stan in range(1, 41):
+            if stan % 2:
+                original, (judgement, _) = await asyncio.gather(
+                    one.journal.commit(Commit(request=request(stan), attempt=attempt(stan))),
+                    reverse(other, key(stan), 1000 + stan),
+                )
+            else:
+                (judgement, _), original = await asyncio.gather(
+                    reverse(other, key(stan), 1000 + stan),
+                    one.journal.commit(Commit(request=request(stan), attempt=attempt(stan))),
+                )
+            blocked = isinstance(original, Duplicate) and original.tombstone
+            told[judgement.response_code, blocked] += 1
+            found = await look(one, 1000 + stan if blocked else stan)
+            assert len(found.reversals) == (not blocked)
+        assert set(told) <= {("00", False), ("25", True)}
+
+    run(scenario)
+
+
+def test_a_reversal_races_the_approval(run: Any) -> None:
+    """Approved and cancelled, or reversed in flight: nothing is captured, one 0420 is queued."""
+
+    async def scenario(world: PostgresWorld) -> None:
+        one, other = await world.process(), await world.process()
+        for each in range(1, 41):
+            commit = Commit(request=request(each), attempt=attempt(each))
+            date = stored(await one.journal.commit(commit))
+            approval, (judgement, verdict) = await asyncio.gather(
+                one.journal.commit(Commit(outcome=outcome(each, date))),
+                reverse(other, key(each), 1000 + each),
+            )
+            assert judgement.response_code == "00"
+            stored(verdict)
+            found = await look(one, each)
+            won = isinstance(approval, Stored)
+            assert found.outcome.state == ("approved" if won else "reversed")
+            assert [row.capture for row in found.reversals] == ["cancel" if won else ""]
+        assert await world.captures() == []
+        assert await one.queue.open_items(ACQUIRER) == 40
+
+    run(scenario)
+
+
+def test_refunds_never_exceed_the_sale(run: Any) -> None:
+    async def scenario(world: PostgresWorld) -> None:
+        stores = [await world.process() for _ in range(3)]
+        await approve(stores[0], 1)
+
+        async def refund(store: PostgresStore, number: int) -> str:
+            def judge(scene: Scene) -> Judgement:
+                original = scene.originals[0]
+                if sum(each.amount_minor for each in original.follow_ups) + 30 > 100:
+                    return Judgement(commit=None, response_code="64", rule="too_much")
+                row = request(
+                    number, type="refund", amount_minor=30, original_request_id=1,
+                    of=key(number, kind="022.20"),
+                )  # fmt: skip
+                return Judgement(Commit(request=row), "", "allowed")
+
+            judgement, _ = await store.journal.decide(FindById(1), judge)
+            return judgement.response_code
+
+        told = await asyncio.gather(
+            *(refund(stores[number % 3], 10 + number) for number in range(12))
+        )
+        assert sorted(told) == [""] * 3 + ["64"] * 9
+
+    run(scenario)
+
+
+# -- marks against commits under load -----------------------------------------------------------
+
+
+class Load:
+    """Requests without pause from several processes, and what came of each."""
+
+    def __init__(self, stores: list[PostgresStore], width: int = 8, **row: Any) -> None:
+        self.stores = stores
+        self.row = row
+        self.issued = 0
+        self.verdicts: dict[int, Any] = {}
+        self.order: dict[int, int] = {}  # request id → how many had been issued before
+        self._stop = False
+        self._tasks = [
+            asyncio.create_task(self._commit(store)) for store in stores for _ in range(width)
+        ]
+
+    async def _commit(self, store: PostgresStore) -> None:
+        while not self._stop:
+            self.issued += 1
+            number = self.issued
+            row = request(number, owner_id=0, **self.row)
+            self.verdicts[number] = await store.journal.commit(Commit(request=row))
+
+    async def warm(self, count: int = 200) -> None:
+        start = len(self.verdicts)
+        await wait_for(lambda: len(self.verdicts) >= start + count)
+
+    async def stop(self) -> None:
+        self._stop = True
+        await asyncio.gather(*self._tasks)
+
+
+def test_a_frozen_batch_is_frozen_for_commits_under_way(run: Any) -> None:
+    async def scenario(world: PostgresWorld) -> None:
+        stores = [await world.process() for _ in range(3)]
+        await stores[0].batches.sign_on(session())
+        load = Load(stores[:2])
+        await load.warm()
+        undecided = await stores[2].batches.freeze(MERCHANT, TERMINAL, 1)
+        await load.warm()
+        await load.stop()
+        counted = Counter(type(verdict) for verdict in load.verdicts.values())
+        assert counted[Stored] == undecided >= 200
+        assert counted[Stale] > 0
+        assert set(counted) == {Stored, Stale}
+
+    run(scenario)
+
+
+def test_every_commit_is_on_one_side_of_the_cut_over(run: Any) -> None:
+    async def scenario(world: PostgresWorld) -> None:
+        stores = [await world.process() for _ in range(3)]
+        date = await stores[2].days.business_date()
+        load = Load(stores[:2])
+        await load.warm()
+        await asyncio.wait_for(stores[2].days.cut_over(date + DAY), 5.0)
+        issued = load.issued
+        found = await world.query(
+            "SELECT count(*) FROM switch.request WHERE request_date = $1", date
+        )
+        await load.warm()
+        await load.stop()
+        dates = {number: stored(verdict) for number, verdict in load.verdicts.items()}
+        assert {dates[number] for number in dates if number > issued} == {date + DAY}
+        # when cut-over returned, the old date was complete
+        assert found[0][0] == sum(each == date for each in dates.values()) >= 200
+        assert await stores[2].days.freeze(date) == found[0][0]
+
+    run(scenario)
+
+
+def test_a_date_freezes_once_its_last_request_is_decided(run: Any) -> None:
+    async def scenario(world: PostgresWorld) -> None:
+        one, other = await world.process(), await world.process()
+        ids = range(1, 101)
+        await asyncio.gather(*(one.journal.commit(Commit(request=request(each))) for each in ids))
+        date = await one.days.business_date()
+        await one.days.cut_over(date + DAY)
+
+        async def decide_all() -> None:
+            for each in ids:
+                stored(await one.journal.commit(Commit(outcome=outcome(each, date))))
+                if each % 3 == 0:
+                    await reverse(one, key(each), 1000 + each)
+
+        deciding = asyncio.create_task(decide_all())
+        left = [await other.days.freeze(date)]
+        while left[-1]:
+            left.append(await other.days.freeze(date))
+        await deciding
+        assert left == sorted(left, reverse=True)
+        captures = await world.captures()
+        # each reversal cancelled before the freeze, or posted the opposite after it
+        opposites = [capture for capture in captures if capture[1]]
+        assert all(capture[2] == date + DAY for capture in opposites)
+        assert sum(capture[3] for capture in captures) == 100 * (100 - 33)
+
+    run(scenario)
+
+
+# -- lost answers -----------------------------------------------------------------------------------
+
+
+async def kill_backends(world: PostgresWorld, name: str, times: int, pause_s: float) -> None:
+    for _ in range(times):
+        await asyncio.sleep(pause_s)
+        await world.query(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name = $1 AND datname = current_database()",
+            name,
+        )
+
+
+def test_killed_writers_lose_and_double_nothing(run: Any) -> None:
+    async def scenario(world: PostgresWorld) -> None:
+        stores = [await world.process(), await world.process()]
+        stop = False
+        approved: list[int] = []
+
+        async def trade(store: PostgresStore, first: int) -> None:
+            number = first
+            while not stop:
+                row = request(number)
+                date = stored(await store.journal.commit(Commit(request=row)))
+                stored(await store.journal.commit(Commit(outcome=outcome(number, date))))
+                approved.append(number)
+                number += 32
+
+        traders = [
+            asyncio.create_task(trade(stores[number % 2], number)) for number in range(1, 33)
+        ]
+        await kill_backends(world, "tongbao journal", 25, 0.03)
+        await wait_for(lambda: len(approved) > 500)
+        stop = True
+        await asyncio.gather(*traders)
+        assert sum(store.writer.reruns for store in stores) >= 10
+        found = await world.query(
+            "SELECT request_id FROM switch.outcome JOIN switch.request USING (request_id)"
+        )
+        assert sorted(row[0] for row in found) == sorted(approved)
+        assert len(await world.captures()) == len(approved)
+
+    run(scenario)
+
+
+def test_killed_decisions_lose_and_double_nothing(run: Any) -> None:
+    async def scenario(world: PostgresWorld) -> None:
+        store = await world.process()
+        ids = range(1, 121)
+        await asyncio.gather(*(approve(store, each) for each in ids))
+        killing = asyncio.create_task(kill_backends(world, "tongbao", 12, 0.02))
+        told: Counter[str] = Counter()
+
+        async def reverse_until_told(each: int) -> None:
+            for number in range(100):
+                try:
+                    judgement, _ = await reverse(store, key(each), 1000 * (number + 1) + each)
+                except StoreDownError:
+                    continue
+                told[judgement.rule] += 1
+                return
+
+        for first in range(1, 121, 8):
+            await asyncio.gather(*(reverse_until_told(each) for each in range(first, first + 8)))
+        await killing
+        # "repeated" would mean that a decision that stood was not recognised
+        assert told == {"reversed": 120}
+        found = await world.query("SELECT count(*) FROM switch.reversal")
+        assert found[0][0] == 120
+        found = await world.query("SELECT count(*) FROM switch.reversal_request")
+        assert found[0][0] == 120
+        assert await world.captures() == []
+
+    run(scenario)
+
+
+def test_a_warning_during_a_commit_makes_it_unknown(run: Any) -> None:
+    """A cancelled wait for a standby looks like success, but for a warning."""
+
+    async def scenario(world: PostgresWorld) -> None:
+        store = await world.process()
+        await world.query("CREATE SEQUENCE public.warned")
+        await world.query("GRANT ALL ON SEQUENCE public.warned TO public")
+        await world.query(
+            "CREATE FUNCTION public.warn() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            " IF nextval('public.warned') <= 2 THEN RAISE WARNING 'not replicated'; END IF;"
+            " RETURN NULL; END $$"
+        )
+        await world.query(
+            "CREATE CONSTRAINT TRIGGER warn AFTER INSERT ON switch.request_key"
+            " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.warn()"
+        )
+        await asyncio.gather(
+            *(store.journal.commit(Commit(request=request(each))) for each in range(1, 9))
+        )
+        assert store.writer.reruns >= 1
+        found = await world.query("SELECT count(*), sum(commits) FROM switch.rerun")
+        assert found[0][0] == store.writer.reruns
+        # and a decision
+        await world.query("SELECT setval('public.warned', 1, false)")
+        await approve(store, 10)
+
+        def judge(scene: Scene) -> Judgement:
+            row = request(11, original_request_id=10)
+            return Judgement(Commit(request=row), "", "allowed")
+
+        await world.query("SELECT setval('public.warned', 1, false)")
+        _, verdict = await store.journal.decide(FindById(10), judge)
+        stored(verdict)
+        assert len((await look(store, 10)).follow_ups) == 1
+
+    run(scenario)
+
+
+def test_a_caller_that_goes_away_disturbs_nobody(run: Any) -> None:
+    async def scenario(world: PostgresWorld) -> None:
+        store = await world.process()
+        tasks = [
+            asyncio.create_task(store.journal.commit(Commit(request=request(each))))
+            for each in range(1, 41)
+        ]
+        await asyncio.sleep(0)
+        for task in tasks[::2]:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(isinstance(each, Stored) for each in results[1::2])
+        await store.journal.commit(Commit(request=request(41)))
+        found = await world.query("SELECT count(*) FROM switch.request")
+        assert found[0][0] == 41
+
+    run(scenario)
+
+
+def test_every_kind_of_bad_row_is_refused_alone(run: Any) -> None:
+    async def scenario(world: PostgresWorld) -> None:
+        store = await world.process()
+        bad: dict[int, Any] = {
+            3: request(3, amount_minor=-1),
+            7: request(7, pan_masked="nul\0"),
+            11: request(11, amount_minor=2**63),
+            12: request(12, mcc=None),
+            19: request(19, pan_token="text"),
+        }
+        rows = [bad.get(number) or request(number) for number in range(1, 33)]
+        results = await asyncio.gather(
+            *(store.journal.commit(Commit(request=row)) for row in rows), return_exceptions=True
+        )
+        for number, result in enumerate(results, 1):
+            assert type(result) is (RowRefusedError if number in bad else Stored), number
+        assert store.writer.reruns == 0
+
+    run(scenario)
+
+
+# -- the server goes away ---------------------------------------------------------------------------
+
+
+def test_a_killed_server_loses_no_answered_commit(data_folder: Path) -> None:
+    """kill -9 of PostgreSQL under load, with fsync: all that was answered is there afterwards."""
+    server = EmbeddedPostgres.start(data_folder)
+    try:
+        asyncio.run(migrate(server.dsn("tongbao_owner")))
+        asyncio.run(_trade_over_a_killed_server(server))
+    finally:
+        server.stop()
+
+
+async def _trade_over_a_killed_server(server: EmbeddedPostgres) -> None:
+    store = await PostgresStore.open(server.dsn(), SystemClock())
+    date = await store.days.business_date()
+    await store.journal.commit(Commit(request=request(1)))
+    answered: set[int] = {1}
+    refused: set[int] = set()
+    number = 1
+    stop = False
+
+    async def trade() -> None:
+        nonlocal number
+        while not stop:
+            number += 1
+            mine = number
+            try:
+                stored(await store.journal.commit(Commit(request=request(mine))))
+            except StoreDownError:
+                refused.add(mine)
+                await asyncio.sleep(0.02)
+            else:
+                answered.add(mine)
+
+    traders = [asyncio.create_task(trade()) for _ in range(16)]
+    await wait_for(lambda: len(answered) > 100)
+    os.kill(server.pid, signal.SIGKILL)
+    await wait_for(lambda: store.writer._down_since is not None)
+    # an outcome waits, however long; a new request is refused after a while
+    last = asyncio.create_task(store.journal.commit(Commit(outcome=outcome(1, date))))
+    traders += [asyncio.create_task(trade()) for _ in range(16)]
+    await wait_for(lambda: len(refused) > 10)
+    with pytest.raises(StoreDownError):
+        await reverse(store, key(1), 9999)
+    assert not last.done()
+    await asyncio.to_thread(server.ensure_running)
+    stored(await asyncio.wait_for(last, 10.0))
+    before = len(answered)
+    await wait_for(lambda: len(answered) > before + 100)
+    stop = True
+    await asyncio.gather(*traders)
+    connection = await asyncpg.connect(server.dsn())
+    found = {row[0] for row in await connection.fetch("SELECT request_id FROM switch.request")}
+    await connection.close()
+    assert found == answered
+    assert not found & refused
+    await store.close()
+
+
+# -- privileges -------------------------------------------------------------------------------------
+
+LEASES = {"number_block", "owner", "acquirer_lease", "queue_open"}
+
+
+def test_the_application_adds_facts_and_changes_none(run: Any) -> None:
+    async def scenario(world: PostgresWorld) -> None:
+        tables = [
+            row[0]
+            for row in await world.query(
+                "SELECT relname FROM pg_class WHERE relnamespace = 'switch'::regnamespace"
+                " AND relkind IN ('r', 'p')"
+            )
+        ]
+        assert len(tables) > 30
+        for table in tables:
+            (row,) = await world.query(
+                "SELECT has_table_privilege('tongbao_app', $1, 'UPDATE') AS updates,"
+                " has_table_privilege('tongbao_app', $1, 'DELETE') AS deletes,"
+                " has_table_privilege('tongbao_app', $1, 'TRUNCATE, TRIGGER, REFERENCES') AS more,"
+                " has_any_column_privilege('tongbao_app', $1, 'UPDATE') AS columns,"
+                " has_table_privilege('tongbao_reader', $1, 'SELECT') AS reads,"
+                " has_table_privilege('tongbao_reader', $1, 'INSERT, UPDATE, DELETE') AS writes,"
+                " pg_get_userbyid(relowner) AS owner FROM pg_class WHERE oid = $1::regclass",
+                f"switch.{table}",
+            )
+            assert row["updates"] == row["columns"] == (table in LEASES), table
+            assert row["deletes"] == (table == "queue_open"), table
+            assert not row["more"], table
+            assert row["reads"] == (table in ("business_day", "business_date")), table
+            assert not row["writes"], table
+            assert row["owner"] == "tongbao_owner", table
+
+    run(scenario)
+
+
+def test_the_application_can_not_get_around_it(run: Any) -> None:
+    async def scenario(world: PostgresWorld) -> None:
+        store = await world.process()
+        await approve(store, 1)
+        connection = await asyncpg.connect(world.database.app)
+        try:
+            for statement in (
+                "UPDATE switch.outcome SET effect_minor = 1",
+                "DELETE FROM switch.request",
+                "DELETE FROM switch.request_key",
+                "TRUNCATE switch.outcome",
+                "DROP TABLE switch.reversal",
+                "CREATE TABLE switch.mine (id int)",
+                "UPDATE switch.business_day SET business_date = '2000-01-01'",
+                "UPDATE switch.business_date SET state = 'posted'",
+                "ALTER FUNCTION switch.store OWNER TO tongbao_app",
+                "SELECT * FROM pg_authid",
+            ):
+                with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                    await connection.execute(statement)
+        finally:
+            await connection.close()
+        reader = await asyncpg.connect(world.database.reader)
+        try:
+            assert len(await reader.fetch("SELECT * FROM switch.transaction_v1")) == 1
+            assert len(await reader.fetch("SELECT * FROM switch.capture_v1")) == 1
+            for statement in (
+                "SELECT pan_cipher FROM switch.request",
+                "SELECT * FROM switch.stored_key",
+                "SELECT * FROM switch.session",
+                "SELECT switch.cut_over('2030-01-01')",
+            ):
+                with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                    await reader.execute(statement)
+        finally:
+            await reader.close()
+
+    run(scenario)
+
+
+# -- readings ---------------------------------------------------------------------------------------
+
+
+def test_views_show_states_and_captures(run: Any) -> None:
+    async def scenario(world: PostgresWorld) -> None:
+        store = await world.process()
+        date = await approve(store, 1)
+        await approve(store, 2)
+        await reverse(store, key(2), 1002)
+        await reverse(store, key(3), 3)  # a tombstone is no transaction
+        refused = outcome(4, state=OutcomeState.REFUSED)
+        await store.journal.commit(Commit(request=request(4), outcome=refused))
+        await store.journal.commit(Commit(request=request(5), attempt=attempt(5)))
+        await store.journal.commit(Commit(attempt=attempt(5, 2, request_date=date)))
+        pending = Commit(
+            request=request(6, type="refund", original_request_id=1),
+            attempt=attempt(6),
+            queue=queued(60, 6, None, kind="repeat", seq=0),
+        )
+        await store.journal.commit(pending)
+        found = await world.query("SELECT * FROM switch.transaction_v1 ORDER BY request_id")
+        assert [(row["request_id"], row["state"]) for row in found] == [
+            (1, "approved"),
+            (2, "reversed"),
+            (4, "refused"),
+            (5, "in_flight"),
+            (6, "pending"),
+        ]
+        assert found[0]["acquirer"] == ACQUIRER
+        listed = await store.journal.list_transactions(date)
+        assert [row["request_id"] for row in listed] == [1, 2, 4, 5, 6]
+        assert [row["state"] for row in listed] == [row["state"] for row in found]
+        assert [len(row["attempts"]) for row in listed] == [1, 1, 0, 2, 1]
+        assert listed[1]["reversals"][0]["state"] == "queued"
+        assert listed[4]["original"]["stan"] == 1
+        captures = await world.query("SELECT * FROM switch.capture_v1")
+        assert [(row["capture_id"], row["effect_minor"]) for row in captures] == [(16, 100)]
+        assert (captures[0]["merchant"], captures[0]["acquirer"]) == (MERCHANT, ACQUIRER)
+
+    run(scenario)
+
+
+def test_lookups_use_indexes_whatever_the_statistics(run: Any) -> None:
+    """With half a year of partitions, what a refund names is found by index in every one of them."""
+
+    async def scenario(world: PostgresWorld) -> None:
+        store = await world.process()
+        date = await store.days.business_date()
+        for days in range(1, 30):
+            await world.query("SELECT switch.open_date($1)", date - days * DAY)
+        await world.query("ANALYZE switch.request")
+        connection = await store.sessions.pool.take()
+        try:
+            plan = await connection.fetch(
+                "EXPLAIN SELECT request_id FROM switch.request WHERE merchant = 'm' AND stan = 1"
+            )
+        finally:
+            store.sessions.pool.give_back(connection, usable=True)
+        text = "\n".join(row[0] for row in plan)
+        assert "Seq Scan" not in text
+        assert text.count("merchant_stan_batch_idx") >= 30
+
+    run(scenario)
+
+
+def test_a_find_by_key_takes_no_time_out_for_locked_originals(run: Any) -> None:
+    """A decision waits for the one before it, and then sees what it did."""
+
+    async def scenario(world: PostgresWorld) -> None:
+        store = await world.process()
+        await approve(store, 1)
+        holder = await asyncpg.connect(world.database.app)
+        await holder.execute("BEGIN")
+        await holder.execute("SELECT pg_advisory_xact_lock(1)")
+        seen: list[Scene] = []
+
+        def judge(scene: Scene) -> Judgement:
+            seen.append(scene)
+            return Judgement(commit=None, response_code="", rule="")
+
+        waiting = asyncio.create_task(store.journal.decide(FindByKey(key(1)), judge))
+        await asyncio.sleep(0.1)
+        assert not seen
+        await holder.execute("ROLLBACK")
+        await holder.close()
+        await waiting
+        assert seen[0].originals[0].captured_minor == 100
+
+    run(scenario)
