@@ -275,7 +275,7 @@ class IsoLink:
             self._timer = loop.call_at(pending.deadline_s, self._expire)
         _remember(self._sent_on, key, connection.serial, SENT_MAX)
         self.counters.sent += 1
-        connection.write(data)
+        connection.send(data, send_by_ns)
         return pending
 
     def _prepare(self, message: Message, send_by_ns: int) -> tuple[Connection, bytes, MatchKey]:
@@ -585,7 +585,10 @@ class IsoLink:
         self._tasks[task] = None
         task.add_done_callback(lambda task: self._tasks.pop(task, None))
 
-    # -- management, for the connections --------------------------------------------------------
+    # -- for the connections --------------------------------------------------------------------
+
+    def monotonic_ns(self) -> int:
+        return self._clock.monotonic_ns()
 
     @property
     def managed(self) -> bool:

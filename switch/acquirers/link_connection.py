@@ -78,6 +78,8 @@ class Owner(Protocol):
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None: ...
 
+    def monotonic_ns(self) -> int: ...
+
 
 class Connection(asyncio.Protocol):
     """One connection: bytes in and out, and the executor of `network_management`."""
@@ -93,6 +95,9 @@ class Connection(asyncio.Protocol):
         self._abandoned = False
         self._paused = False
         self._heard_at_s = 0.0
+        self._outgoing: list[
+            tuple[bytes, int]
+        ] = []  # requests of this turn of the loop, send-by ns
         self._asked: tuple[str, str, str, float] | None = None  # DE 7, 11, 70; when
         self._asked_timer: asyncio.TimerHandle | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
@@ -106,7 +111,25 @@ class Connection(asyncio.Protocol):
         """Itself: the factory that a transport asks for."""
         return self
 
+    def send(self, data: bytes, send_by_ns: int) -> None:
+        """Write a request, together with the others of this turn of the loop: one system call."""
+        if not self._outgoing:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._outgoing.append((data, send_by_ns))
+
+    def _flush(self) -> None:
+        """What is still in time leaves (rules §4); the rest stays unanswered, and so unknown."""
+        outgoing, self._outgoing = self._outgoing, []
+        if not outgoing or self._transport is None:
+            return
+        now_ns = self._owner.monotonic_ns()
+        data = b"".join([data for data, send_by_ns in outgoing if now_ns < send_by_ns])
+        if data:
+            self._transport.write(data)
+
     def write(self, data: bytes) -> None:
+        """Write at once, after what waits to leave."""
+        self._flush()
         if self._transport is not None:
             self._transport.write(data)
 
@@ -203,6 +226,7 @@ class Connection(asyncio.Protocol):
             case Effect.NOT_READY:
                 self._owner.usable(self, usable=False)
             case Effect.CLOSE:
+                self._flush()
                 if self._transport is not None:
                     self._transport.close()
 

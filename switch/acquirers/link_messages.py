@@ -198,10 +198,11 @@ def _of_request(
     merchant: Merchant,
 ) -> Message:
     """What all messages about one request have in common."""
-    own = PROCESSING_CODES.get((mtis.without_repeat(request.mti), request.processing_code[:2]))
+    code = request.processing_code
+    own = PROCESSING_CODES.get((mtis.without_repeat(request.mti), code[:2]))
     message: Message = {
         0: mti,
-        3: (own or request.processing_code[:2]) + request.processing_code[2:],
+        3: code if own is None else own + code[2:],
         4: f"{request.amount_minor:012d}",
         12: request.local_time[4:],
         13: request.local_time[:4],
@@ -210,31 +211,34 @@ def _of_request(
         37: request.rrn,
         41: request.key.terminal.ljust(8),
         42: request.key.merchant.ljust(15),
-        43: place(merchant),
+        43: place(merchant.place or merchant.name),
         49: request.currency,
     }
-    optional = {
-        2: pan,
-        14: expiry,
-        22: request.entry_mode,
-        23: request.card_sequence,
-        25: request.condition_code,
-        33: de33,
-    }
-    message.update({de: value for de, value in optional.items() if value})
+    if pan:
+        message[2] = pan
+    if expiry:
+        message[14] = expiry
+    if request.entry_mode:
+        message[22] = request.entry_mode
+    if request.card_sequence:
+        message[23] = request.card_sequence
+    if request.condition_code:
+        message[25] = request.condition_code
+    if de33:
+        message[33] = de33
     return message
 
 
-def place(merchant: Merchant) -> str:
+@lru_cache(4_096)  # merchants
+def place(text: str) -> str:
     """DE 43: name and place, 40 printable ASCII characters."""
-    text = merchant.place or merchant.name
     plain = "".join(character for character in text if " " <= character <= "~")
     return plain[:40].ljust(40)
 
 
 def _written(message: Message, link: Link) -> Message:
     known = elements_of(link.dialect)
-    return {de: message[de] for de in sorted(message) if de in known}
+    return {de: message[de] for de in sorted(known.intersection(message))}
 
 
 # -- answers ------------------------------------------------------------------------------------
