@@ -7,7 +7,10 @@ its block: numbers are never given twice, and gaps mean nothing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
+
+from switch.journal import StoreDownError
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -54,7 +57,9 @@ class Block:
             self._task = asyncio.get_running_loop().create_task(self._fetch_spare())
 
     async def _fetch_spare(self) -> None:
-        self._spare = await self._refill(self._size)
+        # a store that is down is asked again by the next `take`
+        with contextlib.suppress(StoreDownError):
+            self._spare = await self._refill(self._size)
 
 
 def rrn(number: int, today: dt.date) -> str:
