@@ -41,6 +41,7 @@ from switch.journal import (
     RequestRow,
     Stale,
     Stored,
+    Undecided,
 )
 from switch.reversal import SWITCH_TIME_OUT, WireIdentity, reverse
 from switch.store_and_forward import judge_late_answer
@@ -135,6 +136,13 @@ class Authorization:
     def step(self, event: Event) -> Effect:
         """What to do next. An event that the stage's row does not name is a bug of ours."""
         return TABLE[self.stage, type(event)](self, event)
+
+    def undecided(self) -> Undecided | None:
+        """What recovery needs to decide it, should this process fail to; None: nothing is stored."""
+        if self.business_date is None or self.attempt is None:
+            return None
+        sent = () if self.stage is Stage.REROUTING else (self.attempt,)
+        return Undecided(self.request, self.business_date, sent)
 
     def reply(self, response_code: str, rule: str) -> Reply:
         return Reply(response_code, rule, self.request, self.attempt, self.outcome)

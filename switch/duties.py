@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from switch.config import Config
     from switch.engine import Engine, Log
-    from switch.journal import Journal, Owners, Queue
+    from switch.journal import Journal, Owners, Queue, Undecided
     from switch.management import Management
     from switch.ports import Clock
     from switch.reference import ReferenceStore, Snapshot
@@ -147,24 +147,32 @@ class Duties:
         self._standing.until_ns = max(self._standing.until_ns, until_ns)
 
     async def take_over(self) -> None:
-        """Decide what dead owners left undecided, each by its type's rule."""
+        """Decide what dead owners left undecided, each by its type's rule, and what failed here."""
+        await self._decide_abandoned()
         found = await self._owners.take_over(
             self._standing.owner_id, self._config.node, self._worker
         )
-        decided: list[int] = []
-        for undecided in found:
-            commit = recover(
-                undecided, self._rows.identity, self._clock.now(), self._engine.longest_timer_s()
-            )
-            if commit is None:
-                continue  # no numbers for its reversal yet: the next round
-            try:
-                verdict = await self._journal.commit(commit)
-            except StoreDownError as error:
-                self._log.failed(error)
-                continue
-            decided.append(undecided.request.request_id)
-            if not isinstance(verdict, Lost):
-                self._log.recovered(undecided)
+        decided = [each.request.request_id for each in found if await self._decide(each)]
         if decided:
             await self._owners.recovered(self._standing.owner_id, decided)
+
+    async def _decide_abandoned(self) -> None:
+        for undecided in self._engine.abandoned:
+            if await self._decide(undecided):
+                self._engine.decided(undecided.request.request_id)
+
+    async def _decide(self, undecided: Undecided) -> bool:
+        """Give it an outcome; False: the next round may."""
+        commit = recover(
+            undecided, self._rows.identity, self._clock.now(), self._engine.longest_timer_s()
+        )
+        if commit is None:
+            return False  # no numbers for its reversal yet
+        try:
+            verdict = await self._journal.commit(commit)
+        except StoreDownError as error:
+            self._log.failed(error)
+            return False
+        if not isinstance(verdict, Lost):
+            self._log.recovered(undecided)
+        return True

@@ -125,7 +125,9 @@ class Engine:
         self._refresh = refresh
         self._demo = demo
         self._tasks: set[asyncio.Task[None]] = set()
-        self._undecided: dict[int, None] = {}  # request ids, oldest first
+        self._undecided: dict[int, int] = {}  # serial → no lower request id, oldest first
+        self._abandoned: dict[int, tuple[int, Undecided]] = {}  # request id → serial, what is known
+        self._serial = 0
 
     # -- in and out ----------------------------------------------------------------------------
 
@@ -143,7 +145,17 @@ class Engine:
     @property
     def lowest_undecided(self) -> int:
         """No request that this process still has to decide has a lower id."""
-        return next(iter(self._undecided), self._request_ids.lowest)
+        return next(iter(self._undecided.values()), self._request_ids.lowest)
+
+    @property
+    def abandoned(self) -> list[Undecided]:
+        """Requests that failed here after something may have left: `duties` decides them."""
+        return [undecided for _, undecided in self._abandoned.values()]
+
+    def decided(self, request_id: int) -> None:
+        """An abandoned request has its outcome, whoever gave it."""
+        serial, _ = self._abandoned.pop(request_id)
+        del self._undecided[serial]
 
     async def drain(self, timeout_s: float) -> bool:
         """Wait for the requests in flight; False: some are left to recovery."""
@@ -223,23 +235,31 @@ class Engine:
 
     async def _authorize(self, received: Received, verified: Verified) -> Reply | Refusal | None:
         """One request from its checks to its reply; None: the ground moved, look again."""
-        admitted = await self._admission.admit(received, verified, self._snapshot())
-        if isinstance(admitted, Refusal):
-            return admitted
-        auth, effect = admitted
-        request_id = auth.request.request_id
-        self._undecided[request_id] = None
+        self._serial += 1
+        serial = self._serial
+        # from before its number is taken: a lease renewed meanwhile must not leave it out
+        self._undecided[serial] = self._request_ids.lowest
+        abandoned = False
         try:
-            while not isinstance(effect, Reply | Reconsider):
-                effect = auth.step(await self._perform(effect, auth, received, verified))
-        except Exception as error:
-            if auth.stage in NOTHING_SENT:
-                del self._undecided[request_id]
-                raise
-            self._log.failed(error)  # and stays undecided here: recovery will find it
-            return auth.reply("98", "engine.failed")
-        del self._undecided[request_id]
-        return effect if isinstance(effect, Reply) else None
+            admitted = await self._admission.admit(received, verified, self._snapshot())
+            if isinstance(admitted, Refusal):
+                return admitted
+            auth, effect = admitted
+            try:
+                while not isinstance(effect, Reply | Reconsider):
+                    effect = auth.step(await self._perform(effect, auth, received, verified))
+            except Exception as error:
+                undecided = auth.undecided()
+                if auth.stage in NOTHING_SENT or undecided is None:
+                    raise
+                self._log.failed(error)
+                abandoned = True
+                self._abandoned[auth.request.request_id] = serial, undecided
+                return auth.reply("98", "engine.failed")
+            return effect if isinstance(effect, Reply) else None
+        finally:
+            if not abandoned:
+                del self._undecided[serial]
 
     async def _reversal(
         self, received: Received, frame: Frame, peer: Peer, started_ns: int
