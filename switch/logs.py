@@ -85,9 +85,9 @@ def mask_text(text: str) -> str:
     >>> mask_text("key 0123456789ABCDEFFEDCBA9876543210")
     'key [32 hex digits]'
     """
+    text = _HEX.sub(_mask_hex, text)  # first: half a masked key is half a key shown
     text = _TRACK1.sub(lambda match: f"{mask_pan(match[1])}^{HIDDEN}", text)
     text = _TRACK2.sub(lambda match: f"{mask_pan(match[1])}={HIDDEN}", text)
-    text = _HEX.sub(_mask_hex, text)  # before PANs: half a masked key is half a key shown
     text = _PAN.sub(_mask_run, text)
     return _DSN_PASSWORD.sub(rf"\1:{HIDDEN}@", text)
 
