@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from switch.engine import Engine, Log
 
 SWEEP_S = 1.0  # between looks for idle connections and slow frames
+PIECE_BYTES = 1_024  # of a read, cut into frames at a time: 78 frames at most
 
 
 class TerminalServer:
@@ -70,28 +71,36 @@ class TerminalServer:
         while True:
             await asyncio.sleep(SWEEP_S)
             now_s = loop.time()
-            for connection in [c for c in self.connections if c.overdue(now_s)]:
-                connection.close()
+            for connection in list(self.connections):
+                connection.check(now_s)
 
 
 class TerminalConnection(asyncio.Protocol):
-    """One TCP connection; `engine.Peer` for every frame that comes on it."""
+    """One TCP connection; `engine.Peer` for every frame that comes on it.
+
+    Bytes wait in `_unread` while the bound of requests in flight is reached: what has been read from
+    the kernel before it was told to stop, at most one read of the transport. Frames are cut only
+    when they can be handed on, so that a read of thousands of tiny frames stays bytes.
+    """
 
     __slots__ = (
-        "_begun_s", "_ended", "_framer", "_in_flight", "_odd", "_paused", "_seen_s", "_server",
-        "_transport", "dialect", "source",
+        "_at", "_begun_s", "_closing_s", "_ended", "_framer", "_in_flight", "_odd", "_paused",
+        "_seen_s", "_server", "_transport", "_unread", "dialect", "source",
     )  # fmt: skip
 
     def __init__(self, server: TerminalServer) -> None:
         self._server = server
         self._framer = Framer(server.framing)
         self._transport: asyncio.Transport | None = None
+        self._unread = b""
+        self._at = 0  # how far `_unread` has been cut
         self._in_flight = 0
         self._odd = 0
         self._paused = False
-        self._ended = False  # the peer has sent its last byte; answers may still go out
+        self._ended = False  # no byte will be taken any more; answers may still go out
         self._seen_s = 0.0
         self._begun_s: float | None = None  # when the first byte of an unfinished frame came
+        self._closing_s: float | None = None  # since when the peer is awaited to read the rest
         self.dialect = server.dialect
         self.source = ""
 
@@ -103,43 +112,73 @@ class TerminalConnection(asyncio.Protocol):
         self.source = str(address[0]) if address else ""
         self._seen_s = asyncio.get_running_loop().time()
         if len(self._server.connections) >= self._server.bounds.connections:
-            self._server.log.refused(self.source, "", "server.connections")
+            self._refused("server.connections")
+            self._ended = True
             self._transport.abort()
             return
         self._server.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
-        now_s = asyncio.get_running_loop().time()
-        try:
-            frames = self._framer.receive_bytes(data)
-        except FramingError:
-            frames = []  # the framer keeps it: below
-        if frames:
-            self._seen_s = now_s
-            self._begun_s = None
-        if self._framer.buffered_bytes and self._begun_s is None:
-            self._begun_s = now_s
-        for frame in frames:
-            self._in_flight += 1
-            self._server.engine.submit(frame, self)
-        if self._framer.error is not None:
-            self._server.log.refused(self.source, "", f"frame: {self._framer.error}")
-            self._ended = True
-            self._close_when_answered()
+        if self._ended:
             return
-        if self._in_flight >= self._server.bounds.in_flight_per_connection and not self._paused:
-            assert self._transport is not None
-            self._transport.pause_reading()
-            self._paused = True
+        self._unread, self._at = (self._unread[self._at :] + data if self._unread else data), 0
+        self._cut()
 
     def eof_received(self) -> bool:
         """A half-closed connection still gets its answers."""
         self._ended = True
-        return self._in_flight > 0
+        self._cut_short()
+        return self._in_flight > 0 or bool(self._unread)
 
     def connection_lost(self, _error: Exception | None) -> None:
+        self._cut_short()
         self._server.connections.discard(self)
         self._transport = None
+        self._unread = b""
+
+    # -- frames --------------------------------------------------------------------------------
+
+    def _cut(self) -> None:
+        """Hand on frames up to the bound; then the connection is not read further."""
+        now_s = asyncio.get_running_loop().time()
+        bound = self._server.bounds.in_flight_per_connection
+        while self._unread and self._in_flight < bound:
+            piece = self._unread[self._at : self._at + PIECE_BYTES]
+            self._at += len(piece)
+            if self._at >= len(self._unread):
+                self._unread, self._at = b"", 0
+            try:
+                frames = self._framer.receive_bytes(piece)
+            except FramingError:
+                frames = []  # the framer keeps it: below
+            if frames:
+                self._seen_s = now_s
+                self._begun_s = None
+            if self._framer.buffered_bytes and self._begun_s is None:
+                self._begun_s = now_s
+            for frame in frames:
+                self._in_flight += 1
+                self._server.engine.submit(frame, self)
+            if self._framer.error is not None:
+                self._refused(f"frame: {self._framer.error}")
+                self._end()
+                return
+        if self._in_flight >= bound:
+            self._pause()
+
+    def _pause(self) -> None:
+        if not self._paused and self._transport is not None:
+            self._transport.pause_reading()
+            self._paused = True
+
+    def _cut_short(self) -> None:
+        """The peer has ended in the middle of a frame."""
+        if self._begun_s is not None and not self._unread:
+            self._begun_s = None
+            self._refused("frame.cut_short")
+
+    def _refused(self, rule: str) -> None:
+        self._server.log.refused(self.source, "", rule)
 
     # -- engine.Peer ---------------------------------------------------------------------------
 
@@ -148,7 +187,7 @@ class TerminalConnection(asyncio.Protocol):
         if transport is None or transport.is_closing():
             return
         if transport.get_write_buffer_size() > self._server.bounds.write_buffer_bytes:
-            self._server.log.refused(self.source, "", "server.answers_not_read")
+            self._refused("server.answers_not_read")
             transport.abort()
             return
         reply = Frame(answer_tpdu(frame.tpdu), answer_header(frame.header), body)
@@ -157,35 +196,55 @@ class TerminalConnection(asyncio.Protocol):
     def odd(self) -> None:
         self._odd += 1
         if self._odd >= self._server.bounds.odd_messages:
-            self.close()
+            self._end()
 
     def finished(self) -> None:
         self._in_flight -= 1
         transport = self._transport
         if transport is None:
             return
+        room = self._in_flight <= self._server.bounds.in_flight_per_connection // 2
+        if room and self._unread:
+            self._cut()
         if self._ended:
             self._close_when_answered()
-        elif self._paused and self._in_flight < self._server.bounds.in_flight_per_connection // 2:
+        elif room and self._paused and not self._unread:
             self._paused = False
+            if self._begun_s is not None:  # it was we who did not read the rest
+                self._begun_s = asyncio.get_running_loop().time()
             transport.resume_reading()
 
+    def _end(self) -> None:
+        """Nothing more is taken from this peer; the answers of what came before still go out."""
+        self._ended = True
+        self._begun_s = None
+        self._unread, self._at = b"", 0
+        self._close_when_answered()
+
     def _close_when_answered(self) -> None:
-        """No frame can come any more; the answers of those that came still go out."""
-        assert self._transport is not None
-        if self._in_flight == 0:
+        if self._in_flight == 0 and not self._unread:
             self.close()
         else:
-            self._transport.pause_reading()
+            self._pause()
 
     # -- bounds --------------------------------------------------------------------------------
 
-    def overdue(self, now_s: float) -> bool:
-        """Idle too long, or a frame that takes too long from its first byte to its last."""
-        bounds = self._server.bounds
-        if self._begun_s is not None and now_s - self._begun_s > bounds.frame_s:
-            return True
-        return self._in_flight == 0 and now_s - self._seen_s > bounds.idle_s
+    def check(self, now_s: float) -> None:
+        """Idle too long, a frame that takes too long, or a peer that does not let us close."""
+        bounds, transport = self._server.bounds, self._transport
+        if transport is None:
+            return
+        if transport.is_closing():
+            if self._closing_s is None:
+                self._closing_s = now_s
+            elif now_s - self._closing_s > bounds.frame_s:
+                transport.abort()
+        elif self._begun_s is not None and not self._paused:
+            if now_s - self._begun_s > bounds.frame_s:
+                self._refused("server.frame_s")
+                self._end()
+        elif self._in_flight == 0 and now_s - self._seen_s > bounds.idle_s:
+            self.close()
 
     def close(self) -> None:
         if self._transport is not None:
