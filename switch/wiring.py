@@ -81,6 +81,7 @@ class Links:
         self._standing: Standing
         self._reference: ReferenceData
         self._running: dict[str, tuple[Link, IsoLink, Forwarder]] = {}
+        self._ending: set[asyncio.Task[None]] = set()
 
     def know(self, reference: ReferenceData, standing: Standing) -> None:
         self._reference = reference
@@ -88,12 +89,10 @@ class Links:
 
     async def follow(self, snapshot: Snapshot) -> None:
         """Start what is new, replace what has changed, end what is gone."""
-        for name in [name for name in self._running if name not in snapshot.links]:
-            await self._end(name, 0.0)
+        for name, (link, _, _) in list(self._running.items()):
+            if snapshot.links.get(name) != link:
+                self._end(name, link.timeout_s)
         for name, link in snapshot.links.items():
-            running = self._running.get(name)
-            if running is not None and running[0] != link:
-                await self._end(name, link.timeout_s)
             if name not in self._running:
                 await self._start(link)
 
@@ -130,14 +129,24 @@ class Links:
         await host.start()
         await forwarder.start()
 
-    async def _end(self, name: str, timeout_s: float) -> None:
+    def _end(self, name: str, timeout_s: float) -> None:
+        """Take nothing new at once; what is in flight ends in the background."""
         _, host, forwarder = self._running.pop(name)
         self._acquirers.pop(name, None)
-        await forwarder.stop()
-        await host.drain(timeout_s)
+        task = asyncio.get_running_loop().create_task(_end_link(host, forwarder, timeout_s))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
 
     async def drain(self, timeout_s: float) -> None:
-        await asyncio.gather(*(self._end(name, timeout_s) for name in list(self._running)))
+        for name in list(self._running):
+            self._end(name, timeout_s)
+        if self._ending:
+            await asyncio.wait(self._ending)
+
+
+async def _end_link(host: IsoLink, forwarder: Forwarder, timeout_s: float) -> None:
+    await forwarder.stop()
+    await host.drain(timeout_s)
 
 
 class Switch:
