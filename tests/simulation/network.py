@@ -96,7 +96,7 @@ class Network:
             await asyncio.get_running_loop().create_future()
         listener = self.listeners.get((host, port))
         process = None if listener is None else listener.process
-        if refused or listener is None or (process is not None and process.dead):
+        if refused or listener is None or _is_gone(process):
             raise ConnectionRefusedError(host, port)
         self._serial += 1
         here = contextvars.copy_context()
@@ -207,7 +207,7 @@ class Endpoint(asyncio.Transport):
         data = bytes(data)
         if self._eof_sent and not self._closing:
             raise RuntimeError("Cannot call write() after write_eof()")
-        if self._closing or self.lost or not data or _is_dead(self.process):
+        if self._closing or self.lost or not data or _is_gone(self.process):
             return
         for tap in self.network.taps:
             tap(self, data)
@@ -218,7 +218,7 @@ class Endpoint(asyncio.Transport):
         if dice.chance(weather.silent):
             self.connection.silent = True
         if dice.chance(weather.stall):
-            self._arrives_s = max(self._arrives_s, _now_s()) + weather.stall_s * dice.random()
+            self.hold_up(weather.stall_s * dice.random())
         pieces = [data]
         if dice.chance(weather.split):
             pieces = cut(data, dice)
@@ -273,9 +273,13 @@ class Endpoint(asyncio.Transport):
         if self.lost:
             return
         self._closing = True
-        if not _is_dead(self.process):
+        if not _is_gone(self.process):
             self.peer.lose_later(ConnectionResetError("aborted"), self.network.delay_s())
         self.lose_later(None, 0.0)
+
+    def hold_up(self, for_s: float) -> None:
+        """What is written from now on arrives so much later."""
+        self._arrives_s = max(self._arrives_s, _now_s()) + for_s
 
     # -- inside ------------------------------------------------------------------------------
 
@@ -365,5 +369,5 @@ def _now_s() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _is_dead(process: Process | None) -> bool:
-    return process is not None and process.dead
+def _is_gone(process: Process | None) -> bool:
+    return process is not None and process.gone

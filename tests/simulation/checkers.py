@@ -1,0 +1,519 @@
+"""The promises, checked from outside: bytes on the wires, facts in the store, books at the banks.
+
+Nothing here asks the switch what it thinks. A tap on the network sees every message at the moment it
+leaves; the store tells every commit at the moment it stands. Each is checked when it happens; when
+faults have stopped and the queues are empty, the three views of the money are laid side by side. What
+is allowed to differ is named: `Explained`.
+
+P1, P2, P3, P6 are checked at every message and commit, P4 and P5 in the end.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from iso8583.codec import codec_for
+from iso8583.errors import DecodeError
+from iso8583.framing import POS, Framer, FramingSpec
+from switch.journal import Key, OutcomeState
+from switch.transactions import TOMBSTONE, TYPES, OnUnknown, kind_of, reversed_kind
+from terminals.simulator.terminal import APPROVED
+
+if TYPE_CHECKING:
+    from iso8583.message import Message
+    from switch.journal import Commit, OutcomeRow, QueueRow, RequestRow
+    from terminals.simulator.terminal import Outcome, Slip, Terminal
+    from tests.simulation.network import Endpoint
+    from tests.simulation.world import World
+
+Identity = tuple[str, str, str]  # acquirer, DE 7, DE 11
+
+FINAL_REVERSALS: Final = frozenset({"00", "25", "94"})
+UNDECIDED_CODES: Final = frozenset({"98"})  # unknown, or still in flight, or pending
+NOT_OF_THE_REQUEST: Final = frozenset({"94", "96", "98", "A0", "77", "30"})
+
+
+class Broken(AssertionError):  # noqa: N818 - a promise is broken; it is not an error of the program
+    """A promise was broken, at this moment of this seed."""
+
+    def __init__(self, promise: str, detail: str) -> None:
+        super().__init__(f"{promise}: {detail}")
+        self.promise = promise
+
+
+class Explained(msgspec.Struct):
+    """Differences between the views that injected faults account for, by RRN."""
+
+    forgotten: dict[str, int] = {}  # the bank approved and forgot: what it would have taken
+    copy_refused: list[str] = []  # sent twice at once, and 96 was the answer to one of the copies
+
+
+class Wire:
+    """Frames of one direction of one connection, whatever the pieces."""
+
+    def __init__(self, spec: FramingSpec) -> None:
+        self._framer = Framer(spec)
+
+    def bodies(self, data: bytes) -> list[bytes]:
+        return [frame.body for frame in self._framer.receive_bytes(data)]
+
+
+class Checkers:
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.broken: Broken | None = None
+        self.checked: Counter[str] = Counter()
+        self.explained = Explained()
+        self._wires: dict[tuple[int, bool], Wire] = {}
+        self._pos = codec_for("unionpay_pos")
+        self._link = codec_for("iso1987_ascii")
+        # facts, in the order in which they came to stand
+        self.requests: dict[int, RequestRow] = {}
+        self.by_key: dict[object, RequestRow] = {}
+        self.by_rrn: dict[str, RequestRow] = {}
+        self.attempts: dict[Identity, int] = {}  # → request id
+        self.outcomes: dict[int, OutcomeRow] = {}
+        self.reversed_by: dict[int, list[str]] = {}  # request id → origins of its reversals
+        self.queue: dict[Identity, QueueRow] = {}
+        self.sent_facts: dict[int, int] = {}  # queue item → tries that stand
+        self.ended: dict[int, str] = {}
+        # bytes
+        self.left: Counter[tuple[Identity, str]] = Counter()  # (identity, MTI) that left for a bank
+        self.sent_requests: dict[
+            str, Identity
+        ] = {}  # RRN → identity of the first 01xx, 02xx that left
+        self.bank_said: dict[
+            Identity, tuple[str, int]
+        ] = {}  # first (DE 39, DE 4) of a bank's answer
+        self.told: dict[int, tuple[str, str]] = {}  # request id → first final (DE 39, DE 38)
+        self.pin_blocks: set[bytes] = set()
+        self.secrets: list[bytes] = []
+
+    def fail(self, promise: str, detail: str) -> None:
+        """The first one counts: what follows may be its consequence."""
+        if self.broken is None:
+            self.broken = Broken(promise, detail)
+            self.world.note("BROKEN", promise, detail)
+            self.world.stop()
+
+    def check(self, promise: str, right: object, detail: str) -> bool:
+        self.checked[promise] += 1
+        if not right:
+            self.fail(promise, detail)
+        return bool(right)
+
+    # -- facts ------------------------------------------------------------------------------------
+
+    def committed(
+        self, commit: Commit, end: tuple[int, str] | None, sent: tuple[int, int] | None
+    ) -> None:
+        """A commit stands."""
+        rows = [name for name in commit.__struct_fields__ if getattr(commit, name) is not None]
+        self.world.note(
+            "stands", *rows, *([f"end {end}"] if end else ()), *([f"sent {sent}"] if sent else ())
+        )
+        if commit.request is not None:
+            self._request_stands(commit.request)
+        if commit.attempt is not None:
+            row = commit.attempt
+            identity = (row.acquirer, row.transmission_time, row.link_stan)
+            self.check("P3", identity not in self.attempts, f"numbers given twice: {identity}")
+            self.attempts[identity] = row.request_id
+        if commit.outcome is not None:
+            self._outcome_stands(commit.outcome)
+        if commit.reversal is not None:
+            origins = self.reversed_by.setdefault(commit.reversal.original_request_id, [])
+            self.check(
+                "P4",
+                commit.reversal.seq == len(origins) + 1,
+                f"{self.name_of(commit.reversal.original_request_id)} has {len(origins)} reversals, "
+                f"and gets number {commit.reversal.seq}",
+            )
+            origins.append(commit.reversal.origin)
+        if commit.queue is not None:
+            row_ = commit.queue
+            identity = (row_.acquirer, row_.transmission_time, row_.link_stan)
+            if row_.kind == "reversal":
+                taken = identity in self.attempts or identity in self.queue
+                self.check("P3", not taken, f"numbers given twice: {identity}")
+            self.queue[identity] = row_
+        if sent is not None:
+            self.sent_facts[sent[0]] = max(sent[1], self.sent_facts.get(sent[0], 0))
+        if end is not None:
+            self.check("P4", end[0] not in self.ended, f"item {end[0]} ended twice")
+            self.ended[end[0]] = end[1]
+        self._no_secrets(commit)
+
+    def _request_stands(self, row: RequestRow) -> None:
+        self.check("P2", row.key not in self.by_key, f"a second request of {row.key}")
+        self.check("P3", row.rrn not in self.by_rrn, f"DE 37 {row.rrn} given twice")
+        self.requests[row.request_id] = row
+        self.by_key[row.key] = row
+        self.by_rrn[row.rrn] = row
+
+    def _outcome_stands(self, row: OutcomeRow) -> None:
+        name = self.name_of(row.request_id)
+        self.check("P2", row.request_id not in self.outcomes, f"{name} has a second outcome")
+        self.outcomes[row.request_id] = row
+        if row.state is not OutcomeState.APPROVED:
+            self.check("P5", row.effect_minor is None, f"{name} captures without approval")
+            return
+        reversed_before = self.reversed_by.get(row.request_id)
+        self.check("P3", not reversed_before, f"{name} is approved after its reversal")
+        said = [
+            self.bank_said[identity]
+            for identity, request_id in self.attempts.items()
+            if request_id == row.request_id and identity in self.bank_said
+        ]
+        approved = [amount for code, amount in said if code in APPROVED | {"10"}]
+        self.check(
+            "P3",
+            row.approved_amount_minor in approved,
+            f"{name} is approved for {row.approved_amount_minor}, and the bank said {said}",
+        )
+
+    def _no_secrets(self, commit: Commit) -> None:
+        """P6: no PAN, track or PIN block in what is kept."""
+        kept = msgspec.msgpack.encode(commit)
+        for secret in self.secrets:
+            if secret in kept:
+                self.fail("P6", f"a card number or track stands in a commit: {commit!r}"[:300])
+        for block in self.pin_blocks:
+            if block in kept:
+                self.fail("P6", f"a PIN block stands in a commit: {commit!r}"[:300])
+        self.checked["P6"] += 1
+
+    def name_of(self, request_id: int) -> str:
+        row = self.requests.get(request_id)
+        if row is None:
+            return f"request {request_id}"
+        key = row.key
+        return (
+            f"{row.type} {key.terminal}/{key.batch}/{key.stan:06d} (request {request_id}, "
+            f"DE 37 {row.rrn})"
+        )
+
+    # -- bytes ------------------------------------------------------------------------------------
+
+    def tap(self, end: Endpoint, data: bytes) -> None:
+        """Bytes leave. Who writes is known by what it is connected to."""
+        connection = end.connection
+        bank = self.world.bank_at.get(connection.to)
+        from_client = end is connection.client
+        at = (connection.serial, from_client)
+        wire = self._wires.get(at)
+        if wire is None:
+            spec = POS if bank is None else bank.options.framing
+            wire = self._wires[at] = Wire(spec)
+        for body in wire.bodies(data):
+            if bank is not None:
+                message = self._link.decode(body)
+                name = bank.options.name
+                if from_client:
+                    self._leaves_for_bank(name, message)
+                else:
+                    self._bank_answers(name, message)
+            elif not from_client:
+                self._leaves_for_terminal(self._pos.decode(body))
+            else:
+                self._asked_by_terminal(body)
+
+    def _asked_by_terminal(self, body: bytes) -> None:
+        try:
+            message = self._pos.decode(body)
+        except DecodeError:
+            return
+        self._note_message("terminal asks", message)
+        block = message.get(52)
+        if isinstance(block, bytes):
+            self.pin_blocks.add(block)
+
+    def _note_message(self, what: str, message: Message, *more: str) -> None:
+        elements = [str(message.get(de, "")) for de in (0, 3, 4, 7, 11, 37, 39, 41)]
+        self.world.note(what, *more, *elements)
+
+    def _leaves_for_bank(self, bank: str, message: Message) -> None:
+        mti = str(message[0])
+        self._note_message("to bank", message, bank)
+        if mti[1] == "8":
+            return
+        identity = (bank, str(message[7]), str(message[11]))
+        rrn = str(message[37])
+        block = message.get(52)
+        if isinstance(block, bytes):
+            self.pin_blocks.add(block)
+        before = self.left[identity, mti[:3]]
+        self.left[identity, mti[:3]] += 1
+        if mti[1] == "4" or mti == "0221":
+            self._queued_leaves(identity, mti, before)
+            return
+        request_id = self.attempts.get(identity)
+        if not self.check(
+            "P1", request_id is not None, f"{mti} {identity} leaves, no attempt stands"
+        ):
+            return
+        assert request_id is not None
+        name = self.name_of(request_id)
+        self.check("P3", before == 0, f"{name} is sent again as new")
+        first = self.sent_requests.setdefault(rrn, identity)
+        self.check("P3", first == identity, f"{name} is sent as {first} and as {identity}")
+        outcome = self.outcomes.get(request_id)
+        if outcome is not None and outcome.state is not OutcomeState.REVERSED:
+            self.fail("P3", f"{name} is sent after its outcome {outcome.state} ({outcome.rule})")
+
+    def _queued_leaves(self, identity: Identity, mti: str, before: int) -> None:
+        row = self.queue.get(identity)
+        if not self.check("P1", row is not None, f"{mti} {identity} leaves, nothing is queued"):
+            return
+        assert row is not None
+        tries = self.sent_facts.get(row.item_id, 0)
+        self.check("P1", tries > 0, f"{mti} {identity} leaves, and that it may have is not noted")
+        if before and row.kind == "reversal":
+            self.check("P4", mti[3] == "1", f"{identity} is repeated without its flag")
+
+    def _bank_answers(self, bank: str, message: Message) -> None:
+        mti = str(message[0])
+        self._note_message("bank says", message, bank)
+        if mti[1] in "12" and mti[2] in "13":
+            identity = (bank, str(message[7]), str(message[11]))
+            said = (str(message[39]), int(str(message.get(4, "0"))))
+            former = self.bank_said.setdefault(identity, said)
+            if former[0] == "96" or (former[0] not in APPROVED and said[0] in APPROVED):
+                self.bank_said[identity] = said
+
+    def _leaves_for_terminal(self, message: Message) -> None:
+        mti = str(message[0])
+        self._note_message("to terminal", message)
+        if mti[1] not in "124" or 64 not in message:
+            return  # management, or a refusal before the MAC check
+        code = str(message[39])
+        usage, batch = str(message[60])[:2], int(str(message[60])[2:8])
+        key = (
+            str(message[42]),
+            str(message[41]),
+            batch,
+            int(str(message[11])),
+            reversed_kind(str(message[3]), usage)
+            if mti[1] == "4"
+            else kind_of(f"{mti[:2]}{int(mti[2]) - 1}0", str(message[3])),
+        )
+        row = self._by_parts(key)
+        if mti[1] == "4":
+            self._reversal_told(key, row, code)
+        else:
+            self._told(key, row, code, message)
+
+    def _by_parts(self, key: tuple[str, str, int, int, str]) -> RequestRow | None:
+        return self.by_key.get(Key(*key))
+
+    def _reversal_told(self, key: object, row: RequestRow | None, code: str) -> None:
+        if code == "25":
+            tombstone = row is not None and row.type == TOMBSTONE
+            self.check("P1", tombstone, f"0410 25 for {key}, and no tombstone stands")
+        elif code == "00":
+            if not self.check("P1", row is not None, f"0410 00 for {key}, which is not known"):
+                return
+            assert row is not None
+            outcome = self.outcomes.get(row.request_id)
+            reversed_ = row.request_id in self.reversed_by
+            nothing = outcome is not None and outcome.state is not OutcomeState.APPROVED
+            self.check(
+                "P1",
+                reversed_ or nothing,
+                f"0410 00 for {self.name_of(row.request_id)}, and no reversal stands",
+            )
+
+    def _told(self, key: object, row: RequestRow | None, code: str, message: Message) -> None:
+        if code in NOT_OF_THE_REQUEST:
+            return
+        if not self.check("P1", row is not None, f"answer {code} for {key}, and no request stands"):
+            return
+        assert row is not None
+        name = self.name_of(row.request_id)
+        outcome = self.outcomes.get(row.request_id)
+        if code == "12" and (
+            row.type == TOMBSTONE or outcome is None or outcome.response_code != "12"
+        ):
+            return  # it does not stand any more, or was reversed before it came
+        if code == "12" and row.type != TOMBSTONE and outcome is not None:
+            return
+        if not self.check(
+            "P1", outcome is not None, f"answer {code} for {name}, no outcome stands"
+        ):
+            return
+        assert outcome is not None
+        self.check(
+            "P1",
+            outcome.response_code == code,
+            f"answer {code} for {name}, and its outcome is {outcome.response_code}",
+        )
+        if code in APPROVED:
+            self.check("P1", message.get(37) == row.rrn, f"{name} is answered another DE 37")
+        again = (code, str(message.get(38, "")))
+        first = self.told.setdefault(row.request_id, again)
+        self.check("P2", first == again, f"{name} was told {first}, now {again}")
+
+    # -- what terminals do with it ------------------------------------------------------------------
+
+    def accepted(self, slip: Slip) -> None:
+        """A terminal takes an approval: it stands in the journal, and nothing has reversed it."""
+        request_id = self._request_of(slip)
+        if not self.check(
+            "P1", request_id is not None, f"{slip} is approved, and no request stands"
+        ):
+            return
+        assert request_id is not None
+        name = self.name_of(request_id)
+        outcome = self.outcomes.get(request_id)
+        approved = outcome is not None and outcome.state is OutcomeState.APPROVED
+        self.check("P3", approved, f"the terminal took an approval of {name}: {outcome}")
+        if slip.state == "approved":
+            standing = request_id not in self.reversed_by
+            self.check(
+                "P3", standing, f"the terminal took an approval of {name}, which is reversed"
+            )
+
+    def repeated(self, terminal: str, first: Outcome, again: Outcome) -> None:
+        """A repeat of a finished request is told the same, or 96 when nothing can be told."""
+        if first.response_code in NOT_OF_THE_REQUEST or again.response_code in {"96", "77", "A0"}:
+            return
+        self.check(
+            "P2",
+            (first.response_code, first.rrn) == (again.response_code, again.rrn),
+            f"{terminal} {first.kind} {first.trace} was told {first.response_code} {first.rrn}, "
+            f"and repeated {again.response_code} {again.rrn}",
+        )
+
+    def settled(self, terminal: Terminal, *, balanced: bool) -> None:
+        self.world.count("settled balanced" if balanced else "settled unbalanced")
+        self.world.note("settled", terminal.options.terminal, str(balanced))
+        if not balanced:
+            self.world.unbalanced.append(f"{terminal.options.terminal} {terminal.batch}")
+
+    def _request_of(self, slip: Slip) -> int | None:
+        row = TYPES.get(slip.kind)
+        if row is None:
+            return None
+        key = (slip.merchant, slip.terminal, int(slip.batch), int(slip.trace), row.kind)
+        found = self._by_parts(key)
+        return None if found is None else found.request_id
+
+    # -- the end ------------------------------------------------------------------------------------
+
+    def undelivered(self) -> list[QueueRow]:
+        """Queue items without an end, and requests without an outcome that are not in the queue."""
+        return [row for row in self.queue.values() if row.item_id not in self.ended]
+
+    def undecided(self) -> list[int]:
+        pending = {row.request_id for row in self.undelivered() if row.kind == "repeat"}
+        return [
+            request_id
+            for request_id, row in self.requests.items()
+            if row.type != TOMBSTONE
+            and request_id not in self.outcomes
+            and request_id not in pending
+        ]
+
+    def left_over(self) -> str:
+        """What nobody has decided or delivered, in words."""
+        never = [f"{self.name_of(each)} was never decided" for each in self.undecided()]
+        for row in self.undelivered():
+            name = self.name_of(row.request_id)
+            never.append(f"{row.kind} of {name} was never delivered (item {row.item_id})")
+        return "; ".join(never[:5])
+
+    def final(self) -> None:
+        """Faults have stopped, queues have had their time: what was promised has come true."""
+        left = self.left_over()
+        self.check("P4", not left, left)
+        for request_id, row in self.requests.items():
+            self._unknown_is_reversed(request_id, row)
+        for item in self.queue.values():
+            code = self.ended.get(item.item_id, "")
+            if item.kind == "reversal":
+                name = self.name_of(item.request_id)
+                self.check("P4", code in FINAL_REVERSALS, f"reversal of {name} ended {code!r}")
+        self._views_agree()
+
+    def _unknown_is_reversed(self, request_id: int, row: RequestRow) -> None:
+        kind = TYPES.get(row.type)
+        outcome = self.outcomes.get(request_id)
+        if kind is None or outcome is None or kind.on_unknown is not OnUnknown.REVERSE:
+            return
+        left = row.rrn in self.sent_requests
+        if left and outcome.state in (OutcomeState.UNKNOWN, OutcomeState.REVERSED):
+            self.check(
+                "P4", request_id in self.reversed_by, f"{self.name_of(request_id)} is not reversed"
+            )
+
+    def _views_agree(self) -> None:
+        """P5: what terminals hold approved, what the journal captures, what the banks took."""
+        journal: dict[str, int] = {}
+        for request_id, _, _, effect in self.world.store.captures():
+            rrn = self.requests[request_id].rrn
+            journal[rrn] = journal.get(rrn, 0) + effect
+        terminals, states = self._terminals_view()
+        banks, forgotten = self._banks_view()
+        for rrn in sorted({*journal, *terminals, *banks}):
+            ours, theirs = journal.get(rrn, 0), banks.get(rrn, 0)
+            slip = terminals.get(rrn, 0)
+            row = self.by_rrn.get(rrn)
+            name = rrn if row is None else self.name_of(row.request_id)
+            if ours != theirs and rrn in forgotten:
+                self.explained.forgotten[rrn] = forgotten[rrn]
+                theirs = ours
+            self.check("P5", ours == theirs, f"{name}: journal {ours}, bank {theirs}")
+            if ours != slip and self._copy_refused(rrn):
+                self.explained.copy_refused.append(rrn)
+                slip = ours
+            self.check(
+                "P5",
+                ours == slip,
+                f"{name}: journal {ours}, terminal {slip} ({states.get(rrn, 'no slip')})",
+            )
+
+    def _terminals_view(self) -> tuple[dict[str, int], dict[str, str]]:
+        effects: dict[str, int] = {}
+        states: dict[str, str] = {}
+        for till in self.world.tills:
+            for slip in till.terminal.slips:
+                request_id = self._request_of(slip)
+                ended = slip.state in ("approved", "declined", "reversed")
+                self.check("P4", ended, f"{slip} is left {slip.state}")
+                if request_id is None:
+                    self.check("P5", not slip.effect_minor, f"{slip} stands nowhere")
+                    continue
+                rrn = self.requests[request_id].rrn
+                effects[rrn] = effects.get(rrn, 0) + slip.effect_minor
+                states[rrn] = f"{slip.state} {slip.response_code}"
+        return effects, states
+
+    def _copy_refused(self, rrn: str) -> bool:
+        row = self.by_rrn.get(rrn)
+        if row is None:
+            return False
+        for till in self.world.tills:
+            for slip in till.terminal.slips:
+                if self._request_of(slip) == row.request_id:
+                    at = (slip.batch, slip.trace)
+                    return slip.response_code in ("96", "98") and at in till.copied
+        return False
+
+    def _banks_view(self) -> tuple[dict[str, int], dict[str, int]]:
+        effects: dict[str, int] = {}
+        forgotten: dict[str, int] = {}
+        for bank in self.world.banks:
+            approvals: Counter[str] = Counter()
+            for entry in bank.accounts.entries:
+                rrn = entry.asked.rrn
+                effects[rrn] = effects.get(rrn, 0) + entry.effect_minor
+                approvals[rrn] += entry.standing and entry.asked.kind != "balance"
+                self.check("P2", approvals[rrn] <= 1, f"{bank} did {rrn} twice")
+            for entry in bank.forgotten:
+                forgotten[entry.asked.rrn] = entry.taken_minor
+            standing = sum(entry.effect_minor for entry in bank.accounts.entries)
+            self.check("P5", standing == bank.accounts.taken_minor, f"{bank} does not add up")
+        return effects, forgotten

@@ -1,0 +1,238 @@
+"""A process of the switch in the simulation: started, paused, drained, killed and started again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+
+from hsm.local import LocalVault
+from switch import data_keys
+from switch.config import Config, Engine, Journal, Listener, Queue
+from switch.journal import StoreDownError
+from switch.wiring import Ports, Stores, build
+from terminals.simulator.dice import Dice
+from tests.simulation.loop import Process, VirtualLoop, end
+from tests.simulation.store import Remote
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from switch.journal import Undecided
+    from switch.logs import AuthorizationLine
+    from switch.reception import Received
+    from switch.wiring import Switch
+    from tests.simulation.network import Endpoint
+    from tests.simulation.world import World
+
+EPOCH = dt.datetime(2026, 1, 5, 2, 0, 0, tzinfo=dt.UTC)  # 10:00 in Shanghai
+PORT = 8583
+
+
+class SimulatedClock:
+    """`switch.ports.Clock` of one machine: it drifts, and its wall time may be set."""
+
+    def __init__(self, drift: float = 0.0, ahead_s: float = 0.0) -> None:
+        self.drift = drift
+        self.ahead_s = ahead_s
+
+    def now(self) -> dt.datetime:
+        passed_s = asyncio.get_running_loop().time() * (1 + self.drift) + self.ahead_s
+        return EPOCH + dt.timedelta(microseconds=round(passed_s * 1e6))
+
+    def monotonic_ns(self) -> int:
+        return int(asyncio.get_running_loop().time() * (1 + self.drift) * 1e9)
+
+
+class Boot:
+    """One life of a process."""
+
+    def __init__(self, node: Node, number: int) -> None:
+        self.node = node
+        self.clock = node.clock
+        self.process = Process(f"{node.name}.{number}")
+        self.switch: Switch | None = None
+        self.serving = False
+        self.work: asyncio.Task[None] | None = None
+
+
+class Node:
+    """One worker of one node, on its own address."""
+
+    def __init__(self, world: World, name: str, worker: int, host: str, dice: Dice) -> None:
+        self.world = world
+        self.name = f"{name}-{worker}"
+        self.host = host
+        self.dice = dice
+        self.clock = SimulatedClock(drift=(dice.random() - 0.5) * 4e-4, ahead_s=dice.random())
+        self.config = Config(
+            node=name,
+            workers=1,
+            listeners=(Listener(host=host, port=PORT),),
+            engine=Engine(drain_s=15.0, repeat_wait_s=30.0),
+            journal=Journal(request_id_block=40, link_stan_block=30, rrn_block=30),
+            queue=Queue(poll_s=0.5),
+        )
+        self.worker = worker
+        self.boots = 0
+        self.boot: Boot | None = None
+        self.vault = LocalVault(world.lmk, entropy_of(Dice(dice.bits64())))
+
+    @property
+    def alive(self) -> bool:
+        return self.boot is not None and not self.boot.process.gone
+
+    def start(self) -> None:
+        """Boot; if starting fails, again a little later, as a supervisor does."""
+        if self.alive:
+            return
+        self.boots += 1
+        boot = self.boot = Boot(self, self.boots)
+        self.world.note("boot", boot.process.name)
+        loop = asyncio.get_running_loop()
+        boot.work = loop.create_task(self._run(boot), context=boot.process.context)
+
+    async def _run(self, boot: Boot) -> None:
+        store = self.world.store
+        remote: Callable[[Any], Any] = lambda port: Remote(  # noqa: E731
+            boot, port, self.dice, self.world.disturbed
+        )
+        try:
+            reference = remote(store.reference)
+            pans = data_keys.open_pans(self.world.lmk, await reference.snapshot())
+            ports = Ports(
+                stores=Stores(
+                    journal=remote(store.journal),
+                    numbers=remote(store.numbers),
+                    owners=remote(store.owners),
+                    queue=remote(store.queue),
+                    batches=remote(store.batches),
+                    reference=reference,
+                ),
+                hsm=self.vault,
+                pans=pans,
+                clock=self.clock,
+                transport=NodeTransport(self),
+                log=NodeLog(self.world, boot.process.name),
+            )
+            boot.switch = build(self.config, self.worker, ports)
+            await boot.switch.start([None])
+        except StoreDownError:
+            self.crash("could not start")
+            return
+        boot.serving = True
+        self.world.network.listen(self.host, PORT, boot.switch.servers[0].accept, boot.process)
+        self.world.note("serving", boot.process.name)
+
+    def crash(self, why: str) -> None:
+        """kill -9: nothing that it still does has an effect. It starts again after a while."""
+        boot = self.boot
+        if boot is None or boot.process.gone:
+            return
+        self._end(boot, why)
+        restart_s = 0.2 + 8.0 * self.dice.random()
+        self.world.call_later(restart_s, self.start)
+
+    def _end(self, boot: Boot, why: str) -> None:
+        self.world.note("end", boot.process.name, why)
+        self.world.count(f"node {why}")
+        boot.process.gone = True
+        if boot.serving:
+            self.world.network.stop_listening(self.host, PORT)
+        self.world.network.end_of(boot.process)
+        self.world.serve(self.world.create_task(end(boot.process)))
+
+    def pause(self, for_s: float) -> None:
+        """SIGSTOP and SIGCONT."""
+        boot = self.boot
+        if boot is None or boot.process.gone or boot.process.paused:
+            return
+        self.world.note("pause", boot.process.name, f"{for_s:.3f}")
+        self.world.count("node paused")
+        boot.process.paused = True
+        self.world.call_later(for_s, self._resume, boot)
+
+    def _resume(self, boot: Boot) -> None:
+        if boot.process.paused and not boot.process.gone:
+            self.world.note("resume", boot.process.name)
+            loop = asyncio.get_running_loop()
+            assert isinstance(loop, VirtualLoop)
+            loop.resume(boot.process)
+
+    def drain(self, restart_s: float | None) -> None:
+        """A restart without force: everything in flight ends first."""
+        boot = self.boot
+        if boot is None or boot.process.gone or not boot.serving or boot.process.paused:
+            return
+        boot.serving = False
+        self.world.note("drain", boot.process.name)
+        self.world.network.stop_listening(self.host, PORT)
+        loop = asyncio.get_running_loop()
+        boot.work = loop.create_task(self._drain(boot, restart_s), context=boot.process.context)
+
+    async def _drain(self, boot: Boot, restart_s: float | None) -> None:
+        assert boot.switch is not None
+        with contextlib.suppress(StoreDownError):
+            await boot.switch.drain()
+        if boot.process.gone:
+            return
+        self._end(boot, "drained")
+        if restart_s is not None:
+            self.world.call_later(restart_s, self.start)
+
+
+class NodeTransport:
+    """`switch.ports.Transport` from this node's address."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    async def connect(
+        self, factory: Callable[[], asyncio.Protocol], host: str, port: int
+    ) -> Endpoint:
+        return await self._node.world.network.connect(factory, host, port, self._node.host)
+
+
+class NodeLog:
+    """`switch.engine.Log` into the trace. Errors of our own that no fault explains break the run."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self._world = world
+        self._name = name
+
+    def authorized(self, line: AuthorizationLine) -> None:
+        self._world.note(
+            "authorized",
+            self._name,
+            line.terminal,
+            line.stan,
+            line.type,
+            line.response_code,
+            line.rule,
+        )
+        self._world.count(f"answered {line.type} {line.response_code}")
+
+    def managed(self, received: Received, response_code: str, rule: str) -> None:
+        self._world.note("managed", self._name, received.terminal_id, received.mti, rule)
+
+    def refused(self, source: str, response_code: str, rule: str) -> None:
+        self._world.note("refused", self._name, source, response_code, rule)
+        self._world.count(f"refused {response_code} {rule[:40]}")
+
+    def recovered(self, undecided: Undecided) -> None:
+        self._world.note("recovered", self._name, undecided.request.request_id)
+        self._world.count("recovered")
+
+    def failed(self, error: BaseException) -> None:
+        self._world.failed_inside(self._name, error)
+
+
+def entropy_of(dice: Dice) -> Callable[[int], bytes]:
+    """`Entropy.bytes` from dice."""
+
+    def some(count: int) -> bytes:
+        words = [dice.bits64().to_bytes(8, "big") for _ in range((count + 7) // 8)]
+        return b"".join(words)[:count]
+
+    return some

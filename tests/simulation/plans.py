@@ -1,0 +1,92 @@
+"""What a seed makes of a world: how many of what, and which faults how often (a swarm).
+
+A seed draws which kinds of fault it has at all, then their rates: worlds in which only one thing goes
+wrong find other bugs than worlds in which everything does.
+"""
+
+from __future__ import annotations
+
+from terminals.simulator.bank import BankFaults
+from terminals.simulator.dice import Dice
+from tests.simulation.network import Weather
+from tests.simulation.store import StoreFaults
+from tests.simulation.till import Mix, TillFaults
+from tests.simulation.world import ChaosRates, Plan
+
+
+def fair(seed: int = 1, transactions: int = 20) -> Plan:
+    """Nothing goes wrong."""
+    return Plan(seed=seed, transactions=transactions)
+
+
+def plan_of(seed: int, transactions: int = 0) -> Plan:
+    """The plan of a seed."""
+    dice = Dice(seed * 0x9E3779B97F4A7C15 + 1)
+
+    def some(share: float, most: float) -> float:
+        """With a chance of `share` a rate up to `most`, else none."""
+        rate = dice.random() * most
+        return rate if dice.chance(share) else 0.0
+
+    weather = Weather(
+        slow=some(0.5, 0.1),
+        slow_s=4.0,
+        split=some(0.5, 0.5),
+        join=some(0.5, 0.5),
+        stall=some(0.3, 0.01),
+        stall_s=20.0,
+        reset=some(0.4, 0.02),
+        silent=some(0.3, 0.005),
+        refuse=some(0.3, 0.1),
+    )
+    store = StoreFaults(
+        slow=some(0.4, 0.02),
+        slow_s=4.0,
+        crash_before=some(0.4, 0.01),
+        crash_after=some(0.4, 0.01),
+        lost_acknowledgement=some(0.4, 0.03),
+        reconnect_s=3.0,
+        down=some(0.3, 0.01),
+    )
+    bank = BankFaults(
+        late=some(0.5, 0.08),
+        silent=some(0.5, 0.08),
+        lost=some(0.5, 0.08),
+        twice=some(0.5, 0.08),
+        drop=some(0.3, 0.03),
+        forget=some(0.3, 0.05),
+        wrong_mac=some(0.4, 0.05),
+        elsewhere=some(0.5, 0.15),
+        overtaken=some(0.4, 0.08),
+        system_error=some(0.4, 0.05),
+        late_s=6.0 + 10.0 * dice.random(),
+    )
+    till = TillFaults(
+        hang_up=some(0.6, 0.1),
+        abort=some(0.5, 0.08),
+        overtake=some(0.5, 0.08),
+        repeat=some(0.6, 0.1),
+        repeat_lost=some(0.5, 0.08),
+        double=some(0.5, 0.08),
+        twin=some(0.5, 0.08),
+        bad_mac=some(0.4, 0.04),
+        half_close=some(0.5, 0.08),
+        print_failure=some(0.5, 0.08),
+        bad_answer=some(0.4, 0.06),
+        ghost=some(0.5, 0.08),
+    )
+    chaos = ChaosRates(every_s=0.0 if dice.chance(0.2) else 10.0 + 30.0 * dice.random())
+    return Plan(
+        seed=seed,
+        nodes=dice.between(1, 3),
+        terminals=dice.between(1, 6),
+        transactions=transactions or dice.between(40, 160),
+        think_s=1.0 + 6.0 * dice.random(),
+        weather=weather,
+        store=store,
+        bank=bank,
+        till=till,
+        mix=Mix(),
+        chaos=chaos,
+        alternates=dice.chance(0.5),
+    )

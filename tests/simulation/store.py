@@ -1,0 +1,148 @@
+"""The store as simulated processes see it: behind a wire, with commits that get lost in every way.
+
+`WatchedStore` is the in-memory store that tells every commit that stands, at the instant at which it
+does. `Remote` stands between a process and a port of the store: a call travels there, is performed
+whether or not the process still lives, and its answer travels back to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from switch.adapters.memory import LEASE, Faults, LostAcknowledgementError, MemoryStore
+from switch.journal import Lease, Stored, StoreDownError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from switch.journal import Commit, Verdict
+    from terminals.simulator.dice import Dice
+    from tests.simulation.node import Boot
+
+CALLER: contextvars.ContextVar[Boot | None] = contextvars.ContextVar("caller", default=None)
+
+
+class StoreFaults(msgspec.Struct, frozen=True, kw_only=True):
+    """Rates are per call; those of commits per commit."""
+
+    delay_s: tuple[float, float] = (0.0005, 0.004)
+    slow: float = 0.0
+    slow_s: float = 3.0
+    crash_before: float = 0.0
+    crash_after: float = 0.0
+    lost_acknowledgement: float = 0.0
+    reconnect_s: float = 2.0  # until a commit is asked again, at most
+    down: float = 0.0  # refused: certainly nothing stands
+
+
+class Disturbed(Faults):
+    """Around every commit: crashes of its process, lost acknowledgements, refusals."""
+
+    def __init__(self, dice: Dice) -> None:
+        self.dice = dice
+        self.rates = StoreFaults()
+        self.down = False  # an outage: everything is refused
+
+    async def before(self, commit: Commit | None) -> None:
+        """`commit` is None where it is still to be judged."""
+        rates, caller = self.rates, CALLER.get()
+        if self.dice.chance(rates.crash_before) and caller is not None:
+            caller.node.crash("before a commit")
+            raise asyncio.CancelledError
+        if self.down or self.dice.chance(rates.down):
+            raise StoreDownError("simulated outage")
+
+    async def after(self, commit: Commit | None) -> None:
+        rates, caller = self.rates, CALLER.get()
+        if self.dice.chance(rates.crash_after) and caller is not None:
+            caller.node.crash("after a commit")
+        if self.dice.chance(rates.lost_acknowledgement):
+            await asyncio.sleep(rates.reconnect_s * self.dice.random())
+            raise LostAcknowledgementError
+
+
+Told = "Callable[[Commit, tuple[int, str] | None, tuple[int, int] | None], None]"
+
+
+class WatchedStore(MemoryStore):
+    """Tells `on_commit` of (commit, the queue item that it ends, the queue item that it notes sent)."""
+
+    on_commit: Callable[[Commit, tuple[int, str] | None, tuple[int, int] | None], None]
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._told: set[int] = set()
+
+    def apply(
+        self,
+        commit: Commit,
+        commit_id: int,
+        end: tuple[int, str] | None = None,
+        sent: tuple[int, int] | None = None,
+    ) -> Verdict:
+        verdict = super().apply(commit, commit_id, end, sent)
+        if isinstance(verdict, Stored) and commit_id not in self._told:
+            self._told.add(commit_id)
+            self.on_commit(commit, end, sent)
+        return verdict
+
+
+class Remote:
+    """A port of the store for one boot of one process."""
+
+    def __init__(self, boot: Boot, port: Any, dice: Dice, disturbed: Disturbed) -> None:
+        self._boot = boot
+        self._port = port
+        self._dice = dice
+        self._disturbed = disturbed
+
+    def __getattr__(self, name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
+        method = getattr(self._port, name)
+
+        async def call(*args: Any, **options: Any) -> Any:
+            asked_s = self._boot.clock.monotonic_ns() / 1e9
+            loop = asyncio.get_running_loop()
+            answer: asyncio.Future[Any] = loop.create_future()
+            if not self._boot.process.gone:
+                context = self._boot.node.world.context.copy()
+                context.run(CALLER.set, self._boot)
+                work = self._serve(answer, lambda: method(*args, **options))
+                self._boot.node.world.serve(loop.create_task(work, context=context))
+            found = await answer
+            if isinstance(found, Lease):
+                # until when is counted on the holder's clock, from before it asked
+                found = Lease(found.epoch, asked_s + LEASE.total_seconds())
+            return found
+
+        return call
+
+    async def _serve(
+        self, answer: asyncio.Future[Any], perform: Callable[[], Coroutine[Any, Any, Any]]
+    ) -> None:
+        await asyncio.sleep(self._delay_s())
+        result, failure = None, None
+        try:
+            if self._disturbed.down:
+                raise StoreDownError("simulated outage")
+            result = await perform()
+        except Exception as error:  # noqa: BLE001 - it is the caller's
+            failure = error
+        await asyncio.sleep(self._delay_s())
+        if answer.done() or self._boot.process.gone:
+            return
+        if failure is not None:
+            answer.set_exception(failure)
+        else:
+            answer.set_result(result)
+
+    def _delay_s(self) -> float:
+        rates = self._disturbed.rates
+        low_s, high_s = rates.delay_s
+        delay_s = low_s + (high_s - low_s) * self._dice.random()
+        if self._dice.chance(rates.slow):
+            delay_s += rates.slow_s * self._dice.random()
+        return delay_s

@@ -1,0 +1,535 @@
+"""The whole thing in one process and in virtual time, out of one seed.
+
+Processes of the switch (the production code above the ports) on one in-memory store, two banks and
+their links, terminals, and the network between them. A world trades under faults, then the faults
+stop, everything is brought to its end within a bounded time, and the checkers have the last word.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import hashlib
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import structlog
+
+from hsm.keys import KeyUsage
+from hsm.lmk import TEST_LMK
+from hsm.local import LocalVault
+from switch import data_keys
+from switch.journal import StoreDownError
+from switch.reference import Link, Route
+from terminals.registry import Merchant, StoredKey, Terminal as RegisteredTerminal
+from terminals.simulator.bank import Bank, BankFaults, BankOptions, BankServer
+from terminals.simulator.card import CardRange, card_pools
+from terminals.simulator.dice import Dice
+from terminals.simulator.terminal import Terminal, TerminalOptions
+from tests.simulation.checkers import Broken, Checkers
+from tests.simulation.loop import PROCESS, Process, run_virtual
+from tests.simulation.network import FAIR, Network, Weather
+from tests.simulation.node import PORT, Node, SimulatedClock, entropy_of
+from tests.simulation.store import Disturbed, StoreFaults, WatchedStore
+from tests.simulation.till import Mix, Till, TillFaults
+
+if TYPE_CHECKING:
+    import contextvars
+    from collections.abc import Callable, Coroutine, Iterator, MutableMapping
+
+    from hsm.lmk import Lmk
+
+BUSINESS_DATE = dt.date(2026, 1, 5)
+TMK = "11111111111111112222222222222222"
+TRACE_KEPT = 50_000
+BALANCE_MINOR = 2_000_00
+
+
+class ChaosRates(msgspec.Struct, frozen=True, kw_only=True):
+    """Weights of what happens to whole parts, one every `every_s` on average; 0: never."""
+
+    every_s: float = 0.0
+    crash: float = 3.0
+    pause: float = 3.0
+    drain: float = 1.0
+    link_drop: float = 2.0
+    bank_cut_off: float = 1.0
+    clock_step: float = 1.0
+    outage: float = 1.0
+    cut_over: float = 0.3
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a world is made of and what goes wrong in it."""
+
+    seed: int
+    nodes: int = 3
+    terminals: int = 6
+    transactions: int = 120
+    think_s: float = 4.0
+    weather: Weather = FAIR
+    store: StoreFaults = StoreFaults()
+    bank: BankFaults = BankFaults()
+    till: TillFaults = TillFaults()
+    mix: Mix = Mix()
+    chaos: ChaosRates = ChaosRates()
+    alternates: bool = False  # routes with a second choice
+    link_timeout_s: float = 8.0
+    trade_max_s: float = 20_000.0
+    calm_max_s: float = 1_500.0
+
+
+class World:
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.dice = Dice(plan.seed)
+        self.lmk: Lmk = TEST_LMK
+        self.context: contextvars.Context = Process("world").context
+        self.context.run(_nobody)
+        self.clock = SimulatedClock()
+        self.counts: Counter[str] = Counter()
+        self.unbalanced: list[str] = []
+        self.trace: deque[str] = deque(maxlen=TRACE_KEPT)
+        self.steps = 0
+        self._hash = hashlib.sha256()
+        self._work: dict[asyncio.Task[Any], None] = {}
+        self._stopped: asyncio.Event = asyncio.Event()
+        self.checkers = Checkers(self)
+        self.network = Network(self._dice())
+        self.network.taps.append(self.checkers.tap)
+        self.disturbed = Disturbed(self._dice())
+        self.store = WatchedStore(self.clock, business_date=BUSINESS_DATE, faults=self.disturbed)
+        self.store.on_commit = self.checkers.committed
+        self.vault = LocalVault(self.lmk, entropy_of(self._dice()))
+        ranges = (
+            CardRange("622000", "01020000", count=12, expired_every=0, poor_every=4),
+            CardRange("621799", "04030000", count=12, expired_every=0, poor_every=4),
+        )
+        self.banks: list[Bank] = []
+        self.bank_servers: list[BankServer] = []
+        self.bank_at: dict[tuple[str, int], Bank] = {}
+        for name, institution, card_range in (
+            ("bank_a", "01020000", ranges[0]),
+            ("bank_b", "04030000", ranges[1]),
+        ):
+            self._add_bank(name, institution, card_range)
+        self.links = [
+            Link(
+                acquirer=name,
+                host=name,
+                port=1,
+                de32=f"{at + 1}0200001",
+                timeout_s=plan.link_timeout_s,
+                connect_timeout_s=3.0,
+                reconnect_s=0.5,
+                echo_idle_s=15.0,
+                max_connections=2,
+                reversal_unknown_after_s=10.0,
+                retry_s=1.0,
+                retry_max_s=10.0,
+            )
+            for at, name in enumerate(("bank_a", "bank_b"))
+        ]
+        self.nodes = [
+            Node(self, f"n{at // 2 + 1}", at % 2, f"10.0.0.{at + 1}", self._dice())
+            for at in range(plan.nodes)
+        ]
+        self.addresses = [(node.host, PORT) for node in self.nodes]
+        pools = card_pools(ranges)
+        self.checkers.secrets = [
+            text.encode()
+            for card in (*pools.sound, *pools.poor)
+            for text in (card.pan, card.track2)
+        ]
+        self.tills = [
+            self._till(at, list(pools.sound), list(pools.poor)) for at in range(plan.terminals)
+        ]
+
+    def _dice(self) -> Dice:
+        return Dice(self.dice.bits64())
+
+    def _add_bank(self, name: str, institution: str, card_range: CardRange) -> None:
+        keys = {use: entropy_of(self._dice())(16) for use in ("zpk", "zak")}
+        options = BankOptions(
+            name=name,
+            institution_id=institution,
+            zpk=odd(keys["zpk"]).hex(),
+            zak=odd(keys["zak"]).hex(),
+            cards=(card_range,),
+            faults=self.plan.bank,
+            latency_s=0.05,
+        )
+        bank = Bank(options, BUSINESS_DATE, Bits(self._dice()))
+        server = BankServer(bank)
+        self.banks.append(bank)
+        self.bank_servers.append(server)
+        self.bank_at[name, 1] = bank
+
+    def _till(self, at: int, cards: list[Any], poor: list[Any]) -> Till:
+        plan = self.plan
+        terminal = Terminal(
+            TerminalOptions(
+                merchant=merchant_of(at),
+                terminal=f"1000000{at + 1}",
+                tmk=TMK,
+                reversal_tries=1_000_000,
+            ),
+            tpdu_source=f"{at + 1:04d}",
+        )
+        quota = plan.transactions // plan.terminals + (at < plan.transactions % plan.terminals)
+        return Till(
+            self,
+            terminal,
+            dice=self._dice(),
+            quota=quota,
+            cards=cards,
+            poor=poor,
+            source=f"10.1.0.{at + 1}",
+            mix=plan.mix,
+            faults=plan.till,
+            think_s=plan.think_s,
+        )
+
+    # -- what the parts ask of their world --------------------------------------------------------
+
+    def note(self, event: str, *details: object) -> None:
+        """One line of the trace. Its hash is what two runs of a seed are compared by."""
+        now_s = self._time()
+        line = " ".join([f"{now_s:.6f}", event, *map(str, details)])
+        self.steps += 1
+        self._hash.update(line.encode() + b"\n")
+        self.trace.append(line)
+
+    def _time(self) -> float:
+        try:
+            return asyncio.get_running_loop().time()
+        except RuntimeError:  # what the garbage collector ends after the loop
+            return -1.0
+
+    @property
+    def trace_hash(self) -> str:
+        return self._hash.hexdigest()
+
+    def count(self, what: str) -> None:
+        self.counts[what] += 1
+
+    def stop(self) -> None:
+        """A promise is broken: nothing that follows matters."""
+        self._stopped.set()
+
+    def call_later(self, delay_s: float, callback: Callable[..., object], *args: Any) -> None:
+        asyncio.get_running_loop().call_later(delay_s, callback, *args, context=self.context)
+
+    def create_task(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        return asyncio.get_running_loop().create_task(work, context=self.context.copy())
+
+    def serve(self, task: asyncio.Task[Any]) -> None:
+        """Work of nobody's process; cancelled with the world."""
+        self._work[task] = None
+        task.add_done_callback(self._served)
+
+    def _served(self, task: asyncio.Task[Any]) -> None:
+        self._work.pop(task, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.checkers.fail("P7", f"the simulation itself failed: {error!r}")
+
+    def failed_inside(self, who: str, error: BaseException | str) -> None:
+        """The switch has logged a failure of its own."""
+        self.note("failed", who, repr(error))
+        if not isinstance(error, StoreDownError):
+            self.checkers.fail("P7", f"{who} failed: {error!r}")
+
+    def logged(self, _logger: object, method: str, event: MutableMapping[str, Any]) -> Any:
+        """A structlog processor: everything the switch logs is in the trace."""
+        text = " ".join(f"{key}={value}" for key, value in event.items())
+        with contextlib.suppress(RuntimeError):  # outside the loop
+            self.note("log", method, text)
+            error = str(event.get("error", ""))
+            if method in ("error", "exception") and "StoreDown" not in text and "Taken" not in text:
+                self.failed_inside("log", f"{event.get('event')} {error}")
+        raise structlog.DropEvent
+
+    # -- its life ---------------------------------------------------------------------------------
+
+    async def prepare(self) -> None:
+        """Reference data and keys, as `data apply` and `keys import` leave them."""
+        reference = self.store.reference
+        items: list[tuple[str, str, dict[str, Any]]] = []
+        for at in range(self.plan.terminals):
+            merchant = Merchant(merchant=merchant_of(at), name=f"Shop {at}")
+            items.append(("merchant", merchant.merchant, msgspec.to_builtins(merchant)))
+            registered = RegisteredTerminal(merchant=merchant_of(at), terminal=f"1000000{at + 1}")
+            items.append(("terminal", registered.name, msgspec.to_builtins(registered)))
+        items += [("link", link.acquirer, msgspec.to_builtins(link)) for link in self.links]
+        for prefix, first, second in (
+            ("622000", "bank_a", "bank_b"),
+            ("621799", "bank_b", "bank_a"),
+        ):
+            alternates = (second,) if self.plan.alternates else ()
+            route = Route(prefix=prefix, acquirer=first, alternates=alternates)
+            items.append(("route", prefix, msgspec.to_builtins(route)))
+        await reference.apply(list({item[:2]: item for item in items}.values()), maker="simulation")
+        await data_keys.ensure(reference, self.vault)
+        for at in range(self.plan.terminals):
+            owner = f"terminal:{merchant_of(at)}/1000000{at + 1}"
+            await self._add_key(owner, KeyUsage.TMK, bytes.fromhex(TMK))
+        for bank in self.banks:
+            owner = f"link:{bank.options.name}"
+            await self._add_key(owner, KeyUsage.ZPK, bytes.fromhex(bank.options.zpk))
+            await self._add_key(owner, KeyUsage.ZAK, bytes.fromhex(bank.options.zak))
+
+    async def _add_key(self, owner: str, usage: KeyUsage, clear: bytes) -> None:
+        made = self.vault.import_components(usage, [clear], allow_weak=True)
+        await self.store.reference.add_key(
+            StoredKey(
+                owner=owner,
+                usage=usage.value,
+                version=0,
+                block=made.block,
+                check_value=made.check_value,
+                lmk_id=made.lmk_id,
+            )
+        )
+
+    async def run(self) -> None:
+        """Trade under faults, calm down, check. Raises `Broken`."""
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._loop_failed)
+        with logging_into(self):
+            try:
+                await self.open()
+                await self.until(self.trade(), self.plan.trade_max_s, "the day's trade never ended")
+                await self.calm_down()
+                self.checkers.final()
+                self.raise_broken()
+            finally:
+                await self.close()
+
+    async def open(self) -> None:
+        await self.prepare()
+        for server, at in zip(self.bank_servers, self.bank_at, strict=True):
+            self.network.listen(*at, server.protocol, None)
+        for node in self.nodes:
+            node.start()
+        await asyncio.sleep(3.0)
+
+    async def trade(self) -> None:
+        plan = self.plan
+        self.network.weather = plan.weather
+        self.disturbed.rates = plan.store
+        chaos = None
+        if plan.chaos.every_s > 0:
+            chaos = self.create_task(self._chaos(plan.chaos, self._dice()))
+            self.serve(chaos)
+        await asyncio.gather(*[till.trade() for till in self.tills])
+        if chaos is not None:
+            chaos.cancel()
+
+    async def calm_down(self) -> None:
+        """No fault from now on. Terminals end what they owe, queues empty, in bounded time."""
+        self.note("calm")
+        self.network.weather = FAIR
+        self.network.cut_off.clear()
+        self.disturbed.rates = StoreFaults()
+        self.disturbed.down = False
+        for bank in self.banks:
+            bank.options = msgspec.structs.replace(bank.options, faults=BankFaults())
+        await self.until(
+            self._settle_all(), self.plan.calm_max_s, "terminals could not end their day"
+        )
+        await self.until(
+            self._drained(), 2 * self.plan.calm_max_s, "the world did not come to rest"
+        )
+
+    async def _settle_all(self) -> None:
+        await asyncio.gather(*[till.finish() for till in self.tills])
+
+    async def _drained(self) -> None:
+        for _ in range(int(self.plan.calm_max_s)):
+            await asyncio.sleep(1.0)
+            if not self.checkers.left_over():
+                break
+        await asyncio.sleep(
+            2 * self.plan.link_timeout_s + 30.0
+        )  # for what should not come any more
+
+    async def until(self, work: Coroutine[Any, Any, None], bound_s: float, late: str) -> None:
+        """Do it, unless a promise is broken meanwhile, or it takes too long (P4: everything ends)."""
+        task = asyncio.get_running_loop().create_task(work)
+        stop = asyncio.get_running_loop().create_task(self._stopped.wait())
+        await asyncio.wait((task, stop), timeout=bound_s, return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        if task.done():
+            task.result()
+        else:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            self.checkers.fail("P4", f"{late} within {bound_s:.0f} s; {self.checkers.left_over()}")
+        self.raise_broken()
+
+    def raise_broken(self) -> None:
+        if self.checkers.broken is not None:
+            raise self.checkers.broken
+
+    async def close(self) -> None:
+        """Kill everything, so that nothing is left to the garbage collector."""
+        for node in self.nodes:
+            if node.alive:
+                node.crash("closed")
+        for _ in range(100):
+            tasks = list(self._work)
+            if not tasks:
+                break
+            if all(not node.boot.process.tasks for node in self.nodes if node.boot):
+                for task in tasks:
+                    task.cancel()
+            await asyncio.sleep(0)
+
+    def _loop_failed(self, _loop: object, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        self.checkers.fail("P7", f"{context.get('message')}: {error!r}")
+
+    # -- what happens to whole parts ----------------------------------------------------------------
+
+    async def _chaos(self, rates: ChaosRates, dice: Dice) -> None:
+        weights = tuple(
+            (name, weight)
+            for name, weight in msgspec.structs.asdict(rates).items()
+            if name != "every_s"
+        )
+        while True:
+            await asyncio.sleep(dice.exponential_s(rates.every_s))
+            what = dice.weighted(weights)
+            node = dice.choice(self.nodes)
+            amount = dice.random()
+            self.note("chaos", what, node.name)
+            self.count(f"chaos {what}")
+            if what == "crash":
+                node.crash("killed")
+            elif what == "pause":
+                node.pause(0.5 + 20.0 * amount)
+            elif what == "drain":
+                node.drain(0.2 + 5.0 * amount)
+            elif what == "link_drop":
+                self._drop_links(dice)
+            elif what == "bank_cut_off":
+                self._cut_off(dice.choice(list(self.bank_at)), 3.0 + 40.0 * amount)
+            elif what == "clock_step":
+                node.clock.ahead_s += (amount - 0.5) * 120.0
+            elif what == "outage":
+                self.disturbed.down = True
+                self.call_later(0.5 + 6.0 * amount, self._store_up)
+            elif what == "cut_over":
+                await self.store.days.cut_over(self.store.today + dt.timedelta(days=1))
+
+    def _store_up(self) -> None:
+        self.disturbed.down = False
+
+    def _drop_links(self, dice: Dice) -> None:
+        server = dice.choice(self.bank_servers)
+        for connection in list(server.connections):
+            if connection.transport is not None and dice.chance(0.7):
+                if dice.chance(0.5):
+                    connection.transport.close()
+                else:
+                    connection.transport.abort()
+
+    def _cut_off(self, at: tuple[str, int], for_s: float) -> None:
+        """A cut cable: connections fall silent, new ones hang."""
+        self.network.cut_off.add(at)
+        for connection in self.network.connections.values():
+            if connection.to == at:
+                connection.silent = True
+        self.call_later(for_s, self.network.cut_off.discard, at)
+
+
+class Bits:
+    """`random.Random`'s `getrandbits` from dice."""
+
+    def __init__(self, dice: Dice) -> None:
+        self._dice = dice
+
+    def getrandbits(self, k: int, /) -> int:
+        value = 0
+        for _ in range((k + 63) // 64):
+            value = value << 64 | self._dice.bits64()
+        return value & ((1 << k) - 1)
+
+
+@contextlib.contextmanager
+def logging_into(world: World) -> Iterator[None]:
+    """structlog writes into the trace meanwhile."""
+    before = structlog.get_config()
+    structlog.configure(
+        processors=[world.logged],
+        wrapper_class=structlog.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
+
+
+def _nobody() -> None:
+    """In the context of the world no process is running."""
+    PROCESS.set(None)
+
+
+def merchant_of(at: int) -> str:
+    return f"10429000000000{at // 2 + 1}"
+
+
+def odd(key: bytes) -> bytes:
+    """With odd parity, as a bank would make it."""
+    return bytes(byte & 0xFE | (bin(byte >> 1).count("1") + 1) % 2 for byte in key)
+
+
+class Report(msgspec.Struct):
+    """What a world was like, for people and for comparing runs."""
+
+    seed: int
+    trace_hash: str
+    steps: int
+    virtual_s: float
+    checked: dict[str, int]
+    counts: dict[str, int]
+    forgotten: int
+    copy_refused: int
+    unbalanced: list[str]
+    broken: str = ""
+    tail: list[str] = []
+
+
+def simulate(plan: Plan, prepare: Callable[[World], None] | None = None) -> Report:
+    """One seed, start to end. A broken promise is in `broken`, with the end of the trace."""
+    made: list[World] = []
+
+    async def main() -> str:
+        world = World(plan)
+        made.append(world)
+        if prepare is not None:
+            prepare(world)
+        try:
+            await world.run()
+        except Broken as broken:
+            return str(broken)
+        return ""
+
+    broken, virtual_s = run_virtual(main())
+    (world,) = made
+    return Report(
+        seed=plan.seed,
+        trace_hash=world.trace_hash,
+        steps=world.steps,
+        virtual_s=virtual_s,
+        checked=dict(sorted(world.checkers.checked.items())),
+        counts=dict(sorted(world.counts.items())),
+        forgotten=len(world.checkers.explained.forgotten),
+        copy_refused=len(world.checkers.explained.copy_refused),
+        unbalanced=world.unbalanced,
+        broken=broken,
+        tail=list(world.trace),
+    )
