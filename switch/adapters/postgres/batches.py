@@ -14,7 +14,7 @@ from switch.adapters.batch_sums import (
     totals_of,
     unpack,
 )
-from switch.adapters.postgres.numbers import UNDECIDED, wait_for_holders
+from switch.adapters.postgres.numbers import wait_for_holders
 from switch.adapters.postgres.scenes import BATCH_STATE
 from switch.journal import Batch, BatchItem, Session
 
@@ -41,22 +41,33 @@ _ONE = f"""
     WHERE r.merchant = $1 AND r.terminal = $2 AND r.batch = $3
 """  # noqa: S608 # constants
 
+# A batch has few dates; each is named as a parameter, a join on it would open every partition.
+_DATES = """
+    SELECT DISTINCT request_date FROM switch.request_key
+    WHERE merchant = $1 AND terminal = $2 AND batch = $3 ORDER BY request_date
+"""
+
 _CAPTURED = """
     SELECT r.request_id, r.stan, r.type, o.effect_minor, r.foreign_card
     FROM switch.request_key AS k
-    JOIN switch.request AS r USING (request_id, request_date)
-    JOIN switch.outcome AS o USING (request_id, request_date)
-    WHERE k.merchant = $1 AND k.terminal = $2 AND k.batch = $3 AND o.effect_minor IS NOT NULL
+    JOIN switch.request AS r ON r.request_id = k.request_id AND r.request_date = $4
+    JOIN switch.outcome AS o ON o.request_id = k.request_id AND o.request_date = $4
+    WHERE k.merchant = $1 AND k.terminal = $2 AND k.batch = $3 AND k.request_date = $4
+      AND o.effect_minor IS NOT NULL
       AND NOT EXISTS (SELECT FROM switch.reversal AS v
                       WHERE v.original_request_id = r.request_id AND v.capture <> '')
     ORDER BY r.request_id
 """
 
-_UNDECIDED = f"""
+_UNDECIDED = """
     SELECT count(*) FROM switch.request_key AS k
-    JOIN switch.request AS r USING (request_id, request_date)
-    WHERE k.merchant = $1 AND k.terminal = $2 AND k.batch = $3 AND {UNDECIDED}
-"""  # noqa: S608 # constants
+    JOIN switch.request AS r ON r.request_id = k.request_id AND r.request_date = $4
+    LEFT JOIN switch.outcome AS o ON o.request_id = k.request_id AND o.request_date = $4
+    WHERE k.merchant = $1 AND k.terminal = $2 AND k.batch = $3 AND k.request_date = $4
+      AND o.request_id IS NULL AND r.type <> 'tombstone'
+      AND NOT EXISTS (SELECT FROM switch.queue_open AS q
+                      WHERE q.request_id = k.request_id AND q.kind = 'repeat')
+"""
 
 _UPLOADED = """
     SELECT stan, amount_minor, pan_token, foreign_card FROM switch.batch_upload
@@ -166,8 +177,9 @@ class PostgresBatches:
             batch,
         )
         await wait_for_holders(self._sessions)
-        left: int = await self._sessions.value(_UNDECIDED, merchant, terminal, batch)
-        return left
+        return await self._sessions.transaction(
+            lambda connection: _undecided(connection, merchant, terminal, batch)
+        )
 
     async def settle(
         self, merchant: str, terminal: str, batch: int, terminal_totals: Totals
@@ -176,7 +188,7 @@ class PostgresBatches:
 
         async def write(connection: Any) -> Batch:
             await connection.execute(_LOCK, merchant, terminal)
-            if await connection.fetchval(_UNDECIDED, *where):
+            if await _undecided(connection, *where):
                 raise ValueError(f"batch {batch} has requests in flight")
             ours = totals_of(await _captured(connection, *where))
             result = result_of(terminal_totals, ours)
@@ -293,8 +305,20 @@ async def _captured(
     connection: Any, merchant: str, terminal: str, batch: int
 ) -> list[CapturedItem]:
     return [
-        CapturedItem(*row) for row in await connection.fetch(_CAPTURED, merchant, terminal, batch)
+        CapturedItem(*row)
+        for (date,) in await connection.fetch(_DATES, merchant, terminal, batch)
+        for row in await connection.fetch(_CAPTURED, merchant, terminal, batch, date)
     ]
+
+
+async def _undecided(connection: Any, merchant: str, terminal: str, batch: int) -> int:
+    where = (merchant, terminal, batch)
+    return sum(
+        [
+            await connection.fetchval(_UNDECIDED, *where, date)
+            for (date,) in await connection.fetch(_DATES, *where)
+        ]
+    )
 
 
 async def _read(connection: Any, merchant: str, terminal: str, batch: int) -> Batch | None:

@@ -55,7 +55,6 @@ async def connect(dsn: str, name: str, peer: Peer = PEER) -> Connection:
             "application_name": name,
             "jit": "off",
             # every statement of ours looks something up: no plan may depend on young statistics
-            "plan_cache_mode": "force_generic_plan",
             "enable_seqscan": "off",
             "enable_hashjoin": "off",
             "enable_mergejoin": "off",
@@ -119,16 +118,22 @@ class Pool:
         self._free: list[Connection] = []
         self._slots = asyncio.Semaphore(size)
         self._out: set[Connection] = set()
+        self._backends: dict[Connection, Backend] = {}
 
     async def take(self) -> Connection:
         await self._slots.acquire()
+        connection = None
         try:
-            connection = None
             while self._free and (connection is None or connection.is_closed()):
                 connection = self._free.pop()
+                if connection.is_closed():
+                    self._backends.pop(connection, None)
             if connection is None or connection.is_closed():
                 connection = await self._connect()
+                self._backends[connection] = await backend_of(connection)
         except BaseException:
+            if connection is not None:
+                connection.terminate()
             self._slots.release()
             raise
         self._out.add(connection)
@@ -139,8 +144,12 @@ class Pool:
         if usable and not connection.is_closed():
             self._free.append(connection)
         else:
+            self._backends.pop(connection, None)
             connection.terminate()
         self._slots.release()
+
+    def backend_of(self, connection: Connection) -> Backend:
+        return self._backends[connection]
 
     async def close(self) -> None:
         for connection in self._out:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import msgspec
 
-from switch.adapters.postgres.connections import Backoff, backend_of, wait_until_gone
+from switch.adapters.postgres.connections import Backoff, wait_until_gone
 from switch.adapters.postgres.numbers import LEASE_S
 from switch.adapters.postgres.rows import STORE
-from switch.adapters.postgres.scenes import load, locate
+from switch.adapters.postgres.scenes import Place, load, locate
 from switch.adapters.postgres.sessions import RERUN_STATES, is_outage
 from switch.adapters.postgres.writer import Work, group_of, is_row_fault, verdicts_of
 from switch.adapters.repeats import stored_outcome
@@ -127,6 +127,7 @@ class PostgresJournal:
             usable = False
             try:
                 connection = await self._sessions.pool.take()
+                decision.backend = self._sessions.pool.backend_of(connection)
                 result = await decision.run(connection, find, judge)
                 usable = True
             except Exception as error:
@@ -197,10 +198,9 @@ class _Decision:
     async def run(
         self, connection: Any, find: Find, judge: Callable[[Scene], Judgement]
     ) -> tuple[Judgement, Verdict | None]:
-        self.backend = await backend_of(connection)
         connection.add_log_listener(self._heard)
         try:
-            await connection.execute("BEGIN")
+            await connection.execute("BEGIN; SELECT switch.enter()")
             try:
                 await self._decide(connection, find, judge)
                 self.sent = self.verdict is not None
@@ -219,22 +219,10 @@ class _Decision:
     async def _decide(
         self, connection: Any, find: Find, judge: Callable[[Scene], Judgement]
     ) -> None:
-        await connection.execute("SELECT switch.enter()")
         day = await connection.fetchrow("SELECT business_date, generation FROM switch.business_day")
         for _ in range(JUDGE_TRIES):
             places = await locate(connection, find, day["business_date"])
-            await connection.execute(
-                "SELECT pg_advisory_xact_lock(id)"
-                " FROM (SELECT id FROM unnest($1::bigint[]) AS id ORDER BY id OFFSET 0) AS sorted",
-                [request_id for request_id, _ in places],
-            )
-            originals = await load(connection, places)
-            held = sorted({each.outcome_date or each.request_date for each in originals})
-            if held:  # and read again: a freeze may have come before the lock
-                await connection.execute(
-                    "SELECT switch.hold_date(date) FROM unnest($1::date[]) AS date", held
-                )
-                originals = await load(connection, places)
+            originals = await self._lock_and_load(connection, places)
             self.judgement = judge(
                 Scene(
                     business_date=day["business_date"],
@@ -254,6 +242,26 @@ class _Decision:
             if not self._judge_again(result):
                 return
         raise StoreDownError(f"{JUDGE_TRIES} judgements in a row came too late")
+
+    async def _lock_and_load(self, connection: Any, places: list[Place]) -> list[Original]:
+        """Nobody else decides on these now, and their dates stay as they are."""
+        if not places:
+            return []
+        await connection.execute(
+            "SELECT pg_advisory_xact_lock(id), switch.hold_date(date) FROM (SELECT id, date"
+            " FROM unnest($1::bigint[], $2::date[]) AS t (id, date) ORDER BY id OFFSET 0) AS sorted",
+            [request_id for request_id, _ in places],
+            [date for _, date in places],
+        )
+        originals = await load(connection, places)
+        held = {date for _, date in places}
+        others = sorted({each.outcome_date for each in originals if each.outcome_date} - held)
+        if others:  # captured on a later date: a freeze of it may have come before this lock
+            await connection.execute(
+                "SELECT switch.hold_date(date) FROM unnest($1::date[]) AS date", others
+            )
+            originals = await load(connection, places)
+        return originals
 
     def _judge_again(self, verdict: Any) -> bool:
         """It lost against a commit that the scene did not show; the scene shows it now."""

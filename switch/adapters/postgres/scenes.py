@@ -28,19 +28,18 @@ BATCH_STATE = """CASE
                  = (r.merchant, r.terminal, r.batch)) THEN 'frozen'
     ELSE 'open' END"""
 
-_ORIGINALS = f"""
+# Everything below names the date as a parameter of its own: a join on it would open every partition.
+_REQUESTS = f"""
     SELECT r.*, {BATCH_STATE} AS batch_state,
            EXISTS (SELECT FROM switch.owner AS w WHERE w.owner_id = r.owner_id
                    AND w.closed_at IS NULL AND w.lease_until > clock_timestamp()) AS owned,
            EXISTS (SELECT FROM switch.queue_open AS q
                    WHERE q.request_id = r.request_id AND q.kind = 'repeat') AS waiting
-    FROM unnest($1::bigint[], $2::date[]) AS asked (request_id, request_date)
-    JOIN switch.request AS r USING (request_id, request_date)
+    FROM switch.request AS r WHERE r.request_id = ANY ($1) AND r.request_date = $2
 """  # noqa: S608 # constants
 
 _OUTCOMES = """
-    SELECT o.* FROM unnest($1::bigint[], $2::date[]) AS asked (request_id, request_date)
-    JOIN switch.outcome AS o USING (request_id, request_date)
+    SELECT o.* FROM switch.outcome AS o WHERE o.request_id = ANY ($1) AND o.request_date = $2
 """
 
 _REVERSALS = """
@@ -52,17 +51,19 @@ _REVERSALS = """
     ORDER BY v.original_request_id, v.seq
 """
 
+_FOLLOWED = """
+    SELECT request_id, request_date FROM switch.follow_up WHERE original_request_id = ANY ($1)
+"""
+
 _FOLLOW_UPS = """
-    SELECT f.original_request_id, f.request_id, r.type, r.amount_minor, o.state,
+    SELECT r.original_request_id, r.request_id, r.type, r.amount_minor, o.state,
            EXISTS (SELECT FROM switch.reversal AS v
-                   WHERE v.original_request_id = f.request_id) AS reversed,
+                   WHERE v.original_request_id = r.request_id) AS reversed,
            NOT EXISTS (SELECT FROM switch.queue_open AS q
-                       WHERE q.request_id = f.request_id AND q.kind = 'reversal') AS final
-    FROM switch.follow_up AS f
-    JOIN switch.request AS r USING (request_id, request_date)
-    LEFT JOIN switch.outcome AS o USING (request_id, request_date)
-    WHERE f.original_request_id = ANY ($1)
-    ORDER BY f.original_request_id, f.request_id
+                       WHERE q.request_id = r.request_id AND q.kind = 'reversal') AS final
+    FROM switch.request AS r
+    LEFT JOIN switch.outcome AS o ON o.request_id = r.request_id AND o.request_date = $2
+    WHERE r.request_id = ANY ($1) AND r.request_date = $2
 """
 
 Place = tuple[int, dt.date]  # request id and its date
@@ -150,15 +151,21 @@ async def load(connection: Any, places: Sequence[Place]) -> list[Original]:
     if not places:
         return []
     ids = [request_id for request_id, _ in places]
-    dates = [request_date for _, request_date in places]
-    requests = {row["request_id"]: row for row in await connection.fetch(_ORIGINALS, ids, dates)}
-    outcomes = {row["request_id"]: row for row in await connection.fetch(_OUTCOMES, ids, dates)}
+    requests: dict[int, Any] = {}
+    outcomes: dict[int, Any] = {}
+    for date, on_date in _by_date(places):
+        for row in await connection.fetch(_REQUESTS, on_date, date):
+            requests[row["request_id"]] = row
+        for row in await connection.fetch(_OUTCOMES, on_date, date):
+            outcomes[row["request_id"]] = row
     reversals: dict[int, list[Any]] = {}
     for row in await connection.fetch(_REVERSALS, ids):
         reversals.setdefault(row["original_request_id"], []).append(row)
     follow_ups: dict[int, list[FollowUp]] = {}
-    for row in await connection.fetch(_FOLLOW_UPS, ids):
-        follow_ups.setdefault(row["original_request_id"], []).append(_follow_up(row))
+    followed = [tuple(row) for row in await connection.fetch(_FOLLOWED, ids)]
+    for date, on_date in _by_date(followed):
+        for row in await connection.fetch(_FOLLOW_UPS, on_date, date):
+            follow_ups.setdefault(row["original_request_id"], []).append(_follow_up(row))
     later = await attempts_later(connection, ids)
     states = {
         row["business_date"]: row["state"]
@@ -169,13 +176,20 @@ async def load(connection: Any, places: Sequence[Place]) -> list[Original]:
             requests[request_id],
             outcomes.get(request_id),
             reversals.get(request_id, []),
-            tuple(follow_ups.get(request_id, [])),
+            tuple(sorted(follow_ups.get(request_id, []), key=lambda each: each.request_id)),
             later.get(request_id, []),
             states,
         )
         for request_id in ids
         if request_id in requests
     ]
+
+
+def _by_date(places: Sequence[Place]) -> list[tuple[dt.date, list[int]]]:
+    found: dict[dt.date, list[int]] = {}
+    for request_id, date in places:
+        found.setdefault(date, []).append(request_id)
+    return sorted(found.items())
 
 
 def _follow_up(row: Any) -> FollowUp:

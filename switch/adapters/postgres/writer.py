@@ -207,6 +207,8 @@ class Writer:
                 if not self._waiting:
                     self._wake.clear()
                     await self._wake.wait()
+                if self._connection is None or self._connection.is_closed():
+                    await self._reconnect_until_up()  # nothing of the next group was sent yet
                 size = min(len(self._waiting), self._group_max)
                 group = [self._waiting.popleft() for _ in range(size)]
                 await self._settle(group)
@@ -284,6 +286,7 @@ class Writer:
             if self._backend is not None:
                 await wait_until_gone(connection, self._backend)
             self._backend = await backend_of(connection)
+            await connection.execute("SET plan_cache_mode = force_generic_plan")
             self._statement = await connection.prepare(STORE)
         except BaseException:
             connection.terminate()
