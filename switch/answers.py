@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from iso8583.mti import response_mti
+from iso8583.mti import is_response, response_mti
 
 if TYPE_CHECKING:
     from iso8583.message import Message
@@ -51,8 +51,12 @@ def kept(elements: Message) -> bytes:
 
 
 def echo(asked: Message, response_code: str, local_time: str) -> Message:
-    """The part that every answer has. `local_time` is MMDDhhmmss."""
-    answer: Message = {0: response_mti(str(asked[0]))}
+    """The part that every answer has. `local_time` is MMDDhhmmss.
+
+    An answer that a terminal sends by mistake is refused under its own MTI (rules §19).
+    """
+    mti = str(asked[0])
+    answer: Message = {0: mti if is_response(mti) else response_mti(mti)}
     for de in ECHOED:
         if de in asked:
             answer[de] = asked[de]

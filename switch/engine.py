@@ -23,7 +23,7 @@ from switch.authorization import NOTHING_SENT
 from switch.effects import Decide, Exchange, Look, Reconsider, Reply, Store
 from switch.events import Found, Judged, NoAnswer, NotSent, VaultRefused
 from switch.intake import Refusal
-from switch.journal import FindByKey, RowRefusedError, StoreDownError
+from switch.journal import FindByKey
 from switch.logs import AuthorizationLine
 from switch.reversal import ReversalAsk, judge_reversal
 
@@ -190,8 +190,7 @@ class Engine:
         mti = received.mti
         try:
             if is_response(mti):
-                self._log.refused(peer.source, "40", "type.answer")
-                peer.odd()
+                self._refuse(received, frame, peer, Refusal("40", "type.answer"))
             elif mti[1] in "12":
                 await self._money(received, frame, peer, started_ns)
             elif without_repeat(mti) == "0400":
@@ -200,7 +199,9 @@ class Engine:
                 await self._manage(received, frame, peer)
             else:
                 self._refuse(received, frame, peer, Refusal("40", f"type.{mti}"))
-        except (StoreDownError, RowRefusedError, VaultError) as error:
+        except (reception.UnreadableError, reception.RefusedError):
+            raise
+        except Exception as error:  # noqa: BLE001 - nothing was sent: what was would be an outcome
             self._log.failed(error)
             self._refuse(received, frame, peer, Refusal("96", f"failed.{type(error).__name__}"))
 
@@ -266,10 +267,8 @@ class Engine:
     ) -> None:
         """A terminal's 0400: only frame, registration, MAC and rules §6 apply."""
         message = received.message
-        verified = (
-            Refusal("30", "form.reversal")
-            if 3 not in message or 4 not in message
-            else await self._verify(received, peer)
+        verified = intake.form_reversal(message, received.profile) or await self._verify(
+            received, peer
         )
         if isinstance(verified, Refusal):
             self._refuse(received, frame, peer, verified)
@@ -402,10 +401,12 @@ class Engine:
         if isinstance(verified, Refusal):
             return verified
         access, session, batch = verified.access, verified.session, verified.access.batch
-        if session is access.sessions[0] and not session.confirmed:
+        if not session.confirmed:
+            newest = session is access.sessions[0]
             await self._batches.confirm_session(session.session_id)
             verified.session = msgspec.structs.replace(session, confirmed=True)
-            access.sessions = [verified.session]
+            kept = [] if newest else [other for other in access.sessions if other is not session]
+            access.sessions = [*kept, verified.session]
         if peer.source not in access.sources and batch is not None:
             await self._batches.note_source(
                 batch.merchant, batch.terminal, batch.batch, peer.source
@@ -452,10 +453,10 @@ class Engine:
     def _answer_unsigned(
         self, peer: Peer, frame: Frame, message: Message, codec: Codec, refusal: Refusal
     ) -> None:
-        self._log.refused(peer.source, refusal.response_code, refusal.rule)
         if is_response(str(message[0])):
-            peer.odd()
-            return
+            refusal = Refusal("40", "type.answer")
+            peer.odd()  # two peers that answer each other's answers would never end
+        self._log.refused(peer.source, refusal.response_code, refusal.rule)
         answer = self._plain_answer(message, refusal.response_code)
         try:
             peer.answer(frame, codec.encode(answer))

@@ -60,10 +60,17 @@ def sender(message: Message) -> tuple[str, str, str] | None:
 
 
 def private(message: Message, profile: Profile) -> Private:
-    """Read DE 60; sub-fields that are absent count as 0 (rules §19)."""
+    """Read DE 60; sub-fields that are absent count as 0 (rules §19).
+
+    Where the profile's messages name no batch, DE 60 of money messages is the make's own business;
+    management messages still say in it, in its usual place, what they want.
+    """
     value = message.get(60)
-    if not isinstance(value, str) or not profile.batch_in_message or not value.isdigit():
+    if not isinstance(value, str) or not value.isdigit():
         return Private()
+    if not profile.batch_in_message:
+        money = str(message[0])[1] in "124"
+        return Private() if money else Private(code=value[8:11] or "000")
     return Private(
         usage=value[0:2],
         batch=int(value[2:8] or 0),
@@ -79,14 +86,28 @@ def form(message: Message, profile: Profile) -> Refusal | None:
             return Refusal("30", f"form.de{de}_missing")
     if 4 not in message and not str(message[3]).startswith("31"):
         return Refusal("30", "form.de4_missing")
-    if profile.batch_in_message:
-        value = message[60]
-        if not isinstance(value, str) or len(value) < 8 or not value[:8].isdigit():
-            return Refusal("30", "form.de60_short")
+    if not names_batch(message, profile):
+        return Refusal("30", "form.de60_short")
     card = read_card(message)
     if card is None:
         return Refusal("30", "form.de2_de35_differ")
     return None
+
+
+def form_reversal(message: Message, profile: Profile) -> Refusal | None:
+    """30 where a 0400 does not say which original it means."""
+    for de in (3, 4, 60):
+        if de not in message and not (de == 60 and not profile.batch_in_message):
+            return Refusal("30", f"form.de{de}_missing")
+    return None if names_batch(message, profile) else Refusal("30", "form.de60_short")
+
+
+def names_batch(message: Message, profile: Profile) -> bool:
+    """DE 60.1 and 60.2 in eight digits, where the profile's messages have them."""
+    value = message.get(60)
+    return not profile.batch_in_message or (
+        isinstance(value, str) and len(value) >= 8 and value[:8].isdigit()
+    )
 
 
 def read_card(message: Message) -> tuple[str, str] | None:

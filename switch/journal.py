@@ -21,6 +21,8 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+SESSIONS_LOOKED_AT = 512  # of one terminal: more sign-ons than its rate lets through in ten minutes
+
 
 # -- rows ---------------------------------------------------------------------------------------
 
@@ -490,7 +492,10 @@ class Batches(Protocol):
         ...
 
     async def sessions(self, merchant: str, terminal: str) -> list[Session]:
-        """The newest two, newest first."""
+        """The newest, then the former: the last one before it that its terminal has used, else the next.
+
+        Of sign-ons that were never used at most `SESSIONS_LOOKED_AT` are looked behind.
+        """
         ...
 
     async def confirm_session(self, session_id: int) -> None:

@@ -7,6 +7,7 @@ from collections import OrderedDict, deque
 from typing import TYPE_CHECKING
 
 from hsm.keys import Algorithm
+from hsm.mac_profiles import PROFILES
 from iso8583.errors import DecodeError
 from switch import answers, intake, reception
 from switch.intake import Refusal
@@ -80,10 +81,12 @@ class Management:
         refusal, tmk = self._may_sign_on(received, snapshot, layout)
         if refusal is not None:
             return self._plain(received, refusal.response_code, local_time), refusal.rule
-        profile = received.profile
         cmac = reception.mac_profile(received) == "cmac"
         made = self._hsm.generate_working_keys(
-            tmk, layout, profile.mak_bytes, mak_algorithm=Algorithm.AES if cmac else None
+            tmk,
+            layout,
+            mak_bytes_of(received, layout),
+            mak_algorithm=Algorithm.AES if cmac else None,
         )
         session = Session(
             session_id=0,
@@ -108,6 +111,9 @@ class Management:
     ) -> tuple[Refusal | None, str]:
         if layout not in received.profile.key_layouts:
             return Refusal("40", "sign_on.layout_not_of_profile"), ""
+        lengths = PROFILES[reception.mac_profile(received)].mak_bytes
+        if lengths and mak_bytes_of(received, layout) not in lengths:
+            return Refusal("40", "sign_on.mak_not_of_mac_profile"), ""
         serial = received.message.get(62, b"")
         if received.terminal.serial and received.terminal.serial.encode() not in bytes_of(serial):
             return Refusal("58", "sign_on.serial_differs"), ""
@@ -225,6 +231,11 @@ class Management:
         answer = answers.echo(received.message, response_code, local_time)
         answer[37] = answers.unjournalled_rrn(received.message, local_time)
         return answer
+
+
+def mak_bytes_of(received: Received, layout: str) -> int:
+    """Bytes of the MAK of a sign-on: layout 001 has single-length keys, whatever the profile's are."""
+    return 8 if layout == "001" else received.profile.mak_bytes
 
 
 def bytes_of(value: str | bytes) -> bytes:

@@ -78,11 +78,14 @@ def receive(body: bytes, dialect: str, snapshot: Snapshot) -> Received:
         message = codec.decode(body)
     except DecodeError:
         message, error = codec.decode_partial(body)
-    sender = intake.sender(message)
+    sender, terminal = sent_by(message, snapshot)
+    if error is not None and terminal is None:
+        other = other_dialect(body, dialect, snapshot)
+        if other:
+            return receive(body, other, snapshot)
     if sender is None or 0 not in message:
         raise UnreadableError(str(error) if error else "DE 11, 41 or 42 is missing")
     merchant_id, terminal_id, _ = sender
-    terminal = snapshot.terminal(merchant_id, terminal_id)
     if terminal is None:
         code, rule = ("30", f"form.decode: {error}") if error else ("97", "terminal.unknown")
         raise RefusedError(code, rule, message, codec)
@@ -98,6 +101,30 @@ def receive(body: bytes, dialect: str, snapshot: Snapshot) -> Received:
     return Received(
         message, body, codec, merchant_id, terminal_id, terminal, profile, merchant, status
     )
+
+
+def sent_by(
+    message: Message, snapshot: Snapshot
+) -> tuple[tuple[str, str, str] | None, Terminal | None]:
+    """(merchant, terminal, trace) where they can be read, and the terminal where it is ours."""
+    sender = intake.sender(message)
+    return sender, None if sender is None else snapshot.terminal(sender[0], sender[1])
+
+
+def other_dialect(body: bytes, dialect: str, snapshot: Snapshot) -> str:
+    """The dialect of a terminal of ours that alone makes sense of the message; "" where none does.
+
+    What differs may stand before DE 41 and 42, so that the listener's dialect never reads who it is.
+    """
+    for other in snapshot.dialects:
+        if other != dialect:
+            message, _ = codec_for(other).decode_partial(body)
+            _, terminal = sent_by(message, snapshot)
+            if terminal is not None:
+                own = terminal.dialect or snapshot.profile(terminal).dialect
+                if own == other:
+                    return other
+    return ""
 
 
 def mac_profile(received: Received) -> str:

@@ -98,6 +98,9 @@ class Snapshot:
         self.merchants = self._of("merchant", Merchant)
         self.terminals = self._of("terminal", Terminal)
         self.profiles = {"default": Profile(name="default"), **self._of("profile", Profile)}
+        dialects = {name: profile.dialect for name, profile in self.profiles.items()}
+        spoken = {one.dialect or dialects.get(one.profile, "") for one in self.terminals.values()}
+        self.dialects = sorted(spoken - {""})  # of all terminals
         self.links = self._of("link", Link)
         self.routes = self._of("route", Route)
         self._prefix_lengths = sorted({len(prefix) for prefix in self.routes}, reverse=True)

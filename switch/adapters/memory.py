@@ -29,6 +29,7 @@ from switch.adapters.batch_sums import (
 )
 from switch.adapters.repeats import stored_outcome
 from switch.journal import (
+    SESSIONS_LOOKED_AT,
     AttemptRow,
     Batch,
     BatchItem,
@@ -822,7 +823,8 @@ class MemoryBatches:
             if (row.merchant, row.terminal) == (merchant, terminal)
         ]
         found.sort(key=lambda row: -row.session_id)
-        return found[:2]
+        former = sorted(found[1:SESSIONS_LOOKED_AT], key=lambda row: not row.confirmed)
+        return found[:1] + former[:1]
 
     async def confirm_session(self, session_id: int) -> None:
         await asyncio.sleep(0)

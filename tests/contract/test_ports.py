@@ -336,6 +336,23 @@ def test_many_sign_ons_at_once_open_one_batch(run: Any) -> None:
     run(scenario)
 
 
+def test_sign_ons_of_others_do_not_push_out_the_keys_in_use(run: Any) -> None:
+    """A 0800 carries no MAC: whoever knows a terminal's number can ask for new keys for it."""
+
+    async def scenario(world: World) -> None:
+        store = await world.process()
+        await store.batches.sign_on(session(mak="in use"))
+        (in_use,) = await store.batches.sessions(MERCHANT, TERMINAL)
+        await store.batches.confirm_session(in_use.session_id)
+        for at in range(5):
+            await store.batches.sign_on(session(mak=f"never used {at}"))
+        newest, former = await store.batches.sessions(MERCHANT, TERMINAL)
+        assert (newest.mak, newest.confirmed) == ("never used 4", False)
+        assert (former.mak, former.confirmed) == ("in use", True)
+
+    run(scenario)
+
+
 def test_the_newest_two_key_sets_are_kept_in_order(run: Any) -> None:
     async def scenario(world: World) -> None:
         store = await world.process()

@@ -16,7 +16,7 @@ from switch.adapters.batch_sums import (
 )
 from switch.adapters.postgres.numbers import wait_for_holders
 from switch.adapters.postgres.scenes import BATCH_STATE
-from switch.journal import Batch, BatchItem, Session
+from switch.journal import SESSIONS_LOOKED_AT, Batch, BatchItem, Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -115,12 +115,19 @@ class PostgresBatches:
         return await self._sessions.transaction(write)
 
     async def sessions(self, merchant: str, terminal: str) -> list[Session]:
+        # the newest, then the former: one that its terminal has used goes before one never heard of
         rows = await self._sessions.rows(
-            "SELECT s.*, c.session_id IS NOT NULL AS confirmed FROM switch.session AS s"
+            "SELECT s.*, r.confirmed FROM ("
+            " SELECT n.session_id, c.session_id IS NOT NULL AS confirmed,"
+            " row_number() OVER (ORDER BY n.session_id DESC) AS age"
+            " FROM (SELECT session_id FROM switch.session"
+            " WHERE merchant = $1 AND terminal = $2 ORDER BY session_id DESC LIMIT $3) AS n"
             " LEFT JOIN switch.session_confirmed AS c USING (session_id)"
-            " WHERE s.merchant = $1 AND s.terminal = $2 ORDER BY s.session_id DESC LIMIT 2",
+            ") AS r JOIN switch.session AS s USING (session_id)"
+            " ORDER BY r.age = 1 DESC, r.confirmed DESC, r.age LIMIT 2",
             merchant,
             terminal,
+            SESSIONS_LOOKED_AT,
         )
         return [Session(**dict(row)) for row in rows]
 
