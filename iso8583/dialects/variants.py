@@ -15,6 +15,7 @@ from iso8583.dialects.unionpay_pos import UNIONPAY_POS
 _ENTRY_MODE_RIGHT: Final = Element(22, "n", 3, "bcd", "fixed", "left_0")
 _TRACK_2_FILLER_F: Final = Element(35, "z", 37, "bcd", "ll_bcd", "right_f0")
 _TRACK_2_ENCIPHERED: Final = Element(35, "zx", 37, "bcd", "ll_bcd", "right_0f")
+_TRACK_2_CIPHER_BYTES: Final = Element(35, "b", 48, "raw", "ll_bcd")
 _TRACK_3_ENCIPHERED: Final = Element(36, "zx", 104, "bcd", "lll_bcd", "right_0f")
 _NAME_AND_PLACE: Final = Element(43, "ans", 40, "gbk")
 _BLOCK_46: Final = Element(46, "b", 999, "raw", "lll_bcd")
@@ -33,6 +34,11 @@ VARIANTS: Final[tuple[Dialect, ...]] = (
         "DE 35 and 36 hold enciphered nibbles (DE 53 = 2610...)",
         _TRACK_2_ENCIPHERED,
         _TRACK_3_ENCIPHERED,
+    ),
+    UNIONPAY_POS.variant(
+        "unionpay_pos.de35_cipher",
+        "DE 35 is cipher, its length in bytes",
+        _TRACK_2_CIPHER_BYTES,
     ),
     UNIONPAY_POS.variant(
         "unionpay_pos.de60_text",
