@@ -43,7 +43,6 @@ QUIET_S = 90.0  # until nothing is undecided and every queue is empty
 QUIET_POLL_S = 0.2
 SIGNED_ON_S = 30.0
 REPLACED_S = 20.0
-MANAGEMENT = frozenset({"sign_on", "reversal", "settle", "upload", "upload_end"})
 
 
 class Watch(Protocol):
@@ -256,8 +255,8 @@ class Trade:
         return self._fleet.result
 
     def _notice(self, kind: str, code: str) -> None:
-        if kind not in MANAGEMENT:
-            self._done = self._fleet.result.transactions
+        while self._done < self._fleet.result.transactions:
+            self._done += 1
             self._watch.advance()
             self._changed.set()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from switch.demo.day import Day, Watch
 
+MANY_FILES = 8
 WIDTH = 120  # where no terminal says one
 
 
@@ -100,8 +102,8 @@ def tables(day: Day, language: str) -> None:
     for make in (_traffic, _faults, _reversals, _breaks, _nets, _trial, _money, _checks):
         console.print(make(day, language))
     console.print(say("files", language))
-    for path in day.files:
-        console.print(f"  {path}", soft_wrap=True, markup=False)
+    for line in condensed(day.files):
+        console.print(f"  {line}", soft_wrap=True, markup=False)
     console.print(
         say(
             "took",
@@ -116,6 +118,22 @@ def tables(day: Day, language: str) -> None:
     )
     verdict = "verdict_good" if day.right else "verdict_bad"
     console.print(say(verdict, language), style="bold green" if day.right else "bold red")
+
+
+def condensed(files: Sequence[str]) -> list[str]:
+    """A folder with many files of one kind is one line.
+
+    >>> condensed(["a/1.csv", "a/2.csv", "b/x"]), condensed([f"a/{n}.csv" for n in range(9)])
+    (['a/1.csv', 'a/2.csv', 'b/x'], ['a/*.csv (9)'])
+    """
+    kinds: dict[str, list[str]] = {}
+    for file in files:
+        path = PurePath(file)
+        kinds.setdefault(f"{path.parent}/*{path.suffix}", []).append(file)
+    lines: list[str] = []
+    for kind, members in kinds.items():
+        lines += members if len(members) < MANY_FILES else [f"{kind} ({len(members)})"]
+    return lines
 
 
 def _table(language: str, title: str, columns: Sequence[str], numbers: Iterable[str] = ()) -> Table:
