@@ -117,7 +117,7 @@ class Admission:
         assert merchant is not None, "a merchant that is missing is a status"
         if asked.type.side is Side.DEBIT and verified.access.items >= self._config.batch.items_max:
             return auth.refuse("65", "batch.full")
-        local = self._rows.local(merchant.timezone)
+        local = self._rows.local(merchant.timezone).time
         route = intake.validate(asked, received.message, snapshot, merchant, local)
         if isinstance(route, Refusal):
             return auth.refuse(route.response_code, route.rule)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -9,6 +10,8 @@ import msgspec
 from iso8583.mti import is_response, response_mti
 
 if TYPE_CHECKING:
+    import datetime as dt
+
     from iso8583.message import Message
     from switch.journal import AttemptRow, OutcomeRow, RequestRow
 
@@ -33,7 +36,7 @@ def answer_money(
         answer[32] = attempt.de32
     if outcome is not None:
         if outcome.settlement_date is not None:
-            answer[15] = f"{outcome.settlement_date:%m%d}"
+            answer[15] = month_day(outcome.settlement_date)
         if outcome.auth_code:
             answer[38] = outcome.auth_code
         if response_code == "10" and outcome.approved_amount_minor is not None:
@@ -48,6 +51,12 @@ def kept(elements: Message) -> bytes:
     """Of a host's answer what the terminal is told and no column holds; for its repeats too."""
     told = {de: elements[de] for de in PASSED_ON if de in elements}
     return msgspec.msgpack.encode(told) if told else b""
+
+
+@lru_cache(64)
+def month_day(date: dt.date) -> str:
+    """DE 15: MMDD."""
+    return f"{date:%m%d}"
 
 
 def echo(asked: Message, response_code: str, local_time: str) -> Message:

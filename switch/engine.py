@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
 RECONSIDERED_MAX = 5  # times that the ground may move under one request before it is told 96
 LOOK_FIRST_S, LOOK_LAST_S = 0.02, 0.5  # between looks for a repeated request's outcome
+ENDS = (Reply, Reconsider)  # effects after which there is no event
 WAIT_S = 0.25  # between looks whether an earlier void's reversal was answered
 
 
@@ -206,7 +207,7 @@ class Engine:
             self._refuse(received, frame, peer, Refusal("96", f"failed.{type(error).__name__}"))
 
     async def _manage(self, received: Received, frame: Frame, peer: Peer) -> None:
-        local_time = self._rows.local(timezone_of(received)).strftime("%m%d%H%M%S")
+        local_time = self._rows.local(timezone_of(received)).text
         answer, rule = await self._management.answer(
             received, self._snapshot(), peer.source, local_time
         )
@@ -247,7 +248,7 @@ class Engine:
                 return admitted
             auth, effect = admitted
             try:
-                while not isinstance(effect, Reply | Reconsider):
+                while not isinstance(effect, ENDS):
                     effect = auth.step(await self._perform(effect, auth, received, verified))
             except Exception as error:
                 undecided = auth.undecided()
@@ -464,7 +465,7 @@ class Engine:
             peer.answer(frame, codec.encode(answers.bare(answer)))
 
     def _plain_answer(self, message: Message, response_code: str) -> Message:
-        local_time = self._rows.local().strftime("%m%d%H%M%S")
+        local_time = self._rows.local().text
         answer = answers.echo(message, response_code, local_time)
         answer[37] = answers.unjournalled_rrn(message, local_time)
         return answer

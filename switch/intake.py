@@ -115,6 +115,8 @@ def read_card(message: Message) -> tuple[str, str] | None:
     pan, expiry = str(message.get(2, "")), str(message.get(14, ""))
     magnetic = message.get(35)
     if isinstance(magnetic, str):
+        if pan and expiry and magnetic.startswith((f"{pan}=", f"{pan}D")):
+            return pan, expiry  # whatever follows, DE 2 and 14 would stand
         try:
             found = track.parse_track2(magnetic)
         except DecodeError:
@@ -152,7 +154,7 @@ def validate(
         return Refusal("57", "merchant.type_not_allowed")
     if not track.luhn_ok(ask.pan):
         return Refusal("14", "card.number")
-    if ask.expiry and ask.expiry < f"{local:%y%m}":
+    if ask.expiry and ask.expiry < f"{local.year % 100:02d}{local.month:02d}":
         return Refusal("54", "card.expired")
     if ask.type.name != "balance" and ask.amount_minor <= 0:
         return Refusal("13", "amount.zero")

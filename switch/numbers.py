@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from switch.journal import StoreDownError
@@ -71,7 +72,12 @@ def rrn(number: int, today: dt.date) -> str:
     >>> rrn(42, datetime.date(2026, 2, 1))
     '603200000042'
     """
-    return f"{today.year % 10}{today.timetuple().tm_yday:03d}{number % RRN_TAIL:08d}"
+    return f"{_rrn_head(today)}{number % RRN_TAIL:08d}"
+
+
+@lru_cache(8)
+def _rrn_head(today: dt.date) -> str:
+    return f"{today.year % 10}{today.timetuple().tm_yday:03d}"
 
 
 def stan(number: int) -> str:

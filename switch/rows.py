@@ -6,9 +6,10 @@ import datetime as dt
 import zoneinfo
 from typing import TYPE_CHECKING
 
-from iso8583 import tlv
-from iso8583.errors import DecodeError
+import msgspec
+
 from switch import intake, numbers
+from switch.chip import ChipFilter
 from switch.journal import AttemptRow, Key, RequestRow
 from switch.reversal import WireIdentity
 from switch.transactions import TOMBSTONE
@@ -24,12 +25,6 @@ if TYPE_CHECKING:
 PAN_COLUMN = "switch.request.pan_cipher"
 UNSUPPORTED = "unsupported"  # type of the row of a request that no table row knows
 
-# Of DE 55 what reversal and clearing need, never 57 or 5A (rules §12; pos-messages §5.5)
-CHIP_TAGS = frozenset(
-    {"9F26", "9F27", "9F10", "9F37", "9F36", "95", "9A", "9C", "9F02", "5F2A", "82", "9F1A", "9F03"}
-    | {"9F33", "9F34", "9F35", "84", "9F09", "9F41", "9F1E", "9F63", "DF31", "8A"}
-)
-
 
 class Standing:
     """What this process may do right now. Renewed by `duties`; read before every send."""
@@ -38,6 +33,14 @@ class Standing:
         self.owner_id = 0
         self.until_ns = 0  # on the monotonic clock: nothing is sent after it
         self.full: frozenset[str] = frozenset()  # acquirers whose queue is at its bound
+
+
+class Second(msgspec.Struct, frozen=True, gc=False):
+    """A second of a time zone."""
+
+    number: int  # since 1970
+    time: dt.datetime
+    text: str  # MMDDhhmmss
 
 
 class Rows:
@@ -61,15 +64,23 @@ class Rows:
         self._request_ids = request_ids
         self._rrns = rrns
         self._timezone = timezone
-        self._zones: dict[str, zoneinfo.ZoneInfo] = {}
+        self._chips = ChipFilter()
+        self._seconds: dict[str, Second] = {}  # zone -> the second last asked for
 
-    def local(self, timezone: str = "") -> dt.datetime:
-        """The present local time of a merchant, or of the node."""
-        name = timezone or self._timezone
-        zone = self._zones.get(name)
-        if zone is None:
-            zone = self._zones[name] = zoneinfo.ZoneInfo(name)
-        return self._clock.now().astimezone(zone)
+    def local(self, timezone: str = "") -> Second:
+        """The present second in a merchant's time zone, or in the node's."""
+        return self._second(self._clock.now(), timezone or self._timezone)
+
+    def _second(self, now: dt.datetime, timezone: str) -> Second:
+        """Made once a second and zone."""
+        number = int(now.timestamp())
+        second = self._seconds.get(timezone)
+        if second is None or second.number != number:
+            zone = zoneinfo.ZoneInfo(timezone)
+            time = dt.datetime.fromtimestamp(number, zone)
+            second = Second(number, time, time.strftime("%m%d%H%M%S"))
+            self._seconds[timezone] = second
+        return second
 
     def request(
         self,
@@ -84,7 +95,10 @@ class Rows:
         if request_id is None or serial is None:
             return None
         message, merchant = received.message, received.merchant
-        local = self.local(merchant.timezone if merchant is not None else "")
+        now = self._clock.now()
+        local = self._second(
+            now, self._timezone if merchant is None else merchant.timezone or self._timezone
+        )
         pan, expiry = intake.read_card(message) or ("", "")
         route = snapshot.route(pan) if pan else None
         amount = str(message.get(4, "0"))
@@ -103,9 +117,9 @@ class Rows:
             processing_code=str(message[3]),
             amount_minor=int(amount),
             currency=str(message.get(49, "")),
-            rrn=numbers.rrn(serial, local.date()),
-            received_at=local.astimezone(dt.UTC),
-            local_time=local.strftime("%m%d%H%M%S"),
+            rrn=numbers.rrn(serial, local.time.date()),
+            received_at=now,
+            local_time=local.text,
             entry_mode=str(message.get(22, "")),
             condition_code=str(message.get(25, "")),
             card_sequence=str(message.get(23, "")),
@@ -113,7 +127,7 @@ class Rows:
             pan_token=self._pans.token(pan) if pan else None,
             pan_masked=self._pans.mask(pan) if pan else "",
             pan_cipher=self._pans.protect(pan, expiry, request_id, PAN_COLUMN) if pan else None,
-            chip=kept_chip(chip) if isinstance(chip, bytes) else None,
+            chip=self._chips.kept(chip) if isinstance(chip, bytes) else None,
             foreign=route is not None and route.foreign,
             any_batch=asked is None,
             session_id=verified.session.session_id,
@@ -168,11 +182,3 @@ def versions(received: Received, snapshot: Snapshot, prefix: str) -> str:
         f'{{"generation":{snapshot.generation},"merchant":{merchant},"terminal":{terminal},'
         f'"route":"{prefix}@{snapshot.version("route", prefix)}"}}'
     )
-
-
-def kept_chip(chip: bytes) -> bytes | None:
-    """Of DE 55 only what may be kept; None where it is no TLV."""
-    try:
-        return tlv.keep(chip, CHIP_TAGS) or None
-    except DecodeError:
-        return None
