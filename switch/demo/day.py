@@ -204,7 +204,7 @@ async def live(options: Options, node: Node, onlooker: Watch, *, began_s: float)
 
 
 async def furnish(options: Options, node: Node, banks: Banks) -> None:
-    """Reference data and keys; returns when both links are signed on."""
+    """Reference data and keys; returns when both links are signed on everywhere."""
     keys: list[tuple[str, KeyUsage, str]] = []
     for bank in banks.banks:
         of = bank.options
@@ -218,7 +218,12 @@ async def furnish(options: Options, node: Node, banks: Banks) -> None:
         owner = f"terminal:{terminal.merchant}/{terminal.terminal}"
         keys.append((owner, KeyUsage.TMK, terminal.tmk))
     await nodes.furnish(node, plan.reference(options.seed, banks.ports), keys)
-    await node.wait(lambda: all(map(banks.connections, banks.servers)), "links", SIGNED_ON_S)
+
+    def signed_on() -> bool:
+        """By every connection: then every worker has read the reference data."""
+        return all(banks.connections(name) >= plan.LINK_CONNECTIONS for name in banks.servers)
+
+    await node.wait(signed_on, "links", SIGNED_ON_S)
 
 
 # -- trading --------------------------------------------------------------------------------------

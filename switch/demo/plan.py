@@ -32,6 +32,7 @@ TERMINALS_PER_MERCHANT: Final = 3
 RATE_TPS: Final = 250.0
 CARDS_PER_RANGE: Final = 400
 
+LINK_CONNECTIONS: Final = 4  # two for each worker
 LINK_TIMEOUT_S: Final = 2.0  # short, so that a day of faults fits into a minute
 LATE_S: Final = LINK_TIMEOUT_S + 1.0
 LINK_DOWN_SHARE: Final = 0.05  # of the time of trading
@@ -164,7 +165,7 @@ def reference(seed: int, ports: Mapping[str, int]) -> list[tuple[str, str, dict[
             timeout_s=LINK_TIMEOUT_S,
             connect_timeout_s=1.0,
             reconnect_s=0.25,
-            max_connections=4,
+            max_connections=LINK_CONNECTIONS,
             echo_idle_s=2.0,  # how soon 25 to a reversal is believed (link.md, "Times")
             reversal_unknown_after_s=1.0,
             retry_s=0.5,
