@@ -10,9 +10,10 @@
 -- The gate. Every transaction that reads the business date or a mark (frozen batch, taken owner)
 -- first takes switch.enter(): a shared advisory lock, held to its end. Cut-over takes it exclusively.
 -- Whoever sets a mark commits it and then waits until every holder that it finds is gone
--- (switch.holders()); what comes later sees the mark. A row lock FOR KEY SHARE would do too, but
--- sharers that come without pause starve the one who waits FOR UPDATE, it needs the privilege to
--- update, and it writes the row at every flush. Advisory locks queue in order and write nothing.
+-- (switch.holders()); what comes later sees the mark. A row lock FOR KEY SHARE would do too, but who
+-- waits FOR UPDATE may be overtaken by new sharers (measured with 32 of them: 0.26 s, against 0.01 s
+-- here), it needs the privilege to update, and it writes the row at every flush. Advisory locks
+-- queue in order and write nothing.
 
 -- -- dates ------------------------------------------------------------------------------------
 

@@ -91,6 +91,7 @@ DECLARE
     won      bigint[];
     verdict  switch.store_verdict;
     asked    record;
+    winner   record;
     effect   record;
 BEGIN
     PERFORM switch.enter();
@@ -214,22 +215,25 @@ BEGIN
 
         IF cardinality(won) < cardinality(outcomes) THEN
             FOR asked IN
-                SELECT o.n, o.request_id, o.commit_id, w.commit_id AS winner, w.business_date,
-                       w.on_current_date
+                SELECT o.n, o.request_id, o.commit_id,
+                       coalesce(o.request_date, today) AS request_date
                 FROM unnest(outcomes) AS o
-                LEFT JOIN switch.outcome AS w
-                  ON (w.request_id, w.request_date) = (o.request_id, coalesce(o.request_date, today))
                 WHERE o.commit_id <> ALL (won) AND NOT o.n = ANY (out)
             LOOP
-                IF asked.winner IS NULL THEN
+                -- one by one: a join on the date would open every partition
+                SELECT o.commit_id, o.business_date, o.on_current_date INTO winner
+                FROM switch.outcome AS o
+                WHERE o.request_id = asked.request_id AND o.request_date = asked.request_date;
+                IF NOT FOUND THEN
                     RAISE EXCEPTION 'outcome changed under way'
                         USING ERRCODE = 'serialization_failure';
                 END IF;
                 out := out || asked.n;
-                RETURN NEXT (asked.n, CASE WHEN asked.winner = asked.commit_id THEN 'mine'
+                RETURN NEXT (asked.n, CASE WHEN winner.commit_id = asked.commit_id THEN 'mine'
                                            ELSE 'lost' END,
                              asked.request_id,
-                             CASE WHEN asked.on_current_date THEN asked.business_date ELSE today END,
+                             CASE WHEN winner.on_current_date THEN winner.business_date
+                                  ELSE today END,
                              current, NULL, NULL)::switch.store_verdict;
             END LOOP;
         END IF;
