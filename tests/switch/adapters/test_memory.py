@@ -85,7 +85,7 @@ def test_a_store_that_is_down_takes_nothing() -> None:
 
 
 @pytest.mark.parametrize("stands", [False, True])
-def test_a_process_that_dies_leaves_all_or_nothing(stands: bool) -> None:  # noqa: FBT001
+def test_a_process_that_dies_leaves_all_or_nothing(stands: bool) -> None:
     async def scenario() -> None:
         faults = Script(after=("hang",)) if stands else Script("hang")
         store = MemoryStore(StepClock(), faults=faults)
