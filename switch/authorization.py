@@ -196,8 +196,8 @@ def judged(auth: Authorization, event: Judged) -> Effect:
         return repeated(auth, verdict)
     if isinstance(verdict, Stale):
         return Reconsider()
-    if judgement.commit is None:
-        return auth.reply(judgement.response_code, judgement.rule)
+    if judgement.commit is None:  # it waited for an earlier follow-up's reversal, and in vain
+        return auth.refuse(judgement.response_code, judgement.rule)
     assert isinstance(verdict, Stored)
     assert judgement.commit.request is not None
     auth.request = judgement.commit.request
