@@ -35,6 +35,8 @@ from terminals.simulator.terminal import Terminal, TerminalOptions
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+RefItem = tuple[str, str, dict[str, Any]]  # kind, key, content
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 READY_S = 60.0
 STOP_S = 60.0
@@ -50,16 +52,22 @@ drain_s = 15
 repeat_wait_s = 8
 [[listeners]]
 port = {port}
+{more}
 """
 
 
 class Node:
-    """One `tongbao serve --demo`; started, killed and started again on the same data."""
+    """One `tongbao serve --demo`; started, killed and started again on the same data.
 
-    def __init__(self, folder: Path, *, workers: int = 2, fsync: bool = False) -> None:
+    `more`: further tables of its configuration, as TOML.
+    """
+
+    def __init__(
+        self, folder: Path, *, workers: int = 2, fsync: bool = False, more: str = ""
+    ) -> None:
         self.folder = folder
         self.config = folder / "tongbao.toml"
-        self._settings = {"workers": workers, "fsync": str(fsync).lower()}
+        self._settings = {"workers": workers, "fsync": str(fsync).lower(), "more": more}
         self.ready_file = folder / "ready.json"
         self.facts: dict[str, Any] = {}
         self.process: subprocess.Popen[bytes] | None = None
@@ -197,23 +205,11 @@ def terminal_options(index: int) -> TerminalOptions:
 
 async def furnish(node: Node, hosts: Hosts, terminals: int, *, timeout_s: float = 3.0) -> None:
     """Merchants, terminals, links, routes and their keys, as `data apply` and `keys import` would."""
-    vault = LocalVault(lmks.TEST_LMK, os.urandom)
-    store = await PostgresStore.open(node.facts["database"]["dsn"], SystemClock())
-    items: list[tuple[str, str, dict[str, Any]]] = []
+    items: list[RefItem] = []
     keys: list[StoredKey] = []
 
     def keep(owner: str, usage: KeyUsage, clear: str) -> None:
-        made = vault.import_components(usage, [bytes.fromhex(clear)], allow_weak=True)
-        keys.append(
-            StoredKey(
-                owner=owner,
-                usage=usage.value,
-                version=0,
-                block=made.block,
-                check_value=made.check_value,
-                lmk_id=made.lmk_id,
-            )
-        )
+        keys.append(stored_key(owner, usage, clear))
 
     for index in range((terminals + 2) // 3):
         name = merchant_id(index)
@@ -245,6 +241,25 @@ async def furnish(node: Node, hosts: Hosts, terminals: int, *, timeout_s: float 
             items.append(("route", cards.bin, route))
         keep(f"link:{name}", KeyUsage.ZPK, bank.options.zpk)
         keep(f"link:{name}", KeyUsage.ZAK, bank.options.zak)
+    await bring_in(node, items, keys)
+
+
+def stored_key(owner: str, usage: KeyUsage, clear: str) -> StoredKey:
+    """A clear key, in hex, as `keys import --demo` stores it; published weak ones too."""
+    vault = LocalVault(lmks.TEST_LMK, os.urandom)
+    made = vault.import_components(usage, [bytes.fromhex(clear)], allow_weak=True)
+    return StoredKey(
+        owner=owner,
+        usage=usage.value,
+        version=0,
+        block=made.block,
+        check_value=made.check_value,
+        lmk_id=made.lmk_id,
+    )
+
+
+async def bring_in(node: Node, items: Sequence[RefItem], keys: Sequence[StoredKey]) -> None:
+    store = await PostgresStore.open(node.facts["database"]["dsn"], SystemClock())
     for key in keys:
         await store.reference.add_key(key)
     await store.reference.apply(items, maker="test")
