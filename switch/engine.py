@@ -341,7 +341,7 @@ class Engine:
         send_by_ns = auth.issued_ns + int(self._config.engine.send_by_s * 1e9)
         try:
             return await self._acquirers[attempt.acquirer].request(
-                message, attempt, min(send_by_ns, self._standing.until_ns)
+                message, attempt, min(send_by_ns, self._standing.of(auth.request.owner_id))
             )
         except NotSentError as error:
             return NotSent(error.reason)

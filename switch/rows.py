@@ -34,6 +34,13 @@ class Standing:
         self.until_ns = 0  # on the monotonic clock: nothing is sent after it
         self.full: frozenset[str] = frozenset()  # acquirers whose queue is at its bound
 
+    def of(self, owner_id: int) -> int:
+        """Until when this process may send for requests of `owner_id`.
+
+        A lease that ran out and was replaced does not come back: its requests are others' now.
+        """
+        return self.until_ns if owner_id == self.owner_id else 0
+
 
 class Second(msgspec.Struct, frozen=True, gc=False):
     """A second of a time zone."""
