@@ -7,7 +7,7 @@ outcome row is told to the terminal as it is. Refusals and follow-ups reach the 
 own first step:
 
     RECORDING ──Stored──▶ EXCHANGING ──Answer/NoAnswer/…──▶ DECIDING ──Stored──▶ Reply
-        │                     └──NotSent, alternate left──▶ REROUTING ──Stored──▶ EXCHANGING
+        │                     └──NotSent, alternate left──▶ REROUTING ──Judged──▶ EXCHANGING
         ├──Duplicate──▶ REPEATING ──Found──▶ Reply           └──Lost──▶ OVERTAKEN ──▶ Reply
         └──Stale──▶ Reconsider
     REFUSING  (request and refusal in one commit) ──Stored──▶ Reply
@@ -33,6 +33,7 @@ from switch.journal import (
     Commit,
     Duplicate,
     FindById,
+    Judgement,
     Lost,
     Original,
     OutcomeRow,
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable
 
-    from switch.journal import Find, Judgement, Scene
+    from switch.journal import Find, Scene
 
 
 class Stage(Enum):
@@ -67,6 +68,10 @@ class Stage(Enum):
 
 # No byte of the request can have left: an error of ours in these is a plain 96.
 NOTHING_SENT = frozenset((Stage.RECORDING, Stage.REFUSING, Stage.JUDGING, Stage.REPEATING))
+
+
+class NumbersExhaustedError(Exception):
+    """No number is left for a reversal or repeat: the request stays undecided until one is."""
 
 
 class Authorization:
@@ -255,9 +260,11 @@ def not_sent(auth: Authorization, event: NotSent) -> Effect:
         auth.alternates = tuple(rest)
         attempt = auth.next_attempt(auth.request, auth.attempt, acquirer)
         if attempt is not None:
+            assert auth.business_date is not None
             auth.attempt = msgspec.structs.replace(attempt, request_date=auth.business_date)
             auth.stage = Stage.REROUTING
-            return Store(Commit(attempt=auth.attempt))
+            find = FindById(auth.request.request_id, auth.business_date)
+            return Decide(find, judge_second_attempt(auth.attempt))
     outcome = outcome_plain(auth, OutcomeState.DECLINED, "91", f"link.{event.reason}")
     return decide(auth, outcome)
 
@@ -266,8 +273,22 @@ def vault_refused(auth: Authorization, event: VaultRefused) -> Effect:
     return decide(auth, outcome_plain(auth, OutcomeState.DECLINED, event.response_code, event.rule))
 
 
-def rerouted(auth: Authorization, _event: Stored) -> Effect:
+def judge_second_attempt(attempt: AttemptRow) -> Callable[[Scene], Judgement]:
+    """Under lock: a 0400 or a take-over may have ended the request since its first attempt."""
+
+    def judge(scene: Scene) -> Judgement:
+        original = scene.originals[0]
+        if original.outcome is not None or not original.in_flight:
+            return Judgement(commit=None, response_code="98", rule="outcome.overtaken")
+        return Judgement(commit=Commit(attempt=attempt), response_code="", rule="route.alternate")
+
+    return judge
+
+
+def rerouted(auth: Authorization, event: Judged) -> Effect:
     assert auth.attempt is not None
+    if event.judgement.commit is None:
+        return overtaken(auth, event)
     auth.stage = Stage.EXCHANGING
     return Exchange(auth.attempt)
 
@@ -317,8 +338,7 @@ def decide(auth: Authorization, outcome: OutcomeRow, reverse_reason: str = "") -
         as_original(auth), auth.numbers, "time_out", reverse_reason, outcome.decided_at
     )
     if commit is None:
-        # no numbers for its reversal: leave it undecided, recovery will find it
-        return auth.reply("98", "numbers.exhausted")
+        raise NumbersExhaustedError(auth.attempt)
     return Store(msgspec.structs.replace(commit, outcome=outcome))
 
 
@@ -331,7 +351,7 @@ def decide_pending(auth: Authorization) -> Effect:
     auth.outcome = None
     queue = repeat_item(auth.request, attempt, auth.business_date, auth.numbers)
     if queue is None:
-        return auth.reply("98", "numbers.exhausted")
+        raise NumbersExhaustedError(attempt)
     return Store(Commit(queue=queue))
 
 
@@ -416,7 +436,7 @@ TABLE: dict[tuple[Stage, type], Callable[..., Effect]] = {
     (Stage.EXCHANGING, NoAnswer): no_answer,
     (Stage.EXCHANGING, NotSent): not_sent,
     (Stage.EXCHANGING, VaultRefused): vault_refused,
-    (Stage.REROUTING, Stored): rerouted,
+    (Stage.REROUTING, Judged): rerouted,
     (Stage.DECIDING, Stored): decided,
     (Stage.DECIDING, Lost): lost,
     (Stage.OVERTAKEN, Judged): overtaken,

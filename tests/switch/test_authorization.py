@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from switch.acquirers.ports import Answer, AnswerKind
-from switch.authorization import TABLE, Authorization, Stage
+from switch.authorization import TABLE, Authorization, NumbersExhaustedError, Stage
 from switch.effects import Decide, Effect, Exchange, Look, Reconsider, Reply, Store
 from switch.events import Found, Judged, NoAnswer, NotSent, VaultRefused
 from switch.journal import (
@@ -24,13 +24,14 @@ from switch.journal import (
     Lost,
     OutcomeState,
     RequestRow,
+    Scene,
     Stale,
     Stored,
     StoredOutcome,
 )
 from switch.reversal import WireIdentity
 from switch.transactions import TYPES
-from tests.switch.rows import APPROVED, ATTEMPT, NOW, REQUEST, TODAY
+from tests.switch.rows import APPROVED, ATTEMPT, NOW, REQUEST, TODAY, original, outcome
 
 
 def machine(
@@ -149,12 +150,42 @@ def test_partial_is_captured_in_part_where_it_is_allowed() -> None:
 def test_nothing_sent_takes_the_next_route_as_its_own_committed_attempt() -> None:
     auth = exchanging(alternates=1)
     effect = auth.step(NotSent("link_down"))
-    assert isinstance(effect, Store)
-    second = effect.commit.attempt
+    assert isinstance(effect, Decide)
+    undecided = original(outcome=None, outcome_date=None, captured_minor=0, in_flight=True)
+    judgement = effect.judge(Scene(TODAY, 1, (undecided,)))
+    assert judgement.commit is not None
+    second = judgement.commit.attempt
     assert second is not None
     assert (second.acquirer, second.attempt, second.request_date) == ("alternate_0", 2, TODAY)
-    assert effect.commit.request is None
-    assert auth.step(Stored(TODAY)) == Exchange(second)
+    assert judgement.commit.request is None
+    assert auth.step(Judged(judgement, Stored(TODAY))) == Exchange(second)
+
+
+@pytest.mark.parametrize(
+    "since",
+    [{"outcome": outcome(OutcomeState.REVERSED)}, {"outcome": None, "in_flight": False}],
+    ids=["a 0400 won", "taken over"],
+)
+def test_no_second_attempt_of_what_was_ended_meanwhile(since: dict[str, Any]) -> None:
+    auth = exchanging(alternates=1)
+    effect = auth.step(NotSent("link_down"))
+    assert isinstance(effect, Decide)
+    judgement = effect.judge(Scene(TODAY, 1, (original(captured_minor=0, **since),)))
+    assert judgement.commit is None
+    reply = auth.step(Judged(judgement, None))
+    assert isinstance(reply, Reply)
+    assert reply.response_code == "98"
+
+
+@pytest.mark.parametrize("type_", ["purchase", "refund"])
+def test_without_numbers_it_stays_undecided(type_: str) -> None:
+    auth = exchanging(type_)
+    auth.numbers = lambda acquirer: None
+    with pytest.raises(NumbersExhaustedError):
+        auth.step(NoAnswer("timeout"))
+    undecided = auth.undecided()
+    assert undecided is not None
+    assert undecided.attempts == (ATTEMPT,)
 
 
 def test_no_answer_never_takes_another_route() -> None:

@@ -32,7 +32,8 @@ BATCH_STATE = """CASE
 _REQUESTS = f"""
     SELECT r.*, {BATCH_STATE} AS batch_state,
            EXISTS (SELECT FROM switch.owner AS w WHERE w.owner_id = r.owner_id
-                   AND w.closed_at IS NULL AND w.lease_until > clock_timestamp()) AS owned,
+                   AND w.closed_at IS NULL AND w.taken_by IS NULL
+                   AND w.lease_until > clock_timestamp()) AS owned,
            EXISTS (SELECT FROM switch.queue_open AS q
                    WHERE q.request_id = r.request_id AND q.kind = 'repeat') AS waiting
     FROM switch.request AS r WHERE r.request_id = ANY ($1) AND r.request_date = $2
