@@ -420,9 +420,10 @@ def judge_late_answer(
 ) -> Callable[[Scene], Judgement]:
     """The judge of an answer that came after the outcome, or was not good enough (rules §5, "Late").
 
-    It is always stored. A late approval never becomes one; if the reversal was finally answered
-    other than 00, or there is none, a new one is queued under numbers of its own, with a case. A
-    reversal that waits for this answer may leave now. `link` has the table of DE 39.
+    It is always stored. A late approval never becomes one; if there is no reversal, or it was finally
+    answered before the approval came (a host may say 00 to a 0420 and approve its original all the
+    same), a new one is queued under numbers of its own, with a case. A reversal that waits for this
+    answer may leave now. `link` has the table of DE 39.
     """
     code, amount, auth_code, approves = _read_late(answer, link)
 
@@ -459,11 +460,9 @@ def late_rule(original: Original, *, approves: bool) -> str:
         return "late.stored"
     if row is None or row.on_unknown is not OnUnknown.REVERSE:
         return "late.stored"
-    if not original.reversals:
-        return "late.reversed_anew"
-    if original.reversal_response is None:
+    if original.reversals and original.reversal_response is None:
         return "late.reversal_under_way"
-    return "late.reversed" if original.reversal_response == "00" else "late.reversed_anew"
+    return "late.reversed_anew"
 
 
 def _reverse_anew(

@@ -59,6 +59,15 @@ TABLE: dict[str, tuple[Original | None, dict[str, Any], str, bool, str]] = {
     "in flight": (original(**FLYING), {}, "00", True, ""),
     "declined": (declined(OutcomeState.DECLINED), {}, "00", False, ""),
     "refused, nothing sent": (declined(OutcomeState.REFUSED), {}, "00", False, ""),
+    "of a type no table knows": (
+        original(
+            request=msgspec.structs.replace(REQUEST, type="unsupported"),
+            attempts=(),
+            outcome=outcome(OutcomeState.REFUSED, response_code="40"),
+            captured_minor=0,
+        ),
+        {}, "00", False, "",
+    ),
     "already reversed": (original(reversals=(REVERSAL,)), {}, "00", False, ""),
     "approved": (original(), {}, "00", True, "cancel"),
     "approved, other reason": (original(), {"reason": "06"}, "00", True, "cancel"),

@@ -169,7 +169,7 @@ OPEN: dict[str, Any] = {"reversals": (REVERSAL,), "reversal_response": None}
         ({"outcome": None}, True, "late.stored"),
         ({"outcome": APPROVED}, True, "late.stored"),
         ({"outcome": UNKNOWN, **OPEN}, True, "late.reversal_under_way"),
-        ({"outcome": UNKNOWN, **OPEN, "reversal_response": "00"}, True, "late.reversed"),
+        ({"outcome": UNKNOWN, **OPEN, "reversal_response": "00"}, True, "late.reversed_anew"),
         ({"outcome": UNKNOWN, **OPEN, "reversal_response": "25"}, True, "late.reversed_anew"),
         ({"outcome": UNKNOWN, **OPEN, "reversal_response": "94"}, True, "late.reversed_anew"),
         ({"outcome": UNKNOWN, **OPEN, "reversal_response": "--"}, True, "late.reversed_anew"),
