@@ -46,20 +46,26 @@ class Admission:
         if request is None:
             return Refusal("96", "numbers.exhausted")
         auth = self._authorization(request, received, asked, snapshot)
-        former = await self._taken_before(key, received)
+        unfit = received.status or await self._unfit_batch(key, verified)
+        former = await self._taken_before(key, received, asked, unfit)
         if former is not None:
             return auth, auth.repeat(former)
-        if received.status is not None:
-            return received.status
-        batch = verified.access.batch
-        if batch is None or batch.batch != key.batch or batch.state == "closed":
-            return auth, auth.refuse("77", "batch.not_open")
-        if batch.state != "open":
-            return Refusal("96", f"batch.{batch.state}")  # a sign-on would not help
+        if unfit is not None:
+            stored = unfit.response_code == "77" and key.batch < current_batch(verified)
+            return (auth, auth.refuse("77", unfit.rule)) if stored else unfit
         if verified.access.items >= self._config.batch.items_max // self._config.workers:
             # other workers count for themselves: near the bound the store's count is asked for
             verified.access = await self._cache.read(key.merchant, key.terminal)
         return auth, self._first_effect(auth, asked, received, verified, snapshot)
+
+    async def _unfit_batch(self, key: Key, verified: Verified) -> Refusal | None:
+        """77 for a batch that is not open, 96 while the open one is settled; the store is asked
+        before a terminal is told so. A 77 is kept only under a batch that is over: its key would
+        else answer for a transaction of a batch to come."""
+        if unfit(key, verified) is None:
+            return None
+        verified.access = await self._cache.read(key.merchant, key.terminal)
+        return unfit(key, verified)
 
     def _key(self, received: Received, verified: Verified) -> Key:
         message = received.message
@@ -91,17 +97,22 @@ class Admission:
             ),
         )
 
-    async def _taken_before(self, key: Key, received: Received) -> Duplicate | None:
-        """A repeat that the commit would not find: its terminal is suspended, or its batch is gone.
+    async def _taken_before(
+        self, key: Key, received: Received, asked: Ask | Refusal, unfit: Refusal | None
+    ) -> Duplicate | None:
+        """A repeat that the commit would not find in time: its terminal is suspended, its batch is
+        over, or (a void, a refund) its judge would see itself among the follow-ups.
 
         Everywhere else the unique key decides, not a prior read.
         """
-        if received.status is not None:
-            return await self._journal.find_request(key)
-        if received.profile.batch_in_message or key.batch <= 1:
+        follows = isinstance(asked, intake.Ask) and bool(asked.type.follows)
+        elsewhere = not received.profile.batch_in_message and key.batch > 1
+        if unfit is None and not follows and not elsewhere:
             return None
         here = await self._journal.find_request(key)
-        return here or await self._journal.find_request(previous(key))
+        if here is not None or not elsewhere:
+            return here
+        return await self._journal.find_request(previous(key))
 
     def _first_effect(
         self,
@@ -193,3 +204,16 @@ def batch_named(received: Received, verified: Verified) -> int:
 
 def previous(key: Key) -> Key:
     return msgspec.structs.replace(key, batch=key.batch - 1)
+
+
+def current_batch(verified: Verified) -> int:
+    batch = verified.access.batch
+    return 0 if batch is None else batch.batch
+
+
+def unfit(key: Key, verified: Verified) -> Refusal | None:
+    """Why a new transaction may not go into the batch it names, as far as this process knows."""
+    batch = verified.access.batch
+    if batch is None or batch.batch != key.batch or batch.state == "closed":
+        return Refusal("77", "batch.not_open")
+    return None if batch.state == "open" else Refusal("96", f"batch.{batch.state}")

@@ -52,6 +52,8 @@ if TYPE_CHECKING:
 RECONSIDERED_MAX = 5  # times that the ground may move under one request before it is told 96
 LOOK_FIRST_S, LOOK_LAST_S = 0.02, 0.5  # between looks for a repeated request's outcome
 ENDS = (Reply, Reconsider)  # effects after which there is no event
+ALWAYS_TAKEN = ("040", "022")  # at the bound too, within a reserve (rules §8)
+RESERVE = 4  # a quarter of the bound
 WAIT_S = 0.25  # between looks whether an earlier void's reversal was answered
 
 
@@ -158,19 +160,26 @@ class Engine:
         serial, _ = self._abandoned.pop(request_id)
         del self._undecided[serial]
 
+    @property
+    def _has_reserve(self) -> bool:
+        bound = self._config.engine.in_flight
+        return len(self._tasks) < bound + bound // RESERVE
+
     async def drain(self, timeout_s: float) -> bool:
-        """Wait for the requests in flight; False: some are left to recovery."""
-        if not self._tasks:
-            return True
-        _, left = await asyncio.wait(self._tasks, timeout=timeout_s)
-        return not left
+        """Wait for the requests in flight, and for those whose frames were read meanwhile; False:
+        some are left to recovery."""
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + timeout_s
+        while self._tasks and loop.time() < until_s:
+            await asyncio.wait(self._tasks, timeout=until_s - loop.time())
+        return not self._tasks
 
     async def _handle(self, frame: Frame, peer: Peer, *, full: bool) -> None:
         started_ns = self._clock.monotonic_ns()
         try:
             reception.check_header(frame.header, demo=self._demo)
             received = reception.receive(frame.body, peer.dialect, self._snapshot())
-            if full:
+            if full and not (received.mti[:3] in ALWAYS_TAKEN and self._has_reserve):
                 self._refuse(received, frame, peer, Refusal("96", "engine.in_flight"))
             else:
                 await self._dispatch(received, frame, peer, started_ns)
@@ -224,7 +233,7 @@ class Engine:
         for _ in range(RECONSIDERED_MAX):
             verified = await self._verify(received, peer)
             if isinstance(verified, Refusal):
-                self._refuse(received, frame, peer, verified)
+                self._refuse(received, frame, peer, received.status or verified)
                 return
             reply = await self._authorize(received, verified)
             if reply is not None:
@@ -319,6 +328,9 @@ class Engine:
         """PIN under the link's key, message, send, wait. Nothing leaves after the send-by time."""
         snapshot, merchant = self._snapshot(), received.merchant
         assert merchant is not None
+        acquirer = self._acquirers.get(attempt.acquirer)
+        if acquirer is None or attempt.acquirer not in snapshot.links:
+            return NotSent("gone")  # its link was taken out of the reference data meanwhile
         card = intake.read_card(received.message)
         assert card is not None
         try:
@@ -340,7 +352,7 @@ class Engine:
             return VaultRefused("96", "vault.failed")
         send_by_ns = auth.issued_ns + int(self._config.engine.send_by_s * 1e9)
         try:
-            return await self._acquirers[attempt.acquirer].request(
+            return await acquirer.request(
                 message, attempt, min(send_by_ns, self._standing.of(auth.request.owner_id))
             )
         except NotSentError as error:

@@ -58,6 +58,11 @@ class TerminalServer:
             self._server.close()
             self._server = None
 
+    def stop_reading(self) -> None:
+        """Draining: what has been read is answered, nothing more is read."""
+        for connection in list(self.connections):
+            connection.end()
+
     def close(self) -> None:
         self.stop_accepting()
         if self._sweeper is not None:
@@ -161,7 +166,7 @@ class TerminalConnection(asyncio.Protocol):
                 self._server.engine.submit(frame, self)
             if self._framer.error is not None:
                 self._refused(f"frame: {self._framer.error}")
-                self._end()
+                self.end()
                 return
         if self._in_flight >= bound:
             self._pause()
@@ -196,7 +201,7 @@ class TerminalConnection(asyncio.Protocol):
     def odd(self) -> None:
         self._odd += 1
         if self._odd >= self._server.bounds.odd_messages:
-            self._end()
+            self.end()
 
     def finished(self) -> None:
         self._in_flight -= 1
@@ -214,7 +219,7 @@ class TerminalConnection(asyncio.Protocol):
                 self._begun_s = asyncio.get_running_loop().time()
             transport.resume_reading()
 
-    def _end(self) -> None:
+    def end(self) -> None:
         """Nothing more is taken from this peer; the answers of what came before still go out."""
         self._ended = True
         self._begun_s = None
@@ -242,7 +247,7 @@ class TerminalConnection(asyncio.Protocol):
         elif self._begun_s is not None and not self._paused:
             if now_s - self._begun_s > bounds.frame_s:
                 self._refused("server.frame_s")
-                self._end()
+                self.end()
         elif self._in_flight == 0 and now_s - self._seen_s > bounds.idle_s:
             self.close()
 

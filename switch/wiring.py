@@ -233,6 +233,7 @@ class Switch:
         """Stop accepting, finish what is in flight within the timer, sign off, give the lease back."""
         for server in self.servers:
             server.stop_accepting()
+            server.stop_reading()
         drained = await self.engine.drain(self._config.engine.drain_s)
         await self._late.drain()
         for server in self.servers:
