@@ -36,9 +36,10 @@ VARIANTS: Final[tuple[Dialect, ...]] = (
         _TRACK_3_ENCIPHERED,
     ),
     UNIONPAY_POS.variant(
-        "unionpay_pos.de35_cipher",
-        "DE 35 is cipher, its length in bytes",
+        "unionpay_pos.de35_cipher_de60_long",
+        "DE 35 is cipher, its length in bytes; DE 60 up to 19 digits",
         _TRACK_2_CIPHER_BYTES,
+        Element(60, "n", 19, "bcd", "lll_bcd", "right_0f"),
     ),
     UNIONPAY_POS.variant(
         "unionpay_pos.de60_text",
