@@ -371,7 +371,8 @@ def _absolute(config: Config, base: Path) -> Config:
     """With every path absolute, so that a process may stand in any folder."""
 
     def absolute(path: str) -> str:
-        return str((base / Path(path).expanduser()).absolute()) if path else ""
+        # `..` goes by name: a link above it is the operator's own
+        return os.path.normpath((base / Path(path).expanduser()).absolute()) if path else ""
 
     replace = msgspec.structs.replace
     return replace(

@@ -388,6 +388,7 @@ class Supervisor:
                     "port": at[1],
                     "dialect": of.dialect,
                     "length": of.length,
+                    "length_inclusive": of.length_inclusive,
                     "tpdu": of.tpdu,
                     "header_bytes": of.header_bytes,
                 }

@@ -56,11 +56,15 @@ def newest(items: list[Item]) -> dict[tuple[str, str], Item]:
 
 
 def in_order(item: Item) -> dict[str, Any]:
-    """Its content with keys in the order of the shape; the store keeps none."""
+    """Its content in the order of the shape, with the default of every key it was stored without."""
     if item.kind not in KINDS:
         return item.content
-    names = KINDS[item.kind].shape.__struct_fields__
-    return {name: item.content[name] for name in names if name in item.content} | item.content
+    shape = KINDS[item.kind].shape
+    try:
+        content: dict[str, Any] = msgspec.to_builtins(msgspec.convert(item.content, shape))
+    except msgspec.ValidationError:  # of another release: as it is
+        content = item.content
+    return {name: content[name] for name in shape.__struct_fields__ if name in content} | content
 
 
 def list_items(node: Node, kind: str, *, as_json: bool) -> Exit:
