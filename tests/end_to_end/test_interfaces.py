@@ -1,0 +1,142 @@
+"""What the real commands of a real node print, against the schemas that scripts rely on.
+
+Goal: `docs/interfaces.md` is what comes out, whatever happened. Method: a day with silence, reversals,
+voids, refunds and a file with planted breaks on a real node; then every command with `--json`, as its
+own process, each object validated with no field that the schema does not name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import urllib.request
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from terminals.simulator.bank import BankFaults
+from terminals.simulator.fleet import TerminalFaults
+from tests.end_to_end.day import quiet, trade
+from tests.end_to_end.node import ROOT, Hosts, Node, furnish, merchant_id, running
+from tests.schemas import assert_valid
+from tests.tables import sections, table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.xdist_group("end_to_end")
+
+PAGE = ROOT / "docs" / "interfaces.md"
+
+
+def tongbao(node: Node, *words: str, code: int = 0) -> str:
+    """The stdout of a command, told where the node is as an operator would."""
+    place = ["--config", str(node.config), "--data", str(node.folder / "data")]
+    command = [sys.executable, "-m", "tongbao", *words, *([] if words[0] == "inspect" else place)]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == code, (words, done.returncode, done.stdout[-2_000:], done.stderr)
+    return done.stdout
+
+
+def lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_everything_that_a_script_reads(tmp_path: Path) -> None:
+    async def day(node: Node) -> None:
+        faults = BankFaults(silent=0.05, late=0.05, late_s=3.0, twice=0.02)
+        async with Hosts([faults, faults]) as hosts:
+            rows = await node.query("SELECT business_date FROM switch.business_day")
+            for bank in hosts.banks:
+                bank.settlement_date = rows[0]["business_date"]
+            await furnish(node, hosts, terminals=3, timeout_s=1.5)
+            await trade(node, 3, 90, TerminalFaults(hang_up=0.05, repeat=0.05, print_failure=0.05))
+            await quiet(node)
+            for bank in hosts.banks:
+                folder = tmp_path / "clearing" / bank.options.name.replace("-", "_")
+                folder.mkdir(parents=True)
+                for date in bank.settlement_dates():
+                    file = bank.clearing_file(date)
+                    (folder / file.name).write_bytes(file.data)
+
+    with running(tmp_path) as node:
+        asyncio.run(day(node))
+        ready = json.loads(node.ready_file.read_bytes())
+        assert_valid("ready-file", ready)
+
+        listed = lines(tongbao(node, "journal", "list", "--json"))
+        assert len(listed) >= 90
+        for each in listed:
+            assert_valid("transaction", each)
+        assert {"approved", "unknown"} <= {each["state"] for each in listed}
+        assert any(each["original"] for each in listed)
+        reversed_one = next(each for each in listed if each["reversals"])
+        for name in (reversed_one["rrn"], str(reversed_one["request_id"])):
+            shown = json.loads(tongbao(node, "journal", "show", name, "--json"))
+            assert_valid("transaction", shown)
+            assert {"late_answers", "reversal_requests"} <= set(shown)
+        some = tongbao(node, "journal", "list", "--json", "--terminal", "T0000001", "--limit", "3")
+        assert len(lines(some)) == 3
+        assert tongbao(node, "journal", "show", "999999999999", "--json", code=4) == ""
+
+        for schema, of in (
+            ("merchant", [merchant_id(0)]),
+            ("terminal", [merchant_id(0), "T0000001"]),
+        ):
+            for each in lines(tongbao(node, schema, "list", "--json")):
+                assert_valid(schema, each)
+            item = json.loads(tongbao(node, schema, "show", *of, "--json"))
+            assert_valid(schema, item)
+            assert item["versions"]
+        for each in lines(tongbao(node, "keys", "list", "--json")):
+            assert_valid("key", each)
+        for each in lines(tongbao(node, "data", "show", "--json")):
+            assert_valid("item", each)
+        again = tmp_path / "again.toml"
+        again.write_text(tongbao(node, "data", "show"))
+        tongbao(node, "data", "apply", str(again))
+
+        assert_valid("inspection", json.loads(tongbao(node, "inspect", "0200", "--json", code=1)))
+
+        check_metrics(ready)
+        check_close(node, listed[0]["business_date"], tmp_path / "clearing")
+
+
+def check_metrics(ready: dict[str, Any]) -> None:
+    at = ready["metrics"]
+    with urllib.request.urlopen(
+        f"http://{at['host']}:{at['port']}{at['path']}", timeout=10
+    ) as page:
+        text = page.read().decode()
+    families = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
+    told = {row[0] for row in table(sections(PAGE.read_text(encoding="utf-8"))["Metrics"])}
+    assert families == told
+    with urllib.request.urlopen(f"http://{at['host']}:{at['port']}/ready", timeout=10) as page:
+        assert json.load(page) == {"ready": True, "workers": 2, "draining": False}
+
+
+def check_close(node: Node, date: str, files: Path) -> None:
+    """It waits for an absent file; then it ends with the differences that the silence left."""
+    absent = files / "bank_b"
+    away = files.with_name("away")
+    absent.rename(away)
+    close = ("close", "--demo", "--date", date, "--json", "--files", str(files))
+    waiting = json.loads(tongbao(node, *close, code=3))
+    assert_valid("close", waiting)
+    assert "waiting" in {step["state"] for step in waiting["steps"]}
+    away.rename(absent)
+    # the last row of the file is lost: whatever it was, that is a break
+    file = next(path for path in sorted(absent.iterdir()) if path.suffix != ".json")
+    rows = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join(rows[:-1]))
+    done = json.loads(tongbao(node, *close, code=1))
+    assert_valid("close", done)
+    assert done["exit_code"] == 1
+    assert done["breaks"]
+    for output in done["files"]:
+        assert (node.folder / "data" / "reports" / output["name"]).stat().st_size == output["size"]
+    assert json.loads(tongbao(node, *close, code=1)) == done

@@ -1,0 +1,234 @@
+"""`docs/interfaces.md` and its schemas against the program.
+
+Goal: what others script against is written down, and what is written down is true. Method: every
+enumeration, key, default, metric, column and exit code of the page is compared with the code that has
+it, both ways; every schema is one, and real objects made without a node validate. Real commands on a
+real node are in `tests/end_to_end/test_interfaces.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import msgspec
+import pytest
+
+from hsm.keys import KeyUsage
+from iso8583.inspect import inspect_message
+from settlement.cases import BREAK_CLASSES, MATCH_CLASSES, Break
+from settlement.close import STEPS, CloseResult, StepResult
+from settlement.ledger import TrialLine
+from settlement.netting import Net
+from settlement.ports import Output
+from switch.commands.common import Exit
+from switch.journal import OutcomeState
+from switch.reference_file import KINDS, parse
+from switch.rows import UNSUPPORTED
+from switch.transactions import TYPES
+from tests.schemas import SCHEMAS, assert_valid, schema
+from tests.settlement.world import DAY
+from tests.tables import sections, table
+
+if TYPE_CHECKING:
+    from tests.database import FreshDatabase
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = (ROOT / "docs" / "interfaces.md").read_text(encoding="utf-8")
+HEADINGS = sections(PAGE)
+
+
+def first_column(heading: str) -> list[str]:
+    return [row[0] for row in table(HEADINGS[heading])]
+
+
+# -- enumerations -------------------------------------------------------------------------------
+
+
+def test_exit_codes() -> None:
+    assert [int(code) for code in first_column("Exit codes")] == list(Exit)
+
+
+def test_break_classes() -> None:
+    rows = {row[0]: row[1] for row in table(HEADINGS["Break classes"])}
+    assert rows == BREAK_CLASSES
+    assert all(f"`{name}`" in HEADINGS["Break classes"] for name in MATCH_CLASSES)
+    assert schema("close")["properties"]["breaks"]["items"]["properties"]["class"]["enum"] == list(
+        BREAK_CLASSES
+    )
+
+
+def test_states_and_steps() -> None:
+    states = [*(state.value for state in OutcomeState), "in_flight", "pending"]
+    properties = schema("transaction")["properties"]
+    assert sorted(first_column("States")) == sorted(states)
+    assert sorted(properties["state"]["enum"]) == sorted(states)
+    assert sorted(properties["type"]["enum"]) == sorted([*TYPES, UNSUPPORTED])
+    steps = ", ".join(f"`{name}`" for name in STEPS)
+    assert steps in HEADINGS["States"].replace("\n", " ")
+    of_step = schema("close")["properties"]["steps"]["items"]["properties"]
+    assert of_step["name"]["enum"] == list(STEPS)
+
+
+def test_cases_and_reversals_are_named(database_dsn: FreshDatabase) -> None:
+    """Their names stand in several modules: every literal of them is looked for in the page."""
+    sources = "\n".join(
+        path.read_text(encoding="utf-8")
+        for path in (ROOT / "switch").rglob("*.py")
+        if "demo" not in path.parts
+    )
+    told = HEADINGS["States"]
+    for pattern in (
+        r"CaseRow\(\s*kind=\"(\w+)\"",
+        r"case_of\(\s*item, \"(\w+)\"",
+        r"Difference\(\s*\"(\w+)\"",
+        r"origin=\"(\w+)\"",
+        r"Ended\(\"(\w+)\"",
+    ):
+        found = re.findall(pattern, sources)
+        assert found, pattern
+        assert {name for name in found if f"`{name}`" not in told} == set()
+    origins = schema("transaction")["properties"]["reversals"]["items"]["properties"]["origin"]
+    assert all(f"`{name}`" in told for name in origins["enum"])
+
+
+def test_key_usages_that_are_stored() -> None:
+    assert set(schema("key")["properties"]["usage"]["enum"]) <= set(KeyUsage.__members__)
+
+
+def test_metrics() -> None:
+    defined = {
+        name: (kind, re.findall(r"\w+", labels))
+        for path in (ROOT / "switch").rglob("*.py")
+        for kind, name, labels in re.findall(
+            r"registry\.(counter|gauge|histogram)\(\s*\"(\w+)\",\s*\"[^\"]*\"((?:,\s*\"\w+\")*)",
+            path.read_text(encoding="utf-8"),
+        )
+    }
+    told = {
+        name: (kind, re.findall(r"\w+", labels))
+        for name, kind, labels, _ in table(HEADINGS["Metrics"])
+    }
+    assert told == defined
+
+
+# -- database and reference data ----------------------------------------------------------------
+
+
+def test_views(database_dsn: FreshDatabase) -> None:
+    async def read() -> dict[str, list[str]]:
+        connection = await asyncpg.connect(database_dsn.reader)
+        try:
+            rows = await connection.fetch(
+                "SELECT c.relname AS name, array_agg(a.attname::text ORDER BY a.attnum) AS columns"
+                " FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0"
+                " WHERE c.relkind = 'v' AND c.relname ~ '_v[0-9]+$' GROUP BY c.relname"
+            )
+            for row in rows:  # and the reader may read them
+                await connection.fetch(f"SELECT * FROM switch.{row['name']} LIMIT 1")
+        finally:
+            await connection.close()
+        return {f"switch.{row['name']}": row["columns"] for row in rows}
+
+    told = {name: columns.split(", ") for name, _, columns in table(HEADINGS["Database views"])}
+    assert told == asyncio.run(read())
+    transaction = schema("transaction")
+    assert sorted(told["switch.journal_v1"]) == sorted(transaction["required"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_reference_data(kind: str) -> None:
+    """Keys in the order of the shape, mandatory ones in bold, defaults as TOML."""
+    rows = [(row[0], row[1]) for row in table(HEADINGS[kind])]
+    expected = []
+    for field in msgspec.structs.fields(KINDS[kind].shape):
+        if field.required:
+            expected.append((f"**{field.name}**", ""))
+        else:
+            default = msgspec.to_builtins(field.default)
+            expected.append((field.name, f"`{json.dumps(default, ensure_ascii=False)}`"))
+    assert rows == expected
+
+
+def test_the_example_file_applies() -> None:
+    entries = parse((ROOT / "docs" / "example-data.toml").read_text(encoding="utf-8"), "", {})
+    assert {kind for kind, _, _ in entries} == set(KINDS) - {"terminal"}
+
+
+@pytest.mark.parametrize("kind", ["merchant", "terminal"])
+def test_listed_items_have_the_keys_of_data_apply(kind: str) -> None:
+    fields = KINDS[kind].shape.__struct_fields__
+    assert set(schema(kind)["properties"]) == {*fields, "version", "versions"}
+
+
+# -- objects ------------------------------------------------------------------------------------
+
+
+def test_every_schema_is_linked() -> None:
+    linked = set(re.findall(r"\(schemas/([\w-]+)\.json\)", PAGE))
+    assert linked == {path.stem for path in SCHEMAS.glob("*.json")}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "",
+        "zz",
+        "0011",
+        "02007024048000C00001",
+        "003560000300006031003100000800002000000000C000120000013730303030303031",
+    ],
+)
+def test_inspections(message: str) -> None:
+    assert_valid("inspection", inspect_message(message).to_json_dict())
+
+
+def test_a_close_with_a_break_of_each_class() -> None:
+    breaks = [
+        Break(
+            id=f"{DAY}-R{number}",
+            business_date=DAY,
+            break_class=name,
+            acquirer="bank-a",
+            currency="156",
+            keys={"stan": "000001", "rrn": "606300000001"},
+            ours_minor=None if number % 2 else 100,
+            theirs_minor=100 if number % 2 else None,
+            evidence={"pass": "exact"},
+        )
+        for number, name in enumerate(BREAK_CLASSES)
+    ]
+    result = CloseResult(
+        business_date=DAY,
+        exit_code=Exit.DIFFERENCES,
+        message="",
+        steps=[
+            StepResult(name, "done" if name != "net" else "waiting", "", {"rows": 1})
+            for name in STEPS
+        ],
+        totals={"rows": 8},
+        breaks=breaks,
+        nets=[Net(DAY, "M" * 15, "156", 1, 100, 0, 1, 0, 99)],
+        trial_balance=[TrialLine("merchant_payable", "156", 0, 99)],
+        files=[Output("report.html", "0" * 64, 1)],
+    )
+    assert_valid("close", json.loads(result.to_json()))
+
+
+def test_what_is_not_written_down_does_not_validate() -> None:
+    key: dict[str, Any] = {
+        "owner": "data",
+        "usage": "DATA",
+        "version": 1,
+        "check_value": "00",
+        "lmk_id": "00",
+        "created_at": "2026-03-04T00:00:00Z",
+    }
+    assert_valid("key", key)
+    for wrong in ({**key, "block": "D0"}, {**key, "version": "1"}, {**key, "created_at": "today"}):
+        with pytest.raises(AssertionError):
+            assert_valid("key", wrong)
