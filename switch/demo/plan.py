@@ -170,6 +170,7 @@ def reference(seed: int, ports: Mapping[str, int]) -> list[tuple[str, str, dict[
             reversal_unknown_after_s=1.0,
             retry_s=0.5,
             retry_max_s=2.0,
+            queue_concurrency=32,
         )
         items.append(("link", link))
         items += [
@@ -312,6 +313,6 @@ def fleet_options(options: Options, host: str, port: int) -> FleetOptions:
         answer_timeout_s=TERMINAL_TIMEOUT_S,
         retry_s=0.3,
         tries=100,
-        refund_tries=100,
+        refund_tries=400,
         settle=False,
     )
