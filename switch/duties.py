@@ -91,7 +91,11 @@ class Duties:
     async def register(self) -> None:
         """A new owner id; nothing is sent past its lease."""
         asked_ns = self._clock.monotonic_ns()
-        self._standing.owner_id = await self._owners.register(self._config.node, self._worker)
+        owner_id = await self._owners.register(self._config.node, self._worker)
+        # The store takes a new owner for one without numbers; ours go on in the block we hold.
+        # Before that stands, no request may carry this owner: nobody would find it after a crash.
+        await self._owners.renew(owner_id, self._engine.lowest_undecided)
+        self._standing.owner_id = owner_id
         self._prolong(asked_ns)
 
     def start(self) -> None:
