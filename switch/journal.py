@@ -251,7 +251,8 @@ class Original(msgspec.Struct, frozen=True):
     date_state: str  # "open", "cut", "frozen", "posted": of outcome_date, else of request_date
     batch_state: str  # "open", "frozen", "uploading", "closed"
     in_flight: bool  # no outcome and its owner's lease has not expired
-    pending: bool  # a repeat-type request that waits in the queue
+    pending: bool  # no outcome, left to the queue: a repeat-type request, even where it was given up
+    late_codes: tuple[str, ...] = ()  # DE 39 of late answers, where there is a reversal
 
 
 class Scene(msgspec.Struct, frozen=True):

@@ -84,6 +84,7 @@ class Forwarder:
         pans: Pans,
         clock: Clock,
         owner: Callable[[], int],
+        numbers: Callable[[str], WireIdentity | None],
         reference: Callable[[], Snapshot],
         poll_s: float = 0.25,
         take: int = 64,
@@ -96,6 +97,7 @@ class Forwarder:
         self._pans = pans
         self._clock = clock
         self._owner = owner
+        self._numbers = numbers
         self._reference = reference
         self._poll_s = poll_s
         self._take = take
@@ -238,6 +240,11 @@ class Forwarder:
         if isinstance(verdict, Lost) and commit is not None:
             # another owner, or a person, decided the request: the item has nothing left to say
             await self._queue.finish(item, answer.response_code, None)
+        if item.row.kind == "reversal" and answer.response_code != "00":
+            # a late approval that came while this was under way has left the rest to us
+            judge = judge_ended_reversal(item.row.seq, self._numbers, now, self._link)
+            find = FindById(item.row.request_id, item.row.request_date)
+            await self._journal.decide(find, judge)
         self.delivered += 1
         _log.info("queue_item_delivered", **self._about(item), response_code=answer.response_code)
 
@@ -446,8 +453,25 @@ def judge_late_answer(
         commit = Commit(late_answer=late)
         rule = late_rule(original, approves=approves and reason == "late")
         if rule == "late.reversed_anew":
-            commit = _reverse_anew(original, late, numbers, now)
+            anew = _reverse_anew(original, code, numbers, now)
+            commit = msgspec.structs.replace(anew, late_answer=late)
         return Judgement(commit=commit, response_code="", rule=rule, original=original)
+
+    return judge
+
+
+def judge_ended_reversal(
+    seq: int, numbers: Callable[[str], WireIdentity | None], now: dt.datetime, link: Link
+) -> Callable[[Scene], Judgement]:
+    """After a reversal ended other than 00: was its original approved late in the meantime?"""
+
+    def judge(scene: Scene) -> Judgement:
+        original = scene.originals[0]
+        approved = [code for code in original.late_codes if kind_of(code, link).approves]
+        if not approved or original.reversals[-1].seq != seq:
+            return Judgement(commit=None, response_code="", rule="late.nothing")
+        commit = _reverse_anew(original, approved[-1], numbers, now)
+        return Judgement(commit=commit, response_code="", rule="late.reversed_anew")
 
     return judge
 
@@ -467,7 +491,7 @@ def late_rule(original: Original, *, approves: bool) -> str:
 
 def _reverse_anew(
     original: Original,
-    late: LateAnswerRow,
+    late_code: str,
     numbers: Callable[[str], WireIdentity | None],
     now: dt.datetime,
 ) -> Commit:
@@ -477,7 +501,7 @@ def _reverse_anew(
         "acquirer": original.attempts[-1].acquirer if original.attempts else "",
         "rrn": request.rrn,
         "amount_minor": request.amount_minor,
-        "late_response_code": late.response_code,
+        "late_response_code": late_code,
         "reversal_response_code": original.reversal_response,
         "queued": anew is not None,
     }
@@ -489,7 +513,7 @@ def _reverse_anew(
         detail=json.dumps(detail),
         opened_at=now,
     )
-    return msgspec.structs.replace(anew or Commit(), late_answer=late, case=case)
+    return msgspec.structs.replace(anew or Commit(), case=case)
 
 
 def _read_late(answer: Answer | Message, link: Link | None) -> tuple[str, int | None, str, bool]:

@@ -72,11 +72,17 @@ class Links:
     """The links of a process, as the reference data names them now: started, replaced, ended."""
 
     def __init__(
-        self, config: Config, ports: Ports, acquirers: dict[str, Acquirer], late: LateAnswers
+        self,
+        config: Config,
+        ports: Ports,
+        acquirers: dict[str, Acquirer],
+        rows: Rows,
+        late: LateAnswers,
     ) -> None:
         self._config = config
         self._ports = ports
         self._acquirers = acquirers
+        self._rows = rows
         self._late = late
         self._standing: Standing
         self._reference: ReferenceData
@@ -119,6 +125,7 @@ class Links:
             pans=ports.pans,
             clock=ports.clock,
             owner=lambda: self._standing.owner_id,
+            numbers=self._rows.identity,
             reference=self._reference,
             poll_s=self._config.queue.poll_s,
             take=self._config.queue.take,
@@ -172,7 +179,7 @@ class Switch:
         self._late = LateAnswers(
             stores.journal, self.rows, clock, log, lambda name: self.reference().links.get(name)
         )
-        self._links = Links(config, ports, self.acquirers, self._late)
+        self._links = Links(config, ports, self.acquirers, self.rows, self._late)
         self.reference = ReferenceData(stores.reference, self._links.follow)
         self._links.know(self.reference, self.standing)
         cache = AccessCache(stores.batches, config.server.connections, config.rules.old_keys_s)

@@ -427,9 +427,8 @@ class MemoryStore:
         return None
 
     def is_pending(self, request_id: int) -> bool:
-        """A message of its own waits in the queue for its final answer."""
-        item_id = self.queue_by_subject.get((request_id, "repeat", 0))
-        return item_id in self.queue_open
+        """Left to the queue, where a message of its own waits for a final answer or was given up."""
+        return (request_id, "repeat", 0) in self.queue_by_subject
 
     def is_left(self, request_id: int) -> bool:
         """Neither decided nor left to the queue."""
@@ -459,7 +458,12 @@ class MemoryStore:
         key = request.row.key
         batch = self.find_batch(key.merchant, key.terminal, key.batch)
         owner = self.owner_rows.get(request.row.owner_id)
-        owned = owner is not None and not owner.closed and owner.lease_until > self.clock.now()
+        owned = (
+            owner is not None
+            and not owner.closed
+            and owner.taken_by is None
+            and owner.lease_until > self.clock.now()
+        )
         pending = outcome is None and self.is_pending(request_id)
         response = None
         if reversals:
@@ -474,6 +478,11 @@ class MemoryStore:
             captured_minor=self.standing_effect(request_id) or 0,
             reversals=tuple(each.row for each in reversals),
             reversal_response=response,
+            late_codes=tuple(
+                late.response_code
+                for _, late in sorted(self.late_answers.items())
+                if reversals and late.request_id == request_id and late.reason == "late"
+            ),
             follow_ups=tuple(
                 self._follow_up(each) for each in sorted(self.follow_ups.get(request_id, []))
             ),

@@ -20,6 +20,7 @@ from switch.adapters.memory import MemoryStore
 from switch.journal import (
     AttemptRow,
     Commit,
+    Judgement,
     OutcomeState,
     QueueRow,
     RequestRow,
@@ -35,6 +36,7 @@ from switch.store_and_forward import (
     backoff_s,
     conclude,
     judge_delivery,
+    judge_ended_reversal,
     judge_late_answer,
     late_rule,
 )
@@ -188,6 +190,26 @@ def test_late_rules(changes: dict[str, Any], approves: bool, rule: str) -> None:
     assert late_rule(original(captured_minor=0, **changes), approves=approves) == rule
 
 
+def test_a_reversal_that_ended_without_00_looks_for_an_approval_that_came_meanwhile() -> None:
+    def numbers(_acquirer: str) -> WireIdentity:
+        return WireIdentity(77, "000077", "0304130000")
+
+    def ended(**changes: Any) -> Judgement:
+        judge = judge_ended_reversal(REVERSAL.seq, numbers, NOW, make_link())
+        given = {"outcome": UNKNOWN, **OPEN, "reversal_response": "25", **changes}
+        return judge(Scene(TODAY, 1, (original(captured_minor=0, **given),)))
+
+    commit = ended(late_codes=("51", "00")).commit
+    assert commit is not None
+    assert commit.case is not None
+    assert commit.reversal is not None
+    assert commit.reversal.seq == REVERSAL.seq + 1
+    assert ended().commit is None
+    assert ended(late_codes=("51",)).commit is None
+    newer = msgspec.structs.replace(REVERSAL, seq=2)
+    assert ended(late_codes=("00",), reversals=(REVERSAL, newer)).commit is None
+
+
 def judged(given: Answer | Message, reason: str = "late", **changes: Any) -> Commit:
     def numbers(_acquirer: str) -> WireIdentity:
         return WireIdentity(77, "000077", "0304130000")
@@ -285,6 +307,7 @@ class Desk:
             pans=self.pans,
             clock=self.clock,
             owner=lambda: self.owner,
+            numbers=lambda acquirer: WireIdentity(900_001, "900001", "0304130000"),
             reference=lambda: self.world.snapshot,
         )
 

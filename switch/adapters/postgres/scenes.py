@@ -34,7 +34,7 @@ _REQUESTS = f"""
            EXISTS (SELECT FROM switch.owner AS w WHERE w.owner_id = r.owner_id
                    AND w.closed_at IS NULL AND w.taken_by IS NULL
                    AND w.lease_until > clock_timestamp()) AS owned,
-           EXISTS (SELECT FROM switch.queue_open AS q
+           EXISTS (SELECT FROM switch.queue_item AS q
                    WHERE q.request_id = r.request_id AND q.kind = 'repeat') AS waiting
     FROM switch.request AS r WHERE r.request_id = ANY ($1) AND r.request_date = $2
 """  # noqa: S608 # constants
@@ -44,7 +44,11 @@ _OUTCOMES = """
 """
 
 _REVERSALS = """
-    SELECT v.*, i.item_id, e.response_code FROM switch.reversal AS v
+    SELECT v.*, i.item_id, e.response_code,
+           ARRAY(SELECT l.response_code FROM switch.late_answer AS l
+                 WHERE l.request_id = v.original_request_id AND l.reason = 'late'
+                 ORDER BY l.commit_id) AS late_codes
+    FROM switch.reversal AS v
     LEFT JOIN switch.queue_item AS i
       ON (i.request_id, i.kind, i.seq) = (v.original_request_id, 'reversal', v.seq)
     LEFT JOIN switch.queue_end AS e USING (item_id)
@@ -225,6 +229,7 @@ def _original(
         captured_minor=captured,
         reversals=tuple(reversal_of(row) for row in reversals),
         reversal_response=reversals[-1]["response_code"] if reversals else None,
+        late_codes=tuple(reversals[-1]["late_codes"]) if reversals else (),
         follow_ups=follow_ups,
         date_state=states[outcome_date or request["request_date"]],
         batch_state=request["batch_state"],
