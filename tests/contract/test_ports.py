@@ -482,6 +482,40 @@ def test_a_date_is_cut_then_frozen_then_posted(run: Any) -> None:
     run(scenario)
 
 
+def test_a_refund_that_was_given_up_holds_up_nobody(run: Any) -> None:
+    """Undelivered: no outcome, nothing in the queue any more. Reconciliation settles it (rules §8)."""
+
+    async def scenario(world: World) -> None:
+        store = await world.process()
+        assert await store.batches.sign_on(session()) == 1
+        dead = await store.owners.register("node", 0)
+        pending = Commit(
+            request=request(1, owner_id=dead, type="refund"),
+            attempt=attempt(1),
+            queue=queued(9, 1, None, kind="repeat", seq=0),
+        )
+        date = stored(await store.journal.commit(pending))
+        (item,) = await store.queue.due(ACQUIRER, 10, [])
+        await store.queue.finish(item, "--", Commit(case=case("undelivered", 1)))
+        assert await store.queue.open_items(ACQUIRER) == 0
+        found = await look(store, 1)
+        assert (found.pending, found.in_flight, found.outcome) == (True, False, None)
+        assert (await store.journal.stored_outcome(1, date)).pending
+        assert await store.batches.freeze(MERCHANT, TERMINAL, 1) == 0
+        assert (await store.batches.settle(MERCHANT, TERMINAL, 1, (ZERO, ZERO))).state == "closed"
+        await world.expire(dead)
+        taker = await store.owners.register("node", 1)
+        assert await store.owners.take_over(taker, "node", 1) == []
+        await store.days.cut_over(date + DAY)
+        assert await store.days.freeze(date) == 0
+        # what a person or a late answer says counts all the same, today
+        late = outcome(1, date, effect_minor=-100, on_current_date=True)
+        assert stored(await store.journal.commit(Commit(outcome=late))) == date + DAY
+        assert await world.captures() == [(1, 0, date + DAY, -100)]
+
+    run(scenario)
+
+
 def test_a_pending_refund_does_not_hold_up_its_date(run: Any) -> None:
     async def scenario(world: World) -> None:
         store = await world.process()

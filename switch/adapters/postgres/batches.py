@@ -65,7 +65,7 @@ _UNDECIDED = """
     LEFT JOIN switch.outcome AS o ON o.request_id = k.request_id AND o.request_date = $4
     WHERE k.merchant = $1 AND k.terminal = $2 AND k.batch = $3 AND k.request_date = $4
       AND o.request_id IS NULL AND r.type <> 'tombstone'
-      AND NOT EXISTS (SELECT FROM switch.queue_open AS q
+      AND NOT EXISTS (SELECT FROM switch.queue_item AS q
                       WHERE q.request_id = k.request_id AND q.kind = 'repeat')
 """
 

@@ -164,11 +164,12 @@ class PostgresOwners:
         )
 
 
-# r: a request that nothing has decided, nor left to the queue
+# r: a request that nothing has decided, nor left to the queue. An item that was given up there has
+# no outcome and is nobody's work either: reconciliation settles it (rules §8).
 UNDECIDED = """r.type <> 'tombstone'
     AND NOT EXISTS (SELECT FROM switch.outcome AS o
                     WHERE (o.request_id, o.request_date) = (r.request_id, r.request_date))
-    AND NOT EXISTS (SELECT FROM switch.queue_open AS q
+    AND NOT EXISTS (SELECT FROM switch.queue_item AS q
                     WHERE q.request_id = r.request_id AND q.kind = 'repeat')"""
 
 
