@@ -186,7 +186,7 @@ class Management:
         refusal = await self._shown_itself(received, source, batch)
         if refusal is not None:
             return self._plain(received, refusal.response_code, local_time), refusal.rule
-        if batch.state == "open":
+        if batch.state in ("open", "frozen"):  # the 0500 has no answer yet
             return self._plain(received, "12", local_time), "upload.not_settled"
         if code in UPLOAD_END:
             await self._batches.finish_upload(batch.merchant, batch.terminal, batch.batch)
@@ -279,6 +279,8 @@ def read_items(message: Message, pans: Pans) -> list[BatchItem]:
     """
     value = message.get(48)
     if isinstance(value, str) and len(value) > 4:
+        if not value.isdigit():
+            raise DecodeError(48, 0, "items are digits")
         count = int(value[:2])
         if len(value) < 2 + 40 * count:
             raise DecodeError(48, 0, f"{count} items do not fit {len(value)} digits")
