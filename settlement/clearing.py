@@ -312,10 +312,15 @@ def _record(
 ) -> ClearingRecord:
     assert source.acquirer is not None
     de32 = institution(link.de32) if link else ""
+    settlement_date = source.settlement_date or source.business_date
+    if state == "opposite":
+        # The view shows its original's. The reversal goes out with or after its commit, so it
+        # settles on that date or later.
+        settlement_date = max(settlement_date, source.business_date)
     return ClearingRecord(
         key=key,
         business_date=source.business_date,
-        settlement_date=source.settlement_date or source.business_date,
+        settlement_date=settlement_date,
         request_id=source.request_id,
         root_request_id=root,
         type=source.type,

@@ -307,12 +307,19 @@ async def _reconcile(run: Run) -> tuple[Facts, dict[str, int]]:
     records += await run.store.open_records(run.date, first)
     rows = await run.store.rows(first, last)
     open_breaks = await run.store.open_breaks(run.date)
+    # however old: the other side of a short may still come
+    shorts = [one.record for one in open_breaks if one.break_class == "network_short"]
+    read = {record.key for record in records}
+    short_records = await run.store.records_by_key(set(shorts) - read)
+    records += [short_records[key] for key in sorted(short_records)]
+    mismatches = [one for one in open_breaks if one.break_class == "status_mismatch"]
     result = reconcile(
         run.date,
         records,
         rows,
         run.engine,
-        mismatched=await _mismatched(run, open_breaks),
+        mismatched=await _rows_of(run, mismatches),
+        reversed_there=await _records_of(run, mismatches),
         ahead=await _standing_ahead(run, last),
         taken_in=await _taken_in(run, {record.acquirer for record in records}),
         broken={side for one in open_breaks for side in (one.record, one.row) if side},
@@ -337,7 +344,7 @@ async def _reconcile(run: Run) -> tuple[Facts, dict[str, int]]:
 
 def _resolutions(run: Run, open_breaks: list[Break], result: Result) -> list[Resolution]:
     """Open breaks whose other side this close found. What stood in suspense goes back on the
-    break's own receivable; where the network took a row back itself, on that reversal's."""
+    break's own receivable; where either side reversed later, on that reversal's."""
     settled = {side for one in result.matches for side in (one.record, one.row) if side}
     found: list[Resolution] = []
     day: date | None
@@ -345,6 +352,8 @@ def _resolutions(run: Run, open_breaks: list[Break], result: Result) -> list[Res
         assert one.settlement_date is not None or one.break_class == "file_changed"
         if one.row in result.taken_back:
             day, reason = result.taken_back[one.row], "taken back by a later file"
+        elif one.break_class == "status_mismatch" and one.record in result.reversed_since:
+            day, reason = result.reversed_since[one.record], "reversed on our side, too"
         elif one.break_class in ONE_SIDED and (one.row or one.record) in settled:
             day, reason = one.settlement_date, "found by a later close"
         else:
@@ -354,11 +363,16 @@ def _resolutions(run: Run, open_breaks: list[Break], result: Result) -> list[Res
     return found
 
 
-async def _mismatched(run: Run, open_breaks: list[Break]) -> list[ClearingRow]:
+async def _rows_of(run: Run, mismatches: list[Break]) -> list[ClearingRow]:
     """Rows that were billed though we had taken them back: the network may yet take them back."""
-    mismatches = [one for one in open_breaks if one.break_class == "status_mismatch"]
     rows = await run.store.rows_by_id([one.row for one in mismatches if one.theirs_minor])
     return [rows[row_id] for row_id in sorted(rows)]
+
+
+async def _records_of(run: Run, mismatches: list[Break]) -> list[ClearingRecord]:
+    """Captures that the network had reversed: we may have reversed them since."""
+    records = await run.store.records_by_key([one.record for one in mismatches if one.ours_minor])
+    return [records[key] for key in sorted(records)]
 
 
 async def _taken_in(run: Run, acquirers: set[str]) -> set[tuple[str, date]]:

@@ -96,7 +96,11 @@ async def _cost_entries(run: Run) -> list[Entry | None]:
 async def _transfers(run: Run) -> list[Entry | None]:
     """A record that settles on another date than its own moves to that date's receivable: the
     date of its row, or, for a pair that no file has, the later date of the two."""
-    matches = [one for one in await run.store.matches(run.date) if one.record.startswith("c")]
+    matches = [
+        one
+        for one in await run.store.matches(run.date)
+        if one.record.startswith("c") and (one.row or one.rule == "voided-pair")
+    ]
     records = await run.store.records_by_key([match.record for match in matches])
     rows = await run.store.rows_by_id([match.row for match in matches if match.row])
     latest: dict[int, date] = {}
@@ -132,7 +136,7 @@ async def _transfers(run: Run) -> list[Entry | None]:
 
 async def _break_entries(run: Run) -> list[Entry | None]:
     """What breaks of today move to suspense and hold, and what resolved ones give back."""
-    found = [one for one in await run.store.breaks(run.date) if one.break_class != "fee_mismatch"]
+    found = [one for one in await run.store.breaks(run.date) if one.step != "fees"]
     ended = {one.break_id: one for one in await run.store.resolutions(run.date)}
     released = [
         msgspec.structs.replace(one, settlement_date=ended[one.id].settlement_date)

@@ -63,6 +63,7 @@ NUMBER_COLUMNS: Final = ("amount", "day", "rank")
 VERSIONS: Final = {one.name: one.version for one in PASSES} | {
     "file-reversal": 1,  # a reversal row and the row it reverses, within the files
     "voided-pair": 1,  # records of one chain that sum to zero and are absent from the files
+    "late-opposite": 1,  # a linked opposite of what only an earlier file had reversed
 }
 # States of a record that say: whatever the acquirer did, we took it back. An outcome `unknown`
 # queues its reversal in the same commit (rules section 3), so a billed row says: reversal lost.
@@ -90,6 +91,38 @@ class Result(msgspec.Struct, frozen=True):
     still_open: list[str]  # records and rows of earlier breaks, not found this time either
     # rows of earlier breaks that the network takes back itself -> settlement date of that
     taken_back: dict[str, date]
+    # records of earlier mismatches that we have reversed since -> settlement date of the opposite
+    reversed_since: dict[str, date]
+
+
+class _Sheet(msgspec.Struct):
+    """What the steps of one close work on: both sides, and what has become of them."""
+
+    business_date: date
+    window_days: int
+    records: dict[str, ClearingRecord]
+    rows: dict[str, ClearingRow]
+    broken: Collection[str]
+    taken_in: Collection[tuple[str, date]]
+    used: set[str] = set()  # record keys and row ids
+    matches: list[Match] = []
+    breaks: list[Break] = []
+    carried_records: list[str] = []
+    carried_rows: list[str] = []
+    still_open: list[str] = []
+    # row -> the rule that paired it with a request of ours without success
+    explained: dict[str, tuple[str, ClearingRecord]] = {}
+
+    def match(self, found: str, rule: str, record: str, row: str) -> None:
+        self.used |= {record, row} - {""}
+        self.matches.append(Match(self.business_date, found, rule, VERSIONS[rule], record, row))
+
+    def due(self, record: ClearingRecord) -> bool:
+        """Its file is here, or should be."""
+        return (
+            record.settlement_date <= self.business_date
+            or (record.acquirer, record.settlement_date) in self.taken_in
+        )
 
 
 def reconcile(
@@ -101,6 +134,7 @@ def reconcile(
     ahead: Sequence[ClearingRecord] = (),
     broken: Collection[str] = (),
     mismatched: Sequence[ClearingRow] = (),
+    reversed_there: Sequence[ClearingRecord] = (),
     taken_in: Collection[tuple[str, date]] = (),
     window_days: int = 1,
 ) -> Result:
@@ -108,105 +142,191 @@ def reconcile(
 
     `records` are the date's and the open ones of earlier dates; `ahead` are standing captures of
     later dates: their rows wait for that date's close. `broken` are the records and rows of earlier
-    open breaks: they may find their other side, and break no second time; `mismatched` are the rows
-    of earlier status mismatches, which a reversal row may still end. `taken_in` are the (acquirer,
-    settlement date) whose files are here: a record that settles after the business date waits only
-    while its file is not. A row that settles and was sent after the business date waits, too.
+    open breaks: they may find their other side, and break no second time. Of earlier status
+    mismatches, `mismatched` are the rows that the file bills and a reversal row may still end,
+    `reversed_there` the records that only the file had reversed and a linked opposite ends.
+    `taken_in` are the (acquirer, settlement date) whose files are here: a record that settles after
+    the business date waits only while its file is not. A row that settles and was sent after the
+    business date waits, too.
     """
-    ours = {record.key: record for record in (*records, *ahead)}
-    theirs = {row.id: row for row in rows}
-    assert len(ours) == len(records) + len(ahead), "a record stands twice"
-    assert len(theirs) == len(rows), "a row stands twice"
-    waiting = {record.key for record in ahead}
+    sheet = _Sheet(
+        business_date,
+        window_days,
+        {record.key: record for record in records},
+        {row.id: row for row in rows},
+        broken,
+        taken_in,
+    )
+    waiting = {record.key: record for record in ahead}
+    assert len(sheet.records) == len(records), "a record stands twice"
+    assert not waiting.keys() & sheet.records.keys(), "a record stands on two dates"
+    assert len(sheet.rows) == len(rows), "a row stands twice"
 
-    reversed_rows, reversal_rows = file_reversals(rows, same_date=True)
-    paired = pairs(ours.values(), (r for r in rows if r.id not in reversal_rows), engine)
-    matches: list[Match] = []
-    breaks: list[Break] = []
-    carried_rows: list[str] = []
-    still_open: list[str] = []
-    used_records: set[str] = set()
-    used_rows: set[str] = set()
-    explained: dict[str, ClearingRecord] = {}  # row -> our request without success
-
-    for rule, key, row_id in paired:
-        record, row = ours[key], theirs[row_id]
-        if abs((row.settlement_date - record.settlement_date).days) > window_days:
-            continue
-        if key in waiting:
-            carried_rows.append(row_id)
-            used_rows.add(row_id)
-            used_records.add(key)
-            continue
-        found = pair_class(record, row, reversed_in_file=row_id in reversed_rows)
-        if found == "network_long":
-            explained[row_id] = record
-            continue
-        used_records.add(key)
-        used_rows.add(row_id)
-        matches.append(Match(business_date, found, rule, VERSIONS[rule], key, row_id))
-        if found in ("amount_mismatch", "status_mismatch"):
-            standing = 0 if row_id in reversed_rows else row.effect_minor
-            breaks.append(
-                break_of(business_date, found, record, row, record.effect_minor, standing, rule)
-            )
-
-    # Rows that the file itself reverses: both are left out, whatever we know of them.
-    gone = used_rows | reversed_rows.keys() | reversal_rows
-    left = [row for row in rows if row.id not in gone]
-    reversed_later, later_reversals = file_reversals([*left, *mismatched], same_date=False)
-    for row_id in sorted({*reversed_rows, *reversal_rows, *reversed_later, *later_reversals}):
-        if row_id in theirs and row_id not in used_rows:
-            used_rows.add(row_id)
-            rule = "file-reversal"
-            matches.append(Match(business_date, "reversed_both", rule, VERSIONS[rule], "", row_id))
-
-    _voided_pairs(business_date, records, used_records, matches)
-    matched_keys = {
-        (row.acquirer, *keys)
-        for row_id in used_rows
-        for row in (theirs[row_id],)
-        for keys in _same(row)
-    }
-    for row in sorted(rows, key=_content_order):
-        if row.id in used_rows:
-            continue
-        if row.id in broken:
-            still_open.append(row.id)
-        elif row.settlement_date > business_date and _sent_on(row) > business_date:
-            carried_rows.append(row.id)
+    paired = _within_window(sheet, waiting, pairs([*records, *ahead], rows, engine))
+    # A reversal row that a linked opposite of ours meets is an event of its own on both sides;
+    # any other takes its original out of the file.
+    ours_too = {row_id for _, _, row_id in paired if sheet.rows[row_id].is_reversal}
+    in_file = file_reversals([row for row in rows if row.id not in ours_too], same_date=True)
+    _classify_pairs(sheet, waiting, paired, {original.id for original, _ in in_file})
+    left = [row for row in rows if row.id not in sheet.used]
+    here = {row.id for pair in in_file for row in pair}
+    later = file_reversals(
+        [*(row for row in left if row.id not in here), *mismatched], same_date=False
+    )
+    for original, reversal in (*in_file, *later):
+        if original.id in sheet.carried_rows:  # waits for its record, and its reversal with it
+            sheet.carried_rows.append(reversal.id)
+            sheet.used.add(reversal.id)
         else:
-            known = explained.get(row.id)
-            found = _row_class(row, known, matched_keys)
-            breaks.append(break_of(business_date, found, known, row, None, row.effect_minor, ""))
-    carried_records: list[str] = []
-    for record in records:
-        if record.key in used_records or not record.captured:
-            continue
-        if record.key in broken:
-            still_open.append(record.key)
-        # A record of a settlement date whose file is not here yet waits, silently.
-        elif (
-            record.settlement_date > business_date
-            and (record.acquirer, record.settlement_date) not in taken_in
-        ):
-            carried_records.append(record.key)
-        else:
-            breaks.append(
-                break_of(
-                    business_date, "network_short", record, None, record.effect_minor, None, ""
-                )
-            )
+            _drop_reversed(sheet, original, reversal)
+    _pair_chains(sheet)
+    reversed_since = _pair_late_opposites(sheet, reversed_there)
+    _classify_rows(sheet)
+    _classify_records(sheet)
+
     result = Result(
-        matches=sorted(matches, key=lambda one: (one.record, one.row)),
-        breaks=sorted(breaks, key=lambda one: _break_order(one, theirs)),
-        carried_records=sorted(carried_records),
-        carried_rows=sorted(carried_rows),
-        still_open=sorted(still_open),
-        taken_back=dict(sorted(reversed_later.items())),
+        matches=sorted(sheet.matches, key=lambda one: (one.record, one.row)),
+        breaks=sorted(sheet.breaks, key=lambda one: _break_order(one, sheet.rows)),
+        carried_records=sorted(sheet.carried_records),
+        carried_rows=sorted(sheet.carried_rows),
+        still_open=sorted(sheet.still_open),
+        taken_back={
+            original.id: reversal.settlement_date
+            for original, reversal in sorted(later, key=lambda pair: pair[0].id)
+        },
+        reversed_since=reversed_since,
     )
     _assert_whole(result, records, rows)
     return result
+
+
+def _within_window(
+    sheet: _Sheet, waiting: dict[str, ClearingRecord], found: list[tuple[str, str, str]]
+) -> list[tuple[str, ClearingRecord, str]]:
+    """Pairs not too many settlement days apart. A linked opposite is delivered when the acquirer
+    can be reached: its row may be of any later date."""
+    paired = []
+    for rule, key, row_id in found:
+        record = sheet.records.get(key) or waiting[key]
+        apart = (sheet.rows[row_id].settlement_date - record.settlement_date).days
+        if abs(apart) <= sheet.window_days or (record.state == "opposite" and apart > 0):
+            paired.append((rule, record, row_id))
+    return paired
+
+
+def _classify_pairs(
+    sheet: _Sheet,
+    waiting: dict[str, ClearingRecord],
+    paired: list[tuple[str, ClearingRecord, str]],
+    reversed_rows: Collection[str],
+) -> None:
+    for rule, record, row_id in paired:
+        row = sheet.rows[row_id]
+        if record.key in waiting:
+            sheet.carried_rows.append(row_id)
+            sheet.used.add(row_id)
+            continue
+        found = pair_class(record, row, reversed_in_file=row_id in reversed_rows)
+        if found == "network_long":
+            sheet.explained[row_id] = (rule, record)
+            continue
+        sheet.match(found, rule, record.key, row_id)
+        if found in ("amount_mismatch", "status_mismatch"):
+            standing = 0 if row_id in reversed_rows else row.effect_minor
+            sheet.breaks.append(
+                break_of(
+                    sheet.business_date, found, record, row, record.effect_minor, standing, rule
+                )
+            )
+
+
+def _drop_reversed(sheet: _Sheet, original: ClearingRow, reversal: ClearingRow) -> None:
+    """A row and its reversal are left out, whatever we know of them. A fee that the network
+    keeps of the two is nobody's cost here: a break."""
+    rule = "file-reversal"
+    for row in (original, reversal):
+        if row.id in sheet.rows and row.id not in sheet.used:
+            sheet.match("reversed_both", rule, "", row.id)
+    if kept := original.fee_minor + reversal.fee_minor:
+        found = break_of(sheet.business_date, "fee_mismatch", None, reversal, 0, kept, rule)
+        sheet.breaks.append(msgspec.structs.replace(found, difference_minor=-kept))
+
+
+def _pair_chains(sheet: _Sheet) -> None:
+    """Records of one chain that sum to zero and that no file has: a network may leave both rows
+    of a voided or reversed pair out. Only where every file is here that could have them."""
+    chains: dict[int, list[ClearingRecord]] = {}
+    for record in sheet.records.values():
+        if record.captured and record.key not in sheet.used:
+            chains.setdefault(record.root_request_id, []).append(record)
+    for chain in chains.values():
+        gone = len(chain) > 1 and sum(record.effect_minor for record in chain) == 0
+        if gone and all(sheet.due(record) for record in chain):
+            for record in chain:
+                sheet.match("reversed_both", "voided-pair", record.key, "")
+
+
+def _pair_late_opposites(
+    sheet: _Sheet, reversed_there: Sequence[ClearingRecord]
+) -> dict[str, date]:
+    """Opposites of what an earlier file had reversed before we did: now both sides have it so."""
+    mismatch = {(record.request_id, -record.effect_minor): record for record in reversed_there}
+    found: dict[str, date] = {}
+    for record in sheet.records.values():
+        if record.state == "opposite" and record.key not in sheet.used:
+            ended = mismatch.pop((record.request_id, record.effect_minor), None)
+            if ended is not None:
+                sheet.match("reversed_both", "late-opposite", record.key, "")
+                found[ended.key] = record.settlement_date
+    return dict(sorted(found.items()))
+
+
+def _classify_rows(sheet: _Sheet) -> None:
+    """What no record and no reversal met."""
+    known_keys = {
+        (row.acquirer, *keys)
+        for row in sheet.rows.values()
+        if row.id in sheet.used
+        for keys in _same(row)
+    }
+    for row in sorted(sheet.rows.values(), key=_content_order):
+        if row.id in sheet.used:
+            continue
+        if row.id in sheet.broken:
+            sheet.still_open.append(row.id)
+        elif row.settlement_date > sheet.business_date and _sent_on(row) > sheet.business_date:
+            sheet.carried_rows.append(row.id)
+        else:
+            rule, known = sheet.explained.get(row.id, ("", None))
+            found = _row_class(row, known, known_keys)
+            sheet.breaks.append(
+                break_of(sheet.business_date, found, known, row, None, row.effect_minor, rule)
+            )
+
+
+def _classify_records(sheet: _Sheet) -> None:
+    """What no row met. A record waits for its file; a linked opposite one window longer, because
+    the reversal itself may not have reached the acquirer yet."""
+    for record in sheet.records.values():
+        if record.key in sheet.used or not record.captured:
+            continue
+        waited = (sheet.business_date - record.settlement_date).days
+        if record.key in sheet.broken:
+            sheet.still_open.append(record.key)
+        elif not sheet.due(record) or (record.state == "opposite" and waited < sheet.window_days):
+            sheet.carried_records.append(record.key)
+        else:
+            sheet.breaks.append(
+                break_of(
+                    sheet.business_date,
+                    "network_short",
+                    record,
+                    None,
+                    record.effect_minor,
+                    None,
+                    "",
+                )
+            )
 
 
 def pair_class(record: ClearingRecord, row: ClearingRow, *, reversed_in_file: bool) -> str:
@@ -349,55 +469,29 @@ def row_table(rows: Iterable[ClearingRow]) -> pa.Table:
 
 def file_reversals(
     rows: Sequence[ClearingRow], *, same_date: bool
-) -> tuple[dict[str, date], set[str]]:
-    """(rows reversed within the files -> settlement date of that, the reversals that did it).
+) -> list[tuple[ClearingRow, ClearingRow]]:
+    """(a row, the reversal row of the same amount that names it), each row once.
 
     With `same_date`, only within one settlement date: a pair over two dates settles on both.
     """
-    originals: dict[tuple[object, ...], list[str]] = {}
-    for row in sorted(rows, key=_content_order):
+
+    def key(row: ClearingRow, stan: str, time: str) -> tuple[object, ...]:
+        day = row.settlement_date if same_date else None
+        return (row.acquirer, day, row.currency, row.de32, row.de33, stan, time)
+
+    originals: dict[tuple[object, ...], list[ClearingRow]] = {}
+    found: list[tuple[ClearingRow, ClearingRow]] = []
+    in_order = sorted(rows, key=_content_order)
+    for row in in_order:
         if not row.is_reversal:
-            day = row.settlement_date if same_date else None
-            key = (row.acquirer, day, row.de32, row.de33, row.stan, row.transmission_time)
-            originals.setdefault(key, []).append(row.id)
-    reversed_rows: dict[str, date] = {}
-    reversal_rows: set[str] = set()
-    for row in sorted(rows, key=_content_order):
+            named = (*key(row, row.stan, row.transmission_time), row.effect_minor)
+            originals.setdefault(named, []).append(row)
+    for row in in_order:
         if row.is_reversal:
-            day = row.settlement_date if same_date else None
-            key = (row.acquirer, day, row.de32, row.de33, row.original_stan, row.original_time)
-            if left := originals.get(key):
-                reversed_rows[left.pop(0)] = row.settlement_date
-                reversal_rows.add(row.id)
-    return reversed_rows, reversal_rows
-
-
-def _voided_pairs(
-    business_date: date,
-    records: Sequence[ClearingRecord],
-    used: set[str],
-    matches: list[Match],
-) -> None:
-    # A network may leave both rows of a voided or reversed pair out of its file.
-    chains: dict[int, list[ClearingRecord]] = {}
-    for record in records:
-        if record.captured:
-            chains.setdefault(record.root_request_id, []).append(record)
-    for chain in chains.values():
-        left = [record for record in chain if record.key not in used]
-        if len(left) > 1 and sum(record.effect_minor for record in left) == 0:
-            for record in left:
-                used.add(record.key)
-                matches.append(
-                    Match(
-                        business_date,
-                        "reversed_both",
-                        "voided-pair",
-                        VERSIONS["voided-pair"],
-                        record.key,
-                        "",
-                    )
-                )
+            named = (*key(row, row.original_stan, row.original_time), -row.effect_minor)
+            if left := originals.get(named):
+                found.append((left.pop(0), row))
+    return found
 
 
 def _sent_on(row: ClearingRow) -> date:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from settlement.adapters.memory import MemoryStore
+from settlement.cases import MATCH_CLASSES
 from settlement.clearing import Capture, Transaction
 from settlement.close import STEPS, CloseResult
 from settlement.ledger import verify
@@ -413,10 +414,10 @@ class TwoDays:
             run_close(self.store, files, day=day, dates=self.dates, sink=self.sink, at=at)
         )
 
-    def balances(self) -> Counter[tuple[str, str]]:
+    def balances(self, days: int = 2) -> Counter[tuple[str, str]]:
         sums: Counter[tuple[str, str]] = Counter()
-        for day in (DAY, NEXT):
-            for line in asyncio.run(self.store.movements(day)):
+        for number in range(days):
+            for line in asyncio.run(self.store.movements(DAY + timedelta(days=number))):
                 sums[line.account, line.owner] += line.amount_minor
         return Counter({key: amount for key, amount in sums.items() if amount})
 
@@ -549,6 +550,176 @@ def test_a_reversal_after_the_freeze_of_what_no_file_has_cancels_out() -> None:
     second = days.close(NEXT)
     assert (second.exit_code, second.totals["resolved"]) == (0, 1)
     assert days.balances() == {}
+
+
+# -- two days, a scenario a line ----------------------------------------------------------------
+
+AFTER = NEXT + timedelta(days=1)
+LATE = trade(1, settlement_date=NEXT, transmission_time="0803231000")
+LATE_VOID = trade(
+    2,
+    type="void",
+    processing_code="200000",
+    original_request_id=1,
+    settlement_date=NEXT,
+    transmission_time="0803232000",
+)
+
+# Makes the file of DAY due whatever else settles; no file ever has them.
+DROPPED = [
+    trade(8),
+    trade(9, type="void", processing_code="200000", original_request_id=8),
+]
+
+
+def reversal_of(one: Transaction, **changes: Any) -> dict[str, Any]:
+    """The network's row of a reversal; it gives the fees of 100.00 back."""
+    return billed(
+        one,
+        mti="0420",
+        stan=900,
+        original_stan=one.link_stan,
+        original_time=one.transmission_time,
+        **{"fee_payable": 0, "fee_receivable": 35, "switching_fee": 3, **changes},
+    )
+
+
+def opposite_of(one: Transaction) -> Capture:
+    """What `switch.capture_v1` shows of a reversal after the freeze: its original's settlement
+    date, the date of its own commit."""
+    (capture,) = captures_of([one])
+    return Capture(
+        **{
+            **to_dict(capture),
+            "capture_id": capture.capture_id + 1000,
+            "business_date": NEXT,
+            "effect_minor": -capture.effect_minor,
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("trades", "reversed_late", "files", "expected", "left"),
+    [
+        pytest.param(
+            [LATE, LATE_VOID],
+            [],
+            [[], [billed(LATE), billed(LATE_VOID)]],
+            ["carried_records carried_records", "matched matched"],
+            {},
+            id="A: sale and void settle tomorrow and are billed",
+        ),
+        pytest.param(
+            [LATE, LATE_VOID],
+            [],
+            [[], []],
+            ["carried_records carried_records", "reversed_both reversed_both"],
+            {},
+            id="A: sale and void settle tomorrow and are left out",
+        ),
+        pytest.param(
+            [LATE],
+            [LATE],
+            [[], [billed(LATE), reversal_of(LATE)]],
+            ["carried_records", "matched matched"],
+            {},
+            id="B: sale, linked opposite and both their rows in one file",
+        ),
+        pytest.param(
+            [SALE],
+            [SALE],
+            [[billed(SALE), reversal_of(SALE)], []],
+            ["status_mismatch reversed_both", "reversed_both resolved"],
+            {},
+            id="B2: the file reverses it the day before we do",
+        ),
+        pytest.param(
+            [SALE],
+            [SALE],
+            [[billed(SALE)], [], [reversal_of(SALE)]],
+            ["matched", "carried_records", "cutoff_shift"],
+            {("network_receivable", DAY): 9_962, ("network_receivable", AFTER): -9_962},
+            id="the reversal settles two days after the sale",
+        ),
+        pytest.param(
+            [SALE],
+            [SALE],
+            [[billed(SALE)], [], [], [reversal_of(SALE)]],
+            ["matched", "carried_records", "network_short", "cutoff_shift resolved"],
+            {
+                ("network_receivable", DAY): 9_962,
+                ("network_receivable", AFTER + timedelta(days=1)): -9_962,
+            },
+            id="the reversal is delivered after its window",
+        ),
+        pytest.param(
+            [SALE],
+            [SALE],
+            [[], [billed(SALE), reversal_of(SALE)]],
+            ["network_short", "cutoff_shift matched resolved"],
+            {},
+            id="both rows come a day late, with the opposite",
+        ),
+        pytest.param(
+            [trade(1, state="reversed")],
+            [],
+            [[billed(SALE), reversal_of(SALE, fee_receivable=0, switching_fee=0)]],
+            ["reversed_both reversed_both fee_mismatch"],
+            {("network_receivable", DAY): -38, ("short_suspense", None): 38},
+            id="H: the network keeps its fee of a reversed pair",
+        ),
+        pytest.param(
+            [trade(1, state="reversed")],
+            [],
+            [[billed(SALE)], [reversal_of(SALE, fee_receivable=0, switching_fee=0)]],
+            ["status_mismatch", "reversed_both fee_mismatch resolved"],
+            {
+                ("network_receivable", DAY): 9_962,
+                ("network_receivable", NEXT): -10_000,
+                ("short_suspense", None): 38,
+            },
+            id="the network keeps its fee of what it takes back later",
+        ),
+        pytest.param(
+            [trade(1, state="reversed")],
+            [],
+            [[billed(SALE), reversal_of(SALE, amount=1, fee_receivable=0, switching_fee=0)]],
+            ["status_mismatch orphan_refund"],
+            {
+                ("network_receivable", DAY): 9_961,
+                ("long_suspense", None): -9_962,
+                ("short_suspense", None): 1,
+            },
+            id="H2: a reversal row of another amount cancels nothing",
+        ),
+    ],
+)
+def test_days(
+    trades: list[Transaction],
+    reversed_late: list[Transaction],
+    files: list[list[dict[str, Any]]],
+    expected: list[str],
+    left: dict[tuple[str, Any], int],
+) -> None:
+    days = TwoDays(*trades, *DROPPED)
+    days.store.captured += [opposite_of(one) for one in reversed_late]
+    counted = (*MATCH_CLASSES, "carried_records", "carried_rows", "resolved")
+    for number, (rows, classes) in enumerate(zip(files, expected, strict=True)):
+        result = days.close(DAY + timedelta(days=number), *rows)
+        assert result.exit_code in (0, 1), result.message
+        found = Counter({name: result.totals[name] for name in counted})
+        if number == 0:
+            found["reversed_both"] -= len(DROPPED)
+        found.update(one.break_class for one in result.breaks)
+        assert +found == Counter(classes.split()), f"day {number + 1}: {result.message}"
+    balances = days.balances(len(files))
+    expected_left = {
+        (account, f"{ACQUIRER}/{day}" if day else ACQUIRER): amount
+        for (account, day), amount in left.items()
+    }
+    earned = {("merchant_payable", SALE.merchant), ("merchant_discount", "")}
+    assert {k: v for k, v in balances.items() if k not in earned} == expected_left
+    assert not earned & balances.keys(), "the pair gives the merchant nothing"
 
 
 @pytest.mark.parametrize(

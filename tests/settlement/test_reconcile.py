@@ -36,7 +36,7 @@ def run(trades: Sequence[Transaction], rows: Sequence[ClearingRow]) -> Result:
 def classes(result: Result) -> Counter[str]:
     """Classes of what settles and of what breaks; a two-sided break counts once."""
     found = Counter(match.match_class for match in result.matches)
-    one_sided = {"network_long", "network_short", "duplicate", "orphan_refund"}
+    one_sided = {"network_long", "network_short", "duplicate", "orphan_refund", "fee_mismatch"}
     return found + Counter(b.break_class for b in result.breaks if b.break_class in one_sided)
 
 
@@ -49,7 +49,11 @@ REVERSAL: dict[str, Any] = {
     "stan": 900,
     "original_stan": "000001",
     "original_time": "0803101500",
+    "fee_payable": 0,
+    "fee_receivable": 35,
+    "switching_fee": 3,
 }
+NO_FEE: dict[str, Any] = {"fee_receivable": 0, "switching_fee": 0}
 
 
 @pytest.mark.parametrize(
@@ -78,6 +82,19 @@ REVERSAL: dict[str, Any] = {
             "reversed_both reversed_both",
         ),
         ([], [billed(SALE), billed(SALE, **REVERSAL)], "reversed_both reversed_both"),
+        # a reversal of another amount is not that of the row
+        (
+            [trade(1, state="reversed")],
+            [billed(SALE), billed(SALE, **REVERSAL, amount=1)],
+            "status_mismatch orphan_refund",
+        ),
+        ([SALE], [billed(SALE), billed(SALE, **REVERSAL, amount=1)], "matched orphan_refund"),
+        # a fee that the network keeps of a pair
+        (
+            [],
+            [billed(SALE), billed(SALE, **REVERSAL) | NO_FEE],
+            "reversed_both reversed_both fee_mismatch",
+        ),
         # void: both rows in the file, or both left out, or one
         ([SALE, VOID], [billed(SALE), billed(VOID)], "matched matched"),
         ([SALE, VOID], [], "reversed_both reversed_both"),
