@@ -39,10 +39,13 @@ class PostgresStore:
             lambda: connect(dsn, "tongbao journal", peer), group_max=group_max, queue_max=queue_max
         )
         self.sessions = Sessions(dsn, "tongbao", pool_size, peer)
+        # Leases and numbers are what the process lives by: no crowd of decisions may come before
+        # them. Their statements are short, and one connection answers them in turn.
+        self.leases = Sessions(dsn, "tongbao leases", 1, peer)
         self.journal = PostgresJournal(self.sessions, self.writer)
-        self.numbers = PostgresNumbers(self.sessions)
-        self.owners = PostgresOwners(self.sessions)
-        self.queue = PostgresQueue(self.sessions, self.writer, clock)
+        self.numbers = PostgresNumbers(self.leases)
+        self.owners = PostgresOwners(self.leases, self.sessions)
+        self.queue = PostgresQueue(self.leases, self.sessions, self.writer, clock)
         self.batches = PostgresBatches(self.sessions, self.writer.next_commit_id)
         self.days = PostgresDays(self.sessions)
         self.reference = PostgresReference(self.sessions)
@@ -74,3 +77,4 @@ class PostgresStore:
         """Answer what was asked, then disconnect."""
         await self.writer.close()
         await self.sessions.close()
+        await self.leases.close()

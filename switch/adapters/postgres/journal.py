@@ -334,14 +334,15 @@ async def _stands(connection: Any, commit: Commit, commit_id: int) -> bool:
 
 
 class PostgresQueue:
-    def __init__(self, sessions: Sessions, writer: Writer, clock: Clock) -> None:
+    def __init__(self, leases: Sessions, sessions: Sessions, writer: Writer, clock: Clock) -> None:
+        self._leases = leases
         self._sessions = sessions
         self._writer = writer
         self._clock = clock
 
     async def lease(self, acquirer: str, owner_id: int) -> Lease | None:
         asked_s = self._clock.monotonic_ns() / 1e9
-        epoch = await self._sessions.value(
+        epoch = await self._leases.value(
             """
             INSERT INTO switch.acquirer_lease AS l (acquirer, owner_id, epoch, lease_until)
             VALUES ($1, $2, 1, clock_timestamp() + $3::float8 * interval '1 second')

@@ -47,11 +47,14 @@ class PostgresNumbers:
 
 
 class PostgresOwners:
-    def __init__(self, sessions: Sessions) -> None:
+    """`leases` is kept free for what a process lives by; the rest waits its turn on `sessions`."""
+
+    def __init__(self, leases: Sessions, sessions: Sessions) -> None:
+        self._leases = leases
         self._sessions = sessions
 
     async def register(self, node: str, worker: int) -> int:
-        owner_id: int = await self._sessions.value(
+        owner_id: int = await self._leases.value(
             "INSERT INTO switch.owner (node, worker, lease_until, undecided_from_id)"
             " VALUES ($1, $2, clock_timestamp() + $3::float8 * interval '1 second',"
             " coalesce((SELECT given FROM switch.number_block WHERE name = 'request'), 1))"
@@ -63,7 +66,7 @@ class PostgresOwners:
         return owner_id
 
     async def renew(self, owner_id: int, undecided_from_id: int) -> bool:
-        renewed = await self._sessions.value(
+        renewed = await self._leases.value(
             "UPDATE switch.owner SET lease_until = clock_timestamp()"
             " + $3::float8 * interval '1 second', undecided_from_id = $2"
             " WHERE owner_id = $1 AND closed_at IS NULL AND taken_by IS NULL"

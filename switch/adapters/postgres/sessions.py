@@ -34,14 +34,21 @@ class Sessions:
 
     async def transaction(self, work: Callable[[Any], Awaitable[T]]) -> T:
         """Run `work(connection)` in one transaction, again after an outage or a deadlock."""
+
+        async def whole(connection: Any) -> T:
+            async with connection.transaction():
+                return await work(connection)
+
+        return await self._tried(whole)
+
+    async def _tried(self, work: Callable[[Any], Awaitable[T]]) -> T:
         backoff = Backoff()
         for left in reversed(range(TRIES)):
             connection = None
             usable = False
             try:
                 connection = await self.pool.take()
-                async with connection.transaction():
-                    result = await work(connection)
+                result = await work(connection)
                 usable = True
             except Exception as error:
                 state = getattr(error, "sqlstate", None)
@@ -58,17 +65,20 @@ class Sessions:
             await backoff.wait()
         raise AssertionError
 
+    # One statement is a transaction of its own: one round trip, and a process that is paused in the
+    # middle holds no lock that others wait for.
+
     async def value(self, query: str, *args: Any) -> Any:
-        return await self.transaction(lambda connection: connection.fetchval(query, *args))
+        return await self._tried(lambda connection: connection.fetchval(query, *args))
 
     async def rows(self, query: str, *args: Any) -> list[Any]:
-        return await self.transaction(lambda connection: connection.fetch(query, *args))
+        return await self._tried(lambda connection: connection.fetch(query, *args))
 
     async def column(self, query: str, *args: Any) -> list[Any]:
         return [row[0] for row in await self.rows(query, *args)]
 
     async def execute(self, query: str, *args: Any) -> None:
-        await self.transaction(lambda connection: connection.execute(query, *args))
+        await self._tried(lambda connection: connection.execute(query, *args))
 
     async def close(self) -> None:
         await self.pool.close()

@@ -326,6 +326,33 @@ def test_a_date_freezes_once_its_last_request_is_decided(run: Any) -> None:
     run(scenario)
 
 
+# -- leases under load ------------------------------------------------------------------------------
+
+
+def test_leases_and_numbers_do_not_wait_behind_decisions(run: Any) -> None:
+    """A storm of 0400s takes every connection of the pool, for as long as its originals are locked."""
+
+    async def scenario(world: PostgresWorld) -> None:
+        store = await world.process()
+        owner = await store.owners.register("node", 0)
+        await approve(store, 1)
+        holder = await asyncpg.connect(world.database.app)
+        await holder.execute("BEGIN; SELECT pg_advisory_xact_lock(1)")
+        storm = [asyncio.create_task(reverse(store, key(1), 100 + each)) for each in range(20)]
+        await asyncio.sleep(0.1)
+        async with asyncio.timeout(2.0):
+            assert await store.owners.renew(owner, 1)
+            assert await store.queue.lease(ACQUIRER, owner)
+            await store.numbers.request_ids(10)
+        assert not any(each.done() for each in storm)
+        await holder.execute("ROLLBACK")
+        await holder.close()
+        await asyncio.gather(*storm)
+        assert len((await look(store, 1)).reversals) == 1
+
+    run(scenario)
+
+
 # -- lost answers -----------------------------------------------------------------------------------
 
 
