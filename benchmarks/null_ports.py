@@ -110,7 +110,9 @@ class NullStore:
 
     async def release(self, _owner_id: int) -> None: ...
 
-    async def take_over(self, _owner_id: int, _node: str, _worker: int) -> list[Any]:
+    async def take_over(
+        self, _owner_id: int, _node: str, _worker: int, *, at_start: bool = False
+    ) -> list[Any]:
         return []
 
     # queue

@@ -87,6 +87,7 @@ class Duties:
         self._clock = clock
         self._log = log
         self._tasks: list[asyncio.Task[None]] = []
+        self._draining = False
 
     async def register(self) -> None:
         """A new owner id; nothing is sent past its lease."""
@@ -112,6 +113,10 @@ class Duties:
             )
         ]
 
+    def drain(self) -> None:
+        """A lease that is lost from now on is not replaced: a successor may live already."""
+        self._draining = True
+
     async def stop(self, *, drained: bool) -> None:
         for task in self._tasks:
             task.cancel()
@@ -133,7 +138,7 @@ class Duties:
         owner_id = self._standing.owner_id
         if await self._owners.renew(owner_id, self._engine.lowest_undecided):
             self._prolong(asked_ns)
-        else:
+        elif not self._draining:
             await self.register()
 
     async def _count_queues(self) -> None:
@@ -150,11 +155,11 @@ class Duties:
         until_ns = asked_ns + int((engine.lease_s - engine.send_by_s / 2) * 1e9)
         self._standing.until_ns = max(self._standing.until_ns, until_ns)
 
-    async def take_over(self) -> None:
+    async def take_over(self, *, at_start: bool = False) -> None:
         """Decide what dead owners left undecided, each by its type's rule, and what failed here."""
         await self._decide_abandoned()
         found = await self._owners.take_over(
-            self._standing.owner_id, self._config.node, self._worker
+            self._standing.owner_id, self._config.node, self._worker, at_start=at_start
         )
         decided = [each.request.request_id for each in found if await self._decide(each)]
         if decided:

@@ -251,7 +251,7 @@ class Original(msgspec.Struct, frozen=True):
     date_state: str  # "open", "cut", "frozen", "posted": of outcome_date, else of request_date
     batch_state: str  # "open", "frozen", "uploading", "closed"
     in_flight: bool  # no outcome and its owner's lease has not expired
-    pending: bool  # no outcome, left to the queue: a repeat-type request, even where it was given up
+    pending: bool  # no outcome, left to the queue (a repeat-type request), even if given up there
     late_codes: tuple[str, ...] = ()  # DE 39 of late answers, where there is a reversal
 
 
@@ -447,11 +447,17 @@ class Owners(Protocol):
         ...
 
     async def release(self, owner_id: int) -> None:
-        """Drained: nothing undecided is left."""
+        """Drained: nothing undecided is left, and no request of this owner is stored any more."""
         ...
 
-    async def take_over(self, owner_id: int, node: str, worker: int) -> list[Undecided]:
-        """Requests without outcome of own earlier boots and of owners whose lease has expired."""
+    async def take_over(
+        self, owner_id: int, node: str, worker: int, *, at_start: bool = False
+    ) -> list[Undecided]:
+        """Requests without outcome of owners whose lease has expired.
+
+        `at_start`: also of this worker's earlier boots, which need not run out first. Only a process
+        that starts may say so: later, an owner of the same worker may be its successor, alive.
+        """
         ...
 
     async def recovered(self, owner_id: int, request_ids: Sequence[int]) -> None:

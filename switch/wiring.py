@@ -231,13 +231,14 @@ class Switch:
         await self._rrns.start()
         await self._duties.register()
         await self.reference.refresh()
-        await self._duties.take_over()
+        await self._duties.take_over(at_start=True)
         self._duties.start()
         for server, sock in zip(self.servers, listening, strict=True):
             await server.start(sock)
 
     async def drain(self) -> None:
         """Stop accepting, finish what is in flight within the timer, sign off, give the lease back."""
+        self._duties.drain()
         for server in self.servers:
             server.stop_accepting()
             server.stop_reading()

@@ -690,21 +690,27 @@ class MemoryOwners:
         await asyncio.sleep(0)
         owner = self._store.owner_rows[owner_id]
         owner.lease_until = self._store.clock.now()
+        if owner.taken_by is None:
+            owner.taken_by = owner_id  # it stores no request any more
         if not self._left(owner):
             owner.closed = True
 
-    async def take_over(self, owner_id: int, node: str, worker: int) -> list[Undecided]:
+    async def take_over(
+        self, owner_id: int, node: str, worker: int, *, at_start: bool = False
+    ) -> list[Undecided]:
         await asyncio.sleep(0)
         store = self._store
         now = store.clock.now()
 
         def over(owner: _Owner) -> bool:
-            own_earlier = (owner.node, owner.worker) == (node, worker)
-            return (own_earlier and owner.owner_id < owner_id) or owner.lease_until <= now
+            own_earlier = (owner.node, owner.worker) == (node, worker) and owner.owner_id < owner_id
+            return (at_start and own_earlier) or owner.lease_until <= now
 
         left: list[int] = []
         for owner in store.owner_rows.values():
-            if owner.closed or owner.owner_id == owner_id or not over(owner):
+            if owner.closed or owner.owner_id == owner_id:
+                continue
+            if owner.taken_by != owner_id and not over(owner):
                 continue
             if owner.taken_by not in (None, owner_id):
                 taker = store.owner_rows[owner.taken_by]

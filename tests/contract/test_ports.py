@@ -15,6 +15,7 @@ from switch.journal import (
     LateAnswerRow,
     Lost,
     OutcomeState,
+    OwnerTakenError,
     Stored,
 )
 from terminals.registry import StoredKey
@@ -127,10 +128,46 @@ def test_a_worker_takes_its_own_earlier_boot_at_once(run: Any) -> None:
         stored(await store.journal.commit(Commit(request=request(2, owner_id=earlier))))
         assert await store.owners.renew(earlier, 2)
         now = await store.owners.register("node", 0)
-        left = await store.owners.take_over(now, "node", 0)
+        left = await store.owners.take_over(now, "node", 0, at_start=True)
         # below what it had renewed with nothing is looked for
         assert [each.request.request_id for each in left] == [2]
         assert not await store.owners.renew(earlier, 3)
+        # what it has begun to take over it goes on with, though the lease would not be over yet
+        (again,) = await store.owners.take_over(now, "node", 0)
+        assert again.request.request_id == 2
+
+    run(scenario)
+
+
+def test_a_worker_that_was_replaced_does_not_take_its_successor(run: Any) -> None:
+    """Its supervisor was killed; it still drains when the next one's worker has its place."""
+
+    async def scenario(world: World) -> None:
+        store = await world.process()
+        replaced = await store.owners.register("node", 0)
+        successor = await store.owners.register("node", 0)
+        assert await store.owners.take_over(successor, "node", 0, at_start=True) == []
+        assert not await store.owners.renew(replaced, 1)
+        stored(await store.journal.commit(Commit(request=request(1, owner_id=successor))))
+        anew = await store.owners.register("node", 0)
+        assert await store.owners.take_over(anew, "node", 0) == []
+        assert await store.owners.renew(successor, 1)
+
+    run(scenario)
+
+
+def test_an_owner_that_was_released_stores_no_request(run: Any) -> None:
+    """It may be closed, and of a closed owner nobody looks for requests."""
+
+    async def scenario(world: World) -> None:
+        store = await world.process()
+        owner = await store.owners.register("node", 0)
+        date = stored(await store.journal.commit(Commit(request=request(1, owner_id=owner))))
+        stored(await store.journal.commit(Commit(outcome=outcome(1, date))))
+        await store.owners.release(owner)
+        with pytest.raises(OwnerTakenError):
+            await store.journal.commit(Commit(request=request(2, owner_id=owner)))
+        await store.owners.release(owner)
 
     run(scenario)
 

@@ -78,14 +78,22 @@ class PostgresOwners:
         return renewed is True
 
     async def release(self, owner_id: int) -> None:
-        """Closed where nothing is undecided; else its lease ends now and others take over."""
-        await self._sessions.execute(
-            "UPDATE switch.owner SET lease_until = clock_timestamp() WHERE owner_id = $1",
+        """Closed where nothing is undecided; else its lease ends now and others take over.
+
+        It takes itself over first: like every other taken owner it can store no request any more, so
+        what is counted after the wait is all there will be.
+        """
+        await self._leases.execute(
+            "UPDATE switch.owner SET lease_until = clock_timestamp(),"
+            " taken_by = coalesce(taken_by, owner_id) WHERE owner_id = $1",
             owner_id,
         )
+        await wait_for_holders(self._sessions)
         await self._close("o.owner_id = $1", owner_id)
 
-    async def take_over(self, owner_id: int, node: str, worker: int) -> list[Undecided]:
+    async def take_over(
+        self, owner_id: int, node: str, worker: int, *, at_start: bool = False
+    ) -> list[Undecided]:
         """First the mark, then the wait for commits that have not seen it, then the reading."""
 
         async def take(connection: Any) -> int | None:
@@ -96,11 +104,11 @@ class PostgresOwners:
                     SELECT o.owner_id FROM switch.owner AS o
                     LEFT JOIN switch.owner AS t ON t.owner_id = o.taken_by
                     WHERE o.closed_at IS NULL AND o.owner_id <> $1
-                      AND ((o.node = $2 AND o.worker = $3 AND o.owner_id < $1)
-                           OR o.lease_until < clock_timestamp())
+                      AND (o.taken_by = $1 OR o.lease_until < clock_timestamp()
+                           OR ($4 AND o.node = $2 AND o.worker = $3 AND o.owner_id < $1))
                       AND (t.owner_id IS NULL OR t.owner_id = $1 OR t.closed_at IS NOT NULL
                            OR t.lease_until < clock_timestamp()
-                           OR (t.node = $2 AND t.worker = $3 AND t.owner_id < $1))
+                           OR ($4 AND t.node = $2 AND t.worker = $3 AND t.owner_id < $1))
                     ORDER BY o.owner_id
                     FOR UPDATE OF o SKIP LOCKED
                 ), taken AS (
@@ -113,6 +121,7 @@ class PostgresOwners:
                 owner_id,
                 node,
                 worker,
+                at_start,
             )
             return lowest
 
