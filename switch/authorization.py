@@ -314,9 +314,15 @@ def outcome_plain(
 def outcome_approved(auth: Authorization, answer: Answer, amount_minor: int) -> OutcomeRow:
     """All approved kinds capture, the approved amount and never the requested one (P5)."""
     assert 0 <= amount_minor <= auth.request.amount_minor
-    outcome = outcome_plain(auth, OutcomeState.APPROVED, answer.response_code, "acquirer")
-    return msgspec.structs.replace(
-        outcome,
+    assert auth.attempt is not None
+    return OutcomeRow(
+        request_id=auth.request.request_id,
+        request_date=auth.business_date,
+        state=OutcomeState.APPROVED,
+        response_code=answer.response_code,
+        decided_at=auth.now(),
+        rule="acquirer",
+        attempt=auth.attempt.attempt,
         approved_amount_minor=amount_minor,
         effect_minor=auth.type.sign * amount_minor if auth.type.sign else None,
         auth_code=answer.auth_code,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 NUMBERS_RETRY_S: Final = 0.1  # a sign-on waits for the first block of numbers
+TOGETHER_MAX: Final = 16  # requests in one write; more would only keep the host waiting
 WRITE_BUFFER_BYTES: Final = 262_144  # unsent bytes; then the connection takes no new request
 
 
@@ -116,6 +117,8 @@ class Connection(asyncio.Protocol):
         if not self._outgoing:
             asyncio.get_running_loop().call_soon(self._flush)
         self._outgoing.append((data, send_by_ns))
+        if len(self._outgoing) >= TOGETHER_MAX:
+            self._flush()
 
     def _flush(self) -> None:
         """What is still in time leaves (rules §4); the rest stays unanswered, and so unknown."""

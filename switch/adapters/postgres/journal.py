@@ -359,6 +359,11 @@ class PostgresQueue:
         return None if epoch is None else Lease(epoch=epoch, until_s=asked_s + LEASE_S)
 
     async def due(self, acquirer: str, limit: int, exclude: Sequence[int]) -> list[QueueItem]:
+        # asked a few times a second; mostly nothing waits, and one statement says so
+        waits = "SELECT EXISTS (SELECT FROM switch.queue_open WHERE acquirer = $1)"
+        if not await self._sessions.value(waits, acquirer):
+            return []
+
         async def read(connection: Any) -> list[QueueItem]:
             rows = await connection.fetch(
                 """
