@@ -481,7 +481,7 @@ class Checkers:
         for till in self.world.tills:
             for slip in till.terminal.slips:
                 request_id = self._request_of(slip)
-                ended = slip.state in ("approved", "declined", "reversed")
+                ended = slip.state in ("approved", "declined", "reversed") or slip.kind == "balance"
                 self.check("P4", ended, f"{slip} is left {slip.state}")
                 if request_id is None:
                     self.check("P5", not slip.effect_minor, f"{slip} stands nowhere")

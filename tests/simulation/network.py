@@ -205,10 +205,10 @@ class Endpoint(asyncio.Transport):
 
     def write(self, data: Any) -> None:
         data = bytes(data)
-        if self._eof_sent and not self._closing:
-            raise RuntimeError("Cannot call write() after write_eof()")
         if self._closing or self.lost or not data or _is_gone(self.process):
             return
+        if self._eof_sent:
+            raise RuntimeError("Cannot call write() after write_eof()")
         for tap in self.network.taps:
             tap(self, data)
         network, weather, dice = self.network, self.network.weather, self.network.dice

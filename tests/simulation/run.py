@@ -45,7 +45,8 @@ def main() -> int:
         took_s = time.monotonic() - at_s
         print(
             f"seed {seed}: {'BROKEN' if report.broken else 'kept'} · {took_s:.1f} s for "
-            f"{report.virtual_s:.0f} s · {report.steps} steps · {report.trace_hash[:16]}",
+            f"{report.virtual_s:.0f} s · {report.steps} steps · {report.trace_hash[:16]}"
+            + (f" · unbalanced {report.unbalanced}" if report.unbalanced else ""),
             flush=True,
         )
         if arguments.seed is not None:

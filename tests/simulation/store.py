@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tests.simulation.node import Boot
 
 CALLER: contextvars.ContextVar[Boot | None] = contextvars.ContextVar("caller", default=None)
+ASKED_AGAIN: contextvars.ContextVar[bool] = contextvars.ContextVar("asked_again", default=False)
 
 
 class StoreFaults(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +54,8 @@ class Disturbed(Faults):
         if self.dice.chance(rates.crash_before) and caller is not None:
             caller.node.crash("before a commit")
             raise asyncio.CancelledError
+        if ASKED_AGAIN.get():
+            return  # it may stand already: only the store's word decides, however long it takes
         if self.down or self.dice.chance(rates.down):
             raise StoreDownError("simulated outage")
 
@@ -62,6 +65,7 @@ class Disturbed(Faults):
             caller.node.crash("after a commit")
         if self.dice.chance(rates.lost_acknowledgement):
             await asyncio.sleep(rates.reconnect_s * self.dice.random())
+            ASKED_AGAIN.set(True)
             raise LostAcknowledgementError
 
 

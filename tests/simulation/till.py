@@ -30,6 +30,7 @@ CONNECT_S: Final = 5.0
 ANSWER_S: Final = 25.0  # above the link's timer, as a terminal's must be
 RETRY_S: Final = 1.0
 GHOSTS_MAX: Final = 50  # old requests that may come up again
+FINISHED: Final = ("approved", "declined")
 COPIES: Final = ("double", "twin", "repeat_lost")  # told 96 of one copy, it may be wrong of another
 
 
@@ -185,7 +186,7 @@ class Till:
         slip = self.terminal.slips[-1]
         if fault == "repeat_lost" and outcome.state == "no_answer":
             outcome = await self.ask(self.terminal.repeat)
-        elif fault == "repeat" and outcome.state in ("approved", "declined"):
+        elif fault == "repeat" and outcome.state in FINISHED and outcome.response_code != "96":
             await self._repeat(outcome)
         elif fault == "print_failure" and undoable(slip):
             self.terminal.undo(slip)
@@ -221,7 +222,7 @@ class Till:
         """Ask the same again elsewhere: the stored answer must come."""
         self.hang_up()
         again = await self.ask(self.terminal.repeat)
-        if again.state in ("approved", "declined"):
+        if again.state in FINISHED:
             self.world.checkers.repeated(self.name, first, again)
 
     async def know(self, slip: Slip) -> None:
@@ -231,6 +232,8 @@ class Till:
             if not self.terminal.signed_on:
                 return  # its MAC would be of former keys: the host's outcome stands, see `World.know`
             await self.ask(self.terminal.repeat)
+            if slip.state == "declined" and slip.response_code == "96":
+                slip.state = "unknown"  # nothing could be looked up: what is known has not changed
 
     async def clear(self) -> None:
         """Send the reversal that is due until it ends."""
