@@ -151,8 +151,12 @@ def entry(
 def _owner(account: str, acquirer: str, day: date, merchant: str) -> str:
     kind = CHART[account].owner
     if kind == "acquirer_day":
-        return f"{acquirer}/{day.isoformat()}"
+        return owner_of_day(acquirer, day)
     return {"acquirer": acquirer, "merchant": merchant, "own": ""}[kind]
+
+
+def owner_of_day(acquirer: str, settlement_date: date) -> str:
+    return f"{acquirer}/{settlement_date.isoformat()}"
 
 
 def movements(entries: Iterable[Entry]) -> list[Movement]:

@@ -11,6 +11,7 @@ from settlement.fees import MerchantFee
 from settlement.ledger import Entry, entry, movements, seal, trial_balance
 from settlement.netting import MerchantTotal, nets
 from settlement.ports import Facts, Total
+from settlement.receivable import assert_as_filed
 from settlement.run import Run
 
 
@@ -30,7 +31,9 @@ async def post(run: Run) -> tuple[Facts, dict[str, int]]:
     entries = sorted((one for one in made if one is not None), key=lambda one: one.order)
     last = await run.store.last_seal()
     seals = seal(run.date, "post", entries, last.hash if last else b"")
-    lines = trial_balance(movements(entries))
+    moved = movements(entries)
+    await assert_as_filed(run, moved)
+    lines = trial_balance(moved)
     return Facts(entries=entries, seals=seals), {
         "entries": len(entries),
         "debit_minor": sum(line.debit_minor for line in lines),
@@ -195,7 +198,8 @@ def _break_entry(
 
 
 async def post_after(run: Run) -> None:
-    """Read back what was written; only a ledger that holds P5 and sums to zero locks the date."""
+    """Read back what was written; only a ledger that holds P5, agrees with the files and sums to
+    zero locks the date."""
     records = await run.store.records(run.date)
     assert_conserved(
         run.date,
@@ -203,7 +207,9 @@ async def post_after(run: Run) -> None:
         ("clearing records", totals_of(records)),
         ("postings", await run.store.posted_totals(run.date)),
     )
-    trial_balance(await run.store.movements(run.date))
+    moved = await run.store.movements(run.date)
+    await assert_as_filed(run, moved)
+    trial_balance(moved)
     if await run.dates.state(run.date) != "posted":
         await run.dates.mark_posted(run.date)
 

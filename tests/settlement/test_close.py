@@ -7,7 +7,9 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from settlement.adapters.memory import MemoryStore
 from settlement.cases import MATCH_CLASSES
@@ -91,18 +93,32 @@ def test_json_is_what_scripts_were_promised() -> None:
     assert told["business_date"] == "2026-08-03"
 
 
-def test_the_receivable_is_what_the_file_says() -> None:
+@pytest.mark.parametrize("read_back", [False, True])
+def test_the_receivable_is_what_the_file_says(read_back: bool) -> None:
+    """Asserted before the entries are written and when they are read back: a row that reached the
+    ledger with another amount than its file's is a failure, and the date stays unlocked."""
     trades, rows = a_day()
-    store = world(trades)
-    asyncio.run(run_close(store, inbox(com_file(rows))))
+    store, dates = world(trades), Dates({DAY: "open"})
+    rows_by_id = store.rows_by_id
+    calls: list[int] = []
 
-    async def check() -> None:
-        moved = await store.movements(DAY)
-        booked = sum(line.amount_minor for line in moved if line.account == "network_receivable")
-        taken = await store.rows_by_id([f"{ACQUIRER}/{com_file([])[0]}:{n}" for n in range(1, 99)])
-        assert booked == sum(row.effect_minor - row.fee_minor for row in taken.values())
+    async def other_amounts(ids: Any) -> dict[str, Any]:
+        found = await rows_by_id(ids)
+        steps = await store.steps(DAY)
+        if "fees" in steps and ("post" in steps) == read_back:
+            calls.append(1)
+            if read_back or len(calls) > 2:  # cost entries and transfers see the true rows
+                return {
+                    key: msgspec.structs.replace(row, amount_minor=row.amount_minor + 1)
+                    for key, row in found.items()
+                }
+        return found
 
-    asyncio.run(check())
+    store.rows_by_id = other_amounts  # type: ignore[method-assign]
+    result = asyncio.run(run_close(store, inbox(com_file(rows)), dates=dates))
+    assert (result.exit_code, "(booked, filed)" in result.message) == (4, True)
+    assert ("post" in asyncio.run(store.steps(DAY))) == read_back
+    assert dates.states[DAY] == "frozen"
 
 
 def test_an_agreeing_day_ends_with_0_and_a_day_without_transactions_too() -> None:
@@ -720,6 +736,64 @@ def test_days(
     earned = {("merchant_payable", SALE.merchant), ("merchant_discount", "")}
     assert {k: v for k, v in balances.items() if k not in earned} == expected_left
     assert not earned & balances.keys(), "the pair gives the merchant nothing"
+
+
+@st.composite
+def three_days(
+    draw: st.DrawFn,
+) -> tuple[list[Transaction], list[Capture], list[list[dict[str, Any]]]]:
+    """Chains in every state, each row of theirs in any of three files, once, twice or not at all."""
+    trades, opposites = list(DROPPED), []
+    files: list[list[dict[str, Any]]] = [[], [], []]
+
+    def bill(row: dict[str, Any]) -> None:
+        for at in draw(st.lists(st.sampled_from((0, 0, 1, 2)), max_size=2)):
+            faults: list[dict[str, Any]] = [{}, {}, {"amount": 9_000}, {"switching_fee": None}]
+            files[at].append(row | draw(st.sampled_from(faults)))
+
+    for number in range(10, 10 + draw(st.integers(0, 4))):
+        day = draw(st.sampled_from((DAY, DAY, NEXT)))
+        one = trade(
+            number,
+            state=draw(st.sampled_from(("approved", "approved", "reversed", "declined"))),
+            settlement_date=day,
+            transmission_time=f"{day:%m%d}101500",
+        )
+        trades.append(one)
+        bill(billed(one))
+        if one.state == "approved" and draw(st.booleans()):
+            opposites.append(opposite_of(one))
+        elif one.state == "approved" and draw(st.booleans()):
+            changes: dict[str, Any] = {
+                "settlement_date": NEXT,
+                "business_date": draw(st.sampled_from((DAY, NEXT))),
+            }
+            void = trade(
+                number + 100,
+                type="void",
+                processing_code="200000",
+                original_request_id=number,
+                **changes,
+            )
+            trades.append(void)
+            bill(billed(void))
+        if draw(st.booleans()):
+            bill(reversal_of(one, fee_receivable=draw(st.sampled_from((35, 0)))))
+    return trades, opposites, files
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(three_days())
+def test_whatever_the_files_say_the_books_follow(
+    days: tuple[list[Transaction], list[Capture], list[list[dict[str, Any]]]],
+) -> None:
+    # each close asserts it of its own entries; a failed assertion is exit code 4
+    trades, opposites, files = days
+    closing = TwoDays(*trades)
+    closing.store.captured += opposites
+    for number, rows in enumerate(files):
+        result = closing.close(DAY + timedelta(days=number), *rows)
+        assert result.exit_code in (0, 1), result.message
 
 
 @pytest.mark.parametrize(
