@@ -253,6 +253,7 @@ class Original(msgspec.Struct, frozen=True):
     in_flight: bool  # no outcome and its owner's lease has not expired
     pending: bool  # no outcome, left to the queue (a repeat-type request), even if given up there
     late_codes: tuple[str, ...] = ()  # DE 39 of late answers, where there is a reversal
+    told: str | None = None  # DE 39 that the last stored 0400 for it was answered
 
 
 class Scene(msgspec.Struct, frozen=True):

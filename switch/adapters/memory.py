@@ -180,6 +180,7 @@ class MemoryStore:
         self.opposites: list[tuple[int, int, dt.date, int]] = []  # request, seq, date, effect
         self.late_answers: dict[int, LateAnswerRow] = {}  # by commit id
         self.reversal_requests: dict[int, ReversalRequestRow] = {}
+        self.told: dict[Key, tuple[dt.datetime, int, str]] = {}  # received at, commit id, DE 39
         self.cases: dict[tuple[int, int], CaseRow] = {}
         self.queue_items: dict[int, QueueRow] = {}
         self.queue_by_subject: dict[tuple[int, str, int], int] = {}
@@ -355,7 +356,9 @@ class MemoryStore:
                     ):
                         item.not_before = min(item.not_before, self.clock.now())
         if commit.reversal_request is not None:
-            self.reversal_requests[commit_id] = commit.reversal_request
+            said = self.reversal_requests[commit_id] = commit.reversal_request
+            told = (said.received_at, commit_id, said.response_code)
+            self.told[said.key] = max(told, self.told.get(said.key, told))
         if commit.case is not None:
             self.cases[commit_id, 0] = commit.case
 
@@ -490,6 +493,7 @@ class MemoryStore:
             batch_state="open" if batch is None else batch.state,
             in_flight=outcome is None and not pending and owned,
             pending=pending,
+            told=self.told[key][2] if key in self.told else None,
         )
 
     def _follow_up(self, request_id: int) -> FollowUp:

@@ -43,6 +43,7 @@ from tests.contract.worlds import (
     queued,
     request,
     reversal,
+    reversal_request,
     reverse,
     session,
     stored,
@@ -313,6 +314,34 @@ def test_a_reversal_number_is_taken_once(run: Any) -> None:
             assert await store.journal.commit(commit) == expected
         assert await world.cases() == [("late_approval", 1)]
         assert await store.queue.open_items("unionpay") == 2
+
+    run(scenario)
+
+
+def test_what_a_reversal_was_told_is_seen_by_the_next(run: Any) -> None:
+    async def scenario(world: World) -> None:
+        store = await world.process()
+        await approve(store, 1)
+        await approve(store, 2)
+        assert (await look(store, 1)).told is None
+        refused = Commit(
+            reversal_request=reversal_request(key(1), 1, "12"), case=case("reversal_refused", 1)
+        )
+        stored(await store.journal.commit(refused))
+        assert (await look(store, 1)).told == "12"
+        # the one received last, in whatever order they came to stand
+        earlier = msgspec.structs.replace(
+            reversal_request(key(1), 1, "00"), received_at=NOW - dt.timedelta(seconds=1)
+        )
+        stored(await store.journal.commit(Commit(reversal_request=earlier)))
+        assert (await look(store, 1)).told == "12"
+        stored(
+            await store.journal.commit(Commit(reversal_request=reversal_request(key(1), 1, "00")))
+        )
+        assert (await look(store, 1)).told == "00"
+        assert (await look(store, 2)).told is None
+        await reverse(store, key(3), 3)
+        assert (await look(store, 3)).told == "25"
 
     run(scenario)
 

@@ -35,7 +35,11 @@ _REQUESTS = f"""
                    AND w.closed_at IS NULL AND w.taken_by IS NULL
                    AND w.lease_until > clock_timestamp()) AS owned,
            EXISTS (SELECT FROM switch.queue_item AS q
-                   WHERE q.request_id = r.request_id AND q.kind = 'repeat') AS waiting
+                   WHERE q.request_id = r.request_id AND q.kind = 'repeat') AS waiting,
+           (SELECT v.response_code FROM switch.reversal_request AS v
+            WHERE (v.merchant, v.terminal, v.batch, v.stan, v.kind)
+                = (r.merchant, r.terminal, r.batch, r.stan, r.kind)
+            ORDER BY v.received_at DESC, v.commit_id DESC LIMIT 1) AS told
     FROM switch.request AS r WHERE r.request_id = ANY ($1) AND r.request_date = $2
 """  # noqa: S608 # constants
 
@@ -235,4 +239,5 @@ def _original(
         batch_state=request["batch_state"],
         in_flight=outcome is None and not request["waiting"] and request["owned"],
         pending=outcome is None and request["waiting"],
+        told=request["told"],
     )
