@@ -326,7 +326,7 @@ class QueueItem(msgspec.Struct, frozen=True):
     original: Original
     reason: str
     tries: int
-    created_at: dt.datetime
+    age_s: float  # since it was queued, by the store's time: a node's clock may be set
 
 
 class Lease(msgspec.Struct, frozen=True, gc=False):

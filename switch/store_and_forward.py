@@ -210,7 +210,7 @@ class Forwarder:
     async def _try(self, item: QueueItem) -> bool:
         """One try; whether it was the last."""
         now = self._clock.now()
-        if is_overdue(item, self._link, now):
+        if is_overdue(item, self._link):
             self.undelivered += 1
             _log.error("queue_item_undelivered", **self._about(item))
             await self._queue.finish(
@@ -402,10 +402,9 @@ def case_of(item: QueueItem, kind: str, now: dt.datetime, response_code: str = "
     )
 
 
-def is_overdue(item: QueueItem, link: Link, now: dt.datetime) -> bool:
+def is_overdue(item: QueueItem, link: Link) -> bool:
     """The bound: after it the item is a person's, and reconciliation's."""
-    age_s = (now - item.created_at).total_seconds()
-    return item.tries >= link.retry_tries or age_s >= link.retry_total_s
+    return item.tries >= link.retry_tries or item.age_s >= link.retry_total_s
 
 
 def backoff_s(link: Link, tries: int) -> float:

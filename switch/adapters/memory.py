@@ -798,7 +798,7 @@ class MemoryQueue:
             original=store.original(item.row.request_id),
             reason=reason,
             tries=len(store.queue_sent.get(item.row.item_id, ())),
-            created_at=item.created_at,
+            age_s=(store.clock.now() - item.created_at).total_seconds(),
         )
 
     async def sent(self, item_id: int, attempt: int) -> None:

@@ -368,6 +368,7 @@ class PostgresQueue:
             rows = await connection.fetch(
                 """
                 SELECT i.*, v.reason,
+                       extract(epoch FROM clock_timestamp() - i.created_at)::float8 AS age_s,
                        (SELECT count(*) FROM switch.queue_sent AS s WHERE s.item_id = i.item_id)
                            AS tries
                 FROM (
@@ -433,5 +434,5 @@ def _queue_item(row: Any, original: Original) -> QueueItem:
         original=original,
         reason=row["reason"] or "",
         tries=row["tries"],
-        created_at=row["created_at"],
+        age_s=row["age_s"],
     )

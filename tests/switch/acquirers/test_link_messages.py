@@ -26,7 +26,7 @@ from switch.acquirers.ports import Answer, AnswerKind
 from switch.journal import OutcomeState, QueueItem, QueueRow
 from terminals.registry import Merchant
 from tests.switch.acquirers.wire import make_link
-from tests.switch.rows import ATTEMPT, NOW, REQUEST, TODAY, original, outcome
+from tests.switch.rows import ATTEMPT, REQUEST, TODAY, original, outcome
 
 if TYPE_CHECKING:
     from iso8583.message import Message
@@ -56,9 +56,7 @@ def item(kind: str = "reversal", tries: int = 0, **changes: Any) -> QueueItem:
         link_stan="000099" if kind == "reversal" else ATTEMPT.link_stan,
         transmission_time="0304120130" if kind == "reversal" else ATTEMPT.transmission_time,
     )
-    return QueueItem(
-        row=row, original=original(**changes), reason="98", tries=tries, created_at=NOW
-    )
+    return QueueItem(row=row, original=original(**changes), reason="98", tries=tries, age_s=0.0)
 
 
 def request(**changes: Any) -> Any:

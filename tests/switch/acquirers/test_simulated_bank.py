@@ -30,7 +30,7 @@ from terminals.registry import Merchant, StoredKey
 from terminals.simulator.bank import Bank, BankFaults, BankOptions, BankServer
 from terminals.simulator.card import Card, CardRange
 from tests.switch.acquirers.wire import FAR_NS, MemoryNumbers, make_link
-from tests.switch.rows import NOW, REQUEST, TODAY, original, outcome
+from tests.switch.rows import REQUEST, TODAY, original, outcome
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -161,7 +161,7 @@ def item_for(branch: Branch, row: RequestRow, attempt: AttemptRow, tries: int = 
     unknown = original(
         request=row, attempts=(attempt,), outcome=outcome(OutcomeState.UNKNOWN), captured_minor=0
     )
-    return QueueItem(queued, unknown, "68", tries, NOW)
+    return QueueItem(queued, unknown, "68", tries, 0.0)
 
 
 def test_purchase_reversal_and_its_repeat() -> None:
