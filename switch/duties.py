@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from switch.journal import Lost, StoreDownError
+from switch.journal import Lost
 from switch.recovery import recover
 
 if TYPE_CHECKING:
@@ -172,14 +172,14 @@ class Duties:
 
     async def _decide(self, undecided: Undecided) -> bool:
         """Give it an outcome; False: the next round may."""
-        commit = recover(
-            undecided, self._rows.identity, self._clock.now(), self._engine.longest_timer_s()
-        )
-        if commit is None:
-            return False  # no numbers for its reversal yet
         try:
+            commit = recover(
+                undecided, self._rows.identity, self._clock.now(), self._engine.longest_timer_s()
+            )
+            if commit is None:
+                return False  # no numbers for its reversal yet
             verdict = await self._journal.commit(commit)
-        except StoreDownError as error:
+        except Exception as error:  # noqa: BLE001 - one that can not be decided holds up no other
             self._log.failed(error)
             return False
         if not isinstance(verdict, Lost):

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from switch.adapters.memory import MemoryStore
 from switch.config import Config
 from switch.duties import Duties
+from switch.journal import Commit, OutcomeState, RowRefusedError, Verdict
+from switch.reversal import WireIdentity
 from switch.rows import Standing
-from tests.contract.worlds import StepClock
+from tests.contract.worlds import StepClock, attempt, look, request, stored
+
+if TYPE_CHECKING:
+    from switch.journal import Undecided
 
 
 class Desk:
     """One worker's duties without the rest of it."""
 
     lowest_undecided = 1
+    abandoned: tuple[Undecided, ...] = ()
 
     def __init__(self) -> None:
         self.clock = StepClock()
         self.store = MemoryStore(self.clock)
         self.standing = Standing()
         self.errors: list[BaseException] = []
+        self.numbers = 0
         nobody: Any = None
         stand_in: Any = self
         self.duties = Duties(
@@ -33,7 +40,7 @@ class Desk:
             engine=stand_in,
             management=nobody,
             reference=nobody,
-            rows=nobody,
+            rows=stand_in,
             standing=self.standing,
             clock=self.clock,
             log=stand_in,
@@ -41,6 +48,16 @@ class Desk:
 
     def failed(self, error: BaseException) -> None:
         self.errors.append(error)
+
+    def recovered(self, undecided: Undecided) -> None:
+        """Told of every one."""
+
+    def identity(self, acquirer: str) -> WireIdentity | None:
+        self.numbers += 1
+        return WireIdentity(1_000 + self.numbers, f"{self.numbers:06d}", "0304130700")
+
+    def longest_timer_s(self) -> float:
+        return 30.0
 
     def lose_lease(self) -> None:
         self.store.owner_rows[self.standing.owner_id].lease_until = self.clock.now()
@@ -72,5 +89,31 @@ def test_a_lost_lease_is_not_replaced_while_draining() -> None:
         assert list(desk.store.owner_rows) == [1]
         await desk.duties.stop(drained=True)
         assert desk.store.owner_rows[1].closed
+
+    asyncio.run(scenario())
+
+
+def test_one_request_that_the_store_refuses_holds_up_no_other() -> None:
+    async def scenario() -> None:
+        desk = Desk()
+        dead = await desk.store.owners.register("node2", 0)
+        for each in (1, 2, 3):
+            row = request(each, owner_id=dead)
+            stored(await desk.store.journal.commit(Commit(request=row, attempt=attempt(each))))
+        desk.store.owner_rows[dead].lease_until = desk.clock.now()
+        commit = desk.store.journal.commit
+
+        async def refuse_one(what: Commit) -> Verdict:
+            if what.outcome is not None and what.outcome.request_id == 1:
+                raise RowRefusedError("outcome")
+            return await commit(what)
+
+        desk.store.journal.commit = refuse_one  # type: ignore[assignment,method-assign]
+        await desk.duties.register()
+        await desk.duties.take_over()
+        assert [type(error) for error in desk.errors] == [RowRefusedError]
+        for each in (2, 3):
+            assert (await look(desk.store, each)).outcome.state is OutcomeState.UNKNOWN
+        assert not desk.store.owner_rows[dead].closed
 
     asyncio.run(scenario())
