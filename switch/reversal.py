@@ -61,6 +61,8 @@ def judge_reversal(ask: ReversalAsk, scene: Scene) -> Judgement:
         return _told(ask, original, "25", "reversal.tombstone")
     if original.reversals or _state(original) is OutcomeState.REVERSED:
         return _told(ask, original, "00", "reversal.repeated")
+    if original.told == "12":
+        return _told(ask, original, "12", "reversal.repeated")  # whatever has changed since
     if _state(original) is OutcomeState.REFUSED:
         return _told(ask, original, "00", "reversal.nothing_sent")
     disagreement = _disagreement(ask, original)

@@ -110,6 +110,14 @@ def test_table(name: str) -> None:
     assert (commit.case is not None) is (answer == "12")
 
 
+def test_a_repeat_of_what_was_told_12_is_told_12_without_another_case() -> None:
+    judgement = judge_reversal(ask(reason="06"), Scene(TODAY, 1, (original(told="12"),)))
+    assert judgement.response_code == "12"
+    assert judgement.commit is not None
+    assert judgement.commit.case is None
+    assert judgement.commit.reversal is None
+
+
 def test_unknown_leaves_a_tombstone_under_the_originals_key() -> None:
     judgement = judge_reversal(ask(), Scene(TODAY, 1, ()))
     assert judgement.commit is not None
