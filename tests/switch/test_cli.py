@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -339,3 +340,16 @@ def test_help_names_every_command() -> None:
         assert name in answer.out
     for name in ("simulate", "inspect", "demo"):
         assert name in answer.out
+
+
+@pytest.mark.parametrize("words", [("inspect", "0200"), ("inspect", "0200", "--json")])
+def test_a_reader_that_went_away_is_no_difference(words: tuple[str, ...]) -> None:
+    """`tongbao … | head`: 4, never the 1 that says "differences found"."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "tongbao", *words]
+    try:
+        done = subprocess.run(command, cwd=ROOT, stdout=writing, timeout=60, check=False)
+    finally:
+        os.close(writing)
+    assert done.returncode == 4
