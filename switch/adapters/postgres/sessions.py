@@ -17,7 +17,7 @@ T = TypeVar("T")
 TRIES = 5
 # the server ends, starts, has no room, or is a standby now: nothing that a row could cause
 OUTAGE = ("08", "53", "57", "58", "25006", "3D")
-RERUN_STATES = ("40001", "40P01")
+RERUN_STATES = ("40001", "40P01")  # serialisation, deadlock: the same again
 
 
 def is_outage(error: BaseException) -> bool:

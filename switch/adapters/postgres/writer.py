@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import structlog
 
-from switch.adapters.postgres.connections import LOST, Backend, Backoff, backend_of, wait_until_gone
+from switch.adapters.postgres.connections import Backend, Backoff, backend_of, wait_until_gone
 from switch.adapters.postgres.rows import STORE, Group
+from switch.adapters.postgres.sessions import RERUN_STATES, is_outage
 from switch.journal import (
     Commit,
     Duplicate,
@@ -43,7 +44,6 @@ COMMIT_ID_BITS = 31  # lower half of a commit id: how many commits one writer nu
 
 # What a row may cause (SQLSTATE classes): data, constraints, our own raise, limits of size.
 ROW_FAULTS = ("22", "23", "P0", "54")
-RERUN_STATES = ("40001", "40P01")  # serialisation, deadlock: the same group again, same connection
 
 log = structlog.get_logger()
 
@@ -241,6 +241,7 @@ class Writer:
         args = group_of(works).args
         self.commits += len(works)
         failures = 0
+        backoff = Backoff()
         while True:
             try:
                 if self._connection is None:
@@ -257,7 +258,7 @@ class Writer:
                 if state in RERUN_STATES:
                     self.reruns += 1
                     continue
-                if is_row_fault(error) or (failures > 3 and not isinstance(error, LOST)):
+                if is_row_fault(error) or (failures > 3 and not is_outage(error)):
                     if len(works) > 1:
                         return None
                     constraint = getattr(error, "constraint_name", None) or ""
@@ -267,6 +268,8 @@ class Writer:
                     return [RowRefusedError(f"{reason} {constraint}".strip())]
             self.reruns += 1
             self._drop(reason)
+            if failures > 1:  # the server is there and can not: no room, no memory, cancelled
+                await backoff.wait()
 
     # -- the connection -------------------------------------------------------------------------
 
@@ -300,6 +303,7 @@ class Writer:
 
         The record is a write: where a standby must confirm, its commit confirms the group's too.
         """
+        backoff = Backoff()
         while True:
             await self._reconnect_until_up()
             assert self._connection is not None
@@ -312,6 +316,7 @@ class Writer:
                 )
             except Exception as error:  # noqa: BLE001 # gone again: wait for it
                 self._drop(type(error).__name__)
+                await backoff.wait()
             else:
                 if not self._warned:
                     return

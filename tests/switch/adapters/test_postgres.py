@@ -398,6 +398,31 @@ def test_killed_writers_lose_and_double_nothing(run: Any) -> None:
     run(scenario)
 
 
+@pytest.mark.parametrize("state", ["53100", "57014"])
+def test_an_outcome_outlasts_a_server_that_can_not(run: Any, state: str) -> None:
+    """A full disk or a cancelled statement is nothing that a row could cause: it is tried again."""
+
+    async def scenario(world: PostgresWorld) -> None:
+        store = await world.process()
+        date = stored(await store.journal.commit(Commit(request=request(1), attempt=attempt(1))))
+        await world.query(
+            "CREATE FUNCTION switch.fail() RETURNS trigger LANGUAGE plpgsql AS"
+            f" $$ BEGIN RAISE EXCEPTION 'can not' USING ERRCODE = '{state}'; END $$"
+        )
+        await world.query(
+            "CREATE TRIGGER fail BEFORE INSERT ON switch.outcome"
+            " FOR EACH ROW EXECUTE FUNCTION switch.fail()"
+        )
+        last = asyncio.create_task(store.journal.commit(Commit(outcome=outcome(1, date))))
+        await wait_for(lambda: last.done() or store.writer.reruns > 5)
+        assert not last.done()
+        await world.query("DROP TRIGGER fail ON switch.outcome")
+        stored(await asyncio.wait_for(last, 10.0))
+        assert await world.captures() == [(1, 0, date, 100)]
+
+    run(scenario)
+
+
 def test_killed_decisions_lose_and_double_nothing(run: Any) -> None:
     async def scenario(world: PostgresWorld) -> None:
         store = await world.process()
