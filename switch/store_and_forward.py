@@ -1,7 +1,7 @@
 """Store and forward: reversals and repeats, delivered to an acquirer until finally answered (rules §8).
 
 Theory of operation. Every process has a `Forwarder` for each link; the one that holds the acquirer's
-lease delivers. It takes the lease only while its link is signed on, renews it every second, and sends
+lease delivers. It takes the lease only while its link is signed on, renews it in time, and sends
 nothing that could leave after the lease's end by its own monotonic clock. Two owners for a moment are
 harmless all the same: an item's DE 7, 11 and 37 were allotted when it was queued and never change.
 An item is noted as sent before its bytes leave, so whoever comes next flags it as a repeat. Items of
@@ -63,7 +63,6 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-LEASE_RENEW_S: Final = 1.0
 LEASE_MARGIN_NS: Final = 500_000_000  # nothing is sent in the last half second of a lease
 RESTING_MAX: Final = 4_096  # refused items that rest; at the bound no more are taken
 SEEN_MAX: Final = 16_384
@@ -89,6 +88,7 @@ class Forwarder:
         poll_s: float = 0.25,
         take: int = 64,
         send_by_s: float = 2.0,
+        lease_renew_s: float = 1.0,
     ) -> None:
         self._link = link
         self._host = host
@@ -102,6 +102,7 @@ class Forwarder:
         self._poll_s = poll_s
         self._take = take
         self._send_by_ns = int(send_by_s * 1e9)
+        self._lease_renew_s = lease_renew_s
         self._lease: Lease | None = None
         self._lease_owner = 0
         self._renew_at_s = 0.0
@@ -162,7 +163,7 @@ class Forwarder:
         now_s = asyncio.get_running_loop().time()
         owner = self._owner()
         if self._lease is None or now_s >= self._renew_at_s or owner != self._lease_owner:
-            self._renew_at_s = now_s + LEASE_RENEW_S
+            self._renew_at_s = now_s + self._lease_renew_s
             self._lease = await self._queue.lease(self._link.acquirer, owner)
             self._lease_owner = owner
         if self.holds_lease:

@@ -130,6 +130,7 @@ class Links:
             poll_s=self._config.queue.poll_s,
             take=self._config.queue.take,
             send_by_s=self._config.engine.send_by_s,
+            lease_renew_s=self._config.engine.lease_renew_s,
         )
         self._running[link.acquirer] = (link, host, forwarder)
         self._acquirers[link.acquirer] = host
@@ -282,6 +283,7 @@ async def run_worker(
         peer=Peer(config.database.keepalive_s, config.database.tcp_user_timeout_s),
         group_max=config.journal.group_max,
         queue_max=config.journal.queue_max,
+        lease_s=config.engine.lease_s,
     )
     try:
         await data_keys.ensure(stores.reference, hsm)

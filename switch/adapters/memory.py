@@ -162,8 +162,10 @@ class MemoryStore:
         *,
         business_date: dt.date = dt.date(2026, 1, 5),
         faults: Faults | None = None,
+        lease: dt.timedelta = LEASE,
     ) -> None:
         self.clock = clock
+        self.lease = lease
         self.faults = Faults() if faults is None else faults
         self.today = business_date
         self.generation = 1
@@ -675,7 +677,7 @@ class MemoryOwners:
             owner_id=owner_id,
             node=node,
             worker=worker,
-            lease_until=store.clock.now() + LEASE,
+            lease_until=store.clock.now() + store.lease,
             undecided_from_id=store.blocks.get("request", 1),
         )
         return owner_id
@@ -686,7 +688,7 @@ class MemoryOwners:
         now = self._store.clock.now()
         if owner is None or owner.closed or owner.taken_by is not None or owner.lease_until <= now:
             return False
-        owner.lease_until = now + LEASE
+        owner.lease_until = now + self._store.lease
         owner.undecided_from_id = undecided_from_id
         return True
 
@@ -765,8 +767,8 @@ class MemoryQueue:
             return None
         if holder != owner_id or until <= now:
             epoch += 1
-        store.acquirer_leases[acquirer] = (owner_id, epoch, now + LEASE)
-        return Lease(epoch=epoch, until_s=asked_s + LEASE.total_seconds())
+        store.acquirer_leases[acquirer] = (owner_id, epoch, now + store.lease)
+        return Lease(epoch=epoch, until_s=asked_s + store.lease.total_seconds())
 
     async def due(self, acquirer: str, limit: int, exclude: Sequence[int]) -> list[QueueItem]:
         await asyncio.sleep(0)

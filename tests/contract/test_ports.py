@@ -78,6 +78,20 @@ def test_a_lease_is_renewed_until_it_expires(run: Any) -> None:
     run(scenario)
 
 
+def test_leases_last_as_long_as_is_set(run: Any) -> None:
+    async def scenario(world: World) -> None:
+        store = await world.process(lease_s=1.5)
+        one, other = await store.owners.register("a", 0), await store.owners.register("b", 0)
+        assert await store.owners.renew(one, 1)
+        before = await store.queue.lease(ACQUIRER, one)
+        await world.pass_time(1.6)
+        assert not await store.owners.renew(one, 1)
+        after = await store.queue.lease(ACQUIRER, other)
+        assert after.epoch == before.epoch + 1
+
+    run(scenario)
+
+
 def test_takeover_finds_what_the_dead_left_undecided(run: Any) -> None:
     async def scenario(world: World) -> None:
         store = await world.process()

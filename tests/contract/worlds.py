@@ -64,7 +64,8 @@ class StepClock:
 class World:
     name = ""
 
-    async def process(self) -> Store:
+    async def process(self, lease_s: float = 5.0) -> Store:
+        """One process's handle; `lease_s`: of its leases, in memory of everybody's."""
         raise NotImplementedError
 
     async def expire(self, owner_id: int) -> None:
@@ -93,7 +94,8 @@ class MemoryWorld(World):
         self.clock = StepClock()
         self.store = MemoryStore(self.clock)
 
-    async def process(self) -> Store:
+    async def process(self, lease_s: float = 5.0) -> Store:
+        self.store.lease = dt.timedelta(seconds=lease_s)
         return self.store
 
     async def expire(self, owner_id: int) -> None:
@@ -123,8 +125,8 @@ class PostgresWorld(World):
         self.database = database
         self.stores: list[PostgresStore] = []
 
-    async def process(self) -> Store:
-        store = await PostgresStore.open(self.database.app, SystemClock())
+    async def process(self, lease_s: float = 5.0) -> Store:
+        store = await PostgresStore.open(self.database.app, SystemClock(), lease_s=lease_s)
         self.stores.append(store)
         return store
 

@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING
 from switch.adapters.postgres.batches import PostgresBatches
 from switch.adapters.postgres.connections import PEER, Peer, connect
 from switch.adapters.postgres.journal import PostgresJournal, PostgresQueue
-from switch.adapters.postgres.numbers import PostgresDays, PostgresNumbers, PostgresOwners
+from switch.adapters.postgres.numbers import (
+    LEASE_S,
+    PostgresDays,
+    PostgresNumbers,
+    PostgresOwners,
+)
 from switch.adapters.postgres.reference import PostgresReference
 from switch.adapters.postgres.sessions import Sessions
 from switch.adapters.postgres.writer import GROUP_MAX, WAITING_MAX, Writer
@@ -34,6 +39,7 @@ class PostgresStore:
         peer: Peer = PEER,
         group_max: int = GROUP_MAX,
         queue_max: int = WAITING_MAX,
+        lease_s: float = LEASE_S,
     ) -> None:
         self.writer = Writer(
             lambda: connect(dsn, "tongbao journal", peer), group_max=group_max, queue_max=queue_max
@@ -44,8 +50,8 @@ class PostgresStore:
         self.leases = Sessions(dsn, "tongbao leases", 1, peer)
         self.journal = PostgresJournal(self.sessions, self.writer)
         self.numbers = PostgresNumbers(self.leases)
-        self.owners = PostgresOwners(self.leases, self.sessions)
-        self.queue = PostgresQueue(self.leases, self.sessions, self.writer, clock)
+        self.owners = PostgresOwners(self.leases, self.sessions, lease_s)
+        self.queue = PostgresQueue(self.leases, self.sessions, self.writer, clock, lease_s)
         self.batches = PostgresBatches(self.sessions, self.writer.next_commit_id)
         self.days = PostgresDays(self.sessions)
         self.reference = PostgresReference(self.sessions)
@@ -60,6 +66,7 @@ class PostgresStore:
         peer: Peer = PEER,
         group_max: int = GROUP_MAX,
         queue_max: int = WAITING_MAX,
+        lease_s: float = LEASE_S,
     ) -> PostgresStore:
         """Connect the writer. Raises what asyncpg raises where the server is not there."""
         store = cls(
@@ -69,6 +76,7 @@ class PostgresStore:
             peer=peer,
             group_max=group_max,
             queue_max=queue_max,
+            lease_s=lease_s,
         )
         await store.writer.open()
         return store

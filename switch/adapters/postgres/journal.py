@@ -334,11 +334,19 @@ async def _stands(connection: Any, commit: Commit, commit_id: int) -> bool:
 
 
 class PostgresQueue:
-    def __init__(self, leases: Sessions, sessions: Sessions, writer: Writer, clock: Clock) -> None:
+    def __init__(
+        self,
+        leases: Sessions,
+        sessions: Sessions,
+        writer: Writer,
+        clock: Clock,
+        lease_s: float = LEASE_S,
+    ) -> None:
         self._leases = leases
         self._sessions = sessions
         self._writer = writer
         self._clock = clock
+        self._lease_s = lease_s
 
     async def lease(self, acquirer: str, owner_id: int) -> Lease | None:
         asked_s = self._clock.monotonic_ns() / 1e9
@@ -354,9 +362,9 @@ class PostgresQueue:
             """,
             acquirer,
             owner_id,
-            LEASE_S,
+            self._lease_s,
         )
-        return None if epoch is None else Lease(epoch=epoch, until_s=asked_s + LEASE_S)
+        return None if epoch is None else Lease(epoch=epoch, until_s=asked_s + self._lease_s)
 
     async def due(self, acquirer: str, limit: int, exclude: Sequence[int]) -> list[QueueItem]:
         # asked a few times a second; mostly nothing waits, and one statement says so

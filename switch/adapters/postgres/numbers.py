@@ -49,9 +49,10 @@ class PostgresNumbers:
 class PostgresOwners:
     """`leases` is kept free for what a process lives by; the rest waits its turn on `sessions`."""
 
-    def __init__(self, leases: Sessions, sessions: Sessions) -> None:
+    def __init__(self, leases: Sessions, sessions: Sessions, lease_s: float = LEASE_S) -> None:
         self._leases = leases
         self._sessions = sessions
+        self._lease_s = lease_s
 
     async def register(self, node: str, worker: int) -> int:
         owner_id: int = await self._leases.value(
@@ -61,7 +62,7 @@ class PostgresOwners:
             " RETURNING owner_id",
             node,
             worker,
-            LEASE_S,
+            self._lease_s,
         )
         return owner_id
 
@@ -73,7 +74,7 @@ class PostgresOwners:
             " AND lease_until > clock_timestamp() RETURNING true",
             owner_id,
             undecided_from_id,
-            LEASE_S,
+            self._lease_s,
         )
         return renewed is True
 
