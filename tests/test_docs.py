@@ -14,8 +14,11 @@ import pytest
 import typer.main
 
 from switch import cli
+from switch.reference_file import KINDS
+from switch.transactions import TYPES, OnUnknown
 from terminals.cli import app as simulate
 from tests.pages import commands
+from tests.tables import sections, table
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -60,3 +63,28 @@ def test_example_files_that_are_named_exist() -> None:
     for page in PAGES:
         for name in re.findall(r"docs/[\w./-]+\.(?:toml|hex|md|json)", page.read_text("utf-8")):
             assert (ROOT / name).exists(), f"{page.name}: {name}"
+
+
+def test_transactions_that_the_terminals_page_lists() -> None:
+    """Its table is the program's: elements, what unknown leads to, what is captured."""
+    ends = {
+        OnUnknown.FORGET: "forgotten",
+        OnUnknown.REVERSE: "reversed",
+        OnUnknown.REPEAT: "repeated",
+    }
+    page = sections((ROOT / "docs" / "pos.md").read_text(encoding="utf-8"))
+    told = {row[0].split()[0]: row[1:] for row in table(page["Transactions served"])}
+    for row in TYPES.values():
+        mti, code, condition, usage, unknown, captured, reversible = told[row.name]
+        assert (mti, code[:2], condition, usage) == (row.mti, row.code, row.condition, row.usage)
+        assert unknown.startswith(ends[row.on_unknown]), row.name
+        assert captured == {1: "+", -1: "\N{MINUS SIGN}", 0: "\N{EN DASH}"}[row.sign], row.name
+        assert reversible.startswith("yes" if row.terminal_may_reverse else "no"), row.name
+
+
+def test_profile_settings_that_the_terminals_page_names_exist() -> None:
+    page = sections((ROOT / "docs" / "pos.md").read_text(encoding="utf-8"))
+    named = {
+        name for row in table(page["Profile settings"]) for name in re.findall(r"`(\w+)`", row[0])
+    }
+    assert named == set(KINDS["profile"].shape.__struct_fields__) - {"name"}
