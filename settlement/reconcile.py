@@ -89,7 +89,7 @@ class Result(msgspec.Struct, frozen=True):
     carried_records: list[str]
     carried_rows: list[str]
     still_open: list[str]  # records and rows of earlier breaks, not found this time either
-    # rows of earlier breaks that the network takes back itself -> settlement date of that
+    # rows that the network takes back over two dates -> the date of its other half
     taken_back: dict[str, date]
     # records of earlier mismatches that we have reversed since -> settlement date of the opposite
     reversed_since: dict[str, date]
@@ -170,9 +170,13 @@ def reconcile(
     _classify_pairs(sheet, waiting, paired, {original.id for original, _ in in_file})
     left = [row for row in rows if row.id not in sheet.used]
     here = {row.id for pair in in_file for row in pair}
-    later = file_reversals(
-        [*(row for row in left if row.id not in here), *mismatched], same_date=False
-    )
+    later = [
+        pair
+        for pair in file_reversals(
+            [*(row for row in left if row.id not in here), *mismatched], same_date=False
+        )
+        if not {pair[0].id, pair[1].id} <= set(broken)  # one is new: its date bears the rest
+    ]
     for original, reversal in (*in_file, *later):
         if original.id in sheet.carried_rows:  # waits for its record, and its reversal with it
             sheet.carried_rows.append(reversal.id)
@@ -190,10 +194,13 @@ def reconcile(
         carried_records=sorted(sheet.carried_records),
         carried_rows=sorted(sheet.carried_rows),
         still_open=sorted(sheet.still_open),
-        taken_back={
-            original.id: reversal.settlement_date
-            for original, reversal in sorted(later, key=lambda pair: pair[0].id)
-        },
+        taken_back=dict(
+            sorted(
+                (one.id, other.settlement_date)
+                for pair in later
+                for one, other in (pair, pair[::-1])
+            )
+        ),
         reversed_since=reversed_since,
     )
     _assert_whole(result, records, rows)
@@ -248,7 +255,8 @@ def _drop_reversed(sheet: _Sheet, original: ClearingRow, reversal: ClearingRow) 
         if row.id in sheet.rows and row.id not in sheet.used:
             sheet.match("reversed_both", rule, "", row.id)
     if kept := original.fee_minor + reversal.fee_minor:
-        found = break_of(sheet.business_date, "fee_mismatch", None, reversal, 0, kept, rule)
+        new = original if reversal.id in sheet.broken else reversal
+        found = break_of(sheet.business_date, "fee_mismatch", None, new, 0, kept, rule)
         sheet.breaks.append(msgspec.structs.replace(found, difference_minor=-kept))
 
 
