@@ -14,11 +14,13 @@ import contextlib
 import random
 import resource
 import socket
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
+from hsm import mac
 from iso8583.codec import codec_for
 from iso8583.framing import POS, Frame, build
 from iso8583.mti import is_response
@@ -29,7 +31,7 @@ from tests.end_to_end.node import Hosts, Node, furnish, running, terminal_option
 from tests.end_to_end.wire import Wire, metrics, resident_bytes, total
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
     from iso8583.message import Message
     from terminals.simulator.fleet import FleetResult
@@ -38,8 +40,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.xdist_group("end_to_end_2")
 
 HONEST = 6  # terminals 0 to 5 trade as a fleet; each abuse that needs a real one has its own
-UNDER_ATTACK, BAD_MAC, DRIP, PATIENT, FLOODED, MUTANT, SPLIT = range(HONEST, HONEST + 7)
-TERMINALS = HONEST + 7
+UNDER_ATTACK, BAD_MAC, DRIP, PATIENT, FLOODED, MUTANT, SPLIT, MAD = range(HONEST, HONEST + 8)
+TERMINALS = HONEST + 8
 FRAME_S = 2.0
 SIGN_ONS = 5
 BOUNDS = f"""
@@ -68,6 +70,7 @@ class Stage:
         self.hosts = hosts
         self.rss = {pid: resident_bytes(pid) for pid in node.workers}
         self._first_trace = 1
+        self.refusals: Counter[str] = Counter()  # expected in /metrics so far
         self.effect_minor = 0  # what all terminals say was captured
 
     def wire(self) -> Wire:
@@ -99,12 +102,9 @@ class Stage:
         self.effect_minor += result.effect_minor
         return result
 
-    @contextlib.asynccontextmanager
-    async def counts(self, at_least: int, **labels: str) -> AsyncIterator[None]:
-        """What happens inside is counted among the refusals."""
-        before = total(metrics(self.node), "tongbao_refusals_total", **labels)
-        yield
-        await self.counted("tongbao_refusals_total", before + at_least, **labels)
+    def expect(self, refusals: int, response_code: str) -> None:
+        """So many more are to be counted; looked at once, for /metrics is a second behind."""
+        self.refusals[response_code] += refusals
 
     async def counted(self, name: str, at_least: float, **labels: str) -> None:
         """Wait until /metrics has it."""
@@ -137,6 +137,7 @@ def echo_request(merchant: str, terminal: str, trace: int = 1) -> Message:
     return {0: "0820", 11: f"{trace:06}", 41: terminal, 42: merchant, 60: "00000001301"}
 
 
+ADDRESS = bytes.fromhex("6000030099"), bytes.fromhex("603100310000")  # TPDU, header
 NOBODY = framed(echo_request("M" + "9" * 14, "T9999999"))
 TINY = bytes.fromhex("000C 6000030099 603100310000 08")
 
@@ -157,7 +158,8 @@ TINY = bytes.fromhex("000C 6000030099 603100310000 08")
 )
 def test_what_can_be_no_frame_is_closed(stage: Stage, data: bytes) -> None:
     async def scenario() -> None:
-        async with stage.counts(1, response_code="closed"), stage.wire() as wire:
+        stage.expect(1, "closed")
+        async with stage.wire() as wire:
             wire.send(data)
             assert await wire.closed()
 
@@ -166,20 +168,21 @@ def test_what_can_be_no_frame_is_closed(stage: Stage, data: bytes) -> None:
 
 def test_a_frame_cut_short_by_the_end_of_its_connection(stage: Stage) -> None:
     async def scenario() -> None:
-        async with stage.counts(2, response_code="closed"):
-            async with stage.wire() as wire:
-                wire.send(NOBODY[:-1])
-                wire.writer.write_eof()
-                assert await wire.closed()
-            async with stage.wire() as wire:
-                wire.send(NOBODY[:30])
+        stage.expect(2, "closed")
+        async with stage.wire() as wire:
+            wire.send(NOBODY[:-1])
+            wire.writer.write_eof()
+            assert await wire.closed()
+        async with stage.wire() as wire:
+            wire.send(NOBODY[:30])
 
     stage.run(scenario())
 
 
 def test_frames_without_a_readable_sender_are_closed_after_three(stage: Stage) -> None:
     async def scenario() -> None:
-        async with stage.counts(3, response_code="closed"), stage.wire() as wire:
+        stage.expect(3, "closed")
+        async with stage.wire() as wire:
             wire.send(TINY * 4_000)
             assert await wire.closed()
 
@@ -188,7 +191,8 @@ def test_frames_without_a_readable_sender_are_closed_after_three(stage: Stage) -
 
 def test_one_byte_at_a_time_is_closed_in_the_end(stage: Stage) -> None:
     async def scenario() -> None:
-        async with stage.counts(1, response_code="closed"), stage.wire() as wire:
+        stage.expect(1, "closed")
+        async with stage.wire() as wire:
             terminal = await stage.signed_on(wire, DRIP)
             begun_s = asyncio.get_running_loop().time()
             request = terminal.echo()
@@ -210,7 +214,8 @@ def test_one_byte_at_a_time_is_closed_in_the_end(stage: Stage) -> None:
 
 def test_an_unknown_terminal_is_told_97_unsigned(stage: Stage) -> None:
     async def scenario() -> None:
-        async with stage.counts(1, response_code="97"), stage.wire() as wire:
+        stage.expect(1, "97")
+        async with stage.wire() as wire:
             wire.send(NOBODY)
             answer = await wire.message()
             assert (answer[0], answer[39], answer[11]) == ("0830", "97", "000001")
@@ -231,7 +236,8 @@ def test_a_body_that_does_not_decode_is_told_30(stage: Stage) -> None:
         }  # fmt: skip
         data = framed(message)
         at = data.rindex(b"156")
-        async with stage.counts(1, response_code="30"), stage.wire() as wire:
+        stage.expect(1, "30")
+        async with stage.wire() as wire:
             wire.send(data[:at] + b"\0\0\0" + data[at + 3 :])
             answer = await wire.message()
             assert (answer[0], answer[39], answer[42]) == ("0210", "30", options.merchant)
@@ -241,7 +247,8 @@ def test_a_body_that_does_not_decode_is_told_30(stage: Stage) -> None:
 
 def test_a_bad_mac_is_told_a0_and_does_not_use_up_its_trace(stage: Stage) -> None:
     async def scenario() -> None:
-        async with stage.counts(2, response_code="A0"), stage.wire() as wire:
+        stage.expect(2, "A0")
+        async with stage.wire() as wire:
             terminal = await stage.signed_on(wire, BAD_MAC)
             request = terminal.purchase(CARDS[0], 1_00, pin=CARDS[0].pin)
             for _ in range(2):
@@ -258,7 +265,8 @@ def test_a_bad_mac_is_told_a0_and_does_not_use_up_its_trace(stage: Stage) -> Non
 def test_answers_from_a_terminal_are_told_40_and_end_the_line(stage: Stage) -> None:
     async def scenario() -> None:
         options = terminal_options(UNDER_ATTACK)
-        async with stage.counts(3, response_code="40"), stage.wire() as wire:
+        stage.expect(3, "40")
+        async with stage.wire() as wire:
             answer = {**echo_request(options.merchant, options.terminal), 0: "0830", 39: "00"}
             for _ in range(3):
                 wire.send(framed(answer))
@@ -366,15 +374,15 @@ def test_thousands_of_requests_on_one_line_are_all_answered(stage: Stage) -> Non
 def test_a_peer_that_reads_no_answers_is_cut_off(stage: Stage) -> None:
     async def scenario() -> None:
         loop = asyncio.get_running_loop()
-        async with stage.counts(1, response_code="closed"):
-            with socket.socket() as deaf:
-                deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-                deaf.setblocking(False)
-                await loop.sock_connect(deaf, stage.node.address)
-                with pytest.raises(OSError, match=r"."):  # noqa: PT012 - reset, at some point
-                    async with asyncio.timeout(20):
-                        while True:
-                            await loop.sock_sendall(deaf, NOBODY * 200)
+        stage.expect(1, "closed")
+        with socket.socket() as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            deaf.setblocking(False)
+            await loop.sock_connect(deaf, stage.node.address)
+            with pytest.raises((ConnectionResetError, BrokenPipeError)):  # noqa: PT012
+                async with asyncio.timeout(20):
+                    while True:
+                        await loop.sock_sendall(deaf, NOBODY * 200)
 
     stage.run(scenario())
 
@@ -452,6 +460,61 @@ def test_mutations_of_valid_frames(stage: Stage) -> None:
     stage.run(scenario())
 
 
+# Values that the dialect can write, and sense can not be made of.
+NONSENSE: dict[int, tuple[str | bytes, ...]] = {
+    2: ("", "4", "6220000000000000041", "9" * 19), 3: ("310000", "200000", "999999"),
+    4: ("000000000000", "999999999999"), 14: ("0000", "9999"), 22: ("051", "999"), 25: ("06", "99"),
+    35: ("=", "1=", "6220000000000000040", "99999999999999=9999"), 37: (" " * 12, "606300000001"),
+    38: (" " * 6,), 39: ("98", "ZZ"), 48: ("", "99", "1" * 322), 49: ("840", "ABC"),
+    52: (bytes(8), b"\xff" * 8), 54: ("x",), 55: (b"", b"\x9f", b"\x9f\x26\xff", bytes(255)),
+    60: ("22", "25000001", "22000000", "9" * 17, "00000001003", "00000001201", "00000001207"),
+    61: ("1", "000001000001", "0000010000010305", "9" * 29), 62: (bytes(3),), 63: ("CUP",),
+}  # fmt: skip
+MAD_MTIS = ("0200", "0201", "0220", "0400", "0401", "0100", "0320", "0500", "0820", "0620", "0420")
+
+
+def nonsense(dice: random.Random, terminal: Terminal) -> bytes:
+    """A message of any type with any elements, under the right MAC."""
+    options = terminal.options
+    message: Message = {
+        0: dice.choice(MAD_MTIS), 2: "6220000000000000040", 3: "000000", 4: "000000000100",
+        11: f"{dice.randrange(1, 40):06}", 22: "012", 25: "00", 41: options.terminal,
+        42: options.merchant, 49: "156", 60: "22000001", 64: bytes(8),
+    }  # fmt: skip
+    for de in dice.sample((2, 3, 4, 22, 25, 49, 60), dice.choice((0, 0, 0, 1, 2))):
+        del message[de]
+    for de in dice.sample(sorted(NONSENSE), dice.randrange(5)):
+        message[de] = dice.choice(NONSENSE[de])
+    covered = codec_for("unionpay_pos").encode(dict(sorted(message.items())))[:-8]
+    return covered + mac.compute(options.mac_profile, terminal._mak, covered)
+
+
+def test_nonsense_under_the_right_mac_is_answered(stage: Stage) -> None:
+    """One that holds the keys and has gone mad; that none of it is an error of ours is seen below."""
+
+    async def scenario() -> None:
+        dice = random.Random(1993)
+        async with stage.wire() as wire:
+            terminal = await stage.signed_on(wire, MAD)
+            codes: set[str] = set()
+            for _ in range(30):
+                lot = [nonsense(dice, terminal) for _ in range(15)]
+                wire.send(b"".join(build(Frame(*ADDRESS, body), POS) for body in lot))
+                codes |= {str((await wire.message()).get(39, "")) for _ in lot}
+            assert {"00", "12", "14", "25", "30", "40", "94"} <= codes, codes
+            assert not codes & {"96", "98", "A0"}, codes
+
+    stage.run(scenario())
+
+
+def test_all_of_it_was_counted(stage: Stage) -> None:
+    async def scenario() -> None:
+        for code, refusals in stage.refusals.items():
+            await stage.counted("tongbao_refusals_total", refusals, response_code=code)
+
+    stage.run(scenario())
+
+
 # -- all at once --------------------------------------------------------------------------------
 
 
@@ -468,11 +531,11 @@ def test_honest_terminals_trade_on(stage: Stage) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 16_384), hard))
 
     async def scenario() -> None:
-        before = await stage.fleet(90)
+        before = await stage.fleet(60)
         idle = [socket.create_connection(stage.node.address) for _ in range(IDLE)]
         attacks = [asyncio.create_task(for_ever(act, pause_s)) for act, pause_s in abuses(stage)]
         try:
-            during = await stage.fleet(180)
+            during = await stage.fleet(120)
             assert not [task for task in attacks if task.done()], attacks
         finally:
             for task in attacks:
@@ -486,7 +549,7 @@ def test_honest_terminals_trade_on(stage: Stage) -> None:
                 still_open += 1
                 one.close()
         assert still_open == IDLE
-        assert sum(sum(codes.values()) for codes in during.counts.values()) >= 180
+        assert sum(sum(codes.values()) for codes in during.counts.values()) >= 120
         quiet_ms, loud_ms = before.latency["purchase"].p99_ms, during.latency["purchase"].p99_ms
         assert loud_ms <= SLOWER_AT_MOST * quiet_ms, (quiet_ms, loud_ms)
 
@@ -547,9 +610,12 @@ def test_nothing_of_it_was_an_error_and_the_books_balance(stage: Stage) -> None:
     async def scenario() -> None:
         await quiet(stage.node)
         captures = await stage.node.query("SELECT sum(effect_minor) AS sum FROM switch.capture_v1")
-        assert captures[0]["sum"] == stage.effect_minor
-        banks = sum(bank.report().standing_minor for bank in stage.hosts.banks)
-        assert banks == stage.effect_minor
+        mad = await stage.node.query(
+            "SELECT sum(effect_minor) AS sum FROM switch.capture_v1 WHERE terminal = $1",
+            terminal_options(MAD).terminal,
+        )
+        assert captures[0]["sum"] - (mad[0]["sum"] or 0) == stage.effect_minor
+        assert captures[0]["sum"] == sum(b.report().standing_minor for b in stage.hosts.banks)
         await asyncio.sleep(1.5)
 
     stage.run(scenario())
