@@ -37,7 +37,7 @@ class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     connect_timeout_s: float = 5.0
     reconnect_s: float = 1.0
     echo_idle_s: float = 60.0
-    max_connections: int = 2  # cluster-wide
+    max_connections: int = 2  # granted to the node; shared out among its workers
     in_flight_max: int = 4_096
     timezone: str = "Asia/Shanghai"  # of DE 7
     settlement_cutoff: str = (

@@ -11,6 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import msgspec
+import structlog
 
 from hsm import lmk as lmks
 from hsm.local import LocalVault
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from switch.reference import Link, ReferenceStore, Snapshot
     from switch.worker import Control
 
+_log = structlog.get_logger(__name__)
+
 
 class Stores(msgspec.Struct, frozen=True):
     """The ports of the store; one adapter usually implements them all."""
@@ -74,12 +77,14 @@ class Links:
     def __init__(
         self,
         config: Config,
+        worker: int,
         ports: Ports,
         acquirers: dict[str, Acquirer],
         rows: Rows,
         late: LateAnswers,
     ) -> None:
         self._config = config
+        self._worker = worker
         self._ports = ports
         self._acquirers = acquirers
         self._rows = rows
@@ -106,7 +111,7 @@ class Links:
         ports, stores = self._ports, self._ports.stores
         host = IsoLink(
             link,
-            connections=max(1, link.max_connections // self._config.workers),
+            connections=self._connections_of(link),
             transport=ports.transport,
             clock=ports.clock,
             hsm=ports.hsm,
@@ -137,6 +142,19 @@ class Links:
         await host.start()
         await forwarder.start()
 
+    def _connections_of(self, link: Link) -> int:
+        """This worker's share. Without one its requests there get 91, its reversals their numbers."""
+        workers = self._config.workers
+        share = share_of(link.max_connections, workers, self._worker)
+        if not share:
+            _log.error(
+                "link_without_connection_here",
+                acquirer=link.acquirer,
+                max_connections=link.max_connections,
+                workers=workers,
+            )
+        return share
+
     def _end(self, name: str, timeout_s: float) -> None:
         """Take nothing new at once; what is in flight ends in the background."""
         _, host, forwarder = self._running.pop(name)
@@ -150,6 +168,15 @@ class Links:
             self._end(name, timeout_s)
         if self._ending:
             await asyncio.wait(self._ending)
+
+
+def share_of(granted: int, workers: int, worker: int) -> int:
+    """How many of a link's connections one worker of a node makes: all together as many as granted.
+
+    >>> [share_of(5, 3, worker) for worker in range(3)], [share_of(1, 2, worker) for worker in range(2)]
+    ([2, 2, 1], [1, 0])
+    """
+    return granted // workers + (worker < granted % workers)
 
 
 async def _end_link(host: IsoLink, forwarder: Forwarder, timeout_s: float) -> None:
@@ -180,7 +207,7 @@ class Switch:
         self._late = LateAnswers(
             stores.journal, self.rows, clock, log, lambda name: self.reference().links.get(name)
         )
-        self._links = Links(config, ports, self.acquirers, self.rows, self._late)
+        self._links = Links(config, worker, ports, self.acquirers, self.rows, self._late)
         self.reference = ReferenceData(stores.reference, self._links.follow)
         self._links.know(self.reference, self.standing)
         cache = AccessCache(stores.batches, config.server.connections, config.rules.old_keys_s)

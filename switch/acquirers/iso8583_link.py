@@ -95,7 +95,8 @@ class IsoLink:
     """A bank link as one process has it: `ports.Acquirer` for the engine, `ports.Deliverer` for
     store-and-forward.
 
-    `connections` is this process's share of `Link.max_connections`. `reference` gives the snapshot
+    `connections` is this process's share of `Link.max_connections`; with none it is never ready, and
+    gives the numbers of what is queued for another process to deliver. `reference` gives the snapshot
     in force, `reload` reads it anew from the store (asked before a MAC is called wrong), `store_key`
     keeps a key that the host sent. Processes without a connection of their own may implement the
     same two ports by handing messages to one that has.
@@ -117,7 +118,7 @@ class IsoLink:
         on_cutover: Callable[[str, str], None] | None = None,
         stan_block: int = STAN_BLOCK,
     ) -> None:
-        assert connections >= 1, "a link without a connection in this process is another adapter's"
+        assert connections >= 0
         self.link = link
         self.counters = Counters()
         self.codec = codec_for(link.dialect)

@@ -662,3 +662,17 @@ def test_logs_carry_no_card() -> None:
     assert logs
     assert "6222020000000000004" not in repr(logs)
     structlog.reset_defaults()
+
+
+def test_without_a_connection_there_are_numbers_and_nothing_is_sent() -> None:
+    async def story(world: World) -> None:
+        assert not world.iso.ready
+        first, second = world.iso.numbers(), world.iso.numbers()
+        assert first is not None
+        assert first != second
+        with pytest.raises(NotSentError, match="link_down"):
+            await ask(world)
+        assert world.iso.counters.connections_opened == 0
+        await world.iso.drain(1.0)
+
+    tell(story, connections=0)
