@@ -19,9 +19,10 @@ import msgspec
 
 from hsm import lmk as lmks
 from hsm.keys import KeyUsage
-from settlement.adapters.postgres import PostgresStore
+from settlement.adapters.postgres import open_postgres
 from settlement.close import CloseResult
 from settlement.ports import Progress
+from switch.adapters.onlooker import Onlooker, ReversalCount
 from switch.demo import node as nodes, plan
 from switch.demo.breaks import Comparison, compare_breaks
 from switch.demo.money import Money, SlipName, count_money
@@ -34,8 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    import asyncpg
-
+    from settlement.adapters.postgres import PostgresStore
     from switch.demo.plan import Options
     from terminals.simulator.com_file import PlantedBreak
 
@@ -71,7 +71,7 @@ class Day(msgspec.Struct, kw_only=True):
     fleet: FleetResult
     banks: list[BankReport]
     events: list[str]
-    reversals: list[tuple[str, str, str, int]]  # origin, reason, final answer, count
+    reversals: list[ReversalCount]
     batches: dict[str, int]
     cases: dict[str, int]
     breaks: Comparison
@@ -169,8 +169,8 @@ async def live(options: Options, node: Node, onlooker: Watch, *, began_s: float)
     watch = Stopwatch(onlooker)
     watch.stage("stage_start")
     await node.start()
-    async with nodes.reading(node.dsn) as pool:
-        date = await nodes.business_date(pool)
+    async with Onlooker.open(node.dsn) as store, open_postgres(node.dsn) as (books, _):
+        date = await store.business_date()
         banks = Banks(options.seed, date)
         await banks.listen_all()
         try:
@@ -179,17 +179,17 @@ async def live(options: Options, node: Node, onlooker: Watch, *, began_s: float)
             trade = Trade(options, node, banks, watch)
             await trade.run()
             watch.stage("stage_quiet")
-            left = await quiet(pool, date, banks)
+            left = await quiet(store, date, banks, calm_s=plan.LATE_S + 0.5)
             watch.stage("stage_settle", len(trade.terminals))
             await trade.settle()
-            left += await quiet(pool, date, banks)
+            left += await quiet(store, date, banks, calm_s=0.0)
             planted = deliver(options, banks.banks, date)
             day_end = DayEnd(options, node.dsn, date, watch)
             result = await day_end.close()
             before = day_end.hashes()
             again = await day_end.close("stage_again")
             watch.stage("stage_check")
-            day = await count(options, pool, date, banks, trade, planted, result)
+            day = await count(options, store, books, date, banks, trade, planted, result)
             watch.finish()
         finally:
             banks.close()
@@ -271,9 +271,9 @@ class Trade:
         troubles = asyncio.create_task(self._troubles())
         try:
             await self._fleet.run()
-        finally:
             if not self._fleet.result.gave_up:
                 await asyncio.wait([troubles], timeout=REPLACED_S)
+        finally:
             troubles.cancel()
             await asyncio.gather(troubles, return_exceptions=True)
 
@@ -339,8 +339,8 @@ async def connect(
     return await asyncio.get_running_loop().create_connection(factory, host, port)
 
 
-async def quiet(pool: asyncpg.Pool, date: dt.date, banks: Banks) -> int:
-    """Until nothing is undecided, the queues are empty and no bank holds an answer back.
+async def quiet(store: Onlooker, date: dt.date, banks: Banks, *, calm_s: float) -> int:
+    """Until nothing is undecided, the queues are empty and no bank held an answer back for `calm_s`.
 
     Returns what was left when the time was up, 0 for nothing.
     """
@@ -350,13 +350,9 @@ async def quiet(pool: asyncpg.Pool, date: dt.date, banks: Banks) -> int:
     while True:
         if banks.late() != held:
             held, since_s = banks.late(), loop.time()
-        left = int(
-            await pool.fetchval(
-                "SELECT switch.undecided($1) + (SELECT count(*) FROM switch.queue_open)", date
-            )
-        )
+        left = await store.left_over(date)
         now_s = loop.time()
-        if left == 0 and now_s - since_s > plan.LATE_S + 0.5:
+        if left == 0 and now_s - since_s >= calm_s:
             return 0
         if now_s > until_s:
             return left
@@ -446,27 +442,11 @@ class DayEnd(Progress):
 
 # -- counting -------------------------------------------------------------------------------------
 
-REVERSALS = """
-SELECT v.origin, v.reason, coalesce(e.response_code, CASE WHEN i.item_id IS NULL THEN '' ELSE '?' END)
-       AS answer, count(*) AS count
-FROM switch.reversal AS v
-LEFT JOIN switch.queue_item AS i
-       ON i.request_id = v.original_request_id AND i.kind = 'reversal' AND i.seq = v.seq
-LEFT JOIN switch.queue_end AS e ON e.item_id = i.item_id
-GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
-"""
-BATCHES = """
-SELECT coalesce(c.rule, 'not closed') AS rule, count(*) AS count,
-       array_agg(b.terminal ORDER BY b.terminal) AS terminals
-FROM switch.batch AS b LEFT JOIN switch.batch_closed AS c USING (merchant, terminal, batch)
-GROUP BY 1 ORDER BY 1
-"""
-CASES = "SELECT kind, count(*) AS count FROM switch.case_fact GROUP BY 1 ORDER BY 1"
-
 
 async def count(
     options: Options,
-    pool: asyncpg.Pool,
+    store: Onlooker,
+    books: PostgresStore,
     date: dt.date,
     banks: Banks,
     trade: Trade,
@@ -474,33 +454,25 @@ async def count(
     result: CloseResult,
 ) -> Day:
     """Read everybody's records and compare them."""
-    store = PostgresStore(pool)
-    transactions = await store.transactions(date)
     slips = [slip for terminal in trade.terminals for slip in terminal.slips]
     money = count_money(
         banks=banks.banks,
         planted=planted,
-        file_effects=await file_effects(pool, date),
-        captures=await store.captures(date),
-        transactions=transactions,
-        ledger_minor=sum(total.amount_minor for total in await store.posted_totals(date)),
+        file_effects=await store.filed(date),
+        captures=await books.captures(date),
+        transactions=await books.transactions(date),
+        ledger_minor=sum(total.amount_minor for total in await books.posted_totals(date)),
         slips=slips,
         lost_slips=set(trade.lost_slips),
     )
     comparison = compare_breaks(planted, result.breaks)
     fleet = trade.result
     fleet.slips = slips
-    batch_rows = await pool.fetch(BATCHES)
-    batches = {row["rule"]: int(row["count"]) for row in batch_rows}
-    uploaded = [
-        name for row in batch_rows if row["rule"] == "uploaded" for name in row["terminals"]
-    ]
-    reversals = [
-        (row["origin"], row["reason"], row["answer"], int(row["count"]))
-        for row in await pool.fetch(REVERSALS)
-    ]
-    open_reversals = sum(count for _, _, answer, count in reversals if answer == "?")
-    cases = {row["kind"]: int(row["count"]) for row in await pool.fetch(CASES)}
+    closed = await store.batches()
+    batches = {rule: len(terminals) for rule, terminals in closed.items()}
+    cases = await store.cases()
+    reversals = await store.reversals()
+    open_reversals = sum(one.count for one in reversals if one.answer == "?")
     undecided = [str(slip) for slip in fleet.undecided]
     trial = sum(line.balance_minor for line in result.trial_balance)
     checks = [
@@ -519,7 +491,7 @@ async def count(
         Check(
             "check_batches",
             set(batches) <= {"balanced", "uploaded"}
-            and sorted(uploaded) == trade.unbalanced
+            and closed.get("uploaded", []) == trade.unbalanced
             and sum(number for kind, number in cases.items() if kind.startswith("batch_"))
             == len(trade.lost_slips),
             " ".join(f"{rule}={number}" for rule, number in (*batches.items(), *cases.items())),
@@ -549,17 +521,6 @@ async def count(
         checks=checks,
         files=[],
     )
-
-
-async def file_effects(pool: asyncpg.Pool, date: dt.date) -> dict[str, int]:
-    """What each file bills, from the rows that were taken in. 20xxxx takes back; reversals turn it."""
-    rows = await pool.fetch(
-        "SELECT acquirer, sum(amount_minor * CASE WHEN (left(processing_code, 2) = '20')"
-        " <> (left(mti, 2) = '04') THEN -1 ELSE 1 END)::bigint AS effect_minor"
-        " FROM settlement.standing_row WHERE settlement_date = $1 GROUP BY 1 ORDER BY 1",
-        date,
-    )
-    return {row["acquirer"]: int(row["effect_minor"]) for row in rows}
 
 
 def paths(options: Options, node: Node, result: CloseResult) -> list[str]:

@@ -13,11 +13,10 @@ import shutil
 import signal
 import subprocess
 import sys
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import asyncpg
 import msgspec
 
 from hsm import lmk as lmks
@@ -29,8 +28,7 @@ from switch.demo.texts import say
 from switch.reference_file import parse, render
 
 if TYPE_CHECKING:
-    import datetime as dt
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
     from hsm.keys import KeyUsage
 
@@ -157,19 +155,6 @@ class Node:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-
-
-@asynccontextmanager
-async def reading(dsn: str) -> AsyncIterator[asyncpg.Pool]:
-    """The store for looking only: no connection of this pool can write."""
-    settings = {"default_transaction_read_only": "on", "application_name": "tongbao demo"}
-    async with asyncpg.create_pool(dsn, min_size=1, max_size=2, server_settings=settings) as pool:
-        yield pool
-
-
-async def business_date(pool: asyncpg.Pool) -> dt.date:
-    found: dt.date = await pool.fetchval("SELECT business_date FROM switch.business_day")
-    return found
 
 
 async def furnish(

@@ -177,8 +177,8 @@ def _faults(day: Day, language: str) -> Table:
 
 def _reversals(day: Day, language: str) -> Table:
     table = _table(language, "reversals", ("origin", "answer", "count"), ("count",))
-    for origin, reason, answer, number in day.reversals:
-        table.add_row(f"{origin} {reason}", answer or "-", str(number))
+    for one in day.reversals:
+        table.add_row(f"{one.origin} {one.reason}", one.answer or "-", str(one.count))
     for name, number in sorted(day.fleet.reversals.items()):
         table.add_row(f"{say('fault_terminals', language)} 0400 {name}", "", str(number))
     table.add_row(say("batches", language), pairs_text(day.batches), str(sum(day.batches.values())))
@@ -283,10 +283,7 @@ def summary(day: Day) -> dict[str, Any]:
             **{bank.name: bank.faults for bank in day.banks},
             "node": day.events,
         },
-        "reversals": [
-            {"origin": origin, "reason": reason, "response_code": answer, "count": number}
-            for origin, reason, answer, number in day.reversals
-        ],
+        "reversals": day.reversals,
         "terminal_reversals": fleet.reversals,
         "repeats_same": fleet.repeats_same,
         "repeats_different": fleet.repeats_different,
