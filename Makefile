@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint type bench clean
+.PHONY: demo test lint type sim bench clean
 
 demo: .venv/ready
 	$(BIN)/tongbao demo $(ARGS)
@@ -16,6 +16,9 @@ lint: .venv/ready
 
 type: .venv/ready
 	$(BIN)/mypy
+
+sim: .venv/ready
+	$(BIN)/python -m tests.simulation.run --seeds $(or $(SEEDS),1-100) $(ARGS)
 
 bench: .venv/ready
 	$(BIN)/python -m benchmarks.forward $(ARGS)

@@ -388,10 +388,16 @@ class Checkers:
         )
 
     def settled(self, terminal: Terminal, *, balanced: bool) -> None:
+        """0510: the journal's totals of a batch are the terminal's, or a fault explains why not."""
         self.world.count("settled balanced" if balanced else "settled unbalanced")
         self.world.note("settled", terminal.options.terminal, str(balanced))
         if not balanced:
-            self.world.unbalanced.append(f"{terminal.options.terminal} {terminal.batch}")
+            name = f"{terminal.options.terminal} {terminal.batch}"
+            self.world.unbalanced.append(name)
+            copied = any(
+                slip.batch == terminal.batch and self.copy_refused(slip) for slip in terminal.slips
+            )
+            self.check("P5", copied, f"batch {name} is not balanced, and nothing explains it")
 
     def _request_of(self, slip: Slip) -> int | None:
         row = TYPES.get(slip.kind)
@@ -491,16 +497,22 @@ class Checkers:
                 states[rrn] = f"{slip.state} {slip.response_code}"
         return effects, states
 
+    def copy_refused(self, slip: Slip) -> bool:
+        """Was it sent twice, and was one of the copies told that nothing could be done?"""
+        copied = any(
+            (slip.batch, slip.trace) in till.copied
+            for till in self.world.tills
+            if till.name == slip.terminal
+        )
+        return copied and slip.state == "declined" and slip.response_code in ("96", "98")
+
     def _copy_refused(self, rrn: str) -> bool:
         row = self.by_rrn.get(rrn)
-        if row is None:
-            return False
-        for till in self.world.tills:
-            for slip in till.terminal.slips:
-                if self._request_of(slip) == row.request_id:
-                    at = (slip.batch, slip.trace)
-                    return slip.response_code in ("96", "98") and at in till.copied
-        return False
+        return row is not None and any(
+            self._request_of(slip) == row.request_id and self.copy_refused(slip)
+            for till in self.world.tills
+            for slip in till.terminal.slips
+        )
 
     def _banks_view(self) -> tuple[dict[str, int], dict[str, int]]:
         effects: dict[str, int] = {}

@@ -90,3 +90,46 @@ def plan_of(seed: int, transactions: int = 0) -> Plan:
         chaos=chaos,
         alternates=dice.chance(0.5),
     )
+
+
+def rough(seed: int, transactions: int = 60) -> Plan:
+    """Everything goes wrong at once, in a small world."""
+    return Plan(
+        seed=seed,
+        nodes=2,
+        terminals=3,
+        transactions=transactions,
+        think_s=2.0,
+        weather=Weather(slow=0.03, split=0.2, join=0.2, stall=0.003, reset=0.01, refuse=0.03),
+        store=StoreFaults(
+            slow=0.01, crash_before=0.01, crash_after=0.01, lost_acknowledgement=0.02, down=0.005
+        ),
+        bank=BankFaults(
+            late=0.08,
+            silent=0.05,
+            lost=0.05,
+            twice=0.05,
+            drop=0.02,
+            wrong_mac=0.03,
+            elsewhere=0.1,
+            overtaken=0.05,
+            system_error=0.03,
+            late_s=10.0,
+        ),
+        till=TillFaults(
+            hang_up=0.06,
+            abort=0.04,
+            overtake=0.05,
+            repeat=0.08,
+            repeat_lost=0.05,
+            double=0.05,
+            twin=0.05,
+            bad_mac=0.02,
+            half_close=0.05,
+            print_failure=0.05,
+            bad_answer=0.03,
+            ghost=0.05,
+        ),
+        chaos=ChaosRates(every_s=15.0),
+        alternates=True,
+    )

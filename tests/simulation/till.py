@@ -231,8 +231,8 @@ class Till:
             await asyncio.sleep(RETRY_S * 2)
             if not self.terminal.signed_on:
                 return  # its MAC would be of former keys: the host's outcome stands, see `World.know`
-            await self.ask(self.terminal.repeat)
-            if slip.state == "declined" and slip.response_code == "96":
+            told = await self.ask(self.terminal.repeat)
+            if told.response_code == "96" and 64 not in told.message:
                 slip.state = "unknown"  # nothing could be looked up: what is known has not changed
 
     async def clear(self) -> None:

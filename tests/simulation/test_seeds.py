@@ -1,0 +1,71 @@
+"""Seeds: a handful for every run, as many as fit into a time box; the same seed is the same run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.simulation.plans import plan_of, rough
+from tests.simulation.run import explain
+from tests.simulation.world import simulate
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+BOX_S = 25.0
+SEEDS = range(1, 41)
+# Each broke a promise once; what it found is fixed.
+#   3  a refill of numbers died with the store down
+#   58 sent for a request of a lease that had run out
+#   93 requests of a process's first second were not looked for after its crash
+FOUND = (1, 3, 21, 58, 93)
+DETERMINISM_SEED = 4
+
+
+@pytest.mark.parametrize("seed", FOUND)
+def test_seeds_that_once_broke_a_promise(seed: int) -> None:
+    report = simulate(plan_of(seed))
+    assert not report.broken, explain(report)
+
+
+def test_seeds_in_a_time_box() -> None:
+    begun_s = time.monotonic()
+    for seed in SEEDS:
+        if time.monotonic() - begun_s > BOX_S:
+            break
+        report = simulate(plan_of(seed))
+        assert not report.broken, explain(report)
+
+
+def test_everything_goes_wrong_at_once() -> None:
+    report = simulate(rough(1))
+    assert not report.broken, explain(report)
+    assert min(report.checked.values()) > 0
+
+
+def test_a_seed_is_the_same_run_in_every_process() -> None:
+    """Two processes with other hash seeds, and this one after other seeds: the same trace."""
+    hashes = [
+        trace_hash_in_a_process(DETERMINISM_SEED, hash_seed=hash_seed) for hash_seed in (1, 4242)
+    ]
+    simulate(rough(2, transactions=10))
+    hashes.append(simulate(plan_of(DETERMINISM_SEED, 60)).trace_hash[:16])
+    assert len(set(hashes)) == 1, hashes
+
+
+def trace_hash_in_a_process(seed: int, hash_seed: int) -> str:
+    command = [sys.executable, "-m", "tests.simulation.run", "--seeds", f"{seed}-{seed}"]
+    done = subprocess.run(
+        [*command, "--transactions", "60"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONHASHSEED": str(hash_seed)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.splitlines()[0].split(" · ")[3]
