@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from switch.reception import Received
 
 REFUSAL_WINDOW_S = 60.0
+MANAGED = frozenset(("0320", "0500", "0800", "0820"))
+CODE_DIGITS = 3  # of DE 60.3 and of an MTI's class: what a peer chose is no label
 
 _log = structlog.get_logger(__name__)
 
@@ -52,7 +54,8 @@ class Reporter:
             self._lines.write(line)
 
     def managed(self, received: Received, response_code: str, rule: str) -> None:
-        self._managed.add(received.mti, rule)
+        mti = received.mti if received.mti in MANAGED else "other"
+        self._managed.add(mti, rule_label(rule))
         _log.info(
             "management_answered",
             merchant=received.merchant_id,
@@ -96,3 +99,15 @@ class Reporter:
         if len(self._seen) > self._bounds.refusal_sources:
             self._seen.popitem(last=False)
         return count < self._bounds.refusals_per_source
+
+
+def rule_label(rule: str) -> str:
+    """The rule's name alone: these messages are unsigned, and who sends them chooses the rest.
+
+    >>> rule_label("upload.form: DE 48 at byte 3: ..."), rule_label("type.080.999")
+    ('upload.form', 'type')
+    >>> rule_label("upload.207"), rule_label("settle.21")
+    ('upload', 'settle.21')
+    """
+    words = rule.partition(":")[0].split(".")
+    return ".".join(word for word in words if len(word) < CODE_DIGITS or not word.isdigit())
