@@ -49,7 +49,10 @@ class AccessCache:
         self._known: OrderedDict[tuple[str, str], Access] = OrderedDict()
 
     def get(self, merchant: str, terminal: str) -> Access | None:
-        return self._known.get((merchant, terminal))
+        access = self._known.get((merchant, terminal))
+        if access is not None:
+            self._known.move_to_end((merchant, terminal))
+        return access
 
     async def read(self, merchant: str, terminal: str) -> Access:
         """Read from the store, and remember."""

@@ -1,13 +1,16 @@
-"""Key sets of a terminal: how long the former one stays good after a sign-on."""
+"""What is remembered of terminals: how long former keys stay good, and whom a full cache forgets."""
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 
 import pytest
 
-from switch.access import Access
+from switch.access import Access, AccessCache
+from switch.adapters.memory import MemoryStore
 from switch.journal import Session
+from tests.contract.worlds import StepClock
 
 NOON = dt.datetime(2026, 3, 4, 12, tzinfo=dt.UTC)
 
@@ -41,3 +44,15 @@ def test_the_former_set_ends_by_use_or_by_age(
     access = Access([session(2, confirmed=confirmed), session(1, confirmed=True)], None, 5.0)
     found = access.usable(NOON + dt.timedelta(seconds=age_s))
     assert [each.session_id for each in found] == usable
+
+
+def test_the_least_recently_used_terminal_is_forgotten() -> None:
+    async def scenario() -> None:
+        cache = AccessCache(MemoryStore(StepClock()).batches, 2, 5.0)
+        for terminal in ("A", "B"):
+            await cache.read("M", terminal)
+        assert cache.get("M", "A") is not None
+        await cache.read("M", "C")
+        assert [terminal for terminal in "ABC" if cache.get("M", terminal)] == ["A", "C"]
+
+    asyncio.run(scenario())
