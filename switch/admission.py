@@ -134,7 +134,8 @@ class Admission:
             return auth.refuse(route.response_code, route.rule)
         verified.access.items += asked.type.side is not Side.NONE
         if asked.type.follows:
-            return self._follow_up(auth, received, snapshot)
+            unreferenced = route.acquirer if merchant.unreferenced_refund else ""
+            return self._follow_up(auth, received, snapshot, unreferenced)
         choices = (route.acquirer, *route.alternates)
         for at, acquirer in enumerate(choices):
             attempt = self._rows.attempt(
@@ -145,13 +146,19 @@ class Admission:
                 return auth.record(attempt)
         return auth.refuse("91", "link.down")
 
-    def _follow_up(self, auth: Authorization, received: Received, snapshot: Snapshot) -> Effect:
+    def _follow_up(
+        self, auth: Authorization, received: Received, snapshot: Snapshot, unreferenced: str
+    ) -> Effect:
         """A void or refund: DE 61 names batch, trace and date of its original, DE 37 its RRN."""
         message, request = received.message, auth.request
         reference, rrn = str(message.get(61, "")), str(message.get(37, "")).strip()
         void, named = auth.type.name == "void", len(reference) >= 12
-        if not named and (void or not rrn):
-            return auth.refuse("30" if void else "25", "original.not_named")
+        if void and not named:
+            return auth.refuse("30", "original.not_named")
+        if not named and not rrn:
+            if not unreferenced:
+                return auth.refuse("25", "original.not_named")
+            reference, named = "0" * 12, True  # no transaction has that batch and trace
         find = FindByReference(
             merchant=request.key.merchant,
             terminal=request.key.terminal if void else None,
@@ -167,6 +174,7 @@ class Admission:
             rrn=rrn,
             auth_code=str(message.get(38, "")).strip(),
             refund_window_days=self._config.rules.refund_days,
+            unreferenced="" if void else unreferenced,
         )
         judge = follow_up.JUDGES[auth.type.name]
         return auth.judge(find, lambda scene: judge(ask, scene))

@@ -7,12 +7,14 @@ approved attempt, never to an alternate.
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Callable
 
 import msgspec
 
 from switch.journal import (
     AttemptRow,
+    CaseRow,
     Commit,
     FollowUp,
     Judgement,
@@ -36,6 +38,7 @@ class FollowUpAsk(msgspec.Struct, frozen=True):
     rrn: str  # DE 37 as sent, "" where absent
     auth_code: str  # DE 38 as sent, "" where absent
     refund_window_days: int
+    unreferenced: str = ""  # acquirer that takes a refund without an original; "": none does
 
 
 def judge_void(ask: FollowUpAsk, scene: Scene) -> Judgement:
@@ -60,7 +63,8 @@ def judge_refund(ask: FollowUpAsk, scene: Scene) -> Judgement:
     """Same merchant, same PAN, Σ refunds ≤ captured, within the window."""
     original, refusal = _select(ask, scene)
     if original is None:
-        return _refused(ask, *refusal)
+        without = ask.unreferenced and refusal[0] == "25"
+        return _unreferenced(ask) if without else _refused(ask, *refusal)
     if _standing(original, ("void",)):
         return _refused(ask, "12", "refund.original_voided", original)
     age = scene.business_date - (original.outcome_date or original.request_date)
@@ -146,6 +150,27 @@ def _allowed(ask: FollowUpAsk, original: Original, rule: str) -> Judgement:
         response_code="",
         rule=rule,
         original=original,
+    )
+
+
+def _unreferenced(ask: FollowUpAsk) -> Judgement:
+    """No original, and the merchant is allowed that: a case, so that it is looked at (rules §7)."""
+    request = ask.request
+    attempt = ask.attempt(ask.unreferenced)
+    if attempt is None:
+        return _refused(ask, "91", "link.down")
+    case = CaseRow(
+        kind="unreferenced_refund",
+        request_id=request.request_id,
+        merchant=request.key.merchant,
+        terminal=request.key.terminal,
+        detail=json.dumps({"rrn": request.rrn, "amount_minor": request.amount_minor}),
+        opened_at=request.received_at,
+    )
+    return Judgement(
+        commit=Commit(request=request, attempt=attempt, case=case),
+        response_code="",
+        rule="refund.unreferenced",
     )
 
 
