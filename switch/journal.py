@@ -379,7 +379,7 @@ class Batch(msgspec.Struct, frozen=True):
     terminal: str
     batch: int
     state: str  # "open", "frozen", "uploading", "closed"
-    items: int  # captured items so far, either side
+    items: int  # captured items so far, on the fuller of debit and credit
     terminal_totals: tuple[BatchTotals, BatchTotals] | None  # RMB, foreign: as the 0500 said
     totals: tuple[BatchTotals, BatchTotals] | None  # ours at the freeze
     result: str  # the two result digits of the 0510, "" before

@@ -63,7 +63,9 @@ def totals_of(items: Iterable[CapturedItem]) -> Totals:
 
 
 def counted(items: Iterable[CapturedItem]) -> int:
-    return sum(side_of(item) is not Side.NONE for item in items)
+    """How many on the fuller side: what the three digits of a count in DE 48 must hold."""
+    sides = [side_of(item) for item in items]
+    return max(sides.count(Side.DEBIT), sides.count(Side.CREDIT))
 
 
 def result_of(said: Totals, ours: Totals) -> str:

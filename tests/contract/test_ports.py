@@ -428,7 +428,7 @@ def test_a_balanced_batch_closes(run: Any) -> None:
         store = await world.process()
         await store.batches.sign_on(session())
         await trade(store)
-        assert (await store.batches.current(MERCHANT, TERMINAL)).items == 5
+        assert (await store.batches.current(MERCHANT, TERMINAL)).items == 3
         assert await store.batches.freeze(MERCHANT, TERMINAL, 1) == 0
         settled = await store.batches.settle(MERCHANT, TERMINAL, 1, OURS)
         assert (settled.state, settled.result, settled.totals) == ("closed", "11", OURS)
