@@ -463,12 +463,17 @@ def judge_late_answer(
 def judge_ended_reversal(
     seq: int, numbers: Callable[[str], WireIdentity | None], now: dt.datetime, link: Link
 ) -> Callable[[Scene], Judgement]:
-    """After a reversal ended other than 00: was its original approved late in the meantime?"""
+    """After a reversal ended other than 00: was its original approved late in the meantime?
+
+    One late approval leads to one new reversal at most: a host that approved and forgot says 25 to
+    that one too, for ever.
+    """
 
     def judge(scene: Scene) -> Judgement:
         original = scene.originals[0]
         approved = [code for code in original.late_codes if kind_of(code, link).approves]
-        if not approved or original.reversals[-1].seq != seq:
+        anew = sum(row.origin == "late_approval" for row in original.reversals)
+        if len(approved) <= anew or original.reversals[-1].seq != seq:
             return Judgement(commit=None, response_code="", rule="late.nothing")
         commit = _reverse_anew(original, approved[-1], numbers, now)
         return Judgement(commit=commit, response_code="", rule="late.reversed_anew")

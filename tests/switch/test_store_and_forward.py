@@ -208,6 +208,10 @@ def test_a_reversal_that_ended_without_00_looks_for_an_approval_that_came_meanwh
     assert ended(late_codes=("51",)).commit is None
     newer = msgspec.structs.replace(REVERSAL, seq=2)
     assert ended(late_codes=("00",), reversals=(REVERSAL, newer)).commit is None
+    # one late approval, one new reversal: a host that forgot answers 25 to that one too
+    anew = msgspec.structs.replace(REVERSAL, origin="late_approval")
+    assert ended(late_codes=("00",), reversals=(anew,)).commit is None
+    assert ended(late_codes=("00", "00"), reversals=(anew,)).commit is not None
 
 
 def judged(given: Answer | Message, reason: str = "late", **changes: Any) -> Commit:
