@@ -21,6 +21,9 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+# Items kept of one batch's upload: as many as two counts of three digits in DE 48 can tell of. A 0320
+# carries no MAC on most networks, and a trace has a million values.
+UPLOAD_ITEMS_MAX = 2 * 999
 SESSIONS_LOOKED_AT = 512  # of one terminal: more sign-ons than its rate lets through in ten minutes
 
 
@@ -383,7 +386,7 @@ class Batch(msgspec.Struct, frozen=True):
     terminal_totals: tuple[BatchTotals, BatchTotals] | None  # RMB, foreign: as the 0500 said
     totals: tuple[BatchTotals, BatchTotals] | None  # ours at the freeze
     result: str  # the two result digits of the 0510, "" before
-    uploaded: tuple[BatchItem, ...]
+    uploaded: tuple[BatchItem, ...]  # read by `get` and the like; empty from `current`
 
 
 # -- ports --------------------------------------------------------------------------------------
@@ -540,7 +543,12 @@ class Batches(Protocol):
 
     async def upload(
         self, merchant: str, terminal: str, batch: int, items: Sequence[BatchItem]
-    ) -> Batch | None: ...
+    ) -> Batch | None:
+        """Keep what the terminal says of its batch, each trace once, after the close as evidence only.
+
+        What is beyond `UPLOAD_ITEMS_MAX` is not kept: an item that is missing in the answer was not.
+        """
+        ...
 
     async def finish_upload(self, merchant: str, terminal: str, batch: int) -> Batch | None:
         """Compare item by item, open cases for what one side lacks, close. Idempotent."""

@@ -196,7 +196,9 @@ class Management:
                 items = read_items(received.message, self._pans)
             except DecodeError as error:
                 return self._plain(received, "30", local_time), f"upload.form: {error}"
-            await self._batches.upload(batch.merchant, batch.terminal, batch.batch, items)
+            kept = await self._batches.upload(batch.merchant, batch.terminal, batch.batch, items)
+            if kept is not None and kept.state != "closed" and not _has(kept, items):
+                return self._plain(received, "30", local_time), "upload.too_many"
         answer = self._plain(received, "00", local_time)
         if 48 in received.message:
             answer[48] = received.message[48]
@@ -231,6 +233,10 @@ class Management:
         answer = answers.echo(received.message, response_code, local_time)
         answer[37] = answers.unjournalled_rrn(received.message, local_time)
         return answer
+
+
+def _has(batch: Batch, items: list[BatchItem]) -> bool:
+    return {item.stan for item in items} <= {item.stan for item in batch.uploaded}
 
 
 def mak_bytes_of(received: Received, layout: str) -> int:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from switch.journal import BatchTotals
+from switch.journal import UPLOAD_ITEMS_MAX, BatchTotals
 from switch.transactions import TYPES, Side
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from switch.journal import BatchItem
 
@@ -82,6 +82,15 @@ def pack(totals: Totals) -> list[int]:
 
 def unpack(numbers: Sequence[int]) -> Totals:
     return BatchTotals(*numbers[:4]), BatchTotals(*numbers[4:])
+
+
+def new_items(items: Iterable[BatchItem], known: Collection[int]) -> list[BatchItem]:
+    """Of an upload's items those that are kept: the first of a trace, while there is room."""
+    new: dict[int, BatchItem] = {}
+    for item in items:
+        if item.stan not in known:
+            new.setdefault(item.stan, item)
+    return list(new.values())[: max(0, UPLOAD_ITEMS_MAX - len(known))]
 
 
 def compare(ours: Iterable[CapturedItem], uploaded: Sequence[BatchItem]) -> list[Difference]:

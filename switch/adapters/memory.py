@@ -24,6 +24,7 @@ from switch.adapters.batch_sums import (
     CapturedItem,
     compare,
     counted,
+    new_items,
     result_of,
     totals_of,
 )
@@ -862,7 +863,8 @@ class MemoryBatches:
     async def current(self, merchant: str, terminal: str) -> Batch | None:
         await asyncio.sleep(0)
         rows = self._store.batch_rows.get((merchant, terminal))
-        return self._read(merchant, terminal, rows[-1].number) if rows else None
+        newest = self._read(merchant, terminal, rows[-1].number) if rows else None
+        return None if newest is None else msgspec.structs.replace(newest, uploaded=())
 
     async def get(self, merchant: str, terminal: str, batch: int) -> Batch | None:
         await asyncio.sleep(0)
@@ -905,9 +907,8 @@ class MemoryBatches:
         row = self._store.find_batch(merchant, terminal, batch)
         if row is None:
             return None
-        for item in items:
-            if item.stan not in row.uploaded:
-                (row.evidence if row.closed else row.uploaded).setdefault(item.stan, item)
+        for item in new_items(items, row.uploaded.keys() | row.evidence.keys()):
+            (row.evidence if row.closed else row.uploaded)[item.stan] = item
         return self._read(merchant, terminal, batch)
 
     async def finish_upload(self, merchant: str, terminal: str, batch: int) -> Batch | None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from switch.journal import (
+    UPLOAD_ITEMS_MAX,
     BatchItem,
     BatchTotals,
     Commit,
@@ -484,6 +485,29 @@ def test_an_unbalanced_batch_is_compared_item_by_item(run: Any) -> None:
         assert await world.cases() == expected
         assert await store.batches.overdue_uploads(0.0) == []
         assert await store.batches.sign_on(session()) == 2
+
+    run(scenario)
+
+
+def test_an_upload_has_a_bound(run: Any) -> None:
+    """A 0320 is unsigned, and there are a million traces."""
+
+    async def scenario(world: World) -> None:
+        store = await world.process()
+        await store.batches.sign_on(session())
+        await store.batches.freeze(MERCHANT, TERMINAL, 1)
+        await store.batches.settle(MERCHANT, TERMINAL, 1, (BatchTotals(1, 1, 0, 0), ZERO))
+        where = (MERCHANT, TERMINAL, 1)
+        await store.batches.upload(*where, [BatchItem(n, 1) for n in range(UPLOAD_ITEMS_MAX - 1)])
+        more = [BatchItem(n, 1) for n in (0, 999_998, 999_999)]
+        kept = await store.batches.upload(*where, more)
+        stans = [item.stan for item in kept.uploaded]
+        assert len(stans) == UPLOAD_ITEMS_MAX
+        assert stans[-1] == 999_998
+        assert await store.batches.get(*where) == kept
+        # what every request reads does not bring them along
+        assert (await store.batches.current(MERCHANT, TERMINAL)).uploaded == ()
+        assert (await store.batches.upload(*where, more)) == kept
 
     run(scenario)
 

@@ -24,7 +24,9 @@ from switch.adapters.memory import MemoryStore
 from switch.config import Batch, Config, Rules
 from switch.intake import Refusal
 from switch.journal import (
+    UPLOAD_ITEMS_MAX,
     AttemptRow,
+    BatchItem,
     BatchTotals,
     Commit,
     Key,
@@ -461,6 +463,22 @@ def test_items_as_text_that_are_no_digits_are_30() -> None:
         await desk.ask(settle(de48=totals(1, 1)))
         code, rule = await desk.code(upload(de48="X1" + item_of(1, 1)))
         assert (code, rule[:11]) == ("30", "upload.form")
+
+    run(scenario)
+
+
+def test_an_upload_has_a_bound() -> None:
+    async def scenario() -> None:
+        desk = await Desk().open()
+        await desk.signed_on()
+        await desk.shown()
+        await desk.ask(settle(de48=totals(20_00, 2)))
+        items = [BatchItem(stan, 1) for stan in range(UPLOAD_ITEMS_MAX)]
+        await desk.store.batches.upload(MERCHANT, TERMINAL, 1, items)
+        again = upload(de48="01" + item_of(7, 1))
+        assert await desk.code(again) == ("00", "upload.201")
+        more = upload(de48="01" + item_of(999_999, 1))
+        assert await desk.code(more) == ("30", "upload.too_many")
 
     run(scenario)
 

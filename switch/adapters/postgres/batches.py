@@ -9,6 +9,7 @@ from switch.adapters.batch_sums import (
     CapturedItem,
     compare,
     counted,
+    new_items,
     pack,
     result_of,
     totals_of,
@@ -165,7 +166,7 @@ class PostgresBatches:
             newest = await connection.fetchrow(_NEWEST, merchant, terminal)
             if newest is None:
                 return None
-            return await _read(connection, merchant, terminal, newest["batch"])
+            return await _read(connection, merchant, terminal, newest["batch"], uploads=False)
 
         return await self._sessions.transaction(read)
 
@@ -228,6 +229,13 @@ class PostgresBatches:
             found = await _read(connection, merchant, terminal, batch)
             if found is None:
                 return None
+            known = await connection.fetch(
+                "SELECT stan FROM switch.batch_upload"
+                " WHERE merchant = $1 AND terminal = $2 AND batch = $3",
+                merchant,
+                terminal,
+                batch,
+            )
             await connection.executemany(
                 "INSERT INTO switch.batch_upload (merchant, terminal, batch, stan, amount_minor,"
                 " pan_token, foreign_card, after_close) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
@@ -243,7 +251,7 @@ class PostgresBatches:
                         item.foreign,
                         found.state == "closed",
                     )
-                    for item in items
+                    for item in new_items(items, {row["stan"] for row in known})
                 ],
             )
             return await _read(connection, merchant, terminal, batch)
@@ -328,11 +336,13 @@ async def _undecided(connection: Any, merchant: str, terminal: str, batch: int) 
     )
 
 
-async def _read(connection: Any, merchant: str, terminal: str, batch: int) -> Batch | None:
+async def _read(
+    connection: Any, merchant: str, terminal: str, batch: int, *, uploads: bool = True
+) -> Batch | None:
     row = await connection.fetchrow(_ONE, merchant, terminal, batch)
     if row is None:
         return None
-    uploaded = await connection.fetch(_UPLOADED, merchant, terminal, batch)
+    uploaded = await connection.fetch(_UPLOADED, merchant, terminal, batch) if uploads else []
     return Batch(
         merchant=merchant,
         terminal=terminal,
