@@ -18,6 +18,7 @@ BREAK_CLASSES: Final[dict[str, str]] = {
     "orphan_refund": "the file takes money back for which we know no refund",
     "fee_mismatch": "the file's fee differs from ours by more than the tolerance",
     "file_changed": "other content under the name of a file already taken in",
+    "file_late": "a file of a settlement date that is posted already",
 }
 # Breaks with one side only: a later close may find the other.
 ONE_SIDED: Final = frozenset({"network_long", "network_short", "duplicate", "orphan_refund"})

@@ -144,11 +144,22 @@ class IncomingFile(msgspec.Struct, frozen=True):
     sealed: bytes = b""
 
 
+class HeldFile(msgspec.Struct, frozen=True):
+    """Other content under the name of a file that is in already: sealed, until it is approved."""
+
+    acquirer: str
+    name: str
+    sha256: bytes
+    break_id: str
+    sealed: bytes
+
+
 class ClearingRow(msgspec.Struct, frozen=True):
     """One row of a network's file. The PAN left as token and mask at the parser."""
 
     acquirer: str
     file: str
+    version: int
     line: int
     settlement_date: date
     content: bytes  # SHA-256 of settlement date and line: the order that no shuffling changes
@@ -179,7 +190,7 @@ class ClearingRow(msgspec.Struct, frozen=True):
     @property
     def id(self) -> str:
         """Names the row within all files."""
-        return f"{self.acquirer}/{self.file}:{self.line}"
+        return f"{self.acquirer}/{self.file}/{self.version}:{self.line}"
 
     @property
     def is_reversal(self) -> bool:

@@ -303,6 +303,7 @@ async def _reconcile(run: Run) -> tuple[Facts, dict[str, int]]:
     window = timedelta(days=run.settings.window_days)
     records = await run.store.records(run.date)
     named = {record.settlement_date for record in records if record.captured} | {run.date}
+    named |= await _late_dates(run)
     first, last = min(named) - window, max(named) + window
     records += await run.store.open_records(run.date, first)
     rows = await run.store.rows(first, last)
@@ -332,7 +333,7 @@ async def _reconcile(run: Run) -> tuple[Facts, dict[str, int]]:
     by_class = {
         name: counts[name]
         for name in (*MATCH_CLASSES, *BREAK_CLASSES)
-        if name not in ("fee_mismatch", "file_changed")  # other steps' findings
+        if name not in ("fee_mismatch", "file_changed", "file_late")  # other steps' findings
     }
     return Facts(matches=result.matches, breaks=breaks, resolutions=resolutions), {
         **by_class,
@@ -349,7 +350,6 @@ def _resolutions(run: Run, open_breaks: list[Break], result: Result) -> list[Res
     found: list[Resolution] = []
     day: date | None
     for one in open_breaks:
-        assert one.settlement_date is not None or one.break_class == "file_changed"
         if one.row in result.taken_back:
             day, reason = result.taken_back[one.row], "taken back by a later file"
         elif one.break_class == "status_mismatch" and one.record in result.reversed_since:
@@ -361,6 +361,16 @@ def _resolutions(run: Run, open_breaks: list[Break], result: Result) -> list[Res
         assert day is not None
         found.append(Resolution(one.id, run.date, reason, day))
     return found
+
+
+async def _late_dates(run: Run) -> set[date]:
+    """Earlier settlement dates whose files came today."""
+    return {
+        file.settlement_date
+        for acquirer in run.tariffs.acquirers
+        for file in await run.store.files(acquirer)
+        if file.business_date == run.date and file.settlement_date < run.date
+    }
 
 
 async def _rows_of(run: Run, mismatches: list[Break]) -> list[ClearingRow]:

@@ -1,32 +1,48 @@
 """The networks' files come in: sealed, parsed, stored whole or refused whole."""
 
 import hashlib
-from datetime import date, timedelta
+from datetime import date
 
-from settlement.cases import Break
-from settlement.clearing import FileName, IncomingFile
+import msgspec
+
+from settlement.cases import Break, Resolution
+from settlement.clearing import FileName, HeldFile, IncomingFile
 from settlement.files import com
 from settlement.ports import Facts, Step
-from settlement.run import Run, WaitingError
+from settlement.run import Run, UsageError, WaitingError, number
 
 
 async def intake(run: Run) -> tuple[Facts, dict[str, int]]:
     missing: list[str] = []
     taken: list[IncomingFile] = []
-    for acquirer, named in (await _settles_on(run)).items():
-        for name, data in _arrived(run, acquirer, named):
-            await _take_in(run, name, data)
+    settles_on = await _settles_on(run)
+    for acquirer, named in settles_on.items():
+        await _look(run, acquirer)
+        await _take_in_approved(run, acquirer)
         files = await run.store.files(acquirer)
         present = {file.settlement_date for file in files}
         missing += [f"{acquirer} of {day}" for day in sorted(due_dates(run.date, named) - present)]
         taken += [file for file in files if file.business_date == run.date]
     if missing:
         raise WaitingError(f"no clearing file yet from {', '.join(missing)}")
+    late = [
+        _file_break(run, "file_late", file, file.sha256.hex())
+        for file in taken
+        if await run.dates.state(file.settlement_date) == "posted"
+    ]
     inputs = [f"{f.acquirer}/{f.name}/{f.version}/{f.rows}/{f.sha256.hex()}" for f in taken]
-    return Facts(inputs=inputs), {
+    return Facts(
+        inputs=inputs, breaks=number(late, run.date, "L"), resolutions=await _approved(run, taken)
+    ), {
         "files_taken_in": len(taken),
         "rows_taken_in": sum(file.rows for file in taken),
     }
+
+
+async def intake_after(run: Run) -> None:
+    """Every run looks again: a plaintext left behind goes, other content becomes a case."""
+    for acquirer in await _settles_on(run):
+        await _look(run, acquirer)
 
 
 async def _settles_on(run: Run) -> dict[str, set[date]]:
@@ -50,48 +66,70 @@ def due_dates(business_date: date, named: set[date]) -> set[date]:
     return {day for day in named if day <= business_date} or {min(named)}
 
 
-def _arrived(run: Run, acquirer: str, named: set[date]) -> list[tuple[FileName, bytes]]:
-    """Files of the settlement dates around the business date, and of those the captures name."""
-    window = timedelta(days=run.settings.window_days)
-    found: list[tuple[FileName, bytes]] = []
+async def _look(run: Run, acquirer: str) -> None:
+    """Every file with a known name, whatever its date. What is not taken in stays in the inbox."""
     for name in run.files.names(acquirer):
         file = com.parse_name(acquirer, name)
         if file is None:
             continue
-        if file.settlement_date in named or abs(file.settlement_date - run.date) <= window:
-            found.append((file, run.files.read(acquirer, name)))
-    return found
+        done = False
+        data = run.files.take(acquirer, name)
+        try:
+            done = await _see(run, file, data)
+        finally:
+            if done:
+                run.files.remove(acquirer, name)
+            else:
+                run.files.put_back(acquirer, name)
 
 
-async def _take_in(run: Run, name: FileName, data: bytes) -> None:
+async def _see(run: Run, name: FileName, data: bytes) -> bool:
+    """Whether the plaintext may go: the file is stored, now or before."""
     sha256 = hashlib.sha256(data)
     files = await run.store.files(name.acquirer)
     same_day = [file for file in files if file.settlement_date == name.settlement_date]
     if any(file.sha256 == sha256.digest() for file in same_day):
-        run.files.remove(name.acquirer, name.name)  # the same again changes nothing
-        return
-    versions = [file.version for file in same_day if file.name == name.name]
-    approved = sha256.hexdigest() in run.approved
-    if versions and ("intake" in run.steps or not approved):
-        await _refuse_version(run, name, sha256.hexdigest())
-        return
+        return True  # the same again changes nothing
+    if any(file.name == name.name for file in files) and (
+        "intake" in run.steps
+        or sha256.hexdigest() not in run.approved
+        or await run.store.in_use(name.acquirer, name.name)
+    ):
+        await _hold(run, name, data)
+        return True
     if "intake" in run.steps:
-        return  # a late file: the next date's close takes it in
+        return False  # the next date's close takes it in
+    await _take_in(run, name, data)
+    return True
+
+
+async def _take_in(run: Run, name: FileName, data: bytes) -> None:
+    earlier = [file for file in await run.store.files(name.acquirer) if file.name == name.name]
+    if earlier and await run.store.in_use(name.acquirer, name.name):
+        raise UsageError(
+            f"{name.acquirer}/{name.name}: rows of version {len(earlier)} are in the books; other "
+            f"content can not take their place, its case stays open"
+        )
     run.progress.advanced("intake", f"{name.acquirer}/{name.name}")
+    version = len(earlier) + 1
     rows = com.parse(
         data,
         name,
         token=run.pans.token,
         mask=run.pans.mask,
         currency=run.settings.currency,
+        version=version,
     )
+    sha256 = hashlib.sha256(data)
     turnover, fees = sum(r.amount_minor for r in rows), sum(abs(r.fee_minor) for r in rows)
-    if fees * 1_000_000 > turnover * run.settings.file_fee_bound_ppm and not approved:
+    if (
+        fees * 1_000_000 > turnover * run.settings.file_fee_bound_ppm
+        and sha256.hexdigest() not in run.approved
+    ):
         raise WaitingError(
             f"{name.acquirer}/{name.name}: fees of {fees} on {turnover} are beyond the bound; "
             f"a second person may approve {sha256.hexdigest()}"
         )
-    sealed_as = f"{name.acquirer}/{name.name}/{len(versions) + 1}"
     await run.store.take_in(
         IncomingFile(
             acquirer=name.acquirer,
@@ -99,41 +137,73 @@ async def _take_in(run: Run, name: FileName, data: bytes) -> None:
             type=name.type,
             settlement_date=name.settlement_date,
             sequence=name.sequence,
-            version=len(versions) + 1,
+            version=version,
             sha256=sha256.digest(),
             rows=len(rows),
             business_date=run.date,
-            sealed=run.pans.seal(data, sealed_as),
+            sealed=run.pans.seal(data, f"{name.acquirer}/{name.name}/{version}"),
         ),
         rows,
     )
-    run.files.remove(name.acquirer, name.name)
 
 
-async def _refuse_version(run: Run, name: FileName, sha256: str) -> None:
-    """A case for other content under a known name; recorded once as a step of its own."""
-    step = f"refused-{sha256[:16]}"
-    if step in run.steps:
+# -- other content under a known name: sealed and held, a case, taken in by approval --------------
+
+
+async def _hold(run: Run, name: FileName, data: bytes) -> None:
+    """One case a content, on the first date whose books are open; its step holds the file."""
+    sha256 = hashlib.sha256(data)
+    held = await run.store.held(name.acquirer)
+    if any(one.name == name.name and one.sha256 == sha256.digest() for one in held):
         return
-    found = Break(
-        id=f"{run.date:%Y%m%d}-V{sha256[:16]}",
-        business_date=run.date,
-        break_class="file_changed",
+    business_date = await run.dates.unposted_before(date.max) or run.date
+    what = f"{name.acquirer}/{name.name}/{sha256.hexdigest()}"
+    key = hashlib.sha256(what.encode()).hexdigest()[:16]
+    found = _file_break(run, "file_changed", name, sha256.hexdigest())
+    one = HeldFile(
         acquirer=name.acquirer,
+        name=name.name,
+        sha256=sha256.digest(),
+        break_id=f"{business_date:%Y%m%d}-V{key}",
+        sealed=run.pans.seal(data, what),
+    )
+    step = f"refused-{key}"
+    found = msgspec.structs.replace(found, id=one.break_id, business_date=business_date, step=step)
+    facts = Facts(breaks=[found], held=[one])
+    await run.store.finish(Step(business_date, step, facts.content, {"files_refused": 1}), facts)
+
+
+async def _take_in_approved(run: Run, acquirer: str) -> None:
+    files = await run.store.files(acquirer)
+    for one in await run.store.held(acquirer):
+        sha256 = one.sha256.hex()
+        name = com.parse_name(acquirer, one.name)
+        assert name is not None
+        if sha256 in run.approved and not any(file.sha256 == one.sha256 for file in files):
+            data = run.pans.open(one.sealed, f"{acquirer}/{one.name}/{sha256}")
+            await _take_in(run, name, data)
+
+
+async def _approved(run: Run, taken: list[IncomingFile]) -> list[Resolution]:
+    """The cases of held files that are in now."""
+    return [
+        Resolution(one.break_id, run.date, "approved", file.settlement_date)
+        for file in taken
+        for one in await run.store.held(file.acquirer)
+        if (one.name, one.sha256) == (file.name, file.sha256)
+    ]
+
+
+def _file_break(run: Run, found: str, file: FileName | IncomingFile, sha256: str) -> Break:
+    return Break(
+        id="",
+        business_date=run.date,
+        break_class=found,
+        acquirer=file.acquirer,
         currency=run.settings.currency,
-        keys={"file": name.name, "sha256": sha256},
+        keys={"file": file.name, "sha256": sha256},
         ours_minor=None,
         theirs_minor=None,
-        step=step,
-        settlement_date=name.settlement_date,
+        step="intake",
+        settlement_date=file.settlement_date,
     )
-    facts = Facts(breaks=[found])
-    await run.store.finish(Step(run.date, step, facts.content, {"files_refused": 1}), facts)
-    run.steps = await run.store.steps(run.date)
-
-
-async def intake_after(run: Run) -> None:
-    """Every run looks again: a plaintext left behind goes, other content becomes a case."""
-    for acquirer, named in (await _settles_on(run)).items():
-        for name, data in _arrived(run, acquirer, named):
-            await _take_in(run, name, data)

@@ -12,6 +12,7 @@ from settlement.clearing import (
     Capture,
     ClearingRecord,
     ClearingRow,
+    HeldFile,
     IncomingFile,
     Reference,
     Transaction,
@@ -56,6 +57,7 @@ class Facts(msgspec.Struct, frozen=True):
     seals: Sequence[Seal] = ()
     nets: Sequence[Net] = ()
     outputs: Sequence[Output] = ()
+    held: Sequence[HeldFile] = ()
     inputs: Sequence[str] = ()  # what of the outside the step rests on; part of its hash only
 
     @property
@@ -116,7 +118,13 @@ class Store(SwitchFacts, Protocol):
         """Files taken in, by (settlement date, name, version), without their sealed bytes."""
 
     async def take_in(self, file: IncomingFile, rows: Sequence[ClearingRow]) -> None:
-        """Store the sealed file and its rows in one commit."""
+        """Store the sealed file and its rows in one commit; nothing where the version stands."""
+
+    async def held(self, acquirer: str) -> list[HeldFile]:
+        """Files whose name is taken, approved since or not, by (name, SHA-256)."""
+
+    async def in_use(self, acquirer: str, name: str) -> bool:
+        """Whether a match or a break rests on a row of the file."""
 
     async def rows(self, first: date, last: date) -> list[ClearingRow]:
         """Rows of these settlement dates that no match has used, of each name's last version."""
@@ -199,10 +207,14 @@ class Inbox(Protocol):
 
     def names(self, acquirer: str) -> list[str]: ...
 
-    def read(self, acquirer: str, name: str) -> bytes: ...
+    def take(self, acquirer: str, name: str) -> bytes:
+        """The file, put aside: what comes under its name from now on is another file."""
 
     def remove(self, acquirer: str, name: str) -> None:
-        """Remove the plaintext; a file already gone is no error."""
+        """Remove the plaintext that was put aside."""
+
+    def put_back(self, acquirer: str, name: str) -> None:
+        """Under its name again, unless another file has come under it; then that one counts."""
 
 
 class FileSink(Protocol):

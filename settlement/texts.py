@@ -53,6 +53,7 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     "class_orphan_refund": ("Refund without original", "无原交易退货"),
     "class_fee_mismatch": ("Fee mismatch", "手续费不符"),
     "class_file_changed": ("File changed", "文件内容变更"),
+    "class_file_late": ("File late", "文件迟到"),
 }
 
 

@@ -1,7 +1,11 @@
 """Folders: the inbox of clearing files and the folder of reports."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
+
+TAKEN: Final = ".taken"
 
 
 class DirectoryInbox:
@@ -14,13 +18,28 @@ class DirectoryInbox:
         folder = self._path(acquirer)
         if not folder.is_dir():
             return []
-        return sorted(entry.name for entry in folder.iterdir() if entry.is_file())
+        files = (entry.name for entry in folder.iterdir() if entry.is_file())
+        return sorted(
+            {name[1:].removesuffix(TAKEN) if name.endswith(TAKEN) else name for name in files}
+        )
 
-    def read(self, acquirer: str, name: str) -> bytes:
-        return self._path(acquirer, name).read_bytes()
+    def take(self, acquirer: str, name: str) -> bytes:
+        aside = self._aside(acquirer, name)
+        if not aside.exists():  # else a killed run had taken it
+            self._path(acquirer, name).replace(aside)
+        return aside.read_bytes()
 
     def remove(self, acquirer: str, name: str) -> None:
-        self._path(acquirer, name).unlink(missing_ok=True)
+        self._aside(acquirer, name).unlink(missing_ok=True)
+
+    def put_back(self, acquirer: str, name: str) -> None:
+        aside = self._aside(acquirer, name)
+        with suppress(FileExistsError):
+            os.link(aside, self._path(acquirer, name))
+        aside.unlink()
+
+    def _aside(self, acquirer: str, name: str) -> Path:
+        return self._path(acquirer, f".{name}{TAKEN}")
 
     def _path(self, *parts: str) -> Path:
         assert all(part not in ("", ".", "..") and "/" not in part for part in parts), parts
@@ -37,7 +56,7 @@ class DirectorySink:
         path = self._folder / name
         assert path.resolve().is_relative_to(self._folder.resolve()), name
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.part")
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
         with part.open("wb") as file:
             file.write(data)
             file.flush()

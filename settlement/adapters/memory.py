@@ -8,6 +8,7 @@ from settlement.clearing import (
     Capture,
     ClearingRecord,
     ClearingRow,
+    HeldFile,
     IncomingFile,
     Reference,
     Transaction,
@@ -35,6 +36,7 @@ class MemoryStore:
         self._steps: dict[tuple[date, str], Step] = {}
         self._files: list[IncomingFile] = []
         self._rows: dict[tuple[str, str, int], list[ClearingRow]] = {}
+        self._held: list[HeldFile] = []
         self._records: dict[str, ClearingRecord] = {}
         self._matches: list[Match] = []
         self._breaks: list[Break] = []
@@ -123,6 +125,7 @@ class MemoryStore:
             self._records[record.key] = record
         self._matches += facts.matches
         self._breaks += facts.breaks
+        self._held += facts.held
         self._resolutions += facts.resolutions
         self._merchant_fees += facts.merchant_fees
         self._network_costs += facts.network_costs
@@ -142,9 +145,21 @@ class MemoryStore:
 
     async def take_in(self, file: IncomingFile, rows: Sequence[ClearingRow]) -> None:
         key = (file.acquirer, file.name, file.version)
-        assert key not in self._rows
+        if key in self._rows:
+            return
         self._files.append(file)
         self._rows[key] = list(rows)
+
+    async def held(self, acquirer: str) -> list[HeldFile]:
+        return sorted(
+            (one for one in self._held if one.acquirer == acquirer),
+            key=lambda one: (one.name, one.sha256),
+        )
+
+    async def in_use(self, acquirer: str, name: str) -> bool:
+        prefix = f"{acquirer}/{name}/"
+        used = [one.row for one in self._matches] + [one.row for one in self._breaks]
+        return any(row.startswith(prefix) for row in used)
 
     async def sealed(self, acquirer: str, name: str, version: int) -> bytes:
         return next(

@@ -19,6 +19,7 @@ from settlement.clearing import (
     Capture,
     ClearingRecord,
     ClearingRow,
+    HeldFile,
     IncomingFile,
     Reference,
     Transaction,
@@ -170,6 +171,7 @@ class PostgresStore:
             await _copy(connection, "clearing_record", ClearingRecord, facts.records)
             await _copy(connection, "match", Match, facts.matches)
             await _copy(connection, "break_case", Break, facts.breaks)
+            await _copy(connection, "held_file", HeldFile, facts.held)
             await _copy(connection, "resolution", Resolution, facts.resolutions)
             await _copy(connection, "merchant_fee", MerchantFee, facts.merchant_fees)
             await _copy(connection, "network_cost", NetworkCost, facts.network_costs)
@@ -198,13 +200,32 @@ class PostgresStore:
 
     async def take_in(self, file: IncomingFile, rows: Sequence[ClearingRow]) -> None:
         async with self._pool.acquire() as connection, connection.transaction():
-            await _copy(connection, "incoming_file", IncomingFile, [file])
-            await connection.copy_records_to_table(
-                "clearing_row",
-                schema_name="settlement",
-                columns=["version", *ClearingRow.__struct_fields__],
-                records=((file.version, *msgspec.structs.astuple(row)) for row in rows),
+            columns = _columns(IncomingFile)
+            places = ", ".join(f"${n}" for n, _ in enumerate(IncomingFile.__struct_fields__, 1))
+            stored = await connection.execute(
+                f"INSERT INTO settlement.incoming_file ({columns}) VALUES ({places}) "
+                "ON CONFLICT DO NOTHING",
+                *msgspec.structs.astuple(file),
             )
+            if not stored.endswith(" 0"):
+                await _copy(connection, "clearing_row", ClearingRow, rows)
+
+    async def held(self, acquirer: str) -> list[HeldFile]:
+        return await self._read(
+            HeldFile,
+            f"SELECT {_columns(HeldFile)} FROM settlement.held_file "
+            "WHERE acquirer = $1 ORDER BY name, sha256",
+            acquirer,
+        )
+
+    async def in_use(self, acquirer: str, name: str) -> bool:
+        found: bool = await self._pool.fetchval(
+            "SELECT EXISTS (SELECT FROM settlement.match AS m WHERE m.row >= $1 AND m.row < $2) "
+            "OR EXISTS (SELECT FROM settlement.break_case AS b WHERE b.row >= $1 AND b.row < $2)",
+            f"{acquirer}/{name}/",
+            f"{acquirer}/{name}0",  # 0 comes after /
+        )
+        return found
 
     async def sealed(self, acquirer: str, name: str, version: int) -> bytes:
         found: bytes = await self._pool.fetchval(
@@ -228,16 +249,15 @@ class PostgresStore:
         )
 
     async def rows_by_id(self, ids: Collection[str]) -> dict[str, ClearingRow]:
-        # by the primary key: an id is acquirer/file:line
+        # by the primary key: an id is acquirer/file/version:line
         wanted = [_row_key(one) for one in sorted(set(ids))]
         found = await self._read(
             ClearingRow,
             f"SELECT {_columns(ClearingRow, of='r')} "
-            "FROM unnest($1::text[], $2::text[], $3::int[]) AS w (acquirer, file, line) "
-            "JOIN settlement.standing_row AS r USING (acquirer, file, line)",
-            [key[0] for key in wanted],
-            [key[1] for key in wanted],
-            [key[2] for key in wanted],
+            "FROM unnest($1::text[], $2::text[], $3::int[], $4::int[]) "
+            "AS w (acquirer, file, version, line) "
+            "JOIN settlement.clearing_row AS r USING (acquirer, file, version, line)",
+            *(list(column) for column in zip(*wanted, strict=True)) if wanted else ([],) * 4,
         )
         return {row.id: row for row in found}
 
@@ -402,10 +422,10 @@ def _columns(shape: type[msgspec.Struct], *, but: str = "", of: str = "") -> str
     return ", ".join(prefix + name for name in shape.__struct_fields__ if name != but)
 
 
-def _row_key(row_id: str) -> tuple[str, str, int]:
+def _row_key(row_id: str) -> tuple[str, str, int, int]:
     name, _, line = row_id.rpartition(":")
-    acquirer, _, file = name.partition("/")
-    return acquirer, file, int(line)
+    acquirer, file, version = name.split("/")
+    return acquirer, file, int(version), int(line)
 
 
 def _json(value: object) -> str:

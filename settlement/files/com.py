@@ -107,6 +107,7 @@ def parse(
     token: Callable[[str], bytes],
     mask: Callable[[str], str],
     currency: str = "156",
+    version: int = 1,
 ) -> list[ClearingRow]:
     """All rows of one file, or FileError and nothing. PANs leave as token and mask only."""
     lines = data.split(b"\n")
@@ -115,7 +116,7 @@ def parse(
     if len(lines) > MAX_LINES:
         raise FileError(file.name, MAX_LINES, 1, "", f"more than {MAX_LINES} lines")
     return [
-        parse_line(line.removesuffix(b"\r"), file, number, token, mask, currency)
+        parse_line(line.removesuffix(b"\r"), file, number, token, mask, currency, version)
         for number, line in enumerate(lines, 1)
     ]
 
@@ -127,6 +128,7 @@ def parse_line(
     token: Callable[[str], bytes],
     mask: Callable[[str], str],
     currency: str,
+    version: int,
 ) -> ClearingRow:
     if len(line) > MAX_LINE:
         raise FileError(file.name, number, MAX_LINE, "", f"a line longer than {MAX_LINE} bytes")
@@ -164,6 +166,7 @@ def parse_line(
     return ClearingRow(
         acquirer=file.acquirer,
         file=file.name,
+        version=version,
         line=number,
         settlement_date=file.settlement_date,
         content=content.digest(),

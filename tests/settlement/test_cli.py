@@ -64,9 +64,29 @@ def test_an_inbox_never_leaves_its_folder(tmp_path: Path) -> None:
     assert inbox.names("nobody") == []
     inbox.remove("nobody", "gone")
     with pytest.raises(AssertionError):
-        inbox.read("..", "passwd")
+        inbox.take("..", "passwd")
     with pytest.raises(AssertionError):
         DirectorySink(tmp_path / "out").write("../x", b"")
+
+
+def test_what_comes_under_a_name_that_was_taken_is_another_file(tmp_path: Path) -> None:
+    from settlement.adapters.files import DirectoryInbox
+
+    inbox, folder = DirectoryInbox(tmp_path), tmp_path / "bank"
+    folder.mkdir()
+    (folder / "f").write_bytes(b"1")
+    assert inbox.take("bank", "f") == b"1"
+    (folder / "f").write_bytes(b"2")
+    assert inbox.names("bank") == ["f"]
+    assert inbox.take("bank", "f") == b"1", "a killed run's file comes first"
+    inbox.remove("bank", "f")
+    assert inbox.take("bank", "f") == b"2"
+    inbox.put_back("bank", "f")
+    assert [path.name for path in folder.iterdir()] == ["f"]
+    inbox.take("bank", "f")
+    (folder / "f").write_bytes(b"3")
+    inbox.put_back("bank", "f")
+    assert inbox.take("bank", "f") == b"3", "a bad file makes way for what replaces it"
 
 
 def test_the_line_of_the_bank_simulator_is_read_as_it_was_meant() -> None:

@@ -319,19 +319,86 @@ def test_the_same_file_again_changes_nothing() -> None:
     assert len(asyncio.run(store.files(ACQUIRER))) == 1
 
 
-def test_other_content_under_the_name_is_refused_with_a_case() -> None:
+def test_other_content_under_the_name_is_held_with_one_case() -> None:
+    """On the first date whose books are open; nothing in clear stays, nothing is added to a
+    posted date, and looking again opens no second case."""
     sale = trade(1)
     store, dates, sink = world([sale]), Dates({DAY: "open"}), Sink()
-    asyncio.run(run_close(store, inbox(com_file([billed(sale)])), dates=dates, sink=sink))
+    first = asyncio.run(run_close(store, inbox(com_file([billed(sale)])), dates=dates, sink=sink))
     other = com_file([billed(sale, amount=1)])
     for _ in range(2):
         files = inbox(other)
         result = asyncio.run(run_close(store, files, dates=dates, sink=sink))
-        assert result.exit_code == 1
-        assert [one.break_class for one in result.breaks] == ["file_changed"]
-        assert files.names(ACQUIRER) == [other[0]]
+        assert result.to_json() == first.to_json()
+        assert files.files == {}, "a plaintext was left behind"
     (kept,) = asyncio.run(store.files(ACQUIRER))
     assert kept.version == 1
+    (held,) = asyncio.run(store.held(ACQUIRER))
+    assert PANS.open(held.sealed, f"{ACQUIRER}/{held.name}/{held.sha256.hex()}") == other[1]
+    files = inbox(com_file([], NEXT), other)
+    second = asyncio.run(run_close(store, files, day=NEXT, dates=dates, sink=sink))
+    assert second.exit_code == 1
+    assert [one.break_class for one in second.breaks] == ["file_changed"]
+    assert files.files == {}
+
+
+def test_a_version_whose_predecessor_is_in_the_books_is_not_taken_in() -> None:
+    """C: approved after the close; version 1's rows stand in matches and are billed no second
+    time, nor can they be hidden."""
+    trades = [trade(1), trade(2, 2_000)]
+    days = TwoDays(*trades)
+    assert days.close(DAY, *(billed(one) for one in trades)).exit_code == 0
+    other = com_file([billed(trade(9, 7_777)), billed(trades[0]), billed(trade(2, 3_000))])
+    approved = [hashlib.sha256(other[1]).hexdigest()]
+    files = inbox(other, com_file([], NEXT))
+
+    def close_next(approved: list[str]) -> CloseResult:
+        return asyncio.run(
+            run_close(days.store, files, day=NEXT, dates=days.dates, approved=approved)
+        )
+
+    refused = close_next(approved)
+    assert (refused.exit_code, "in the books" in refused.message) == (2, True)
+    assert files.files == {}, "sealed and held all the same"
+    second = close_next([])
+    assert [one.break_class for one in second.breaks] == ["file_changed"]
+    assert (second.exit_code, files.files) == (1, {})
+    assert {file.version for file in asyncio.run(days.store.files(ACQUIRER))} == {1}
+
+
+def test_a_held_version_is_taken_in_by_approval_and_ends_its_case() -> None:
+    sale, second_bank = trade(1), reference("link", "bank-b", {"acquirer": "bank-b"})
+    store, dates = world([sale], [*REFERENCES, second_bank]), Dates({DAY: "open"})
+    name, data = com_file([billed(sale)])
+    for rows, found in (([billed(sale, amount=9_000)], []), ([billed(sale)], ["file_changed"])):
+        waits = asyncio.run(run_close(store, inbox(com_file(rows)), dates=dates))
+        assert waits.exit_code == 3  # bank-b is missing
+        assert [one.break_class for one in waits.breaks] == found
+    files = Inbox({("bank-b", name): b""})
+    approved = [hashlib.sha256(data).hexdigest()]
+    result = asyncio.run(run_close(store, files, dates=dates, approved=approved))
+    assert (result.exit_code, result.totals["matched"]) == (0, 1)
+    assert [file.version for file in asyncio.run(store.files(ACQUIRER))] == [1, 2]
+
+
+@pytest.mark.parametrize("days_late", [1, 2, 5])
+def test_a_late_file_is_taken_in_whatever_its_date_with_a_case(days_late: int) -> None:
+    """E: a second file of DAY, when DAY is posted."""
+    days = TwoDays(trade(1), trade(2))
+    first = days.close(DAY, billed(trade(1)))
+    assert [one.break_class for one in first.breaks] == ["network_short"]
+    for offset in range(1, days_late):
+        assert days.close(DAY + timedelta(days=offset)).exit_code == 0
+    day = DAY + timedelta(days=days_late)
+    files = inbox(com_file([billed(trade(2))], DAY, 2), com_file([], day))
+    result = asyncio.run(run_close(days.store, files, day=day, dates=days.dates, sink=days.sink))
+    assert [one.break_class for one in result.breaks] == ["file_late"]
+    assert (result.totals["matched"], result.totals["resolved"]) == (1, 1)
+    assert files.files == {}
+    balances = days.balances(days_late + 1)
+    assert {account for account, _ in balances} == {account for account, _ in PAID} | {
+        "network_receivable"
+    }
 
 
 def test_an_approved_second_version_supersedes_before_the_close() -> None:

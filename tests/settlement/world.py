@@ -94,11 +94,14 @@ class Inbox:
     def names(self, acquirer: str) -> list[str]:
         return sorted(name for owner, name in self.files if owner == acquirer)
 
-    def read(self, acquirer: str, name: str) -> bytes:
+    def take(self, acquirer: str, name: str) -> bytes:
         return self.files[acquirer, name]
 
     def remove(self, acquirer: str, name: str) -> None:
-        self.files.pop((acquirer, name), None)
+        del self.files[acquirer, name]
+
+    def put_back(self, acquirer: str, name: str) -> None:
+        assert (acquirer, name) in self.files
 
 
 class Sink:
