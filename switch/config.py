@@ -129,7 +129,10 @@ class Server(Section, frozen=True):
     ] = 262_144
     backlog: Annotated[int, whole(1, 65_535, "connections", "waiting to be accepted")] = 1_024
     idle_s: Annotated[float, seconds(1, 86_400, "without a frame a connection is closed")] = 300.0
-    frame_s: Annotated[float, seconds(0.1, 300, "first byte of a frame to its last")] = 10.0
+    frame_s: Annotated[
+        float,
+        seconds(0.1, 300, "first byte of a frame to its last; a peer has as long to let us close"),
+    ] = 10.0
     odd_messages: Annotated[
         int, whole(1, 1_000, "messages", "that can not be answered, then the connection is closed")
     ] = 3
