@@ -7,6 +7,7 @@ import os
 import platform
 import statistics
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +63,25 @@ def medians(rounds: Sequence[dict[str, Any]]) -> dict[str, float]:
         for name, value in rounds[0].items()
         if isinstance(value, int | float)
     }
+
+
+def sync_ms(folder: Path, times: int = 100) -> float:
+    """Median of writing 8 KiB and fdatasync in a folder: the least that a durable commit waits."""
+    path = folder / "sync.tmp"
+    taken_ns: list[int] = []
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        os.write(descriptor, bytes(times << 13))
+        os.fsync(descriptor)
+        for at in range(times):
+            started_ns = time.perf_counter_ns()
+            os.pwrite(descriptor, bytes([at]) * 8192, at << 13)
+            os.fdatasync(descriptor)
+            taken_ns.append(time.perf_counter_ns() - started_ns)
+    finally:
+        os.close(descriptor)
+        path.unlink()
+    return statistics.median(taken_ns) / 1e6
 
 
 # -- processor time -----------------------------------------------------------------------------

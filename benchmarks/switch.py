@@ -199,8 +199,8 @@ class Everything:
         }
 
 
-def measure(given: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """The node and the baseline in turns; the median of each figure over the rounds."""
+def measure(given: argparse.Namespace) -> tuple[dict[str, dict[str, float]], float]:
+    """The node and the baseline in turns, medians of the rounds; and how long the disk syncs."""
     total_s = WARM_S + given.rounds * given.seconds
     plan = Plan(
         port=0,
@@ -216,6 +216,7 @@ def measure(given: argparse.Namespace) -> dict[str, dict[str, float]]:
         contenders: dict[str, Everything | Contender] = {
             "tongbao": Everything(stack, folder, given.workers, plan)
         }
+        sync_ms = report.sync_ms(folder)
         if given.baseline:
             forwarder = Contender(CONTENDERS[baseline], "iso1987_ascii", given.terminals)
             stack.callback(forwarder.stop)
@@ -224,7 +225,8 @@ def measure(given: argparse.Namespace) -> dict[str, dict[str, float]]:
         for _ in range(given.rounds):
             for name, contender in contenders.items():
                 measured[name].append(contender.trade(given.seconds))
-    return {name: report.medians(rows) for name, rows in measured.items()}
+        sync_ms = max(sync_ms, report.sync_ms(folder))
+    return {name: report.medians(rows) for name, rows in measured.items()}, sync_ms
 
 
 def main() -> None:
@@ -241,9 +243,15 @@ def main() -> None:
     given = parser.parse_args()
     report.two_cores()
     logs.configure(SystemClock(), "benchmark", level="warning", file=None)
-    figures = measure(given)
+    figures, sync_ms = measure(given)
     if given.json:
-        report.as_json(MODULE, terminals=given.terminals, workers=given.workers, median=figures)
+        report.as_json(
+            MODULE,
+            terminals=given.terminals,
+            workers=given.workers,
+            median=figures,
+            fdatasync_ms=sync_ms,
+        )
         return
     report.show(
         MODULE,
@@ -261,7 +269,8 @@ def main() -> None:
             )
             for name, row in figures.items()
         ],
-        f"first marks: at most {MARK_US:.0f} µs, at least {MARK_TPS:,.0f} TPS",
+        f"first marks: at most {MARK_US:.0f} µs, at least {MARK_TPS:,.0f} TPS; "
+        f"8 KiB and fdatasync take {sync_ms:.2f} ms here",
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ here awaits, reads a clock or draws a number: rows and numbers are made by intak
 
 from __future__ import annotations
 
-from enum import Enum, auto
+from enum import IntEnum, auto
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from switch.journal import Find, Scene
 
 
-class Stage(Enum):
+class Stage(IntEnum):  # its hash costs no call in Python: TABLE is asked with it at every step
     RECORDING = auto()
     REFUSING = auto()
     JUDGING = auto()
