@@ -75,6 +75,7 @@ class Checkers:
         self.by_key: dict[object, RequestRow] = {}
         self.by_rrn: dict[str, RequestRow] = {}
         self.attempts: dict[Identity, int] = {}  # → request id
+        self.after_outcome: set[Identity] = set()  # attempts that came when all was decided
         self.outcomes: dict[int, OutcomeRow] = {}
         self.reversed_by: dict[int, list[str]] = {}  # request id → origins of its reversals
         self.queue: dict[Identity, QueueRow] = {}
@@ -122,6 +123,8 @@ class Checkers:
             identity = (row.acquirer, row.transmission_time, row.link_stan)
             self.check("P3", identity not in self.attempts, f"numbers given twice: {identity}")
             self.attempts[identity] = row.request_id
+            if row.request_id in self.outcomes:
+                self.after_outcome.add(identity)
         if commit.outcome is not None:
             self._outcome_stands(commit.outcome)
         if commit.reversal is not None:
@@ -261,7 +264,13 @@ class Checkers:
         first = self.sent_requests.setdefault(rrn, identity)
         self.check("P3", first == identity, f"{name} is sent as {first} and as {identity}")
         outcome = self.outcomes.get(request_id)
-        if outcome is not None and outcome.state is not OutcomeState.REVERSED:
+        # a 0400 that won meanwhile reverses the attempts that stood then, and only those may leave
+        covered = (
+            outcome is not None
+            and outcome.state is OutcomeState.REVERSED
+            and identity not in self.after_outcome
+        )
+        if outcome is not None and not covered:
             self.fail("P3", f"{name} is sent after its outcome {outcome.state} ({outcome.rule})")
 
     def _queued_leaves(self, identity: Identity, mti: str, before: int) -> None:
@@ -334,11 +343,7 @@ class Checkers:
         assert row is not None
         name = self.name_of(row.request_id)
         outcome = self.outcomes.get(row.request_id)
-        if code == "12" and (
-            row.type == TOMBSTONE or outcome is None or outcome.response_code != "12"
-        ):
-            return  # it does not stand any more, or was reversed before it came
-        if code == "12" and row.type != TOMBSTONE and outcome is not None:
+        if code == "12" and self._fell(row):
             return
         if not self.check(
             "P1", outcome is not None, f"answer {code} for {name}, no outcome stands"
@@ -355,6 +360,17 @@ class Checkers:
         again = (code, str(message.get(38, "")))
         first = self.told.setdefault(row.request_id, again)
         self.check("P2", first == again, f"{name} was told {first}, now {again}")
+
+    def _fell(self, row: RequestRow) -> bool:
+        """It was reversed, before or after it came, or a void has asked for it."""
+        return (
+            row.type == TOMBSTONE
+            or row.request_id in self.reversed_by
+            or any(
+                each.type.endswith("void") and each.original_request_id == row.request_id
+                for each in self.requests.values()
+            )
+        )
 
     # -- what terminals do with it ------------------------------------------------------------------
 
