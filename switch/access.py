@@ -1,11 +1,12 @@
 """What a process remembers of a terminal's session: key sets, open batch, sources (rules §10).
 
 The store is the truth and other workers write to it, so before a terminal is told A0 or 77 its
-session is read again. Memory here is bounded; the least recently used terminal is forgotten.
+session is read again, and nothing is believed longer than former keys may live. Memory here is bounded; the least recently used terminal is forgotten.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
 class Access:
     """One terminal's session as last read."""
 
-    __slots__ = ("batch", "former_keys_s", "items", "sessions", "sources")
+    __slots__ = ("batch", "former_keys_s", "items", "read_s", "sessions", "sources")
 
     def __init__(self, sessions: list[Session], batch: Batch | None, former_keys_s: float) -> None:
+        self.read_s = 0.0  # loop time, set by the cache
         self.sessions = sessions
         self.former_keys_s = former_keys_s
         self.batch = batch
@@ -49,10 +51,13 @@ class AccessCache:
         self._known: OrderedDict[tuple[str, str], Access] = OrderedDict()
 
     def get(self, merchant: str, terminal: str) -> Access | None:
+        """As last read; None where that is too long ago: other workers may know of newer keys."""
         access = self._known.get((merchant, terminal))
-        if access is not None:
-            self._known.move_to_end((merchant, terminal))
-        return access
+        if access is None:
+            return None
+        self._known.move_to_end((merchant, terminal))
+        age_s = asyncio.get_running_loop().time() - access.read_s
+        return access if age_s <= self._former_keys_s else None
 
     async def read(self, merchant: str, terminal: str) -> Access:
         """Read from the store, and remember."""
@@ -60,6 +65,7 @@ class AccessCache:
         batch = await self._batches.current(merchant, terminal)
         former = self._known.pop((merchant, terminal), None)
         access = Access(sessions, batch, self._former_keys_s)
+        access.read_s = asyncio.get_running_loop().time()
         if former is not None and former.batch is not None and batch is not None:
             access.sources = former.sources if former.batch.batch == batch.batch else set()
         self._known[merchant, terminal] = access

@@ -50,7 +50,8 @@ def test_silence_and_hang_ups_are_reversed(tmp_path: Path) -> None:
                 hang_up=0.05, repeat=0.05, repeat_lost=0.05, bad_mac=0.03, print_failure=0.03
             )
             result = await trade(node, 6, 150, mean)
-            assert not result.undecided, result.undecided
+            # a refund without answer is never reversed: the journal ends it
+            assert {slip.kind for slip in result.undecided} <= {"refund"}, result.undecided
             assert result.repeats_same
             assert not result.repeats_different
             await quiet(node)

@@ -11,6 +11,7 @@ from switch.access import Access, AccessCache
 from switch.adapters.memory import MemoryStore
 from switch.journal import Session
 from tests.contract.worlds import StepClock
+from tests.simulation.loop import run_virtual
 
 NOON = dt.datetime(2026, 3, 4, 12, tzinfo=dt.UTC)
 
@@ -56,3 +57,15 @@ def test_the_least_recently_used_terminal_is_forgotten() -> None:
         assert [terminal for terminal in "ABC" if cache.get("M", terminal)] == ["A", "C"]
 
     asyncio.run(scenario())
+
+
+def test_what_was_read_long_ago_is_read_again() -> None:
+    async def scenario() -> None:
+        cache = AccessCache(MemoryStore(StepClock()).batches, 2, 5.0)
+        await cache.read("M", "A")
+        await asyncio.sleep(4.9)
+        assert cache.get("M", "A") is not None
+        await asyncio.sleep(0.2)
+        assert cache.get("M", "A") is None
+
+    run_virtual(scenario())
