@@ -422,13 +422,4 @@ def test_the_views_of_the_switch_have_what_is_read(database_dsn: FreshDatabase) 
             assert await store.references(["merchant"]) == []
             assert await dates.state(date(2000, 1, 1)) is None
 
-    async def published() -> bool:
-        connection = await asyncpg.connect(database_dsn.owner)
-        try:
-            return bool(await connection.fetchval("SELECT to_regclass('switch.transaction_v1')"))
-        finally:
-            await connection.close()
-
-    if not asyncio.run(published()):
-        pytest.skip("the switch does not publish its views yet")
     asyncio.run(scenario())
