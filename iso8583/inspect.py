@@ -62,6 +62,7 @@ class Inspection(msgspec.Struct, frozen=True):
     spans: dict[int, tuple[int, int]]
     meanings: dict[int, tuple[str, str]]
     error: Problem | None
+    unmasked: bool = False
 
     @property
     def ok(self) -> bool:
@@ -75,12 +76,21 @@ class Inspection(msgspec.Struct, frozen=True):
             "framing": {
                 "length": _hex_or_none(self.framing.length),
                 "tpdu": _hex_or_none(self.framing.tpdu),
-                "header": _hex_or_none(self.framing.header),
+                "header": self.header_shown or None,
             },
             "mti": self.mti,
             "fields": {str(de): value for de, value in self.fields.items()},
             "error": None if self.error is None else msgspec.to_builtins(self.error),
         }
+
+    @property
+    def header_shown(self) -> str:
+        """In hex; of a message that does not decode only its width: what was guessed to be a
+        header may be elements, with digits of a PAN."""
+        header = self.framing.header
+        if not header or self.error is None or self.unmasked:
+            return header.hex().upper()
+        return f"[{len(header)} bytes]"
 
     def rows(self, lang: str = "en") -> list[tuple[str, str, str, str]]:
         """DE, name, value, meaning: one row an element, the MTI first."""
@@ -97,11 +107,11 @@ class Inspection(msgspec.Struct, frozen=True):
     def summary(self, lang: str = "en") -> str:
         """One line: dialect, framing, and the error if there is one."""
         parts = [
-            f"{part} {value.hex().upper()}"
+            f"{part} {value}"
             for part, value in (
-                (text("length", lang), self.framing.length),
-                ("TPDU", self.framing.tpdu),
-                ("header", self.framing.header),
+                (text("length", lang), self.framing.length.hex().upper()),
+                ("TPDU", self.framing.tpdu.hex().upper()),
+                ("header", self.header_shown),
             )
             if value
         ]
@@ -157,6 +167,7 @@ def inspect_message(
         spans={de: (at + framing.width, size) for de, (at, size) in found.spans.items()},
         meanings=_meanings(found.message),
         error=error,
+        unmasked=unmask,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import random
 from typing import Any
 
 import pytest
@@ -145,3 +146,40 @@ def test_raw_bytes_and_hex_are_the_same() -> None:
     row = record("cup-topwise-sale-chip-resp")
     assert inspect_message(bytes.fromhex(row["hex"])) == inspect_message(row["hex"])
     assert inspect_message(body(row)).mti == "0210"
+
+
+def test_a_damaged_message_shows_no_digits_of_its_pan_as_a_header() -> None:
+    """A wide header guess swallows the body; without `unmask` only its width is shown."""
+    pan = "6222021234567890123"
+    body = codec_for("unionpay_pos").encode(
+        {
+            0: "0200",
+            2: pan,
+            3: "000000",
+            4: "000000010000",
+            11: "000001",
+            22: "021",
+            25: "00",
+            41: "12345678",
+            42: "104110058120001",
+            49: "156",
+            60: "22000001",
+        }
+    )
+    whole = bytes.fromhex("6000030000603100000000") + body
+    whole = len(whole).to_bytes(2, "big") + whole
+    chance = random.Random(1)
+    wide = 0
+    for _ in range(300):
+        damaged = bytearray(whole)
+        for _ in range(chance.choice((1, 2, 3))):
+            damaged[chance.randrange(len(damaged))] = chance.randrange(256)
+        if chance.random() < 0.3:
+            damaged = damaged[chance.randrange(1, 30) :]
+        found = inspect_message(bytes(damaged))
+        shown = json.dumps(found.to_json_dict()) + found.summary()
+        wide += found.error is not None and len(found.framing.header) > 7
+        assert pan[:12] not in shown, bytes(damaged).hex()
+        assert pan[4:16] not in shown, bytes(damaged).hex()
+    assert wide, "no guess was wide: the test shows nothing"
+    assert inspect_message(whole).to_json_dict()["framing"]["header"] == "603100000000"
