@@ -28,7 +28,7 @@ COM: Final = Layout(
         Field("forwarder_id", 12, 11, "n..", "发送机构 F33", optional=True),
         Field("stan", 24, 6, "n", "系统跟踪号 F11"),
         Field("transmission_time", 31, 10, "n", "交易传输时间 F7 MMDDhhmmss"),
-        Field("pan", 42, 19, "n..", "主账号 F2"),
+        Field("pan", 42, 19, "n..", "主账号 F2", secret=True),
         Field("amount", 62, 12, "n", "交易金额 F4"),
         Field("partial_amount", 75, 12, "n", "部分代收 F95", optional=True),
         Field("cardholder_fee", 88, 12, "x+n", "持卡人手续费 F28", optional=True),
@@ -61,16 +61,7 @@ COM: Final = Layout(
     ),
 )
 
-# The tail of newer versions, behind the base; what follows it is reserved and not read.
-COM_TAIL: Final = Layout(
-    "COM tail",
-    (
-        Field("transfer_in_card", 0, 19, "an", "转入卡号", optional=True),
-        Field("instalments", 20, 2, "an", "分期期数", optional=True),
-        Field("order_no", 23, 40, "an", "订单号", optional=True),
-        Field("payment_mode", 64, 4, "an", "支付方式", optional=True),
-    ),
-)
+# Newer versions have a tail behind the base (a transfer-in card among other things). It is not read.
 
 NAME: Final = re.compile(r"IN(?P<party>[A-Z])(?P<date>\d{6})(?P<sequence>\d{2})(?P<type>ACOMN?)")
 
@@ -139,7 +130,8 @@ def parse_line(
 
     def refuse(name: str, reason: str) -> FileError:
         at = COM.fields[_AT[name]].offset + 1
-        return FileError(file.name, number, at, values[_AT[name]] or "", f"{name}: {reason}")
+        shown = "" if COM.fields[_AT[name]].secret else text(name)
+        return FileError(file.name, number, at, shown, f"{name}: {reason}")
 
     def text(name: str) -> str:
         return values[_AT[name]] or ""
@@ -160,9 +152,10 @@ def parse_line(
     if mti[:2] not in ("01", "02", "04"):
         raise refuse("mti", "neither a financial message nor a reversal")
     pan_token = token(pan)
-    # The token stands for the PAN here too: a bare hash over a PAN can be searched.
+    # The token stands for the PAN here too, and the tail, which may hold another, is left out: a
+    # bare hash over a PAN can be searched.
     content = hashlib.sha256(file.settlement_date.isoformat().encode())
-    content.update(line[:_PAN_FROM] + pan_token + line[_PAN_TO:].rstrip())
+    content.update(line[:_PAN_FROM] + pan_token + line[_PAN_TO : COM.length].rstrip())
     return ClearingRow(
         acquirer=file.acquirer,
         file=file.name,

@@ -17,28 +17,20 @@ import msgspec
 
 FORMATS: Final = ("n", "n..", "an", "x+n")
 MAX_VALUE_SHOWN: Final = 40
-LONG_DIGITS: Final = re.compile(r"\d{12,}")
+LONG_DIGITS: Final = re.compile(r"\d{7,}")
 
 
 class FileError(ValueError):
     """The peer's file breaks its layout. Nothing of it is taken in.
 
-    `line` and `column` count from 1; `value` is shown with long digit runs masked, because a
-    shifted column can hold a PAN.
+    `line` and `column` count from 1; `value` is shown without runs of seven digits or more, because
+    a shifted column can hold a part of a PAN, and not at all where the field is secret.
     """
 
     def __init__(self, name: str, line: int, column: int, value: str, reason: str) -> None:
         self.name, self.line, self.column, self.reason = name, line, column, reason
-        self.value = LONG_DIGITS.sub(lambda found: mask_digits(found[0]), value)[:MAX_VALUE_SHOWN]
+        self.value = LONG_DIGITS.sub(lambda found: "*" * len(found[0]), value)[:MAX_VALUE_SHOWN]
         super().__init__(f"{name}: line {line}, column {column}, {self.value!r}: {reason}")
-
-
-def mask_digits(digits: str) -> str:
-    """
-    >>> mask_digits("6222021234567890123")
-    '622202*********0123'
-    """
-    return digits[:6] + "*" * (len(digits) - 10) + digits[-4:]
 
 
 class Field(msgspec.Struct, frozen=True):
@@ -48,6 +40,7 @@ class Field(msgspec.Struct, frozen=True):
     format: str
     meaning: str
     optional: bool = False
+    secret: bool = False  # no error shows its value
 
 
 class Layout:
@@ -135,7 +128,7 @@ class Layout:
 
     def _value(self, field: Field, raw: bytes, file: str, number: int) -> str | None:
         def refuse(reason: str) -> FileError:
-            shown = raw.decode(self.encoding, "replace")
+            shown = "" if field.secret else raw.decode(self.encoding, "replace")
             return FileError(file, number, field.offset + 1, shown, f"{field.name}: {reason}")
 
         stripped = raw.strip(b" ")
