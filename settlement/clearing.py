@@ -67,6 +67,7 @@ class Transaction(msgspec.Struct, frozen=True):
     entry_mode: str = ""
     condition_code: str = ""
     received_at: datetime | None = None
+    route: str = ""  # prefix@version that the decision rested on
 
 
 class Reference(msgspec.Struct, frozen=True):
@@ -107,7 +108,7 @@ class ClearingRecord(msgspec.Struct, frozen=True):
     auth_code: str = ""
     pan_token: bytes = b""
     pan_masked: str = ""
-    card_type: str = ""
+    card_type: str = ""  # until the tariffs are read, the route
     mcc: str = ""
     entry_mode: str = ""
     response_code: str = ""
@@ -352,6 +353,7 @@ def _record(
         auth_code=(link.auth_code or "") if link else "",
         pan_token=link.pan_token if link else b"",
         pan_masked=link.pan_masked if link else "",
+        card_type=link.route if link else "",
         mcc=link.mcc if link else "",
         entry_mode=link.entry_mode if link else "",
         response_code=(link.response_code or "") if link else "",

@@ -7,7 +7,7 @@
     fees       our discount on every record; the file's fees beside ours
     post       balanced entries, sealed into the chain; P5; then the date is locked
     net        what every merchant is owed, read back from the ledger
-    reports    CSV, JSON and a page to read
+    reports    CSV and a page to read
 
 A step's facts and its record are one commit, so a run killed anywhere starts again at the first
 step without a record and comes to the same facts. What touches the outside after a commit (remove
@@ -29,7 +29,7 @@ from settlement import reports
 from settlement.cases import BREAK_CLASSES, MATCH_CLASSES, ONE_SIDED, Break, Resolution
 from settlement.charges import fees
 from settlement.clearing import NEGATIVE_TYPES, Capture, ClearingRecord, ClearingRow, records_of
-from settlement.fees import Tariffs
+from settlement.fees import NotInForceError, Tariffs
 from settlement.files.layout import FileError
 from settlement.intake import intake, intake_after
 from settlement.ledger import LedgerConflictError, TrialLine, trial_balance
@@ -148,7 +148,7 @@ async def close(
             failed = name
             await _run_step(run, name)
         failed = ""
-    except WaitingError as waiting:
+    except (WaitingError, NotInForceError) as waiting:
         code, message = WAITING, str(waiting)
     except UsageError as usage:
         code, message = USAGE, str(usage)
@@ -227,7 +227,7 @@ async def _result(
             StepResult(name, state, step.content if step else "", step.totals if step else {})
         )
     breaks = await store.breaks(business_date)
-    resolved = {one.break_id for one in await store.resolutions(business_date)}
+    resolved = await store.resolved([one.id for one in breaks])  # by a later close, mostly
     if code == DONE and any(one.id not in resolved for one in breaks):
         code = DIFFERENCES
     totals = {
@@ -260,7 +260,10 @@ async def _freeze(run: Run) -> tuple[Facts, dict[str, int]]:
     until = loop.time() + run.settings.freeze_wait_s
     while left := await run.dates.freeze(run.date):
         if loop.time() >= until:
-            raise WaitingError(f"{left} requests of {run.date} are still undecided")
+            raise WaitingError(
+                f"{left} requests of {run.date} are still undecided; a running node decides them "
+                "once their timers have passed: start `tongbao serve`, then close again"
+            )
         run.progress.advanced("freeze", f"{left} undecided")
         await asyncio.sleep(run.settings.freeze_poll_s)
     captures = await run.store.captures(run.date)
@@ -287,13 +290,11 @@ async def _freeze(run: Run) -> tuple[Facts, dict[str, int]]:
 
 
 def _with_tariff(tariffs: Tariffs, record: ClearingRecord) -> ClearingRecord:
+    record = msgspec.structs.replace(record, card_type=tariffs.card_type(record.card_type))
+    if not record.captured:
+        return record
     plan = tariffs.merchant_plan(record.merchant, record.settlement_date)
-    return msgspec.structs.replace(
-        record,
-        card_type=tariffs.card_type(record.pan_masked),
-        plan=plan.name,
-        plan_version=plan.version,
-    )
+    return msgspec.structs.replace(record, plan=plan.name, plan_version=plan.version)
 
 
 # -- reconcile --------------------------------------------------------------------------------
@@ -422,10 +423,37 @@ async def _standing_ahead(run: Run, last: date) -> list[ClearingRecord]:
 
 
 async def _reports(run: Run) -> tuple[Facts, dict[str, int]]:
-    day = reports.Day(
+    outputs: list[Output] = []
+    for name, data in reports.render(await _day(run)):
+        digest = hashlib.sha256(data).hexdigest()
+        outputs.append(Output(f"{run.date.isoformat()}/{name}", digest, len(data)))
+        run.sink.write(outputs[-1].name, data)
+        run.progress.advanced("reports", name)
+    return Facts(outputs=outputs), {
+        "files_written": len(outputs),
+        "bytes_written": sum(output.size for output in outputs),
+    }
+
+
+async def _reports_after(run: Run) -> None:
+    """Files that are gone or were changed are written again, and only as they were."""
+    outputs = {one.name: one.sha256 for one in await run.store.outputs(run.date)}
+    lost = {name for name, digest in outputs.items() if run.sink.sha256(name) != digest}
+    if not lost:
+        return
+    for short_name, data in reports.render(await _day(run)):
+        name = f"{run.date.isoformat()}/{short_name}"
+        if name in lost:
+            digest = hashlib.sha256(data).hexdigest()
+            assert digest == outputs[name], f"{name} would not be what was written first"
+            run.sink.write(name, data)
+
+
+async def _day(run: Run) -> reports.Day:
+    return reports.Day(
         business_date=run.date,
         at=run.at,
-        steps=[run.steps[name] for name in STEPS if name in run.steps],
+        steps=[run.steps[name] for name in STEPS if name in run.steps and name != "reports"],
         records=[record for record in await run.store.records(run.date) if record.captured],
         discounts={one.key: one for one in await run.store.merchant_fees(run.date)},
         matches={one.record: one for one in await run.store.matches(run.date) if one.record},
@@ -434,16 +462,6 @@ async def _reports(run: Run) -> tuple[Facts, dict[str, int]]:
         trial=trial_balance(await run.store.movements(run.date)),
         merchant_names=_merchant_names(run),
     )
-    outputs: list[Output] = []
-    for name, data in reports.render(day):
-        run.sink.write(f"{run.date.isoformat()}/{name}", data)
-        digest = hashlib.sha256(data).hexdigest()
-        outputs.append(Output(f"{run.date.isoformat()}/{name}", digest, len(data)))
-        run.progress.advanced("reports", name)
-    return Facts(outputs=outputs), {
-        "files_written": len(outputs),
-        "bytes_written": sum(output.size for output in outputs),
-    }
 
 
 def _merchant_names(run: Run) -> dict[str, tuple[str, str]]:
@@ -464,6 +482,6 @@ _FUNCTIONS: Final[dict[str, tuple[StepFunction, Callable[[Run], Awaitable[None]]
     "fees": (fees, None),
     "post": (post, post_after),
     "net": (net, None),
-    "reports": (_reports, None),
+    "reports": (_reports, _reports_after),
 }
 assert tuple(_FUNCTIONS) == STEPS

@@ -18,6 +18,7 @@ import msgspec
 from settlement.clearing import Reference
 
 ONE: Final = Decimal(1)
+COMPONENTS: Final = ("merchant_discount", "issuer", "network")
 ZONE: Final = ZoneInfo("Asia/Shanghai")
 
 
@@ -51,7 +52,7 @@ class Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Component(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    name: str  # merchant_discount, issuer, network
+    name: str  # one of COMPONENTS
     rates: tuple[Rate, ...]
     returned_on_refund: bool = True
 
@@ -172,27 +173,22 @@ NO_FEE: Final = Plan(name="none", version=1, components=())
 BUILT_IN: Final = {plan.name: plan for plan in (REFORM_96, STANDARD, NO_FEE)}
 
 
+class NotInForceError(Exception):
+    """What a record or other reference data names is not in force on that date."""
+
+
 class Tariffs:
-    """The reference data that fees need, by the date it is in force on."""
+    """The reference data that fees need, by the date it is in force on: of the versions effective
+    by its end the newest, which is the switch's rule (`switch.reference.Snapshot`), too."""
 
     def __init__(self, references: Iterable[Reference]) -> None:
         self._versions: dict[tuple[str, str], list[Reference]] = {}
         for one in references:
             self._versions.setdefault((one.kind, one.key), []).append(one)
         for versions in self._versions.values():
-            versions.sort(key=lambda one: (one.effective_from, one.version))
-        self._ranges: list[tuple[str, str]] = sorted(
-            (
-                (str(one.content.get("prefix", one.key)), str(one.content.get("card_type", "")))
-                for (kind, _), versions in self._versions.items()
-                if kind == "route"
-                for one in versions[-1:]
-            ),
-            key=lambda line: (-len(line[0]), line[0]),
-        )
+            versions.sort(key=lambda one: one.version)
         self._plans: dict[tuple[str, int], Plan] = {}
         self._in_force: dict[tuple[str, str, date], Reference | None] = {}
-        self._card_types: dict[str, str] = {}
 
     @property
     def acquirers(self) -> list[str]:
@@ -222,14 +218,17 @@ class Tariffs:
 
     def merchant_plan(self, merchant: str, on: date) -> Plan:
         found = self.in_force("merchant", merchant, on)
-        name = str((found.content.get("fee_plan") if found else None) or STANDARD.name)
-        return self.plan_on(name, on)
+        if found is None:
+            raise NotInForceError(f"merchant {merchant} is not in force on {on}")
+        return self.plan_on(str(found.content.get("fee_plan") or STANDARD.name), on)
 
     def plan_on(self, name: str, on: date) -> Plan:
         found = self.in_force("fee_plan", name, on)
-        if found is None:
-            return BUILT_IN.get(name, STANDARD)
-        return self.plan(name, found.version)
+        if found is not None:
+            return self.plan(name, found.version)
+        if name not in BUILT_IN:
+            raise NotInForceError(f"fee plan {name} is not in force on {on}")
+        return BUILT_IN[name]
 
     def plan(self, name: str, version: int) -> Plan:
         """One version of a plan by name; the sale's, when a refund asks."""
@@ -251,10 +250,11 @@ class Tariffs:
                     return self.plan_on(str(found.content["cost_plan"]), on)
         return self.plan_on(REFORM_96.name, on)
 
-    def card_type(self, pan_masked: str) -> str:
-        """debit or credit by the digits a mask shows; credit, the dearer, where no range fits."""
-        shown = pan_masked.partition("*")[0]
-        if shown not in self._card_types:
-            kind = next((k for prefix, k in self._ranges if shown.startswith(prefix) and k), "")
-            self._card_types[shown] = kind or "credit"
-        return self._card_types[shown]
+    def card_type(self, route: str) -> str:
+        """debit or credit by the route (prefix@version) that the switch decided on; credit, the
+        dearer, where a card has none."""
+        prefix, _, version = route.rpartition("@")
+        for one in self._versions.get(("route", prefix), ()):
+            if str(one.version) == version:
+                return str(one.content.get("card_type") or "credit")
+        return "credit"

@@ -210,13 +210,19 @@ def link_hash(
     return digest.digest()
 
 
-def verify(entries: Sequence[Entry], seals: Sequence[Seal], chunk: int = CHUNK) -> str | None:
-    """None, or what does not hold, naming the step and chunk."""
+def verify(
+    entries: Sequence[Entry], seals: Sequence[Seal], chunk: int = CHUNK, previous: bytes = b""
+) -> str | None:
+    """None, or what does not hold, naming the step and chunk. `previous` is the hash of the last
+    link before `seals`, which are in order."""
     by_step: dict[tuple[date, str], list[Entry]] = {}
     for made in sorted(entries, key=lambda made: made.order):
         by_step.setdefault((made.business_date, made.step), []).append(made)
     sealed = 0
     for link in seals:
+        if link.previous != previous:
+            return f"{link.business_date} {link.step} chunk {link.chunk} does not follow its link"
+        previous = link.hash
         part = by_step.get((link.business_date, link.step), [])[
             link.chunk * chunk : (link.chunk + 1) * chunk
         ]

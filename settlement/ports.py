@@ -152,6 +152,9 @@ class Store(SwitchFacts, Protocol):
 
     async def resolutions(self, business_date: date) -> list[Resolution]: ...
 
+    async def resolved(self, break_ids: Collection[str]) -> set[str]:
+        """Those of the breaks that are resolved, on whatever date."""
+
     async def merchant_fees(self, business_date: date) -> list[MerchantFee]: ...
 
     async def network_costs(self, business_date: date) -> list[NetworkCost]: ...
@@ -221,6 +224,9 @@ class FileSink(Protocol):
     """Outgoing files, each written whole or not at all."""
 
     def write(self, name: str, data: bytes) -> None: ...
+
+    def sha256(self, name: str) -> str | None:
+        """Hash of the file that stands there, hex; None where there is none."""
 
 
 class Engine(Protocol):

@@ -1,4 +1,4 @@
-"""The day's reports: CSV for scripts, JSON, and one page for people. Pure: values in, bytes out.
+"""The day's reports: CSV for scripts and one page for people. Pure: values in, bytes out.
 
 Amounts in CSV are integers in minor units under headings that end in `_minor`; on the page they
 are written with their currency's exponent. Nothing here reads a clock: the only instant is the

@@ -1,5 +1,6 @@
 """Folders: the inbox of clearing files and the folder of reports."""
 
+import hashlib
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -67,3 +68,10 @@ class DirectorySink:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+    def sha256(self, name: str) -> str | None:
+        try:
+            with (self._folder / name).open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except FileNotFoundError:
+            return None

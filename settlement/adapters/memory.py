@@ -17,6 +17,7 @@ from settlement.fees import MerchantFee, NetworkCost
 from settlement.ledger import Entry, LedgerConflictError, Movement, Seal, movements
 from settlement.netting import Net
 from settlement.ports import Facts, Output, Step, Total
+from settlement.posting import posted_totals_of
 from settlement.reconcile import Match
 
 
@@ -252,6 +253,9 @@ class MemoryStore:
             key=lambda one: one.break_id,
         )
 
+    async def resolved(self, break_ids: Collection[str]) -> set[str]:
+        return {one.break_id for one in self._resolutions} & set(break_ids)
+
     async def merchant_fees(self, business_date: date) -> list[MerchantFee]:
         return sorted(
             (one for one in self._merchant_fees if one.business_date == business_date),
@@ -271,22 +275,7 @@ class MemoryStore:
         )
 
     async def posted_totals(self, business_date: date) -> list[Total]:
-        sums: dict[tuple[date, str, str, str, str, int], int] = {}
-        for made in await self.entries(business_date):
-            if made.source != "captured":
-                continue
-            key = (
-                made.business_date,
-                made.currency,
-                made.merchant,
-                made.acquirer,
-                made.terminal,
-                made.batch,
-            )
-            for account, amount in zip(made.accounts, made.amounts, strict=True):
-                if account == "network_receivable":
-                    sums[key] = sums.get(key, 0) + amount
-        return sorted(Total(*key, amount) for key, amount in sums.items() if amount)
+        return posted_totals_of(await self.entries(business_date))
 
     async def movements(self, business_date: date) -> list[Movement]:
         return movements(await self.entries(business_date))

@@ -337,6 +337,13 @@ class PostgresStore:
             business_date,
         )
 
+    async def resolved(self, break_ids: Collection[str]) -> set[str]:
+        rows = await self._pool.fetch(
+            "SELECT break_id FROM settlement.resolution WHERE break_id = ANY ($1::text[])",
+            sorted(break_ids),
+        )
+        return {row["break_id"] for row in rows}
+
     async def merchant_fees(self, business_date: date) -> list[MerchantFee]:
         return await self._read(
             MerchantFee,

@@ -252,6 +252,26 @@ def test_killed_anywhere_and_run_again_gives_the_same_bytes(moment: str) -> None
     assert third.to_json() == expected.to_json()
 
 
+def test_reports_that_are_gone_are_written_again_as_they_were() -> None:
+    """G: the date is done, its files are not there, or were changed by hand."""
+    trades, rows = a_day()
+    store, dates, sink = world(trades), Dates({DAY: "open"}), Sink()
+    asyncio.run(run_close(store, inbox(com_file(rows)), dates=dates, sink=sink))
+    expected = dict(sink.files)
+    gone, changed, *_ = sorted(expected)
+    del sink.files[gone]
+    sink.files[changed] = b""
+    written: list[str] = []
+
+    def write(name: str, data: bytes) -> None:
+        written.append(name)
+        sink.files[name] = data
+
+    sink.write = write  # type: ignore[method-assign]
+    asyncio.run(run_close(store, inbox(), dates=dates, sink=sink))
+    assert (sink.files, sorted(written)) == (expected, [gone, changed])
+
+
 def test_two_machines_write_the_same_bytes() -> None:
     one, other = close_a_day()[1], close_a_day()[1]
     assert one.files == other.files
@@ -279,6 +299,7 @@ def test_undecided_requests_make_the_day_wait() -> None:
     result = asyncio.run(run_close(store, inbox(com_file([])), dates=dates))
     assert result.exit_code == 3
     assert "2 requests" in result.message
+    assert "tongbao serve" in result.message
     dates.undecided = 0
     again = asyncio.run(run_close(store, inbox(com_file([billed(trade(1))])), dates=dates))
     assert again.exit_code == 0
@@ -302,6 +323,20 @@ def test_a_bad_file_fails_whole_and_stays() -> None:
     assert f"{name}: line 2, column" in result.message
     assert asyncio.run(store.files(ACQUIRER)) == []
     assert files.names(ACQUIRER) == [name]
+
+
+def test_reference_data_that_is_named_but_not_in_force_makes_the_day_wait() -> None:
+    sale = trade(1)
+    for references, expected in (
+        (REFERENCES[:3], f"merchant {sale.merchant} is not in force on {DAY}"),
+        (
+            [*REFERENCES[:3], reference("merchant", sale.merchant, {"fee_plan": "tea"})],
+            f"fee plan tea is not in force on {DAY}",
+        ),
+    ):
+        result = asyncio.run(run_close(world([sale], references), inbox(com_file([billed(sale)]))))
+        assert (result.exit_code, result.message) == (3, expected)
+        assert result.steps[1].state == "waiting"
 
 
 # -- the same file again, and other content under its name -------------------------------------
@@ -522,6 +557,7 @@ def test_a_short_that_the_next_file_has_is_resolved_and_paid() -> None:
     assert (first.nets[0].held_minor, first.nets[0].net_minor) == (9_950, 0)
     second = days.close(NEXT, billed(SALE))
     assert (second.exit_code, second.totals["resolved"], second.totals["cutoff_shift"]) == (0, 1, 1)
+    assert days.close(DAY).exit_code == 0, "nothing of it is open any more"
     assert second.nets[0].net_minor == 9_950
     assert days.balances() == {**PAID, ("network_receivable", RECEIVABLE_NEXT): 9_962}
 

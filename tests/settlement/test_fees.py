@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from settlement.clearing import Reference
-from settlement.fees import REFORM_96, STANDARD, Component, Plan, Rate, Tariffs
+from settlement.fees import REFORM_96, STANDARD, Component, NotInForceError, Plan, Rate, Tariffs
 from tests.settlement.world import reference
 
 
@@ -110,18 +110,40 @@ def test_the_version_in_force_on_the_settlement_date() -> None:
 def test_a_day_ends_at_midnight_in_shanghai() -> None:
     late = datetime(2026, 8, 3, 16, 0, tzinfo=UTC)  # 4 August in Shanghai
     tariffs = Tariffs([Reference("fee_plan", "tea", 1, late, rates("0.01"))])
-    assert tariffs.plan_on("tea", date(2026, 8, 3)) is STANDARD
+    with pytest.raises(NotInForceError, match="fee plan tea is not in force on 2026-08-03"):
+        tariffs.plan_on("tea", date(2026, 8, 3))
     assert tariffs.plan_on("tea", date(2026, 8, 4)).name == "tea"
 
 
-def test_card_types_by_the_longest_prefix_a_mask_shows() -> None:
+def test_the_newest_version_counts_not_the_one_that_began_last() -> None:
+    """As in the switch: version 3, made in haste, holds although 2 was to begin later."""
+    tariffs = Tariffs(
+        [
+            reference("fee_plan", "tea", rates("0.02"), 2, date(2026, 9, 1)),
+            reference("fee_plan", "tea", rates("0.03"), 3, date(2026, 8, 20)),
+        ]
+    )
+    assert tariffs.plan_on("tea", date(2026, 9, 2)).version == 3
+
+
+def test_a_merchant_that_is_not_in_force_has_no_plan() -> None:
+    tariffs = Tariffs([reference("merchant", "m", {}, 1, date(2026, 8, 4))])
+    with pytest.raises(NotInForceError, match="merchant m is not in force on 2026-08-03"):
+        tariffs.merchant_plan("m", date(2026, 8, 3))
+    assert tariffs.merchant_plan("m", date(2026, 8, 4)) is STANDARD
+
+
+def test_card_types_by_the_route_that_was_decided_on() -> None:
+    """A route may be longer than what a mask shows, and may have changed since."""
     tariffs = Tariffs(
         [
             reference("route", "62", {"prefix": "62", "card_type": "debit"}),
-            reference("route", "6228", {"prefix": "6228", "card_type": "credit"}),
+            reference("route", "62220212", {"prefix": "62220212", "card_type": "debit"}, 1),
+            reference("route", "62220212", {"prefix": "62220212", "card_type": "credit"}, 2),
         ]
     )
-    assert tariffs.card_type("622202*********0123") == "debit"
-    assert tariffs.card_type("622888******0123") == "credit"
-    assert tariffs.card_type("411111******1111") == "credit"
+    assert tariffs.card_type("62@1") == "debit"
+    assert tariffs.card_type("62220212@1") == "debit"
+    assert tariffs.card_type("62220212@2") == "credit"
+    assert tariffs.card_type("@0") == "credit"
     assert tariffs.card_type("") == "credit"

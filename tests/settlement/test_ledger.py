@@ -1,10 +1,12 @@
 """The ledger: balanced whatever the amounts, and a chain that names the first broken chunk."""
 
+from datetime import timedelta
+
 import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
-from settlement.ledger import Entry, entry, movements, seal, trial_balance, verify
+from settlement.ledger import Entry, Seal, entry, movements, seal, trial_balance, verify
 from settlement.posting_rules import POSTING_RULES
 from tests.settlement.world import DAY, NEXT
 
@@ -90,6 +92,23 @@ def test_the_chain_verifies_and_names_what_was_changed() -> None:
     assert "is not what was sealed" in missing
     extra = verify([*made, *entries(26)[25:]], seals, chunk=10)
     assert extra is not None
+
+
+def test_a_day_that_is_taken_out_of_the_chain_is_missed() -> None:
+    days = [
+        [
+            msgspec.structs.replace(one, business_date=day, key=f"{day}{one.key}")
+            for one in entries(5)
+        ]
+        for day in (DAY, NEXT, NEXT + timedelta(days=1))
+    ]
+    seals: list[Seal] = []
+    for made in days:
+        seals += seal(made[0].business_date, "post", made, seals[-1].hash if seals else b"")
+    assert verify([*days[0], *days[1], *days[2]], seals) is None
+    assert verify(days[1], seals[1:2], previous=seals[0].hash) is None
+    gone = verify([*days[0], *days[2]], [seals[0], seals[2]])
+    assert gone == "2026-08-05 post chunk 0 does not follow its link"
 
 
 @given(st.permutations(entries(12)))

@@ -46,7 +46,7 @@ CREATE TABLE switch.transaction_v1 (
     link_stan text, transmission_time text, de32 text, de33 text, rrn text, acquirer_rrn text,
     auth_code text, response_code text, route_rule text, original_request_id bigint,
     pan_token bytea, pan_masked text, mcc text, entry_mode text, condition_code text,
-    received_at timestamptz);
+    received_at timestamptz, route text);
 CREATE TABLE switch.capture_v1 (
     capture_id bigint, request_id bigint, business_date date, settlement_date date,
     merchant text, terminal text, batch int, stan int, type text, acquirer text,

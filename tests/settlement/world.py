@@ -1,5 +1,6 @@
 """A small acquirer for the tests: what the switch would publish, what a bank would send."""
 
+import hashlib
 import hmac
 import os
 from collections.abc import Iterable, Sequence
@@ -113,6 +114,10 @@ class Sink:
             assert self.files[name] == data, f"{name} was written with other bytes"
         self.files[name] = data
 
+    def sha256(self, name: str) -> str | None:
+        data = self.files.get(name)
+        return None if data is None else hashlib.sha256(data).hexdigest()
+
 
 def reference(
     kind: str,
@@ -167,6 +172,7 @@ def trade(number: int, amount: int = 10_000, **changes: Any) -> Transaction:
         "mcc": "5812",
         "entry_mode": "021",
         "condition_code": "00",
+        "route": "622202@1",
     }
     return Transaction(**(values | changes))
 
