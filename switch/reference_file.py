@@ -26,7 +26,7 @@ import msgspec
 
 from hsm.mac_profiles import PROFILES as MAC_PROFILES
 from iso8583.dialects import registry
-from settlement.fees import BUILT_IN, Plan
+from settlement.fees import BUILT_IN, COMPONENTS, Plan
 from switch.reference import Link, Route
 from terminals.registry import Merchant, Profile, Terminal
 
@@ -39,6 +39,7 @@ Entry = tuple[str, str, Content]  # kind, key, content
 ITEMS_MAX = 1_000_000
 MERCHANT_CHARACTERS, TERMINAL_CHARACTERS = 15, 8  # DE 42, DE 41
 CLEARING = ("com", "none")  # layouts of clearing files
+ACQUIRER = re.compile(r"[A-Za-z0-9_-]+")
 CUTOFF = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 
 
@@ -153,8 +154,25 @@ def check(item: msgspec.Struct) -> None:
         _one_of("card_type", item.card_type, ("debit", "credit"))
         if not (item.prefix.isascii() and item.prefix.isdecimal()):
             raise ItemError("prefix", "digits only")
-    if isinstance(item, Plan) and not item.name:
+    if isinstance(item, Link) and not ACQUIRER.fullmatch(item.acquirer):
+        raise ItemError("acquirer", "letters, digits, - and _ only: it names folders and accounts")
+    if isinstance(item, Plan):
+        _check_plan(item)
+
+
+def _check_plan(plan: Plan) -> None:
+    if not plan.name:
         raise ItemError("name", "a fee plan has a name")
+    for number, component in enumerate(plan.components):
+        at = f"components[{number}]"
+        _one_of(f"{at}.name", component.name, COMPONENTS)
+        for line, rate in enumerate(component.rates):
+            if not 0 <= rate.rate <= 1:
+                raise ItemError(f"{at}.rates[{line}].rate", "0 to 1, a part of the amount")
+            if min(rate.fixed_minor, rate.minimum_minor) < 0:
+                raise ItemError(f"{at}.rates[{line}]", "fixed_minor and minimum_minor from 0 on")
+            if rate.cap_minor is not None and rate.cap_minor < rate.minimum_minor:
+                raise ItemError(f"{at}.rates[{line}].cap_minor", "not below minimum_minor")
 
 
 def _exactly(path: str, value: str, characters: int) -> None:
