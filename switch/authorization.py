@@ -255,6 +255,10 @@ def no_answer(auth: Authorization, _event: NoAnswer) -> Effect:
 def not_sent(auth: Authorization, event: NotSent) -> Effect:
     """Certainly nothing left: the next route, as its own committed attempt, or 91."""
     assert auth.attempt is not None
+    if auth.type.on_unknown is OnUnknown.REPEAT:
+        # Whoever took this request over has queued it, without an outcome that ours could lose to:
+        # a decline from here would stand beside a delivered refund. The queue settles who is right.
+        return no_answer(auth, NoAnswer(event.reason))
     while auth.alternates:
         acquirer, *rest = auth.alternates
         auth.alternates = tuple(rest)

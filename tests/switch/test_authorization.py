@@ -131,6 +131,13 @@ def test_a_repeat_of_a_refund_keeps_its_wire_identity() -> None:
     )
 
 
+def test_a_refund_that_did_not_leave_is_left_to_the_queue() -> None:
+    effect = exchanging("refund").step(NotSent("send_by_passed"))
+    assert isinstance(effect, Store)
+    assert effect.commit.outcome is None
+    assert effect.commit.queue is not None
+
+
 def test_a_reversal_has_a_wire_identity_of_its_own() -> None:
     effect = exchanging().step(NoAnswer("timeout"))
     assert isinstance(effect, Store)
