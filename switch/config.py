@@ -92,7 +92,7 @@ class Database(Section, frozen=True):
         str, text("who may change the schema; empty: as dsn. Unused when embedded", "DSN")
     ] = ""
     read_connections: Annotated[
-        int, whole(1, 64, "connections", "beside the writer, for each worker")
+        int, whole(1, 64, "connections", "beside the writer's and the leases', for each worker")
     ] = 4
     keepalive_s: Annotated[float, seconds(1, 300, "TCP keepalive to the server")] = 10.0
     tcp_user_timeout_s: Annotated[
