@@ -138,22 +138,35 @@ async def close(
     `approved` holds SHA-256 (hex) of files that a second person lets in: other content under a
     known name, fees beyond the sanity bound.
     """
-    run: Run | None = None
     code, message, failed = DONE, "", ""
-    try:
-        run = await _begin(
-            business_date, files, store, dates, pans, sink, progress, engine, at, approved, settings
-        )
-        for name in STEPS:
-            failed = name
-            await _run_step(run, name)
-        failed = ""
-    except (WaitingError, NotInForceError) as waiting:
-        code, message = WAITING, str(waiting)
-    except UsageError as usage:
-        code, message = USAGE, str(usage)
-    except (FileError, AssertionError, LedgerConflictError) as failure:
-        code, message = FAILURE, f"{type(failure).__name__}: {failure}"
+    async with store.alone(business_date) as alone:
+        if not alone:
+            under_way = f"another run of {business_date} is under way"
+            return await _result(store, business_date, WAITING, under_way, "")
+        try:
+            run = await _begin(
+                business_date,
+                files,
+                store,
+                dates,
+                pans,
+                sink,
+                progress,
+                engine,
+                at,
+                approved,
+                settings,
+            )
+            for name in STEPS:
+                failed = name
+                await _run_step(run, name)
+            failed = ""
+        except (WaitingError, NotInForceError) as waiting:
+            code, message = WAITING, str(waiting)
+        except UsageError as usage:
+            code, message = USAGE, str(usage)
+        except (FileError, AssertionError, LedgerConflictError) as failure:
+            code, message = FAILURE, f"{type(failure).__name__}: {failure}"
     return await _result(store, business_date, code, message, failed)
 
 

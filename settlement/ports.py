@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Collection, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Protocol
 
@@ -102,6 +103,9 @@ class SwitchFacts(Protocol):
 
 class Store(SwitchFacts, Protocol):
     """The settlement's own append-only facts. Every read is totally ordered."""
+
+    def alone(self, business_date: date) -> AbstractAsyncContextManager[bool]:
+        """Keeps other runs of the date out while it is held; False where one is under way."""
 
     async def begin(self, business_date: date, at: datetime) -> datetime:
         """Record the instant of a date's first run, or return the one recorded."""

@@ -1,6 +1,7 @@
 """The store in memory: the simulation's, and the measure of what PostgreSQL must answer."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from contextlib import asynccontextmanager
 from datetime import date, datetime
 
 from settlement.cases import Break, Resolution
@@ -33,6 +34,7 @@ class MemoryStore:
         self.captured = list(captures)
         self.requests = list(transactions)
         self.reference = list(references)
+        self._running: set[date] = set()
         self._begun: dict[date, datetime] = {}
         self._steps: dict[tuple[date, str], Step] = {}
         self._files: list[IncomingFile] = []
@@ -102,6 +104,17 @@ class MemoryStore:
         )
 
     # -- a date's run
+
+    @asynccontextmanager
+    async def alone(self, business_date: date) -> AsyncIterator[bool]:
+        if business_date in self._running:
+            yield False
+            return
+        self._running.add(business_date)
+        try:
+            yield True
+        finally:
+            self._running.discard(business_date)
 
     async def begin(self, business_date: date, at: datetime) -> datetime:
         return self._begun.setdefault(business_date, at)

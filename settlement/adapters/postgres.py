@@ -33,6 +33,7 @@ from settlement.reconcile import Match
 Struct = TypeVar("Struct", bound=msgspec.Struct)
 
 POOL_MAX: Final = 4
+LOCK: Final = 8591  # class of the advisory locks of the day's end, one for each business date
 # a captured record's age: its number, which is the key without its letter
 _NUMBER: Final = "substr(key, 2)::bigint"
 
@@ -134,6 +135,18 @@ class PostgresStore:
         ]
 
     # -- a date's run
+
+    @asynccontextmanager
+    async def alone(self, business_date: date) -> AsyncIterator[bool]:
+        # of the session: a run that is killed lets go with its connection
+        key = (LOCK, business_date.toordinal())
+        async with self._pool.acquire() as connection:
+            held = bool(await connection.fetchval("SELECT pg_try_advisory_lock($1, $2)", *key))
+            try:
+                yield held
+            finally:
+                if held:
+                    await connection.execute("SELECT pg_advisory_unlock($1, $2)", *key)
 
     async def begin(self, business_date: date, at: datetime) -> datetime:
         await self._pool.execute(

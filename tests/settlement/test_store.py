@@ -13,7 +13,15 @@ import pytest
 from settlement.adapters.memory import MemoryStore
 from settlement.adapters.postgres import PostgresDates, PostgresStore, open_postgres
 from settlement.cases import Break, Resolution
-from settlement.clearing import Capture, FileName, IncomingFile, Reference, Transaction, records_of
+from settlement.clearing import (
+    Capture,
+    FileName,
+    HeldFile,
+    IncomingFile,
+    Reference,
+    Transaction,
+    records_of,
+)
 from settlement.files import com
 from settlement.ledger import Entry, LedgerConflictError, entry, movements, seal
 from settlement.ports import Facts, Output, Step, Store
@@ -357,18 +365,54 @@ def test_killed_on_postgres_and_run_again(database_dsn: FreshDatabase, moment: s
 
 
 def test_two_closes_at_once_come_to_one(database_dsn: FreshDatabase) -> None:
+    """From the first intake on, each with its own inbox: one closes, others wait (exit code 3)
+    and, run again, come to the same."""
+
     async def scenario() -> None:
         _, rows = a_day()
         sink = Sink()
         async with a_day_on(database_dsn) as (store, dates):
-            await run_close(store, inbox(), dates=dates, sink=sink)  # waits for the file
-            await run_close(store, inbox(com_file(rows)), dates=dates, sink=sink)
             results = await asyncio.gather(
-                *(run_close(store, inbox(), dates=dates, sink=sink) for _ in range(3))
+                *(run_close(store, inbox(com_file(rows)), dates=dates, sink=sink) for _ in range(3))
             )
-            assert len({one.to_json() for one in results}) == 1
+            assert sorted(one.exit_code for one in results) == [1, 3, 3]
+            assert all("another run" in one.message for one in results if one.exit_code == 3)
+            expected = next(one.to_json() for one in results if one.exit_code == 1)
+            again = await run_close(store, inbox(com_file(rows)), dates=dates, sink=sink)
+            assert again.to_json() == expected
 
     asyncio.run(scenario())
+
+
+def test_a_file_is_stored_once(with_store: Callable[[Check], None]) -> None:
+    async def check(store: Store) -> None:
+        name = FileName(ACQUIRER, "IND26080301ACOM", "COM", DAY, 1)
+        rows = com.parse(com.render([billed(trade(1))]), name, token=PANS.token, mask=PANS.mask)
+        file = IncomingFile(ACQUIRER, name.name, "COM", DAY, 1, 1, b"h" * 32, 1, DAY, b"sealed")
+        for _ in range(2):
+            await store.take_in(file, rows)
+        assert await store.rows(DAY, DAY) == rows
+        assert not await store.in_use(ACQUIRER, name.name)
+        match = Match(DAY, "matched", "exact", 1, "c1", rows[0].id)
+        await store.finish(step("reconcile"), Facts(matches=[match]))
+        assert await store.in_use(ACQUIRER, name.name)
+        assert not await store.in_use(ACQUIRER, "IND26080302ACOM")
+
+    with_store(check)
+
+
+def test_a_held_file(with_store: Callable[[Check], None]) -> None:
+    async def check(store: Store) -> None:
+        found = Break("b1", DAY, "file_changed", ACQUIRER, "156", {}, None, None)
+        held = HeldFile(ACQUIRER, "IND26080301ACOM", b"h" * 32, "b1", b"sealed")
+        await store.finish(step("refused"), Facts(breaks=[found], held=[held]))
+        assert await store.held(ACQUIRER) == [held]
+        assert await store.held("bank-b") == []
+        assert await store.resolved(["b1"]) == set()
+        await store.finish(step("intake"), Facts(resolutions=[Resolution("b1", DAY, "x", DAY)]))
+        assert await store.resolved(["b1", "b2"]) == {"b1"}
+
+    with_store(check)
 
 
 def test_the_database_refuses_what_the_core_would_not_write(database_dsn: FreshDatabase) -> None:
