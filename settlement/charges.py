@@ -8,7 +8,7 @@ from settlement.clearing import ClearingRecord, ClearingRow
 from settlement.fees import MerchantFee, NetworkCost, Plan, Tariffs
 from settlement.ports import Facts
 from settlement.reconcile import Match, break_of
-from settlement.run import Run, number
+from settlement.run import Run, in_minor, number
 from settlement.settings import Settings
 
 
@@ -20,6 +20,7 @@ async def fees(run: Run) -> tuple[Facts, dict[str, int]]:
     discounts = merchant_fees(run.date, records, chains, run.tariffs)
     costs = network_costs(run.date, matched, chains, run.tariffs, run.settings)
     by_key = {record.key: (record, row) for record, row in matched}
+    currency = {r.key: r.currency for r in (*records, *(record for record, _ in matched))}
     breaks = []
     for cost in costs:
         if cost.excess_minor:
@@ -33,9 +34,9 @@ async def fees(run: Run) -> tuple[Facts, dict[str, int]]:
     return Facts(
         merchant_fees=discounts, network_costs=costs, breaks=number(breaks, run.date, "F")
     ), {
-        "discount_minor": sum(one.discount_minor for one in discounts),
-        "issuer_fee_minor": sum(one.issuer_minor for one in costs),
-        "network_fee_minor": sum(one.network_minor for one in costs),
+        **in_minor("discount", ((currency[d.key], d.discount_minor) for d in discounts), run.home),
+        **in_minor("issuer_fee", ((currency[c.key], c.issuer_minor) for c in costs), run.home),
+        **in_minor("network_fee", ((currency[c.key], c.network_minor) for c in costs), run.home),
         "fee_mismatch": len(breaks),
     }
 

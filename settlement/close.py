@@ -49,7 +49,7 @@ from settlement.ports import (
 )
 from settlement.posting import assert_conserved, net, post, post_after, totals_of
 from settlement.reconcile import Result, reconcile
-from settlement.run import Run, UsageError, WaitingError, number
+from settlement.run import Run, UsageError, WaitingError, in_minor, number
 from settlement.settings import DEFAULTS, Settings
 
 STEPS: Final = ("cut", "freeze", "intake", "reconcile", "fees", "post", "net", "reports")
@@ -297,7 +297,7 @@ async def _freeze(run: Run) -> tuple[Facts, dict[str, int]]:
     captured = [record for record in records if record.captured]
     return Facts(records=records), {
         "captures": len(captured),
-        "captured_minor": sum(record.effect_minor for record in captured),
+        **in_minor("captured", ((r.currency, r.effect_minor) for r in captured), run.home),
         "requests_without_capture": len(records) - len(captured),
     }
 

@@ -200,6 +200,19 @@ class Tariffs:
         }
         return sorted(names)
 
+    def link(self, acquirer: str) -> dict[str, object]:
+        """What the acquirer's link says now; {} where it has none."""
+        for (kind, key), versions in self._versions.items():
+            if kind == "link" and versions[-1].content.get("acquirer", key) == acquirer:
+                return versions[-1].content
+        return {}
+
+    def approved_codes(self, acquirer: str) -> frozenset[str] | None:
+        """The codes of DE 39 that the link takes as approvals; None where it names none."""
+        tables = ("approved", "approved_with_remark", "partial")
+        named = [code for table in tables for code in _texts(self.link(acquirer).get(table))]
+        return frozenset(named) or None
+
     def keys(self, kind: str) -> list[str]:
         return sorted(key for known, key in self._versions if known == kind)
 
@@ -258,3 +271,7 @@ class Tariffs:
             if str(one.version) == version:
                 return str(one.content.get("card_type") or "credit")
         return "credit"
+
+
+def _texts(value: object) -> list[str]:
+    return [str(one) for one in value] if isinstance(value, list | tuple) else []

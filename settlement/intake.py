@@ -117,8 +117,9 @@ async def _take_in(run: Run, name: FileName, data: bytes) -> None:
         name,
         token=run.pans.token,
         mask=run.pans.mask,
-        currency=run.settings.currency,
+        currency=str(run.tariffs.link(name.acquirer).get("currency") or run.settings.currency),
         version=version,
+        approved=run.tariffs.approved_codes(name.acquirer) or com.APPROVED,
     )
     sha256 = hashlib.sha256(data)
     turnover, fees = sum(r.amount_minor for r in rows), sum(abs(r.fee_minor) for r in rows)

@@ -12,7 +12,7 @@ from settlement.ledger import Entry, entry, movements, seal, trial_balance
 from settlement.netting import MerchantTotal, nets
 from settlement.ports import Facts, Total
 from settlement.receivable import assert_as_filed
-from settlement.run import Run
+from settlement.run import Run, in_minor
 
 
 async def post(run: Run) -> tuple[Facts, dict[str, int]]:
@@ -36,8 +36,8 @@ async def post(run: Run) -> tuple[Facts, dict[str, int]]:
     lines = trial_balance(moved)
     return Facts(entries=entries, seals=seals), {
         "entries": len(entries),
-        "debit_minor": sum(line.debit_minor for line in lines),
-        "credit_minor": sum(line.credit_minor for line in lines),
+        **in_minor("debit", ((line.currency, line.debit_minor) for line in lines), run.home),
+        **in_minor("credit", ((line.currency, line.credit_minor) for line in lines), run.home),
     }
 
 
@@ -266,6 +266,6 @@ async def net(run: Run) -> tuple[Facts, dict[str, int]]:
     )
     return Facts(nets=made), {
         "merchants": len({net.merchant for net in made}),
-        "net_minor": sum(net.net_minor for net in made),
-        "held_minor": sum(net.held_minor for net in made),
+        **in_minor("net", ((net.currency, net.net_minor) for net in made), run.home),
+        **in_minor("held", ((net.currency, net.held_minor) for net in made), run.home),
     }

@@ -6,8 +6,8 @@ row, counted in an order that depends on content alone, so shuffled or split fil
 pairs. A pair's class follows from the two states and amounts; what is left over is classed last.
 
     pass           keys equal on both sides
-    exact          DE 32, 33, 11, 7 and the amount
-    exact-keys     DE 32, 33, 11, 7
+    exact          DE 32, 33, 11, 7, 41 and the amount
+    exact-keys     DE 32, 33, 11, 7, 41
     rrn            RRN, terminal, merchant, amount
     auth-day       authorisation code, PAN token, amount, same settlement day
     auth-next-day  ... the row one settlement day later
@@ -46,10 +46,10 @@ class Pass(msgspec.Struct, frozen=True):
 # `side` keeps reversals apart: a reversal row names its original by DE 11 and 7, and so does the
 # linked opposite that our books post when a date was frozen already.
 SIDE: Final = ("acquirer", "currency", "side")
-EXACT_KEYS: Final = (*SIDE, "de32", "de33", "stan", "time")
+EXACT_KEYS: Final = (*SIDE, "de32", "de33", "stan", "time", "terminal")
 PASSES: Final = (
-    Pass("exact", 1, (*EXACT_KEYS, "amount")),
-    Pass("exact-keys", 1, EXACT_KEYS),
+    Pass("exact", 2, (*EXACT_KEYS, "amount")),
+    Pass("exact-keys", 2, EXACT_KEYS),
     Pass("rrn", 1, (*SIDE, "rrn", "terminal", "merchant", "amount")),
     Pass("auth-day", 1, (*SIDE, "auth", "token", "amount"), 0),
     Pass("auth-next-day", 1, (*SIDE, "auth", "token", "amount"), 1),

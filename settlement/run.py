@@ -1,5 +1,6 @@
 """What the steps of one run share: its date and instant, its ports, what is done so far."""
 
+from collections.abc import Iterable
 from datetime import date, datetime
 
 import msgspec
@@ -35,6 +36,11 @@ class Run(msgspec.Struct):
     tariffs: Tariffs
     steps: dict[str, Step]
 
+    @property
+    def home(self) -> str:
+        """The currency whose totals bear no code."""
+        return self.settings.currency
+
 
 def number(breaks: list[Break], business_date: date, letter: str) -> list[Break]:
     """Ids by (date, step, sequence)."""
@@ -42,3 +48,18 @@ def number(breaks: list[Break], business_date: date, letter: str) -> list[Break]
         msgspec.structs.replace(one, id=f"{business_date:%Y%m%d}-{letter}{sequence:06d}")
         for sequence, one in enumerate(breaks, 1)
     ]
+
+
+def in_minor(name: str, amounts: Iterable[tuple[str, int]], currency: str) -> dict[str, int]:
+    """A step's total by currency: `name`_minor in `currency`, others with their code behind it.
+
+    >>> in_minor("net", [("156", 5), ("344", 7), ("156", 1)], "156")
+    {'net_minor': 6, 'net_minor_344': 7}
+    """
+    sums = {currency: 0}
+    for code, amount in sorted(amounts):
+        sums[code] = sums.get(code, 0) + amount
+    return {
+        f"{name}_minor" if code == currency else f"{name}_minor_{code}": amount
+        for code, amount in sums.items()
+    }

@@ -58,6 +58,7 @@ class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     queue_max: int = 100_000
     queue_concurrency: int = 8
     clearing: str = "com"  # layout of its clearing files; none: the day's end waits for no file
+    currency: str = "156"  # of clearing files that name none
     cost_plan: str = "reform-96"  # fee plan of what the bank and the network take
 
 

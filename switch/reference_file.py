@@ -25,6 +25,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from hsm.mac_profiles import PROFILES as MAC_PROFILES
+from iso8583 import amount
 from iso8583.dialects import registry
 from settlement.fees import BUILT_IN, COMPONENTS, Plan
 from switch.reference import Link, Route
@@ -136,6 +137,8 @@ def check(item: msgspec.Struct) -> None:
         _one_of("mac_algorithm", item.mac_algorithm, tuple(MAC_PROFILES))
         _one_of("length", item.length, ("binary2", "ascii4"))
         _one_of("clearing", item.clearing, CLEARING)
+        if not amount.is_currency(item.currency):
+            raise ItemError("currency", "a currency's three digits, as in DE 49")
         if not 0 < item.port < 65_536:
             raise ItemError("port", "1 to 65535")
         if not CUTOFF.fullmatch(item.settlement_cutoff):

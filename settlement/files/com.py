@@ -11,13 +11,15 @@ Source: settlement reference [C1, C2, C4, C5].
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import date
 from typing import Final
 
 from settlement.clearing import ClearingRow, FileName, infer_date
 from settlement.files.layout import Field, FileError, Layout, signed
 
+# DE 39 of what moved money, where a link has no table of its own
+APPROVED: Final = frozenset({"00", "10", "11", "A2", "A4", "A5", "A6"})
 MAX_LINES: Final = 20_000_000
 MAX_LINE: Final = 2_048
 
@@ -99,15 +101,19 @@ def parse(
     mask: Callable[[str], str],
     currency: str = "156",
     version: int = 1,
+    approved: Collection[str] = APPROVED,
 ) -> list[ClearingRow]:
-    """All rows of one file, or FileError and nothing. PANs leave as token and mask only."""
+    """All rows of one file, or FileError and nothing. PANs leave as token and mask only.
+
+    A row whose DE 39 says that no money moved refuses the file: nobody can tell what it bills.
+    """
     lines = data.split(b"\n")
     if lines[-1] in (b"", b"\r", b"\x1a"):
         lines.pop()
     if len(lines) > MAX_LINES:
         raise FileError(file.name, MAX_LINES, 1, "", f"more than {MAX_LINES} lines")
     return [
-        parse_line(line.removesuffix(b"\r"), file, number, token, mask, currency, version)
+        parse_line(line.removesuffix(b"\r"), file, number, token, mask, currency, version, approved)
         for number, line in enumerate(lines, 1)
     ]
 
@@ -120,6 +126,7 @@ def parse_line(
     mask: Callable[[str], str],
     currency: str,
     version: int,
+    approved: Collection[str],
 ) -> ClearingRow:
     if len(line) > MAX_LINE:
         raise FileError(file.name, number, MAX_LINE, "", f"a line longer than {MAX_LINE} bytes")
@@ -151,6 +158,8 @@ def parse_line(
     mti, processing_code = text("mti"), text("processing_code")
     if mti[:2] not in ("01", "02", "04"):
         raise refuse("mti", "neither a financial message nor a reversal")
+    if text("response_code") and text("response_code") not in approved:
+        raise refuse("response_code", "not a code that this link approves with")
     pan_token = token(pan)
     # The token stands for the PAN here too, and the tail, which may hold another, is left out: a
     # bare hash over a PAN can be searched.

@@ -128,6 +128,23 @@ def test_an_agreeing_day_ends_with_0_and_a_day_without_transactions_too() -> Non
     assert (empty.exit_code, empty.breaks, empty.nets, empty.trial_balance) == (0, [], [], [])
 
 
+def test_currencies_are_totalled_apart() -> None:
+    home, abroad = trade(1), trade(2, 500, currency="344", acquirer="bank-b")
+    links = [
+        reference("link", "bank-b", {"acquirer": "bank-b", "currency": "344"}),
+        *REFERENCES,
+    ]
+    files = inbox(com_file([billed(home)]))
+    name, data = com_file([billed(abroad)])
+    files.files["bank-b", name] = data
+    result = asyncio.run(run_close(world([home, abroad], links), files))
+    assert (result.exit_code, result.totals["matched"]) == (0, 2)
+    captured = {k: v for k, v in result.totals.items() if k.startswith("captured_")}
+    assert captured == {"captured_minor": 10_000, "captured_minor_344": 500}
+    assert result.totals["net_minor_344"] == 500 - result.totals["discount_minor_344"]
+    assert {line.currency for line in result.trial_balance} == {"156", "344"}
+
+
 def test_p5_is_asserted_and_its_breach_is_a_failure() -> None:
     store = world([trade(1)])
 

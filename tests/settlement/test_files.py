@@ -13,11 +13,13 @@ import settlement.clearing
 import settlement.fees
 import settlement.files.layout
 import settlement.reports
+import settlement.run
 import settlement.texts
 from settlement.clearing import ClearingRow, FileName, infer_date
+from settlement.fees import Tariffs
 from settlement.files import com
 from settlement.files.layout import Field, FileError, Layout
-from tests.settlement.world import ACQUIRER, DAY, PAN, PANS, billed, com_file, trade
+from tests.settlement.world import ACQUIRER, DAY, PAN, PANS, billed, com_file, reference, trade
 
 NAME = FileName(ACQUIRER, "IND26080301ACOM", "COM", DAY, 1)
 
@@ -98,6 +100,7 @@ def patched(offset: int, data: bytes) -> bytes:
         (patched(31, b"0803251500"), 32, "transmission_time: no such time"),
         (patched(42, b" 622202123456789012"), 43, "pan: not digits filled with blanks"),
         (patched(101, b"0800"), 102, "mti: neither"),
+        (patched(185, b"05"), 186, "response_code: not a code"),
         (patched(285, b"\xff\xff"), 286, "other: not gbk text"),
         (LINE[:250], 251, "the line ends after 250 bytes"),
         (LINE[:299] + b"X", 300, "no blank after other"),
@@ -108,6 +111,17 @@ def test_a_bad_line_refuses_the_whole_file(line: bytes, column: int, reason: str
     with pytest.raises(FileError, match=re.escape(reason)) as refused:
         parse(LINE + b"\n" + line + b"\n" + LINE + b"\n")
     assert (refused.value.line, refused.value.column) == (2, column)
+
+
+def test_the_codes_of_the_link_are_the_ones_that_approve() -> None:
+    name = com.parse_name(ACQUIRER, "IND26080301ACOM")
+    assert name is not None
+    own = patched(185, b"Y1")
+    (row,) = com.parse(own, name, token=PANS.token, mask=PANS.mask, approved={"Y1"})
+    assert row.response_code == "Y1"
+    links = [reference("link", "a", {"acquirer": "a", "approved": ["00"], "partial": ["Y1"]})]
+    assert Tariffs(links).approved_codes("a") == frozenset({"00", "Y1"})
+    assert Tariffs(links).approved_codes("b") is None
 
 
 def test_a_refusal_shows_no_pan() -> None:
@@ -196,6 +210,7 @@ def test_examples_in_docstrings() -> None:
         settlement.fees,
         settlement.files.layout,
         settlement.reports,
+        settlement.run,
         settlement.texts,
         com,
     ):

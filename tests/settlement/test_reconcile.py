@@ -115,6 +115,13 @@ NO_FEE: dict[str, Any] = {"fee_receivable": 0, "switching_fee": 0}
             [billed(SALE, **OTHER_KEYS, rrn="X", pan="6222021234567890000")],
             "network_long network_short",
         ),
+        # equal link keys at another terminal are another transaction's, unless weaker keys agree
+        (
+            [SALE],
+            [billed(SALE, terminal="99999999", auth_code="X")],
+            "network_long network_short",
+        ),
+        ([SALE], [billed(SALE, terminal="99999999")], "matched"),
         # institution codes: filled, unfilled, absent forwarder
         ([SALE], [billed(SALE, acquirer_id="00048021000", rrn="X", auth_code="X")], "matched"),
         ([SALE], [billed(SALE, forwarder_id=None, rrn="X", auth_code="X")], "matched"),
@@ -142,7 +149,7 @@ def test_every_match_names_its_rule() -> None:
         match.record: f"{match.rule}/{match.rule_version}"
         for match in run(trades, rows_of(rows)).matches
     }
-    assert found == {"c1": "exact/1", "c2": "rrn/1", "c3": "auth-day/1"}
+    assert found == {"c1": "exact/2", "c2": "rrn/1", "c3": "auth-day/1"}
 
 
 @pytest.mark.parametrize(
@@ -175,7 +182,7 @@ def test_breaks_carry_both_amounts_and_the_keys() -> None:
     assert (found.ours_minor, found.theirs_minor, found.difference_minor) == (10_000, 9_900, -100)
     assert found.keys["link_stan"] == "000001"
     assert found.keys["pan_masked"] == "622202*********0123"
-    assert found.evidence["rule"] == "exact-keys/1"
+    assert found.evidence["rule"] == "exact-keys/2"
     assert PAN not in repr(found)
 
 
