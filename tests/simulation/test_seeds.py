@@ -15,19 +15,26 @@ from tests.simulation.run import explain
 from tests.simulation.world import simulate
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-BOX_S = 25.0
-SEEDS = range(1, 41)
+BOX_S = 20.0
+SEEDS = range(4, 400)
 # Each broke a promise once; what it found is fixed.
 #   3  a refill of numbers died with the store down
 #   58 sent for a request of a lease that had run out
+#   186 one late approval was reversed anew for ever
 #   93 requests of a process's first second were not looked for after its crash
-FOUND = (1, 3, 21, 58, 93)
+FOUND = (1, 3, 58, 93, 186)
 DETERMINISM_SEED = 4
 
 
 @pytest.mark.parametrize("seed", FOUND)
 def test_seeds_that_once_broke_a_promise(seed: int) -> None:
     report = simulate(plan_of(seed))
+    assert not report.broken, explain(report)
+
+
+def test_a_refund_that_another_process_has_queued() -> None:
+    """Paused before it was sent, taken over, declined on waking, delivered all the same."""
+    report = simulate(rough(29, 120, nodes=3, terminals=5))
     assert not report.broken, explain(report)
 
 
