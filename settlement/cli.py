@@ -67,7 +67,11 @@ async def close_books(
     settings: Settings = DEFAULTS,
 ) -> CloseResult:
     """The same without a screen: for a program that shows progress and result itself."""
-    engine = DuckDbEngine()
+    engine = DuckDbEngine(
+        threads=settings.engine_threads,
+        memory_mib=settings.engine_memory_mib,
+        spill=reports / ".spill",
+    )
     try:
         async with open_books() as (store, dates, pans):
             return await close(

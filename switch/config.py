@@ -239,6 +239,10 @@ class Settlement(Section, frozen=True):
     freeze_wait_s: Annotated[float, seconds(1, 3_600, "for requests that are still undecided")] = (
         90.0
     )
+    engine_threads: Annotated[int, whole(1, 256, "threads", "of the engine that matches")] = 2
+    engine_memory_mib: Annotated[
+        int, whole(64, 1_048_576, "MiB", "of that engine; more is spilled beside the reports")
+    ] = 1_024
 
 
 class Log(Section, frozen=True):

@@ -5,6 +5,7 @@ backend is not used: ibis 12 with sqlglot >= 30.18 writes `DROP TABLE IF EXISTS`
 (ibis issues 12101, 12124), which breaks its caches and in-memory tables; compiling is unaffected.
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -18,13 +19,16 @@ if TYPE_CHECKING:
 class DuckDbEngine:
     """One in-memory database for a run of the day's end."""
 
-    def __init__(self, *, threads: int | None = None, memory: str | None = None) -> None:
-        settings: dict[str, str | bool | int | float | list[str]] = {}
-        if threads is not None:
-            settings["threads"] = threads
-        if memory is not None:
-            settings["memory_limit"] = memory
-        self._database = duckdb.connect(":memory:", config=settings)
+    def __init__(self, *, threads: int, memory_mib: int, spill: Path) -> None:
+        """`spill` receives what does not fit into memory; PANs are in it as token and mask only."""
+        self._database = duckdb.connect(
+            ":memory:",
+            config={
+                "threads": threads,
+                "memory_limit": f"{memory_mib}MiB",
+                "temp_directory": str(spill),
+            },
+        )
         self._queries: dict[object, str] = {}
 
     def load(self, name: str, rows: "pa.Table") -> None:

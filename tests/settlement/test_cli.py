@@ -130,3 +130,17 @@ def test_the_line_of_the_bank_simulator_is_read_as_it_was_meant() -> None:
     assert (row.issuer_fee_minor, row.network_fee_minor) == (-43, -4)
     assert (row.original_stan, row.original_time) == ("000007", "0803090000")
     assert (row.terminal, row.merchant, row.auth_code) == ("12345678", "104110058120001", "A1")
+
+
+def test_the_engine_keeps_its_bounds(tmp_path: Path) -> None:
+    from settlement.adapters.duckdb_engine import DuckDbEngine
+
+    engine = DuckDbEngine(threads=1, memory_mib=64, spill=tmp_path / "spill")
+    try:
+        kept = engine._database.execute(
+            "SELECT current_setting('threads'), current_setting('memory_limit'), "
+            "current_setting('temp_directory')"
+        ).fetchone()
+    finally:
+        engine.close()
+    assert kept == (1, "64.0 MiB", str(tmp_path / "spill"))

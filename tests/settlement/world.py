@@ -3,8 +3,10 @@
 import hashlib
 import hmac
 import os
+import tempfile
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -26,7 +28,7 @@ PAN = "6222021234567890123"
 ACQUIRER = "bank-a"
 DE32 = "48021000"
 FAST = Settings(freeze_wait_s=0.0, freeze_poll_s=0.0)
-ENGINE = DuckDbEngine(threads=1)
+ENGINE = DuckDbEngine(threads=1, memory_mib=256, spill=Path(tempfile.gettempdir()))
 
 
 class Pans:
