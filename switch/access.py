@@ -19,15 +19,21 @@ if TYPE_CHECKING:
 class Access:
     """One terminal's session as last read."""
 
-    __slots__ = ("batch", "former_keys_s", "items", "read_s", "sessions", "sources")
+    __slots__ = ("added", "batch", "former_keys_s", "items", "read_s", "sessions", "sources")
 
     def __init__(self, sessions: list[Session], batch: Batch | None, former_keys_s: float) -> None:
         self.read_s = 0.0  # loop time, set by the cache
         self.sessions = sessions
         self.former_keys_s = former_keys_s
         self.batch = batch
-        self.items = batch.items if batch is not None else 0
+        self.items = batch.items if batch is not None else 0  # in the store when it was read
+        self.added = 0  # by this process since
         self.sources: set[str] = set()
+
+    def count_is_old(self, items_max: int, workers: int) -> bool:
+        """Could the batch be full by now? Of the room that was left, each worker may use its share
+        before it asks the store again: a few times a batch, not at every item near the bound."""
+        return self.added >= max(1, (items_max - self.items) // workers)
 
     def usable(self, now: dt.datetime) -> list[Session]:
         """Key sets that a message may verify under, newest first.

@@ -53,8 +53,7 @@ class Admission:
         if unfit is not None:
             stored = unfit.response_code == "77" and key.batch < current_batch(verified)
             return (auth, auth.refuse("77", unfit.rule)) if stored else unfit
-        if verified.access.items >= self._config.batch.items_max // self._config.workers:
-            # other workers count for themselves: near the bound the store's count is asked for
+        if verified.access.count_is_old(self._config.batch.items_max, self._config.workers):
             verified.access = await self._cache.read(key.merchant, key.terminal)
         return auth, self._first_effect(auth, asked, received, verified, snapshot)
 
@@ -126,13 +125,14 @@ class Admission:
             return auth.refuse(asked.response_code, asked.rule)
         merchant = received.merchant
         assert merchant is not None, "a merchant that is missing is a status"
-        if asked.type.side is Side.DEBIT and verified.access.items >= self._config.batch.items_max:
+        items = verified.access.items + verified.access.added
+        if asked.type.side is Side.DEBIT and items >= self._config.batch.items_max:
             return auth.refuse("65", "batch.full")
         local = self._rows.local(merchant.timezone).time
         route = intake.validate(asked, received.message, snapshot, merchant, local)
         if isinstance(route, Refusal):
             return auth.refuse(route.response_code, route.rule)
-        verified.access.items += asked.type.side is not Side.NONE
+        verified.access.added += asked.type.side is not Side.NONE
         if asked.type.follows:
             unreferenced = route.acquirer if merchant.unreferenced_refund else ""
             return self._follow_up(auth, received, snapshot, unreferenced)

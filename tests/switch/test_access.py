@@ -69,3 +69,32 @@ def test_what_was_read_long_ago_is_read_again() -> None:
         assert cache.get("M", "A") is None
 
     run_virtual(scenario())
+
+
+@pytest.mark.parametrize(
+    ("items", "added", "old"),
+    [
+        (0, 449, False),
+        (0, 450, True),
+        (450, 224, False),
+        (450, 225, True),
+        (898, 0, False),
+        (898, 1, True),
+        (900, 1, True),
+    ],
+)
+def test_a_batchs_count_is_asked_for_again_when_it_could_be_full(
+    items: int, added: int, old: bool
+) -> None:
+    access = Access([], None, 5.0)
+    access.items, access.added = items, added
+    assert access.count_is_old(900, workers=2) is old
+
+
+def test_a_long_batch_asks_for_its_count_a_few_times() -> None:
+    access, asked = Access([], None, 5.0), 0
+    for _ in range(450):  # each of two workers takes every second item
+        if access.count_is_old(900, workers=2):
+            access.items, access.added, asked = access.items + 2 * access.added, 0, asked + 1
+        access.added += 1
+    assert asked < 5
