@@ -449,7 +449,7 @@ def test_the_shell_keeps_delays_and_connections() -> None:
         return pipe.written
 
     written, _ = run_virtual(world())
-    assert [at for at, _ in written] == pytest.approx([0.0, 35.0])
+    assert [at for at, _ in written] == pytest.approx([0.0, 35.0], abs=1e-6)
 
 
 def test_the_shell_answers_elsewhere_and_drops() -> None:
