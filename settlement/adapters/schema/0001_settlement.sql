@@ -81,9 +81,10 @@ CREATE TABLE clearing_row (
 );
 CREATE INDEX clearing_row_date ON clearing_row (settlement_date);
 
--- rows of each name's last version, under the id that matches and breaks use
+-- rows of each name's last version, under the id that matches and breaks use; it names the version,
+-- because matches and breaks rest on that one
 CREATE VIEW standing_row AS
-    SELECT r.*, r.acquirer || '/' || r.file || ':' || r.line AS id
+    SELECT r.*, r.acquirer || '/' || r.file || '/' || r.version || ':' || r.line AS id
     FROM clearing_row AS r
     WHERE r.version = (SELECT max(f.version) FROM incoming_file AS f
                        WHERE (f.acquirer, f.name) = (r.acquirer, r.file));
@@ -121,6 +122,8 @@ CREATE TABLE clearing_record (
     -- c: a captured effect; r: a request that left none
     CHECK (key ~ '^[cr][0-9]+$' AND (key ~ '^c') = (effect_minor <> 0))
 );
+-- what is still open is asked for by settlement date, over all business dates
+CREATE INDEX clearing_record_settles ON clearing_record (settlement_date);
 CREATE INDEX clearing_record_date ON clearing_record (business_date);
 CREATE INDEX clearing_record_root ON clearing_record (root_request_id) WHERE effect_minor <> 0;
 CREATE INDEX clearing_record_request ON clearing_record (request_id) WHERE effect_minor <> 0;
@@ -165,6 +168,17 @@ CREATE TABLE resolution (
     business_date    date NOT NULL,
     reason           text NOT NULL,
     settlement_date  date NOT NULL
+);
+
+-- other content under the name of a file that is in already, until a second person approves it
+CREATE TABLE held_file (
+    acquirer  text  NOT NULL COLLATE "C",
+    name      text  NOT NULL COLLATE "C",
+    sha256    bytea NOT NULL CHECK (octet_length(sha256) = 32),
+    break_id  text  NOT NULL COLLATE "C" REFERENCES break_case,
+    sealed    bytea NOT NULL,
+    held_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (acquirer, name, sha256)
 );
 
 -- -- fees ---------------------------------------------------------------------------------------

@@ -146,6 +146,8 @@ CREATE TABLE request (
     CHECK ((attempt IS NULL) = (acquirer IS NULL))
 ) PARTITION BY RANGE (request_date);
 CREATE INDEX request_reference ON request (merchant, stan, batch);
+-- the way back from a late answer to the attempt it belongs to
+CREATE INDEX request_link_stan ON request (link_stan) WHERE link_stan IS NOT NULL;
 
 CREATE TABLE attempt (
     request_id         bigint   NOT NULL,
@@ -161,6 +163,7 @@ CREATE TABLE attempt (
     PRIMARY KEY (request_id, attempt)
 );
 CREATE INDEX attempt_date ON attempt (request_date);
+CREATE INDEX attempt_link_stan ON attempt (link_stan);
 
 -- which requests name an original: narrow, so that looking costs the same after half a year
 CREATE TABLE follow_up (
@@ -323,6 +326,17 @@ CREATE TABLE queue_end (
 );
 
 -- -- batches ----------------------------------------------------------------------------------
+
+-- addresses that have shown a verified MAC for a batch: what an unsigned settlement or upload may
+-- come from (rules §10)
+CREATE TABLE source (
+    merchant   text    NOT NULL COLLATE "C",
+    terminal   text    NOT NULL COLLATE "C",
+    batch      integer NOT NULL,
+    address    text    NOT NULL COLLATE "C",
+    seen_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (merchant, terminal, batch, address)
+);
 
 CREATE TABLE batch (
     merchant   text    NOT NULL COLLATE "C",

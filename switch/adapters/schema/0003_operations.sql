@@ -44,13 +44,15 @@ $$;
 
 -- Requests of a date without a final word: in flight, or of owners that nobody took over yet.
 -- Pending ones (a `repeat` type in the queue) will capture on a later date and do not count.
+-- A request that was left to the queue stays so when its message is given up there: it has no
+-- outcome and gets none by itself, so nothing waits for it.
 CREATE FUNCTION undecided(asked date) RETURNS bigint LANGUAGE sql STABLE
 SET enable_hashjoin = on SET enable_seqscan = on AS $$
     SELECT count(*)
     FROM switch.request AS r
     LEFT JOIN switch.outcome AS o USING (request_id, request_date)
     WHERE r.request_date = asked AND o.request_id IS NULL AND r.type <> 'tombstone'
-      AND NOT EXISTS (SELECT FROM switch.queue_open AS q
+      AND NOT EXISTS (SELECT FROM switch.queue_item AS q
                       WHERE q.request_id = r.request_id AND q.kind = 'repeat')
 $$;
 
@@ -135,7 +137,7 @@ REVOKE ALL ON ALL FUNCTIONS IN SCHEMA switch FROM PUBLIC;
 
 GRANT USAGE ON SCHEMA switch TO tongbao_app, tongbao_reader;
 GRANT SELECT ON ALL TABLES IN SCHEMA switch TO tongbao_app;
-GRANT INSERT ON request_key, request, attempt, follow_up, outcome, capture, reversal, late_answer,
+GRANT INSERT ON source, request_key, request, attempt, follow_up, outcome, capture, reversal, late_answer,
     reversal_request, case_fact, rerun, queue_item, queue_open, queue_sent, queue_end, number_block,
     owner, acquirer_lease, batch, batch_frozen, batch_settled, batch_upload, batch_closed, session,
     session_confirmed, reference_item, stored_key TO tongbao_app;

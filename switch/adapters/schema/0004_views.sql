@@ -26,11 +26,14 @@ CREATE VIEW transaction_v1 AS
            coalesce(a.route_rule, r.route_rule) AS route_rule,
            r.original_request_id,
            coalesce(r.pan_token, ''::bytea) AS pan_token,
-           r.pan_masked, r.mcc, r.entry_mode, r.condition_code, r.received_at
+           r.pan_masked, r.mcc, r.entry_mode, r.condition_code, r.received_at,
+           -- the route that the decision rested on, prefix@version
+           coalesce(nullif(r.decision, '')::json ->> 'route', '') AS route
     FROM request AS r
     LEFT JOIN outcome AS o ON o.request_id = r.request_id AND o.request_date = r.request_date
     LEFT JOIN reversal AS v ON v.original_request_id = r.request_id AND v.seq = 1
-    LEFT JOIN queue_open AS q ON q.request_id = r.request_id AND q.kind = 'repeat'
+    LEFT JOIN queue_item AS q
+      ON q.request_id = r.request_id AND q.kind = 'repeat' AND q.seq = 0
     -- the attempt that was answered, else the last one
     LEFT JOIN LATERAL (
         SELECT later.* FROM attempt AS later
@@ -115,6 +118,14 @@ CREATE VIEW journal_v1 AS
     JOIN request AS r ON r.request_id = t.request_id AND r.request_date = t.business_date
     LEFT JOIN outcome AS o ON o.request_id = t.request_id AND o.request_date = t.business_date;
 
-GRANT SELECT ON reference_v1, transaction_v1, capture_v1, journal_v1
+-- What waits to be delivered to acquirers, for operators, the day's end and tests.
+
+CREATE VIEW queue_v1 AS
+    SELECT o.item_id, o.acquirer, o.kind, o.request_id, o.root_request_id, i.link_stan,
+           i.transmission_time, i.created_at, o.not_before,
+           (SELECT count(*) FROM queue_sent AS s WHERE s.item_id = o.item_id) AS tries
+    FROM queue_open AS o JOIN queue_item AS i USING (item_id);
+
+GRANT SELECT ON reference_v1, transaction_v1, capture_v1, journal_v1, queue_v1
     TO tongbao_app, tongbao_reader;
 GRANT SELECT ON business_date, business_day TO tongbao_reader;
