@@ -38,7 +38,7 @@ class TerminalServer:
         )
         self.engine = engine
         self.log = log
-        self.connections: set[TerminalConnection] = set()
+        self.connections: dict[TerminalConnection, None] = {}  # oldest first: a set has no order
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.Task[None] | None = None
 
@@ -121,7 +121,7 @@ class TerminalConnection(asyncio.Protocol):
             self._ended = True
             self._transport.abort()
             return
-        self._server.connections.add(self)
+        self._server.connections[self] = None
 
     def data_received(self, data: bytes) -> None:
         if self._ended:
@@ -137,7 +137,7 @@ class TerminalConnection(asyncio.Protocol):
 
     def connection_lost(self, _error: Exception | None) -> None:
         self._cut_short()
-        self._server.connections.discard(self)
+        self._server.connections.pop(self, None)
         self._transport = None
         self._unread = b""
 
