@@ -221,8 +221,12 @@ class Till:
     async def _repeat(self, first: Outcome) -> None:
         """Ask the same again elsewhere: the stored answer must come."""
         self.hang_up()
+        slip = self.terminal.slips[-1]
+        known = slip.state
         again = await self.ask(self.terminal.repeat)
-        if again.state in FINISHED:
+        if nothing_looked_up(again):
+            slip.state = known
+        elif again.state in FINISHED:
             self.world.checkers.repeated(self.name, first, again)
 
     async def know(self, slip: Slip) -> None:
@@ -232,8 +236,8 @@ class Till:
             if not self.terminal.signed_on:
                 return  # its MAC would be of former keys: the host's outcome stands, see `World.know`
             told = await self.ask(self.terminal.repeat)
-            if told.response_code == "96" and 64 not in told.message:
-                slip.state = "unknown"  # nothing could be looked up: what is known has not changed
+            if nothing_looked_up(told):
+                slip.state = "unknown"
 
     async def clear(self) -> None:
         """Send the reversal that is due until it ends."""
@@ -379,3 +383,8 @@ class Till:
 def undoable(slip: Slip) -> bool:
     """May the shop find that it has no paper?"""
     return slip.state == "approved" and TYPES[slip.kind].on_unknown == "reverse"
+
+
+def nothing_looked_up(told: Outcome) -> bool:
+    """An unsigned 96 to a repeat: the store did not answer, what is known has not changed."""
+    return told.response_code == "96" and 64 not in told.message
