@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 ECHOED = (2, 3, 4, 11, 25, 41, 42, 49, 60)
 PASSED_ON = (44, 54, 55)
-SIGNED_CLASSES = frozenset("1246")  # 01xx, 02xx, 04xx, 06xx carry a MAC (rules §19)
 
 
 def answer_money(
@@ -72,11 +71,6 @@ def echo(asked: Message, response_code: str, local_time: str) -> Message:
     answer[12], answer[13] = local_time[4:], local_time[:4]
     answer[39] = response_code
     return answer
-
-
-def is_signed(mti: str) -> bool:
-    """Does a message of this MTI carry a MAC (rules §19)?"""
-    return mti[1] in SIGNED_CLASSES
 
 
 def unjournalled_rrn(asked: Message, local_time: str) -> str:

@@ -305,9 +305,6 @@ class Judgement(msgspec.Struct, frozen=True):
     wait: bool = False  # an earlier follow-up is still being reversed: ask again soon
 
 
-Judge = "Callable[[Scene], Judgement]"
-
-
 class StoredOutcome(msgspec.Struct, frozen=True):
     """What a repeat is told, and whether it still stands."""
 

@@ -19,6 +19,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import structlog
 
+from iso8583.message import mask_pan
+from iso8583.track import luhn_ok
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping
     from pathlib import Path
@@ -49,30 +52,6 @@ _TRACK2 = re.compile(r"([0-9]{12,19})[=dD][0-9][0-9=fF?]*")
 _TRACK1 = re.compile(r"[A-Z]?([0-9]{12,19})\^[^^]{0,40}\^[^\s\"']*")
 _HEX = re.compile(r"[0-9A-Fa-f]{16,}")
 _DSN_PASSWORD = re.compile(r"(postgres(?:ql)?://[^\s:/@]*):[^\s@]*@")
-_DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
-
-
-def luhn(digits: str) -> bool:
-    """Whether the last digit is the check digit of the others.
-
-    >>> luhn("4111111111111111"), luhn("4111111111111112")
-    (True, False)
-    """
-    total = 0
-    for place, digit in enumerate(reversed(digits)):
-        total += _DOUBLED[int(digit)] if place % 2 else int(digit)
-    return total % 10 == 0
-
-
-def mask_pan(pan: str) -> str:
-    """First six, last four, with as many stars as digits between.
-
-    >>> mask_pan("4111111111111111")
-    '411111******1111'
-    """
-    if len(pan) < 13:
-        return "*" * len(pan)
-    return pan[:6] + "*" * (len(pan) - 10) + pan[-4:]
 
 
 def mask_text(text: str) -> str:
@@ -97,7 +76,7 @@ def _mask_run(match: re.Match[str]) -> str:
     digits = match[0].replace(" ", "").replace("-", "")
     for length in range(13, 20):
         for start in range(len(digits) - length + 1):
-            if luhn(digits[start : start + length]):
+            if luhn_ok(digits[start : start + length]):
                 return mask_pan(digits)
     return match[0]
 

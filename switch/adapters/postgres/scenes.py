@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 ORIGINALS_MAX = 32  # more than so many are ambiguous anyway
 DATE_SLACK = dt.timedelta(days=3)  # between a request's local date and its business date
-YEARS_BACK = 1
 
 # State of a batch r.(merchant, terminal, batch), from its facts.
 BATCH_STATE = """CASE
