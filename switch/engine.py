@@ -19,7 +19,7 @@ from iso8583.mti import is_response, without_repeat
 from switch import answers, intake, reception
 from switch.acquirers.link_messages import build_request
 from switch.acquirers.ports import NoAnswerError, NotSentError
-from switch.authorization import NOTHING_SENT
+from switch.authorization import NOTHING_SENT, Stage
 from switch.effects import Decide, Exchange, Look, Reconsider, Reply, Store
 from switch.events import Found, Judged, NoAnswer, NotSent, VaultRefused
 from switch.intake import Refusal
@@ -88,6 +88,24 @@ class Log(Protocol):
     def recovered(self, undecided: Undecided) -> None: ...
 
     def failed(self, error: BaseException) -> None: ...
+
+
+class Watch:
+    """Where one request's time goes: durations on the monotonic clock, for its line in the log."""
+
+    __slots__ = ("decoded_ns", "exchanged_ns", "recorded_ns", "settled_ns", "started_ns")
+
+    def __init__(self, started_ns: int) -> None:
+        self.started_ns = started_ns
+        self.decoded_ns = self.recorded_ns = self.exchanged_ns = self.settled_ns = 0
+
+    def add(self, stage: Stage, took_ns: int) -> None:
+        if stage is Stage.EXCHANGING:
+            self.exchanged_ns += took_ns
+        elif stage in NOTHING_SENT or stage is Stage.REROUTING:
+            self.recorded_ns += took_ns
+        else:
+            self.settled_ns += took_ns
 
 
 class Engine:
@@ -175,14 +193,15 @@ class Engine:
         return not self._tasks
 
     async def _handle(self, frame: Frame, peer: Peer, *, full: bool) -> None:
-        started_ns = self._clock.monotonic_ns()
+        watch = Watch(self._clock.monotonic_ns())
         try:
             reception.check_header(frame.header, demo=self._demo)
             received = reception.receive(frame.body, peer.dialect, self._snapshot())
             if full and not (received.mti[:3] in ALWAYS_TAKEN and self._has_reserve):
                 self._refuse(received, frame, peer, Refusal("96", "engine.in_flight"))
             else:
-                await self._dispatch(received, frame, peer, started_ns)
+                watch.decoded_ns = self._clock.monotonic_ns() - watch.started_ns
+                await self._dispatch(received, frame, peer, watch)
         except reception.UnreadableError as error:
             self._log.refused(peer.source, "", str(error))
             peer.odd()
@@ -194,17 +213,15 @@ class Engine:
         finally:
             peer.finished()
 
-    async def _dispatch(
-        self, received: Received, frame: Frame, peer: Peer, started_ns: int
-    ) -> None:
+    async def _dispatch(self, received: Received, frame: Frame, peer: Peer, watch: Watch) -> None:
         mti = received.mti
         try:
             if is_response(mti):
                 self._refuse(received, frame, peer, Refusal("40", "type.answer"))
             elif mti[1] in "12":
-                await self._money(received, frame, peer, started_ns)
+                await self._money(received, frame, peer, watch)
             elif without_repeat(mti) == "0400":
-                await self._reversal(received, frame, peer, started_ns)
+                await self._reversal(received, frame, peer, watch)
             elif mti[1] in "358":
                 await self._manage(received, frame, peer)
             else:
@@ -225,7 +242,7 @@ class Engine:
 
     # -- money ---------------------------------------------------------------------------------
 
-    async def _money(self, received: Received, frame: Frame, peer: Peer, started_ns: int) -> None:
+    async def _money(self, received: Received, frame: Frame, peer: Peer, watch: Watch) -> None:
         malformed = intake.form(received.message, received.profile)
         if malformed is not None:
             self._refuse(received, frame, peer, malformed)
@@ -235,16 +252,18 @@ class Engine:
             if isinstance(verified, Refusal):
                 self._refuse(received, frame, peer, received.status or verified)
                 return
-            reply = await self._authorize(received, verified)
+            reply = await self._authorize(received, verified, watch)
             if reply is not None:
-                self._reply(received, verified, frame, peer, reply, started_ns)
+                self._reply(received, verified, frame, peer, reply, watch)
                 return
             await self._refresh()
             self._cache.forget(received.merchant_id, received.terminal_id)
             received = reception.receive(received.body, peer.dialect, self._snapshot())
         self._refuse(received, frame, peer, Refusal("96", "engine.ground_moved"))
 
-    async def _authorize(self, received: Received, verified: Verified) -> Reply | Refusal | None:
+    async def _authorize(
+        self, received: Received, verified: Verified, watch: Watch
+    ) -> Reply | Refusal | None:
         """One request from its checks to its reply; None: the ground moved, look again."""
         self._serial += 1
         serial = self._serial
@@ -258,7 +277,10 @@ class Engine:
             auth, effect = admitted
             try:
                 while not isinstance(effect, ENDS):
-                    effect = auth.step(await self._perform(effect, auth, received, verified))
+                    stage, began_ns = auth.stage, self._clock.monotonic_ns()
+                    event = await self._perform(effect, auth, received, verified)
+                    watch.add(stage, self._clock.monotonic_ns() - began_ns)
+                    effect = auth.step(event)
             except Exception as error:
                 undecided = auth.undecided()
                 if auth.stage in NOTHING_SENT or undecided is None:
@@ -272,9 +294,7 @@ class Engine:
             if not abandoned:
                 del self._undecided[serial]
 
-    async def _reversal(
-        self, received: Received, frame: Frame, peer: Peer, started_ns: int
-    ) -> None:
+    async def _reversal(self, received: Received, frame: Frame, peer: Peer, watch: Watch) -> None:
         """A terminal's 0400: only frame, registration, MAC and rules §6 apply."""
         message = received.message
         verified = intake.form_reversal(message, received.profile) or await self._verify(
@@ -304,7 +324,7 @@ class Engine:
         request = tombstone if judgement.original is None else judgement.original.request
         request = msgspec.structs.replace(request, local_time=tombstone.local_time)
         reply = Reply(judgement.response_code, judgement.rule, request)
-        self._reply(received, verified, frame, peer, reply, started_ns)
+        self._reply(received, verified, frame, peer, reply, watch)
 
     # -- performing ----------------------------------------------------------------------------
 
@@ -435,7 +455,7 @@ class Engine:
         frame: Frame,
         peer: Peer,
         reply: Reply | Refusal,
-        started_ns: int,
+        watch: Watch,
     ) -> None:
         """Answer, signed under the keys that verified the request, and write its line."""
         if isinstance(reply, Refusal):
@@ -445,8 +465,8 @@ class Engine:
             answer = answers.answer_money(
                 received.message, reply.response_code, reply.request, reply.attempt, reply.outcome
             )
-            took_us = (self._clock.monotonic_ns() - started_ns) // 1_000
-            self._log.authorized(authorization_line(reply, took_us))
+            total_ns = self._clock.monotonic_ns() - watch.started_ns
+            self._log.authorized(authorization_line(reply, watch, total_ns))
         try:
             peer.answer(frame, self._signed(received, verified, answer))
         except (EncodeError, VaultError) as error:
@@ -487,7 +507,7 @@ def timezone_of(received: Received) -> str:
     return "" if received.merchant is None else received.merchant.timezone
 
 
-def authorization_line(reply: Reply, took_us: int) -> AuthorizationLine:
+def authorization_line(reply: Reply, watch: Watch, total_ns: int) -> AuthorizationLine:
     request = reply.request
     return AuthorizationLine(
         time=request.received_at,
@@ -502,5 +522,9 @@ def authorization_line(reply: Reply, took_us: int) -> AuthorizationLine:
         response_code=reply.response_code,
         acquirer="" if reply.attempt is None else reply.attempt.acquirer,
         rule=reply.rule,
-        total_us=took_us,
+        decode_us=watch.decoded_ns // 1_000,
+        commit1_us=watch.recorded_ns // 1_000,
+        acquirer_us=watch.exchanged_ns // 1_000,
+        commit2_us=watch.settled_ns // 1_000,
+        total_us=total_ns // 1_000,
     )

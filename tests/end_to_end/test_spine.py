@@ -8,6 +8,7 @@ published view must agree, transaction by transaction.
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -39,6 +40,19 @@ def test_a_day_without_faults(tmp_path: Path) -> None:
     with running(tmp_path) as node:
         asyncio.run(day(node))
         assert node.stop() == 0, node.log()
+        check_lines(node)
+
+
+def check_lines(node: Node) -> None:
+    """One line an authorisation, with all its timings: the parts lie within the whole."""
+    files = sorted((node.folder / "data" / "log").glob("authorizations-*.jsonl"))
+    lines = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    approved = [line for line in lines if line["rule"] == "acquirer"]
+    assert approved
+    for line in approved:
+        parts = [line[f"{part}_us"] for part in ("decode", "commit1", "acquirer", "commit2")]
+        assert min(parts) > 0, line
+        assert sum(parts) <= line["total_us"], line
 
 
 def test_silence_and_hang_ups_are_reversed(tmp_path: Path) -> None:
