@@ -137,22 +137,20 @@ def read_ask(message: Message) -> Ask:
     DE 48 of a key change holds `ZPK` or `ZAK`, then the key under the ZMK.
     """
     code = str(message.get(70, ""))
-    match code:
-        case "001":
-            return Ask(code, "00", event=Event.HOST_SIGN_ON)
-        case "002":
-            return Ask(code, "00", event=Event.HOST_SIGN_OFF)
-        case "301":
-            return Ask(code, "00")
-        case "101":
-            content = str(message.get(48, ""))
-            if content[:3] not in ("ZPK", "ZAK") or len(content) < 4:
-                return Ask(code, "30")
-            return Ask(code, "00", import_key=(content[:3], content[3:]))
-        case "201" | "202":
-            return Ask(code, "00", cutover=(code, str(message.get(15, ""))))
-        case _:
-            return Ask(code, "40" if code else "30")
+    if code == SIGN_ON:
+        return Ask(code, "00", event=Event.HOST_SIGN_ON)
+    if code == SIGN_OFF:
+        return Ask(code, "00", event=Event.HOST_SIGN_OFF)
+    if code == ECHO:
+        return Ask(code, "00")
+    if code == KEY_CHANGE:
+        content = str(message.get(48, ""))
+        if content[:3] not in ("ZPK", "ZAK") or len(content) < 4:
+            return Ask(code, "30")
+        return Ask(code, "00", import_key=(content[:3], content[3:]))
+    if code in (CUTOVER_BEGINS, CUTOVER_ENDED):
+        return Ask(code, "00", cutover=(code, str(message.get(15, ""))))
+    return Ask(code, "40" if code else "30")
 
 
 def ask(code: str, link_stan: str, transmission_time: str, de32: str, de33: str) -> Message:
