@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from settlement import reports
 from settlement.chart import CHART
 from switch.demo.plan import MERCHANTS, merchant_id
 from switch.demo.texts import say
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from switch.demo.day import Day, Watch
+
+YUAN = "156"
 
 MANY_FILES = 8
 WIDTH = 120  # where no terminal says one
@@ -145,13 +148,8 @@ def _table(language: str, title: str, columns: Sequence[str], numbers: Iterable[
 
 
 def money(amount_minor: int) -> str:
-    """Fen as yuan.
-
-    >>> money(-1234567)
-    '-12,345.67'
-    """
-    whole, part = divmod(abs(amount_minor), 100)
-    return f"{'-' if amount_minor < 0 else ''}{whole:,}.{part:02d}"
+    """An amount of the demonstration, which trades in yuan alone."""
+    return reports.money(amount_minor, YUAN)
 
 
 def _traffic(day: Day, language: str) -> Table:
