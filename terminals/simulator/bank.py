@@ -186,12 +186,15 @@ class Bank:
         self.forgotten: list[Entry] = []
         self.counts: Counter[tuple[str, str]] = Counter()  # (MTI + kind, answer)
         self.faults: Counter[str] = Counter()
+        self.key_changes = 0
         self.codec = codec_for(options.dialect)
         # the key in force first, then the former one, which stays good until the next change
         self._keys = {
             "ZPK": [bytes.fromhex(options.zpk)],
             "ZAK": [bytes.fromhex(options.zak)],
         }
+        self._offered: dict[str, bytes] = {}  # sent in a 101 that is not known to be taken yet
+        self._offers: dict[tuple[str, str], str] = {}  # (DE 7, DE 11) of a 101 → usage
         self._announced = 0
         self._dice = Dice.from_bits(bits)
         self._file_seed = Dice.from_bits(bits).bits64()
@@ -295,13 +298,14 @@ class Bank:
             return None
         assert isinstance(sealed, bytes)
         pan = _text(request, 2)
-        current, *former = self._keys["ZPK"]
-        try:
-            return pin_block.decode_format0(tdes_ecb_decrypt(current, sealed), pan)
-        except PinBlockError:
-            if not former:
-                raise
-            return pin_block.decode_format0(tdes_ecb_decrypt(former[0], sealed), pan)
+        for key in self._good("ZPK"):
+            try:
+                pin = pin_block.decode_format0(tdes_ecb_decrypt(key, sealed), pan)
+            except PinBlockError:
+                continue
+            self._in_use("ZPK", key)
+            return pin
+        raise PinBlockError("no key of the link opens it")
 
     # -- MAC and frames ----------------------------------------------------------
 
@@ -311,7 +315,11 @@ class Bank:
         if not isinstance(sent, bytes):
             return self.options.mac_profile == "off"
         profile = self.options.mac_profile
-        return any(mac.verify(profile, key, body[:-8], sent) for key in self._keys["ZAK"])
+        for key in self._good("ZAK"):
+            if mac.verify(profile, key, body[:-8], sent):
+                self._in_use("ZAK", key)
+                return True
+        return False
 
     def framed(self, message: Message, *, signed: bool = True, spoilt: bool = False) -> bytes:
         """The bytes of a message, with its MAC in DE 64, or in 128 where any DE is above 64."""
@@ -332,19 +340,31 @@ class Bank:
     def announce(self, code: str, more: Message | None = None) -> bytes:
         """A framed 0800 of the bank: 101, 201, 202 or 301. Its DE 7 counts instead of telling time."""
         self._announced += 1
-        number = self._announced
+        transmission_time, stan = self._announced_as()
         message: Message = {
             0: "0800",
-            7: f"{self.settlement_date:%m%d}{number // 3600 % 24:02}{number // 60 % 60:02}"
-            f"{number % 60:02}",
-            11: f"{number % 1_000_000:06}",
+            7: transmission_time,
+            11: stan,
             32: self.options.institution_id,
             70: code,
         }
         return self.framed(message | (more or {}), signed=self.options.mac_on_management)
 
+    def _announced_as(self) -> tuple[str, str]:
+        """DE 7 and 11 of the last announcement."""
+        number = self._announced
+        time = f"{number // 3600 % 24:02}{number // 60 % 60:02}{number % 60:02}"
+        return f"{self.settlement_date:%m%d}{time}", f"{number % 1_000_000:06}"
+
     def new_key(self, usage: Literal["ZPK", "ZAK"], key: bytes) -> bytes:
         """A framed key change (101): the key as TR-31 block under the ZMK. It is in force at once."""
+        data = self.offer_key(usage, key)
+        self._accepted(usage)
+        return data
+
+    def offer_key(self, usage: Literal["ZPK", "ZAK"], key: bytes) -> bytes:
+        """The same, but in force only once the other side has answered 00 or uses it; until then
+        either key is good."""
         tr31_usage, mode = ("P0", "B") if usage == "ZPK" else ("M3", "C")
         header = key_block.Header("B", tr31_usage, "T", mode, exportability="S")
 
@@ -353,9 +373,30 @@ class Bank:
 
         zmk = bytes.fromhex(self.options.zmk)
         block = key_block.wrap(zmk, header, key, entropy, pad_to=24)
+        self._offered[usage] = key
         data = self.announce("101", {48: usage + block})
-        self._install(usage, key)
+        self._offers[self._announced_as()] = usage
         return data
+
+    def answered(self, answer: Message) -> None:
+        """The other side's answer to a management message of ours."""
+        usage = self._offers.pop((_text(answer, 7), _text(answer, 11)), "")
+        if usage and _text(answer, 39) == "00":
+            self._accepted(usage)
+
+    def _accepted(self, usage: str) -> None:
+        if usage in self._offered:
+            self._install(usage, self._offered.pop(usage))
+            self.key_changes += 1
+
+    def _in_use(self, usage: str, key: bytes) -> None:
+        """The other side has used a key: if it is the offered one, it was taken."""
+        if key == self._offered.get(usage):
+            self._accepted(usage)
+
+    def _good(self, usage: str) -> list[bytes]:
+        offered = self._offered.get(usage)
+        return [*self._keys[usage], *([] if offered is None else [offered])]
 
     def take_key(self, content: str) -> str:
         """DE 48 of a 101 that the other side sent; the response code."""
@@ -500,6 +541,8 @@ class Session:
         mti = _text(request, 0)
         if not is_request(mti):
             bank.counts[mti, _text(request, 39)] += 1
+            if mti[1] == "8":
+                bank.answered(request)
             return []
         if mti[1] == "8":
             return self._manage(request)

@@ -15,6 +15,7 @@ from switch.wiring import Ports, Stores, build
 from terminals.simulator.dice import Dice
 from tests.simulation.loop import Process, VirtualLoop, end
 from tests.simulation.store import Remote
+from tests.simulation.vault import FaultyVault, VaultFaults
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,13 +37,17 @@ class SimulatedClock:
     def __init__(self, drift: float = 0.0, ahead_s: float = 0.0) -> None:
         self.drift = drift
         self.ahead_s = ahead_s
+        self.busy_until_s = 0.0  # a call that blocks has used the time up to here
 
     def now(self) -> dt.datetime:
-        passed_s = asyncio.get_running_loop().time() * (1 + self.drift) + self.ahead_s
+        passed_s = self._time() * (1 + self.drift) + self.ahead_s
         return EPOCH + dt.timedelta(microseconds=round(passed_s * 1e6))
 
     def monotonic_ns(self) -> int:
-        return int(asyncio.get_running_loop().time() * (1 + self.drift) * 1e9)
+        return int(self._time() * (1 + self.drift) * 1e9)
+
+    def _time(self) -> float:
+        return max(asyncio.get_running_loop().time(), self.busy_until_s)
 
 
 class Boot:
@@ -77,7 +82,10 @@ class Node:
         self.worker = worker
         self.boots = 0
         self.boot: Boot | None = None
-        self.vault = LocalVault(world.lmk, entropy_of(Dice(dice.bits64())))
+        vault = LocalVault(world.lmk, entropy_of(Dice(dice.bits64())))
+        second = Dice(world.second_dice.bits64())
+        self.vault = FaultyVault(vault, self, VaultFaults(), second)
+        self.clock.drift += (second.random() - 0.5) * 2 * world.plan.upheaval.drift
 
     @property
     def alive(self) -> bool:
@@ -88,6 +96,7 @@ class Node:
         if self.alive:
             return
         self.boots += 1
+        self.clock.busy_until_s = 0.0
         boot = self.boot = Boot(self, self.boots)
         self.world.note("boot", boot.process.name)
         loop = asyncio.get_running_loop()
@@ -150,6 +159,15 @@ class Node:
             return
         self.world.note("pause", boot.process.name, f"{for_s:.3f}")
         self.world.count("node paused")
+        boot.process.paused = True
+        self.world.call_later(for_s, self._resume, boot)
+
+    def block(self, for_s: float) -> None:
+        """A call that does not suspend takes so long: the clock goes on, nothing else here does."""
+        boot = self.boot
+        if boot is None or boot.process.gone or boot.process.paused:
+            return
+        self.clock.busy_until_s = asyncio.get_running_loop().time() + for_s
         boot.process.paused = True
         self.world.call_later(for_s, self._resume, boot)
 

@@ -6,11 +6,15 @@ wrong find other bugs than worlds in which everything does.
 
 from __future__ import annotations
 
+import msgspec
+
 from terminals.simulator.bank import BankFaults
 from terminals.simulator.dice import Dice
 from tests.simulation.network import Weather
 from tests.simulation.store import StoreFaults
 from tests.simulation.till import Mix, TillFaults
+from tests.simulation.upheaval import Upheaval, UpheavalRates
+from tests.simulation.vault import VaultFaults
 from tests.simulation.world import ChaosRates, Plan
 
 
@@ -21,6 +25,27 @@ def fair(seed: int = 1, transactions: int = 20) -> Plan:
 
 def plan_of(seed: int, transactions: int = 0) -> Plan:
     """The plan of a seed; every fourth world is rough."""
+    return msgspec.structs.replace(before_upheaval(seed, transactions), upheaval=upheaval_of(seed))
+
+
+def upheaval_of(seed: int) -> Upheaval:
+    """What a seed's second dice say."""
+    dice = Dice(seed * 0xD1342543DE82EF95 + 3)
+    every_s = 15.0 + 45.0 * dice.random()
+    busy, slow, wrap, drift = (dice.random() for _ in range(4))
+    return Upheaval(
+        rates=UpheavalRates(every_s=every_s if dice.chance(0.75) else 0.0),
+        vault=VaultFaults(
+            busy=busy * 0.02 if dice.chance(0.4) else 0.0,
+            slow=slow * 0.01 if dice.chance(0.4) else 0.0,
+        ),
+        wrap=wrap < 0.5,
+        drift=0.01 * drift if dice.chance(0.5) else 0.0,
+    )
+
+
+def before_upheaval(seed: int, transactions: int = 0) -> Plan:
+    """The first dice of a seed alone."""
     if seed % 4 == 0:
         return rough(seed, transactions or 120, nodes=3, terminals=5)
     dice = Dice(seed * 0x9E3779B97F4A7C15 + 1)

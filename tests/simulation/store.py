@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -25,6 +26,34 @@ if TYPE_CHECKING:
 
 CALLER: contextvars.ContextVar[Boot | None] = contextvars.ContextVar("caller", default=None)
 ASKED_AGAIN: contextvars.ContextVar[bool] = contextvars.ContextVar("asked_again", default=False)
+
+
+DISK_FULL = "simulated: could not extend file: No space left on device (53100)"
+
+# What writes. The renewals of leases are left out: they come by the clock, not with the trade.
+WRITES = frozenset(
+    {
+        "add_key",
+        "commit",
+        "confirm_session",
+        "decide",
+        "finish",
+        "finish_upload",
+        "freeze",
+        "link_stans",
+        "note_source",
+        "recovered",
+        "register",
+        "release",
+        "request_ids",
+        "rrns",
+        "sent",
+        "settle",
+        "sign_on",
+        "take_over",
+        "upload",
+    }
+)
 
 
 class StoreFaults(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +76,14 @@ class Disturbed(Faults):
         self.dice = dice
         self.rates = StoreFaults()
         self.down = False  # an outage: everything is refused
+        self.disk_full = False  # what writes is refused, what reads is not
+        self.counts: Counter[str] = Counter()
+        self.commits = 0  # writes of every kind that have come so far
+        self.crash_at = 0  # the process that asks for this write dies …
+        self.crash_late = False  # … before it stands, or after
+
+    def count(self, what: str) -> None:
+        self.counts[f"store {what}"] += 1
 
     async def before(self, commit: Commit | None) -> None:
         """`commit` is None where it is still to be judged."""
@@ -55,8 +92,13 @@ class Disturbed(Faults):
             caller.node.crash("before a commit")
             raise asyncio.CancelledError
         if ASKED_AGAIN.get():
+            while self.disk_full:
+                await asyncio.sleep(0.5)
             return  # it may stand already: only the store's word decides, however long it takes
+        if self.disk_full:
+            raise StoreDownError(DISK_FULL)
         if self.down or self.dice.chance(rates.down):
+            self.count("refuses a commit")
             raise StoreDownError("simulated outage")
 
     async def after(self, commit: Commit | None) -> None:
@@ -64,6 +106,7 @@ class Disturbed(Faults):
         if self.dice.chance(rates.crash_after) and caller is not None:
             caller.node.crash("after a commit")
         if self.dice.chance(rates.lost_acknowledgement):
+            self.count("loses an acknowledgement")
             await asyncio.sleep(rates.reconnect_s * self.dice.random())
             ASKED_AGAIN.set(True)
             raise LostAcknowledgementError
@@ -114,7 +157,7 @@ class Remote:
             if not self._boot.process.gone:
                 context = self._boot.node.world.context.copy()
                 context.run(CALLER.set, self._boot)
-                work = self._serve(answer, lambda: method(*args, **options))
+                work = self._serve(answer, name, lambda: method(*args, **options))
                 self._boot.node.world.serve(loop.create_task(work, context=context))
             found = await answer
             if isinstance(found, Lease):
@@ -125,16 +168,32 @@ class Remote:
         return call
 
     async def _serve(
-        self, answer: asyncio.Future[Any], perform: Callable[[], Coroutine[Any, Any, Any]]
+        self,
+        answer: asyncio.Future[Any],
+        name: str,
+        perform: Callable[[], Coroutine[Any, Any, Any]],
     ) -> None:
         await asyncio.sleep(self._delay_s())
         result, failure = None, None
+        disturbed, dies = self._disturbed, False
+        if name in WRITES:
+            disturbed.commits += 1
+            dies = disturbed.commits == disturbed.crash_at
+        if dies and not disturbed.crash_late:
+            self._boot.node.crash(f"before write {disturbed.commits} ({name})")
+            return
         try:
-            if self._disturbed.down:
+            if disturbed.down:
                 raise StoreDownError("simulated outage")
+            if disturbed.disk_full and name in WRITES | {"renew", "lease"}:
+                disturbed.count("has no space")
+                raise StoreDownError(DISK_FULL)
             result = await perform()
         except Exception as error:  # noqa: BLE001 - it is the caller's
             failure = error
+        if dies:
+            self._boot.node.crash(f"after write {disturbed.crash_at} ({name})")
+            return
         await asyncio.sleep(self._delay_s())
         if answer.done() or self._boot.process.gone:
             return

@@ -29,23 +29,29 @@ from terminals.simulator.bank import Bank, BankFaults, BankOptions, BankServer
 from terminals.simulator.card import CardRange, card_pools
 from terminals.simulator.dice import Dice
 from terminals.simulator.terminal import Terminal, TerminalOptions
+from tests.simulation.books import close_books
 from tests.simulation.checkers import Broken, Checkers
 from tests.simulation.loop import PROCESS, Process, run_virtual
 from tests.simulation.network import FAIR, Network, Weather
 from tests.simulation.node import PORT, Node, SimulatedClock, entropy_of
 from tests.simulation.store import Disturbed, StoreFaults, WatchedStore
 from tests.simulation.till import Mix, Till, TillFaults
+from tests.simulation.upheaval import Upheaval, next_day, odd, upheave
+from tests.simulation.vault import VaultBusyError, VaultFaults
 
 if TYPE_CHECKING:
     import contextvars
     from collections.abc import Callable, Coroutine, Iterator, MutableMapping
 
     from hsm.lmk import Lmk
+    from terminals.simulator.com_file import ClearingFile
 
 BUSINESS_DATE = dt.date(2026, 1, 5)
 TMK = "11111111111111112222222222222222"
 TRACE_KEPT = 50_000
 BALANCE_MINOR = 2_000_00
+SECOND_DICE = 0x5DEECE66D1CEB00F  # of what came later: it shifts nothing of what was there
+TRACE_MAX = LINK_STANS = 999_999
 
 
 class ChaosRates(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +82,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     till: TillFaults = TillFaults()
     mix: Mix = Mix()
     chaos: ChaosRates = ChaosRates()
+    upheaval: Upheaval = Upheaval()
     alternates: bool = False  # routes with a second choice
     link_timeout_s: float = 8.0
     trade_max_s: float = 20_000.0
@@ -86,6 +93,9 @@ class World:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.dice = Dice(plan.seed)
+        self.second_dice = Dice(plan.seed ^ SECOND_DICE)
+        self.key_changes: dict[tuple[str, str], float] = {}  # (bank, usage) → when
+        self.files: dict[tuple[str, dt.date], ClearingFile] = {}  # of settlement dates that ended
         self.lmk: Lmk = TEST_LMK
         self.context: contextvars.Context = Process("world").context
         self.context.run(_nobody)
@@ -137,6 +147,16 @@ class World:
             Node(self, f"n{at // 2 + 1}", at % 2, f"10.0.0.{at + 1}", self._dice())
             for at in range(plan.nodes)
         ]
+        self.merchants = list(
+            {
+                merchant_of(at): Merchant(merchant=merchant_of(at), name=f"Shop {at}")
+                for at in range(plan.terminals)
+            }.values()
+        )
+        if plan.upheaval.wrap:
+            for link in self.links:
+                begin = LINK_STANS * (1 + self.second_dice.below(3)) - self.second_dice.below(120)
+                self.store.blocks[f"stan:{link.acquirer}"] = begin
         self.addresses = [(node.host, PORT) for node in self.nodes]
         pools = card_pools(ranges)
         self.checkers.secrets = [
@@ -158,6 +178,7 @@ class World:
             institution_id=institution,
             zpk=odd(keys["zpk"]).hex(),
             zak=odd(keys["zak"]).hex(),
+            zmk=odd(entropy_of(Dice(self.second_dice.bits64()))(16)).hex(),
             cards=(card_range,),
             faults=self.plan.bank,
             latency_s=0.05,
@@ -170,8 +191,10 @@ class World:
 
     def _till(self, at: int, cards: list[Any], poor: list[Any]) -> Till:
         plan = self.plan
+        first = TRACE_MAX - self.second_dice.below(20) if plan.upheaval.wrap else 1
         terminal = Terminal(
             TerminalOptions(
+                first_trace=first,
                 merchant=merchant_of(at),
                 terminal=f"1000000{at + 1}",
                 tmk=TMK,
@@ -239,7 +262,7 @@ class World:
     def failed_inside(self, who: str, error: BaseException | str) -> None:
         """The switch has logged a failure of its own."""
         self.note("failed", who, repr(error))
-        if not isinstance(error, StoreDownError | NumbersExhaustedError):
+        if not isinstance(error, StoreDownError | NumbersExhaustedError | VaultBusyError):
             self.checkers.fail("P7", f"{who} failed: {error!r}")
 
     def logged(self, _logger: object, method: str, event: MutableMapping[str, Any]) -> Any:
@@ -248,7 +271,8 @@ class World:
         with contextlib.suppress(RuntimeError):  # outside the loop
             self.note("log", method, text)
             error = str(event.get("error", ""))
-            if method in ("error", "exception") and "StoreDown" not in text and "Taken" not in text:
+            explained = ("StoreDown", "Taken", "VaultBusy")
+            if method in ("error", "exception") and not any(one in text for one in explained):
                 self.failed_inside("log", f"{event.get('event')} {error}")
         raise structlog.DropEvent
 
@@ -258,9 +282,9 @@ class World:
         """Reference data and keys, as `data apply` and `keys import` leave them."""
         reference = self.store.reference
         items: list[tuple[str, str, dict[str, Any]]] = []
-        for at in range(self.plan.terminals):
-            merchant = Merchant(merchant=merchant_of(at), name=f"Shop {at}")
+        for merchant in self.merchants:
             items.append(("merchant", merchant.merchant, msgspec.to_builtins(merchant)))
+        for at in range(self.plan.terminals):
             registered = RegisteredTerminal(merchant=merchant_of(at), terminal=f"1000000{at + 1}")
             items.append(("terminal", registered.name, msgspec.to_builtins(registered)))
         items += [("link", link.acquirer, msgspec.to_builtins(link)) for link in self.links]
@@ -280,6 +304,7 @@ class World:
             owner = f"link:{bank.options.name}"
             await self._add_key(owner, KeyUsage.ZPK, bytes.fromhex(bank.options.zpk))
             await self._add_key(owner, KeyUsage.ZAK, bytes.fromhex(bank.options.zak))
+            await self._add_key(owner, KeyUsage.ZMK, bytes.fromhex(bank.options.zmk))
 
     async def _add_key(self, owner: str, usage: KeyUsage, clear: bytes) -> None:
         made = self.vault.import_components(usage, [clear], allow_weak=True)
@@ -305,6 +330,9 @@ class World:
                 await self.calm_down()
                 self.checkers.final()
                 self.raise_broken()
+                for wrong in await close_books(self):
+                    self.checkers.fail("P5", f"day's end: {wrong}")
+                self.raise_broken()
             finally:
                 await self.close()
 
@@ -324,9 +352,16 @@ class World:
         if plan.chaos.every_s > 0:
             chaos = self.create_task(self._chaos(plan.chaos, self._dice()))
             self.serve(chaos)
+        second = None
+        if plan.upheaval.rates.every_s > 0:
+            second = self.create_task(upheave(self, plan.upheaval.rates, self.second_dice))
+            self.serve(second)
+        for node in self.nodes:
+            node.vault.faults = plan.upheaval.vault
         await asyncio.gather(*[till.trade() for till in self.tills])
-        if chaos is not None:
-            chaos.cancel()
+        for task in (chaos, second):
+            if task is not None:
+                task.cancel()
 
     async def calm_down(self) -> None:
         """No fault from now on. Terminals end what they owe, queues empty, in bounded time."""
@@ -334,7 +369,10 @@ class World:
         self.network.weather = FAIR
         self.network.cut_off.clear()
         self.disturbed.rates = StoreFaults()
-        self.disturbed.down = False
+        self.disturbed.down = self.disturbed.disk_full = False
+        for node in self.nodes:
+            node.vault.faults = VaultFaults()
+            node.vault.refusing = False
         for bank in self.banks:
             bank.options = msgspec.structs.replace(bank.options, faults=BankFaults())
         await self.until(
@@ -425,6 +463,24 @@ class World:
             elif what == "cut_over":
                 await self.store.days.cut_over(self.store.today + dt.timedelta(days=1))
 
+    def bank_cut_over(self, bank: Bank) -> None:
+        """The settlement date of a bank ends: its file is written, DE 15 says the next."""
+        name, date = bank.options.name, bank.settlement_date
+        if date <= self.store.today:  # no bank is more than a day ahead of us
+            self.files[name, date] = bank.clearing_file(date)
+            server = self.bank_servers[self.banks.index(bank)]
+            server.cut_over(next_day(date))
+
+    def clearing_files(self) -> dict[tuple[str, dt.date], ClearingFile]:
+        """All of them, now that nothing will be decided any more: one a bank and date."""
+        last = max(self.store.today, *(bank.settlement_date for bank in self.banks))
+        for bank in self.banks:
+            while bank.settlement_date <= last:
+                date = bank.settlement_date
+                self.files[bank.options.name, date] = bank.clearing_file(date)
+                bank.cut_over(next_day(date))
+        return self.files
+
     def _store_up(self) -> None:
         self.disturbed.down = False
 
@@ -482,10 +538,6 @@ def _nobody() -> None:
 def merchant_of(at: int) -> str:
     return f"10429000000000{at // 2 + 1}"
 
-
-def odd(key: bytes) -> bytes:
-    """With odd parity, as a bank would make it."""
-    return bytes(byte & 0xFE | (bin(byte >> 1).count("1") + 1) % 2 for byte in key)
 
 
 class Report(msgspec.Struct):

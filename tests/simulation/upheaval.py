@@ -1,0 +1,140 @@
+"""What happens to a whole world in the middle of its trade, besides `ChaosRates`.
+
+Clocks are set by up to an hour, disks fill up, the vault goes away for a while, banks change their
+keys and their settlement date, operators change links and suspend merchants. It has dice of its own:
+what it draws shifts nothing else, so that older seeds keep their meaning.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from terminals.registry import Merchant, Status
+from tests.simulation.vault import VaultFaults
+
+if TYPE_CHECKING:
+    from terminals.simulator.bank import Bank
+    from terminals.simulator.dice import Dice
+    from tests.simulation.world import World
+
+KEY_CHANGE_GAP_S = 90.0  # the former key of a link is good for a minute; no bank changes faster
+LINK_TIMEOUTS_S = (6.0, 8.0, 10.0)
+
+
+class UpheavalRates(msgspec.Struct, frozen=True, kw_only=True):
+    """Weights, one every `every_s` on average; 0: never."""
+
+    every_s: float = 0.0
+    clock_hour: float = 1.0  # the wall clock of a node is set, by up to an hour
+    long_pause: float = 1.0  # a node stands still for longer than any lease
+    disk_full: float = 1.0  # the store takes no row, and is read all the same
+    vault_away: float = 1.0  # the vault of a process refuses everything
+    key_change: float = 3.0  # a bank sends a new ZPK or ZAK under the ZMK
+    bank_cut_over: float = 1.0
+    freeze: float = 1.0  # of the dates that are cut: captures become clearing records
+    link_change: float = 1.0
+    suspension: float = 1.0  # of a merchant, and back
+
+
+class Upheaval(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is drawn from the second dice of a seed."""
+
+    rates: UpheavalRates = UpheavalRates()
+    vault: VaultFaults = VaultFaults()
+    wrap: bool = False  # the numbers of links and terminals begin a little below 999999
+    drift: float = 0.0002  # at most, of every clock, either way
+
+
+async def upheave(world: World, rates: UpheavalRates, dice: Dice) -> None:
+    weights = tuple(
+        (name, weight) for name, weight in msgspec.structs.asdict(rates).items() if name != "every_s"
+    )
+    while True:
+        await asyncio.sleep(dice.exponential_s(rates.every_s))
+        what = dice.weighted(weights)
+        node, amount = dice.choice(world.nodes), dice.random()
+        bank = dice.choice(world.banks)
+        world.note("upheaval", what, node.name, bank.options.name)
+        world.count(f"upheaval {what}")
+        if what == "clock_hour":
+            node.clock.ahead_s += (amount - 0.5) * 7_200.0
+        elif what == "long_pause":
+            node.pause(6.0 + 60.0 * amount)
+        elif what == "disk_full":
+            world.disturbed.disk_full = True
+            world.call_later(0.5 + 15.0 * amount, disk_freed, world)
+        elif what == "vault_away":
+            node.vault.refusing = True
+            world.call_later(0.2 + 8.0 * amount, setattr, node.vault, "refusing", False)
+        elif what == "key_change":
+            change_key(world, bank, "ZPK" if amount < 0.5 else "ZAK", dice)
+        elif what == "bank_cut_over":
+            world.bank_cut_over(bank)
+        elif what == "freeze":
+            for date, state in list(world.store.dates.items()):
+                if state == "cut":
+                    left = await world.store.days.freeze(date)
+                    world.count("dates frozen" if not left else "dates not frozen yet")
+        elif what == "link_change":
+            await change_link(world, bank, dice)
+        elif what == "suspension":
+            await suspend(world, dice, 5.0 + 25.0 * amount)
+
+
+def disk_freed(world: World) -> None:
+    world.disturbed.disk_full = False
+
+
+def change_key(world: World, bank: Bank, usage: Literal["ZPK", "ZAK"], dice: Dice) -> None:
+    """Under the ZMK, on the first connection that is signed on. In use once it is accepted."""
+    now_s = asyncio.get_running_loop().time()
+    at = (bank.options.name, usage)
+    if now_s - world.key_changes.get(at, -KEY_CHANGE_GAP_S) < KEY_CHANGE_GAP_S:
+        return
+    server = world.bank_servers[world.banks.index(bank)]
+    if not any(one.session.signed_on for one in server.connections):
+        return
+    world.key_changes[at] = now_s
+    key = b"".join(dice.bits64().to_bytes(8, "big") for _ in range(2))
+    server.broadcast(bank.offer_key(usage, odd(key)))
+    world.count(f"key changes begun {usage}")
+
+
+def odd(key: bytes) -> bytes:
+    """With odd parity, as a bank would make it."""
+    return bytes(byte & 0xFE | (bin(byte >> 1).count("1") + 1) % 2 for byte in key)
+
+
+async def change_link(world: World, bank: Bank, dice: Dice) -> None:
+    """Another time-out: every process replaces its link."""
+    at = world.banks.index(bank)
+    link = msgspec.structs.replace(world.links[at], timeout_s=dice.choice(LINK_TIMEOUTS_S))
+    world.links[at] = link
+    await world.store.reference.apply(
+        [("link", link.acquirer, msgspec.to_builtins(link))], maker="simulation"
+    )
+
+
+async def suspend(world: World, dice: Dice, for_s: float) -> None:
+    merchant = dice.choice(world.merchants)
+    await _apply(world, msgspec.structs.replace(merchant, status=Status.SUSPENDED))
+
+    async def back() -> None:
+        await asyncio.sleep(for_s)
+        await _apply(world, merchant)
+
+    world.serve(world.create_task(back()))
+
+
+async def _apply(world: World, merchant: Merchant) -> None:
+    await world.store.reference.apply(
+        [("merchant", merchant.merchant, msgspec.to_builtins(merchant))], maker="simulation"
+    )
+
+
+def next_day(date: dt.date) -> dt.date:
+    return date + dt.timedelta(days=1)
