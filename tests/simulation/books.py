@@ -65,9 +65,7 @@ class Dates:
 async def close_books(world: World) -> list[str]:
     """Every date closed; in words what the faults do not explain, or what they do and is not found."""
     files = world.clearing_files()
-    last = max(
-        world.store.today, *(date for _, date in files), *(bank.settlement_date for bank in world.banks)
-    )
+    last = max(date for _, date in files)
     captures, transactions = facts_of(world)
     books = MemoryStore(captures, transactions, references_of(world))
     pans = data_keys.open_pans(world.lmk, await world.store.reference.snapshot())

@@ -33,7 +33,7 @@ Identity = tuple[str, str, str]  # acquirer, DE 7, DE 11
 
 FINAL_REVERSALS: Final = frozenset({"00", "25", "94"})
 UNDECIDED_CODES: Final = frozenset({"98"})  # unknown, or still in flight, or pending
-NOT_OF_THE_REQUEST: Final = frozenset({"94", "96", "98", "A0", "77", "30"})
+NOT_OF_THE_REQUEST: Final = frozenset({"94", "96", "98", "A0", "77", "30", "03"})
 
 
 class Broken(AssertionError):  # noqa: N818 - a promise is broken; it is not an error of the program
