@@ -147,7 +147,8 @@ def reconcile(
     `reversed_there` the records that only the file had reversed and a linked opposite ends.
     `taken_in` are the (acquirer, settlement date) whose files are here: a record that settles after
     the business date waits only while its file is not. A row that settles and was sent after the
-    business date waits, too.
+    business date waits, too, and so does a reversal row that settles after it: what it takes back
+    may have broken on its own date, and ends on that of the reversal.
     """
     sheet = _Sheet(
         business_date,
@@ -176,6 +177,7 @@ def reconcile(
             [*(row for row in left if row.id not in here), *mismatched], same_date=False
         )
         if not {pair[0].id, pair[1].id} <= set(broken)  # one is new: its date bears the rest
+        and max(row.settlement_date for row in pair) <= business_date  # else it waits
     ]
     for original, reversal in (*in_file, *later):
         if original.id in sheet.carried_rows:  # waits for its record, and its reversal with it
@@ -302,7 +304,9 @@ def _classify_rows(sheet: _Sheet) -> None:
             continue
         if row.id in sheet.broken:
             sheet.still_open.append(row.id)
-        elif row.settlement_date > sheet.business_date and _sent_on(row) > sheet.business_date:
+        elif row.settlement_date > sheet.business_date and (
+            row.is_reversal or _sent_on(row) > sheet.business_date
+        ):
             sheet.carried_rows.append(row.id)
         else:
             rule, known = sheet.explained.get(row.id, ("", None))

@@ -542,9 +542,18 @@ class TwoDays:
             self.store.captured = captures
         self.dates, self.sink = Dates({DAY: "open"}), Sink()
 
-    def close(self, day: Any, *rows: dict[str, Any]) -> CloseResult:
+    def close(
+        self, day: Any, *rows: dict[str, Any], early: list[dict[str, Any]] | None = None
+    ) -> CloseResult:
+        """`early`: rows of the next date's file, which is here already."""
         at = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
         files = inbox(com_file(rows, day))
+        if early is not None:
+            name, data = com_file(early, day + timedelta(days=1))
+            files.files[ACQUIRER, name] = data
+        return self.close_with(day, files, at)
+
+    def close_with(self, day: Any, files: Inbox, at: datetime = AT) -> CloseResult:
         return asyncio.run(
             run_close(self.store, files, day=day, dates=self.dates, sink=self.sink, at=at)
         )
@@ -942,6 +951,20 @@ def test_a_row_that_the_network_takes_back_later_is_resolved(state: str, expecte
     )
     second = days.close(NEXT, reversal)
     assert (second.exit_code, second.totals["resolved"]) == (0, 1)
+    assert days.balances() == {
+        ("network_receivable", RECEIVABLE): 9_962,
+        ("network_receivable", RECEIVABLE_NEXT): -9_962,
+    }
+
+
+@pytest.mark.parametrize("state", ["declined", "unknown", "reversed"])
+def test_what_the_next_file_takes_back_waits_where_both_files_are_here_already(state: str) -> None:
+    """The date is closed late: the file that bills and the one that reverses come in together."""
+    days = TwoDays(trade(1, state=state), *DROPPED)
+    assert days.close(DAY, billed(SALE), early=[reversal_of(SALE)]).exit_code == 1
+    files = Inbox()  # of the next date, which is in
+    second = days.close_with(NEXT, files)
+    assert (second.exit_code, second.totals["resolved"]) == (0, 1), second.message
     assert days.balances() == {
         ("network_receivable", RECEIVABLE): 9_962,
         ("network_receivable", RECEIVABLE_NEXT): -9_962,
