@@ -230,6 +230,8 @@ class Checkers:
         except DecodeError:
             return
         self._note_message("terminal asks", message)
+        if message.get(11) == "999999":
+            self.world.count("wrap of a terminal's trace")
         block = message.get(52)
         if isinstance(block, bytes):
             self.pin_blocks.add(block)
@@ -241,6 +243,8 @@ class Checkers:
     def _leaves_for_bank(self, bank: str, message: Message) -> None:
         mti = str(message[0])
         self._note_message("to bank", message, bank)
+        if message[11] == "999999":
+            self.world.count("wrap of a link's STAN")
         if mti[1] == "8":
             return
         identity = (bank, str(message[7]), str(message[11]))

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +71,14 @@ class Network:
         self.cut_off: set[tuple[str, int]] = set()  # connects there hang, as behind a cut cable
         self.connections: dict[int, Connection] = {}
         self.taps: list[Tap] = []
+        self.counts: Counter[str] = Counter()
         self._serial = 0
+
+    def happens(self, what: str, rate: float) -> bool:
+        """Whether a fault happens now; counted."""
+        happens = self.dice.chance(rate)
+        self.counts[f"network {what}"] += happens
+        return happens
 
     def listen(
         self, host: str, port: int, factory: Callable[[], asyncio.Protocol], process: Process | None
@@ -90,7 +97,7 @@ class Network:
         source: str = "10.0.0.1",
     ) -> Endpoint:
         """A connection as `loop.create_connection` makes one; ConnectionRefusedError, or it hangs."""
-        refused = self.dice.chance(self.weather.refuse)
+        refused = self.happens("refuse", self.weather.refuse)
         await asyncio.sleep(self.delay_s())
         if (host, port) in self.cut_off:
             await asyncio.get_running_loop().create_future()
@@ -112,7 +119,7 @@ class Network:
     def delay_s(self) -> float:
         low_s, high_s = self.weather.delay_s
         delay_s = low_s + (high_s - low_s) * self.dice.random()
-        if self.dice.chance(self.weather.slow):
+        if self.happens("slow", self.weather.slow):
             delay_s += self.weather.slow_s * self.dice.random()
         return delay_s
 
@@ -212,17 +219,17 @@ class Endpoint(asyncio.Transport):
         for tap in self.network.taps:
             tap(self, data)
         network, weather, dice = self.network, self.network.weather, self.network.dice
-        if dice.chance(weather.reset):
+        if network.happens("reset", weather.reset):
             self.connection.reset()
             return
-        if dice.chance(weather.silent):
+        if network.happens("silent", weather.silent):
             self.connection.silent = True
-        if dice.chance(weather.stall):
+        if network.happens("stall", weather.stall):
             self.hold_up(weather.stall_s * dice.random())
         pieces = [data]
-        if dice.chance(weather.split):
+        if network.happens("split", weather.split):
             pieces = cut(data, dice)
-        joined = dice.chance(weather.join)
+        joined = network.happens("join", weather.join)
         for piece in pieces:
             at_s = max(self._arrives_s, _now_s() + network.delay_s())
             if joined:

@@ -6,6 +6,8 @@ wrong find other bugs than worlds in which everything does.
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from terminals.simulator.bank import BankFaults
@@ -16,6 +18,29 @@ from tests.simulation.till import Mix, TillFaults
 from tests.simulation.upheaval import Upheaval, UpheavalRates
 from tests.simulation.vault import VaultFaults
 from tests.simulation.world import ChaosRates, Plan
+
+# Every kind of fault, as a run counts it: of many seeds each must have happened.
+FAULTS: Final = (
+    *(f"network {what}" for what in ("slow", "split", "join", "stall", "reset", "silent", "refuse")),
+    *(f"bank {what}" for what, _ in BankFaults().rates()),
+    *(f"till {what}" for what in TillFaults.__struct_fields__),
+    *(f"chaos {what}" for what in ChaosRates.__struct_fields__ if what != "every_s"),
+    *(f"upheaval {what}" for what in UpheavalRates.__struct_fields__ if what != "every_s"),
+    "node before a commit",
+    "node after a commit",
+    "store loses an acknowledgement",
+    "store refuses a commit",
+    "store has no space",
+    "vault busy",
+    "vault slow",
+    "vault refuses",
+    "key changes begun ZPK",
+    "key changes begun ZAK",
+    "key changes taken",
+    "wrap of a link's STAN",
+    "wrap of a terminal's trace",
+    "dates frozen",
+)
 
 
 def fair(seed: int = 1, transactions: int = 20) -> Plan:

@@ -239,6 +239,13 @@ class World:
     def count(self, what: str) -> None:
         self.counts[what] += 1
 
+    def count_all(self) -> None:
+        """What the parts have counted of their own, too."""
+        self.counts += self.network.counts + self.disturbed.counts
+        for bank in self.banks:
+            self.counts += Counter({f"bank {what}": count for what, count in bank.faults.items()})
+            self.counts["key changes taken"] += bank.key_changes
+
     def stop(self) -> None:
         """A promise is broken: nothing that follows matters."""
         self._stopped.set()
@@ -556,7 +563,9 @@ class Report(msgspec.Struct):
     tail: list[str] = []
 
 
-def simulate(plan: Plan, prepare: Callable[[World], None] | None = None) -> Report:
+def simulate(
+    plan: Plan, prepare: Callable[[World], None] | None = None, *, keep_trace: bool = True
+) -> Report:
     """One seed, start to end. A broken promise is in `broken`, with the end of the trace."""
     made: list[World] = []
 
@@ -573,6 +582,7 @@ def simulate(plan: Plan, prepare: Callable[[World], None] | None = None) -> Repo
 
     broken, virtual_s = run_virtual(main())
     (world,) = made
+    world.count_all()
     return Report(
         seed=plan.seed,
         trace_hash=world.trace_hash,
@@ -584,5 +594,5 @@ def simulate(plan: Plan, prepare: Callable[[World], None] | None = None) -> Repo
         copy_refused=len(world.checkers.explained.copy_refused),
         unbalanced=world.unbalanced,
         broken=broken,
-        tail=list(world.trace),
+        tail=list(world.trace) if broken or keep_trace else [],
     )
