@@ -168,10 +168,21 @@ def reconcile(
     # any other takes its original out of the file.
     ours_too = {row_id for _, _, row_id in paired if sheet.rows[row_id].is_reversal}
     in_file = file_reversals([row for row in rows if row.id not in ours_too], same_date=True)
-    _classify_pairs(sheet, waiting, paired, {original.id for original, _ in in_file})
+    # What broke on an earlier date, is a request of this one that we took back, and is now taken
+    # back by the file, too: the request ends with the break, and is no new one.
+    taken_back = {
+        row_id for _, one, row_id in paired if not one.captured and one.state in TAKEN_BACK
+    } & set(broken)
+    here = ours_too | {row.id for pair in in_file for row in pair}
+    across = [
+        pair
+        for pair in file_reversals([row for row in rows if row.id not in here], same_date=False)
+        if pair[0].id in taken_back and pair[1].settlement_date <= business_date
+    ]
+    _classify_pairs(sheet, waiting, paired, {original.id for original, _ in (*in_file, *across)})
     left = [row for row in rows if row.id not in sheet.used]
-    here = {row.id for pair in in_file for row in pair}
-    later = [
+    here = {row.id for pair in (*in_file, *across) for row in pair}
+    later = across + [
         pair
         for pair in file_reversals(
             [*(row for row in left if row.id not in here), *mismatched], same_date=False

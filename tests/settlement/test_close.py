@@ -971,6 +971,19 @@ def test_what_the_next_file_takes_back_waits_where_both_files_are_here_already(s
     }
 
 
+def test_a_long_that_is_a_request_of_the_next_date_is_taken_back_with_it() -> None:
+    """Sent after our cut and before the network's, unknown, reversed after the network's."""
+    days = TwoDays(trade(1, state="unknown", business_date=NEXT, settlement_date=None), *DROPPED)
+    first = days.close(DAY, billed(SALE))
+    assert [one.break_class for one in first.breaks] == ["network_long"]
+    second = days.close(NEXT, reversal_of(SALE))
+    assert (second.exit_code, second.totals["resolved"]) == (0, 1), second.breaks
+    assert days.balances() == {
+        ("network_receivable", RECEIVABLE): 9_962,
+        ("network_receivable", RECEIVABLE_NEXT): -9_962,
+    }
+
+
 def test_an_open_break_is_not_broken_again() -> None:
     days = TwoDays(SALE)
     days.close(DAY)

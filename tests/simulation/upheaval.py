@@ -35,7 +35,7 @@ class UpheavalRates(msgspec.Struct, frozen=True, kw_only=True):
     vault_away: float = 1.0  # the vault of a process refuses everything
     key_change: float = 3.0  # a bank sends a new ZPK or ZAK under the ZMK
     bank_cut_over: float = 1.0
-    freeze: float = 1.0  # of the dates that are cut: captures become clearing records
+    freeze: float = 1.0  # the date is cut and, soon after, frozen: captures are clearing records
     link_change: float = 1.0
     suspension: float = 1.0  # of a merchant, and back
 
@@ -75,14 +75,21 @@ async def upheave(world: World, rates: UpheavalRates, dice: Dice) -> None:
         elif what == "bank_cut_over":
             world.bank_cut_over(bank)
         elif what == "freeze":
-            for date, state in list(world.store.dates.items()):
-                if state == "cut":
-                    left = await world.store.days.freeze(date)
-                    world.count("dates frozen" if not left else "dates not frozen yet")
+            await world.store.days.cut_over(next_day(world.store.today))
+            world.serve(world.create_task(freeze(world, 5.0 + 30.0 * amount)))
         elif what == "link_change":
             await change_link(world, bank, dice)
         elif what == "suspension":
             await suspend(world, dice, 5.0 + 25.0 * amount)
+
+
+async def freeze(world: World, after_s: float) -> None:
+    """Every date that is cut, once nothing of it is undecided."""
+    await asyncio.sleep(after_s)
+    for date, state in list(world.store.dates.items()):
+        if state == "cut":
+            left = await world.store.days.freeze(date)
+            world.count("dates not frozen yet" if left else "dates frozen")
 
 
 def disk_freed(world: World) -> None:
