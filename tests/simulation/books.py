@@ -84,7 +84,7 @@ async def close_books(world: World) -> list[str]:
             wrong.append(f"the ledger of {date} sums to {balance}")
         date += dt.timedelta(days=1)
     found = {name_of(one): one for one in await books.open_breaks(last + dt.timedelta(days=1))}
-    world.checkers.checked["recon"] += len(captures)
+    world.checkers.checked["P5"] += len(captures)
     for one in found.values():
         world.count(f"break {one.break_class}")
     expected = expected_breaks(world)

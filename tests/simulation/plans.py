@@ -21,7 +21,10 @@ from tests.simulation.world import ChaosRates, Plan
 
 # Every kind of fault, as a run counts it: of many seeds each must have happened.
 FAULTS: Final = (
-    *(f"network {what}" for what in ("slow", "split", "join", "stall", "reset", "silent", "refuse")),
+    *(
+        f"network {what}"
+        for what in ("slow", "split", "join", "stall", "reset", "silent", "refuse")
+    ),
     *(f"bank {what}" for what, _ in BankFaults().rates()),
     *(f"till {what}" for what in TillFaults.__struct_fields__),
     *(f"chaos {what}" for what in ChaosRates.__struct_fields__ if what != "every_s"),

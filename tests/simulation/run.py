@@ -107,7 +107,9 @@ def parse() -> argparse.Namespace:
         "--shrink-s", type=float, default=BOX_S, help="time to make a failure small; 0: as it is"
     )
     parser.add_argument("--tail", type=int, default=TAIL, help="lines of the trace of a failure")
-    parser.add_argument("--grep", default="", help="with --seed: lines of the trace with any of a|b")
+    parser.add_argument(
+        "--grep", default="", help="with --seed: lines of the trace with any of a|b"
+    )
     parser.add_argument("--quiet", action="store_true", help="a line every few seconds, not a seed")
     parser.add_argument("--json", action="store_true", help="the summary alone, as JSON")
     return parser.parse_args()
@@ -117,7 +119,10 @@ def run(arguments: argparse.Namespace) -> Iterator[Ran]:
     """The seeds in the order in which they end."""
     seeds = seeds_of(arguments)
     changes: Changes = json.loads(arguments.change)
-    works = [(seed, arguments.transactions, changes, arguments.shrink_s, arguments.grep) for seed in seeds]
+    works = [
+        (seed, arguments.transactions, changes, arguments.shrink_s, arguments.grep)
+        for seed in seeds
+    ]
     jobs = min(arguments.jobs or os.cpu_count() or 1, len(works))
     until_s = time.monotonic() + arguments.budget_s
     if jobs == 1:
@@ -212,7 +217,9 @@ def end_of(summary: Summary) -> str:
     if summary.never:
         lines.append(f"  NEVER HAPPENED: {', '.join(summary.never)}")
     failed = sorted(summary.broken)
-    lines.append(f"{summary.seeds} seeds, {len(failed)} broken{': ' if failed else ''}{failed or ''}")
+    lines.append(
+        f"{summary.seeds} seeds, {len(failed)} broken{': ' if failed else ''}{failed or ''}"
+    )
     return "\n".join(lines)
 
 

@@ -23,7 +23,16 @@ BOX_S = 60.0
 NEAR_S = 15.0  # a fault so long before a line that concerns the promise is shown with it
 FAULT_GROUPS = ("weather", "store", "bank", "till", "chaos", "upheaval")
 NOT_RATES = frozenset({"slow_s", "stall_s", "reconnect_s", "late_s", "delay_s", "on_reversals"})
-FAULT_EVENTS = (" chaos ", " upheaval ", " boot ", " end ", " pause ", " resume ", " BROKEN ", " calm")
+FAULT_EVENTS = (
+    " chaos ",
+    " upheaval ",
+    " boot ",
+    " end ",
+    " pause ",
+    " resume ",
+    " BROKEN ",
+    " calm",
+)
 Changes = dict[str, Any]
 
 
@@ -91,7 +100,9 @@ def _rates(values: Changes) -> Iterator[Changes]:
 
 def relevant(report: Report) -> list[str]:
     """The lines that concern what the broken promise names, and what went wrong shortly before them."""
-    names = re.findall(r"\b\d{12}\b|\b\d{8}/\d+/\d{6}\b|\('\w+', '\d{10}', '\d{6}'\)", report.broken)
+    names = re.findall(
+        r"\b\d{12}\b|\b\d{8}/\d+/\d{6}\b|\('\w+', '\d{10}', '\d{6}'\)", report.broken
+    )
     words: set[str] = set()
     pairs: set[tuple[str, ...]] = set()
     for name in names:
@@ -110,7 +121,7 @@ def relevant(report: Report) -> list[str]:
     for line in lines:
         tokens = set(line.split())
         if any(event in line for event in FAULT_EVENTS):
-            near.append((float(tokens and line.split()[0]), line))
+            near.append((float(line.split()[0]), line))
         elif tokens & words or any(set(pair) <= tokens for pair in pairs):
             now_s = float(line.split()[0])
             kept += [each for at_s, each in near if at_s > now_s - NEAR_S]

@@ -76,7 +76,8 @@ class Disturbed(Faults):
         self.dice = dice
         self.rates = StoreFaults()
         self.down = False  # an outage: everything is refused
-        self.disk_full = False  # what writes is refused, what reads is not
+        self.freed = asyncio.Event()  # not set: the disk is full, what writes is refused
+        self.freed.set()
         self.counts: Counter[str] = Counter()
         self.commits = 0  # writes of every kind that have come so far
         self.crash_at = 0  # the process that asks for this write dies …
@@ -92,10 +93,9 @@ class Disturbed(Faults):
             caller.node.crash("before a commit")
             raise asyncio.CancelledError
         if ASKED_AGAIN.get():
-            while self.disk_full:
-                await asyncio.sleep(0.5)
+            await self.freed.wait()
             return  # it may stand already: only the store's word decides, however long it takes
-        if self.disk_full:
+        if not self.freed.is_set():
             raise StoreDownError(DISK_FULL)
         if self.down or self.dice.chance(rates.down):
             self.count("refuses a commit")
@@ -185,7 +185,7 @@ class Remote:
         try:
             if disturbed.down:
                 raise StoreDownError("simulated outage")
-            if disturbed.disk_full and name in WRITES | {"renew", "lease"}:
+            if not disturbed.freed.is_set() and name in WRITES | {"renew", "lease"}:
                 disturbed.count("has no space")
                 raise StoreDownError(DISK_FULL)
             result = await perform()

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulation.plans import plan_of, rough
-from tests.simulation.run import explain
-from tests.simulation.world import simulate
+from tests.simulation.plans import before_upheaval, plan_of, rough
+from tests.simulation.run import Ran, explain, small
+from tests.simulation.world import Plan, Report, simulate
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-BOX_S = 20.0
+BOX_S = 10.0
+SHRINK_S = 20.0
 SEEDS = range(4, 400)
 # Each broke a promise once; what it found is fixed.
 #   3  a refill of numbers died with the store down
@@ -23,19 +24,34 @@ SEEDS = range(4, 400)
 #   186 one late approval was reversed anew for ever
 #   93 requests of a process's first second were not looked for after its crash
 FOUND = (1, 3, 58, 93, 186)
+# The same of what upheavals and the day's end have found since.
+#   30 a reversal row of the next date's file, in the inbox already, was an orphan for ever
+#   73 a request of our next date, in the network's former one and taken back in its next: the same
+FOUND_SINCE = (30, 73)
 DETERMINISM_SEED = 4
+
+
+def kept(plan: Plan) -> Report:
+    """The plan's report; a broken promise fails with the smallest trace found and its command."""
+    report = simulate(plan)
+    if report.broken:
+        pytest.fail(explain(small(plan, Ran(report, 0.0), SHRINK_S)))
+    return report
 
 
 @pytest.mark.parametrize("seed", FOUND)
 def test_seeds_that_once_broke_a_promise(seed: int) -> None:
-    report = simulate(plan_of(seed))
-    assert not report.broken, explain(report)
+    kept(before_upheaval(seed))
+
+
+@pytest.mark.parametrize("seed", FOUND_SINCE)
+def test_seeds_that_broke_one_since(seed: int) -> None:
+    kept(plan_of(seed))
 
 
 def test_a_refund_that_another_process_has_queued() -> None:
     """Paused before it was sent, taken over, declined on waking, delivered all the same."""
-    report = simulate(rough(29, 120, nodes=3, terminals=5))
-    assert not report.broken, explain(report)
+    kept(rough(29, 120, nodes=3, terminals=5))
 
 
 def test_seeds_in_a_time_box() -> None:
@@ -43,13 +59,11 @@ def test_seeds_in_a_time_box() -> None:
     for seed in SEEDS:
         if time.monotonic() - begun_s > BOX_S:
             break
-        report = simulate(plan_of(seed))
-        assert not report.broken, explain(report)
+        kept(plan_of(seed))
 
 
 def test_everything_goes_wrong_at_once() -> None:
-    report = simulate(rough(1))
-    assert not report.broken, explain(report)
+    report = kept(rough(1))
     assert min(report.checked.values()) > 0
 
 

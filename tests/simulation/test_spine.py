@@ -15,7 +15,6 @@ from switch.journal import OutcomeState
 from terminals.simulator.bank import BankFaults
 from tests.simulation.loop import run_virtual
 from tests.simulation.plans import fair
-from tests.simulation.run import explain
 from tests.simulation.world import Plan, World, logging_into, simulate
 
 if TYPE_CHECKING:
@@ -120,6 +119,6 @@ def test_crash_with_a_request_in_flight_is_recovered_and_reversed() -> None:
 
 def test_a_day_without_faults() -> None:
     report = simulate(fair(seed=3, transactions=60))
-    assert not report.broken, explain(report)
+    assert not report.broken, report.broken
     assert report.unbalanced == []
     assert set(report.checked) == {"P1", "P2", "P3", "P4", "P5", "P6"}

@@ -51,7 +51,9 @@ class Upheaval(msgspec.Struct, frozen=True, kw_only=True):
 
 async def upheave(world: World, rates: UpheavalRates, dice: Dice) -> None:
     weights = tuple(
-        (name, weight) for name, weight in msgspec.structs.asdict(rates).items() if name != "every_s"
+        (name, weight)
+        for name, weight in msgspec.structs.asdict(rates).items()
+        if name != "every_s"
     )
     while True:
         await asyncio.sleep(dice.exponential_s(rates.every_s))
@@ -65,8 +67,8 @@ async def upheave(world: World, rates: UpheavalRates, dice: Dice) -> None:
         elif what == "long_pause":
             node.pause(6.0 + 60.0 * amount)
         elif what == "disk_full":
-            world.disturbed.disk_full = True
-            world.call_later(0.5 + 15.0 * amount, disk_freed, world)
+            world.disturbed.freed.clear()
+            world.call_later(0.5 + 15.0 * amount, world.disturbed.freed.set)
         elif what == "vault_away":
             node.vault.refusing = True
             world.call_later(0.2 + 8.0 * amount, setattr, node.vault, "refusing", False)
@@ -90,10 +92,6 @@ async def freeze(world: World, after_s: float) -> None:
         if state == "cut":
             left = await world.store.days.freeze(date)
             world.count("dates not frozen yet" if left else "dates frozen")
-
-
-def disk_freed(world: World) -> None:
-    world.disturbed.disk_full = False
 
 
 def change_key(world: World, bank: Bank, usage: Literal["ZPK", "ZAK"], dice: Dice) -> None:

@@ -288,9 +288,10 @@ class World:
     async def prepare(self) -> None:
         """Reference data and keys, as `data apply` and `keys import` leave them."""
         reference = self.store.reference
-        items: list[tuple[str, str, dict[str, Any]]] = []
-        for merchant in self.merchants:
-            items.append(("merchant", merchant.merchant, msgspec.to_builtins(merchant)))
+        items: list[tuple[str, str, dict[str, Any]]] = [
+            ("merchant", merchant.merchant, msgspec.to_builtins(merchant))
+            for merchant in self.merchants
+        ]
         for at in range(self.plan.terminals):
             registered = RegisteredTerminal(merchant=merchant_of(at), terminal=f"1000000{at + 1}")
             items.append(("terminal", registered.name, msgspec.to_builtins(registered)))
@@ -376,7 +377,8 @@ class World:
         self.network.weather = FAIR
         self.network.cut_off.clear()
         self.disturbed.rates = StoreFaults()
-        self.disturbed.down = self.disturbed.disk_full = False
+        self.disturbed.down = False
+        self.disturbed.freed.set()
         for node in self.nodes:
             node.vault.faults = VaultFaults()
             node.vault.refusing = False
@@ -544,7 +546,6 @@ def _nobody() -> None:
 
 def merchant_of(at: int) -> str:
     return f"10429000000000{at // 2 + 1}"
-
 
 
 class Report(msgspec.Struct):
