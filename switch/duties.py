@@ -32,6 +32,7 @@ class ReferenceData:
         self._store = store
         self._on_change = on_change
         self._snapshot: Snapshot | None = None
+        self._followed = False
         self._reading = asyncio.Lock()
 
     def __call__(self) -> Snapshot:
@@ -42,7 +43,7 @@ class ReferenceData:
         """Read again if the store's generation has grown."""
         async with self._reading:
             known = -1 if self._snapshot is None else self._snapshot.generation
-            if await self._store.generation() != known:
+            if await self._store.generation() != known or not self._followed:
                 await self.reload_held()
 
     async def reload(self) -> Snapshot:
@@ -52,7 +53,9 @@ class ReferenceData:
 
     async def reload_held(self) -> None:
         self._snapshot = await self._store.snapshot()
+        self._followed = False  # should that fail, the next round tries again
         await self._on_change(self._snapshot)
+        self._followed = True
 
 
 class Duties:

@@ -137,9 +137,9 @@ class Links:
             send_by_s=self._config.engine.send_by_s,
             lease_renew_s=self._config.engine.lease_renew_s,
         )
+        await host.start()  # may fail with the store away: then it is not running, and tried again
         self._running[link.acquirer] = (link, host, forwarder)
         self._acquirers[link.acquirer] = host
-        await host.start()
         await forwarder.start()
 
     def _connections_of(self, link: Link) -> int:

@@ -15,6 +15,7 @@ from switch.journal import OutcomeState
 from terminals.simulator.bank import BankFaults
 from tests.simulation.loop import run_virtual
 from tests.simulation.plans import fair
+from tests.simulation.upheaval import change_link
 from tests.simulation.world import Plan, World, logging_into, simulate
 
 if TYPE_CHECKING:
@@ -122,3 +123,17 @@ def test_a_day_without_faults() -> None:
     assert not report.broken, report.broken
     assert report.unbalanced == []
     assert set(report.checked) == {"P1", "P2", "P3", "P4", "P5", "P6"}
+
+
+def test_a_link_that_changes_while_the_store_is_full_is_started_when_it_is_not() -> None:
+    async def story(world: World, till: Till) -> None:
+        world.disturbed.freed.clear()
+        for bank in world.banks:
+            await change_link(world, bank, world.second_dice)
+        await asyncio.sleep(3.0)
+        world.disturbed.freed.set()
+        await asyncio.sleep(10.0)
+        assert await buy(till, 10_00) == "00"
+
+    world = play(story)
+    assert outcomes(world) == [OutcomeState.APPROVED]
