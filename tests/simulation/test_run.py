@@ -1,0 +1,56 @@
+"""What a failing seed comes to: a smaller world that breaks the same promise, a short trace, a command.
+
+Method: a planted bug, so that there is something to find.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+
+import msgspec
+
+from tests.simulation.mutations import reversal_dropped_on_restart
+from tests.simulation.plans import rough
+from tests.simulation.run import Ran, explain, small
+from tests.simulation.shrink import changed, relevant
+from tests.simulation.world import Report, simulate
+
+BOX_S = 4.0
+
+
+def test_a_broken_promise_is_made_small() -> None:
+    with reversal_dropped_on_restart():
+        plan = next(plan for plan in map(rough, range(1, 12)) if simulate(plan).broken)
+        report = simulate(plan)
+        ran = small(plan, Ran(report, 0.0), BOX_S)
+        again = simulate(changed(plan, ran.changes))
+    assert ran.small is not None
+    assert ran.small.broken == again.broken
+    assert again.broken.partition(":")[0] == report.broken.partition(":")[0]
+    assert ran.small.steps < report.steps
+    assert len(relevant(ran.small)) < len(ran.small.tail)
+    *_, command = explain(ran).splitlines()
+    assert json.loads(shlex.split(command)[-1]) == ran.changes
+
+
+def test_the_trace_shown_is_what_concerns_the_promise() -> None:
+    tail = [
+        "1.0 chaos crash n1-0",
+        "2.0 chaos pause n1-0",
+        "16.5 to bank bank_a 0200 000000 000000000100 0105100001 000007 600500000001  10000001",
+        "16.6 to bank bank_a 0200 000000 000000000100 0105100001 000008 600500000002  10000001",
+        "16.7 BROKEN P3 purchase (request 1, DE 37 600500000001) is sent again",
+    ]
+    report = Report(
+        1, "", 5, 1.0, {}, {}, 0, 0, [], broken=tail[-1].partition("BROKEN ")[2], tail=tail
+    )
+    assert relevant(report) == [tail[1], tail[2], tail[4]]
+
+
+def test_a_plan_changes_only_where_it_is_told_to() -> None:
+    plan = rough(3)
+    assert changed(plan, {}) == plan
+    less = changed(plan, {"nodes": 1, "bank": {"late": 0.0}})
+    assert (less.nodes, less.bank.late, less.bank.silent) == (1, 0.0, plan.bank.silent)
+    assert msgspec.structs.replace(less, nodes=plan.nodes, bank=plan.bank) == plan
