@@ -274,6 +274,9 @@ def not_sent(auth: Authorization, event: NotSent) -> Effect:
 
 
 def vault_refused(auth: Authorization, event: VaultRefused) -> Effect:
+    """Nothing left, and no other route would do better: declined, without a reversal."""
+    if auth.type.on_unknown is OnUnknown.REPEAT:
+        return no_answer(auth, NoAnswer(event.rule))  # as in `not_sent`
     return decide(auth, outcome_plain(auth, OutcomeState.DECLINED, event.response_code, event.rule))
 
 

@@ -376,6 +376,8 @@ class Engine:
                 message, attempt, min(send_by_ns, self._standing.of(auth.request.owner_id))
             )
         except NotSentError as error:
+            if error.reason == "vault":  # ours, not the link's: no other route would do better
+                return VaultRefused("96", "vault.failed")
             return NotSent(error.reason)
         except NoAnswerError as error:
             return NoAnswer(error.reason)

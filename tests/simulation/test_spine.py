@@ -10,6 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import msgspec
+import pytest
 
 from switch.journal import OutcomeState
 from terminals.simulator.bank import BankFaults
@@ -137,3 +138,25 @@ def test_a_link_that_changes_while_the_store_is_full_is_started_when_it_is_not()
 
     world = play(story)
     assert outcomes(world) == [OutcomeState.APPROVED]
+
+
+@pytest.mark.parametrize("call", ["translate_pin", "mac"])
+def test_a_vault_that_fails_after_the_commit_is_a_decline_without_reversal(call: str) -> None:
+    """Of the PIN, and of the link's MAC: nothing was sent, whatever routes there are (rules §4)."""
+
+    async def story(world: World, till: Till) -> None:
+        (node,) = world.nodes
+        node.vault.refusing_calls = frozenset({call})
+        card = till.cards[0]
+        asked = await till.ask(lambda: till.terminal.purchase(card, 10_00, pin=card.pin))
+        node.vault.refusing_calls = frozenset()
+        # the answer could not be signed either, where MACs are refused
+        assert asked.response_code == ("96" if call == "translate_pin" else "")
+        await till.clear()
+        assert await buy(till, 20_00) == "00"
+
+    world = play(story, msgspec.structs.replace(ONE, alternates=True))
+    declined, approved = world.checkers.outcomes.values()
+    assert (declined.response_code, declined.rule) == ("96", "vault.failed")
+    assert approved.state is OutcomeState.APPROVED
+    assert world.checkers.reversed_by == {}

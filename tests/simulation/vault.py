@@ -54,21 +54,22 @@ class FaultyVault:
         self._dice = dice
         self.faults = faults
         self.refusing = False
+        self.refusing_calls: frozenset[str] = frozenset()
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._vault, name)
         if name not in CALLS:
             return found
-        return self._disturbed(found)
+        return self._disturbed(name, found)
 
-    def _disturbed(self, call: Callable[..., Any]) -> Callable[..., Any]:
+    def _disturbed(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def disturbed(*args: Any, **options: Any) -> Any:
             faults, dice, world = self.faults, self._dice, self._node.world
             slow, busy = dice.chance(faults.slow), dice.chance(faults.busy)
             if slow:
                 world.count("vault slow")
                 self._node.block(faults.slow_s * dice.random())
-            if self.refusing or busy:
+            if self.refusing or busy or name in self.refusing_calls:
                 world.count("vault refuses" if self.refusing else "vault busy")
                 raise VaultBusyError("simulated device")
             return call(*args, **options)

@@ -131,8 +131,9 @@ def test_a_repeat_of_a_refund_keeps_its_wire_identity() -> None:
     )
 
 
-def test_a_refund_that_did_not_leave_is_left_to_the_queue() -> None:
-    effect = exchanging("refund").step(NotSent("send_by_passed"))
+@pytest.mark.parametrize("event", [NotSent("send_by_passed"), VaultRefused("96", "vault.failed")])
+def test_a_refund_that_did_not_leave_is_left_to_the_queue(event: Any) -> None:
+    effect = exchanging("refund").step(event)
     assert isinstance(effect, Store)
     assert effect.commit.outcome is None
     assert effect.commit.queue is not None
