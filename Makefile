@@ -18,7 +18,7 @@ type: .venv/ready
 	$(BIN)/mypy
 
 sim: .venv/ready
-	$(BIN)/python -m tests.simulation.run --seeds $(or $(SEEDS),1-100) $(ARGS)
+	$(BIN)/python -m tests.simulation.run --quiet --seeds $(or $(SEEDS),1-100) $(ARGS)
 
 bench: .venv/ready
 	$(BIN)/python -m benchmarks.forward $(ARGS)

@@ -15,8 +15,8 @@ from tests.simulation.world import Plan, World, simulate
 DAY = Plan(
     seed=5,
     nodes=2,
-    terminals=2,
-    transactions=6,
+    terminals=1,
+    transactions=5,
     think_s=0.3,
     link_timeout_s=3.0,
     mix=Mix(purchase=40.0, void=20.0, refund=20.0, balance=0.0, settle=10.0, sign_on=5.0, poor=5.0),

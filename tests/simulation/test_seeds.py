@@ -15,7 +15,7 @@ from tests.simulation.run import Ran, explain, small
 from tests.simulation.world import Plan, Report, simulate
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-BOX_S = 10.0
+BOX_S = 6.0
 SHRINK_S = 20.0
 SEEDS = range(4, 400)
 # Each broke a promise once; what it found is fixed.

@@ -50,11 +50,7 @@ class Upheaval(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def upheave(world: World, rates: UpheavalRates, dice: Dice) -> None:
-    weights = tuple(
-        (name, weight)
-        for name, weight in msgspec.structs.asdict(rates).items()
-        if name != "every_s"
-    )
+    weights = weights_of(rates)
     while True:
         await asyncio.sleep(dice.exponential_s(rates.every_s))
         what = dice.weighted(weights)
@@ -83,6 +79,12 @@ async def upheave(world: World, rates: UpheavalRates, dice: Dice) -> None:
             await change_link(world, bank, dice)
         elif what == "suspension":
             await suspend(world, dice, 5.0 + 25.0 * amount)
+
+
+def weights_of(rates: msgspec.Struct) -> tuple[tuple[str, float], ...]:
+    """What may happen, each as often as its weight says."""
+    weights = msgspec.structs.asdict(rates)
+    return tuple((name, weight) for name, weight in weights.items() if name != "every_s")
 
 
 async def freeze(world: World, after_s: float) -> None:

@@ -36,7 +36,7 @@ from tests.simulation.network import FAIR, Network, Weather
 from tests.simulation.node import PORT, Node, SimulatedClock, entropy_of
 from tests.simulation.store import Disturbed, StoreFaults, WatchedStore
 from tests.simulation.till import Mix, Till, TillFaults
-from tests.simulation.upheaval import Upheaval, next_day, odd, upheave
+from tests.simulation.upheaval import Upheaval, next_day, odd, upheave, weights_of
 from tests.simulation.vault import VaultBusyError, VaultFaults
 
 if TYPE_CHECKING:
@@ -442,11 +442,7 @@ class World:
     # -- what happens to whole parts ----------------------------------------------------------------
 
     async def _chaos(self, rates: ChaosRates, dice: Dice) -> None:
-        weights = tuple(
-            (name, weight)
-            for name, weight in msgspec.structs.asdict(rates).items()
-            if name != "every_s"
-        )
+        weights = weights_of(rates)
         while True:
             await asyncio.sleep(dice.exponential_s(rates.every_s))
             what = dice.weighted(weights)
