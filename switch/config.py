@@ -170,6 +170,24 @@ class Engine(Section, frozen=True):
     drain_s: Annotated[
         float, seconds(1, 600, "for requests in flight when the node is told to stop")
     ] = 40.0
+    links_wait_s: Annotated[
+        float, seconds(0, 600, "a worker that starts waits for its links, then serves without")
+    ] = 10.0
+
+
+class Handover(Section, frozen=True):
+    """Between the workers of the node: requests for a link's connections that another worker has."""
+
+    message_bytes: Annotated[int, whole(4_096, 16_777_216, "bytes", "longest message")] = 131_072
+    buffer_bytes: Annotated[
+        int, whole(4_096, 16_777_216, "bytes", "unread by a sibling; it gets no request meanwhile")
+    ] = 262_144
+    backlog_bytes: Annotated[
+        int, whole(65_536, 1_073_741_824, "bytes", "unread by a sibling; then the stream is cut")
+    ] = 16_777_216
+    retry_s: Annotated[
+        float, seconds(0.01, 60, "before a sibling is tried again; doubles up to 1 s")
+    ] = 0.05
 
 
 class Journal(Section, frozen=True):
@@ -280,6 +298,7 @@ class Config(Section, frozen=True):
     hsm: Hsm = Hsm()
     server: Server = Server()
     engine: Engine = Engine()
+    handover: Handover = Handover()
     journal: Journal = Journal()
     queue: Queue = Queue()
     rules: Rules = Rules()

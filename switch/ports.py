@@ -32,3 +32,19 @@ class Transport(Protocol):
     async def connect(
         self, factory: Callable[[], asyncio.Protocol], host: str, port: int
     ) -> asyncio.Transport: ...
+
+
+class Closable(Protocol):
+    def close(self) -> None: ...
+
+
+class LocalTransport(Protocol):
+    """Streams between processes of one machine, by a path in the file system."""
+
+    async def listen(self, factory: Callable[[], asyncio.Protocol], path: str) -> Closable:
+        """Accept there; what a former process left in that place is removed."""
+        ...
+
+    async def connect(
+        self, factory: Callable[[], asyncio.Protocol], path: str
+    ) -> asyncio.Transport: ...

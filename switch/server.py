@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from switch.config import Config, Listener
     from switch.engine import Engine, Log
 
+QUIET_S = 0.05  # nothing in flight and nothing heard: a draining connection is closed
+LEAVE_S = 2.0  # for a draining connection to become quiet; then nothing more is read
 SWEEP_S = 1.0  # between looks for idle connections and slow frames
 PIECE_BYTES = 1_024  # of a read, cut into frames at a time: 78 frames at most
 
@@ -58,10 +60,20 @@ class TerminalServer:
             self._server.close()
             self._server = None
 
-    def stop_reading(self) -> None:
-        """Draining: what has been read is answered, nothing more is read."""
+    def drain(self) -> None:
+        """Accept nothing more; a connection is closed when it is quiet, at once if it is already."""
+        self.stop_accepting()
         for connection in list(self.connections):
-            connection.end()
+            connection.leave()
+
+    async def drained(self, timeout_s: float) -> None:
+        """No connection is left, or the time is up."""
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + timeout_s
+        while self.connections and loop.time() < until_s:
+            for connection in list(self.connections):
+                connection.leave_if_quiet(loop.time())
+            await asyncio.sleep(QUIET_S)
 
     def close(self) -> None:
         self.stop_accepting()
@@ -89,8 +101,22 @@ class TerminalConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_at", "_begun_s", "_closing_s", "_ended", "_framer", "_in_flight", "_odd", "_paused",
-        "_seen_s", "_server", "_transport", "_unread", "dialect", "source",
+        "_at",
+        "_begun_s",
+        "_closing_s",
+        "_ended",
+        "_framer",
+        "_heard_s",
+        "_in_flight",
+        "_leaving_s",
+        "_odd",
+        "_paused",
+        "_seen_s",
+        "_server",
+        "_transport",
+        "_unread",
+        "dialect",
+        "source",
     )  # fmt: skip
 
     def __init__(self, server: TerminalServer) -> None:
@@ -104,6 +130,8 @@ class TerminalConnection(asyncio.Protocol):
         self._paused = False
         self._ended = False  # no byte will be taken any more; answers may still go out
         self._seen_s = 0.0
+        self._heard_s = 0.0  # when bytes came
+        self._leaving_s: float | None = None  # since when we want to close
         self._begun_s: float | None = None  # when the first byte of an unfinished frame came
         self._closing_s: float | None = None  # since when the peer is awaited to read the rest
         self.dialect = server.dialect
@@ -126,6 +154,7 @@ class TerminalConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._ended:
             return
+        self._heard_s = asyncio.get_running_loop().time()
         self._unread, self._at = (self._unread[self._at :] + data if self._unread else data), 0
         self._cut()
 
@@ -225,6 +254,24 @@ class TerminalConnection(asyncio.Protocol):
         self._begun_s = None
         self._unread, self._at = b"", 0
         self._close_when_answered()
+
+    def leave(self) -> None:
+        """We want to go: what the peer has sent is still served; quiet connections close at once."""
+        self._leaving_s = asyncio.get_running_loop().time()
+        self.leave_if_quiet(self._leaving_s)
+
+    def leave_if_quiet(self, now_s: float) -> None:
+        if self._transport is None or self._transport.is_closing():
+            return
+        if self._leaving_s is not None and now_s - self._leaving_s > LEAVE_S:
+            self.end()
+        elif not self._busy and now_s - self._heard_s >= QUIET_S:
+            self.close()
+
+    @property
+    def _busy(self) -> bool:
+        """A request is in flight, or has come in part."""
+        return self._in_flight > 0 or self._begun_s is not None or bool(self._unread)
 
     def _close_when_answered(self) -> None:
         if self._in_flight == 0 and not self._unread:

@@ -8,6 +8,7 @@ real ones.
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -18,9 +19,15 @@ from hsm.local import LocalVault
 from switch import data_keys
 from switch.access import AccessCache
 from switch.acquirers.iso8583_link import IsoLink
+from switch.acquirers.siblings import Siblings
 from switch.adapters.postgres import PostgresStore
 from switch.adapters.postgres.connections import Peer
-from switch.adapters.system import SystemClock, SystemEntropy, SystemTransport
+from switch.adapters.system import (
+    SystemClock,
+    SystemEntropy,
+    SystemTransport,
+    UnixTransport,
+)
 from switch.admission import Admission
 from switch.duties import Duties, ReferenceData
 from switch.engine import Engine, Log
@@ -42,11 +49,13 @@ if TYPE_CHECKING:
     from switch.acquirers.ports import Acquirer
     from switch.config import Config
     from switch.journal import Batches, Journal, Numbers, Owners, Queue
-    from switch.ports import Clock, Transport
+    from switch.ports import Clock, LocalTransport, Transport
     from switch.reference import Link, ReferenceStore, Snapshot
     from switch.worker import Control
 
 _log = structlog.get_logger(__name__)
+
+USABLE_LOOK_S = 0.02  # between looks, at start, whether the links are usable
 
 
 class Stores(msgspec.Struct, frozen=True):
@@ -69,6 +78,8 @@ class Ports(msgspec.Struct, frozen=True):
     clock: "Clock"
     transport: "Transport"
     log: "Log"
+    local: "LocalTransport | None" = None  # to the node's other workers; None: there are none
+    run_folder: Path = Path()  # of the sockets between them
 
 
 class Links:
@@ -82,7 +93,9 @@ class Links:
         acquirers: dict[str, Acquirer],
         rows: Rows,
         late: LateAnswers,
+        siblings: Siblings | None,
     ) -> None:
+        self._siblings = siblings
         self._config = config
         self._worker = worker
         self._ports = ports
@@ -121,6 +134,7 @@ class Links:
             reload=self._reference.reload,
             store_key=stores.reference.add_key,
             stan_block=self._config.journal.link_stan_block,
+            siblings=self._siblings,
         )
         forwarder = Forwarder(
             link,
@@ -143,17 +157,21 @@ class Links:
         await forwarder.start()
 
     def _connections_of(self, link: Link) -> int:
-        """This worker's share. Without one its requests there get 91, its reversals their numbers."""
-        workers = self._config.workers
-        share = share_of(link.max_connections, workers, self._worker)
-        if not share:
-            _log.error(
-                "link_without_connection_here",
-                acquirer=link.acquirer,
-                max_connections=link.max_connections,
-                workers=workers,
-            )
-        return share
+        """This worker's share. Without one it uses its siblings' connections."""
+        return share_of(link.max_connections, self._config.workers, self._worker)
+
+    async def usable(self, timeout_s: float) -> None:
+        """Every link can take requests, or the time is up."""
+        until_s = asyncio.get_running_loop().time() + timeout_s
+        waiting = self._not_ready()
+        while waiting and asyncio.get_running_loop().time() < until_s:
+            await asyncio.sleep(USABLE_LOOK_S)
+            waiting = self._not_ready()
+        if waiting:
+            _log.warning("links_not_usable_at_start", acquirers=waiting)
+
+    def _not_ready(self) -> list[str]:
+        return [name for name, (_, host, _) in self._running.items() if not host.ready]
 
     def _end(self, name: str, timeout_s: float) -> None:
         """Take nothing new at once; what is in flight ends in the background."""
@@ -207,7 +225,14 @@ class Switch:
         self._late = LateAnswers(
             stores.journal, self.rows, clock, log, lambda name: self.reference().links.get(name)
         )
-        self._links = Links(config, worker, ports, self.acquirers, self.rows, self._late)
+        self._siblings: Siblings | None = None
+        if ports.local is not None and config.workers > 1:
+            self._siblings = Siblings(
+                worker, config.workers, ports.run_folder, ports.local, config.handover
+            )
+        self._links = Links(
+            config, worker, ports, self.acquirers, self.rows, self._late, self._siblings
+        )
         self.reference = ReferenceData(stores.reference, self._links.follow)
         self._links.know(self.reference, self.standing)
         cache = AccessCache(stores.batches, config.server.connections, config.rules.old_keys_s)
@@ -254,27 +279,43 @@ class Switch:
         return self.engine.longest_timer_s()
 
     async def start(self, listening: Sequence[socket.socket | None]) -> None:
-        """Numbers, an owner's lease, reference data, links; then terminals are accepted."""
+        """Numbers, an owner's lease, reference data, links; terminals are accepted once those are
+        usable, or have not become so within `engine.links_wait_s`."""
+        if self._siblings is not None:
+            await self._siblings.start()
         await self._request_ids.start()
         await self._rrns.start()
         await self._duties.register()
         await self.reference.refresh()
         await self._duties.take_over(at_start=True)
         self._duties.start()
+        await self._links.usable(self._config.engine.links_wait_s)
         for server, sock in zip(self.servers, listening, strict=True):
             await server.start(sock)
 
     async def drain(self) -> None:
-        """Stop accepting, finish what is in flight within the timer, sign off, give the lease back."""
+        """Stop accepting, finish what is in flight within the timer, sign off, give the lease back.
+
+        Siblings that are drained too may still need our connections: links end after the last of them.
+        """
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + self._config.engine.drain_s
         self._duties.drain()
+        if self._siblings is not None:
+            self._siblings.drain()
         for server in self.servers:
-            server.stop_accepting()
-            server.stop_reading()
-        drained = await self.engine.drain(self._config.engine.drain_s)
+            server.drain()
+        for server in self.servers:
+            await server.drained(until_s - loop.time())
+        drained = await self.engine.drain(until_s - loop.time())
         await self._late.drain()
         for server in self.servers:
             server.close()
+        if self._siblings is not None:
+            await self._siblings.drained(until_s - loop.time())
         await self._links.drain(self._config.engine.drain_s if drained else 0.0)
+        if self._siblings is not None:
+            await self._siblings.stop()
         await self._duties.stop(drained=drained)
 
 
@@ -329,6 +370,8 @@ async def run_worker(
             clock=clock,
             transport=SystemTransport(),
             log=reporter,
+            local=UnixTransport(),
+            run_folder=control.run_folder,
         )
         switch = build(config, worker_index, ports, demo=control.demo)
         await switch.start(listening_sockets)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -32,15 +32,17 @@ from switch.acquirers import link_messages
 from switch.acquirers.link_connection import Connection, Counters
 from switch.acquirers.link_keys import ZERO_MAC, LinkMac
 from switch.acquirers.ports import Answer, Delivery, NoAnswerError, NotSentError
+from switch.acquirers.siblings import Came, Mirrored
 from switch.network_management import Event
 from terminals.registry import StoredKey
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
     from hsm.ports import Hsm
     from iso8583.message import Message
     from switch.acquirers.ports import OnLate
+    from switch.acquirers.siblings import Send, Sibling, Siblings
     from switch.journal import AttemptRow, Numbers, Original
     from switch.ports import Clock, Transport
     from switch.reference import Link, Snapshot
@@ -54,14 +56,18 @@ CLOSED_MAX: Final = 1_024  # connections of which it is known when they closed
 PARKED_MAX: Final = 256  # answers that wait for a look at newer keys
 RECONNECT_MAX_S: Final = 30.0
 STAN_BLOCK: Final = 1_000
+HANDED_IN_LOOK_S: Final = (
+    0.05  # between looks, while draining, whether siblings' requests have ended
+)
 
 _COMPARED: Final = (0, 3, 4, 7, 11, 32, 33, 37, 41, 49)  # what a late answer is held against
 
 MatchKey = tuple[str | bytes, ...]
+Way = TypeVar("Way", Connection, Mirrored)
 
 
 class _Pending:
-    __slots__ = ("attempt", "deadline_s", "future", "key", "request", "serial")
+    __slots__ = ("attempt", "deadline_s", "future", "key", "request", "serial", "ticket")
 
     def __init__(
         self,
@@ -78,6 +84,7 @@ class _Pending:
         self.future = future
         self.deadline_s = deadline_s
         self.serial = serial
+        self.ticket = 0  # of its hand-over to a sibling
 
 
 class _Expired:
@@ -95,11 +102,10 @@ class IsoLink:
     """A bank link as one process has it: `ports.Acquirer` for the engine, `ports.Deliverer` for
     store-and-forward.
 
-    `connections` is this process's share of `Link.max_connections`; with none it is never ready, and
-    gives the numbers of what is queued for another process to deliver. `reference` gives the snapshot
-    in force, `reload` reads it anew from the store (asked before a MAC is called wrong), `store_key`
-    keeps a key that the host sent. Processes without a connection of their own may implement the
-    same two ports by handing messages to one that has.
+    `connections` is this process's share of `Link.max_connections`; where it has none that takes
+    bytes, it uses those of its `siblings`. `reference` gives the snapshot in force, `reload` reads it
+    anew from the store (asked before a MAC is called wrong), `store_key` keeps a key that the host
+    sent.
     """
 
     def __init__(
@@ -117,6 +123,7 @@ class IsoLink:
         store_key: Callable[[StoredKey], Awaitable[StoredKey]] | None = None,
         on_cutover: Callable[[str, str], None] | None = None,
         stan_block: int = STAN_BLOCK,
+        siblings: Siblings | None = None,
     ) -> None:
         assert connections >= 0
         self.link = link
@@ -154,6 +161,11 @@ class IsoLink:
         self._connections: dict[int, Connection] = {}
         self._ready: list[Connection] = []
         self._turn = 0
+        self._siblings = siblings
+        self._number = 0  # of this link among the siblings'
+        self._mirrored: dict[int, Mirrored] = {}  # the siblings' connections
+        self._handed_in: dict[MatchKey, tuple[Sibling, float]] = {}  # whose; answered until
+        self._ticket = 0
         self._draining = False
         self._pending: dict[MatchKey, _Pending] = {}
         self._stans: set[str] = set()
@@ -162,7 +174,7 @@ class IsoLink:
         self._approved_late: dict[MatchKey, float] = {}
         self._sent_on: dict[MatchKey, int] = {}
         self._closed_at: dict[int, float] = {}
-        self._parked: list[tuple[Message, bytes]] = []
+        self._parked: list[tuple[Message, bytes, bool]] = []
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -174,7 +186,9 @@ class IsoLink:
 
     @property
     def ready(self) -> bool:
-        return bool(self._ready) and not self._draining
+        return not self._draining and (
+            bool(self._ready) or any(way.usable for way in self._mirrored.values())
+        )
 
     @property
     def in_flight(self) -> int:
@@ -197,8 +211,9 @@ class IsoLink:
         self, message: Message, original: Original, first_seen_s: float, send_by_ns: int
     ) -> Delivery:
         sent_s = asyncio.get_running_loop().time()
-        pending = self._send(message, None, send_by_ns)
         key = self._key_of(original)
+        followed = None if key is None else self._sent_on.get(key)
+        pending = self._send(message, None, send_by_ns, followed)
         overtook = key is not None and self._may_overtake(key, pending.serial, first_seen_s)
         answer = await self._wait(pending)
         # an approval that came while we waited: the bank does know the original after all
@@ -208,6 +223,8 @@ class IsoLink:
     async def start(self) -> None:
         """Lease numbers, then connect in the background; the link may be down for long."""
         await self._block.start()
+        if self._siblings is not None:
+            self._number = self._siblings.attach(self)
         loop = asyncio.get_running_loop()
         self._keepers = [
             loop.create_task(self._keep_connected(), name=f"link {self._name} {slot}")
@@ -217,9 +234,11 @@ class IsoLink:
     async def drain(self, timeout_s: float) -> None:
         """Take nothing new, wait for what is in flight, sign off, close."""
         self._draining = True
+        self._tell_siblings()
         try:
             async with asyncio.timeout(timeout_s):
                 await self._idle.wait()
+                await self._handed_in_answered()
         except TimeoutError:
             _log.warning("link_drain_timed_out", acquirer=self._name, in_flight=len(self._pending))
         for keeper in self._keepers:
@@ -238,6 +257,8 @@ class IsoLink:
     async def stop(self) -> None:
         """Close everything now. What is in flight ends unknown."""
         self._draining = True
+        if self._siblings is not None:
+            self._siblings.detach(self._number)
         current = asyncio.current_task()
         tasks = [task for task in (*self._keepers, *self._tasks) if task is not current]
         for task in tasks:
@@ -253,10 +274,19 @@ class IsoLink:
 
     # -- out ------------------------------------------------------------------------------------
 
-    def _send(self, message: Message, attempt: AttemptRow | None, send_by_ns: int) -> _Pending:
-        """Encode, sign, check the time, register, write: no await in between."""
+    def _send(
+        self,
+        message: Message,
+        attempt: AttemptRow | None,
+        send_by_ns: int,
+        followed: int | None = None,
+    ) -> _Pending:
+        """Encode, sign, check the time, register, write: no await in between.
+
+        `followed`: the connection that the original left on. Behind it nothing overtakes (rules §8).
+        """
         try:
-            connection, data, key = self._prepare(message, send_by_ns)
+            connection, data, key = self._prepare(message, send_by_ns, followed)
         except NotSentError:
             self.counters.not_sent += 1
             raise
@@ -276,17 +306,24 @@ class IsoLink:
             self._timer = loop.call_at(pending.deadline_s, self._expire)
         _remember(self._sent_on, key, connection.serial, SENT_MAX)
         self.counters.sent += 1
-        connection.send(data, send_by_ns)
+        if isinstance(connection, Mirrored):
+            self._ticket += 1
+            pending.ticket = self._ticket
+            connection.hand_over(self._name, data, send_by_ns, key, self._ticket)
+        else:
+            connection.send(data, send_by_ns)
         return pending
 
-    def _prepare(self, message: Message, send_by_ns: int) -> tuple[Connection, bytes, MatchKey]:
+    def _prepare(
+        self, message: Message, send_by_ns: int, followed: int | None
+    ) -> tuple[Connection | Mirrored, bytes, MatchKey]:
         if self._draining:
             raise NotSentError("draining")
-        if not self._ready:
+        if not self.ready:
             raise NotSentError("link_down")
         if len(self._pending) >= self.link.in_flight_max:
             raise NotSentError("in_flight_max")
-        connection = self._next_connection()
+        connection = self._followed(followed) or self._next_connection()
         if connection is None:
             raise NotSentError("backpressure")
         key = self._key(message)
@@ -304,9 +341,17 @@ class IsoLink:
             raise NotSentError("send_by_passed")
         return connection, data, key
 
-    def _next_connection(self) -> Connection | None:
-        """Round robin over those that are signed on and take bytes."""
-        ready = self._ready
+    def _next_connection(self) -> Connection | Mirrored | None:
+        """Round robin over those that are signed on and take bytes; the siblings' only if need be."""
+        return self._round(self._ready) or self._round(list(self._mirrored.values()))
+
+    def _followed(self, serial: int | None) -> Connection | Mirrored | None:
+        if serial is None:
+            return None
+        ways: list[Connection | Mirrored] = [*self._ready, *self._mirrored.values()]
+        return next((way for way in ways if way.serial == serial and way.writable), None)
+
+    def _round(self, ready: Sequence[Way]) -> Way | None:
         for _ in range(len(ready)):
             self._turn = (self._turn + 1) % len(ready)
             if ready[self._turn].writable:
@@ -382,7 +427,7 @@ class IsoLink:
             return now_s < first_seen_s + known_s + link.reversal_unknown_after_s
         closed_at_s = self._closed_at.get(used)
         if closed_at_s is None:
-            return used in self._connections
+            return used in self._connections or used in self._mirrored
         return now_s < closed_at_s + link.reversal_unknown_after_s
 
     def _key_of(self, original: Original) -> MatchKey | None:
@@ -427,13 +472,18 @@ class IsoLink:
         else:
             self._answered(message, body, newest_keys=self._reload is None)
 
-    def _answered(self, message: Message, body: bytes, *, newest_keys: bool) -> None:
+    def _answered(
+        self, message: Message, body: bytes, *, newest_keys: bool, nobodys: bool = False
+    ) -> None:
         key = self._key(message)
         pending = self._pending.get(key)
         expired = None if pending is not None else self._expired.get(key)
+        if self._siblings is not None and not nobodys and not self._waits_for(key):
+            self._pass_on(key, body)
+            return
         if not self._mac.verifies(message, body):
             if not newest_keys and len(self._parked) < PARKED_MAX:
-                self._look_for_newer_keys(message, body)
+                self._look_for_newer_keys(message, body, nobodys=nobodys)
             else:
                 self._not_counting(message, pending, expired, "mac")
             return
@@ -518,9 +568,9 @@ class IsoLink:
                 best = differs
         return "none" if best is None else ", ".join(f"DE {de} differs" for de in best)
 
-    def _look_for_newer_keys(self, message: Message, body: bytes) -> None:
+    def _look_for_newer_keys(self, message: Message, body: bytes, *, nobodys: bool) -> None:
         """Another process may have taken a key change: ask the store before the MAC is called wrong."""
-        self._parked.append((message, body))
+        self._parked.append((message, body, nobodys))
         if len(self._parked) == 1:
             self.spawn(self._verify_parked())
 
@@ -532,8 +582,92 @@ class IsoLink:
             _log.warning("link_keys_not_reloaded", acquirer=self._name, error=repr(error))
         finally:
             parked, self._parked = self._parked, []
-        for message, body in parked:
-            self._answered(message, body, newest_keys=True)
+        for message, body, nobodys in parked:
+            self._answered(message, body, newest_keys=True, nobodys=nobodys)
+
+    # -- siblings -------------------------------------------------------------------------------
+
+    def connections(self) -> list[tuple[int, bool]]:
+        usable = [] if self._draining else [connection.serial for connection in self._ready]
+        return [(serial, serial in usable) for serial in self._connections]
+
+    def mirror(self, connection: Mirrored) -> None:
+        self._mirrored[connection.serial] = connection
+
+    def mirror_lost(self, connection: Mirrored, *, for_certain: bool) -> None:
+        """Where only its owner is out of reach it may live on: until its echoes have closed it."""
+        self._mirrored.pop(connection.serial, None)
+        closed_at_s = asyncio.get_running_loop().time()
+        if not for_certain:
+            closed_at_s += self.link.echo_idle_s + management.MISSES_MAX * self.link.timeout_s
+        _remember(self._closed_at, connection.serial, closed_at_s, CLOSED_MAX)
+
+    def hand_in(self, message: Send, sibling: Sibling) -> str:
+        """A sibling's frame. The time is looked at again: it may have waited on its way."""
+        connection = self._connections.get(message.serial)
+        if connection is None:
+            return "connection_gone"
+        if connection not in self._ready or not connection.writable:
+            return "connection_not_usable"
+        if self._clock.monotonic_ns() >= message.send_by_ns:
+            return "send_by_passed"
+        until_s = asyncio.get_running_loop().time() + self.link.timeout_s
+        _remember(self._handed_in, message.key, (sibling, until_s), SENT_MAX)
+        connection.send(message.data, message.send_by_ns)
+        return ""
+
+    async def _handed_in_answered(self) -> None:
+        """What siblings have on our connections is in flight too."""
+        loop = asyncio.get_running_loop()
+        while any(until_s > loop.time() for _, until_s in self._handed_in.values()):  # noqa: ASYNC110 - each ends by its timer
+            await asyncio.sleep(HANDED_IN_LOOK_S)
+
+    def not_sent(self, key: MatchKey, ticket: int, reason: str) -> None:
+        """Certainly nothing left: the request may take another route."""
+        pending = self._pending.get(key)
+        if pending is None or pending.ticket != ticket:
+            return
+        self._forget(pending)
+        self._sent_on.pop(key, None)
+        self.counters.not_sent += 1
+        if not pending.future.done():
+            pending.future.set_exception(NotSentError(reason))
+
+    def take(self, body: bytes) -> bool:
+        try:
+            message = self.codec.decode(body)
+        except DecodeError:
+            return False
+        if not self._waits_for(self._key(message)):
+            return False
+        self._answered(message, body, newest_keys=self._reload is None, nobodys=True)
+        return True
+
+    def _waits_for(self, key: MatchKey) -> bool:
+        """Is this answer ours for certain? What store and forward gave up waiting for here, a
+        sibling may since have sent again under the same numbers."""
+        expired = self._expired.get(key)
+        return key in self._pending or (expired is not None and expired.attempt is not None)
+
+    def nobodys(self, body: bytes) -> None:
+        message = self.codec.decode(body)
+        self._answered(message, body, newest_keys=self._reload is None, nobodys=True)
+
+    def _pass_on(self, key: MatchKey, body: bytes) -> None:
+        """An answer to nothing of ours: to the sibling that handed it in, else to whoever knows it."""
+        assert self._siblings is not None
+        sibling, _ = self._handed_in.get(key, (None, 0.0))
+        if sibling is not None and not sibling.closed.is_set():
+            # a second answer takes the same way; only the first was in flight
+            self._handed_in[key] = (sibling, 0.0)
+            sibling.say(Came(self._name, body))
+            return
+        self._siblings.offer(self._number, body, lambda: self.nobodys(body))
+
+    def _tell_siblings(self) -> None:
+        if self._siblings is not None:
+            for serial, usable in self.connections():
+                self._siblings.announce(self._number, serial, is_open=True, usable=usable)
 
     # -- connections ----------------------------------------------------------------------------
 
@@ -563,17 +697,26 @@ class IsoLink:
     def opened(self, connection: Connection) -> None:
         self.counters.connections_opened += 1
         self._connections[connection.serial] = connection
+        self._announce(connection, usable=False)
 
     def lost(self, connection: Connection) -> None:
         self.counters.connections_lost += 1
         self._connections.pop(connection.serial, None)
         now_s = asyncio.get_running_loop().time()
         _remember(self._closed_at, connection.serial, now_s, CLOSED_MAX)
+        if self._siblings is not None:
+            self._siblings.announce(self._number, connection.serial, is_open=False, usable=False)
+
+    def _announce(self, connection: Connection, *, usable: bool) -> None:
+        if self._siblings is not None:
+            usable = usable and not self._draining
+            self._siblings.announce(self._number, connection.serial, is_open=True, usable=usable)
 
     def usable(self, connection: Connection, *, usable: bool) -> None:
         self._ready = [other for other in self._ready if other is not connection]
         if usable:
             self._ready.append(connection)
+        self._announce(connection, usable=usable)
         _log.info(
             "link_signed_on" if usable else "link_not_ready",
             acquirer=self._name,

@@ -10,6 +10,7 @@ import resource
 import socket
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -46,6 +47,22 @@ class SystemTransport:
         connection = transport.get_extra_info("socket")
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        return transport
+
+
+class UnixTransport:
+    """`ports.LocalTransport`: Unix sockets."""
+
+    async def listen(
+        self, factory: Callable[[], asyncio.Protocol], path: str
+    ) -> asyncio.AbstractServer:
+        Path(path).unlink(missing_ok=True)  # noqa: ASYNC240 - at start, in a folder in memory or on a local disk
+        return await asyncio.get_running_loop().create_unix_server(factory, path)
+
+    async def connect(
+        self, factory: Callable[[], asyncio.Protocol], path: str
+    ) -> asyncio.Transport:
+        transport, _ = await asyncio.get_running_loop().create_unix_connection(factory, path)
         return transport
 
 

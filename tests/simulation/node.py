@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hsm.local import LocalVault
@@ -24,27 +25,34 @@ if TYPE_CHECKING:
     from switch.logs import AuthorizationLine
     from switch.reception import Received
     from switch.wiring import Switch
-    from tests.simulation.network import Endpoint
+    from tests.simulation.network import Endpoint, Network
     from tests.simulation.world import World
 
 EPOCH = dt.datetime(2026, 1, 5, 2, 0, 0, tzinfo=dt.UTC)  # 10:00 in Shanghai
 PORT = 8583
 
 
-class SimulatedClock:
-    """`switch.ports.Clock` of one machine: it drifts, and its wall time may be set."""
+class Machine:
+    """What the workers of a node share: a clock that drifts, and whose wall time may be set."""
 
     def __init__(self, drift: float = 0.0, ahead_s: float = 0.0) -> None:
         self.drift = drift
         self.ahead_s = ahead_s
+
+
+class SimulatedClock:
+    """`switch.ports.Clock` as one process reads its machine's."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
         self.busy_until_s = 0.0  # a call that blocks has used the time up to here
 
     def now(self) -> dt.datetime:
-        passed_s = self._time() * (1 + self.drift) + self.ahead_s
+        passed_s = self._time() * (1 + self.machine.drift) + self.machine.ahead_s
         return EPOCH + dt.timedelta(microseconds=round(passed_s * 1e6))
 
     def monotonic_ns(self) -> int:
-        return int(self._time() * (1 + self.drift) * 1e9)
+        return int(self._time() * (1 + self.machine.drift) * 1e9)
 
     def _time(self) -> float:
         return max(asyncio.get_running_loop().time(), self.busy_until_s)
@@ -63,17 +71,29 @@ class Boot:
 
 
 class Node:
-    """One worker of one node, on its own address."""
+    """One worker of one node, on its own address. `first`: worker 0 of the same node."""
 
-    def __init__(self, world: World, name: str, worker: int, host: str, dice: Dice) -> None:
+    def __init__(
+        self,
+        world: World,
+        name: str,
+        worker: int,
+        workers: int,
+        host: str,
+        dice: Dice,
+        first: Node | None,
+    ) -> None:
         self.world = world
         self.name = f"{name}-{worker}"
         self.host = host
         self.dice = dice
-        self.clock = SimulatedClock(drift=(dice.random() - 0.5) * 4e-4, ahead_s=dice.random())
+        machine = Machine(drift=(dice.random() - 0.5) * 4e-4, ahead_s=dice.random())
+        clock = SimulatedClock(machine if first is None else first.clock.machine)
+        self.clock: SimulatedClock = clock
+        self.folder = Path("/run") / name
         self.config = Config(
             node=name,
-            workers=1,
+            workers=workers,
             listeners=(Listener(host=host, port=PORT),),
             engine=Engine(drain_s=15.0, repeat_wait_s=30.0),
             journal=Journal(request_id_block=40, link_stan_block=30, rrn_block=30),
@@ -85,7 +105,7 @@ class Node:
         vault = LocalVault(world.lmk, entropy_of(Dice(dice.bits64())))
         second = Dice(world.second_dice.bits64())
         self.vault = FaultyVault(vault, self, VaultFaults(), second)
-        self.clock.drift += (second.random() - 0.5) * 2 * world.plan.upheaval.drift
+        machine.drift += (second.random() - 0.5) * 2 * world.plan.upheaval.drift
 
     @property
     def alive(self) -> bool:
@@ -124,6 +144,8 @@ class Node:
                 clock=self.clock,
                 transport=NodeTransport(self),
                 log=NodeLog(self.world, boot.process.name),
+                local=LocalTransport(self.world.local, boot.process),
+                run_folder=self.folder,
             )
             boot.switch = build(self.config, self.worker, ports)
             await boot.switch.start([None])
@@ -150,6 +172,7 @@ class Node:
         if boot.serving:
             self.world.network.stop_listening(self.host, PORT)
         self.world.network.end_of(boot.process)
+        self.world.local.end_of(boot.process)
         self.world.serve(self.world.create_task(end(boot.process)))
 
     def pause(self, for_s: float) -> None:
@@ -210,6 +233,30 @@ class NodeTransport:
         self, factory: Callable[[], asyncio.Protocol], host: str, port: int
     ) -> Endpoint:
         return await self._node.world.network.connect(factory, host, port, self._node.host)
+
+
+class LocalTransport:
+    """`switch.ports.LocalTransport`: Unix sockets lose nothing, but either end may stop or die."""
+
+    def __init__(self, network: Network, process: Process) -> None:
+        self._network = network
+        self._process = process
+
+    async def listen(self, factory: Callable[[], asyncio.Protocol], path: str) -> LocalListener:
+        self._network.listen(path, 0, factory, self._process)
+        return LocalListener(self._network, path)
+
+    async def connect(self, factory: Callable[[], asyncio.Protocol], path: str) -> Endpoint:
+        return await self._network.connect(factory, path, 0)
+
+
+class LocalListener:
+    def __init__(self, network: Network, path: str) -> None:
+        self._network = network
+        self._path = path
+
+    def close(self) -> None:
+        self._network.stop_listening(self._path, 0)
 
 
 class NodeLog:

@@ -43,6 +43,7 @@ FAULTS: Final = (
     "wrap of a link's STAN",
     "wrap of a terminal's trace",
     "dates frozen",
+    *(f"hand-over {what}" for what in ("Send", "Came", "NotSent", "Offer", "Draining")),
 )
 
 
@@ -53,7 +54,13 @@ def fair(seed: int = 1, transactions: int = 20) -> Plan:
 
 def plan_of(seed: int, transactions: int = 0) -> Plan:
     """The plan of a seed; every fourth world is rough."""
-    return msgspec.structs.replace(before_upheaval(seed, transactions), upheaval=upheaval_of(seed))
+    dice = Dice(seed * 0xAEF17502108EF2D9 + 5)
+    return msgspec.structs.replace(
+        before_upheaval(seed, transactions),
+        upheaval=upheaval_of(seed),
+        workers=dice.between(1, 3),
+        link_connections=dice.between(1, 3),
+    )
 
 
 def upheaval_of(seed: int) -> Upheaval:

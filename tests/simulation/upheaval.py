@@ -59,7 +59,7 @@ async def upheave(world: World, rates: UpheavalRates, dice: Dice) -> None:
         world.note("upheaval", what, node.name, bank.options.name)
         world.count(f"upheaval {what}")
         if what == "clock_hour":
-            node.clock.ahead_s += (amount - 0.5) * 7_200.0
+            node.clock.machine.ahead_s += (amount - 0.5) * 7_200.0
         elif what == "long_pause":
             node.pause(6.0 + 60.0 * amount)
         elif what == "disk_full":

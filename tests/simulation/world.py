@@ -21,6 +21,7 @@ from hsm.keys import KeyUsage
 from hsm.lmk import TEST_LMK
 from hsm.local import LocalVault
 from switch import data_keys
+from switch.acquirers.siblings import Unpacker
 from switch.authorization import NumbersExhaustedError
 from switch.journal import StoreDownError
 from switch.reference import Link, Route
@@ -33,7 +34,7 @@ from tests.simulation.books import close_books
 from tests.simulation.checkers import Broken, Checkers
 from tests.simulation.loop import PROCESS, Process, run_virtual
 from tests.simulation.network import FAIR, Network, Weather
-from tests.simulation.node import PORT, Node, SimulatedClock, entropy_of
+from tests.simulation.node import PORT, Machine, Node, SimulatedClock, entropy_of
 from tests.simulation.store import Disturbed, StoreFaults, WatchedStore
 from tests.simulation.till import Mix, Till, TillFaults
 from tests.simulation.upheaval import Upheaval, next_day, odd, upheave, weights_of
@@ -45,11 +46,13 @@ if TYPE_CHECKING:
 
     from hsm.lmk import Lmk
     from terminals.simulator.com_file import ClearingFile
+    from tests.simulation.network import Endpoint
 
 BUSINESS_DATE = dt.date(2026, 1, 5)
 TMK = "11111111111111112222222222222222"
 TRACE_KEPT = 50_000
 BALANCE_MINOR = 2_000_00
+LOCAL_DICE = 0x2545F4914F6CDD1D
 SECOND_DICE = 0x5DEECE66D1CEB00F  # of what came later: it shifts nothing of what was there
 TRACE_MAX = LINK_STANS = 999_999
 
@@ -84,6 +87,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     chaos: ChaosRates = ChaosRates()
     upheaval: Upheaval = Upheaval()
     alternates: bool = False  # routes with a second choice
+    workers: int = 2  # of a node, as far as there are processes
+    link_connections: int = 2  # granted to a node: with fewer than workers, these hand over
     link_timeout_s: float = 8.0
     trade_max_s: float = 20_000.0
     calm_max_s: float = 1_500.0
@@ -99,7 +104,7 @@ class World:
         self.lmk: Lmk = TEST_LMK
         self.context: contextvars.Context = Process("world").context
         self.context.run(_nobody)
-        self.clock = SimulatedClock()
+        self.clock = SimulatedClock(Machine())
         self.counts: Counter[str] = Counter()
         self.unbalanced: list[str] = []
         self.trace: deque[str] = deque(maxlen=TRACE_KEPT)
@@ -110,6 +115,8 @@ class World:
         self.checkers = Checkers(self)
         self.network = Network(self._dice())
         self.network.taps.append(self.checkers.tap)
+        self.local = Network(Dice(plan.seed ^ LOCAL_DICE))  # between workers of a node: no weather
+        self.local.taps.append(self._overheard)
         self.disturbed = Disturbed(self._dice())
         self.store = WatchedStore(self.clock, business_date=BUSINESS_DATE, faults=self.disturbed)
         self.store.on_commit = self.checkers.committed
@@ -136,17 +143,16 @@ class World:
                 connect_timeout_s=3.0,
                 reconnect_s=0.5,
                 echo_idle_s=15.0,
-                max_connections=2,
+                max_connections=plan.link_connections,
                 reversal_unknown_after_s=10.0,
                 retry_s=1.0,
                 retry_max_s=10.0,
             )
             for at, name in enumerate(("bank_a", "bank_b"))
         ]
-        self.nodes = [
-            Node(self, f"n{at // 2 + 1}", at % 2, f"10.0.0.{at + 1}", self._dice())
-            for at in range(plan.nodes)
-        ]
+        self.nodes: list[Node] = []
+        for at in range(plan.nodes):
+            self._add_node(*divmod(at, plan.workers))
         self.merchants = list(
             {
                 merchant_of(at): Merchant(merchant=merchant_of(at), name=f"Shop {at}")
@@ -170,6 +176,19 @@ class World:
 
     def _dice(self) -> Dice:
         return Dice(self.dice.bits64())
+
+    def _overheard(self, _from: Endpoint, data: bytes) -> None:
+        for said in Unpacker(len(data)).receive(data):
+            self.count(f"hand-over {type(said).__name__}")
+
+    def _add_node(self, number: int, worker: int) -> None:
+        plan, at = self.plan, len(self.nodes)
+        workers = min(plan.workers, plan.nodes - number * plan.workers)
+        first = self.nodes[at - worker] if worker else None
+        node = Node(
+            self, f"n{number + 1}", worker, workers, f"10.0.0.{at + 1}", self._dice(), first
+        )
+        self.nodes.append(node)
 
     def _add_bank(self, name: str, institution: str, card_range: CardRange) -> None:
         keys = {use: entropy_of(self._dice())(16) for use in ("zpk", "zak")}
@@ -461,7 +480,7 @@ class World:
             elif what == "bank_cut_off":
                 self._cut_off(dice.choice(list(self.bank_at)), 3.0 + 40.0 * amount)
             elif what == "clock_step":
-                node.clock.ahead_s += (amount - 0.5) * 120.0
+                node.clock.machine.ahead_s += (amount - 0.5) * 120.0
             elif what == "outage":
                 self.disturbed.down = True
                 self.call_later(0.5 + 6.0 * amount, self._store_up)

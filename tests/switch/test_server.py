@@ -16,7 +16,7 @@ from hypothesis import given, settings, strategies as st
 
 from iso8583.framing import POS, Frame, Framer, build
 from switch.config import Config, Listener, Server
-from switch.server import PIECE_BYTES, TerminalConnection, TerminalServer
+from switch.server import LEAVE_S, PIECE_BYTES, QUIET_S, TerminalConnection, TerminalServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -430,3 +430,51 @@ def test_over_real_sockets() -> None:
         await asyncio.sleep(0)
 
     asyncio.run(scenario())
+
+
+def test_a_quiet_connection_is_closed_as_soon_as_we_drain() -> None:
+    def scenario() -> None:
+        bench = Bench()
+        _, transport = bench.connect()
+        bench.server.drain()
+        assert transport.closing
+        assert not transport.aborted
+
+    inside(scenario)
+
+
+def test_what_comes_on_a_busy_connection_while_we_drain_is_served() -> None:
+    def scenario() -> None:
+        bench = Bench()
+        connection, transport = bench.connect()
+        connection.data_received(frame_of(1))
+        bench.server.drain()
+        connection.data_received(frame_of(2) + frame_of(3)[:5])
+        bench.engine.finish_all()
+        connection.leave_if_quiet(now_s() + QUIET_S)
+        assert not transport.closing  # the third has begun
+        connection.data_received(frame_of(3)[5:])
+        bench.engine.finish_all()
+        assert [number_of(answer) for answer in transport.answers()] == [1, 2, 3]
+        connection.leave_if_quiet(now_s())
+        assert not transport.closing  # the next may be on its way
+        connection.leave_if_quiet(now_s() + QUIET_S)
+        assert transport.closing
+
+    inside(scenario)
+
+
+def test_a_connection_that_never_grows_quiet_is_ended_all_the_same() -> None:
+    def scenario() -> None:
+        bench = Bench()
+        connection, transport = bench.connect()
+        connection.data_received(frame_of(1))
+        bench.server.drain()
+        connection.leave_if_quiet(now_s() + LEAVE_S + 1)
+        connection.data_received(frame_of(2))
+        assert bench.engine.taken == [1]
+        bench.engine.finish_all()
+        assert transport.closing
+        assert [number_of(answer) for answer in transport.answers()] == [1]
+
+    inside(scenario)

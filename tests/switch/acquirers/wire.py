@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from iso8583.message import Message
+    from switch.acquirers.siblings import Siblings
 
 EPOCH = dt.datetime(2026, 3, 1, 4, 0, 0, tzinfo=dt.UTC)  # noon in Shanghai
 FAR_NS = 10**18
@@ -236,9 +237,11 @@ class World:
         *,
         connections: int = 1,
         numbers: MemoryNumbers | None = None,
+        bank: Bank | None = None,
+        siblings: Siblings | None = None,
     ) -> None:
         self.link = link or make_link()
-        self.bank = Bank(self.link)
+        self.bank = bank or Bank(self.link)
         self.transport = MemoryTransport(self.bank)
         self.late: list[tuple[AttemptRow | None, Message, str]] = []
         self.cutovers: list[tuple[str, str]] = []
@@ -259,6 +262,7 @@ class World:
             on_late=lambda *told: self.late.append(told),
             store_key=self.store_key,
             on_cutover=lambda code, date: self.cutovers.append((code, date)),
+            siblings=siblings,
         )
 
     async def __aenter__(self) -> Self:
