@@ -203,7 +203,9 @@ def terminal_options(index: int) -> TerminalOptions:
     )
 
 
-async def furnish(node: Node, hosts: Hosts, terminals: int, *, timeout_s: float = 3.0) -> None:
+async def furnish(
+    node: Node, hosts: Hosts, terminals: int, *, timeout_s: float = 3.0, connections: int = 2
+) -> None:
     """Merchants, terminals, links, routes and their keys, as `data apply` and `keys import` would."""
     items: list[RefItem] = []
     keys: list[StoredKey] = []
@@ -229,6 +231,7 @@ async def furnish(node: Node, hosts: Hosts, terminals: int, *, timeout_s: float 
             "port": port,
             "de32": bank.options.institution_id,
             "timeout_s": timeout_s,
+            "max_connections": connections,
             "reconnect_s": 0.2,
             "retry_s": 0.2,
             "retry_max_s": 1.0,
