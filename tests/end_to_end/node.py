@@ -43,7 +43,7 @@ STOP_S = 60.0
 SETTLEMENT_DATE = dt.date(2026, 3, 5)
 
 CONFIG = """
-node = "test"
+node = "{name}"
 workers = {workers}
 [postgres]
 fsync = {fsync}
@@ -63,11 +63,22 @@ class Node:
     """
 
     def __init__(
-        self, folder: Path, *, workers: int = 2, fsync: bool = False, more: str = ""
+        self,
+        folder: Path,
+        *,
+        name: str = "test",
+        workers: int = 2,
+        fsync: bool = False,
+        more: str = "",
     ) -> None:
         self.folder = folder
         self.config = folder / "tongbao.toml"
-        self._settings = {"workers": workers, "fsync": str(fsync).lower(), "more": more}
+        self._settings = {
+            "name": name,
+            "workers": workers,
+            "fsync": str(fsync).lower(),
+            "more": more,
+        }
         self.ready_file = folder / "ready.json"
         self.facts: dict[str, Any] = {}
         self.process: subprocess.Popen[bytes] | None = None
@@ -196,17 +207,26 @@ def merchant_id(index: int) -> str:
     return f"M{index:014d}"
 
 
-def terminal_options(index: int) -> TerminalOptions:
+def terminal_options(index: int, **more: Any) -> TerminalOptions:
     key = bytes([(0x10 + index) & 0xFE | 1] * 8 + [0x3B] * 8)
     return TerminalOptions(
-        merchant=merchant_id(index // 3), terminal=f"T{index:07d}", tmk=key.hex()
+        merchant=merchant_id(index // 3), terminal=f"T{index:07d}", tmk=key.hex(), **more
     )
 
 
 async def furnish(
-    node: Node, hosts: Hosts, terminals: int, *, timeout_s: float = 3.0, connections: int = 2
+    node: Node,
+    hosts: Hosts,
+    terminals: int,
+    *,
+    timeout_s: float = 3.0,
+    link_connections: int = 2,
+    dsn: str = "",
 ) -> None:
-    """Merchants, terminals, links, routes and their keys, as `data apply` and `keys import` would."""
+    """Merchants, terminals, links, routes and their keys, as `data apply` and `keys import` would.
+
+    `dsn`: of the store, where the node is not on a PostgreSQL of its own.
+    """
     items: list[RefItem] = []
     keys: list[StoredKey] = []
 
@@ -231,7 +251,7 @@ async def furnish(
             "port": port,
             "de32": bank.options.institution_id,
             "timeout_s": timeout_s,
-            "max_connections": connections,
+            "max_connections": link_connections,
             "reconnect_s": 0.2,
             "retry_s": 0.2,
             "retry_max_s": 1.0,
@@ -244,7 +264,7 @@ async def furnish(
             items.append(("route", cards.bin, route))
         keep(f"link:{name}", KeyUsage.ZPK, bank.options.zpk)
         keep(f"link:{name}", KeyUsage.ZAK, bank.options.zak)
-    await bring_in(node, items, keys)
+    await bring_in(node, items, keys, dsn=dsn)
 
 
 def stored_key(owner: str, usage: KeyUsage, clear: str) -> StoredKey:
@@ -261,8 +281,10 @@ def stored_key(owner: str, usage: KeyUsage, clear: str) -> StoredKey:
     )
 
 
-async def bring_in(node: Node, items: Sequence[RefItem], keys: Sequence[StoredKey]) -> None:
-    store = await PostgresStore.open(node.facts["database"]["dsn"], SystemClock())
+async def bring_in(
+    node: Node, items: Sequence[RefItem], keys: Sequence[StoredKey], *, dsn: str = ""
+) -> None:
+    store = await PostgresStore.open(dsn or node.facts["database"]["dsn"], SystemClock())
     for key in keys:
         await store.reference.add_key(key)
     await store.reference.apply(items, maker="test")

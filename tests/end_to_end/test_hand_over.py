@@ -26,7 +26,7 @@ WORKERS, TERMINALS = 3, 9
 def test_fewer_connections_than_workers(tmp_path: Path) -> None:
     async def day(node: Node) -> None:
         async with Hosts() as hosts:
-            await furnish(node, hosts, TERMINALS, connections=1)
+            await furnish(node, hosts, TERMINALS, link_connections=1)
             await links_usable(node)
             result = await trade(node, TERMINALS, 270, one_shot=0.7)
             assert not result.undecided
@@ -46,7 +46,7 @@ def test_the_worker_with_the_connections_is_killed(tmp_path: Path) -> None:
 
     async def day(node: Node) -> None:
         async with Hosts(latency_s=0.05) as hosts:
-            await furnish(node, hosts, TERMINALS, timeout_s=2.0, connections=1)
+            await furnish(node, hosts, TERMINALS, timeout_s=2.0, link_connections=1)
             await links_usable(node)
             trading = asyncio.create_task(trade(node, TERMINALS, 400, one_shot=0.5))
             await asyncio.sleep(1.0)

@@ -1,0 +1,65 @@
+"""What is done to whom and when in a round: a pure function of (seed, round).
+
+The run itself is not repeatable, for the machine decides who is where at an instant; the schedule is.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Literal
+
+import msgspec
+
+from tests.crash.proxy import TROUBLES
+
+Deed = Literal["kill", "pause", "kill_backend", "cut", "stall", "black_hole", "delay", "half_close"]
+TRADING_S = 6.0
+FIRST_S, LAST_S = 0.7, 4.2
+PAUSE_S = (0.5, 6.5)  # longer than a lease too: a process may wake up and find itself replaced
+TROUBLE_S = (0.3, 2.5)
+RESTART_S = (0.0, 1.0)  # before what we start ourselves is started again
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """`deed` to `target`, `at_s` after the load began, for `lasts_s`; `pick` chooses among several."""
+
+    at_s: float
+    deed: Deed
+    target: str
+    lasts_s: float
+    pick: int
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """A round. `embedded`: one node on a PostgreSQL of its own; else two nodes on one server."""
+
+    seed: int
+    round: int
+    embedded: bool
+    faults: tuple[Fault, ...]
+
+
+def plan_of(seed: int, round_: int, life: int) -> Plan:
+    """The schedule. Services live for `life` rounds; every third life is a node on its own."""
+    embedded = (round_ // life) % 3 == 2 if life > 1 else round_ % 3 == 2
+    dice = random.Random(f"{seed}/{round_}")
+    nodes = ["node1"] if embedded else ["node1", "node2"]
+    processes = [f"worker:{node}" for node in nodes] * 2 + [f"supervisor:{node}" for node in nodes]
+    processes += ["postgres", "postgres", "bank:a", "bank:b"]
+    channels = [f"terminals:{node}" for node in nodes] + ["link:a", "link:b"]
+    if not embedded:
+        channels += [f"database:{node}" for node in nodes]
+    faults = []
+    for at_s in sorted(dice.uniform(FIRST_S, LAST_S) for _ in range(dice.randint(2, 3))):
+        pick = dice.getrandbits(16)
+        if dice.random() < 0.6:
+            target = dice.choice(processes)
+            deed: Deed = dice.choice(("kill", "kill", "pause"))
+            if target == "postgres" and deed == "kill":
+                deed = dice.choice(("kill", "kill_backend"))
+            lasts_s = dice.uniform(*(PAUSE_S if deed == "pause" else RESTART_S))
+        else:
+            target, deed = dice.choice(channels), dice.choice(TROUBLES)
+            lasts_s = 0.0 if deed == "cut" else dice.uniform(*TROUBLE_S)
+        faults.append(Fault(round(at_s, 3), deed, target, round(lasts_s, 3), pick))
+    return Plan(seed, round_, embedded, tuple(faults))
