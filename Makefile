@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint type sim bench clean
+.PHONY: demo test lint type sim crash bench clean
 
 demo: .venv/ready
 	$(BIN)/tongbao demo $(ARGS)
@@ -19,6 +19,9 @@ type: .venv/ready
 
 sim: .venv/ready
 	$(BIN)/python -m tests.simulation.run --quiet --seeds $(or $(SEEDS),1-100) $(ARGS)
+
+crash: .venv/ready
+	$(BIN)/python -m tests.crash.run $(ARGS)
 
 bench: .venv/ready
 	$(BIN)/python -m benchmarks.forward $(ARGS)
