@@ -157,19 +157,15 @@ def _sent_once(history: History) -> Iterator[Anomaly]:
     for ask in history.of(Asked):
         content = (ask.terminal, ask.what, ask.function, str(ask.amount_minor), ask.pan_masked)
         asked[content].add(f"{ask.batch}/{ask.trace}")
-    for content, keys in sent.items():
-        if len(keys) > len(asked[content]):
-            why = f"asked as {sorted(asked[content])}, sent as {sorted(keys)}"
-            yield Anomaly("sent_again", " ".join(content), why)
+    for same, keys in sent.items():
+        if len(keys) > len(asked[same]):
+            why = f"asked as {sorted(asked[same])}, sent as {sorted(keys)}"
+            yield Anomaly("sent_again", " ".join(same), why)
 
 
 def _answers_agree(history: History) -> Iterator[Anomaly]:
     """Approved stays approved, with the same references, until asked back; declined stays declined."""
-    asked_back_s: dict[tuple[str, str, str], float] = {}
-    for ask in history.of(Asked):
-        if ask.what == "040":
-            asked_back_s.setdefault((ask.terminal, ask.batch, ask.trace), ask.at_s)
-    voided_s = _follow_up_times(history)
+    ended_s = _ends(history)
     first: dict[Key, Answered] = {}
     for answer in history.of(Answered):
         key = _key(answer)
@@ -180,22 +176,22 @@ def _answers_agree(history: History) -> Iterator[Anomaly]:
             continue
         if not {answer.code, before.code} & APPROVED and answer.code == before.code:
             continue  # declined is declined, under whatever number
-        ended_s = min(
-            asked_back_s.get((answer.terminal, answer.batch, answer.trace), float("inf")),
-            voided_s.get((answer.terminal, before.rrn), float("inf")),
-        )
-        if ended_s < answer.at_s and answer.code not in APPROVED:
+        end_s = ended_s.get((answer.terminal, answer.batch, answer.trace), float("inf"))
+        if end_s < answer.at_s and answer.code not in APPROVED:
             continue
         where = f"{answer.terminal} {answer.what}x {answer.batch}/{answer.trace}"
         yield Anomaly("contradiction", where, f"{_final(before)}, then {_final(answer)}")
 
 
-def _follow_up_times(history: History) -> dict[Reference, float]:
-    """When a void or refund first reached a terminal's reference: later repeats may get 12."""
-    times: dict[Reference, float] = {}
-    for one in history.of(Banked):
-        if KINDS.get((one.mti[:3], one.function)) in ("void", "refund"):
-            times.setdefault((one.terminal, one.rrn), one.at_s)
+def _ends(history: History) -> dict[tuple[str, str, str], float]:
+    """When a request was first asked back, voided or refunded: later repeats of it may get 12."""
+    times: dict[tuple[str, str, str], float] = {}
+    for ask in history.of(Asked):
+        if ask.what == "040":
+            times.setdefault((ask.terminal, ask.batch, ask.trace), ask.at_s)
+        elif ask.original:
+            batch, _, trace = ask.original.partition("/")
+            times.setdefault((ask.terminal, batch, trace), ask.at_s)
     return times
 
 

@@ -31,6 +31,7 @@ class Asked(msgspec.Struct, frozen=True, tag="asked"):
     trace: str
     amount_minor: int
     pan_masked: str
+    original: str = ""  # batch/trace, of a void or refund
 
 
 class Answered(msgspec.Struct, frozen=True, tag="answered"):

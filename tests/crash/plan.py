@@ -13,7 +13,7 @@ import msgspec
 from tests.crash.proxy import TROUBLES
 
 Deed = Literal["kill", "pause", "kill_backend", "cut", "stall", "black_hole", "delay", "half_close"]
-TRADING_S = 6.0
+TRADING_S = 6.0  # at least
 FIRST_S, LAST_S = 0.7, 4.2
 PAUSE_S = (0.5, 6.5)  # longer than a lease too: a process may wake up and find itself replaced
 TROUBLE_S = (0.3, 2.5)

@@ -1,8 +1,8 @@
 """A TCP proxy of ours that can be told to misbehave: the network between two parts.
 
 Bytes pass until a `Trouble` is set: `stall` reads nothing more from either side, `black_hole` reads
-and drops, `delay` holds every chunk back, `cut` resets all connections, `half_close` ends one
-direction of each. `heal` lets bytes pass again; what a black hole swallowed is not made up for, so its
+and drops, `delay` holds every chunk back, `cut` resets all connections, `half_close` ends each towards
+the side that made it, which may go on sending. `heal` lets bytes pass again; what a black hole swallowed is not made up for, so its
 connections are reset.
 """
 
@@ -27,12 +27,15 @@ class Side(asyncio.Protocol):
         self.proxy = proxy
         self.transport: asyncio.Transport | None = None
         self.other: Side | None = None
+        self.near = False  # accepted by us, not made by us
+        self.ended = False  # our direction to it is closed
         self.held: deque[bytes] = deque()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
         self.proxy.sides[self] = None
         if self.other is None:
+            self.near = True
             self.transport.pause_reading()
             self.proxy.connect(self)
 
@@ -51,7 +54,7 @@ class Side(asyncio.Protocol):
             self._pass(self.held.popleft())
 
     def _pass(self, data: bytes) -> None:
-        if self.other is not None and self.other.transport is not None:
+        if self.other is not None and self.other.transport is not None and not self.other.ended:
             self.other.transport.write(data)
 
     def eof_received(self) -> bool:
@@ -63,6 +66,7 @@ class Side(asyncio.Protocol):
         """End this direction; the other side may still send."""
         to = self.transport
         if to is not None and not to.is_closing() and to.can_write_eof():
+            self.ended = True
             to.write_eof()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -141,7 +145,7 @@ class Proxy:
         for side in list(self.sides):
             if trouble == "stall":
                 side.stall(stalled=True)
-            elif trouble == "half_close":
+            elif trouble == "half_close" and side.near:
                 side.half_close()
 
     def heal(self) -> None:

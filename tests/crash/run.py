@@ -52,7 +52,7 @@ async def one_round(world: World, plan: Plan) -> Round:
     anomalies: list[Anomaly] = []
     drained_s = 0.0
     try:
-        result = await world.trade()
+        result = await world.trade(harm)
     except TimeoutError:
         anomalies = [Anomaly("undecided", "terminals", "did not come to an end")]
     else:

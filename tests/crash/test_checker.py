@@ -183,6 +183,12 @@ def test_after_a_reversal_a_repeat_may_be_declined() -> None:
     assert check(History(events)) == []
 
 
+def test_after_a_void_a_repeat_may_be_declined() -> None:
+    void = msgspec.structs.replace(asked(6, "000006", function="20"), original="000001/000001")
+    events = [*sound(), void, asked(6.2, "000001"), answered(6.3, "000001", "12", "r1")]
+    assert check(History(events)) == []
+
+
 def test_a_history_is_read_as_it_was_written(tmp_path: Path) -> None:
     write(tmp_path / "history.jsonl", History(sound()))
     assert read(tmp_path / "history.jsonl").events == sound()

@@ -43,6 +43,7 @@ from tests.end_to_end.node import ROOT, Hosts, Node, furnish, kill, terminal_opt
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from terminals.simulator.bank import BankOptions
     from terminals.simulator.fleet import FleetResult
     from tests.crash.checker import Anomaly
     from tests.crash.plan import Fault
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 TERMINALS = 12
 LATENCY_S = 0.03  # of the banks, so that requests are in flight at any instant
 LINK_CONNECTIONS = 8  # enough for every worker of every node
+AFTERWARDS_S = 1.5  # of trading when the last harm is over
 DRAIN_S = 30.0  # after the terminals are done, until every entry is explained
 STUCK_S = 120.0  # for the terminals to end what they began
 BANK_UP_S = 15.0
@@ -92,6 +94,7 @@ def event_of(message: dict[int, Any], node: str) -> Asked | Answered | None:
     terminal = f"{message[42]}/{message[41]}"
     batch, trace = str(message[60])[2:8], str(message[11])
     amount_minor = int(str(message.get(4, "0")))
+    original = str(message.get(61, ""))
     if not answer:
         return Asked(
             at_s=time.monotonic(),
@@ -103,6 +106,7 @@ def event_of(message: dict[int, Any], node: str) -> Asked | Answered | None:
             trace=trace,
             amount_minor=amount_minor,
             pan_masked=mask_pan(str(message.get(2, ""))),
+            original=f"{original[:6]}/{original[6:12]}" if original and what != "040" else "",
         )
     return Answered(
         at_s=time.monotonic(),
@@ -121,7 +125,7 @@ def event_of(message: dict[int, Any], node: str) -> Asked | Answered | None:
 class BankProcess:
     """One bank, started, killed and started again on its book and its port."""
 
-    def __init__(self, options: banks.BankOptions, folder: Path) -> None:
+    def __init__(self, options: BankOptions, folder: Path) -> None:
         self.options = options
         self.book = folder / f"{options.name}.book"
         self._options_file = folder / f"{options.name}.json"
@@ -223,10 +227,11 @@ class World:
 
     # -- load ------------------------------------------------------------------
 
-    async def trade(self) -> FleetResult:
-        """Every terminal trades for a while, clears what it owes and settles its batch."""
+    async def trade(self, harm: asyncio.Task[None]) -> FleetResult:
+        """Every terminal trades until the harm is over, and a little longer; then it clears what it
+        owes and settles its batch."""
         options = FleetOptions(
-            duration_s=TRADING_S,
+            duration_s=STUCK_S,
             think_s=0.08,
             faults=TerminalFaults(
                 hang_up=0.02, repeat=0.03, repeat_lost=0.02, double=0.01, print_failure=0.02
@@ -238,6 +243,13 @@ class World:
             one_shot=0.3,
         )
         fleet = Fleet(self.terminals, options, self._dice, self._connect)
+        loop = asyncio.get_running_loop()
+        ends_s = loop.time() + TRADING_S
+
+        def stop(_: asyncio.Task[None]) -> None:
+            loop.call_later(max(ends_s - loop.time(), AFTERWARDS_S), fleet.stop)
+
+        harm.add_done_callback(stop)
         async with asyncio.timeout(STUCK_S):
             return await fleet.run()
 
