@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
-
-import pytest
+from typing import TYPE_CHECKING, Any
 
 from tests.crash.history import History
 from tests.crash.plan import plan_of
 from tests.crash.run import keep, recheck
 from tests.crash.test_checker import entry, sound, without
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def test_a_kept_history_is_judged_again(
