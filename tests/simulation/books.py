@@ -69,6 +69,8 @@ async def close_books(world: World) -> list[str]:
     captures, transactions = facts_of(world)
     books = MemoryStore(captures, transactions, references_of(world))
     pans = data_keys.open_pans(world.lmk, await world.store.reference.snapshot())
+    for posted in [date for date, state in world.store.dates.items() if state == "posted"]:
+        world.store.dates[posted] = "frozen"  # the trade saw it posted early; its files come now
     dates = Dates(world)
     inbox = Inbox({(name, file.name): file.data for (name, _), file in files.items()})
     wrong: list[str] = []

@@ -23,8 +23,11 @@ from switch.transactions import TOMBSTONE, TYPES, OnUnknown, kind_of, reversed_k
 from terminals.simulator.terminal import APPROVED
 
 if TYPE_CHECKING:
+    import datetime as dt
+
     from iso8583.message import Message
-    from switch.journal import Commit, OutcomeRow, QueueRow, RequestRow
+    from switch.journal import AttemptRow, Commit, OutcomeRow, QueueRow, RequestRow
+    from terminals.simulator.bank import Bank
     from terminals.simulator.terminal import Outcome, Slip, Terminal
     from tests.simulation.network import Endpoint
     from tests.simulation.world import World
@@ -48,6 +51,7 @@ class Explained(msgspec.Struct):
     """Differences between the views that injected faults account for, by RRN."""
 
     forgotten: dict[str, int] = {}  # the bank approved and forgot: what it would have taken
+    posted: dict[str, None] = {}  # its 0400 came when its date was posted: a person's case
     copy_refused: list[str] = []  # sent twice at once, and 96 was the answer to one of the copies
 
 
@@ -76,6 +80,9 @@ class Checkers:
         self.by_rrn: dict[str, RequestRow] = {}
         self.attempts: dict[Identity, int] = {}  # → request id
         self.after_outcome: set[Identity] = set()  # attempts that came when all was decided
+        self.dates: dict[int, dt.date] = {}  # request id → the business date it was stored on
+        self.acquirers: dict[tuple[int, int], str] = {}  # (request id, attempt) → where it goes
+        self.reversed_at_s: dict[int, float] = {}
         self.outcomes: dict[int, OutcomeRow] = {}
         self.reversed_by: dict[int, list[str]] = {}  # request id → origins of its reversals
         self.queue: dict[Identity, QueueRow] = {}
@@ -92,6 +99,7 @@ class Checkers:
         self.told: dict[int, tuple[str, str]] = {}  # request id → first final (DE 39, DE 38)
         self.pin_blocks: set[bytes] = set()
         self.secrets: list[bytes] = []
+        self.asked_s: dict[tuple[int, str], float] = {}  # (connection, DE 11) → first asked there
 
     def fail(self, promise: str, detail: str) -> None:
         """The first one counts: what follows may be its consequence."""
@@ -123,8 +131,10 @@ class Checkers:
             identity = (row.acquirer, row.transmission_time, row.link_stan)
             self.check("P3", identity not in self.attempts, f"numbers given twice: {identity}")
             self.attempts[identity] = row.request_id
+            self.acquirers[row.request_id, row.attempt] = row.acquirer
             if row.request_id in self.outcomes:
                 self.after_outcome.add(identity)
+            self._follow_up_stands(row)
         if commit.outcome is not None:
             self._outcome_stands(commit.outcome)
         if commit.reversal is not None:
@@ -135,6 +145,7 @@ class Checkers:
                 f"{self.name_of(commit.reversal.original_request_id)} has {len(origins)} reversals, "
                 f"and gets number {commit.reversal.seq}",
             )
+            self._may_reverse(commit.reversal.original_request_id, commit.reversal.origin)
             origins.append(commit.reversal.origin)
         if commit.queue is not None:
             row_ = commit.queue
@@ -154,6 +165,7 @@ class Checkers:
         self.check("P2", row.key not in self.by_key, f"a second request of {row.key}")
         self.check("P3", row.rrn not in self.by_rrn, f"DE 37 {row.rrn} given twice")
         self.requests[row.request_id] = row
+        self.dates[row.request_id] = self.world.store.today
         self.by_key[row.key] = row
         self.by_rrn[row.rrn] = row
 
@@ -177,6 +189,57 @@ class Checkers:
             row.approved_amount_minor in approved,
             f"{name} is approved for {row.approved_amount_minor}, and the bank said {said}",
         )
+        if row.effect_minor is not None:
+            store = self.world.store
+            kind = TYPES[self.requests[row.request_id].type]
+            repeats = kind.on_unknown is OnUnknown.REPEAT
+            right = store.today if repeats else self.dates[row.request_id]
+            date = store.outcomes[row.request_id].business_date
+            self.check("P5", date == right, f"{name} captures on {date}, not on {right}")
+
+    def _follow_up_stands(self, row: AttemptRow) -> None:
+        """A void or refund goes where its original was approved, and no two of them take it back."""
+        request = self.requests[row.request_id]
+        if request.original_request_id is None:
+            return
+        name = self.name_of(row.request_id)
+        original_id = request.original_request_id
+        outcome = self.outcomes.get(original_id)
+        approved = outcome is not None and outcome.state is OutcomeState.APPROVED
+        standing = approved and original_id not in self.reversed_by
+        if not self.check("P2", standing, f"{name} follows {self.name_of(original_id)}: {outcome}"):
+            return
+        assert outcome is not None
+        acquirer = self.acquirers[original_id, outcome.attempt or 1]
+        self.check("P5", row.acquirer == acquirer, f"{name} goes to {row.acquirer}, not {acquirer}")
+        taken = [
+            each
+            for each in self.requests.values()
+            if each.original_request_id == original_id and self._may_stand(each.request_id)
+        ]
+        voided = any(each.type.endswith("void") for each in taken)
+        self.check(
+            "P2", not voided or len(taken) == 1, f"{name} is one of {len(taken)} beside a void"
+        )
+        back = sum(each.amount_minor for each in taken)
+        most = outcome.approved_amount_minor or 0
+        self.check("P2", back <= most, f"{name}: {back} is taken back of {most}")
+
+    def _may_stand(self, request_id: int) -> bool:
+        outcome = self.outcomes.get(request_id)
+        undone = request_id in self.reversed_by
+        return not undone and (outcome is None or outcome.state is OutcomeState.APPROVED)
+
+    def _may_reverse(self, request_id: int, origin: str) -> None:
+        name = self.name_of(request_id)
+        self.reversed_at_s.setdefault(request_id, self.world.now_s())
+        kind = TYPES.get(self.requests[request_id].type)
+        reverses = kind is not None and kind.on_unknown is OnUnknown.REVERSE
+        self.check("P3", reverses, f"{name} is reversed, and its type never is")
+        outcome = self.world.store.outcomes.get(request_id)
+        if origin == "terminal" and outcome is not None and outcome.row.effect_minor is not None:
+            posted = self.world.store.dates[outcome.business_date] == "posted"
+            self.check("P9", not posted, f"{name} is reversed, and its date is posted")
 
     def _no_secrets(self, commit: Commit) -> None:
         """P6: no PAN, track or PIN block in what is kept."""
@@ -218,13 +281,13 @@ class Checkers:
                 if from_client:
                     self._leaves_for_bank(name, message)
                 else:
-                    self._bank_answers(name, message)
+                    self._bank_answers(bank, message, body)
             elif not from_client:
-                self._leaves_for_terminal(self._pos.decode(body))
+                self._leaves_for_terminal(self._pos.decode(body), connection.serial)
             else:
-                self._asked_by_terminal(body)
+                self._asked_by_terminal(body, connection.serial)
 
-    def _asked_by_terminal(self, body: bytes) -> None:
+    def _asked_by_terminal(self, body: bytes, line: int) -> None:
         try:
             message = self._pos.decode(body)
         except DecodeError:
@@ -232,6 +295,7 @@ class Checkers:
         self._note_message("terminal asks", message)
         if message.get(11) == "999999":
             self.world.count("wrap of a terminal's trace")
+        self.asked_s.setdefault((line, str(message.get(11))), self.world.now_s())
         block = message.get(52)
         if isinstance(block, bytes):
             self.pin_blocks.add(block)
@@ -287,17 +351,17 @@ class Checkers:
         if before and row.kind == "reversal":
             self.check("P4", mti[3] == "1", f"{identity} is repeated without its flag")
 
-    def _bank_answers(self, bank: str, message: Message) -> None:
-        mti = str(message[0])
-        self._note_message("bank says", message, bank)
-        if mti[1] in "12" and mti[2] in "13":
-            identity = (bank, str(message[7]), str(message[11]))
+    def _bank_answers(self, bank: Bank, message: Message, body: bytes) -> None:
+        mti, name = str(message[0]), bank.options.name
+        self._note_message("bank says", message, name)
+        if mti[1] in "12" and mti[2] in "13" and bank.mac_right(message, body):
+            identity = (name, str(message[7]), str(message[11]))
             said = (str(message[39]), int(str(message.get(4, "0"))))
             former = self.bank_said.setdefault(identity, said)
             if former[0] == "96" or (former[0] not in APPROVED and said[0] in APPROVED):
                 self.bank_said[identity] = said
 
-    def _leaves_for_terminal(self, message: Message) -> None:
+    def _leaves_for_terminal(self, message: Message, line: int) -> None:
         mti = str(message[0])
         self._note_message("to terminal", message)
         if mti[1] not in "124" or 64 not in message:
@@ -317,7 +381,7 @@ class Checkers:
         if mti[1] == "4":
             self._reversal_told(key, row, code)
         else:
-            self._told(key, row, code, message)
+            self._told(key, row, code, message, self.asked_s.get((line, str(message[11])), 0.0))
 
     def _by_parts(self, key: tuple[str, str, int, int, str]) -> RequestRow | None:
         return self.by_key.get(Key(*key))
@@ -339,7 +403,9 @@ class Checkers:
                 f"0410 00 for {self.name_of(row.request_id)}, and no reversal stands",
             )
 
-    def _told(self, key: object, row: RequestRow | None, code: str, message: Message) -> None:
+    def _told(
+        self, key: object, row: RequestRow | None, code: str, message: Message, asked_s: float
+    ) -> None:
         if code in NOT_OF_THE_REQUEST:
             return
         if not self.check("P1", row is not None, f"answer {code} for {key}, and no request stands"):
@@ -361,6 +427,11 @@ class Checkers:
         )
         if code in APPROVED:
             self.check("P1", message.get(37) == row.rrn, f"{name} is answered another DE 37")
+            amounts = (row.amount_minor, outcome.approved_amount_minor or 0)
+            amount = int(str(message.get(4, "0")))
+            self.check("P2", amount in amounts, f"{name} is approved to one who asked for {amount}")
+            fell_s = self.reversed_at_s.get(row.request_id, asked_s)
+            self.check("P2", fell_s >= asked_s, f"{name} is approved to one who asks, and reversed")
         again = (code, str(message.get(38, "")))
         first = self.told.setdefault(row.request_id, again)
         self.check("P2", first == again, f"{name} was told {first}, now {again}")
@@ -415,7 +486,8 @@ class Checkers:
             name = f"{terminal.options.terminal} {terminal.batch}"
             self.world.unbalanced.append(name)
             copied = any(
-                slip.batch == terminal.batch and self.copy_refused(slip) for slip in terminal.slips
+                slip.batch == terminal.batch and (self.copy_refused(slip) or self.posted(slip))
+                for slip in terminal.slips
             )
             self.check("P5", copied, f"batch {name} is not balanced, and nothing explains it")
 
@@ -492,6 +564,8 @@ class Checkers:
                 self.explained.forgotten[rrn] = forgotten[rrn]
                 theirs = ours
             self.check("P5", ours == theirs, f"{name}: journal {ours}, bank {theirs}")
+            if ours != slip and rrn in self.explained.posted:
+                slip = ours
             if ours != slip and self._copy_refused(rrn):
                 self.explained.copy_refused.append(rrn)
                 slip = ours
@@ -508,6 +582,7 @@ class Checkers:
             for slip in till.terminal.slips:
                 request_id = self._request_of(slip)
                 ended = slip.state in ("approved", "declined", "reversed") or slip.kind == "balance"
+                ended = ended or self.posted(slip)
                 self.check("P4", ended, f"{slip} is left {slip.state}")
                 if request_id is None:
                     self.check("P5", not slip.effect_minor, f"{slip} stands nowhere")
@@ -516,6 +591,19 @@ class Checkers:
                 effects[rrn] = effects.get(rrn, 0) + slip.effect_minor
                 states[rrn] = f"{slip.state} {slip.response_code}"
         return effects, states
+
+    def posted(self, slip: Slip) -> bool:
+        """Was its 0400 refused because its date is posted, with a case for a person?"""
+        request_id = self._request_of(slip)
+        if request_id is None or slip.state != "not_reversed":
+            return False
+        found = any(
+            case.request_id == request_id and "reversal.date_posted" in case.detail
+            for case in self.world.store.cases.values()
+        )
+        if found:
+            self.explained.posted[self.requests[request_id].rrn] = None
+        return found
 
     def copy_refused(self, slip: Slip) -> bool:
         """Was it sent twice, and was one of the copies told that nothing could be done?"""

@@ -44,6 +44,7 @@ FAULTS: Final = (
     "wrap of a terminal's trace",
     "dates frozen",
     *(f"hand-over {what}" for what in ("Send", "Came", "NotSent", "Offer", "Draining")),
+    "dates posted",
 )
 
 
@@ -55,12 +56,27 @@ def fair(seed: int = 1, transactions: int = 20) -> Plan:
 def plan_of(seed: int, transactions: int = 0) -> Plan:
     """The plan of a seed; every fourth world is rough."""
     dice = Dice(seed * 0xAEF17502108EF2D9 + 5)
-    return msgspec.structs.replace(
+    plan = msgspec.structs.replace(
         before_upheaval(seed, transactions),
         upheaval=upheaval_of(seed),
         workers=dice.between(1, 3),
         link_connections=dice.between(1, 3),
     )
+    return enriched(plan) if seed % 5 == 2 else plan
+
+
+def enriched(plan: Plan) -> Plan:
+    """With what came last: partial approvals, posted dates, shops that try what they may not."""
+    till = msgspec.structs.replace(plan.till, again=0.06, altered=0.05, late_undo=0.05)
+    rates = msgspec.structs.replace(plan.upheaval.rates, every_s=20.0, post=4.0)
+    upheaval = msgspec.structs.replace(plan.upheaval, rates=rates)
+    mix = msgspec.structs.replace(plan.mix, poor=10.0)
+    return msgspec.structs.replace(plan, till=till, upheaval=upheaval, mix=mix, partial=True)
+
+
+def hunting(seed: int) -> Plan:
+    """For planted bugs: short, and everything goes wrong."""
+    return enriched(rough(seed, 40, nodes=2 + seed % 2))
 
 
 def upheaval_of(seed: int) -> Upheaval:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from iso8583.codec import codec_for
 from iso8583.errors import FramingError
-from iso8583.framing import POS, Frame, Framer
+from iso8583.framing import POS, Frame, Framer, build
 from terminals.simulator.terminal import TYPES
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 CONNECT_S: Final = 5.0
 ANSWER_S: Final = 25.0  # above the link's timer, as a terminal's must be
 RETRY_S: Final = 1.0
+LATE_UNDO_S: Final = 90.0
+POS_CODEC: Final = codec_for("unionpay_pos")
 GHOSTS_MAX: Final = 50  # old requests that may come up again
 FINISHED: Final = ("approved", "declined")
 COPIES: Final = ("double", "twin", "repeat_lost")  # told 96 of one copy, it may be wrong of another
@@ -42,7 +45,9 @@ class TillFaults(msgspec.Struct, frozen=True, kw_only=True):
     answer, on a new line · `repeat_lost`: gone, then the same bytes again · `double`: the bytes twice
     in one write · `twin`: the same bytes to two nodes at once · `bad_mac` · `half_close`: end of file
     behind the request · `print_failure`: approved, then reversed · `bad_answer`: spoilt on its way ·
-    `ghost`: the bytes of an old, approved request come up again.
+    `ghost`: the bytes of an old, approved request come up again · `again`: a purchase is voided or
+    refunded twice · `altered`: the same key with another amount · `late_undo`: approved, and reversed
+    after a while, in which its date may be posted.
     """
 
     hang_up: float = 0.0
@@ -57,6 +62,9 @@ class TillFaults(msgspec.Struct, frozen=True, kw_only=True):
     print_failure: float = 0.0
     bad_answer: float = 0.0
     ghost: float = 0.0
+    again: float = 0.0
+    altered: float = 0.0
+    late_undo: float = 0.0
 
 
 class Mix(msgspec.Struct, frozen=True, kw_only=True):
@@ -190,6 +198,14 @@ class Till:
             await self._repeat(outcome)
         elif fault == "print_failure" and undoable(slip):
             self.terminal.undo(slip)
+        elif fault == "again" and slip.kind == "purchase" and slip.state == "approved":
+            await self._follow_twice(slip)
+            return
+        elif fault == "altered" and slip.state == "approved" and self._ghosts:
+            await self._alter()
+        elif fault == "late_undo" and undoable(slip):
+            await asyncio.sleep(LATE_UNDO_S * self._dice.random())
+            self.terminal.undo(slip)
         await self.know(slip)
         await self.clear()
 
@@ -249,15 +265,37 @@ class Till:
                 self.hang_up()
                 await asyncio.sleep(RETRY_S)
 
+    async def _follow_twice(self, purchase: Slip) -> None:
+        """A void or refund of the whole, and once more: the shop presses the button again."""
+        follow = self.terminal.void if self._dice.chance(0.5) else self.terminal.refund
+        for _ in range(2):
+            if self.terminal.signed_on and purchase.state == "approved":
+                await self.ask(lambda: follow(purchase))
+                await self.know(self.terminal.slips[-1])
+                await self.clear()
+
+    async def _alter(self) -> None:
+        """The newest approved request again, for a fen more, under a right MAC; on its own line."""
+        (frame,) = Framer(POS).receive_bytes(self._ghosts[-1][1])
+        message = POS_CODEC.decode(frame.body)
+        if 4 not in message:
+            return
+        message[4] = f"{int(str(message[4])) + 1:012}"
+        message.pop(64, None)
+        body = self.terminal._encoded(message)  # noqa: SLF001 - a terminal never does this by itself
+        await self._aside(build(Frame(frame.tpdu, frame.header, body), POS))
+
     async def _haunt(self) -> None:
         """Old bytes come up again on a line of their own; nobody waits for what they are told."""
         if self._ghosts:
-            _, data = self._dice.choice(list(self._ghosts))
-            line = await self._dial()
-            line.transport.write(data)
-            self._side.append(line)
-            while len(self._side) > 2:
-                self._side.pop(0).transport.close()
+            await self._aside(self._dice.choice(list(self._ghosts))[1])
+
+    async def _aside(self, data: bytes) -> None:
+        line = await self._dial()
+        line.transport.write(data)
+        self._side.append(line)
+        while len(self._side) > 2:
+            self._side.pop(0).transport.close()
 
     # -- management ------------------------------------------------------------------------------
 

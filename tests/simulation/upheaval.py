@@ -38,6 +38,7 @@ class UpheavalRates(msgspec.Struct, frozen=True, kw_only=True):
     freeze: float = 1.0  # the date is cut and, soon after, frozen: captures are clearing records
     link_change: float = 1.0
     suspension: float = 1.0  # of a merchant, and back
+    post: float = 0.0  # the date is cut, frozen and posted: nothing of it changes any more
 
 
 class Upheaval(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +76,9 @@ async def upheave(world: World, rates: UpheavalRates, dice: Dice) -> None:
         elif what == "freeze":
             await world.store.days.cut_over(next_day(world.store.today))
             world.serve(world.create_task(freeze(world, 5.0 + 30.0 * amount)))
+        elif what == "post":
+            await world.store.days.cut_over(next_day(world.store.today))
+            world.serve(world.create_task(post(world, 5.0 + 20.0 * amount)))
         elif what == "link_change":
             await change_link(world, bank, dice)
         elif what == "suspension":
@@ -94,6 +98,15 @@ async def freeze(world: World, after_s: float) -> None:
         if state == "cut":
             left = await world.store.days.freeze(date)
             world.count("dates not frozen yet" if left else "dates frozen")
+
+
+async def post(world: World, after_s: float) -> None:
+    """Every date that could be frozen is posted, as the day's end would."""
+    await freeze(world, after_s)
+    for date, state in list(world.store.dates.items()):
+        if state == "frozen":
+            await world.store.days.mark_posted(date)
+            world.count("dates posted")
 
 
 def change_key(world: World, bank: Bank, usage: Literal["ZPK", "ZAK"], dice: Dice) -> None:

@@ -26,6 +26,7 @@ from switch.authorization import NumbersExhaustedError
 from switch.journal import StoreDownError
 from switch.reference import Link, Route
 from terminals.registry import Merchant, StoredKey, Terminal as RegisteredTerminal
+from terminals.simulator.accounts import Rules
 from terminals.simulator.bank import Bank, BankFaults, BankOptions, BankServer
 from terminals.simulator.card import CardRange, card_pools
 from terminals.simulator.dice import Dice
@@ -89,6 +90,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     alternates: bool = False  # routes with a second choice
     workers: int = 2  # of a node, as far as there are processes
     link_connections: int = 2  # granted to a node: with fewer than workers, these hand over
+    partial: bool = False  # banks approve what is left, and every second terminal takes that
     link_timeout_s: float = 8.0
     trade_max_s: float = 20_000.0
     calm_max_s: float = 1_500.0
@@ -155,7 +157,9 @@ class World:
             self._add_node(*divmod(at, plan.workers))
         self.merchants = list(
             {
-                merchant_of(at): Merchant(merchant=merchant_of(at), name=f"Shop {at}")
+                merchant_of(at): Merchant(
+                    merchant=merchant_of(at), name=f"Shop {at}", partial_approval=plan.partial
+                )
                 for at in range(plan.terminals)
             }.values()
         )
@@ -201,6 +205,7 @@ class World:
             cards=(card_range,),
             faults=self.plan.bank,
             latency_s=0.05,
+            rules=Rules(partial_approvals=self.plan.partial),
         )
         bank = Bank(options, BUSINESS_DATE, Bits(self._dice()))
         server = BankServer(bank)
@@ -218,6 +223,7 @@ class World:
                 terminal=f"1000000{at + 1}",
                 tmk=TMK,
                 reversal_tries=1_000_000,
+                partial_approval=plan.partial and at % 2 == 0,
             ),
             tpdu_source=f"{at + 1:04d}",
         )
@@ -239,13 +245,13 @@ class World:
 
     def note(self, event: str, *details: object) -> None:
         """One line of the trace. Its hash is what two runs of a seed are compared by."""
-        now_s = self._time()
+        now_s = self.now_s()
         line = " ".join([f"{now_s:.6f}", event, *map(str, details)])
         self.steps += 1
         self._hash.update(line.encode() + b"\n")
         self.trace.append(line)
 
-    def _time(self) -> float:
+    def now_s(self) -> float:
         try:
             return asyncio.get_running_loop().time()
         except RuntimeError:  # what the garbage collector ends after the loop
