@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint type sim crash bench clean
+.PHONY: demo test lint type sim sim-mutants crash bench clean
 
 demo: .venv/ready
 	$(BIN)/tongbao demo $(ARGS)
@@ -22,6 +22,8 @@ sim: .venv/ready
 
 crash: .venv/ready
 	$(BIN)/python -m tests.crash.run $(ARGS)
+sim-mutants: .venv/ready
+	$(BIN)/python -m tests.simulation.mutants $(ARGS)
 
 bench: .venv/ready
 	$(BIN)/python -m benchmarks.forward $(ARGS)

@@ -6,15 +6,22 @@ they do not find says that they are blind there.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import datetime as dt
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import msgspec
 
-from switch import authorization, recovery, store_and_forward
-from switch.adapters.memory import MemoryStore
+from hsm.pans import LocalPans
+from switch import authorization, follow_up, recovery, reversal, store_and_forward
+from switch.acquirers.iso8583_link import IsoLink
+from switch.acquirers.link_keys import LinkMac
+from switch.adapters.memory import MemoryNumbers, MemoryOwners, MemoryStore
+from switch.admission import Admission
 from switch.effects import Reply
+from switch.engine import Engine
 from switch.journal import Commit, OutcomeState
 
 if TYPE_CHECKING:
@@ -22,7 +29,7 @@ if TYPE_CHECKING:
 
     from switch.authorization import Authorization
     from switch.effects import Effect
-    from switch.journal import OutcomeRow
+    from switch.journal import OutcomeRow, RequestRow
 
 
 @contextlib.contextmanager
@@ -154,6 +161,267 @@ def repeat_is_new() -> Iterator[None]:
         yield
 
 
+def _in_table(step: Callable[..., Effect], instead: Callable[..., Effect]) -> Any:
+    """Another step wherever the table of an authorisation names this one."""
+    table = {at: instead if each is step else each for at, each in authorization.TABLE.items()}
+    return mock.patch.object(authorization, "TABLE", table)
+
+
+@contextlib.contextmanager
+def partial_captured_in_full() -> Iterator[None]:
+    """A partial approval captures what was asked for, not what was approved (P5)."""
+    approved = authorization.outcome_approved
+
+    def generous(auth: Authorization, answer: Any, _amount_minor: int) -> OutcomeRow:
+        return approved(auth, answer, auth.request.amount_minor)
+
+    with mock.patch.object(authorization, "outcome_approved", generous):
+        yield
+
+
+@contextlib.contextmanager
+def refund_reversed() -> Iterator[None]:
+    """A refund without an answer is reversed like everything else (P3)."""
+
+    def reversing(auth: Authorization, _event: Any) -> Effect:
+        outcome = authorization.outcome_plain(auth, OutcomeState.UNKNOWN, "98", "no_answer")
+        return authorization.decide(auth, outcome, reverse_reason=reversal.SWITCH_TIME_OUT)
+
+    with _in_table(authorization.no_answer, reversing):
+        yield
+
+
+@contextlib.contextmanager
+def other_content_answered() -> Iterator[None]:
+    """The key alone makes a repeat: that its content differs is not looked at (P2)."""
+    repeated = authorization.repeated
+
+    def trusting(auth: Authorization, event: Any) -> Effect:
+        return repeated(auth, msgspec.structs.replace(event, content=auth.request.content))
+
+    with _in_table(repeated, trusting):
+        yield
+
+
+@contextlib.contextmanager
+def reversed_still_told() -> Iterator[None]:
+    """A repeat gets the stored approval, whether or not it still stands (P2)."""
+    found = authorization.found
+
+    def faithful(auth: Authorization, event: Any) -> Effect:
+        stored = event.stored
+        if stored is not None and stored.outcome is not None:
+            stored = msgspec.structs.replace(stored, standing=True)
+        return found(auth, msgspec.structs.replace(event, stored=stored))
+
+    with _in_table(found, faithful):
+        yield
+
+
+@contextlib.contextmanager
+def duplicate_of_another_node() -> Iterator[None]:
+    """Requests are unique per process, not in the whole store (P2)."""
+    contest_key = MemoryStore._contest_key
+
+    def local(store: MemoryStore, request: RequestRow) -> Any:
+        known = store.keys.get(request.key)
+        if known is not None and store.requests[known.request_id].row.owner_id != request.owner_id:
+            return None
+        return contest_key(store, request)
+
+    with mock.patch.object(MemoryStore, "_contest_key", local):
+        yield
+
+
+@contextlib.contextmanager
+def tombstone_forgotten() -> Iterator[None]:
+    """A 0400 for what is not known is answered 25, and nothing is kept of it (P4)."""
+    judge_reversal = reversal.judge_reversal
+
+    def forgetful(ask: Any, scene: Any) -> Any:
+        judgement = judge_reversal(ask, scene)
+        if judgement.rule != "reversal.unknown":
+            return judgement
+        commit = msgspec.structs.replace(judgement.commit, request=None)
+        return msgspec.structs.replace(judgement, commit=commit)
+
+    with mock.patch("switch.engine.judge_reversal", forgetful):
+        yield
+
+
+@contextlib.contextmanager
+def posted_date_reversed() -> Iterator[None]:
+    """A 0400 is taken whatever the state of its original's date (P9)."""
+    judge_reversal = reversal.judge_reversal
+
+    def dateless(ask: Any, scene: Any) -> Any:
+        originals = tuple(
+            msgspec.structs.replace(each, date_state="frozen")
+            if each.date_state == "posted"
+            else each
+            for each in scene.originals
+        )
+        return judge_reversal(ask, msgspec.structs.replace(scene, originals=originals))
+
+    with mock.patch("switch.engine.judge_reversal", dateless):
+        yield
+
+
+@contextlib.contextmanager
+def loser_writes_outcome() -> Iterator[None]:
+    """The last outcome stands, not the first: an upsert (P2)."""
+    contest = MemoryStore._contest
+
+    def last_wins(store: MemoryStore, commit: Commit, commit_id: int) -> Any:
+        if commit.outcome is not None and commit.outcome.request_id in store.outcomes:
+            return None
+        return contest(store, commit, commit_id)
+
+    with mock.patch.object(MemoryStore, "_contest", last_wins):
+        yield
+
+
+@contextlib.contextmanager
+def sent_after_its_time() -> Iterator[None]:
+    """Neither the lease nor the send-by time is looked at before bytes leave (P3)."""
+    send = IsoLink._send
+
+    def late(link: IsoLink, message: Any, attempt: Any, _send_by_ns: int) -> Any:
+        return send(link, message, attempt, 1 << 62)
+
+    with mock.patch.object(IsoLink, "_send", late):
+        yield
+
+
+@contextlib.contextmanager
+def takeover_too_early() -> Iterator[None]:
+    """Requests are taken over from any owner, whether or not its lease has ended (P3)."""
+    take_over = MemoryOwners.take_over
+
+    async def impatient(owners: MemoryOwners, owner_id: int, *args: Any, **options: Any) -> Any:
+        rows = owners._store.owner_rows
+        for row in rows.values():
+            if row.owner_id != owner_id:
+                row.lease_until -= dt.timedelta(hours=1)
+        try:
+            return await take_over(owners, owner_id, *args, **options)
+        finally:
+            for row in rows.values():
+                if row.owner_id != owner_id:
+                    row.lease_until += dt.timedelta(hours=1)
+
+    with mock.patch.object(MemoryOwners, "take_over", impatient):
+        yield
+
+
+@contextlib.contextmanager
+def capture_on_wrong_date() -> Iterator[None]:
+    """A capture takes the date on which it was decided, not its request's (P5)."""
+    approved = authorization.outcome_approved
+
+    def today(auth: Authorization, answer: Any, amount_minor: int) -> OutcomeRow:
+        outcome = approved(auth, answer, amount_minor)
+        return msgspec.structs.replace(outcome, on_current_date=True)
+
+    with mock.patch.object(authorization, "outcome_approved", today):
+        yield
+
+
+@contextlib.contextmanager
+def repeat_with_new_stan() -> Iterator[None]:
+    """A refund is repeated under a new DE 11: its bank takes it for another one (P2)."""
+    repeat_item = authorization.repeat_item
+
+    def renumbered(request: Any, attempt: Any, date: Any, numbers: Any) -> Any:
+        item, identity = repeat_item(request, attempt, date, numbers), numbers(attempt.acquirer)
+        if item is None or identity is None:
+            return item
+        return msgspec.structs.replace(item, link_stan=identity.link_stan)
+
+    with mock.patch.object(authorization, "repeat_item", renumbered):
+        yield
+
+
+@contextlib.contextmanager
+def follow_ups_not_counted() -> Iterator[None]:
+    """Each void or refund is judged alone: those before it are not counted (P2)."""
+    with mock.patch.object(follow_up, "_standing", return_value=[]):
+        yield
+
+
+@contextlib.contextmanager
+def follow_up_to_alternate() -> Iterator[None]:
+    """A void or refund may go by another link where its original's is down (P5)."""
+    attempt_follow_up = Admission._attempt_follow_up
+
+    def rerouted(admission: Admission, request: Any, acquirer: str, snapshot: Any) -> Any:
+        choices = [acquirer, *(link for link in sorted(snapshot.links) if link != acquirer)]
+        made = (attempt_follow_up(admission, request, each, snapshot) for each in choices)
+        return next((each for each in made if each is not None), None)
+
+    with mock.patch.object(Admission, "_attempt_follow_up", rerouted):
+        yield
+
+
+@contextlib.contextmanager
+def bank_mac_not_checked() -> Iterator[None]:
+    """An answer of a bank counts, whatever its MAC (P3, P7)."""
+    with mock.patch.object(LinkMac, "verifies", return_value=True):
+        yield
+
+
+@contextlib.contextmanager
+def any_answer_is_final() -> Iterator[None]:
+    """A reversal has ended when the bank has said anything at all (P4)."""
+
+    def easily(_kind: str, _answer: Any, *, overtook: bool) -> store_and_forward.Ended:
+        del overtook
+        return store_and_forward.Ended()
+
+    with mock.patch.object(store_and_forward, "judge_delivery", easily):
+        yield
+
+
+@contextlib.contextmanager
+def numbers_given_twice() -> Iterator[None]:
+    """A block of numbers is read in one statement and advanced in another (P3)."""
+
+    async def racing(numbers: MemoryNumbers, name: str, first: int, count: int) -> tuple[int, int]:
+        start = numbers._store.blocks.get(name, first)
+        await asyncio.sleep(0.003)
+        numbers._store.blocks[name] = start + count
+        return start, start + count - 1
+
+    with mock.patch.object(MemoryNumbers, "_block", racing):
+        yield
+
+
+@contextlib.contextmanager
+def drain_forgets() -> Iterator[None]:
+    """A process that drains closes its owner with requests still in flight (P4)."""
+    release = MemoryOwners.release
+
+    async def hasty(owners: MemoryOwners, owner_id: int) -> None:
+        await release(owners, owner_id)
+        owners._store.owner_rows[owner_id].closed = True
+
+    async def no_wait(_engine: Engine, _timeout_s: float) -> bool:
+        return True
+
+    with (
+        mock.patch.object(Engine, "drain", no_wait),
+        mock.patch.object(MemoryOwners, "release", hasty),
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def card_number_not_masked() -> Iterator[None]:
+    """The whole card number is kept where its mask should stand (P6)."""
+    with mock.patch.object(LocalPans, "mask", lambda _pans, pan: pan):
+        yield
+
+
 # name → (the change, the promises of which one must be seen to break)
 MUTATIONS: dict[str, tuple[Callable[[], contextlib.AbstractContextManager[None]], str]] = {
     "answer before commit": (answer_before_commit, "P1"),
@@ -162,4 +430,23 @@ MUTATIONS: dict[str, tuple[Callable[[], contextlib.AbstractContextManager[None]]
     "reversal sent before it is noted": (reversal_not_noted, "P1"),
     "time-out taken for a decline": (time_out_is_a_decline, "P5"),
     "repeat not looked up": (repeat_is_new, "P1 P2"),
+    "partial approval captured in full": (partial_captured_in_full, "P3 P5"),
+    "refund reversed on time-out": (refund_reversed, "P3"),
+    "other content answered as the same": (other_content_answered, "P2"),
+    "stored answer given though reversed": (reversed_still_told, "P2"),
+    "duplicate not recognised on another node": (duplicate_of_another_node, "P2"),
+    "tombstone forgotten": (tombstone_forgotten, "P1 P4"),
+    "0400 for a posted date accepted": (posted_date_reversed, "P9"),
+    "outcome written by the loser": (loser_writes_outcome, "P2"),
+    "owner acting after its lease": (sent_after_its_time, "P3"),
+    "takeover before the lease ended": (takeover_too_early, "P3"),
+    "capture on the wrong date": (capture_on_wrong_date, "P5"),
+    "repeat with new STAN": (repeat_with_new_stan, "P2 P5"),
+    "void and refund not counted": (follow_ups_not_counted, "P2"),
+    "follow-up sent to an alternate": (follow_up_to_alternate, "P5"),
+    "MAC of a bank not checked": (bank_mac_not_checked, "P3 P7"),
+    "any answer ends a reversal": (any_answer_is_final, "P4"),
+    "numbers given twice": (numbers_given_twice, "P2 P3 P7"),
+    "drain forgets what is in flight": (drain_forgets, "P4"),
+    "card number not masked": (card_number_not_masked, "P6"),
 }

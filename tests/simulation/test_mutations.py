@@ -1,27 +1,30 @@
-"""The checkers can fail: every planted bug is found, and the promise named is one that it breaks.
+"""The checkers can fail: every planted bug is found by its recorded seed, and breaks what it is said to.
 
-Seeds are tried from 1; a world in which everything goes wrong finds most bugs in the first or second.
+Seeds are recorded by `make sim-mutants ARGS=--record`; without a planted bug they keep all promises.
 """
 
 from __future__ import annotations
 
 import pytest
 
+from tests.simulation.mutants import recorded
 from tests.simulation.mutations import MUTATIONS
-from tests.simulation.plans import rough
+from tests.simulation.plans import hunting
 from tests.simulation.world import simulate
 
-SEEDS_MAX = 12
+SEEDS = recorded()
 
 
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_planted_bug_is_found(name: str) -> None:
+    assert name in SEEDS, "no seed is recorded: make sim-mutants ARGS=--record"
     mutation, promises = MUTATIONS[name]
-    broken = ""
     with mutation():
-        for seed in range(1, SEEDS_MAX + 1):
-            broken = simulate(rough(seed)).broken
-            if broken:
-                break
-    assert broken, f"{SEEDS_MAX} seeds did not find it"
-    assert broken.split(":")[0] in promises.split(), broken
+        broken = simulate(hunting(SEEDS[name]), keep_trace=False).broken
+    assert broken, f"seed {SEEDS[name]} did not find it: make sim-mutants ARGS=--record"
+    assert broken.partition(":")[0] in promises.split(), broken
+
+
+@pytest.mark.parametrize("seed", sorted(set(SEEDS.values())))
+def test_recorded_seed_keeps_all_promises_without_a_bug(seed: int) -> None:
+    assert not simulate(hunting(seed), keep_trace=False).broken

@@ -282,7 +282,7 @@ class Till:
             return
         message[4] = f"{int(str(message[4])) + 1:012}"
         message.pop(64, None)
-        body = self.terminal._encoded(message)  # noqa: SLF001 - a terminal never does this by itself
+        body = self.terminal._encoded(message)
         await self._aside(build(Frame(frame.tpdu, frame.header, body), POS))
 
     async def _haunt(self) -> None:

@@ -1,0 +1,107 @@
+"""Is every planted bug found? `python -m tests.simulation.mutants`, which is `make sim-mutants`.
+
+Each is tried with seeds from 1 until a checker finds it, in as many processes as there are cores.
+`--record` writes the cheapest of the first seeds that find it; `test_mutations` runs those alone.
+"""
+
+# ruff: noqa: T201 - it prints
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+
+from tests.simulation.mutations import MUTATIONS
+from tests.simulation.plans import hunting
+from tests.simulation.world import simulate
+
+RECORD = Path(__file__).with_name("mutants.json")
+SEEDS_MAX = 200
+FURTHER = 2  # seeds tried after the first that finds a bug: the cheapest is recorded
+
+
+class Found(msgspec.Struct):
+    """A planted bug and the seed that found it; 0: none did."""
+
+    name: str
+    promises: str
+    seed: int = 0
+    cpu_s: float = 0.0
+    broken: str = ""
+
+
+def hunt(work: tuple[str, int, int]) -> Found:
+    """Seeds from 1; of the first that finds the bug and `further` ones the cheapest."""
+    name, seeds, further = work
+    mutation, promises = MUTATIONS[name]
+    best, last = Found(name, promises), seeds
+    with mutation():
+        for seed in range(1, seeds + 1):
+            if seed > last:
+                break
+            begun_s = time.process_time()
+            broken = simulate(hunting(seed), keep_trace=False).broken
+            cpu_s = time.process_time() - begun_s
+            if broken.partition(":")[0] not in promises.split():
+                continue
+            if not best.seed:
+                last = seed + further
+            if not best.seed or cpu_s < best.cpu_s:
+                best = Found(name, promises, seed, round(cpu_s, 2), broken)
+    return best
+
+
+def recorded() -> dict[str, int]:
+    """Planted bug → the seed that finds it."""
+    return msgspec.json.decode(RECORD.read_bytes(), type=dict[str, int])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation.mutants", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=SEEDS_MAX, help="how many are tried at most")
+    parser.add_argument("--only", default="", help="planted bugs whose name has this")
+    parser.add_argument("--record", action="store_true", help=f"write {RECORD.name}")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    arguments = parser.parse_args()
+    further = FURTHER if arguments.record else 0
+    works = [(name, arguments.seeds, further) for name in MUTATIONS if arguments.only in name]
+    found: list[Found] = []
+    context = multiprocessing.get_context("spawn")  # no process has another's mutation
+    with context.Pool(min(arguments.jobs, max(len(works), 1)), maxtasksperchild=1) as pool:
+        for one in pool.imap(hunt, works, chunksize=1):
+            found.append(one)
+            if not arguments.json:
+                print(line_of(one), flush=True)
+    survivors = [one.name for one in found if not one.seed]
+    if arguments.json:
+        print(msgspec.json.encode(found).decode())
+    else:
+        print(
+            f"{len(found)} planted bugs, {len(survivors)} not found{': ' if survivors else ''}"
+            + ", ".join(survivors)
+        )
+    if arguments.record:
+        seeds = recorded() if RECORD.exists() else {}
+        seeds = {name: seeds[name] for name in MUTATIONS if name in seeds}
+        seeds |= {one.name: one.seed for one in found if one.seed}
+        RECORD.write_text(json.dumps(dict(sorted(seeds.items())), indent=2) + "\n")
+    return 1 if survivors or not found else 0
+
+
+def line_of(one: Found) -> str:
+    if not one.seed:
+        return f"{one.name:42} NOT FOUND ({one.promises})"
+    promise, _, seen = one.broken.partition(": ")
+    return f"{one.name:42} {promise:3} seed {one.seed:3} {one.cpu_s:5.2f} s  {seen[:110]}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
