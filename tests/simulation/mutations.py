@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime as dt
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
@@ -18,10 +17,9 @@ from hsm.pans import LocalPans
 from switch import authorization, follow_up, recovery, reversal, store_and_forward
 from switch.acquirers.iso8583_link import IsoLink
 from switch.acquirers.link_keys import LinkMac
-from switch.adapters.memory import MemoryNumbers, MemoryOwners, MemoryStore
+from switch.adapters.memory import MemoryNumbers, MemoryStore
 from switch.admission import Admission
 from switch.effects import Reply
-from switch.engine import Engine
 from switch.journal import Commit, OutcomeState
 
 if TYPE_CHECKING:
@@ -294,27 +292,6 @@ def sent_after_its_time() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def takeover_too_early() -> Iterator[None]:
-    """Requests are taken over from any owner, whether or not its lease has ended (P3)."""
-    take_over = MemoryOwners.take_over
-
-    async def impatient(owners: MemoryOwners, owner_id: int, *args: Any, **options: Any) -> Any:
-        rows = owners._store.owner_rows
-        for row in rows.values():
-            if row.owner_id != owner_id:
-                row.lease_until -= dt.timedelta(hours=1)
-        try:
-            return await take_over(owners, owner_id, *args, **options)
-        finally:
-            for row in rows.values():
-                if row.owner_id != owner_id:
-                    row.lease_until += dt.timedelta(hours=1)
-
-    with mock.patch.object(MemoryOwners, "take_over", impatient):
-        yield
-
-
-@contextlib.contextmanager
 def capture_on_wrong_date() -> Iterator[None]:
     """A capture takes the date on which it was decided, not its request's (P5)."""
     approved = authorization.outcome_approved
@@ -397,25 +374,6 @@ def numbers_given_twice() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def drain_forgets() -> Iterator[None]:
-    """A process that drains closes its owner with requests still in flight (P4)."""
-    release = MemoryOwners.release
-
-    async def hasty(owners: MemoryOwners, owner_id: int) -> None:
-        await release(owners, owner_id)
-        owners._store.owner_rows[owner_id].closed = True
-
-    async def no_wait(_engine: Engine, _timeout_s: float) -> bool:
-        return True
-
-    with (
-        mock.patch.object(Engine, "drain", no_wait),
-        mock.patch.object(MemoryOwners, "release", hasty),
-    ):
-        yield
-
-
-@contextlib.contextmanager
 def card_number_not_masked() -> Iterator[None]:
     """The whole card number is kept where its mask should stand (P6)."""
     with mock.patch.object(LocalPans, "mask", lambda _pans, pan: pan):
@@ -439,7 +397,6 @@ MUTATIONS: dict[str, tuple[Callable[[], contextlib.AbstractContextManager[None]]
     "0400 for a posted date accepted": (posted_date_reversed, "P9"),
     "outcome written by the loser": (loser_writes_outcome, "P2"),
     "owner acting after its lease": (sent_after_its_time, "P3"),
-    "takeover before the lease ended": (takeover_too_early, "P3"),
     "capture on the wrong date": (capture_on_wrong_date, "P5"),
     "repeat with new STAN": (repeat_with_new_stan, "P2 P5"),
     "void and refund not counted": (follow_ups_not_counted, "P2"),
@@ -447,6 +404,5 @@ MUTATIONS: dict[str, tuple[Callable[[], contextlib.AbstractContextManager[None]]
     "MAC of a bank not checked": (bank_mac_not_checked, "P3 P7"),
     "any answer ends a reversal": (any_answer_is_final, "P4"),
     "numbers given twice": (numbers_given_twice, "P2 P3 P7"),
-    "drain forgets what is in flight": (drain_forgets, "P4"),
     "card number not masked": (card_number_not_masked, "P6"),
 }
