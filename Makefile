@@ -22,6 +22,7 @@ sim: .venv/ready
 
 crash: .venv/ready
 	$(BIN)/python -m tests.crash.run $(ARGS)
+
 sim-mutants: .venv/ready
 	$(BIN)/python -m tests.simulation.mutants $(ARGS)
 

@@ -63,6 +63,12 @@ def recorded() -> dict[str, int]:
     return msgspec.json.decode(RECORD.read_bytes(), type=dict[str, int])
 
 
+def record(one: Found) -> None:
+    known = recorded() if RECORD.exists() else {}
+    seeds = {name: seed for name, seed in known.items() if name in MUTATIONS} | {one.name: one.seed}
+    RECORD.write_text(json.dumps(dict(sorted(seeds.items())), indent=2) + "\n")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation.mutants", description=__doc__)
     parser.add_argument("--seeds", type=int, default=SEEDS_MAX, help="how many are tried at most")
@@ -76,8 +82,10 @@ def main() -> int:
     found: list[Found] = []
     context = multiprocessing.get_context("spawn")  # no process has another's mutation
     with context.Pool(min(arguments.jobs, max(len(works), 1)), maxtasksperchild=1) as pool:
-        for one in pool.imap(hunt, works, chunksize=1):
+        for one in pool.imap_unordered(hunt, works, chunksize=1):
             found.append(one)
+            if arguments.record and one.seed:
+                record(one)  # at once: a run that is cut short keeps what it has found
             if not arguments.json:
                 print(line_of(one), flush=True)
     survivors = [one.name for one in found if not one.seed]
@@ -88,11 +96,6 @@ def main() -> int:
             f"{len(found)} planted bugs, {len(survivors)} not found{': ' if survivors else ''}"
             + ", ".join(survivors)
         )
-    if arguments.record:
-        seeds = recorded() if RECORD.exists() else {}
-        seeds = {name: seeds[name] for name in MUTATIONS if name in seeds}
-        seeds |= {one.name: one.seed for one in found if one.seed}
-        RECORD.write_text(json.dumps(dict(sorted(seeds.items())), indent=2) + "\n")
     return 1 if survivors or not found else 0
 
 

@@ -240,6 +240,7 @@ def tombstone_forgotten() -> Iterator[None]:
         judgement = judge_reversal(ask, scene)
         if judgement.rule != "reversal.unknown":
             return judgement
+        assert judgement.commit is not None
         commit = msgspec.structs.replace(judgement.commit, request=None)
         return msgspec.structs.replace(judgement, commit=commit)
 
@@ -284,8 +285,10 @@ def sent_after_its_time() -> Iterator[None]:
     """Neither the lease nor the send-by time is looked at before bytes leave (P3)."""
     send = IsoLink._send
 
-    def late(link: IsoLink, message: Any, attempt: Any, _send_by_ns: int) -> Any:
-        return send(link, message, attempt, 1 << 62)
+    def late(
+        link: IsoLink, message: Any, attempt: Any, _send_by_ns: int, followed: int | None = None
+    ) -> Any:
+        return send(link, message, attempt, 1 << 62, followed)
 
     with mock.patch.object(IsoLink, "_send", late):
         yield
