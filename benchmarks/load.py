@@ -462,6 +462,10 @@ class Bank:
             constants[-1] = constants[-1][:-8]
         return Cut(tuple(constants), tuple(slices))
 
+    def facts(self) -> dict[str, Any]:
+        """What else it can tell."""
+        return {}
+
     def manage(self, message: Message) -> bytes:
         answer: Message = {de: message[de] for de in (7, 11, 32, 33, 70) if de in message}
         self.signed_on += message.get(70) == "001"
@@ -486,14 +490,14 @@ class BankLine(asyncio.Protocol):
         self.transport.write(b"".join(answers))
 
 
-async def serve_bank(dialect: str, zak: str, mac_profile: str) -> None:
-    bank = Bank(dialect, zak, mac_profile)
+async def serve_bank(bank: Bank) -> None:
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: BankLine(bank), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
 
-    async def perform(_command: dict[str, Any]) -> dict[str, Any]:
-        return {"answered": bank.answered, "signed_on": bank.signed_on}
+    async def perform(command: dict[str, Any]) -> dict[str, Any]:
+        counted = {"answered": bank.answered, "signed_on": bank.signed_on}
+        return counted | bank.facts() if command.get("do") == "facts" else counted
 
     await obey(perform, port=port)
 
@@ -512,9 +516,9 @@ def main(arguments: Iterable[str]) -> None:
         case ["terminals"]:
             run(serve_terminals())
         case ["bank", dialect]:
-            run(serve_bank(dialect, "", "off"))
+            run(serve_bank(Bank(dialect, "", "off")))
         case ["bank", dialect, zak, mac_profile]:
-            run(serve_bank(dialect, zak, mac_profile))
+            run(serve_bank(Bank(dialect, zak, mac_profile)))
         case _:
             sys.exit(__doc__)
 

@@ -55,14 +55,24 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 class Node:
     """A node of its own in a folder: configured, filled, served, stopped, removed."""
 
-    def __init__(self, stack: ExitStack, folder: Path, workers: int, plan: Plan) -> None:
+    def __init__(
+        self,
+        stack: ExitStack,
+        folder: Path,
+        workers: int,
+        plan: Plan,
+        *,
+        bank: str = "benchmarks.load",
+        more: str = "",
+    ) -> None:
+        """`bank`: the module of its process; `more`: further tables of the configuration."""
         self.folder = folder
         zak, zpk = (with_odd_parity(os.urandom(16)) for _ in range(2))
-        self.bank = Process("benchmarks.load", "bank", "iso1987_ascii", zak.hex(), LINK_MAC)
+        self.bank = Process(bank, "bank", "iso1987_ascii", zak.hex(), LINK_MAC)
         stack.callback(self.bank.stop)
         settings = (
             f'data = "{folder / "data"}"\nworkers = {workers}\n'
-            f'[[listeners]]\nhost = "127.0.0.1"\nport = 0\n'
+            f'[[listeners]]\nhost = "127.0.0.1"\nport = 0\n{more}'
         )
         (folder / "tongbao.toml").write_text(settings, encoding="utf-8")
         config = parse(settings)
