@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from switch.effects import Effect
     from switch.events import Event
     from switch.journal import AttemptRow, Batches, Duplicate, Journal, Undecided
+    from switch.load import Load
     from switch.management import Management
     from switch.numbers import Block
     from switch.ports import Clock
@@ -52,8 +53,7 @@ if TYPE_CHECKING:
 RECONSIDERED_MAX = 5  # times that the ground may move under one request before it is told 96
 LOOK_FIRST_S, LOOK_LAST_S = 0.02, 0.5  # between looks for a repeated request's outcome
 ENDS = (Reply, Reconsider)  # effects after which there is no event
-ALWAYS_TAKEN = ("040", "022")  # at the bound too, within a reserve (rules §8)
-RESERVE = 4  # a quarter of the bound
+ALWAYS_TAKEN = ("040", "022", "032")  # at the bound too, within a reserve (rules §8)
 WAIT_S = 0.25  # between looks whether an earlier void's reversal was answered
 
 
@@ -123,6 +123,7 @@ class Engine:
         clock: Clock,
         log: Log,
         standing: Standing,
+        load: Load,
         acquirers: dict[str, Acquirer],
         request_ids: Block,
         snapshot: Callable[[], Snapshot],
@@ -140,6 +141,7 @@ class Engine:
         self._clock = clock
         self._log = log
         self._standing = standing
+        self._load = load
         self._acquirers = acquirers
         self._request_ids = request_ids
         self._snapshot = snapshot
@@ -153,11 +155,23 @@ class Engine:
     # -- in and out ----------------------------------------------------------------------------
 
     def submit(self, frame: Frame, peer: Peer) -> None:
-        """Take a frame. At the bound it is answered 96 at once, before anything is stored."""
-        full = len(self._tasks) >= self._config.engine.in_flight
-        task = asyncio.get_running_loop().create_task(self._handle(frame, peer, full=full))
+        """Take a frame. When too much waits already it is answered 96, before anything is stored."""
+        loop = asyncio.get_running_loop()
+        if self._load.takes_new(loop.time()):
+            self._begin(frame, peer)
+        else:
+            loop.call_soon(self._turn_away, frame, peer)
+
+    def _begin(self, frame: Frame, peer: Peer) -> None:
+        loop = asyncio.get_running_loop()
+        self._load.came(loop.time())
+        task = loop.create_task(self._handle(frame, peer))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._load.left()
 
     @property
     def in_flight(self) -> int:
@@ -178,11 +192,6 @@ class Engine:
         serial, _ = self._abandoned.pop(request_id)
         del self._undecided[serial]
 
-    @property
-    def _has_reserve(self) -> bool:
-        bound = self._config.engine.in_flight
-        return len(self._tasks) < bound + bound // RESERVE
-
     async def drain(self, timeout_s: float) -> bool:
         """Wait for the requests in flight, and for those whose frames were read meanwhile; False:
         some are left to recovery."""
@@ -192,26 +201,48 @@ class Engine:
             await asyncio.wait(self._tasks, timeout=until_s - loop.time())
         return not self._tasks
 
-    async def _handle(self, frame: Frame, peer: Peer, *, full: bool) -> None:
+    def _turn_away(self, frame: Frame, peer: Peer) -> None:
+        """Refusing must cost far less than serving: no task, nothing asked of anybody. What is always
+        taken in begins after all, while there is a reserve."""
+        begun = False
+        try:
+            received = self._receive(frame, peer)
+            if received.mti[:3] in ALWAYS_TAKEN and self._load.takes_first:
+                begun = True
+                self._begin(frame, peer)
+            else:
+                self._refuse(received, frame, peer, Refusal("96", "engine.overload"))
+        except Exception as error:  # noqa: BLE001 - one request's failure is that request's alone
+            self._unserved(error, frame, peer)
+        finally:
+            if not begun:
+                peer.finished()
+
+    async def _handle(self, frame: Frame, peer: Peer) -> None:
         watch = Watch(self._clock.monotonic_ns())
         try:
-            reception.check_header(frame.header, demo=self._demo)
-            received = reception.receive(frame.body, peer.dialect, self._snapshot())
-            if full and not (received.mti[:3] in ALWAYS_TAKEN and self._has_reserve):
-                self._refuse(received, frame, peer, Refusal("96", "engine.in_flight"))
-            else:
-                watch.decoded_ns = self._clock.monotonic_ns() - watch.started_ns
-                await self._dispatch(received, frame, peer, watch)
-        except reception.UnreadableError as error:
-            self._log.refused(peer.source, "", str(error))
-            peer.odd()
-        except reception.RefusedError as refused:
-            refusal = Refusal(refused.response_code, refused.rule)
-            self._answer_unsigned(peer, frame, refused.message, refused.codec, refusal)
+            received = self._receive(frame, peer)
+            watch.decoded_ns = self._clock.monotonic_ns() - watch.started_ns
+            await self._dispatch(received, frame, peer, watch)
         except Exception as error:  # noqa: BLE001 - one request's failure is that request's alone
-            self._log.failed(error)
+            self._unserved(error, frame, peer)
         finally:
             peer.finished()
+
+    def _receive(self, frame: Frame, peer: Peer) -> Received:
+        reception.check_header(frame.header, demo=self._demo)
+        return reception.receive(frame.body, peer.dialect, self._snapshot())
+
+    def _unserved(self, error: Exception, frame: Frame, peer: Peer) -> None:
+        """A frame that can not be read, one that is answered unsigned, or a failure of ours."""
+        if isinstance(error, reception.UnreadableError):
+            self._log.refused(peer.source, "", str(error))
+            peer.odd()
+        elif isinstance(error, reception.RefusedError):
+            refusal = Refusal(error.response_code, error.rule)
+            self._answer_unsigned(peer, frame, error.message, error.codec, refusal)
+        else:
+            self._log.failed(error)
 
     async def _dispatch(self, received: Received, frame: Frame, peer: Peer, watch: Watch) -> None:
         mti = received.mti
@@ -238,6 +269,7 @@ class Engine:
             received, self._snapshot(), peer.source, local_time
         )
         peer.answer(frame, received.codec.encode(answer))
+        self._stepped()
         self._log.managed(received, str(answer.get(39, "")), rule)
 
     # -- money ---------------------------------------------------------------------------------
@@ -326,6 +358,9 @@ class Engine:
         reply = Reply(judgement.response_code, judgement.rule, request)
         self._reply(received, verified, frame, peer, reply, watch)
 
+    def _stepped(self) -> None:
+        self._load.stepped(asyncio.get_running_loop().time())
+
     # -- performing ----------------------------------------------------------------------------
 
     async def _perform(
@@ -371,10 +406,11 @@ class Engine:
             self._log.failed(error)
             return VaultRefused("96", "vault.failed")
         send_by_ns = auth.issued_ns + int(self._config.engine.send_by_s * 1e9)
+        send_by_ns = min(send_by_ns, self._standing.of(auth.request.owner_id))
+        self._stepped()
         try:
-            return await acquirer.request(
-                message, attempt, min(send_by_ns, self._standing.of(auth.request.owner_id))
-            )
+            with self._load.at(attempt.acquirer):
+                return await acquirer.request(message, attempt, send_by_ns)
         except NotSentError as error:
             if error.reason == "vault":  # ours, not the link's: no other route would do better
                 return VaultRefused("96", "vault.failed")
@@ -406,10 +442,12 @@ class Engine:
             judgement, verdict = await self._journal.decide(effect.find, effect.judge)
             if not judgement.wait or loop.time() > until_s:
                 return Judged(judgement, verdict)
-            await asyncio.sleep(WAIT_S)
+            with self._load.away():
+                await asyncio.sleep(WAIT_S)
 
     async def _look(self, duplicate: Duplicate) -> Found:
-        """The outcome of a request in flight anywhere, or of long ago."""
+        """The outcome of a request in flight anywhere, or of long ago. Few may wait for one: where
+        a bank stands still every terminal repeats, and each of them asks the store again and again."""
         loop = asyncio.get_running_loop()
         until_s = loop.time() + self._config.engine.repeat_wait_s
         pause_s = LOOK_FIRST_S
@@ -418,9 +456,10 @@ class Engine:
                 duplicate.request_id, duplicate.request_date
             )
             decided = stored is not None and (stored.outcome is not None or stored.pending)
-            if decided or loop.time() > until_s:
+            if decided or loop.time() > until_s or not self._load.takes_repeat:
                 return Found(stored)
-            await asyncio.sleep(pause_s)
+            with self._load.repeating():
+                await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, LOOK_LAST_S)
 
     def longest_timer_s(self) -> float:
@@ -468,6 +507,7 @@ class Engine:
                 received.message, reply.response_code, reply.request, reply.attempt, reply.outcome
             )
             total_ns = self._clock.monotonic_ns() - watch.started_ns
+            self._stepped()
             self._log.authorized(authorization_line(reply, watch, total_ns))
         try:
             peer.answer(frame, self._signed(received, verified, answer))

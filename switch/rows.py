@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hsm.pans import Pans
     from switch.acquirers.ports import Acquirer
     from switch.intake import Ask, Refusal
+    from switch.load import Load
     from switch.ports import Clock
     from switch.reception import Received, Verified
     from switch.reference import Snapshot
@@ -59,6 +60,7 @@ class Rows:
         pans: Pans,
         clock: Clock,
         standing: Standing,
+        load: Load,
         acquirers: dict[str, Acquirer],
         request_ids: numbers.Block,
         rrns: numbers.Block,
@@ -67,6 +69,7 @@ class Rows:
         self._pans = pans
         self._clock = clock
         self._standing = standing
+        self._load = load
         self._acquirers = acquirers
         self._request_ids = request_ids
         self._rrns = rrns
@@ -157,10 +160,12 @@ class Rows:
         if acquirer in self._standing.full and request.mti[:3] != "022":
             return None
         host = self._acquirers.get(acquirer)
-        pair = host.numbers() if host is not None and host.ready else None
+        link = snapshot.links.get(acquirer)
+        if host is None or link is None or self._load.waiting_at(acquirer) >= link.in_flight_max:
+            return None  # a bank that does not answer costs its own requests only
+        pair = host.numbers() if host.ready else None
         if pair is None:
             return None
-        link = snapshot.links[acquirer]
         return AttemptRow(
             request_id=request.request_id,
             attempt=1 if former is None else former.attempt + 1,

@@ -32,6 +32,7 @@ from switch.admission import Admission
 from switch.duties import Duties, ReferenceData
 from switch.engine import Engine, Log
 from switch.late_answers import LateAnswers
+from switch.load import Load
 from switch.logs import AuthorizationLog, LogFile
 from switch.management import Management
 from switch.numbers import Block
@@ -210,6 +211,7 @@ class Switch:
         self._config = config
         self._log = log
         self.standing = Standing()
+        self.load = Load(config.engine.in_flight, config.engine.wait_s)
         self.acquirers: dict[str, Acquirer] = {}
         self._request_ids = Block(stores.numbers.request_ids, config.journal.request_id_block)
         self._rrns = Block(stores.numbers.rrns, config.journal.rrn_block)
@@ -217,6 +219,7 @@ class Switch:
             pans=ports.pans,
             clock=clock,
             standing=self.standing,
+            load=self.load,
             acquirers=self.acquirers,
             request_ids=self._request_ids,
             rrns=self._rrns,
@@ -251,6 +254,7 @@ class Switch:
             clock=clock,
             log=log,
             standing=self.standing,
+            load=self.load,
             acquirers=self.acquirers,
             request_ids=self._request_ids,
             snapshot=self.reference,

@@ -205,6 +205,9 @@ class IsoLink:
                 return stan, self._transmission_time
 
     async def request(self, message: Message, attempt: AttemptRow, send_by_ns: int) -> Answer:
+        if len(self._pending) >= self.link.in_flight_max:  # of requests: what is queued goes out
+            self.counters.not_sent += 1
+            raise NotSentError("in_flight_max")
         return await self._wait(self._send(message, attempt, send_by_ns))
 
     async def deliver(
@@ -321,9 +324,8 @@ class IsoLink:
             raise NotSentError("draining")
         if not self.ready:
             raise NotSentError("link_down")
-        if len(self._pending) >= self.link.in_flight_max:
-            raise NotSentError("in_flight_max")
-        connection = self._followed(followed) or self._next_connection()
+        if not self.ready:
+            raise NotSentError("link_down")
         if connection is None:
             raise NotSentError("backpressure")
         key = self._key(message)

@@ -1,0 +1,131 @@
+"""How much a process has taken on, and whether it takes more (P8). Pure.
+
+Theory of operation. A request is *inside* while something here has to be done for it, and *away*
+while it waits for an acquirer, or for the outcome of the request it repeats. Each time it leaves,
+for an acquirer or for good, one step of work is done. What comes now waits until those inside have
+had their step: by Little's law that takes their number divided by the steps done a second. So no new
+request is taken in while more are inside than steps were done in the last `wait_s` seconds. There is
+nothing to tune to the machine: a slow one does fewer steps, and a store that stands still does none.
+
+The window is cut into slots. A slot in which there was not always work says nothing of what could
+have been done; what the last busy window showed counts for it. Fewer than `FLOOR` inside are always
+taken: they are no queue, they fill a flush.
+
+Those away cost memory only, and no request to another acquirer anything: each link bounds its own
+(`Link.in_flight_max`), and so an acquirer that does not answer never fills this process.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SLOTS: Final = 8
+FLOOR: Final = 64
+RESERVE: Final = 4  # a quarter of the bound, for what is always taken in (rules §8)
+REPEATS: Final = 16  # a sixteenth of the bound may wait for the outcome of what they repeat
+
+
+class Load:
+    """One process's requests, counted. Times are the loop's."""
+
+    def __init__(self, in_flight: int, wait_s: float) -> None:
+        self.inside = 0
+        self.repeats = 0  # away, waiting for an outcome
+        self._bound = in_flight
+        self._at: dict[str, int] = {}  # acquirer -> requests that wait for it
+        self._slot_s = wait_s / SLOTS
+        self._slots = [in_flight / SLOTS] * SLOTS  # steps done; a ring, by the slot's number
+        self._known = float(in_flight)  # steps in a window that was busy throughout
+        self._busy = 0  # slots in a row, up to now, in which there was always work
+        self._slot = 0  # number of the present one
+        self._steps = 0  # in the present one
+        self._idle = True  # at some time in the present one
+
+    # -- what happens ------------------------------------------------------------------------------
+
+    def came(self, now_s: float) -> None:
+        self._roll(now_s)
+        self.inside += 1
+
+    def left(self) -> None:
+        self.inside -= 1
+        self._idle = self._idle or self.inside < FLOOR
+
+    def stepped(self, now_s: float) -> None:
+        """What was to be done for one request is done, for now or for good."""
+        self._roll(now_s)
+        self._steps += 1
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """One request waits for somebody else."""
+        self.left()
+        try:
+            yield
+        finally:
+            self.inside += 1
+
+    @contextmanager
+    def at(self, acquirer: str) -> Iterator[None]:
+        """One request waits for an acquirer."""
+        self._at[acquirer] = self.waiting_at(acquirer) + 1
+        try:
+            with self.away():
+                yield
+        finally:
+            self._at[acquirer] -= 1
+
+    @contextmanager
+    def repeating(self) -> Iterator[None]:
+        """One request waits for the outcome of what it repeats."""
+        self.repeats += 1
+        try:
+            with self.away():
+                yield
+        finally:
+            self.repeats -= 1
+
+    def waiting_at(self, acquirer: str) -> int:
+        return self._at.get(acquirer, 0)
+
+    # -- what is asked -----------------------------------------------------------------------------
+
+    def limit(self, now_s: float) -> int:
+        """How many may be inside when a new request is taken."""
+        self._roll(now_s)
+        return min(self._bound, max(FLOOR, int(sum(self._slots))))
+
+    def takes_new(self, now_s: float) -> bool:
+        return self.inside < self.limit(now_s)
+
+    @property
+    def takes_first(self) -> bool:
+        """Is there room for what is taken when nothing else is?"""
+        return self.inside < self._bound + self._bound // RESERVE
+
+    @property
+    def takes_repeat(self) -> bool:
+        """May one more wait for the outcome of what it repeats?"""
+        return self.repeats < max(1, self._bound // REPEATS)
+
+    # -- slots -------------------------------------------------------------------------------------
+
+    def _roll(self, now_s: float) -> None:
+        slot = int(now_s / self._slot_s)
+        if slot == self._slot:
+            return
+        for number in range(max(self._slot, slot - SLOTS), slot):
+            self._end_slot(number)
+        self._slot = slot
+
+    def _end_slot(self, number: int) -> None:
+        self._busy = 0 if self._idle else self._busy + 1
+        self._slots[number % SLOTS] = self._known / SLOTS if self._idle else self._steps
+        if self._busy >= SLOTS:
+            self._known = sum(self._slots)
+        self._steps = 0
+        self._idle = self.inside < FLOOR
