@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 SLOTS: Final = 8
 FLOOR: Final = 64
+START: Final = 256  # before a busy window has shown what can be done
 RESERVE: Final = 4  # a quarter of the bound, for what is always taken in (rules §8)
 REPEATS: Final = 16  # a sixteenth of the bound may wait for the outcome of what they repeat
 
@@ -38,8 +39,8 @@ class Load:
         self._bound = in_flight
         self._at: dict[str, int] = {}  # acquirer -> requests that wait for it
         self._slot_s = wait_s / SLOTS
-        self._slots = [in_flight / SLOTS] * SLOTS  # steps done; a ring, by the slot's number
-        self._known = float(in_flight)  # steps in a window that was busy throughout
+        self._slots = [START / SLOTS] * SLOTS  # steps done; a ring, by the slot's number
+        self._known = float(START)  # steps in the last window that was busy throughout
         self._busy = 0  # slots in a row, up to now, in which there was always work
         self._slot = 0  # number of the present one
         self._steps = 0  # in the present one
