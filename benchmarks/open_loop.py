@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 TICK_S: Final = 0.001
 TAIL_S: Final = 40.0  # after the last request its answer must have come: a bank's timer and more
 BIN_S: Final = 0.1
+SIGN_ONS: Final = 32  # at a time
 ACCEPTED_MAX: Final = 890  # purchases of one identity: a batch takes 900
 
 
@@ -191,13 +192,21 @@ class Load:
             self.lines.append(line)
         self.left = len(self.lines)
         self.done = loop.create_future()
-        for line in self.lines:
-            line.transport.write(line.identity.sign_on())
+        self.turn = 0
+        for _ in range(min(SIGN_ONS, len(self.lines))):
+            self.sign_on_next()
         await asyncio.wait_for(self.done, 60.0)
         return {"lines": len(self.lines)}
 
+    def sign_on_next(self) -> None:
+        if self.turn < len(self.lines):
+            line = self.lines[self.turn]
+            self.turn += 1
+            line.transport.write(line.identity.sign_on())
+
     def signed_on(self) -> None:
         self.left -= 1
+        self.sign_on_next()
         if not self.left:
             self.done.set_result(None)
 
@@ -222,7 +231,7 @@ class Load:
         """Send what is due at every tick; what the loop could not send in time counts as due then."""
         phase.began_ns = began_ns = time.perf_counter_ns()
         count, gap_ns = int(phase.rate * phase.seconds), 1e9 / phase.rate
-        lines, turn = self.lines, self.turn
+        lines, turn = self.lines, self.turn % len(self.lines)
         while phase.sent < count:
             due = min(count, int((time.perf_counter_ns() - began_ns) / gap_ns) + 1)
             for at in range(phase.sent, due):
