@@ -324,8 +324,7 @@ class IsoLink:
             raise NotSentError("draining")
         if not self.ready:
             raise NotSentError("link_down")
-        if not self.ready:
-            raise NotSentError("link_down")
+        connection = self._followed(followed) or self._next_connection()
         if connection is None:
             raise NotSentError("backpressure")
         key = self._key(message)
