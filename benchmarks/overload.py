@@ -152,7 +152,7 @@ def show(given: argparse.Namespace, figures: dict[str, Any]) -> None:
     for each in figures["phases"]:
         refused = {code: n for code, n in sorted(each["codes"].items()) if code != "00"}
         rows.append((
-            f"{each['factor']:g} × capacity", f"{each['rate']:,.0f}", f"{each['accepted_tps']:,.0f}",
+            f"{each['factor']:g} x capacity", f"{each['rate']:,.0f}", f"{each['accepted_tps']:,.0f}",
             f"{sum(refused.values()) / each['sent']:.0%}",
             " ".join(f"{code}: {n}" for code, n in refused.items()) or "-",
             ms(each["accepted_ms"], "p50"), ms(each["accepted_ms"], "p99"),

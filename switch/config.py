@@ -151,11 +151,14 @@ class Engine(Section, frozen=True):
     """Bounds and timers of the requests; each worker has them for itself."""
 
     in_flight: Annotated[
-        int, whole(1, 100_000, "requests", "inside, banks' waits apart; more are answered 96 at once")
+        int,
+        whole(1, 100_000, "requests", "inside, banks' waits apart; more are answered 96 at once"),
     ] = 4_096
     wait_s: Annotated[
         float,
-        seconds(0.05, 10, "a step of a request may wait this long for others; then new ones get 96"),
+        seconds(
+            0.05, 10, "a step of a request may wait this long for others; then new ones get 96"
+        ),
     ] = 0.25
     send_by_s: Annotated[
         float, seconds(0.1, 60, "after its commit was issued an attempt may be sent this long")
