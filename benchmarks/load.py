@@ -244,35 +244,49 @@ class Identity:
 _BCD: Final = [tens << 4 | ones for tens in range(10) for ones in range(10)]
 
 
-class Line(asyncio.Protocol):
-    """One connection: asks, waits for the answer, asks again, until the run is over."""
+class Wire(asyncio.Protocol):
+    """A terminals' connection: frames go to `heard`; whatever fails makes the run worth nothing."""
 
-    def __init__(self, load: Load, identities: list[Identity]) -> None:
-        self.load = load
-        self.identities = identities
-        self.identity = identities[0]
+    def __init__(self, fail: Callable[[Exception], None]) -> None:
+        self.fail = fail
         self.framer = Framer(POS)
         self.transport: asyncio.Transport
-        self.signing_on = -1  # index of the identity that waits for its keys
-        self.sent_ns = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.load.fail(RuntimeError(f"the switch closed a connection: {exc}"))
+        self.fail(RuntimeError(f"the switch closed a connection: {exc}"))
 
     def data_received(self, data: bytes) -> None:
         now_ns = time.perf_counter_ns()
         try:
             for frame in self.framer.receive_bytes(data):
-                if self.signing_on >= 0:
-                    self.signed_on(frame)
-                else:
-                    self.load.answered(self.identity.take(frame), now_ns - self.sent_ns)
-                    self.purchase()
+                self.heard(frame, now_ns)
         except Exception as error:  # noqa: BLE001 - whatever it is, the run is worth nothing
-            self.load.fail(error)
+            self.fail(error)
+
+    def heard(self, frame: Frame, now_ns: int) -> None:
+        raise NotImplementedError
+
+
+class Line(Wire):
+    """One connection: asks, waits for the answer, asks again, until the run is over."""
+
+    def __init__(self, load: Load, identities: list[Identity]) -> None:
+        super().__init__(load.fail)
+        self.load = load
+        self.identities = identities
+        self.identity = identities[0]
+        self.signing_on = -1  # index of the identity that waits for its keys
+        self.sent_ns = 0
+
+    def heard(self, frame: Frame, now_ns: int) -> None:
+        if self.signing_on >= 0:
+            self.signed_on(frame)
+        else:
+            self.load.answered(self.identity.take(frame), now_ns - self.sent_ns)
+            self.purchase()
 
     def sign_on(self, index: int) -> None:
         self.signing_on = index

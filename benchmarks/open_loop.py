@@ -16,16 +16,16 @@ import sys
 import time
 from array import array
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from benchmarks.load import CARDS, Bank, Identity, Plan, obey, run, serve_bank
-from iso8583.framing import POS, Framer
+from benchmarks.load import CARDS, Bank, Identity, Plan, Wire, obey, run, serve_bank
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from iso8583.framing import Frame
     from iso8583.message import Message
 
 TICK_S: Final = 0.001
@@ -89,36 +89,24 @@ def percentiles(taken_ns: array[int]) -> dict[str, float]:
     return {name: ordered[place] / 1e6 for name, place in at.items()}
 
 
-class Line(asyncio.Protocol):
+class Line(Wire):
     """One connection of one terminal, with as many requests on the way as there may be."""
 
     def __init__(self, load: Load, identity: Identity) -> None:
+        super().__init__(load.fail)
         self.load = load
         self.identity = identity
-        self.framer = Framer(POS)
-        self.transport: asyncio.Transport
         self.frames: list[tuple[bytes, bytes]] = []  # trace and frame, the next one last
         self.waiting: dict[bytes, tuple[Phase, int]] = {}  # trace -> whose, and when it was due
         self.shapes: dict[int, tuple[int, int, int]] = {}  # an answer's length -> DE 11, 37, 39
         self.accepted = 0
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.load.fail(RuntimeError(f"the switch closed a connection: {exc}"))
-
-    def data_received(self, data: bytes) -> None:
-        now_ns = time.perf_counter_ns()
-        try:
-            for frame in self.framer.receive_bytes(data):
-                if self.identity.seal is None:
-                    self.identity.signed_on(frame)
-                    self.load.signed_on()
-                else:
-                    self.take(frame.body, now_ns)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the run is worth nothing
-            self.load.fail(error)
+    def heard(self, frame: Frame, now_ns: int) -> None:
+        if self.identity.seal is None:
+            self.identity.signed_on(frame)
+            self.load.signed_on()
+        else:
+            self.take(frame.body, now_ns)
 
     def prepare(self, count: int) -> None:
         made = []

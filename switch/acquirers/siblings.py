@@ -294,8 +294,7 @@ class _Offered:
 class Siblings:
     """The other workers of the node, and which of their connections may be used.
 
-    `folder` holds a socket for each worker that has others to listen for. With one worker there is
-    nothing to do.
+    `folder` holds a socket for each worker that has others to listen for.
     """
 
     def __init__(
@@ -333,8 +332,6 @@ class Siblings:
 
     async def start(self) -> None:
         """Listen for the siblings above us, keep connected to those below."""
-        if self._workers == 1:
-            return
         loop = asyncio.get_running_loop()
         if self.worker < self._workers - 1:
             self._listening = await self._transport.listen(self._accept, self._path(self.worker))
