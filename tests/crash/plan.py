@@ -18,6 +18,10 @@ FIRST_S, LAST_S = 0.7, 4.2
 PAUSE_S = (0.5, 6.5)  # longer than a lease too: a process may wake up and find itself replaced
 TROUBLE_S = (0.3, 2.5)
 RESTART_S = (0.0, 1.0)  # before what we start ourselves is started again
+# A worker killed while the store stands still takes with it all that waits for a commit. Left to
+# chance the two would hardly ever meet.
+TOGETHER = 0.3  # of the rounds
+TOGETHER_S = (0.1, 0.6)  # from the one to the other
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -62,4 +66,15 @@ def plan_of(seed: int, round_: int, life: int) -> Plan:
             target, deed = dice.choice(channels), dice.choice(TROUBLES)
             lasts_s = 0.0 if deed == "cut" else dice.uniform(*TROUBLE_S)
         faults.append(Fault(round(at_s, 3), deed, target, round(lasts_s, 3), pick))
-    return Plan(seed, round_, embedded, tuple(faults))
+    if dice.random() < TOGETHER:
+        faults += _together(dice, nodes)
+    return Plan(seed, round_, embedded, tuple(sorted(faults, key=lambda fault: fault.at_s)))
+
+
+def _together(dice: random.Random, nodes: list[str]) -> list[Fault]:
+    """The store stands still, and a worker is killed meanwhile."""
+    at_s, later_s = dice.uniform(FIRST_S, LAST_S), dice.uniform(*TOGETHER_S)
+    stall = Fault(round(at_s, 3), "pause", "postgres", round(later_s + 0.3, 3), 0)
+    target = f"worker:{dice.choice(nodes)}"
+    kill = Fault(round(at_s + later_s, 3), "kill", target, 0.0, dice.getrandbits(16))
+    return [stall, kill]

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from tests.crash.checker import Anomaly
     from tests.crash.plan import Fault
 
-TERMINALS = 12
+TERMINALS = 32
 LATENCY_S = 0.03  # of the banks, so that requests are in flight at any instant
 LINK_CONNECTIONS = 8  # enough for every worker of every node
 AFTERWARDS_S = 1.5  # of trading when the last harm is over
