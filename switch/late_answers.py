@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from switch.journal import FindById
+import structlog
+
+from switch.journal import FindById, StoreDownError
 from switch.store_and_forward import judge_late_answer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import datetime as dt
+    from collections.abc import Awaitable, Callable
 
     from iso8583.message import Message
     from switch.acquirers.ports import OnLate
@@ -19,7 +22,10 @@ if TYPE_CHECKING:
     from switch.reference import Link
     from switch.rows import Rows
 
+_log = structlog.get_logger(__name__)
+
 LATE_MAX = 4_096  # under way at one time; more are dropped and left to reconciliation
+RETRY_FIRST_S, RETRY_MAX_S = 0.1, 5.0  # between tries while the store is away
 
 
 class LateAnswers:
@@ -57,26 +63,51 @@ class LateAnswers:
     async def _store(
         self, acquirer: str, attempt: AttemptRow | None, answer: Message, reason: str
     ) -> None:
+        now = self._clock.now()
         try:
             stan = attempt.link_stan if attempt is not None else str(answer.get(11, ""))
             time = attempt.transmission_time if attempt is not None else str(answer.get(7, ""))
-            found = await self._journal.find_attempt(acquirer, stan, time)
-            if found is None:
-                return  # not ours, or older than the journal: the link has counted it
-            known, request_date = found
-            judge = judge_late_answer(
-                known,
-                request_date,
-                answer,
-                reason,
-                self._rows.identity,
-                self._clock.now(),
-                self._link(acquirer),
-            )
-            await self._journal.decide(FindById(known.request_id, request_date), judge)
+            await self._until_up(lambda: self._decide(acquirer, stan, time, answer, reason, now))
         except Exception as error:  # noqa: BLE001 - reconciliation finds what is lost here
             self._log.failed(error)
 
-    async def drain(self) -> None:
+    async def _until_up(self, work: Callable[[], Awaitable[None]]) -> None:
+        """A bank says it once: the answer waits for a store that is away."""
+        pause_s = RETRY_FIRST_S
+        while True:
+            try:
+                return await work()
+            except StoreDownError:
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, RETRY_MAX_S)
+
+    async def _decide(
+        self,
+        acquirer: str,
+        stan: str,
+        time: str,
+        answer: Message,
+        reason: str,
+        received_at: dt.datetime,
+    ) -> None:
+        found = await self._journal.find_attempt(acquirer, stan, time)
+        if found is None:
+            return  # not ours, or older than the journal: the link has counted it
+        known, request_date = found
+        judge = judge_late_answer(
+            known,
+            request_date,
+            answer,
+            reason,
+            self._rows.identity,
+            received_at,
+            self._link(acquirer),
+        )
+        await self._journal.decide(FindById(known.request_id, request_date), judge)
+
+    async def drain(self, timeout_s: float) -> None:
+        """What is not stored by then is left to reconciliation."""
         if self._tasks:
-            await asyncio.wait(self._tasks)
+            _, waiting = await asyncio.wait(self._tasks, timeout=max(timeout_s, 0.0))
+            if waiting:
+                _log.error("late_answers_not_stored", count=len(waiting))
