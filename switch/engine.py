@@ -171,6 +171,7 @@ class Engine:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        self._stepped()
         self._load.left()
 
     @property
@@ -269,7 +270,6 @@ class Engine:
             received, self._snapshot(), peer.source, local_time
         )
         peer.answer(frame, received.codec.encode(answer))
-        self._stepped()
         self._log.managed(received, str(answer.get(39, "")), rule)
 
     # -- money ---------------------------------------------------------------------------------
@@ -456,9 +456,9 @@ class Engine:
                 duplicate.request_id, duplicate.request_date
             )
             decided = stored is not None and (stored.outcome is not None or stored.pending)
-            if decided or loop.time() > until_s or not self._load.takes_repeat:
+            if decided or loop.time() > until_s or not self._load.takes_watcher:
                 return Found(stored)
-            with self._load.repeating():
+            with self._load.watching():
                 await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, LOOK_LAST_S)
 
@@ -507,7 +507,6 @@ class Engine:
                 received.message, reply.response_code, reply.request, reply.attempt, reply.outcome
             )
             total_ns = self._clock.monotonic_ns() - watch.started_ns
-            self._stepped()
             self._log.authorized(authorization_line(reply, watch, total_ns))
         try:
             peer.answer(frame, self._signed(received, verified, answer))

@@ -1,14 +1,15 @@
 """How much a process has taken on, and whether it takes more (P8). Pure.
 
 Theory of operation. A request is *inside* while something here has to be done for it, and *away*
-while it waits for an acquirer, or for the outcome of the request it repeats. Each time it leaves,
+while it waits for an acquirer, or for the outcome of other requests: a repeat, a settlement. Each time it leaves,
 for an acquirer or for good, one step of work is done. What comes now waits until those inside have
 had their step: by Little's law that takes their number divided by the steps done a second. So no new
 request is taken in while more are inside than steps were done in the last `wait_s` seconds. There is
 nothing to tune to the machine: a slow one does fewer steps, and a store that stands still does none.
 
 The window is cut into slots. A slot in which there was not always work says nothing of what could
-have been done; what the last busy window showed counts for it. Fewer than `FLOOR` inside are always
+have been done; what the last busy window showed counts for it, and is forgotten slowly: a store that stood
+still for a second has not become slow. Fewer than `FLOOR` inside are always
 taken: they are no queue, they fill a flush.
 
 Those away cost memory only, and no request to another acquirer anything: each link bounds its own
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
 SLOTS: Final = 8
 FLOOR: Final = 64
 START: Final = 256  # before a busy window has shown what can be done
+FORGET: Final = 0.98  # of that, a slot later
 RESERVE: Final = 4  # a quarter of the bound, for what is always taken in (rules §8)
-REPEATS: Final = 16  # a sixteenth of the bound may wait for the outcome of what they repeat
+WATCHERS: Final = 16  # a sixteenth of the bound may wait for the outcome of others
 
 
 class Load:
@@ -35,7 +37,7 @@ class Load:
 
     def __init__(self, in_flight: int, wait_s: float) -> None:
         self.inside = 0
-        self.repeats = 0  # away, waiting for an outcome
+        self.watchers = 0  # away, waiting for the outcome of others
         self._bound = in_flight
         self._at: dict[str, int] = {}  # acquirer -> requests that wait for it
         self._slot_s = wait_s / SLOTS
@@ -81,14 +83,14 @@ class Load:
             self._at[acquirer] -= 1
 
     @contextmanager
-    def repeating(self) -> Iterator[None]:
-        """One request waits for the outcome of what it repeats."""
-        self.repeats += 1
+    def watching(self) -> Iterator[None]:
+        """One request waits for the outcome of others."""
+        self.watchers += 1
         try:
             with self.away():
                 yield
         finally:
-            self.repeats -= 1
+            self.watchers -= 1
 
     def waiting_at(self, acquirer: str) -> int:
         return self._at.get(acquirer, 0)
@@ -109,9 +111,9 @@ class Load:
         return self.inside < self._bound + self._bound // RESERVE
 
     @property
-    def takes_repeat(self) -> bool:
-        """May one more wait for the outcome of what it repeats?"""
-        return self.repeats < max(1, self._bound // REPEATS)
+    def takes_watcher(self) -> bool:
+        """May one more wait for the outcome of others?"""
+        return self.watchers < max(1, self._bound // WATCHERS)
 
     # -- slots -------------------------------------------------------------------------------------
 
@@ -127,6 +129,6 @@ class Load:
         self._busy = 0 if self._idle else self._busy + 1
         self._slots[number % SLOTS] = self._known / SLOTS if self._idle else self._steps
         if self._busy >= SLOTS:
-            self._known = sum(self._slots)
+            self._known = max(sum(self._slots), FORGET * self._known, START)
         self._steps = 0
         self._idle = self.inside < FLOOR

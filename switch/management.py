@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from switch.access import AccessCache
     from switch.config import Config
     from switch.journal import Batches
+    from switch.load import Load
     from switch.ports import Clock
     from switch.reference import Snapshot
 
@@ -43,6 +44,7 @@ class Management:
         pans: Pans,
         clock: Clock,
         longest_timer_s: Callable[[], float],
+        load: Load,
     ) -> None:
         self._config = config
         self._batches = batches
@@ -51,6 +53,7 @@ class Management:
         self._pans = pans
         self._clock = clock
         self._longest_timer_s = longest_timer_s
+        self._load = load
         self._sign_ons: OrderedDict[tuple[str, str], deque[float]] = OrderedDict()
 
     async def answer(
@@ -171,9 +174,10 @@ class Management:
         loop = asyncio.get_running_loop()
         until_s = loop.time() + self._longest_timer_s()
         while await self._batches.freeze(batch.merchant, batch.terminal, batch.batch):
-            if loop.time() > until_s:
+            if loop.time() > until_s or not self._load.takes_watcher:
                 return False
-            await asyncio.sleep(SETTLE_POLL_S)
+            with self._load.watching():
+                await asyncio.sleep(SETTLE_POLL_S)
         return True
 
     async def _upload(

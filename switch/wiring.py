@@ -240,7 +240,14 @@ class Switch:
         self._links.know(self.reference, self.standing)
         cache = AccessCache(stores.batches, config.server.connections, config.rules.old_keys_s)
         management = Management(
-            config, stores.batches, cache, ports.hsm, ports.pans, clock, self._longest_timer_s
+            config,
+            stores.batches,
+            cache,
+            ports.hsm,
+            ports.pans,
+            clock,
+            self._longest_timer_s,
+            self.load,
         )
         self.engine = Engine(
             config,
@@ -312,7 +319,7 @@ class Switch:
         for server in self.servers:
             await server.drained(until_s - loop.time())
         drained = await self.engine.drain(until_s - loop.time())
-        await self._late.drain()
+        await self._late.drain(until_s - loop.time())
         for server in self.servers:
             server.close()
         if self._siblings is not None:

@@ -11,7 +11,7 @@ from collections import deque
 
 import pytest
 
-from switch.load import FLOOR, REPEATS, RESERVE, START, Load
+from switch.load import FLOOR, RESERVE, START, WATCHERS, Load
 
 WAIT_S = 0.25
 BOUND = 4_096
@@ -120,6 +120,18 @@ def test_a_short_stop_refuses_nobody_at_half_load() -> None:
     assert server.run(2.0, asked=500, rate=1_000)[1] == 0
 
 
+def test_a_stop_of_the_store_is_forgotten() -> None:
+    """Short bursts never fill a window: what was known before the stop must do."""
+    server = Server()
+    server.run(4.0, asked=20_000, rate=9_000)
+    server.run(2.0, asked=50, rate=9_000)
+    server.run(1.5, asked=200, rate=0)
+    server.run(1.0, asked=0, rate=9_000)
+    for _ in range(30):
+        assert server.run(0.01, asked=20_000, rate=9_000)[1] == 0
+        assert server.run(0.99, asked=0, rate=9_000)[1] == 0
+
+
 def test_it_grows_out_of_a_slow_time() -> None:
     """What was learned from a slow machine is forgotten within a window or two."""
     server = Server()
@@ -157,10 +169,10 @@ def test_the_reserve_is_for_what_is_always_taken() -> None:
     assert not load.takes_first
 
 
-def test_few_wait_for_what_they_repeat() -> None:
-    load = Load(REPEATS, WAIT_S)
+def test_few_wait_for_the_outcome_of_others() -> None:
+    load = Load(WATCHERS, WAIT_S)
     load.came(0.0)
-    assert load.takes_repeat
-    with load.repeating():
-        assert (load.inside, load.takes_repeat) == (0, False)
-    assert (load.inside, load.takes_repeat) == (1, True)
+    assert load.takes_watcher
+    with load.watching():
+        assert (load.inside, load.takes_watcher) == (0, False)
+    assert (load.inside, load.takes_watcher) == (1, True)

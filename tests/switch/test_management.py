@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -21,7 +22,7 @@ from iso8583.codec import codec_for
 from switch import data_keys, reception
 from switch.access import AccessCache
 from switch.adapters.memory import MemoryStore
-from switch.config import Batch, Config, Rules
+from switch.config import Batch, Config, Engine, Rules
 from switch.intake import Refusal
 from switch.journal import (
     UPLOAD_ITEMS_MAX,
@@ -34,6 +35,7 @@ from switch.journal import (
     OutcomeState,
     RequestRow,
 )
+from switch.load import WATCHERS, Load
 from switch.management import Management
 from switch.reception import RefusedError, UnreadableError, Verified
 from terminals.registry import StoredKey
@@ -101,8 +103,16 @@ class Desk:
         self.snapshot = await reference.snapshot()
         self.pans = data_keys.open_pans(TEST_LMK, self.snapshot)
         self.cache = AccessCache(self.store.batches, 100, config.rules.old_keys_s)
+        self.load = Load(config.engine.in_flight, config.engine.wait_s)
         self.management = Management(
-            config, self.store.batches, self.cache, self.vault, self.pans, self.clock, lambda: 0.3
+            config,
+            self.store.batches,
+            self.cache,
+            self.vault,
+            self.pans,
+            self.clock,
+            lambda: 0.3,
+            self.load,
         )
         return self
 
@@ -383,8 +393,18 @@ def test_a_settlement_waits_for_what_is_in_flight_within_the_longest_timer() -> 
         request = desk.request(7, 10_00)
         attempt = AttemptRow(7, 1, "bank_a", "000007", LOCAL, "1", "", "r@1")
         await desk.store.journal.commit(Commit(request=request, attempt=attempt))
-        assert await desk.code(settle()) == ("96", "settle.requests_in_flight")
+        waiting = asyncio.ensure_future(desk.code(settle()))
+        await asyncio.sleep(0.05)
+        assert (desk.load.inside, desk.load.watchers) == (-1, 1)  # this one never came, and is away
+        assert await waiting == ("96", "settle.requests_in_flight")
+        assert (desk.load.inside, desk.load.watchers) == (0, 0)
         assert await desk.state() == "frozen"
+        with ExitStack() as others:  # at the bound it does not wait at all
+            for _ in range(Engine().in_flight // WATCHERS):
+                others.enter_context(desk.load.watching())
+            before_s = asyncio.get_running_loop().time()
+            assert await desk.code(settle()) == ("96", "settle.requests_in_flight")
+            assert asyncio.get_running_loop().time() - before_s < 0.1
         assert await desk.code(upload(code="202")) == ("12", "upload.not_settled")
         outcome = OutcomeRow(7, OutcomeState.DECLINED, "51", NOW, "acquirer", dt.date(2026, 3, 4))
         waiting = asyncio.create_task(desk.code(settle()))
