@@ -180,8 +180,16 @@ class CaseRow(msgspec.Struct, frozen=True, gc=False):
     opened_at: dt.datetime
 
 
+class EndRow(msgspec.Struct, frozen=True, gc=False):
+    """The final answer to a queue item; "--" where it was given up."""
+
+    item_id: int
+    response_code: str
+
+
 class Commit(msgspec.Struct, frozen=True, gc=False):
-    """Rows that stand together. With a request that is a duplicate, or an outcome that lost, none."""
+    """Rows that stand together. With a request that is a duplicate, an outcome that lost, or the end
+    of an item that has ended, none."""
 
     request: RequestRow | None = None
     attempt: AttemptRow | None = None
@@ -191,6 +199,7 @@ class Commit(msgspec.Struct, frozen=True, gc=False):
     late_answer: LateAnswerRow | None = None
     reversal_request: ReversalRequestRow | None = None
     case: CaseRow | None = None
+    end: EndRow | None = None
 
 
 # -- verdicts -----------------------------------------------------------------------------------

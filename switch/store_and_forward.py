@@ -26,6 +26,7 @@ from switch.answers import kept
 from switch.journal import (
     CaseRow,
     Commit,
+    EndRow,
     FindById,
     Judgement,
     LateAnswerRow,
@@ -66,6 +67,7 @@ _log = structlog.get_logger(__name__)
 LEASE_MARGIN_NS: Final = 500_000_000  # nothing is sent in the last half second of a lease
 RESTING_MAX: Final = 4_096  # refused items that rest; at the bound no more are taken
 SEEN_MAX: Final = 16_384
+OVERDUE_LOOK_S: Final = 10.0  # between looks at the oldest items while the link is down
 STOP_S: Final = 1.0  # what is under way may end this long after the stop
 UNDELIVERED: Final = "--"  # in place of DE 39: given up, a case is open
 
@@ -106,6 +108,7 @@ class Forwarder:
         self._lease: Lease | None = None
         self._lease_owner = 0
         self._renew_at_s = 0.0
+        self._overdue_at_s = 0.0
         self._busy: dict[int, int] = {}  # item → its root original
         self._resting: dict[int, float] = {}  # item → when it may be tried again
         self._seen: dict[int, float] = {}  # item → when this process first saw it
@@ -157,10 +160,11 @@ class Forwarder:
             self._nudged.clear()
 
     async def _round(self) -> None:
+        now_s = asyncio.get_running_loop().time()
         if not self._host.ready:
             self._lease = None  # let it run out: another process may have a link that works
+            await self._give_up_overdue(now_s)
             return
-        now_s = asyncio.get_running_loop().time()
         owner = self._owner()
         if self._lease is None or now_s >= self._renew_at_s or owner != self._lease_owner:
             self._renew_at_s = now_s + self._lease_renew_s
@@ -168,6 +172,23 @@ class Forwarder:
             self._lease_owner = owner
         if self.holds_lease:
             await self._take_due(now_s)
+
+    async def _give_up_overdue(self, now_s: float) -> None:
+        """A host that is away for so long has a case opened all the same. No lease is needed: an
+        item ends once."""
+        if now_s < self._overdue_at_s:
+            return
+        self._overdue_at_s = now_s + OVERDUE_LOOK_S
+        for item in await self._queue.due(self._link.acquirer, self._take, list(self._busy)):
+            if is_overdue(item, self._link):
+                await self._give_up(item)
+
+    async def _give_up(self, item: QueueItem) -> None:
+        case = case_of(item, "undelivered", self._clock.now())
+        verdict = await self._queue.finish(item, UNDELIVERED, Commit(case=case))
+        if not isinstance(verdict, Lost):
+            self.undelivered += 1
+            _log.error("queue_item_undelivered", **self._about(item))
 
     async def _take_due(self, now_s: float) -> None:
         for item_id in [item_id for item_id, until_s in self._resting.items() if until_s <= now_s]:
@@ -210,13 +231,8 @@ class Forwarder:
 
     async def _try(self, item: QueueItem) -> bool:
         """One try; whether it was the last."""
-        now = self._clock.now()
         if is_overdue(item, self._link):
-            self.undelivered += 1
-            _log.error("queue_item_undelivered", **self._about(item))
-            await self._queue.finish(
-                item, UNDELIVERED, Commit(case=case_of(item, "undelivered", now))
-            )
+            await self._give_up(item)
             return True
         message = await self._message(item)
         await self._queue.sent(item.row.item_id, item.tries + 1)
@@ -237,15 +253,18 @@ class Forwarder:
     async def _finish(self, item: QueueItem, answer: Answer, final: Ended) -> None:
         now = self._clock.now()
         commit = conclude(item, answer, final, now)
-        verdict = await self._queue.finish(item, answer.response_code, commit)
-        if isinstance(verdict, Lost) and commit is not None:
-            # another owner, or a person, decided the request: the item has nothing left to say
-            await self._queue.finish(item, answer.response_code, None)
         if item.row.kind == "reversal" and answer.response_code != "00":
             # a late approval that came while this was under way has left the rest to us
-            judge = judge_ended_reversal(item.row.seq, self._numbers, now, self._link)
+            judge = judge_ended_reversal(
+                item, answer.response_code, commit, self._numbers, now, self._link
+            )
             find = FindById(item.row.request_id, item.row.request_date)
             await self._journal.decide(find, judge)
+        else:
+            verdict = await self._queue.finish(item, answer.response_code, commit)
+            if isinstance(verdict, Lost) and commit is not None:
+                # another owner, or a person, decided the request: the item has nothing left to say
+                await self._queue.finish(item, answer.response_code, None)
         self.delivered += 1
         _log.info("queue_item_delivered", **self._about(item), response_code=answer.response_code)
 
@@ -453,7 +472,7 @@ def judge_late_answer(
         commit = Commit(late_answer=late)
         rule = late_rule(original, approves=approves and reason == "late")
         if rule == "late.reversed_anew":
-            anew = _reverse_anew(original, code, numbers, now)
+            anew = _reverse_anew(original, code, original.reversal_response, numbers, now)
             commit = msgspec.structs.replace(anew, late_answer=late)
         return Judgement(commit=commit, response_code="", rule=rule, original=original)
 
@@ -461,11 +480,17 @@ def judge_late_answer(
 
 
 def judge_ended_reversal(
-    seq: int, numbers: Callable[[str], WireIdentity | None], now: dt.datetime, link: Link
+    item: QueueItem,
+    response_code: str,
+    concluded: Commit | None,
+    numbers: Callable[[str], WireIdentity | None],
+    now: dt.datetime,
+    link: Link,
 ) -> Callable[[Scene], Judgement]:
-    """After a reversal ended other than 00: was its original approved late in the meantime?
+    """A reversal ends other than 00: was its original approved late in the meantime?
 
-    One late approval leads to one new reversal at most: a host that approved and forgot says 25 to
+    Its end and what follows stand together: an approval that finds it ended reverses anew itself.
+    The one case then says both. One late approval leads to one new reversal at most: a host that approved and forgot says 25 to
     that one too, for ever.
     """
 
@@ -473,10 +498,12 @@ def judge_ended_reversal(
         original = scene.originals[0]
         approved = [code for code in original.late_codes if kind_of(code, link).approves]
         anew = sum(row.origin == "late_approval" for row in original.reversals)
-        if len(approved) <= anew or original.reversals[-1].seq != seq:
-            return Judgement(commit=None, response_code="", rule="late.nothing")
-        commit = _reverse_anew(original, approved[-1], numbers, now)
-        return Judgement(commit=commit, response_code="", rule="late.reversed_anew")
+        commit, rule = concluded or Commit(), "late.nothing"
+        if len(approved) > anew and original.reversals[-1].seq == item.row.seq:
+            commit = _reverse_anew(original, approved[-1], response_code, numbers, now)
+            rule = "late.reversed_anew"
+        commit = msgspec.structs.replace(commit, end=EndRow(item.row.item_id, response_code))
+        return Judgement(commit=commit, response_code="", rule=rule)
 
     return judge
 
@@ -497,6 +524,7 @@ def late_rule(original: Original, *, approves: bool) -> str:
 def _reverse_anew(
     original: Original,
     late_code: str,
+    reversal_code: str | None,
     numbers: Callable[[str], WireIdentity | None],
     now: dt.datetime,
 ) -> Commit:
@@ -507,7 +535,7 @@ def _reverse_anew(
         "rrn": request.rrn,
         "amount_minor": request.amount_minor,
         "late_response_code": late_code,
-        "reversal_response_code": original.reversal_response,
+        "reversal_response_code": reversal_code,
         "queued": anew is not None,
     }
     case = CaseRow(

@@ -37,6 +37,7 @@ from switch.journal import (
     CaseRow,
     Commit,
     Duplicate,
+    EndRow,
     FindById,
     FindByKey,
     FollowUp,
@@ -224,7 +225,6 @@ class MemoryStore:
     async def store(
         self,
         commit: Commit,
-        end: tuple[int, str] | None = None,
         sent: tuple[int, int] | None = None,
     ) -> Verdict:
         """Apply one commit, again with the same id while its acknowledgement is lost."""
@@ -232,7 +232,7 @@ class MemoryStore:
         while True:
             try:
                 await self.faults.before(commit)
-                verdict = self.apply(commit, commit_id, end, sent)
+                verdict = self.apply(commit, commit_id, sent)
                 await self.faults.after(commit)
             except LostAcknowledgementError:
                 self.reruns += 1
@@ -243,18 +243,18 @@ class MemoryStore:
         self,
         commit: Commit,
         commit_id: int,
-        end: tuple[int, str] | None = None,
         sent: tuple[int, int] | None = None,
     ) -> Verdict:
         """Who wins, in the order of `switch.store`; then the rows, all of them or none."""
         self._check(commit)
+        end = commit.end
         if end is not None:
-            ended = self.queue_end.get(end[0])
+            ended = self.queue_end.get(end.item_id)
             if ended is not None and ended[1] != commit_id:
-                return Lost(request_id=end[0])
+                return Lost(request_id=end.item_id)
             if ended is None:
-                self.queue_end[end[0]] = (end[1], commit_id)
-                self.queue_open.pop(end[0], None)
+                self.queue_end[end.item_id] = (end.response_code, commit_id)
+                self.queue_open.pop(end.item_id, None)
         verdict = self._contest(commit, commit_id)
         if verdict is not None:
             return verdict
@@ -810,9 +810,8 @@ class MemoryQueue:
     async def finish(
         self, item: QueueItem, response_code: str, commit: Commit | None
     ) -> Verdict | None:
-        verdict = await self._store.store(
-            Commit() if commit is None else commit, end=(item.row.item_id, response_code)
-        )
+        end = EndRow(item.row.item_id, response_code)
+        verdict = await self._store.store(msgspec.structs.replace(commit or Commit(), end=end))
         return verdict if commit is not None or isinstance(verdict, Lost | Stale) else None
 
     async def open_items(self, acquirer: str) -> int:

@@ -15,6 +15,7 @@ import pytest
 from switch.journal import (
     Commit,
     Duplicate,
+    EndRow,
     FindById,
     FindByKey,
     FindByReference,
@@ -482,6 +483,34 @@ def test_a_judge_sees_follow_ups_and_their_reversals(run: Any) -> None:
         assert seen.reversal_final
         assert (await look(store, 2)).reversal_response == "00"
         assert (await store.journal.stored_outcome(1, date)).standing
+
+    run(scenario)
+
+
+def test_a_judge_may_end_an_item_and_only_once(run: Any) -> None:
+    """What it writes stands with the end of the item; where that has ended, nothing does."""
+
+    async def scenario(world: World) -> None:
+        store = await world.process()
+        date = stored(await store.journal.commit(Commit(request=request(1))))
+        unknown = Commit(
+            outcome=outcome(1, date, state=OutcomeState.UNKNOWN),
+            reversal=reversal(1, date),
+            queue=queued(10, 1, date),
+        )
+        stored(await store.journal.commit(unknown))
+
+        def judge(_scene: Scene) -> Judgement:
+            commit = Commit(case=case("late_approval", 1), end=EndRow(10, "25"))
+            return Judgement(commit=commit, response_code="", rule="")
+
+        _, verdict = await store.journal.decide(FindById(1), judge)
+        assert isinstance(verdict, Stored)
+        assert (await look(store, 1)).reversal_response == "25"
+        assert not await store.queue.due("unionpay", 1, [])
+        _, verdict = await store.journal.decide(FindById(1), judge)
+        assert verdict == Lost(10)
+        assert await world.cases() == [("late_approval", 1)]
 
     run(scenario)
 

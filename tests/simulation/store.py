@@ -128,12 +128,13 @@ class WatchedStore(MemoryStore):
         self,
         commit: Commit,
         commit_id: int,
-        end: tuple[int, str] | None = None,
         sent: tuple[int, int] | None = None,
     ) -> Verdict:
-        verdict = super().apply(commit, commit_id, end, sent)
+        verdict = super().apply(commit, commit_id, sent)
         if isinstance(verdict, Stored) and commit_id not in self._told:
             self._told.add(commit_id)
+            ends = commit.end
+            end = None if ends is None else (ends.item_id, ends.response_code)
             self.on_commit(commit, end, sent)
         return verdict
 

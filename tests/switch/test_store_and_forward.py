@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,13 +20,15 @@ from switch.adapters.memory import MemoryStore
 from switch.journal import (
     AttemptRow,
     Commit,
-    Judgement,
+    EndRow,
+    FindById,
     OutcomeState,
     QueueRow,
     RequestRow,
     ReversalRow,
     Scene,
     Stored,
+    StoreDownError,
 )
 from switch.reversal import WireIdentity
 from switch.rows import PAN_COLUMN
@@ -33,6 +36,7 @@ from switch.store_and_forward import (
     UNDELIVERED,
     Forwarder,
     backoff_s,
+    case_of,
     conclude,
     is_overdue,
     judge_delivery,
@@ -194,24 +198,32 @@ def test_a_reversal_that_ended_without_00_looks_for_an_approval_that_came_meanwh
     def numbers(_acquirer: str) -> WireIdentity:
         return WireIdentity(77, "000077", "0304130000")
 
-    def ended(**changes: Any) -> Judgement:
-        judge = judge_ended_reversal(REVERSAL.seq, numbers, NOW, make_link())
-        given = {"outcome": UNKNOWN, **OPEN, "reversal_response": "25", **changes}
-        return judge(Scene(TODAY, 1, (original(captured_minor=0, **given),)))
+    waiting = item("reversal")
+    end = Commit(end=EndRow(waiting.row.item_id, "25"))
 
-    commit = ended(late_codes=("51", "00")).commit
-    assert commit is not None
+    def ended(before: Commit | None = None, **changes: Any) -> Commit:
+        judge = judge_ended_reversal(waiting, "25", before, numbers, NOW, make_link())
+        given = {"outcome": UNKNOWN, **OPEN, **changes}
+        commit = judge(Scene(TODAY, 1, (original(captured_minor=0, **given),))).commit
+        assert commit is not None
+        assert commit.end == end.end
+        return commit
+
+    commit = ended(late_codes=("51", "00"))
     assert commit.case is not None
+    assert json.loads(commit.case.detail)["reversal_response_code"] == "25"
     assert commit.reversal is not None
     assert commit.reversal.seq == REVERSAL.seq + 1
-    assert ended().commit is None
-    assert ended(late_codes=("51",)).commit is None
+    assert ended() == end
+    assert ended(late_codes=("51",)) == end
     newer = msgspec.structs.replace(REVERSAL, seq=2)
-    assert ended(late_codes=("00",), reversals=(REVERSAL, newer)).commit is None
+    assert ended(late_codes=("00",), reversals=(REVERSAL, newer)) == end
     # one late approval, one new reversal: a host that forgot answers 25 to that one too
     anew = msgspec.structs.replace(REVERSAL, origin="late_approval")
-    assert ended(late_codes=("00",), reversals=(anew,)).commit is None
-    assert ended(late_codes=("00", "00"), reversals=(anew,)).commit is not None
+    assert ended(late_codes=("00",), reversals=(anew,)) == end
+    assert ended(late_codes=("00", "00"), reversals=(anew,)).reversal is not None
+    refused = Commit(case=case_of(waiting, "reversal_refused", NOW, "12"))
+    assert ended(refused).case == refused.case
 
 
 def judged(given: Answer | Message, reason: str = "late", **changes: Any) -> Commit:
@@ -459,6 +471,51 @@ def test_refused_ones_wait_longer_each_time() -> None:
         assert desk.ended(queued) is None
 
     tell(story)
+
+
+def test_the_end_of_a_reversal_and_what_follows_stand_together() -> None:
+    """The store goes away between the bank's 25 and the look at a late approval: nothing is lost."""
+
+    async def story(desk: Desk) -> None:
+        bank, journal = desk.world.bank, desk.store.journal
+        bank.response_codes |= {"0420": ["25"] * 9, "0421": ["25"] * 9}
+        row, attempt = await desk.request()
+        queued = await desk.unknown(row)
+        await asyncio.sleep(5)  # the bank says 25, and that is not final yet
+        numbers = lambda _acquirer: WireIdentity(900_001, "900001", "0304130000")  # noqa: E731
+        late = judge_late_answer(attempt, TODAY, answer("00"), "late", numbers, NOW)
+        find = FindById(row.request_id, TODAY)
+        assert (await journal.decide(find, late))[0].rule == "late.reversal_under_way"
+
+        def down(*_: Any) -> Any:
+            journal.decide = decide  # type: ignore[method-assign]
+            raise StoreDownError("gone")
+
+        decide, journal.decide = journal.decide, down  # type: ignore[method-assign,assignment]
+        await asyncio.sleep(3_000)
+        assert journal.decide == decide
+        assert desk.ended(queued) == "25"
+        assert len(desk.store.reversals[row.request_id]) == 2
+        assert desk.cases() == ["late_approval"]
+
+    tell(story)
+
+
+def test_an_item_is_given_up_in_time_although_the_link_is_down() -> None:
+    async def story(desk: Desk) -> None:
+        desk.world.transport.down = True
+        desk.world.bank.drop()
+        await asyncio.sleep(0.5)
+        row, _ = await desk.request()
+        queued = await desk.unknown(row)
+        await asyncio.sleep(3_590)
+        assert desk.ended(queued) is None
+        await asyncio.sleep(30)
+        assert desk.ended(queued) == "--"
+        assert desk.cases() == ["undelivered"]
+        assert desk.forwarder.undelivered == 1
+
+    tell(story, make_link(retry_total_s=3_600.0))
 
 
 def test_nothing_is_sent_without_a_signed_on_link_nor_noted_as_sent() -> None:

@@ -23,6 +23,7 @@ from switch.journal import (
     AttemptRow,
     Commit,
     Duplicate,
+    EndRow,
     Lease,
     Lost,
     QueueItem,
@@ -266,10 +267,10 @@ class _Decision:
     def _judge_again(self, verdict: Any) -> bool:
         """It lost against a commit that the scene did not show; the scene shows it now."""
         assert self.judgement is not None
-        if isinstance(verdict, Lost):
-            return True
-        # a tombstone, and its original or another 0400 came meanwhile
         commit = self.judgement.commit
+        if isinstance(verdict, Lost):  # its outcome, not its item's end: that no scene shows
+            return commit is not None and commit.outcome is not None
+        # a tombstone, and its original or another 0400 came meanwhile
         return (
             isinstance(verdict, Duplicate)
             and commit is not None
@@ -285,6 +286,11 @@ class _Decision:
 async def _stands(connection: Any, commit: Commit, commit_id: int) -> bool:
     """Are the rows of this commit there? Only asked when its backend is gone."""
     request, outcome = commit.request, commit.outcome
+    if commit.end is not None:
+        found = await connection.fetchval(
+            "SELECT commit_id FROM switch.queue_end WHERE item_id = $1", commit.end.item_id
+        )
+        return bool(found == commit_id)
     if request is not None:
         key = request.key
         found = await connection.fetchval(
@@ -413,8 +419,9 @@ class PostgresQueue:
     async def finish(
         self, item: QueueItem, response_code: str, commit: Commit | None
     ) -> Verdict | None:
+        end = EndRow(item.row.item_id, response_code)
         verdict: Verdict = await self._writer.submit(
-            Commit() if commit is None else commit, end=(item.row.item_id, response_code)
+            msgspec.structs.replace(commit or Commit(), end=end)
         )
         return verdict if commit is not None or isinstance(verdict, Lost | Stale) else None
 

@@ -45,7 +45,7 @@ class Group:
             late_answers,
             reversal_requests,
             cases,
-            _,
+            ends,
             _,
         ) = self.args
         request = commit.request
@@ -168,10 +168,9 @@ class Group:
                     row.opened_at,
                 )
             )
-
-    def end(self, n: int, commit_id: int, item_id: int, response_code: str) -> None:
-        """The `n`-th commit stands only if it is the one that ends this queue item."""
-        self.args[8].append((n, commit_id, item_id, response_code))
+        end = commit.end
+        if end is not None:  # it stands only if it is the one that ends this queue item
+            ends.append((n, commit_id, end.item_id, end.response_code))
 
     def sent(self, n: int, item_id: int, attempt: int) -> None:
         self.args[9].append((n, item_id, attempt))

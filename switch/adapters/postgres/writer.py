@@ -51,20 +51,18 @@ log = structlog.get_logger()
 class Work:
     """A commit on its way: what is stored, what came of it."""
 
-    __slots__ = ("commit", "commit_id", "end", "future", "sent")
+    __slots__ = ("commit", "commit_id", "future", "sent")
 
     def __init__(
         self,
         commit: Commit,
         commit_id: int,
         future: asyncio.Future[Any] | None = None,
-        end: tuple[int, str] | None = None,
         sent: tuple[int, int] | None = None,
     ) -> None:
         self.commit = commit
         self.commit_id = commit_id
         self.future = future
-        self.end = end  # item id, response code
         self.sent = sent  # item id, attempt
 
     def settle(self, result: Any) -> None:
@@ -81,8 +79,6 @@ def group_of(works: Sequence[Work]) -> Group:
     group = Group()
     for n, work in enumerate(works):
         group.add(n, work.commit, work.commit_id)
-        if work.end is not None:
-            group.end(n, work.commit_id, *work.end)
         if work.sent is not None:
             group.sent(n, *work.sent)
     return group
@@ -178,7 +174,6 @@ class Writer:
     def submit(
         self,
         commit: Commit,
-        end: tuple[int, str] | None = None,
         sent: tuple[int, int] | None = None,
     ) -> asyncio.Future[Any]:
         """Put a commit into the next group. The future is the caller's to drop."""
@@ -194,7 +189,7 @@ class Writer:
         ):
             raise StoreDownError("no connection to the store")
         future: asyncio.Future[Any] = loop.create_future()
-        self._waiting.append(Work(commit, self.next_commit_id(), future, end, sent))
+        self._waiting.append(Work(commit, self.next_commit_id(), future, sent))
         self._wake.set()
         return future
 
