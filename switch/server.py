@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from switch.engine import Engine, Log
 
 QUIET_S = 0.05  # nothing in flight and nothing heard: a draining connection is closed
-LEAVE_S = 2.0  # for a draining connection to become quiet; then nothing more is read
+LEAVE_S = 2.0  # for a draining connection to become quiet, or to say its first word
 SWEEP_S = 1.0  # between looks for idle connections and slow frames
 PIECE_BYTES = 1_024  # of a read, cut into frames at a time: 78 frames at most
 
@@ -41,6 +41,7 @@ class TerminalServer:
         self.engine = engine
         self.log = log
         self.connections: dict[TerminalConnection, None] = {}  # oldest first: a set has no order
+        self.leaving_s: float | None = None  # since when we want to close all of them
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.Task[None] | None = None
 
@@ -61,10 +62,14 @@ class TerminalServer:
             self._server = None
 
     def drain(self) -> None:
-        """Accept nothing more; a connection is closed when it is quiet, at once if it is already."""
+        """Accept nothing more; a connection is closed when it is quiet, at once if it is already.
+
+        What the peer has sent is still served. One that has just connected is about to send.
+        """
         self.stop_accepting()
+        self.leaving_s = asyncio.get_running_loop().time()
         for connection in list(self.connections):
-            connection.leave()
+            connection.leave_if_quiet(self.leaving_s)
 
     async def drained(self, timeout_s: float) -> None:
         """No connection is left, or the time is up."""
@@ -108,11 +113,11 @@ class TerminalConnection(asyncio.Protocol):
         "_framer",
         "_heard_s",
         "_in_flight",
-        "_leaving_s",
         "_odd",
         "_paused",
         "_seen_s",
         "_server",
+        "_spoken",
         "_transport",
         "_unread",
         "dialect",
@@ -130,8 +135,8 @@ class TerminalConnection(asyncio.Protocol):
         self._paused = False
         self._ended = False  # no byte will be taken any more; answers may still go out
         self._seen_s = 0.0
-        self._heard_s = 0.0  # when bytes came
-        self._leaving_s: float | None = None  # since when we want to close
+        self._spoken = False
+        self._heard_s = 0.0  # when bytes came; before any, when it connected
         self._begun_s: float | None = None  # when the first byte of an unfinished frame came
         self._closing_s: float | None = None  # since when the peer is awaited to read the rest
         self.dialect = server.dialect
@@ -143,7 +148,7 @@ class TerminalConnection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         address = transport.get_extra_info("peername")
         self.source = str(address[0]) if address else ""
-        self._seen_s = asyncio.get_running_loop().time()
+        self._seen_s = self._heard_s = asyncio.get_running_loop().time()
         if len(self._server.connections) >= self._server.bounds.connections:
             self._refused("server.connections")
             self._ended = True
@@ -155,6 +160,7 @@ class TerminalConnection(asyncio.Protocol):
         if self._ended:
             return
         self._heard_s = asyncio.get_running_loop().time()
+        self._spoken = True
         self._unread, self._at = (self._unread[self._at :] + data if self._unread else data), 0
         self._cut()
 
@@ -255,17 +261,15 @@ class TerminalConnection(asyncio.Protocol):
         self._unread, self._at = b"", 0
         self._close_when_answered()
 
-    def leave(self) -> None:
-        """We want to go: what the peer has sent is still served; quiet connections close at once."""
-        self._leaving_s = asyncio.get_running_loop().time()
-        self.leave_if_quiet(self._leaving_s)
-
     def leave_if_quiet(self, now_s: float) -> None:
+        """Our side wants to go: nothing is in flight, and nothing is likely to be on its way."""
         if self._transport is None or self._transport.is_closing():
             return
-        if self._leaving_s is not None and now_s - self._leaving_s > LEAVE_S:
+        leaving_s = self._server.leaving_s
+        quiet_s = QUIET_S if self._spoken else LEAVE_S
+        if leaving_s is not None and now_s - leaving_s > LEAVE_S:
             self.end()
-        elif not self._busy and now_s - self._heard_s >= QUIET_S:
+        elif not self._busy and now_s - self._heard_s >= quiet_s:
             self.close()
 
     @property

@@ -435,10 +435,42 @@ def test_over_real_sockets() -> None:
 def test_a_quiet_connection_is_closed_as_soon_as_we_drain() -> None:
     def scenario() -> None:
         bench = Bench()
-        _, transport = bench.connect()
+        connection, spoken = bench.connect()
+        connection.data_received(frame_of(1))
+        bench.engine.finish_all()
+        connection._heard_s -= QUIET_S
+        never, silent = bench.connect()
+        never._heard_s -= LEAVE_S  # connected long ago: no request is on its way
         bench.server.drain()
+        assert spoken.closing
+        assert silent.closing
+        assert not spoken.aborted
+        assert not silent.aborted
+
+    inside(scenario)
+
+
+def test_who_has_just_connected_is_served_while_we_drain() -> None:
+    """Its request is on its way, and no byte of it has come: closing now would reset it."""
+
+    def scenario() -> None:
+        bench = Bench()
+        connection, transport = bench.connect()
+        accepted = bench.server.accept()  # and told to us only after the drain has begun
+        bench.server.drain()
+        late = Transport()
+        accepted.connection_made(late)
+        for one in (connection, accepted):
+            one.leave_if_quiet(now_s() + 10 * QUIET_S)
+        assert not transport.closing
+        assert not late.closing
+        connection.data_received(frame_of(1))
+        bench.engine.finish_all()
+        assert [number_of(answer) for answer in transport.answers()] == [1]
+        connection.leave_if_quiet(now_s() + QUIET_S)
         assert transport.closing
-        assert not transport.aborted
+        accepted.leave_if_quiet(now_s() + LEAVE_S)
+        assert late.closing  # it says nothing
 
     inside(scenario)
 
