@@ -345,6 +345,13 @@ class Lease(msgspec.Struct, frozen=True, gc=False):
     until_s: float
 
 
+class Held(msgspec.Struct, frozen=True, gc=False):
+    """Slots of a link that an owner holds; `share`: how many it should, more have to be given back."""
+
+    share: int
+    slots: tuple[int, ...]
+
+
 class Undecided(msgspec.Struct, frozen=True):
     request: RequestRow
     request_date: dt.date
@@ -472,6 +479,13 @@ class Owners(Protocol):
 
     async def recovered(self, owner_id: int, request_ids: Sequence[int]) -> None:
         """Those requests are decided; owners with nothing left are closed."""
+        ...
+
+    async def hold_slots(
+        self, owner_id: int, acquirer: str, granted: int, keep: Sequence[int]
+    ) -> Held:
+        """Of the `granted` connections of a link: give back what is not in `keep`, then take free
+        ones up to this owner's share. What an owner holds is free when its lease has ended."""
         ...
 
 

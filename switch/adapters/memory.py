@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import json
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -41,6 +42,7 @@ from switch.journal import (
     FindById,
     FindByKey,
     FollowUp,
+    Held,
     Key,
     LateAnswerRow,
     Lease,
@@ -64,6 +66,7 @@ from switch.journal import (
     Verdict,
 )
 from switch.reference import Item, Snapshot
+from switch.slots import shares
 from switch.transactions import TOMBSTONE
 
 if TYPE_CHECKING:
@@ -193,6 +196,7 @@ class MemoryStore:
         self.queue_end: dict[int, tuple[str, int]] = {}  # response code, commit id
         self.owner_rows: dict[int, _Owner] = {}
         self.acquirer_leases: dict[str, tuple[int, int, dt.datetime]] = {}
+        self.link_slots: dict[tuple[str, int], int] = {}  # (acquirer, slot) → owner id
         self.batch_rows: dict[tuple[str, str], list[_Batch]] = {}
         self.session_rows: dict[int, Session] = {}
         self.confirmed: dict[int, None] = {}
@@ -742,6 +746,35 @@ class MemoryOwners:
         for owner in self._store.owner_rows.values():
             if owner.taken_by == owner_id and not self._left(owner):
                 owner.closed = True
+
+    async def hold_slots(
+        self, owner_id: int, acquirer: str, granted: int, keep: Sequence[int]
+    ) -> Held:
+        await asyncio.sleep(0)
+        slots, rows = self._store.link_slots, self._store.owner_rows
+        for at, holder in list(slots.items()):
+            given_back = holder == owner_id and at[1] not in keep
+            if at[0] == acquirer and (given_back or not self._lives(rows[holder])):
+                del slots[at]
+        holders = [holder for (name, _), holder in slots.items() if name == acquirer]
+        living: Counter[tuple[str, int]] = Counter()
+        for owner in rows.values():
+            if self._lives(owner):
+                living[owner.node, owner.worker] += holders.count(owner.owner_id)
+        asker = rows[owner_id]
+        share = shares(granted, living)[asker.node, asker.worker] if self._lives(asker) else 0
+        left = min(share - holders.count(owner_id), granted - len(holders))
+        free = [slot for slot in range(1, granted + 1) if (acquirer, slot) not in slots]
+        for slot in free[: max(left, 0)]:
+            slots[acquirer, slot] = owner_id
+        held = sorted(
+            slot for (name, slot), holder in slots.items() if (name, holder) == (acquirer, owner_id)
+        )
+        return Held(share, tuple(held))
+
+    def _lives(self, owner: _Owner) -> bool:
+        taken = owner.closed or owner.taken_by is not None
+        return not taken and owner.lease_until > self._store.clock.now()
 
     def _left(self, owner: _Owner) -> list[int]:
         store = self._store

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from switch.adapters.postgres.rows import attempt_of, attempts_of, request_of
-from switch.journal import Undecided
+from switch.journal import Held, Undecided
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -162,6 +162,18 @@ class PostgresOwners:
         """Which requests they were does not matter here: the journal says what is left."""
         del request_ids
         await self._close("o.taken_by = $1", owner_id)
+
+    async def hold_slots(
+        self, owner_id: int, acquirer: str, granted: int, keep: Sequence[int]
+    ) -> Held:
+        (row,) = await self._leases.rows(
+            "SELECT share, held FROM switch.hold_slots($1, $2, $3, $4)",
+            acquirer,
+            owner_id,
+            granted,
+            keep,
+        )
+        return Held(row["share"], tuple(row["held"]))
 
     async def _close(self, which: str, owner_id: int) -> None:
         await self._sessions.execute(
