@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from hsm import pans
-from switch.journal import Batch, Lease, Session, Stored
+from switch.journal import Batch, Held, Lease, Session, Stored
 from switch.reference import Item, Link, Route, Snapshot
 from terminals.registry import Merchant, StoredKey, Terminal
 
@@ -114,6 +114,11 @@ class NullStore:
         self, _owner_id: int, _node: str, _worker: int, *, at_start: bool = False
     ) -> list[Any]:
         return []
+
+    async def hold_slots(
+        self, _owner_id: int, _acquirer: str, granted: int, _keep: Sequence[int]
+    ) -> Held:
+        return Held(granted, tuple(range(1, granted + 1)))
 
     # queue
     async def lease(self, _acquirer: str, _owner_id: int) -> Lease | None:

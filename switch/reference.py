@@ -37,7 +37,7 @@ class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     connect_timeout_s: float = 5.0
     reconnect_s: float = 1.0
     echo_idle_s: float = 60.0
-    max_connections: int = 2  # granted to the node; shared out among its workers
+    max_connections: int = 2  # granted by the bank; shared out among the workers of all nodes
     in_flight_max: int = 4_096
     timezone: str = "Asia/Shanghai"  # of DE 7
     settlement_cutoff: str = (
@@ -60,6 +60,21 @@ class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     clearing: str = "com"  # layout of its clearing files; none: the day's end waits for no file
     currency: str = "156"  # of clearing files that name none
     cost_plan: str = "reform-96"  # fee plan of what the bank and the network take
+
+    @property
+    def wire(self) -> tuple[str | int, ...]:
+        """What both ends of a connection agree on; where it changes, new connections are needed."""
+        return (
+            self.acquirer,
+            self.host,
+            self.port,
+            self.dialect,
+            self.length,
+            self.length_inclusive,
+            self.header_hex,
+            self.mac_algorithm,
+            self.mac_on_management,
+        )
 
 
 class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

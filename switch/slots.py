@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
+SHORT_S: Final = 0.2  # between looks for free slots while we hold fewer than our share
 WATCH_S: Final = 0.1  # between looks for a new lease, once one has ended
 
 Who = TypeVar("Who", str, int)
@@ -100,19 +101,18 @@ class SlotSource(Protocol):
 
 
 class Slots:
-    """The slots of one link in this process. `granted` may change while it runs."""
+    """The slots of one link in this process. `granted`: by the bank; it may change."""
 
     def __init__(
         self,
         acquirer: str,
-        granted: int,
         *,
         owners: Owners,
         clock: Clock,
         standing: Standing,
         period_s: float,
     ) -> None:
-        self.granted = granted
+        self.granted = 0
         self._acquirer = acquirer
         self._owners = owners
         self._clock = clock
@@ -170,8 +170,10 @@ class Slots:
                 _log.warning("slots_store_down", acquirer=self._acquirer, error=repr(error))
             except Exception as error:  # noqa: BLE001 - the next round may succeed
                 _log.error("slots_round_failed", acquirer=self._acquirer, error=repr(error))
+            told = self._told
+            short = told is not None and len(told.slots) < told.share
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._period_s):
+                async with asyncio.timeout(SHORT_S if short else self._period_s):
                     await self._nudged.wait()
             self._nudged.clear()
 

@@ -122,6 +122,10 @@ class Forwarder:
     def holds_lease(self) -> bool:
         return self._lease is not None and self._send_until_ns() > self._clock.monotonic_ns()
 
+    def change(self, link: Link) -> None:
+        """Other settings, from the next item on."""
+        self._link = link
+
     def nudge(self) -> None:
         """Something was queued: look now."""
         self._nudged.set()

@@ -39,6 +39,7 @@ from switch.numbers import Block
 from switch.reporter import Reporter
 from switch.rows import Rows, Standing
 from switch.server import TerminalServer
+from switch.slots import Slots
 from switch.store_and_forward import Forwarder
 
 if TYPE_CHECKING:
@@ -84,12 +85,11 @@ class Ports(msgspec.Struct, frozen=True):
 
 
 class Links:
-    """The links of a process, as the reference data names them now: started, replaced, ended."""
+    """The links of a process, as the reference data names them now: started, changed, ended."""
 
     def __init__(
         self,
         config: Config,
-        worker: int,
         ports: Ports,
         acquirers: dict[str, Acquirer],
         rows: Rows,
@@ -98,14 +98,14 @@ class Links:
     ) -> None:
         self._siblings = siblings
         self._config = config
-        self._worker = worker
         self._ports = ports
         self._acquirers = acquirers
         self._rows = rows
         self._late = late
         self._standing: Standing
         self._reference: ReferenceData
-        self._running: dict[str, tuple[Link, IsoLink, Forwarder]] = {}
+        self._running: dict[str, tuple[IsoLink, Forwarder]] = {}
+        self._slots: dict[str, Slots] = {}  # a link and the one that it replaces share them
         self._ending: set[asyncio.Task[None]] = set()
 
     def know(self, reference: ReferenceData, standing: Standing) -> None:
@@ -113,10 +113,15 @@ class Links:
         self._standing = standing
 
     async def follow(self, snapshot: Snapshot) -> None:
-        """Start what is new, replace what has changed, end what is gone."""
-        for name, (link, _, _) in list(self._running.items()):
-            if snapshot.links.get(name) != link:
-                self._end(name, link.timeout_s)
+        """Start what is new, change what has changed, end what is gone."""
+        for name, (host, forwarder) in list(self._running.items()):
+            link = snapshot.links.get(name)
+            if link is None or link.wire != host.link.wire:
+                self._end(name, host.link.timeout_s)
+            elif link != host.link:
+                self._slots[name].granted = link.max_connections
+                host.change(link)
+                forwarder.change(link)
         for name, link in snapshot.links.items():
             if name not in self._running:
                 await self._start(link)
@@ -125,7 +130,7 @@ class Links:
         ports, stores = self._ports, self._ports.stores
         host = IsoLink(
             link,
-            connections=self._connections_of(link),
+            slots=self._slots_of(link),
             transport=ports.transport,
             clock=ports.clock,
             hsm=ports.hsm,
@@ -153,13 +158,23 @@ class Links:
             lease_renew_s=self._config.engine.lease_renew_s,
         )
         await host.start()  # may fail with the store away: then it is not running, and tried again
-        self._running[link.acquirer] = (link, host, forwarder)
+        self._running[link.acquirer] = (host, forwarder)
         self._acquirers[link.acquirer] = host
         await forwarder.start()
 
-    def _connections_of(self, link: Link) -> int:
-        """This worker's share. Without one it uses its siblings' connections."""
-        return share_of(link.max_connections, self._config.workers, self._worker)
+    def _slots_of(self, link: Link) -> Slots:
+        slots = self._slots.get(link.acquirer)
+        if slots is None:
+            slots = self._slots[link.acquirer] = Slots(
+                link.acquirer,
+                owners=self._ports.stores.owners,
+                clock=self._ports.clock,
+                standing=self._standing,
+                period_s=self._config.engine.lease_renew_s,
+            )
+            slots.start()
+        slots.granted = link.max_connections
+        return slots
 
     async def usable(self, timeout_s: float) -> None:
         """Every link can take requests, or the time is up."""
@@ -172,35 +187,32 @@ class Links:
             _log.warning("links_not_usable_at_start", acquirers=waiting)
 
     def _not_ready(self) -> list[str]:
-        return [name for name, (_, host, _) in self._running.items() if not host.ready]
+        return [name for name, (host, _) in self._running.items() if not host.ready]
 
     def _end(self, name: str, timeout_s: float) -> None:
         """Take nothing new at once; what is in flight ends in the background."""
-        _, host, forwarder = self._running.pop(name)
+        host, forwarder = self._running.pop(name)
         self._acquirers.pop(name, None)
-        task = asyncio.get_running_loop().create_task(_end_link(host, forwarder, timeout_s))
+        work = self._end_in_background(host, forwarder, timeout_s)
+        task = asyncio.get_running_loop().create_task(work)
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
+
+    async def _end_in_background(
+        self, host: IsoLink, forwarder: Forwarder, timeout_s: float
+    ) -> None:
+        await forwarder.stop()
+        await host.drain(timeout_s)
+        if host.name not in self._reference().links:
+            await self._slots.pop(host.name).stop()
 
     async def drain(self, timeout_s: float) -> None:
         for name in list(self._running):
             self._end(name, timeout_s)
         if self._ending:
             await asyncio.wait(self._ending)
-
-
-def share_of(granted: int, workers: int, worker: int) -> int:
-    """How many of a link's connections one worker of a node makes: all together as many as granted.
-
-    >>> [share_of(5, 3, worker) for worker in range(3)], [share_of(1, 2, worker) for worker in range(2)]
-    ([2, 2, 1], [1, 0])
-    """
-    return granted // workers + (worker < granted % workers)
-
-
-async def _end_link(host: IsoLink, forwarder: Forwarder, timeout_s: float) -> None:
-    await forwarder.stop()
-    await host.drain(timeout_s)
+        for slots in self._slots.values():
+            await slots.stop()
 
 
 class Switch:
@@ -233,9 +245,7 @@ class Switch:
             self._siblings = Siblings(
                 worker, config.workers, ports.run_folder, ports.local, config.handover
             )
-        self._links = Links(
-            config, worker, ports, self.acquirers, self.rows, self._late, self._siblings
-        )
+        self._links = Links(config, ports, self.acquirers, self.rows, self._late, self._siblings)
         self.reference = ReferenceData(stores.reference, self._links.follow)
         self._links.know(self.reference, self.standing)
         cache = AccessCache(stores.batches, config.server.connections, config.rules.old_keys_s)

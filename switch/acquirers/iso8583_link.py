@@ -1,7 +1,8 @@
 """One acquirer's link: several connections, one set of requests in flight.
 
-Theory of operation. `IsoLink` keeps its share of the link's connections open and signed on
-(`switch/network_management.py` decides, `link_connection.Connection` executes). A request goes out on one of them;
+Theory of operation. `IsoLink` keeps a connection open and signed on for each slot that its process
+holds (`switch/slots.py`; `switch/network_management.py` decides, `link_connection.Connection`
+executes). A request goes out on one of them;
 its answer is matched by the elements of `link_messages.MATCHING` on whichever connection it comes,
 so a connection that drops loses no answer: its requests wait on until their deadline. All requests
 of a link wait equally long, so the order of `_pending` is the order of their deadlines, and one
@@ -15,6 +16,7 @@ belongs to nobody here, is handed to `on_late`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from zoneinfo import ZoneInfo
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from switch.journal import AttemptRow, Numbers, Original
     from switch.ports import Clock, Transport
     from switch.reference import Link, Snapshot
+    from switch.slots import Slot, SlotSource
 
 _log = structlog.get_logger(__name__)
 
@@ -56,9 +59,8 @@ CLOSED_MAX: Final = 1_024  # connections of which it is known when they closed
 PARKED_MAX: Final = 256  # answers that wait for a look at newer keys
 RECONNECT_MAX_S: Final = 30.0
 STAN_BLOCK: Final = 1_000
-HANDED_IN_LOOK_S: Final = (
-    0.05  # between looks, while draining, whether siblings' requests have ended
-)
+LOOK_S: Final = 0.05  # between looks whether what is in flight has ended
+RETIRE_S: Final = 0.25  # until siblings have heard that a connection takes nothing more
 
 _COMPARED: Final = (0, 3, 4, 7, 11, 32, 33, 37, 41, 49)  # what a late answer is held against
 
@@ -102,7 +104,7 @@ class IsoLink:
     """A bank link as one process has it: `ports.Acquirer` for the engine, `ports.Deliverer` for
     store-and-forward.
 
-    `connections` is this process's share of `Link.max_connections`; where it has none that takes
+    `slots` says how many of `Link.max_connections` this process may have; where it has none that takes
     bytes, it uses those of its `siblings`. `reference` gives the snapshot in force, `reload` reads it
     anew from the store (asked before a MAC is called wrong), `store_key` keeps a key that the host
     sent.
@@ -112,7 +114,7 @@ class IsoLink:
         self,
         link: Link,
         *,
-        connections: int,
+        slots: SlotSource,
         transport: Transport,
         clock: Clock,
         hsm: Hsm,
@@ -125,7 +127,6 @@ class IsoLink:
         stan_block: int = STAN_BLOCK,
         siblings: Siblings | None = None,
     ) -> None:
-        assert connections >= 0
         self.link = link
         self.counters = Counters()
         self.codec = codec_for(link.dialect)
@@ -154,7 +155,8 @@ class IsoLink:
         self._second = 0  # of which the two below were made
         self._transmission_time = ""
         self._local = dt.datetime.fromtimestamp(0, dt.UTC)
-        self._wanted = connections
+        self._slots = slots
+        self._given_up: dict[int, Slot] = {}  # by the connection that has yet to close
         self._keepers: list[asyncio.Task[None]] = []
         self._tasks: dict[asyncio.Task[None], None] = {}  # in order: a set has none
         self._serial = 0
@@ -164,7 +166,8 @@ class IsoLink:
         self._siblings = siblings
         self._number = 0  # of this link among the siblings'
         self._mirrored: dict[int, Mirrored] = {}  # the siblings' connections
-        self._handed_in: dict[MatchKey, tuple[Sibling, float]] = {}  # whose; answered until
+        # whose; answered until; on which connection
+        self._handed_in: dict[MatchKey, tuple[Sibling, float, int]] = {}
         self._ticket = 0
         self._draining = False
         self._pending: dict[MatchKey, _Pending] = {}
@@ -228,11 +231,21 @@ class IsoLink:
         await self._block.start()
         if self._siblings is not None:
             self._number = self._siblings.attach(self)
-        loop = asyncio.get_running_loop()
-        self._keepers = [
-            loop.create_task(self._keep_connected(), name=f"link {self._name} {slot}")
-            for slot in range(self._wanted)
-        ]
+        self._add_keepers()
+
+    def change(self, link: Link) -> None:
+        """Other settings of the same `Link.wire`: connections and what is in flight stay."""
+        assert link.wire == self.link.wire
+        self.link = link
+        self._zone, self._second = ZoneInfo(link.timezone), 0
+        # none waits longer than new ones will: the order stays that of the deadlines
+        until_s = asyncio.get_running_loop().time() + link.timeout_s
+        for pending in self._pending.values():
+            pending.deadline_s = min(pending.deadline_s, until_s)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._expire()
+        self._add_keepers()
 
     async def drain(self, timeout_s: float) -> None:
         """Take nothing new, wait for what is in flight, sign off, close."""
@@ -608,20 +621,20 @@ class IsoLink:
         connection = self._connections.get(message.serial)
         if connection is None:
             return "connection_gone"
-        if connection not in self._ready or not connection.writable:
+        if not connection.signed_on or not connection.writable:
             return "connection_not_usable"
         if self._clock.monotonic_ns() >= message.send_by_ns:
             return "send_by_passed"
         until_s = asyncio.get_running_loop().time() + self.link.timeout_s
-        _remember(self._handed_in, message.key, (sibling, until_s), SENT_MAX)
+        _remember(self._handed_in, message.key, (sibling, until_s, message.serial), SENT_MAX)
         connection.send(message.data, message.send_by_ns)
         return ""
 
     async def _handed_in_answered(self) -> None:
         """What siblings have on our connections is in flight too."""
         loop = asyncio.get_running_loop()
-        while any(until_s > loop.time() for _, until_s in self._handed_in.values()):  # noqa: ASYNC110 - each ends by its timer
-            await asyncio.sleep(HANDED_IN_LOOK_S)
+        while any(until_s > loop.time() for _, until_s, _ in self._handed_in.values()):  # noqa: ASYNC110 - each ends by its timer
+            await asyncio.sleep(LOOK_S)
 
     def not_sent(self, key: MatchKey, ticket: int, reason: str) -> None:
         """Certainly nothing left: the request may take another route."""
@@ -657,10 +670,10 @@ class IsoLink:
     def _pass_on(self, key: MatchKey, body: bytes) -> None:
         """An answer to nothing of ours: to the sibling that handed it in, else to whoever knows it."""
         assert self._siblings is not None
-        sibling, _ = self._handed_in.get(key, (None, 0.0))
+        sibling, _, serial = self._handed_in.get(key, (None, 0.0, 0))
         if sibling is not None and not sibling.closed.is_set():
             # a second answer takes the same way; only the first was in flight
-            self._handed_in[key] = (sibling, 0.0)
+            self._handed_in[key] = (sibling, 0.0, serial)
             sibling.say(Came(self._name, body))
             return
         self._siblings.offer(self._number, body, lambda: self.nobodys(body))
@@ -672,39 +685,93 @@ class IsoLink:
 
     # -- connections ----------------------------------------------------------------------------
 
+    def _add_keepers(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._keepers += [
+            loop.create_task(self._keep_connected(), name=f"link {self._name} {number}")
+            for number in range(len(self._keepers), self.link.max_connections)
+        ]
+
     async def _keep_connected(self) -> None:
-        """One connection of the share: connect, wait until it is lost, pause, again."""
-        link = self.link
-        pause_s = link.reconnect_s
         while not self._draining:
-            self._serial += 1
-            connection = Connection(self, self._serial)
-            try:
-                async with asyncio.timeout(link.connect_timeout_s):
-                    await self._transport.connect(connection.protocol, link.host, link.port)
-            except (OSError, TimeoutError) as error:
-                connection.abandon()
-                _log.warning("link_connect_failed", acquirer=self._name, error=repr(error))
-            except asyncio.CancelledError:
-                connection.abandon()
-                raise
+            await self._use(await self._slots.take())
+
+    async def _use(self, slot: Slot) -> None:
+        """One connection for as long as the slot is ours: connect, wait until it is lost, pause, again."""
+        pause_s = self.link.reconnect_s
+        connection: Connection | None = None
+        try:
+            while not (self._draining or slot.ended.is_set()):
+                self._serial += 1
+                connection = slot.user = Connection(self, self._serial)
+                if await self._connect(connection):
+                    await connection.closed.wait()
+                    if connection.was_ready:
+                        pause_s = self.link.reconnect_s
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(pause_s):
+                        await slot.ended.wait()
+                pause_s = min(pause_s * 2, RECONNECT_MAX_S)
+        finally:
+            if connection is not None and connection.opened and not connection.closed.is_set():
+                self._given_up[connection.serial] = slot
             else:
-                await connection.closed.wait()
-                if connection.was_ready:
-                    pause_s = link.reconnect_s
-            await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, RECONNECT_MAX_S)
+                self._slots.give_back(slot)
+
+    async def _connect(self, connection: Connection) -> bool:
+        link = self.link
+        try:
+            async with asyncio.timeout(link.connect_timeout_s):
+                await self._transport.connect(connection.protocol, link.host, link.port)
+        except (OSError, TimeoutError) as error:
+            connection.abandon()
+            _log.warning("link_connect_failed", acquirer=self._name, error=repr(error))
+            return False
+        except asyncio.CancelledError:
+            connection.abandon()
+            raise
+        return True
 
     def opened(self, connection: Connection) -> None:
         self.counters.connections_opened += 1
         self._connections[connection.serial] = connection
         self._announce(connection, usable=False)
 
+    def retire(self, connection: Connection) -> None:
+        """Others may have this one: what is in flight on it is answered, then it signs off."""
+        if not connection.retiring:
+            connection.retiring = True
+            self.usable(connection, usable=False)
+            self.spawn(self._retire(connection))
+
+    async def _retire(self, connection: Connection) -> None:
+        timeout_s = self.link.timeout_s
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await asyncio.sleep(RETIRE_S)
+                while self._awaited_on(connection.serial):  # noqa: ASYNC110 - ends by their timer
+                    await asyncio.sleep(LOOK_S)
+        connection.tell(Event.DRAIN)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await connection.closed.wait()
+        except TimeoutError:
+            connection.abort()
+
+    def _awaited_on(self, serial: int) -> bool:
+        """Is an answer to what left on this connection still awaited?"""
+        now_s = asyncio.get_running_loop().time()
+        return any(pending.serial == serial for pending in self._pending.values()) or any(
+            on == serial and until_s > now_s for _, until_s, on in self._handed_in.values()
+        )
+
     def lost(self, connection: Connection) -> None:
         self.counters.connections_lost += 1
         self._connections.pop(connection.serial, None)
         now_s = asyncio.get_running_loop().time()
         _remember(self._closed_at, connection.serial, now_s, CLOSED_MAX)
+        if (slot := self._given_up.pop(connection.serial, None)) is not None:
+            self._slots.give_back(slot)
         if self._siblings is not None:
             self._siblings.announce(self._number, connection.serial, is_open=False, usable=False)
 
@@ -715,6 +782,7 @@ class IsoLink:
 
     def usable(self, connection: Connection, *, usable: bool) -> None:
         self._ready = [other for other in self._ready if other is not connection]
+        usable = usable and not connection.retiring
         if usable:
             self._ready.append(connection)
         self._announce(connection, usable=usable)

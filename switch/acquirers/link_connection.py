@@ -67,6 +67,8 @@ class Owner(Protocol):
 
     def lost(self, connection: Connection) -> None: ...
 
+    def retire(self, connection: Connection) -> None: ...
+
     def received(self, connection: Connection, body: bytes) -> None: ...
 
     def management_frame(self, message: Message) -> bytes: ...
@@ -88,7 +90,11 @@ class Connection(asyncio.Protocol):
     def __init__(self, owner: Owner, serial: int) -> None:
         self.serial = serial
         self.closed = asyncio.Event()
+        self.opened = False
         self.was_ready = False
+        self.retiring = (
+            False  # it takes no request any more, and ends when it has no answer to wait for
+        )
         self._owner = owner
         self._framer = Framer(owner.framing)
         self._state = management.Connection()
@@ -102,6 +108,10 @@ class Connection(asyncio.Protocol):
         self._asked: tuple[str, str, str, float] | None = None  # DE 7, 11, 70; when
         self._asked_timer: asyncio.TimerHandle | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def signed_on(self) -> bool:
+        return self._state.phase is Phase.SIGNED_ON
 
     @property
     def writable(self) -> bool:
@@ -145,6 +155,15 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def end(self, *, at_once: bool) -> None:
+        """`slots.User`: the bank must see one connection less of ours."""
+        if not self.opened:
+            self.abandon()
+        elif at_once:
+            self.abort()
+        else:
+            self._owner.retire(self)
+
     # -- asyncio.Protocol --
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -155,6 +174,7 @@ class Connection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
         loop = asyncio.get_running_loop()
         self._heard_at_s = loop.time()
+        self.opened = True
         self._owner.opened(self)
         if self._owner.managed:
             self._idle_timer = loop.call_later(self._owner.link.echo_idle_s, self._idle)
@@ -194,7 +214,7 @@ class Connection(asyncio.Protocol):
         for timer in (self._asked_timer, self._idle_timer):
             if timer is not None:
                 timer.cancel()
-        if not self._abandoned:
+        if self.opened:
             _log.info(
                 "link_connection_lost",
                 acquirer=self._owner.name,

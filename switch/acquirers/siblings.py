@@ -50,7 +50,7 @@ class Announced(msgspec.Struct, frozen=True, tag="announced"):
     """One of our connections has come, may be used or not, or is lost (`open` false)."""
 
     acquirer: str
-    settings: str  # digest of the link's settings: frames of others do not fit
+    settings: str  # digest of the link's `wire`: frames of others do not fit
     link: int
     serial: int
     open: bool
@@ -147,8 +147,8 @@ class Unpacker:
 
 
 def settings_of(link: Link) -> str:
-    """What must be the same on both sides of a hand-over: all of the link's settings."""
-    return hashlib.sha256(msgspec.json.encode(link)).hexdigest()[:32]
+    """What must be the same on both sides of a hand-over."""
+    return hashlib.sha256(msgspec.json.encode(link.wire)).hexdigest()[:32]
 
 
 class SharedLink(Protocol):

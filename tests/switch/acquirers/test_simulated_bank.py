@@ -29,7 +29,7 @@ from switch.reference import Link, Snapshot
 from terminals.registry import Merchant, StoredKey
 from terminals.simulator.bank import Bank, BankFaults, BankOptions, BankServer
 from terminals.simulator.card import Card, CardRange
-from tests.switch.acquirers.wire import FAR_NS, MemoryNumbers, make_link
+from tests.switch.acquirers.wire import FAR_NS, FixedSlots, MemoryNumbers, make_link
 from tests.switch.rows import REQUEST, TODAY, original, outcome
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Branch:
         self.count = 0
         self.iso = IsoLink(
             link,
-            connections=2,
+            slots=FixedSlots(2),
             transport=SystemTransport(),
             clock=SystemClock(),
             hsm=self.vault,

@@ -20,6 +20,7 @@ from iso8583.mti import response_mti
 from switch.acquirers.iso8583_link import IsoLink
 from switch.journal import AttemptRow
 from switch.reference import Link, Snapshot
+from switch.slots import Slot
 from terminals.registry import StoredKey
 
 if TYPE_CHECKING:
@@ -228,6 +229,26 @@ class BankConnection(asyncio.Protocol):
             self.transport.write(build(Frame(b"", self.header, body), self.spec))
 
 
+class FixedSlots:
+    """`switch.slots.SlotSource` of a process that is alone: so many, from the beginning."""
+
+    def __init__(self, count: int) -> None:
+        self.used: dict[int, Slot] = {}
+        self._free: asyncio.Queue[Slot] = asyncio.Queue()
+        for number in range(1, count + 1):
+            self._free.put_nowait(Slot(number))
+
+    async def take(self) -> Slot:
+        slot = await self._free.get()
+        self.used[slot.number] = slot
+        return slot
+
+    def give_back(self, slot: Slot) -> None:
+        del self.used[slot.number]
+        if not slot.ended.is_set():
+            self._free.put_nowait(slot)
+
+
 class World:
     """A link, its bank and what the link told."""
 
@@ -252,7 +273,7 @@ class World:
         self.snapshot = Snapshot(1, [], self.stored)
         self.iso = IsoLink(
             self.link,
-            connections=connections,
+            slots=FixedSlots(connections),
             transport=self.transport,
             clock=VirtualClock(),
             hsm=self.bank.vault,
@@ -321,6 +342,7 @@ class World:
 
 def make_link(**changes: Any) -> Link:
     fields: dict[str, Any] = {"acquirer": "bank_a", "host": "bank", "port": 1, "de32": "10200001"}
+    fields["max_connections"] = 4
     return Link(**(fields | changes))
 
 
