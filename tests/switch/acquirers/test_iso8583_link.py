@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 import structlog
 from structlog.testing import capture_logs
@@ -676,3 +677,100 @@ def test_without_a_connection_there_are_numbers_and_nothing_is_sent() -> None:
         await world.iso.drain(1.0)
 
     tell(story, connections=0)
+
+
+# -- slots and changes ----------------------------------------------------------------------------
+
+
+def test_a_slot_that_others_want_ends_when_nothing_is_awaited_on_it() -> None:
+    async def story(world: World) -> None:
+        world.bank.delay_s = 5.0
+        asking = [asyncio.create_task(ask(world)) for _ in range(2)]
+        await asyncio.sleep(1)
+        wanted = world.slots.used[2]
+        wanted.end(at_once=False)
+        await asyncio.sleep(2)
+        assert len(world.bank.connections) == 2
+        asking.append(asyncio.create_task(ask(world)))  # not on that one any more
+        assert [(await one).response_code for one in asking] == ["00"] * 3
+        used = [id(on) for m, on in zip(world.bank.received, world.bank.received_on, strict=True)
+                if m[0] == "0200"]  # fmt: skip
+        assert len(set(used[:2])) == 2
+        assert used[2] in used[:2]
+        await asyncio.sleep(12)
+        assert len(world.bank.asked("002")) == 1
+        assert len(world.bank.connections) == 1
+        assert list(world.slots.used) == [1]
+        assert (await ask(world)).response_code == "00"
+
+    tell(story, connections=2)
+
+
+def test_a_slot_that_is_lost_closes_at_once() -> None:
+    async def story(world: World) -> None:
+        world.bank.silent.add("0200")
+        asking = asyncio.create_task(not_answered(world))
+        await asyncio.sleep(1)
+        world.slots.used[1].end(at_once=True)
+        await asyncio.sleep(0.1)
+        assert not world.bank.connections
+        assert not world.slots.used
+        assert not world.bank.asked("002")
+        await asyncio.sleep(60)
+        assert world.iso.counters.connections_opened == 1
+        assert asking.done()
+
+    tell(story)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_slot_that_ends_while_it_is_connected_never_opens(*, at_once: bool) -> None:
+    async def story(world: World) -> None:
+        world.transport.latency_s = 1.0
+        world.bank.drop()
+        await asyncio.sleep(1.5)  # the pause of a second, and half of the way
+        world.slots.used[1].end(at_once=at_once)
+        await asyncio.sleep(5)
+        assert not world.bank.connections
+        assert not world.slots.used
+        assert world.iso.counters.connections_opened == 1
+
+    tell(story)
+
+
+def test_what_is_given_up_is_free_once_its_connection_has_closed() -> None:
+    async def story(world: World) -> None:
+        connection = next(iter(world.iso._connections.values()))
+        await world.iso.drain(1.0)
+        await connection.closed.wait()
+        await asyncio.sleep(0.01)
+        assert not world.slots.used
+
+    tell(story)
+
+
+def test_settings_change_under_a_link_that_goes_on() -> None:
+    async def story(world: World) -> None:
+        world.bank.silent.add("0200")
+        asking = [asyncio.create_task(not_answered(world))]
+        await asyncio.sleep(1)
+        changed = msgspec.structs.replace(world.link, timeout_s=10.0, in_flight_max=2)
+        world.iso.change(changed)
+        asking.append(asyncio.create_task(not_answered(world)))
+        await asyncio.sleep(1)
+        with pytest.raises(NotSentError, match="in_flight_max"):
+            await ask(world)
+        assert [await one for one in asking] == [pytest.approx(11), pytest.approx(10)]
+        assert len(world.bank.asked("001")) == 1
+
+    tell(story)
+
+
+def test_more_connections_come_with_a_change() -> None:
+    async def story(world: World) -> None:
+        assert len(world.bank.connections) == 1
+        world.iso.change(msgspec.structs.replace(world.link, max_connections=3))
+        await asyncio.sleep(1)
+        assert len(world.bank.connections) == 3
+
+    tell(story, make_link(max_connections=1), connections=3)

@@ -144,6 +144,20 @@ def test_without_the_siblings_connection_the_link_is_down() -> None:
     tell(story)
 
 
+def test_what_is_handed_over_as_its_connection_retires_is_still_sent() -> None:
+    """The sibling has not heard yet; and the connection waits for that answer too."""
+
+    async def story(pair: Pair) -> None:
+        pair.bank.delay_s = 3.0
+        pair.owner.slots.used[1].end(at_once=False)
+        assert (await ask(pair.other)).response_code == "00"
+        assert not pair.other.iso.ready
+        await asyncio.sleep(10)
+        assert not pair.bank.connections
+
+    tell(story)
+
+
 def test_what_came_too_late_at_the_owner_was_certainly_not_sent() -> None:
     async def story(pair: Pair) -> None:
         message, attempt = pair.other.message()

@@ -271,9 +271,10 @@ class World:
             make_key("ZAK", self.bank.zak),
         ]
         self.snapshot = Snapshot(1, [], self.stored)
+        self.slots = FixedSlots(connections)
         self.iso = IsoLink(
             self.link,
-            slots=FixedSlots(connections),
+            slots=self.slots,
             transport=self.transport,
             clock=VirtualClock(),
             hsm=self.bank.vault,
