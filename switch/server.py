@@ -43,6 +43,9 @@ class TerminalServer:
         self.connections: dict[TerminalConnection, None] = {}  # oldest first: a set has no order
         self.leaving_s: float | None = None  # since when we want to close all of them
         self._server: asyncio.Server | None = None
+        self._listening: socket.socket | None = None
+        self._backlog = config.server.backlog
+        self._accepting: dict[asyncio.Task[object], None] = {}  # in order: a set has none
         self._sweeper: asyncio.Task[None] | None = None
 
     async def start(self, listening: socket.socket | None = None) -> None:
@@ -50,35 +53,52 @@ class TerminalServer:
         loop = asyncio.get_running_loop()
         if listening is not None:
             self._server = await loop.create_server(self.accept, sock=listening)
+            self._listening = listening
         self._sweeper = loop.create_task(self._sweep())
 
     def accept(self) -> TerminalConnection:
         return TerminalConnection(self)
 
     def stop_accepting(self) -> None:
-        """Draining: the listening socket stays with the supervisor and the other workers."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        """Draining: nothing more is accepted but what has connected already.
+
+        Whoever waits in the kernel's queue is connected as far as it knows, and would be reset when
+        the last process closes the listening socket.
+        """
+        if self._server is None or self._listening is None:
+            return
+        loop = asyncio.get_running_loop()
+        for _ in range(self._backlog):
+            try:
+                waiting, _ = self._listening.accept()
+            except OSError:
+                break  # nobody waits any more
+            waiting.settimeout(0)
+            task = loop.create_task(loop.connect_accepted_socket(self.accept, waiting))
+            self._accepting[task] = None
+            task.add_done_callback(lambda task: self._accepting.pop(task, None))
+        self._server.close()
+        self._server = None
 
     def drain(self) -> None:
-        """Accept nothing more; a connection is closed when it is quiet, at once if it is already.
+        """Accept nothing more. `drained` closes what is open."""
+        self.leaving_s = asyncio.get_running_loop().time()
+        self.stop_accepting()
+
+    async def drained(self, timeout_s: float) -> None:
+        """A connection is closed when it is quiet; return when none is left, or the time is up.
 
         What the peer has sent is still served. One that has just connected is about to send.
         """
-        self.stop_accepting()
-        self.leaving_s = asyncio.get_running_loop().time()
-        for connection in list(self.connections):
-            connection.leave_if_quiet(self.leaving_s)
-
-    async def drained(self, timeout_s: float) -> None:
-        """No connection is left, or the time is up."""
         loop = asyncio.get_running_loop()
         until_s = loop.time() + timeout_s
-        while self.connections and loop.time() < until_s:
+        while True:
+            await asyncio.sleep(QUIET_S)
+            await asyncio.sleep(0)  # a late timer comes before what has arrived meanwhile is read
             for connection in list(self.connections):
                 connection.leave_if_quiet(loop.time())
-            await asyncio.sleep(QUIET_S)
+            if loop.time() >= until_s or not (self.connections or self._accepting):
+                return
 
     def close(self) -> None:
         self.stop_accepting()

@@ -212,6 +212,7 @@ class Supervisor:
         )
         self._store = store
         self._sockets = sockets
+        self._addresses = [listening.getsockname() for listening in sockets]
         self._lmk = lmk
         self._demo = demo
         self._language = language
@@ -392,11 +393,7 @@ class Supervisor:
                     "tpdu": of.tpdu,
                     "header_bytes": of.header_bytes,
                 }
-                for of, at in zip(
-                    self._config.listeners,
-                    (listening.getsockname() for listening in self._sockets),
-                    strict=True,
-                )
+                for of, at in zip(self._config.listeners, self._addresses, strict=True)
             ],
             "links": [{"acquirer": name, "address": at} for name, at in sorted(links.items())],
             "admin": None,
@@ -450,8 +447,14 @@ class Supervisor:
             self._stop.set()
 
     async def _drain(self, keepers: Sequence[asyncio.Task[None]]) -> None:
-        """Tell every worker; wait for them, within the bound. PostgreSQL is still there."""
+        """Tell every worker; wait for them, within the bound. PostgreSQL is still there.
+
+        Once the workers have closed their copies of the listening sockets too, who connects is
+        refused, and finds another node.
+        """
         self._draining = True
+        for listening in self._sockets:
+            listening.close()
         for worker in self._workers:
             if worker.writer is not None and not worker.writer.is_closing():
                 worker.writer.write(messages.pack(messages.Drain()))

@@ -5,7 +5,8 @@ leaves; the store tells every commit at the moment it stands. Each is checked wh
 faults have stopped and the queues are empty, the three views of the money are laid side by side. What
 is allowed to differ is named: `Explained`.
 
-P1, P2, P3, P6 are checked at every message and commit, P4 and P5 in the end.
+P1, P2, P3, P6 are checked at every message and commit, P4 and P5 in the end, P8 (connections to a
+bank) at every connect.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from switch.journal import AttemptRow, Commit, OutcomeRow, QueueRow, RequestRow
     from terminals.simulator.bank import Bank
     from terminals.simulator.terminal import Outcome, Slip, Terminal
-    from tests.simulation.network import Endpoint
+    from tests.simulation.loop import Process
+    from tests.simulation.network import Connection, Endpoint
     from tests.simulation.world import World
 
 Identity = tuple[str, str, str]  # acquirer, DE 7, DE 11
@@ -113,6 +115,27 @@ class Checkers:
         if not right:
             self.fail(promise, detail)
         return bool(right)
+
+    # -- connections ------------------------------------------------------------------------------
+
+    def connected(self, made: Connection) -> None:
+        """A bank has no more connections than it grants.
+
+        Those of a process that stands still do not count: its lease has ended, others may have its
+        slots, and nobody but itself can close what its kernel keeps open. It does so on waking.
+        """
+        bank = self.world.bank_at.get(made.to)
+        if bank is None:
+            return
+        open_ = [
+            one
+            for one in self.world.network.connections.values()
+            if one.to == made.to and not one.client.is_closing() and _runs(one.client.process)
+        ]
+        granted = self.world.plan.link_connections
+        self.check(
+            "P8", len(open_) <= granted, f"{bank.options.name} grants {granted}, open are {open_}"
+        )
 
     # -- facts ------------------------------------------------------------------------------------
 
@@ -637,3 +660,7 @@ class Checkers:
             standing = sum(entry.effect_minor for entry in bank.accounts.entries)
             self.check("P5", standing == bank.accounts.taken_minor, f"{bank} does not add up")
         return effects, forgotten
+
+
+def _runs(process: Process | None) -> bool:
+    return process is not None and not process.gone and not process.paused

@@ -71,6 +71,7 @@ class Network:
         self.cut_off: set[tuple[str, int]] = set()  # connects there hang, as behind a cut cable
         self.connections: dict[int, Connection] = {}
         self.taps: list[Tap] = []
+        self.on_connect: Callable[[Connection], None] = lambda _: None
         self.counts: Counter[str] = Counter()
         self._serial = 0
 
@@ -114,6 +115,7 @@ class Network:
             theirs.made, listener.factory, context=listener.context
         )
         ours.made(factory)
+        self.on_connect(connection)
         return ours
 
     def delay_s(self) -> float:

@@ -117,6 +117,7 @@ class World:
         self.checkers = Checkers(self)
         self.network = Network(self._dice())
         self.network.taps.append(self.checkers.tap)
+        self.network.on_connect = self.checkers.connected
         self.local = Network(Dice(plan.seed ^ LOCAL_DICE))  # between workers of a node: no weather
         self.local.taps.append(self._overheard)
         self.disturbed = Disturbed(self._dice())

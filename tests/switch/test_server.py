@@ -433,7 +433,7 @@ def test_over_real_sockets() -> None:
 
 
 def test_a_quiet_connection_is_closed_as_soon_as_we_drain() -> None:
-    def scenario() -> None:
+    async def scenario() -> None:
         bench = Bench()
         connection, spoken = bench.connect()
         connection.data_received(frame_of(1))
@@ -442,12 +442,47 @@ def test_a_quiet_connection_is_closed_as_soon_as_we_drain() -> None:
         never, silent = bench.connect()
         never._heard_s -= LEAVE_S  # connected long ago: no request is on its way
         bench.server.drain()
+        await bench.server.drained(0.0)
         assert spoken.closing
         assert silent.closing
         assert not spoken.aborted
         assert not silent.aborted
 
-    inside(scenario)
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("runner", ["asyncio", "uvloop"])
+def test_who_waits_in_the_kernels_queue_while_we_drain_is_served(runner: str) -> None:
+    async def scenario() -> None:
+        bench = Bench()
+        listening = socket.create_server(("127.0.0.1", 0))
+        listening.setblocking(False)
+        await bench.server.start(listening)
+        clients = [socket.create_connection(listening.getsockname()) for _ in range(3)]
+        bench.server.drain()  # the loop has not had a turn to accept them
+        draining = asyncio.ensure_future(bench.server.drained(5.0))
+        for number, client in enumerate(clients):
+            client.sendall(frame_of(number))
+            client.setblocking(False)
+        async with asyncio.timeout(5.0):
+            while len(bench.engine.waiting) < len(clients):  # noqa: ASYNC110 - a sync stand-in
+                await asyncio.sleep(0.01)
+        bench.engine.finish_all()
+        await draining
+        for number, client in enumerate(clients):
+            data = await asyncio.get_running_loop().sock_recv(client, 65_536)
+            assert [number_of(frame) for frame in Framer(POS).receive_bytes(data)] == [number]
+            assert await asyncio.get_running_loop().sock_recv(client, 65_536) == b""
+            client.close()
+        bench.server.close()
+        await asyncio.sleep(0)
+
+    if runner == "uvloop":
+        import uvloop
+
+        uvloop.run(scenario())
+    else:
+        asyncio.run(scenario())
 
 
 def test_who_has_just_connected_is_served_while_we_drain() -> None:
