@@ -52,9 +52,11 @@ FaultName = Literal[
     "elsewhere",
     "overtaken",
     "system_error",
+    "crossed",
 ]
 
 ECHOED: Final[tuple[int, ...]] = (2, 3, 4, 7, 11, 12, 13, 32, 33, 37, 41, 42, 49)
+NEVER_OF_REVERSALS: Final = ("forget", "crossed")
 MALFORMED_MAX: Final = 3  # undecodable messages before a connection is closed
 
 
@@ -63,8 +65,10 @@ class BankFaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `late`: answered `late_s` after it was processed · `silent`: processed, never answered · `lost`:
     never processed · `twice`: answered twice · `drop`: processed, then the connection is closed ·
-    `forget`: approved and forgotten (not reversals) · `wrong_mac` · `elsewhere`: answered on another
-    connection · `overtaken`: processed and answered only after `late_s` · `system_error`: 96.
+    `forget`: approved and forgotten (not reversals) · `wrong_mac`: answered under a wrong MAC ·
+    `elsewhere`: answered on another connection · `overtaken`: processed and answered only after
+    `late_s` · `system_error`: answered 96 · `crossed`: as `overtaken`, and a reversal that comes
+    meanwhile is answered 25 and not remembered (not reversals).
     """
 
     late: float = 0.0
@@ -77,6 +81,7 @@ class BankFaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     elsewhere: float = 0.0
     overtaken: float = 0.0
     system_error: float = 0.0
+    crossed: float = 0.0
     late_s: float = 35.0
     on_reversals: bool = True
 
@@ -98,6 +103,7 @@ class BankFaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             ("elsewhere", self.elsewhere),
             ("overtaken", self.overtaken),
             ("system_error", self.system_error),
+            ("crossed", self.crossed),
         ]
 
 
@@ -200,6 +206,10 @@ class Bank:
         self._file_seed = Dice.from_bits(bits).bits64()
         self._stored: dict[LinkKey, Stored] = {}
         self._barred: set[LinkKey] = set()  # reversed before they came
+        self.crossed: set[LinkKey] = (
+            set()
+        )  # their reversal was answered 25 while they were under way
+        self._crossing: set[LinkKey] = set()  # under way inside, where no reversal finds them
 
     def __repr__(self) -> str:
         return f"Bank({self.options.name} {self.settlement_date})"
@@ -222,7 +232,7 @@ class Bank:
         for name, rate in self.options.faults.rates():
             point -= rate
             if point < 0:
-                return "none" if reversal and name == "forget" else name
+                return "none" if reversal and name in NEVER_OF_REVERSALS else name
         return "none"
 
     # -- money messages --------------------------------------------------------
@@ -254,6 +264,10 @@ class Bank:
         self._stored[key] = Stored(content, dict(answer))
         return answer
 
+    def crosses(self, request: Message) -> None:
+        """It was taken in, and no reversal finds it before it is decided."""
+        self._crossing.add(_link_key(request))
+
     def _decide(self, key: LinkKey, request: Message, answer: Message) -> Entry | None:
         if key in self._barred:
             answer[39] = "12"
@@ -263,6 +277,7 @@ class Bank:
         except PinBlockError:
             answer[39] = "99"
             return None
+        self._crossing.discard(key)
         self.forgotten = [one for one in self.forgotten if one.asked.key != key]
         entry = self.accounts.decide(_asked(key, request, pin), self.settlement_date)
         answer[39] = entry.response_code
@@ -285,7 +300,7 @@ class Bank:
         amount_minor = int(_text(request, 4) or "0")
         code = self.accounts.reverse(original, key, amount_minor, self.settlement_date)
         if code == "25":
-            self._barred.add(original)
+            (self.crossed if original in self._crossing else self._barred).add(original)
             self.forgotten = [one for one in self.forgotten if one.asked.key != original]
         answer[39] = code
         entry = self.accounts.find(original)
@@ -560,7 +575,9 @@ class Session:
             bank.faults[fault] += 1
         if fault == "lost":
             return []
-        if fault == "overtaken":
+        if fault == "crossed":
+            bank.crosses(request)
+        if fault in ("overtaken", "crossed"):
             return [Later(bank.options.faults.late_s, body)]
         answer = bank.handle(request, fault)
         bank.counts[_label(request), _text(answer, 39)] += 1

@@ -1,13 +1,15 @@
 """The day's end of a simulated world: the banks' files against the journal, by the production code.
 
 The banks write their clearing files, every business date is closed in order, and what is left open
-must be what injected faults explain, exactly: an approval that its bank forgot is short in the file.
+must be what injected faults explain, exactly: an approval that its bank forgot is short in the file,
+one that nobody heard after its reversal was answered is long in it.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import tempfile
+from collections import Counter
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -90,6 +92,16 @@ async def close_books(world: World) -> list[str]:
     for one in found.values():
         world.count(f"break {one.break_class}")
     expected = expected_breaks(world)
+    unheard = world.checkers.explained.unheard
+    told = Counter(dict.fromkeys(unheard, 0))
+    for name, one in found.items():
+        rrn = one.keys.get("rrn", "")
+        if one.theirs_minor == unheard.get(rrn) and not one.ours_minor:
+            expected[name] = f"approved by {one.acquirer} unheard: DE 37 {rrn}"
+            told[rrn] += 1
+    wrong += [
+        f"{times} breaks of DE 37 {rrn}, not one" for rrn, times in told.items() if times != 1
+    ]
     wrong += [f"not found: {name}, {why}" for name, why in expected.items() if name not in found]
     wrong += [
         f"not explained: {name}, {found[name].evidence}" for name in found if name not in expected

@@ -5,12 +5,13 @@ leaves; the store tells every commit at the moment it stands. Each is checked wh
 faults have stopped and the queues are empty, the three views of the money are laid side by side. What
 is allowed to differ is named: `Explained`.
 
-P1, P2, P3, P6 are checked at every message and commit, P4 and P5 in the end, P8 (connections to a
-bank) at every connect.
+P1, P2, P3, P6 and P10 are checked at every message and commit, P9 at every reversal, P8 (connections
+to a bank) at every connect, P4 and P5 in the end.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +23,7 @@ from iso8583.framing import POS, Framer, FramingSpec
 from switch.journal import Key, OutcomeState
 from switch.transactions import TOMBSTONE, TYPES, OnUnknown, kind_of, reversed_kind
 from terminals.simulator.terminal import APPROVED
+from tests.simulation.store import CALLER
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -32,12 +34,14 @@ if TYPE_CHECKING:
     from terminals.simulator.terminal import Outcome, Slip, Terminal
     from tests.simulation.loop import Process
     from tests.simulation.network import Connection, Endpoint
+    from tests.simulation.node import Boot
     from tests.simulation.world import World
 
 Identity = tuple[str, str, str]  # acquirer, DE 7, DE 11
 
 FINAL_REVERSALS: Final = frozenset({"00", "25", "94"})
 UNDECIDED_CODES: Final = frozenset({"98"})  # unknown, or still in flight, or pending
+RULE_WITH_VERSION: Final = re.compile(r".+@\d+")
 NOT_OF_THE_REQUEST: Final = frozenset({"94", "96", "98", "A0", "77", "30", "03"})
 
 
@@ -53,6 +57,7 @@ class Explained(msgspec.Struct):
     """Differences between the views that injected faults account for, by RRN."""
 
     forgotten: dict[str, int] = {}  # the bank approved and forgot: what it would have taken
+    unheard: dict[str, int] = {}  # approved after its reversal was answered, and nobody heard that
     posted: dict[str, None] = {}  # its 0400 came when its date was posted: a person's case
     copy_refused: list[str] = []  # sent twice at once, and 96 was the answer to one of the copies
 
@@ -90,6 +95,7 @@ class Checkers:
         self.queue: dict[Identity, QueueRow] = {}
         self.sent_facts: dict[int, int] = {}  # queue item → tries that stand
         self.ended: dict[int, str] = {}
+        self.late_codes: dict[int, list[str]] = {}  # request id → DE 39 of answers that came late
         # bytes
         self.left: Counter[tuple[Identity, str]] = Counter()  # (identity, MTI) that left for a bank
         self.sent_requests: dict[
@@ -142,7 +148,7 @@ class Checkers:
     def committed(
         self, commit: Commit, end: tuple[int, str] | None, sent: tuple[int, int] | None
     ) -> None:
-        """A commit stands."""
+        """No number is given twice, reversals count up, an item ends once; what was decided says why."""
         rows = [name for name in commit.__struct_fields__ if getattr(commit, name) is not None]
         self.world.note(
             "stands", *rows, *([f"end {end}"] if end else ()), *([f"sent {sent}"] if sent else ())
@@ -155,11 +161,14 @@ class Checkers:
             self.check("P3", identity not in self.attempts, f"numbers given twice: {identity}")
             self.attempts[identity] = row.request_id
             self.acquirers[row.request_id, row.attempt] = row.acquirer
+            named = RULE_WITH_VERSION.fullmatch(row.route_rule)
+            self.check("P10", named, f"{identity} goes there by {row.route_rule!r}")
             if row.request_id in self.outcomes:
                 self.after_outcome.add(identity)
             self._follow_up_stands(row)
         if commit.outcome is not None:
             self._outcome_stands(commit.outcome)
+        self._taken_over(commit, ended=end is not None)
         if commit.reversal is not None:
             origins = self.reversed_by.setdefault(commit.reversal.original_request_id, [])
             self.check(
@@ -170,6 +179,11 @@ class Checkers:
             )
             self._may_reverse(commit.reversal.original_request_id, commit.reversal.origin)
             origins.append(commit.reversal.origin)
+            if commit.reversal.origin == "late_approval":
+                self.world.count("late approval reversed anew")
+        if commit.late_answer is not None and commit.late_answer.reason == "late":
+            late = commit.late_answer
+            self.late_codes.setdefault(late.request_id, []).append(late.response_code)
         if commit.queue is not None:
             row_ = commit.queue
             identity = (row_.acquirer, row_.transmission_time, row_.link_stan)
@@ -185,6 +199,7 @@ class Checkers:
         self._no_secrets(commit)
 
     def _request_stands(self, row: RequestRow) -> None:
+        """One key, one request; DE 37 is given once."""
         self.check("P2", row.key not in self.by_key, f"a second request of {row.key}")
         self.check("P3", row.rrn not in self.by_rrn, f"DE 37 {row.rrn} given twice")
         self.requests[row.request_id] = row
@@ -193,7 +208,9 @@ class Checkers:
         self.by_rrn[row.rrn] = row
 
     def _outcome_stands(self, row: OutcomeRow) -> None:
+        """One outcome; an approval is what the bank said, and captures on the right date."""
         name = self.name_of(row.request_id)
+        self.check("P10", row.rule, f"{name} is {row.state}, and no rule says why")
         self.check("P2", row.request_id not in self.outcomes, f"{name} has a second outcome")
         self.outcomes[row.request_id] = row
         if row.state is not OutcomeState.APPROVED:
@@ -219,6 +236,40 @@ class Checkers:
             right = store.today if repeats else self.dates[row.request_id]
             date = store.outcomes[row.request_id].business_date
             self.check("P5", date == right, f"{name} captures on {date}, not on {right}")
+
+    def _taken_over(self, commit: Commit, *, ended: bool) -> None:
+        """Only an owner whose lease has ended, or an earlier life of the same worker, is recovered."""
+        request_id = None
+        if commit.outcome is not None and commit.outcome.rule.startswith("recovery."):
+            request_id = commit.outcome.request_id
+        elif commit.queue is not None and commit.queue.kind == "repeat" and not ended:
+            request_id = commit.queue.request_id
+        caller = CALLER.get()
+        if request_id is None or caller is None:
+            return
+        store, node = self.world.store, caller.node
+        owner = store.owner_rows[self.requests[request_id].owner_id]
+        itself = (owner.node, owner.worker) == (node.config.node, node.worker)
+        self.check(
+            "P3",
+            itself or owner.lease_until <= store.clock.now(),
+            f"{self.name_of(request_id)} is taken over by {node.name}, and the lease of "
+            f"{owner.node}-{owner.worker} runs until {owner.lease_until:%H:%M:%S.%f}",
+        )
+
+    def drained(self, boot: Boot) -> None:
+        """A process that drained and closed its owner leaves nothing undecided behind."""
+        for owner in self.world.store.owner_rows.values():
+            if owner.owner_id <= boot.owners_before or not owner.closed:
+                continue
+            if (owner.node, owner.worker) != (boot.node.config.node, boot.node.worker):
+                continue
+            left = [
+                self.name_of(request_id)
+                for request_id in self.undecided()
+                if self.requests[request_id].owner_id == owner.owner_id
+            ]
+            self.check("P4", not left, f"{boot.process.name} drained, and nobody decides {left}")
 
     def _follow_up_stands(self, row: AttemptRow) -> None:
         """A void or refund goes where its original was approved, and no two of them take it back."""
@@ -254,6 +305,7 @@ class Checkers:
         return not undone and (outcome is None or outcome.state is OutcomeState.APPROVED)
 
     def _may_reverse(self, request_id: int, origin: str) -> None:
+        """Only types that reverse, and for a terminal only while the date is not posted."""
         name = self.name_of(request_id)
         self.reversed_at_s.setdefault(request_id, self.world.now_s())
         kind = TYPES.get(self.requests[request_id].type)
@@ -265,7 +317,7 @@ class Checkers:
             self.check("P9", not posted, f"{name} is reversed, and its date is posted")
 
     def _no_secrets(self, commit: Commit) -> None:
-        """P6: no PAN, track or PIN block in what is kept."""
+        """No PAN, track or PIN block in what is kept."""
         kept = msgspec.msgpack.encode(commit)
         for secret in self.secrets:
             if secret in kept:
@@ -328,6 +380,7 @@ class Checkers:
         self.world.note(what, *more, *elements)
 
     def _leaves_for_bank(self, bank: str, message: Message) -> None:
+        """What leaves stands as an attempt, leaves once, and not after its outcome."""
         mti = str(message[0])
         self._note_message("to bank", message, bank)
         if message[11] == "999999":
@@ -365,6 +418,7 @@ class Checkers:
             self.fail("P3", f"{name} is sent after its outcome {outcome.state} ({outcome.rule})")
 
     def _queued_leaves(self, identity: Identity, mti: str, before: int) -> None:
+        """A reversal or repeat stands in the queue, is noted as sent, and says so when it repeats."""
         row = self.queue.get(identity)
         if not self.check("P1", row is not None, f"{mti} {identity} leaves, nothing is queued"):
             return
@@ -410,6 +464,7 @@ class Checkers:
         return self.by_key.get(Key(*key))
 
     def _reversal_told(self, key: object, row: RequestRow | None, code: str) -> None:
+        """0410: 25 leaves a tombstone, 00 a reversal, or there was nothing to reverse."""
         if code == "25":
             tombstone = row is not None and row.type == TOMBSTONE
             self.check("P1", tombstone, f"0410 25 for {key}, and no tombstone stands")
@@ -429,6 +484,7 @@ class Checkers:
     def _told(
         self, key: object, row: RequestRow | None, code: str, message: Message, asked_s: float
     ) -> None:
+        """An answer is its outcome's, the same to everyone who asks, and 12 once that is reversed."""
         if code in NOT_OF_THE_REQUEST:
             return
         if not self.check("P1", row is not None, f"answer {code} for {key}, and no request stands"):
@@ -547,7 +603,7 @@ class Checkers:
         return "; ".join(never[:5])
 
     def final(self) -> None:
-        """Faults have stopped, queues have had their time: what was promised has come true."""
+        """When faults have stopped, everything is decided and delivered, and reversals have ended."""
         left = self.left_over()
         self.check("P4", not left, left)
         for request_id, row in self.requests.items():
@@ -560,6 +616,7 @@ class Checkers:
         self._views_agree()
 
     def _unknown_is_reversed(self, request_id: int, row: RequestRow) -> None:
+        """What left and got no answer that counts has a reversal, where its type reverses."""
         kind = TYPES.get(row.type)
         outcome = self.outcomes.get(request_id)
         if kind is None or outcome is None or kind.on_unknown is not OnUnknown.REVERSE:
@@ -571,7 +628,7 @@ class Checkers:
             )
 
     def _views_agree(self) -> None:
-        """P5: what terminals hold approved, what the journal captures, what the banks took."""
+        """What terminals hold approved, what the journal captures and what the banks took is the same."""
         journal: dict[str, int] = {}
         for request_id, _, _, effect in self.world.store.captures():
             rrn = self.requests[request_id].rrn
@@ -586,6 +643,9 @@ class Checkers:
             if ours != theirs and rrn in forgotten:
                 self.explained.forgotten[rrn] = forgotten[rrn]
                 theirs = ours
+            if ours != theirs and row is not None and self._unheard(row):
+                self.explained.unheard[rrn] = theirs
+                theirs = ours
             self.check("P5", ours == theirs, f"{name}: journal {ours}, bank {theirs}")
             if ours != slip and rrn in self.explained.posted:
                 slip = ours
@@ -599,6 +659,7 @@ class Checkers:
             )
 
     def _terminals_view(self) -> tuple[dict[str, int], dict[str, str]]:
+        """Every slip has an end, and none stands that the journal does not know."""
         effects: dict[str, int] = {}
         states: dict[str, str] = {}
         for till in self.world.tills:
@@ -614,6 +675,18 @@ class Checkers:
                 effects[rrn] = effects.get(rrn, 0) + slip.effect_minor
                 states[rrn] = f"{slip.state} {slip.response_code}"
         return effects, states
+
+    def _unheard(self, row: RequestRow) -> bool:
+        """Did its bank approve it after the answer to its reversal, and was that approval lost?"""
+        return (
+            any(
+                entry.asked.rrn == row.rrn and entry.asked.key in bank.crossed
+                for bank in self.world.banks
+                for entry in bank.accounts.entries
+            )
+            and row.request_id in self.reversed_by
+            and not APPROVED.intersection(self.late_codes.get(row.request_id, ()))
+        )
 
     def posted(self, slip: Slip) -> bool:
         """Was its 0400 refused because its date is posted, with a case for a person?"""
@@ -646,6 +719,7 @@ class Checkers:
         )
 
     def _banks_view(self) -> tuple[dict[str, int], dict[str, int]]:
+        """A bank did nothing twice, and its own books add up."""
         effects: dict[str, int] = {}
         forgotten: dict[str, int] = {}
         for bank in self.world.banks:

@@ -17,17 +17,21 @@ from hsm.pans import LocalPans
 from switch import authorization, follow_up, recovery, reversal, store_and_forward
 from switch.acquirers.iso8583_link import IsoLink
 from switch.acquirers.link_keys import LinkMac
-from switch.adapters.memory import MemoryNumbers, MemoryStore
+from switch.adapters.memory import MemoryNumbers, MemoryOwners, MemoryStore
 from switch.admission import Admission
 from switch.effects import Reply
-from switch.journal import Commit, OutcomeState
+from switch.engine import Engine
+from switch.journal import Commit, Judgement, OutcomeState
+from switch.reference import Snapshot
+from switch.server import TerminalServer
+from switch.wiring import Links
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from switch.authorization import Authorization
     from switch.effects import Effect
-    from switch.journal import OutcomeRow, RequestRow
+    from switch.journal import OutcomeRow, RequestRow, Undecided
 
 
 @contextlib.contextmanager
@@ -98,6 +102,19 @@ def late_approval_captured() -> Iterator[None]:
     with (
         mock.patch.object(MemoryStore, "_contest", lenient),
         mock.patch("switch.late_answers.judge_late_answer", eager),
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def late_approval_kept() -> Iterator[None]:
+    """An approval that comes after its reversal was answered is stored, and no more (P3)."""
+    nothing = Judgement(commit=None, response_code="", rule="late.nothing")
+    with (
+        mock.patch.object(store_and_forward, "late_rule", return_value="late.stored"),
+        mock.patch.object(
+            store_and_forward, "judge_ended_reversal", return_value=lambda _scene: nothing
+        ),
     ):
         yield
 
@@ -295,6 +312,50 @@ def sent_after_its_time() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def takeover_too_early() -> Iterator[None]:
+    """Every earlier owner is taken for an earlier life of this worker: its lease is not waited for (P3)."""
+    take_over = MemoryOwners.take_over
+
+    async def impatient(
+        owners: MemoryOwners, owner_id: int, _node: str, _worker: int, *, at_start: bool = False
+    ) -> list[Undecided]:
+        del at_start
+        found: dict[int, Undecided] = {}
+        rows = list(owners._store.owner_rows.values())
+        for node, worker in dict.fromkeys((row.node, row.worker) for row in rows):
+            for each in await take_over(owners, owner_id, node, worker, at_start=True):
+                found[each.request.request_id] = each
+        return list(found.values())
+
+    with mock.patch.object(MemoryOwners, "take_over", impatient):
+        yield
+
+
+@contextlib.contextmanager
+def drain_forgets() -> Iterator[None]:
+    """A process that drains waits for nothing, and closes its owner with requests in flight (P4)."""
+    release, end_links = MemoryOwners.release, Links.drain
+
+    async def hasty(owners: MemoryOwners, owner_id: int) -> None:
+        await release(owners, owner_id)
+        owners._store.owner_rows[owner_id].closed = True
+
+    async def no_wait(*_: Any) -> bool:
+        return True
+
+    async def cut(links: Links, _timeout_s: float) -> None:
+        await end_links(links, 0.0)
+
+    with (
+        mock.patch.object(TerminalServer, "drained", no_wait),
+        mock.patch.object(Engine, "drain", no_wait),
+        mock.patch.object(Links, "drain", cut),
+        mock.patch.object(MemoryOwners, "release", hasty),
+    ):
+        yield
+
+
+@contextlib.contextmanager
 def capture_on_wrong_date() -> Iterator[None]:
     """A capture takes the date on which it was decided, not its request's (P5)."""
     approved = authorization.outcome_approved
@@ -383,11 +444,19 @@ def card_number_not_masked() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def versions_not_kept() -> Iterator[None]:
+    """A route is stored by its name alone, without the version that was in force (P10)."""
+    with mock.patch.object(Snapshot, "version", return_value=""):
+        yield
+
+
 # name → (the change, the promises of which one must be seen to break)
 MUTATIONS: dict[str, tuple[Callable[[], contextlib.AbstractContextManager[None]], str]] = {
     "answer before commit": (answer_before_commit, "P1"),
     "reversal dropped on restart": (reversal_dropped_on_restart, "P4 P5"),
     "late approval captured": (late_approval_captured, "P2 P3 P5"),
+    "late approval not reversed": (late_approval_kept, "P5"),
     "reversal sent before it is noted": (reversal_not_noted, "P1"),
     "time-out taken for a decline": (time_out_is_a_decline, "P5"),
     "repeat not looked up": (repeat_is_new, "P1 P2"),
@@ -400,6 +469,8 @@ MUTATIONS: dict[str, tuple[Callable[[], contextlib.AbstractContextManager[None]]
     "0400 for a posted date accepted": (posted_date_reversed, "P9"),
     "outcome written by the loser": (loser_writes_outcome, "P2"),
     "owner acting after its lease": (sent_after_its_time, "P3"),
+    "takeover before the lease ended": (takeover_too_early, "P3"),
+    "drain forgets what is in flight": (drain_forgets, "P4"),
     "capture on the wrong date": (capture_on_wrong_date, "P5"),
     "repeat with new STAN": (repeat_with_new_stan, "P2 P5"),
     "void and refund not counted": (follow_ups_not_counted, "P2"),
@@ -408,4 +479,5 @@ MUTATIONS: dict[str, tuple[Callable[[], contextlib.AbstractContextManager[None]]
     "any answer ends a reversal": (any_answer_is_final, "P4"),
     "numbers given twice": (numbers_given_twice, "P2 P3 P7"),
     "card number not masked": (card_number_not_masked, "P6"),
+    "versions not kept": (versions_not_kept, "P10"),
 }

@@ -31,18 +31,23 @@ PIECES_MAX = 5
 
 
 class Weather(msgspec.Struct, frozen=True, kw_only=True):
-    """What a network does to bytes. Rates are per write, `reset`, `silent` and `stall` too."""
+    """What a network does to bytes. Rates are per write, that of `refuse` per connect.
+
+    `slow`: a write takes up to `slow_s` · `split`: it arrives in pieces · `join`: with its neighbours ·
+    `stall`: nothing moves in this direction for up to `stall_s` · `reset`: the connection is reset ·
+    `silent`: it carries nothing any more, and neither side is told · `refuse`: no connection is made.
+    """
 
     delay_s: tuple[float, float] = (0.0005, 0.003)
-    slow: float = 0.0  # a write that takes up to `slow_s`
+    slow: float = 0.0
     slow_s: float = 2.0
     split: float = 0.0
     join: float = 0.0
-    stall: float = 0.0  # nothing moves in this direction for up to `stall_s`
+    stall: float = 0.0
     stall_s: float = 20.0
     reset: float = 0.0
     silent: float = 0.0
-    refuse: float = 0.0  # per connect
+    refuse: float = 0.0
 
 
 FAIR = Weather()

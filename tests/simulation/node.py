@@ -68,6 +68,7 @@ class Boot:
         self.switch: Switch | None = None
         self.serving = False
         self.work: asyncio.Task[None] | None = None
+        self.owners_before = len(node.world.store.owner_rows)  # its own owner ids are above
 
 
 class Node:
@@ -218,6 +219,7 @@ class Node:
             await boot.switch.drain()
         if boot.process.gone:
             return
+        self.world.checkers.drained(boot)
         self._end(boot, "drained")
         if restart_s is not None:
             self.world.call_later(restart_s, self.start)

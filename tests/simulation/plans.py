@@ -1,5 +1,7 @@
 """What a seed makes of a world: how many of what, and which faults how often (a swarm).
 
+The ranges are `draws`.
+
 A seed draws which kinds of fault it has at all, then their rates: worlds in which only one thing goes
 wrong find other bugs than worlds in which everything does.
 """
@@ -12,6 +14,18 @@ import msgspec
 
 from terminals.simulator.bank import BankFaults
 from terminals.simulator.dice import Dice
+from tests.simulation.draws import (
+    DRIFT_MAX,
+    RATES,
+    RICH_POOR,
+    RICH_POST,
+    RICH_UPHEAVAL_EVERY_S,
+    SHARES,
+    SPANS,
+    drawn,
+    rich_rates,
+    rough_rates,
+)
 from tests.simulation.network import Weather
 from tests.simulation.store import StoreFaults
 from tests.simulation.till import Mix, TillFaults
@@ -45,6 +59,7 @@ FAULTS: Final = (
     "dates frozen",
     *(f"hand-over {what}" for what in ("Send", "Came", "NotSent", "Offer", "Draining")),
     "dates posted",
+    "late approval reversed anew",
 )
 
 
@@ -54,24 +69,30 @@ def fair(seed: int = 1, transactions: int = 20) -> Plan:
 
 
 def plan_of(seed: int, transactions: int = 0) -> Plan:
-    """The plan of a seed; every fourth world is rough."""
+    """The plan of a seed; every fourth world is rough, every fifth rich."""
     dice = Dice(seed * 0xAEF17502108EF2D9 + 5)
     plan = msgspec.structs.replace(
         before_upheaval(seed, transactions),
         upheaval=upheaval_of(seed),
-        workers=dice.between(1, 3),
-        link_connections=dice.between(1, 3),
+        workers=SPANS["workers of a node"].whole(dice),
+        link_connections=SPANS["connections of a link"].whole(dice),
     )
     return enriched(plan) if seed % 5 == 2 else plan
 
 
 def enriched(plan: Plan) -> Plan:
-    """With what came last: partial approvals, posted dates, shops that try what they may not."""
-    till = msgspec.structs.replace(plan.till, again=0.06, altered=0.05, late_undo=0.05)
-    rates = msgspec.structs.replace(plan.upheaval.rates, every_s=20.0, post=4.0)
-    upheaval = msgspec.structs.replace(plan.upheaval, rates=rates)
-    mix = msgspec.structs.replace(plan.mix, poor=10.0)
-    return msgspec.structs.replace(plan, till=till, upheaval=upheaval, mix=mix, partial=True)
+    """With what came last: partial approvals, posted dates, shops that try what they may not, banks
+    that approve what they have reversed."""
+    replace = msgspec.structs.replace
+    rates = replace(plan.upheaval.rates, every_s=RICH_UPHEAVAL_EVERY_S, post=RICH_POST)
+    return replace(
+        plan,
+        bank=replace(plan.bank, **rich_rates("bank")),
+        till=replace(plan.till, **rich_rates("till")),
+        upheaval=replace(plan.upheaval, rates=rates),
+        mix=replace(plan.mix, poor=RICH_POOR),
+        partial=True,
+    )
 
 
 def hunting(seed: int) -> Plan:
@@ -82,16 +103,17 @@ def hunting(seed: int) -> Plan:
 def upheaval_of(seed: int) -> Upheaval:
     """What a seed's second dice say."""
     dice = Dice(seed * 0xD1342543DE82EF95 + 3)
-    every_s = 15.0 + 45.0 * dice.random()
+    every_s = SPANS["upheaval every_s"].of(dice)
     busy, slow, wrap, drift = (dice.random() for _ in range(4))
+    vault = RATES["vault"]
     return Upheaval(
-        rates=UpheavalRates(every_s=every_s if dice.chance(0.75) else 0.0),
+        rates=UpheavalRates(every_s=every_s if dice.chance(SHARES["upheaval"]) else 0.0),
         vault=VaultFaults(
-            busy=busy * 0.02 if dice.chance(0.4) else 0.0,
-            slow=slow * 0.01 if dice.chance(0.4) else 0.0,
+            busy=busy * vault["busy"].most if dice.chance(vault["busy"].share) else 0.0,
+            slow=slow * vault["slow"].most if dice.chance(vault["slow"].share) else 0.0,
         ),
-        wrap=wrap < 0.5,
-        drift=0.01 * drift if dice.chance(0.5) else 0.0,
+        wrap=wrap < SHARES["numbers that wrap"],
+        drift=DRIFT_MAX * drift if dice.chance(SHARES["clocks that drift"]) else 0.0,
     )
 
 
@@ -100,114 +122,42 @@ def before_upheaval(seed: int, transactions: int = 0) -> Plan:
     if seed % 4 == 0:
         return rough(seed, transactions or 120, nodes=3, terminals=5)
     dice = Dice(seed * 0x9E3779B97F4A7C15 + 1)
-
-    def some(share: float, most: float) -> float:
-        """With a chance of `share` a rate up to `most`, else none."""
-        rate = dice.random() * most
-        return rate if dice.chance(share) else 0.0
-
-    weather = Weather(
-        slow=some(0.5, 0.1),
-        slow_s=4.0,
-        split=some(0.5, 0.5),
-        join=some(0.5, 0.5),
-        stall=some(0.3, 0.01),
-        stall_s=20.0,
-        reset=some(0.4, 0.02),
-        silent=some(0.3, 0.005),
-        refuse=some(0.3, 0.1),
-    )
-    store = StoreFaults(
-        slow=some(0.4, 0.02),
-        slow_s=4.0,
-        crash_before=some(0.4, 0.01),
-        crash_after=some(0.4, 0.01),
-        lost_acknowledgement=some(0.4, 0.03),
-        reconnect_s=3.0,
-        down=some(0.3, 0.01),
-    )
-    bank = BankFaults(
-        late=some(0.5, 0.08),
-        silent=some(0.5, 0.08),
-        lost=some(0.5, 0.08),
-        twice=some(0.5, 0.08),
-        drop=some(0.3, 0.03),
-        forget=some(0.3, 0.05),
-        wrong_mac=some(0.4, 0.05),
-        elsewhere=some(0.5, 0.15),
-        overtaken=some(0.4, 0.08),
-        system_error=some(0.4, 0.05),
-        late_s=6.0 + 10.0 * dice.random(),
-    )
-    till = TillFaults(
-        hang_up=some(0.6, 0.1),
-        abort=some(0.5, 0.08),
-        overtake=some(0.5, 0.08),
-        repeat=some(0.6, 0.1),
-        repeat_lost=some(0.5, 0.08),
-        double=some(0.5, 0.08),
-        twin=some(0.5, 0.08),
-        bad_mac=some(0.4, 0.04),
-        half_close=some(0.5, 0.08),
-        print_failure=some(0.5, 0.08),
-        bad_answer=some(0.4, 0.06),
-        ghost=some(0.5, 0.08),
-    )
-    chaos = ChaosRates(every_s=0.0 if dice.chance(0.2) else 10.0 + 30.0 * dice.random())
+    replace = msgspec.structs.replace
+    weather = replace(Weather(slow_s=4.0), **drawn(dice, "weather"))
+    store = replace(StoreFaults(slow_s=4.0, reconnect_s=3.0), **drawn(dice, "store"))
+    bank = replace(BankFaults(), **drawn(dice, "bank"), late_s=SPANS["bank late_s"].of(dice))
+    till = replace(TillFaults(), **drawn(dice, "till"))
+    calm = dice.chance(1 - SHARES["chaos"])
+    chaos = ChaosRates(every_s=0.0 if calm else SPANS["chaos every_s"].of(dice))
     return Plan(
         seed=seed,
-        nodes=dice.between(1, 3),
-        terminals=dice.between(1, 6),
-        transactions=transactions or dice.between(40, 160),
-        think_s=1.0 + 6.0 * dice.random(),
+        nodes=SPANS["processes"].whole(dice),
+        terminals=SPANS["terminals"].whole(dice),
+        transactions=transactions or SPANS["transactions"].whole(dice),
+        think_s=SPANS["think_s"].of(dice),
         weather=weather,
         store=store,
         bank=bank,
         till=till,
         mix=Mix(),
         chaos=chaos,
-        alternates=dice.chance(0.5),
+        alternates=dice.chance(SHARES["routes with an alternate"]),
     )
 
 
 def rough(seed: int, transactions: int = 60, *, nodes: int = 2, terminals: int = 3) -> Plan:
     """Everything goes wrong at once."""
+    replace = msgspec.structs.replace
     return Plan(
         seed=seed,
         nodes=nodes,
         terminals=terminals,
         transactions=transactions,
         think_s=2.0,
-        weather=Weather(slow=0.03, split=0.2, join=0.2, stall=0.003, reset=0.01, refuse=0.03),
-        store=StoreFaults(
-            slow=0.01, crash_before=0.01, crash_after=0.01, lost_acknowledgement=0.02, down=0.005
-        ),
-        bank=BankFaults(
-            late=0.08,
-            silent=0.05,
-            lost=0.05,
-            twice=0.05,
-            drop=0.02,
-            wrong_mac=0.03,
-            elsewhere=0.1,
-            overtaken=0.05,
-            system_error=0.03,
-            late_s=10.0,
-        ),
-        till=TillFaults(
-            hang_up=0.06,
-            abort=0.04,
-            overtake=0.05,
-            repeat=0.08,
-            repeat_lost=0.05,
-            double=0.05,
-            twin=0.05,
-            bad_mac=0.02,
-            half_close=0.05,
-            print_failure=0.05,
-            bad_answer=0.03,
-            ghost=0.05,
-        ),
+        weather=replace(Weather(), **rough_rates("weather")),
+        store=replace(StoreFaults(), **rough_rates("store")),
+        bank=replace(BankFaults(late_s=10.0), **rough_rates("bank")),
+        till=replace(TillFaults(), **rough_rates("till")),
         chaos=ChaosRates(every_s=15.0),
         alternates=True,
     )

@@ -57,7 +57,12 @@ WRITES = frozenset(
 
 
 class StoreFaults(msgspec.Struct, frozen=True, kw_only=True):
-    """Rates are per call; those of commits per commit."""
+    """Rates are per commit, that of `slow` per call.
+
+    `slow`: a call takes up to `slow_s` · `crash_before`: the process dies before its commit stands ·
+    `crash_after`: and after it stands, before it hears so · `lost_acknowledgement`: it stands, nobody
+    says so, and it is asked again within `reconnect_s` · `down`: refused, and certainly nothing stands.
+    """
 
     delay_s: tuple[float, float] = (0.0005, 0.004)
     slow: float = 0.0
@@ -65,8 +70,8 @@ class StoreFaults(msgspec.Struct, frozen=True, kw_only=True):
     crash_before: float = 0.0
     crash_after: float = 0.0
     lost_acknowledgement: float = 0.0
-    reconnect_s: float = 2.0  # until a commit is asked again, at most
-    down: float = 0.0  # refused: certainly nothing stands
+    reconnect_s: float = 2.0
+    down: float = 0.0
 
 
 class Disturbed(Faults):

@@ -40,14 +40,14 @@ COPIES: Final = ("double", "twin", "repeat_lost")  # told 96 of one copy, it may
 class TillFaults(msgspec.Struct, frozen=True, kw_only=True):
     """Share of transactions that meet each; together at most 1.
 
-    `hang_up`, `abort`: gone before the answer, then the reversal · `overtake`: the same, and the
-    original is held up so that the reversal may come first · `repeat`: the same bytes again after the
-    answer, on a new line · `repeat_lost`: gone, then the same bytes again · `double`: the bytes twice
-    in one write · `twin`: the same bytes to two nodes at once · `bad_mac` · `half_close`: end of file
-    behind the request · `print_failure`: approved, then reversed · `bad_answer`: spoilt on its way ·
-    `ghost`: the bytes of an old, approved request come up again · `again`: a purchase is voided or
-    refunded twice · `altered`: the same key with another amount · `late_undo`: approved, and reversed
-    after a while, in which its date may be posted.
+    `hang_up`: gone before the answer, then the reversal · `abort`: the same, with a reset · `overtake`:
+    the same, and the original is held up so that the reversal may come first · `repeat`: the same bytes
+    again after the answer, on a new line · `repeat_lost`: gone, then the same bytes again · `double`:
+    the bytes twice in one write · `twin`: the same bytes to two nodes at once · `bad_mac`: its MAC is
+    spoilt · `half_close`: end of file behind the request · `print_failure`: approved, then reversed ·
+    `bad_answer`: spoilt on its way · `ghost`: the bytes of an old, approved request come up again ·
+    `again`: a purchase is voided or refunded twice · `altered`: the same key with another amount ·
+    `late_undo`: approved, and reversed after a while, in which its date may be posted.
     """
 
     hang_up: float = 0.0

@@ -26,19 +26,27 @@ LINK_TIMEOUTS_S = (6.0, 8.0, 10.0)
 
 
 class UpheavalRates(msgspec.Struct, frozen=True, kw_only=True):
-    """Weights, one every `every_s` on average; 0: never."""
+    """Weights of what happens to a whole world, one every `every_s` on average; 0: never.
+
+    `clock_hour`: a wall clock is set by up to an hour · `long_pause`: a process stands still for longer
+    than any lease · `disk_full`: the store takes no row, and is read all the same · `vault_away`: the
+    vault of a process refuses everything · `key_change`: a bank sends a new ZPK or ZAK under the ZMK ·
+    `bank_cut_over`: a bank's settlement date moves on · `freeze`: the date is cut and, soon after, frozen:
+    its captures are clearing records · `link_change`: every process replaces a link · `suspension`: of a
+    merchant, and back · `post`: the date is cut, frozen and posted: nothing of it changes any more.
+    """
 
     every_s: float = 0.0
-    clock_hour: float = 1.0  # the wall clock of a node is set, by up to an hour
-    long_pause: float = 1.0  # a node stands still for longer than any lease
-    disk_full: float = 1.0  # the store takes no row, and is read all the same
-    vault_away: float = 1.0  # the vault of a process refuses everything
-    key_change: float = 3.0  # a bank sends a new ZPK or ZAK under the ZMK
+    clock_hour: float = 1.0
+    long_pause: float = 1.0
+    disk_full: float = 1.0
+    vault_away: float = 1.0
+    key_change: float = 3.0
     bank_cut_over: float = 1.0
-    freeze: float = 1.0  # the date is cut and, soon after, frozen: captures are clearing records
+    freeze: float = 1.0
     link_change: float = 1.0
-    suspension: float = 1.0  # of a merchant, and back
-    post: float = 0.0  # the date is cut, frozen and posted: nothing of it changes any more
+    suspension: float = 1.0
+    post: float = 0.0
 
 
 class Upheaval(msgspec.Struct, frozen=True, kw_only=True):

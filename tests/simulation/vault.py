@@ -34,11 +34,14 @@ CALLS = frozenset(
 
 
 class VaultFaults(msgspec.Struct, frozen=True, kw_only=True):
-    """Rates are per call."""
+    """Rates are per call.
 
-    busy: float = 0.0  # refused this once
+    `busy`: refused this once · `slow`: the call holds its process up for up to `slow_s`.
+    """
+
+    busy: float = 0.0
     slow: float = 0.0
-    slow_s: float = 1.5  # at most
+    slow_s: float = 1.5
 
 
 class VaultBusyError(VaultError):

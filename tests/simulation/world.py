@@ -59,7 +59,13 @@ TRACE_MAX = LINK_STANS = 999_999
 
 
 class ChaosRates(msgspec.Struct, frozen=True, kw_only=True):
-    """Weights of what happens to whole parts, one every `every_s` on average; 0: never."""
+    """Weights of what happens to whole parts, one every `every_s` on average; 0: never.
+
+    `crash`: a process is killed, and starts again within 8 s · `pause`: it stands still for up to 20 s ·
+    `drain`: it is told to end, and starts again within 5 s · `link_drop`: a bank closes its connections ·
+    `bank_cut_off`: a cut cable, for up to 43 s · `clock_step`: a wall clock is set by up to a minute ·
+    `outage`: the store refuses everything for up to 6.5 s · `cut_over`: the business date moves on.
+    """
 
     every_s: float = 0.0
     crash: float = 3.0
@@ -288,12 +294,13 @@ class World:
         task.add_done_callback(self._served)
 
     def _served(self, task: asyncio.Task[Any]) -> None:
+        """Nothing in the simulation itself fails."""
         self._work.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             self.checkers.fail("P7", f"the simulation itself failed: {error!r}")
 
     def failed_inside(self, who: str, error: BaseException | str) -> None:
-        """The switch has logged a failure of its own."""
+        """The switch logs no failure of its own that no fault explains."""
         self.note("failed", who, repr(error))
         if not isinstance(error, StoreDownError | NumbersExhaustedError | VaultBusyError):
             self.checkers.fail("P7", f"{who} failed: {error!r}")
@@ -354,7 +361,7 @@ class World:
         )
 
     async def run(self) -> None:
-        """Trade under faults, calm down, check. Raises `Broken`."""
+        """A life: trade under faults, calm down, check; the day's end finds just the breaks that faults explain."""
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._loop_failed)
         with logging_into(self):
@@ -430,7 +437,7 @@ class World:
         )  # for what should not come any more
 
     async def until(self, work: Coroutine[Any, Any, None], bound_s: float, late: str) -> None:
-        """Do it, unless a promise is broken meanwhile, or it takes too long (P4: everything ends)."""
+        """It ends within its time, unless a promise is broken meanwhile."""
         task = asyncio.get_running_loop().create_task(work)
         stop = asyncio.get_running_loop().create_task(self._stopped.wait())
         await asyncio.wait((task, stop), timeout=bound_s, return_when=asyncio.FIRST_COMPLETED)
@@ -462,6 +469,7 @@ class World:
             await asyncio.sleep(0)
 
     def _loop_failed(self, _loop: object, context: dict[str, Any]) -> None:
+        """No task or callback of the switch ends with an exception that nobody takes."""
         error = context.get("exception")
         self.checkers.fail("P7", f"{context.get('message')}: {error!r}")
 

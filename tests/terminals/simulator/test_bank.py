@@ -293,7 +293,8 @@ def test_a_reversal_of_a_decline_has_no_effect() -> None:
 
 def test_each_fault_does_what_its_name_says() -> None:
     done: dict[str, tuple[list[str], int]] = {}
-    for name in ("late", "silent", "lost", "twice", "drop", "forget", "elsewhere", "overtaken"):
+    names = "late silent lost twice drop forget elsewhere overtaken crossed"
+    for name in names.split():
         of = bank(faults={name: 1.0, "late_s": 35.0})
         switch = ScriptedSwitch(of)
         effects = switch.effects(switch.purchase())
@@ -314,6 +315,7 @@ def test_each_fault_does_what_its_name_says() -> None:
         "forget": (["Send 0"], 0),
         "elsewhere": (["Send 0 elsewhere"], 1000),
         "overtaken": (["Later 35"], 0),
+        "crossed": (["Later 35"], 0),
     }
 
 
@@ -335,6 +337,21 @@ def test_an_overtaken_request_is_barred_by_its_reversal() -> None:
     (send,) = switch.session.process(later.body, delayed=True)
     assert isinstance(send, Send)
     assert switch.read(send)[39] == "12"
+
+
+def test_a_crossed_request_is_approved_after_its_reversal() -> None:
+    of = bank(faults={"crossed": 1.0})
+    switch = ScriptedSwitch(of)
+    sale = switch.purchase()
+    (later,) = switch.effects(sale)
+    assert isinstance(later, Later)
+    assert switch.code(switch.reversal(sale)) == "25"
+    (send,) = switch.session.process(later.body, delayed=True)
+    assert isinstance(send, Send)
+    assert switch.read(send)[39] == "00"
+    assert of.accounts.taken_minor == 1000
+    assert switch.code(switch.reversal(sale)) == "00"  # under numbers of its own
+    assert of.accounts.taken_minor == 0
 
 
 def test_a_forgotten_approval_is_gone() -> None:
