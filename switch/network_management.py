@@ -172,12 +172,3 @@ def reply(request: Message, response_code: str) -> Message:
     if 70 in request:
         answer[70] = request[70]
     return answer
-
-
-def diagram() -> str:
-    """The machine for Graphviz: `dot -Tsvg`."""
-    edges = [
-        f'  {before} -> {after} [label="{event}{" / " if effects else ""}{", ".join(effects)}"];'
-        for (before, event), (after, effects) in TRANSITIONS.items()
-    ]
-    return "\n".join(["digraph link_connection {", *edges, "}"])

@@ -68,7 +68,7 @@ class BankFaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `forget`: approved and forgotten (not reversals) · `wrong_mac`: answered under a wrong MAC ·
     `elsewhere`: answered on another connection · `overtaken`: processed and answered only after
     `late_s` · `system_error`: answered 96 · `crossed`: as `overtaken`, and a reversal that comes
-    meanwhile is answered 25 and not remembered (not reversals).
+    meanwhile is answered 25 and not remembered.
     """
 
     late: float = 0.0

@@ -108,7 +108,7 @@ def late_approval_captured() -> Iterator[None]:
 
 @contextlib.contextmanager
 def late_approval_kept() -> Iterator[None]:
-    """An approval that comes after its reversal was answered is stored, and no more (P3)."""
+    """An approval that comes after its reversal was answered is stored, and no more (P5)."""
     nothing = Judgement(commit=None, response_code="", rule="late.nothing")
     with (
         mock.patch.object(store_and_forward, "late_rule", return_value="late.stored"),

@@ -33,8 +33,8 @@ PIECES_MAX = 5
 class Weather(msgspec.Struct, frozen=True, kw_only=True):
     """What a network does to bytes. Rates are per write, that of `refuse` per connect.
 
-    `slow`: a write takes up to `slow_s` · `split`: it arrives in pieces · `join`: with its neighbours ·
-    `stall`: nothing moves in this direction for up to `stall_s` · `reset`: the connection is reset ·
+    `slow`: a write takes up to `slow_s` · `split`: it arrives in pieces · `join`: it arrives with
+    its neighbours · `stall`: nothing moves in this direction for up to `stall_s` · `reset`: the connection is reset ·
     `silent`: it carries nothing any more, and neither side is told · `refuse`: no connection is made.
     """
 

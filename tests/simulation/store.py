@@ -60,7 +60,7 @@ class StoreFaults(msgspec.Struct, frozen=True, kw_only=True):
     """Rates are per commit, that of `slow` per call.
 
     `slow`: a call takes up to `slow_s` · `crash_before`: the process dies before its commit stands ·
-    `crash_after`: and after it stands, before it hears so · `lost_acknowledgement`: it stands, nobody
+    `crash_after`: it dies when it stands, before it hears so · `lost_acknowledgement`: it stands, nobody
     says so, and it is asked again within `reconnect_s` · `down`: refused, and certainly nothing stands.
     """
 

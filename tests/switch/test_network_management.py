@@ -131,7 +131,3 @@ def test_messages_can_be_written() -> None:
     assert reply == {0: "0810", 7: "0304120000", 11: "000001", 32: "48000000", 33: "33",
                      39: "00", 70: "001"}  # fmt: skip
     assert management.reply({0: "0820", 70: "301"}, "00")[0] == "0830"
-
-
-def test_the_diagram_has_every_row() -> None:
-    assert management.diagram().count("->") == len(TRANSITIONS)
