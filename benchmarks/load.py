@@ -150,7 +150,6 @@ class Identity:
             name[-4:],
         )
         self.name = name
-        self.mak = b""
         self.seal: Callable[[bytes], bytes] | None = None
         if not plan.tmk:
             self.prepare(bytes(16))
@@ -163,11 +162,12 @@ class Identity:
         answer = self.codec.decode(frame.body)
         if answer.get(39) != "00":
             raise RuntimeError(f"sign-on of {self.name} was answered {answer.get(39)!r}")
-        self.batch = str(answer[60])[2:8]
-        pik, self.mak, _ = open_key_layout(
-            answer[62], bytes.fromhex(self.plan.tmk), "003", mak_bytes=16
-        )
-        self.seal = mac.function(mac.profile_named(self.plan.mac_profile), self.mak)
+        pik, mak, _ = open_key_layout(answer[62], bytes.fromhex(self.plan.tmk), "003", mak_bytes=16)
+        self.take_keys(str(answer[60])[2:8], pik, mak)
+
+    def take_keys(self, batch: str, pik: bytes, mak_key: bytes) -> None:
+        self.batch = batch
+        self.seal = mac.function(mac.profile_named(self.plan.mac_profile), mak_key)
         self.prepare(pik)
 
     def prepare(self, pik: bytes) -> None:

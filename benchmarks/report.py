@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import resource
 import statistics
 import sys
 import time
@@ -37,19 +38,31 @@ def two_cores() -> None:
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
 
 
+def open_files(wanted: int) -> None:
+    """Let this process and all that it starts have so many open files; or say what is missing."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        sys.exit(f"{wanted:,} open files are needed, {hard:,} allowed: ulimit -Hn {wanted}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def show(
     module: str, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], notes: str = ""
 ) -> None:
     """Command, machine, title, then the table; the first column is left-aligned."""
-    table = [tuple(columns), *map(tuple, rows)]
-    widths = [max(len(row[at]) for row in table) for at in range(len(columns))]
     print(f"{command(module)}\n{machine()}\n{title}\n")
-    for row in table:
+    table(columns, rows)
+    if notes:
+        print(f"\n{notes}")
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    lines = [tuple(columns), *map(tuple, rows)]
+    widths = [max(len(row[at]) for row in lines) for at in range(len(columns))]
+    for row in lines:
         cells = [row[0].ljust(widths[0])]
         cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
         print("  ".join(cells).rstrip())
-    if notes:
-        print(f"\n{notes}")
 
 
 def as_json(module: str, **figures: Any) -> None:
@@ -113,6 +126,28 @@ def usage(pids: Iterable[int]) -> Usage:
 def usage_of_dead_children(pid: int) -> Usage:
     """What children of this process had used that have ended (a server's short-lived workers)."""
     return _times(pid, 13)
+
+
+def ran_s(pids: Iterable[int]) -> float:
+    """The same to the nanosecond where the kernel keeps it, for short rounds."""
+    return sum(map(_ran_s, pids))
+
+
+def _ran_s(pid: int) -> float:
+    threads = Path(f"/proc/{pid}/task")
+    try:
+        texts = [(each / "schedstat").read_text(encoding="utf-8") for each in threads.iterdir()]
+    except OSError:
+        return _times(pid, 11).total_s
+    return sum(int(text.split()[0]) for text in texts) / 1e9
+
+
+def title(pid: int) -> str:
+    """What a process says it is; empty where it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def _times(pid: int, at: int) -> Usage:
