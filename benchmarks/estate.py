@@ -15,6 +15,7 @@ import hashlib
 import os
 import time
 from array import array
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,20 +23,22 @@ import asyncpg
 import msgspec
 
 from benchmarks import report
+from benchmarks.history import keep_numbers
 from benchmarks.load import CARDS, CHECKED_ANSWERS, TMK, Identity, Plan, Process, Wire, obey, run
 from benchmarks.switch import LINK_MAC, Node
 from hsm.ciphers import with_odd_parity
 from hsm.keys import KeyUsage
 from hsm.lmk import TEST_LMK
 from hsm.local import LocalVault
-from switch.adapters.embedded_postgres import OWNER
 from switch.adapters.postgres.reference import encode
+from switch.adapters.postgres_place import OWNER
 from switch.adapters.system import SystemClock
 from switch.reference import Link, Route
 from switch.store import Store
 from terminals.registry import Merchant, Terminal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import ExitStack
 
     from iso8583.framing import Frame
@@ -126,8 +129,10 @@ async def write_estate(dsn: str, estate: Estate, link: Link, zak: bytes, zpk: by
     keys = [stored("link:bank", KeyUsage.ZAK, zak), stored("link:bank", KeyUsage.ZPK, zpk)]
     sessions: list[tuple[Any, ...]] = []
     batches: list[tuple[Any, ...]] = []
-    for merchant in sorted({estate.merchant(at) for at in estate.places()}):
-        items.append(("merchant", merchant, Merchant(merchant=merchant, name=f"M {merchant}")))
+    items += [
+        ("merchant", merchant, Merchant(merchant=merchant, name=f"M {merchant}"))
+        for merchant in sorted({estate.merchant(at) for at in estate.places()})
+    ]
     now = SystemClock().now()
     for at in estate.places():
         name, merchant = estate.name(at), estate.merchant(at)
@@ -142,6 +147,7 @@ async def write_estate(dsn: str, estate: Estate, link: Link, zak: bytes, zpk: by
 
     connection = await asyncpg.connect(dsn)
     try:
+        await keep_numbers(connection)
         for table, columns, rows in (
             (
                 "reference_item",
@@ -320,11 +326,16 @@ class Traffic:
     def connect(self, lines: int) -> None:
         self.load.ask(120.0, do="connect", port=self.node.port, lines=lines)
 
-    def trade(self, requests: int, in_flight: int) -> dict[str, Any]:
+    def trade(
+        self, requests: int, in_flight: int, meanwhile: Callable[[], object] = lambda: None
+    ) -> dict[str, Any]:
         """So many purchases, all of them approved; processor time of each side for one."""
         before = self.node.used()
         limit_s = TAIL_S + requests / 100 + 30.0
-        result = self.load.ask(limit_s, do="run", requests=requests, in_flight=in_flight)
+        with ThreadPoolExecutor(1) as aside:
+            happened = aside.submit(meanwhile)
+            result = self.load.ask(limit_s, do="run", requests=requests, in_flight=in_flight)
+            happened.result()
         after = self.node.used()
         if result["codes"] != {"00": requests}:
             raise RuntimeError(f"not every purchase was approved: {result['codes']}")

@@ -78,6 +78,7 @@ class Node:
         config = parse(settings)
         self.fill(config, plan, zak, zpk)
         ready = folder / "ready.json"
+        began_s = time.monotonic()
         self.process = subprocess.Popen(
             [
                 sys.executable, "-m", "tongbao", "serve", "--demo",
@@ -90,6 +91,7 @@ class Node:
         stack.callback(self.stop)
         self.wait_for(ready.exists)
         self.wait_for(lambda: self.bank.ask(5.0)["signed_on"] >= workers)
+        self.ready_s = time.monotonic() - began_s
         self.facts = json.loads(ready.read_text(encoding="utf-8"))
         self.port: int = self.facts["terminals"][0]["port"]
 
