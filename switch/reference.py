@@ -7,16 +7,14 @@ and its commit is refused as stale when the generation has grown since (`journal
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from terminals.registry import Merchant, Profile, StoredKey, Terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-T = TypeVar("T")
+    from collections.abc import Iterable, Sequence
 
 
 class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -100,40 +98,74 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Snapshot:
-    """All items in force at one instant. Reads are dictionary look-ups."""
+    """All items in force at one instant. Reads are dictionary look-ups; once served it never changes."""
 
-    def __init__(self, generation: int, items: Sequence[Item], keys: Sequence[StoredKey]) -> None:
+    def __init__(
+        self, generation: int, items: Iterable[Item] = (), keys: Iterable[StoredKey] = ()
+    ) -> None:
         self.generation = generation
-        newest: dict[tuple[str, str], Item] = {}
-        for item in items:
-            at = (item.kind, item.key)
-            if at not in newest or newest[at].version < item.version:
-                newest[at] = item
-        self._versions = {at: item.version for at, item in newest.items()}
-        self._contents = {at: item.content for at, item in newest.items()}
-        self.merchants = self._of("merchant", Merchant)
-        self.terminals = self._of("terminal", Terminal)
-        self.profiles = {"default": Profile(name="default"), **self._of("profile", Profile)}
-        dialects = {name: profile.dialect for name, profile in self.profiles.items()}
-        spoken = {one.dialect or dialects.get(one.profile, "") for one in self.terminals.values()}
-        self.dialects = sorted(spoken - {""})  # of all terminals
-        self.links = self._of("link", Link)
-        self.routes = self._of("route", Route)
-        self._prefix_lengths = sorted({len(prefix) for prefix in self.routes}, reverse=True)
-        self._keys: dict[tuple[str, str], list[StoredKey]] = {}
-        for key in sorted(keys, key=lambda key: -key.version):
-            self._keys.setdefault((key.owner, key.usage), []).append(key)
+        self.merchants: dict[str, Merchant] = {}
+        self.terminals: dict[str, Terminal] = {}
+        self.profiles: dict[str, Profile] = {"default": Profile(name="default")}
+        self.links: dict[str, Link] = {}
+        self.routes: dict[str, Route] = {}
+        self._versions: dict[str, dict[str, int]] = {}  # kind -> key -> version
+        self._keys: dict[str, tuple[StoredKey, ...]] = {}  # owner -> its keys, the newest first
+        self._spoken: dict[str, None] = {}  # dialects that terminals have of their own
+        self._prefix_lengths: list[int] = []
+        self.take(items, keys)
 
-    def _of(self, kind: str, shape: type[T]) -> dict[str, T]:
-        return {
-            key: msgspec.convert(content, shape)
-            for (of, key), content in self._contents.items()
-            if of == kind
-        }
+    def copy(self, generation: int) -> Snapshot:
+        """The same under another generation, to `take` what makes the difference."""
+        other = Snapshot(generation)
+        other.merchants = self.merchants.copy()
+        other.terminals = self.terminals.copy()
+        other.profiles = self.profiles.copy()
+        other.links = self.links.copy()
+        other.routes = self.routes.copy()
+        other._versions = {kind: versions.copy() for kind, versions in self._versions.items()}
+        other._keys = self._keys.copy()
+        other._spoken = self._spoken.copy()
+        other._prefix_lengths = self._prefix_lengths
+        return other
+
+    def take(self, items: Iterable[Item], keys: Iterable[StoredKey]) -> None:
+        """Of several versions the highest counts, in whatever order they come."""
+        for item in items:
+            versions = self._versions.setdefault(item.kind, {})
+            if item.version > versions.get(item.key, 0):
+                versions[item.key] = item.version
+                self._set(item)
+        for key in keys:
+            known = self._keys.get(key.owner, ())
+            if key not in known:
+                self._keys[key.owner] = tuple(sorted((*known, key), key=lambda one: -one.version))
+
+    def _set(self, item: Item) -> None:
+        match item.kind:
+            case "merchant":
+                self.merchants[item.key] = msgspec.convert(item.content, Merchant)
+            case "terminal":
+                terminal = self.terminals[item.key] = msgspec.convert(item.content, Terminal)
+                if terminal.dialect:
+                    self._spoken[terminal.dialect] = None
+            case "profile":
+                self.profiles[item.key] = msgspec.convert(item.content, Profile)
+            case "link":
+                self.links[item.key] = msgspec.convert(item.content, Link)
+            case "route":
+                self.routes[item.key] = msgspec.convert(item.content, Route)
+                lengths = {*self._prefix_lengths, len(item.key)}
+                self._prefix_lengths = sorted(lengths, reverse=True)
+
+    @property
+    def dialects(self) -> list[str]:
+        """That some terminal may speak."""
+        return sorted({*self._spoken, *(profile.dialect for profile in self.profiles.values())})
 
     def version(self, kind: str, key: str) -> int:
         """The version of an item in force; 0 where there is none (a built-in default)."""
-        return self._versions.get((kind, key), 0)
+        return self._versions.get(kind, {}).get(key, 0)
 
     def terminal(self, merchant: str, terminal: str) -> Terminal | None:
         return self.terminals.get(f"{merchant}/{terminal}")
@@ -151,11 +183,14 @@ class Snapshot:
 
     def key(self, owner: str, usage: str) -> StoredKey | None:
         """The newest key of an owner for a usage."""
-        found = self._keys.get((owner, usage))
-        return found[0] if found else None
+        for key in self._keys.get(owner, ()):
+            if key.usage == usage:
+                return key
+        return None
 
     def keys(self, owner: str, usage: str) -> list[StoredKey]:
-        return self._keys.get((owner, usage), [])
+        """The newest first."""
+        return [key for key in self._keys.get(owner, ()) if key.usage == usage]
 
 
 class ReferenceStore(Protocol):

@@ -675,6 +675,51 @@ def test_keys_are_versioned_by_owner_and_usage(run: Any) -> None:
     run(scenario)
 
 
+def test_a_snapshot_that_follows_changes_is_that_of_a_process_that_reads_everything(
+    run: Any,
+) -> None:
+    async def scenario(world: World) -> None:
+        one, other = await world.process(), await world.process()
+        clock = getattr(world, "clock", None)
+        now = dt.datetime.now(dt.UTC) if clock is None else clock.now()
+
+        def routes(acquirer: str, *prefixes: str) -> list[tuple[str, str, dict[str, Any]]]:
+            return [("route", each, {"prefix": each, "acquirer": acquirer}) for each in prefixes]
+
+        async def agree() -> None:
+            found = []
+            for store in (one, other, await world.process()):
+                snapshot = await store.reference.snapshot()
+                known = {each: snapshot.version("route", each) for each in snapshot.routes}
+                keys = snapshot.keys("link:a", "ZPK"), snapshot.key("link:a", "ZAK")
+                route = snapshot.route("6222001")
+                found.append((snapshot.generation, snapshot.routes, known, keys, route))
+            assert found[0] == found[1] == found[2]
+
+        await agree()
+        await one.reference.apply(routes("a", "62", "4"), maker="a")
+        await agree()
+        soon = now + dt.timedelta(seconds=0.5)
+        await other.reference.apply(routes("b", "62", "35", "5"), maker="b", effective_from=soon)
+        await agree()
+        await one.reference.apply(routes("c", "62", "6222"), maker="a")  # a higher version, at once
+        for usage in ("ZPK", "ZAK", "ZPK"):
+            stored_key = StoredKey(owner="link:a", usage=usage, version=0, block="x",
+                                   check_value="ABCD", lmk_id="1")  # fmt: skip
+            await other.reference.add_key(stored_key)
+            await agree()
+        await world.pass_time(0.6)
+        await agree()
+        snapshot = await one.reference.snapshot()
+        assert [each.version for each in snapshot.keys("link:a", "ZPK")] == [2, 1]
+        assert snapshot.route("6222001") == snapshot.routes["6222"]
+        assert {each: snapshot.routes[each].acquirer for each in sorted(snapshot.routes)} == {
+            "35": "b", "4": "a", "5": "b", "62": "c", "6222": "c",
+        }  # fmt: skip
+
+    run(scenario)
+
+
 def test_verdicts_are_values(run: Any) -> None:
     async def scenario(world: World) -> None:
         store = await world.process()

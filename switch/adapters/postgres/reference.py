@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import datetime as dt
 import hashlib
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -11,16 +14,25 @@ from switch.reference import Item, Snapshot
 from terminals.registry import StoredKey
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Sequence
 
     from switch.adapters.postgres.sessions import Sessions
 
-_NEWEST_IN_FORCE = """
-    SELECT DISTINCT ON (kind, key) kind, key, version, effective_from, content::text, maker
-    FROM switch.reference_item WHERE effective_from <= statement_timestamp()
-    ORDER BY kind, key, version DESC
+# What is in force and was not when it was last read: new rows, and rows whose time has come since.
+# A higher version may be in force already; the snapshot keeps that.
+_IN_FORCE_SINCE = """
+    SELECT kind, key, version, effective_from, content::text, maker FROM switch.reference_item
+    WHERE effective_from <= statement_timestamp()
+      AND (change > $1 OR (effective_from > created_at AND effective_from > $2))
 """
+_KEYS_SINCE = "SELECT * FROM switch.stored_key WHERE change > $1"
+# Read before the rows: what is read after it can only be newer.
+_MARK = """
+    SELECT switch.read_generation() AS generation, statement_timestamp() AS read_at,
+           coalesce((SELECT max(change) FROM switch.reference_item), 0) AS item,
+           coalesce((SELECT max(change) FROM switch.stored_key), 0) AS key
+"""
+PIECE = 250  # rows between two turns of the loop: requests do not wait for an estate to be read
 
 
 def encode(content: dict[str, Any]) -> bytes:
@@ -39,25 +51,56 @@ def _item(row: Any) -> Item:
     )
 
 
+class Mark(NamedTuple):
+    """How far the reference data has been read."""
+
+    item: int  # highest change
+    key: int
+    read_at: dt.datetime  # by the store's clock
+
+
+NOTHING = Mark(0, 0, dt.datetime.min.replace(tzinfo=dt.UTC))
+
+
 class PostgresReference:
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
+        self._last: tuple[Snapshot, Mark] | None = None
 
     async def generation(self) -> int:
         generation: int = await self._sessions.value("SELECT switch.read_generation()")
         return generation
 
     async def snapshot(self) -> Snapshot:
-        async def read(connection: Any) -> Snapshot:
-            # the generation first: what is read after it can only be newer
-            generation = await connection.fetchval("SELECT switch.read_generation()")
-            items = [_item(row) for row in await connection.fetch(_NEWEST_IN_FORCE)]
-            keys = await connection.fetch(
-                "SELECT * FROM switch.stored_key ORDER BY owner, usage, version"
-            )
-            return Snapshot(generation, items, [_key(row) for row in keys])
+        """What is in force now. After the first time only what has changed is read."""
 
-        return await self._sessions.transaction(read)
+        async def read(connection: Any) -> tuple[Snapshot, Mark]:
+            row = await connection.fetchrow(_MARK)
+            mark = Mark(row["item"], row["key"], row["read_at"])
+            last = self._last
+            if last is not None and last[0].generation <= row["generation"]:
+                former, since = last
+            else:  # the first time; or this is a store that was set back
+                former, since = Snapshot(0), NOTHING
+            items = [
+                _item(each)
+                async for each in connection.cursor(
+                    _IN_FORCE_SINCE, since.item, since.read_at, prefetch=PIECE
+                )
+            ]
+            keys = [
+                _key(each)
+                async for each in connection.cursor(_KEYS_SINCE, since.key, prefetch=PIECE)
+            ]
+            later = former.copy(row["generation"])
+            for start in range(0, max(len(items), len(keys)), PIECE):
+                piece = slice(start, start + PIECE)
+                later.take(items[piece], keys[piece])
+                await asyncio.sleep(0)
+            return later, mark
+
+        self._last = await self._sessions.transaction(read)
+        return self._last[0]
 
     async def items(self, kind: str | None = None) -> list[Item]:
         rows = await self._sessions.rows(
@@ -134,9 +177,9 @@ class PostgresReference:
 def _key(row: Any) -> StoredKey:
     return StoredKey(
         owner=row["owner"],
-        usage=row["usage"],
+        usage=sys.intern(row["usage"]),
         version=row["version"],
         block=row["block"],
         check_value=row["check_value"],
-        lmk_id=row["lmk_id"],
+        lmk_id=sys.intern(row["lmk_id"]),
     )

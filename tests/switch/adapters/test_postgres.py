@@ -757,3 +757,63 @@ def test_a_find_by_key_takes_no_time_out_for_locked_originals(run: Any) -> None:
         assert seen[0].originals[0].captured_minor == 100
 
     run(scenario)
+
+
+# -- reference data -------------------------------------------------------------------------------
+
+
+def test_a_reload_reads_what_changed(run: Any) -> None:
+    """The price of one terminal's change is not the size of the estate."""
+
+    async def scenario(world: PostgresWorld) -> None:
+        one, other = await world.process(), await world.process()
+        content = {"merchant": MERCHANT, "terminal": "00000001"}
+        await one.reference.apply(
+            [("terminal", "a", content), ("terminal", "b", content)], maker="a"
+        )
+        former = await one.reference.snapshot()
+        suspended = {**content, "status": "suspended"}
+        await other.reference.apply([("terminal", "a", suspended)], maker="b")
+        later = await one.reference.snapshot()
+        assert later.terminals["a"].status == "suspended"
+        assert former.terminals["a"].status == "active"
+        assert later.terminals["b"] is former.terminals["b"]
+
+    run(scenario)
+
+
+def test_a_change_that_commits_late_is_not_overlooked(run: Any) -> None:
+    """Two writers: nobody sees the second's change while the first's is still to come."""
+
+    async def scenario(world: PostgresWorld) -> None:
+        first, second, reader = [await world.process() for _ in range(3)]
+        pool = first.reference._sessions.pool
+        connection = await pool.take()
+        await connection.execute(
+            "BEGIN; SELECT pg_advisory_xact_lock(8586, 1); INSERT INTO switch.reference_item"
+            " (kind, key, version, effective_from, content, sha256, maker) VALUES"
+            " ('route', '4', 1, now(), '{\"prefix\": \"4\", \"acquirer\": \"a\"}', sha256(''), 'a')"
+        )
+        route = {"prefix": "5", "acquirer": "a"}
+        applying = asyncio.create_task(second.reference.apply([("route", "5", route)], maker="b"))
+        await asyncio.sleep(0.2)
+        assert list((await reader.reference.snapshot()).routes) == []
+        await connection.execute("SELECT switch.bump_generation(); COMMIT")
+        pool.give_back(connection, usable=True)
+        await applying
+        assert sorted((await reader.reference.snapshot()).routes) == ["4", "5"]
+
+    run(scenario)
+
+
+def test_a_store_that_was_set_back_is_read_anew(run: Any) -> None:
+    async def scenario(world: PostgresWorld) -> None:
+        store = await world.process()
+        route = {"prefix": "5", "acquirer": "a"}
+        await store.reference.apply([("route", "5", route)], maker="a")
+        assert list((await store.reference.snapshot()).routes) == ["5"]
+        await world.query("DELETE FROM switch.reference_item")
+        await world.query("UPDATE switch.business_day SET generation = 1")
+        assert (await store.reference.snapshot()).routes == {}
+
+    run(scenario)
