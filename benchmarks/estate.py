@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from switch.config import Config
 
 TERMINALS_PER_MERCHANT: Final = 5
+AGAIN_S: Final = 0.5
 OPENING: Final = 64  # connections that are made at the same time
 TAIL_S: Final = 60.0  # after the last request was sent, its answer must have come
 
@@ -76,10 +77,12 @@ def working_key(usage: KeyUsage, name: str) -> bytes:
 class EstateNode(Node):
     """A node whose store holds an estate, signed on."""
 
-    def __init__(self, stack: ExitStack, folder: Path, workers: int, estate: Estate) -> None:
+    def __init__(
+        self, stack: ExitStack, folder: Path, workers: int, estate: Estate, *, more: str = ""
+    ) -> None:
         self.estate = estate
         folder.mkdir(mode=0o711, exist_ok=True)  # PostgreSQL's own user passes through
-        super().__init__(stack, folder, workers, Plan(port=0, lines=0, tmk=TMK))
+        super().__init__(stack, folder, workers, Plan(port=0, lines=0, tmk=TMK), more=more)
         self.owner_dsn: str = self.facts["database"]["owner_dsn"]
 
     def fill(self, config: Config, plan: Plan, zak: bytes, zpk: bytes) -> None:
@@ -97,6 +100,10 @@ class EstateNode(Node):
         switch, postgres = self.pids()
         serving = [pid for pid in postgres if not report.title(pid).count("autovacuum worker")]
         return {"switch": report.ran_s(switch), "postgres": report.ran_s(serving)}
+
+    def connections(self) -> list[int]:
+        """Of terminals, of each worker."""
+        return [report.established(pid, self.port) for pid in self.pids()[0][1:]]
 
     def memory(self) -> dict[str, float]:
         """Resident MiB of the switch's processes; a page that two share counts for both."""
@@ -217,7 +224,11 @@ class Line(Wire):
         if identity.trace <= CHECKED_ANSWERS:
             identity.check(frame)
         code = frame.body[code_at : code_at + 2].decode()
-        self.load.answered(code, now_ns - sent_ns)
+        if code == "96":  # a busy machine: the same terminal asks again
+            self.load.refused += 1
+            asyncio.get_running_loop().call_later(AGAIN_S, self.purchase, identity)
+        else:
+            self.load.answered(code, now_ns - sent_ns)
 
 
 class Load:
@@ -229,6 +240,7 @@ class Load:
         self.shapes: dict[int, tuple[int, int]] = {}  # an answer's length -> DE 11, 39
         self.codes: dict[str, int] = {}
         self.latencies_ns = array("q")
+        self.refused = 0
         self.turn = 0
         self.to_send = 0
         self.left = 0
@@ -263,6 +275,7 @@ class Load:
     async def run(self, requests: int, in_flight: int) -> dict[str, Any]:
         """So many purchases, so many at a time, terminals and connections in turn."""
         self.codes = {}
+        self.refused = 0
         self.latencies_ns = array("q")
         self.done = asyncio.get_running_loop().create_future()
         self.to_send = self.left = requests
@@ -277,6 +290,7 @@ class Load:
             "transactions": count,
             "seconds": took_s,
             "codes": self.codes,
+            "refused": self.refused,
             "latency_ms_p50": ordered[count // 2] / 1e6,
             "latency_ms_p99": ordered[count * 99 // 100] / 1e6,
             "latency_ms_max": ordered[-1] / 1e6,
@@ -329,7 +343,7 @@ class Traffic:
     def trade(
         self, requests: int, in_flight: int, meanwhile: Callable[[], object] = lambda: None
     ) -> dict[str, Any]:
-        """So many purchases, all of them approved; processor time of each side for one."""
+        """So many purchases approved; processor time of each side for one."""
         before = self.node.used()
         limit_s = TAIL_S + requests / 100 + 30.0
         with ThreadPoolExecutor(1) as aside:
@@ -345,6 +359,7 @@ class Traffic:
             "switch_us": spent_us["switch"],
             "postgres_us": spent_us["postgres"],
             "tps": requests / result["seconds"],
+            "refused": result["refused"],
             "latency_ms_p99": result["latency_ms_p99"],
             "latency_ms_max": result["latency_ms_max"],
         }

@@ -6,7 +6,8 @@
 A node for each length of the journal (all with 1,000 terminals) and for each size of the estate (all
 with the shortest journal), all alive, trading in turns; every terminal of an estate trades, in turn.
 The journal is made by copying purchases that the node has just served, under other keys: half of the
-rows on the open date, the rest on two dates before, one in a hundred reversed. A figure is the
+rows on the open date, the rest on two dates before, one in a hundred reversed. Each node has one worker: how
+connections fall to several is left to the kernel, and differs. A figure is the
 processor time of the switch and of PostgreSQL for one purchase, its median over the rounds, and its
 ratio to the smallest node's in the same rounds.
 
@@ -189,17 +190,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description="what grows")
     parser.add_argument("--rows", type=numbers, default=None, help="1000,10000,100000,1000000")
     parser.add_argument("--terminals", type=numbers, default=None, help="10,1000,50000")
-    parser.add_argument("--requests", type=int, default=None, help="a round: 1,500; quick: 500")
-    parser.add_argument("--rounds", type=int, default=None, help="4; quick: 2")
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--requests", type=int, default=None, help="a round: 750; quick: 250")
+    parser.add_argument("--rounds", type=int, default=None, help="8; quick: 4")
+    parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--quick", action="store_true", help="under a minute: small sizes")
     parser.add_argument("--data", default=None, help="where the data folders are; default /tmp")
     parser.add_argument("--json", action="store_true", help="figures as one JSON object")
     given = parser.parse_args()
     given.rows = given.rows or ([1_000, 10_000] if given.quick else [10**3, 10**4, 10**5, 10**6])
     given.terminals = given.terminals or ([10, 1_000] if given.quick else [10, 1_000, 50_000])
-    given.requests = given.requests or (500 if given.quick else 1_500)
-    given.rounds = given.rounds or (2 if given.quick else 4)
+    given.requests = given.requests or (250 if given.quick else 750)
+    given.rounds = given.rounds or (4 if given.quick else 8)
     report.two_cores()
     logs.configure(SystemClock(), "benchmark", level="warning", file=None)
     figures = measure(given)

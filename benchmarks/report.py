@@ -150,6 +150,16 @@ def title(pid: int) -> str:
         return ""
 
 
+def established(pid: int, port: int) -> int:
+    """How many connections to this port a process has accepted."""
+    inodes: set[str] = set()
+    for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]:
+        fields = line.split()
+        if fields[3] == "01" and int(fields[1].rpartition(":")[2], 16) == port:
+            inodes.add(f"socket:[{fields[9]}]")
+    return sum(os.readlink(each) in inodes for each in Path(f"/proc/{pid}/fd").iterdir())
+
+
 def _times(pid: int, at: int) -> Usage:
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
