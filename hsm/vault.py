@@ -16,7 +16,7 @@ from hsm.keys import USAGES, Algorithm, KeyBlock, KeyUsage
 from hsm.lmk import Lmk
 from hsm.mac_profiles import MacAlgorithm
 
-KEYS_MAX: Final = 16_384  # opened keys, per thread: 5,000 terminals with three keys each
+KEYS_MAX: Final = 16_384  # opened keys, per thread, where nobody says how many are needed
 
 BlockFunction = Callable[[bytes], bytes]
 

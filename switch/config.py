@@ -121,6 +121,10 @@ class Server(Section, frozen=True):
 
     frame_bytes: Annotated[int, whole(64, 65_535, "bytes", "longest frame taken")] = 4_096
     connections: Annotated[int, whole(1, 100_000, "connections", "more are closed at once")] = 8_192
+    terminals: Annotated[
+        int,
+        whole(1, 1_000_000, "terminals", "whose keys and batch are remembered, 5 KiB each at most"),
+    ] = 32_768
     in_flight_per_connection: Annotated[
         int, whole(1, 4_096, "requests", "then the connection is not read further")
     ] = 64

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
+OTHER_KEYS = 1_024  # of links, data and sign-ons, opened at one time
 USABLE_LOOK_S = 0.02  # between looks, at start, whether the links are usable
 
 
@@ -248,7 +249,7 @@ class Switch:
         self._links = Links(config, ports, self.acquirers, self.rows, self._late, self._siblings)
         self.reference = ReferenceData(stores.reference, self._links.follow)
         self._links.know(self.reference, self.standing)
-        cache = AccessCache(stores.batches, config.server.connections, config.rules.old_keys_s)
+        cache = AccessCache(stores.batches, config.server.terminals, config.rules.old_keys_s)
         management = Management(
             config,
             stores.batches,
@@ -345,6 +346,14 @@ def build(config: Config, worker: int, ports: Ports, *, demo: bool = False) -> S
     return Switch(config, worker, ports, demo=demo)
 
 
+def keys_max(config: Config) -> int:
+    """Opened keys of one process: PIK and MAK of every terminal it remembers, and all others.
+
+    With room for fewer, terminals that trade in turn would find theirs closed every time.
+    """
+    return 2 * config.server.terminals + OTHER_KEYS
+
+
 async def run_worker(
     config: Config,
     worker_index: int,
@@ -355,7 +364,7 @@ async def run_worker(
     """Serve until told to drain, with the real clock, store, vault and sockets."""
     clock = SystemClock()
     opened = lmks.take_over(lmk)
-    hsm = LocalVault(opened, SystemEntropy().bytes)
+    hsm = LocalVault(opened, SystemEntropy().bytes, keys_max=keys_max(config))
     lines = AuthorizationLog(
         LogFile(
             config.log_folder / f"authorizations-{worker_index}.jsonl",
