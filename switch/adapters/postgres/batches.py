@@ -294,11 +294,9 @@ class PostgresBatches:
     async def overdue_uploads(self, older_than_s: float) -> list[Batch]:
         async def read(connection: Any) -> list[Batch]:
             rows = await connection.fetch(
-                "SELECT s.merchant, s.terminal, s.batch FROM switch.batch_settled AS s"
-                " WHERE s.settled_at < clock_timestamp() - $1::float8 * interval '1 second'"
-                " AND NOT EXISTS (SELECT FROM switch.batch_closed AS c"
-                " WHERE (c.merchant, c.terminal, c.batch) = (s.merchant, s.terminal, s.batch))"
-                " ORDER BY s.settled_at, s.merchant, s.terminal LIMIT 100",
+                "SELECT merchant, terminal, batch FROM switch.upload_open"
+                " WHERE settled_at < clock_timestamp() - $1::float8 * interval '1 second'"
+                " ORDER BY settled_at, merchant, terminal LIMIT 100",
                 older_than_s,
             )
             found = [await _read(connection, *row) for row in rows]

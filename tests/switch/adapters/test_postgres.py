@@ -759,6 +759,51 @@ def test_a_find_by_key_takes_no_time_out_for_locked_originals(run: Any) -> None:
     run(scenario)
 
 
+READ = """
+    SELECT sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))::bigint AS rows
+    FROM pg_stat_user_tables WHERE schemaname = 'switch'
+"""
+
+
+def test_what_runs_by_itself_reads_nothing_of_a_long_history(run: Any) -> None:
+    """Leases, looks for the dead, the queues and uploads: the same few rows whatever there was."""
+
+    async def scenario(world: PostgresWorld) -> None:
+        store = await world.process()
+        await asyncio.gather(*(approve(store, number) for number in range(1, 401)))
+        for number in range(1, 41):
+            await reverse(store, key(number), 1_000 + number)
+        for item in await store.queue.due(ACQUIRER, 100, []):
+            await store.queue.finish(item, "00", None)
+        for table, columns, values in (
+            ("batch", "position", "n"),
+            ("batch_settled", "said, ours, result", "array_fill(0, ARRAY[8]), array_fill(0, ARRAY[8]), '22'"),
+            ("batch_closed", "rule", "'uploaded'"),
+        ):  # fmt: skip
+            await world.query(
+                f"INSERT INTO switch.{table} (merchant, terminal, batch, {columns})"
+                f" SELECT 'm', 't', n, {values} FROM generate_series(1, 2000) AS n"
+            )
+        await store.close()
+        (before,) = await world.query(READ)
+
+        store = await world.process()
+        owner_id = await store.owners.register("n", 0)
+        for _ in range(3):
+            assert await store.owners.renew(owner_id, 401)
+            assert await store.owners.take_over(owner_id, "n", 0) == []
+            assert await store.queue.lease(ACQUIRER, owner_id) is not None
+            assert await store.queue.due(ACQUIRER, 100, []) == []
+            assert await store.queue.open_items(ACQUIRER) == 0
+            assert await store.batches.overdue_uploads(0.0) == []
+            assert await store.reference.generation() == 1
+        await store.close()  # the server counts what a connection read when it ends
+        (after,) = await world.query(READ)
+        assert after["rows"] - before["rows"] < 100
+
+    run(scenario)
+
+
 # -- reference data -------------------------------------------------------------------------------
 
 
