@@ -21,6 +21,7 @@ import msgspec
 from msgspec import Meta
 
 from iso8583.dialects import registry
+from switch.dsn import dsns_of
 
 
 class ConfigError(Exception):
@@ -87,7 +88,7 @@ class Metrics(Section, frozen=True):
 class Database(Section, frozen=True):
     """The store. Without a DSN an embedded PostgreSQL is started in the data folder."""
 
-    dsn: Annotated[str, text("postgresql://… ; empty: embedded", "DSN")] = ""
+    dsn: Annotated[str, text("postgresql://…, of one server or more; empty: embedded", "DSN")] = ""
     owner_dsn: Annotated[
         str, text("who may change the schema; empty: as dsn. Unused when embedded", "DSN")
     ] = ""
@@ -393,9 +394,12 @@ def _contradiction(config: Config) -> tuple[str, str] | None:
         if listener.dialect not in registry.names():
             names = ", ".join(registry.names())
             return f"listeners[{index}].dialect", f"no such dialect; there are {names}"
-    dsn = config.database.dsn
-    if dsn and not dsn.startswith(("postgresql://", "postgres://")):
-        return "database.dsn", "must begin with postgresql://"
+    database = config.database
+    for name, dsn in (("dsn", database.dsn), ("owner_dsn", database.owner_dsn)):
+        try:
+            _ = dsns_of(dsn) if dsn else []
+        except ValueError as error:
+            return f"database.{name}", str(error)
     fixed = [(listener.host, listener.port) for listener in config.listeners if listener.port]
     fixed += [(config.metrics.host, config.metrics.port)] if config.metrics.port else []
     for at in fixed:

@@ -15,6 +15,7 @@ from switch.adapters.postgres.reference import PostgresReference
 from switch.adapters.postgres.sessions import Sessions
 from switch.adapters.postgres_place import APP, OWNER, READER, EmbeddedPostgresError
 from switch.adapters.schema_runner import SchemaError, migrate
+from switch.adapters.servers import Servers
 from switch.adapters.system import SystemEntropy
 from switch.texts import say
 
@@ -81,7 +82,7 @@ class Store:
 
 async def prepare_data_keys(dsn: str, lmk: Lmk) -> None:
     """The data keys of a node that starts, made before its workers, which then find them."""
-    sessions = Sessions(dsn, "tongbao data keys", 1)
+    sessions = Sessions(Servers(dsn), "tongbao data keys", 1)
     try:
         await data_keys.ensure(PostgresReference(sessions), LocalVault(lmk, SystemEntropy().bytes))
     finally:

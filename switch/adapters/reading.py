@@ -11,13 +11,13 @@ import datetime as dt
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self
 
-import asyncpg
 import msgspec
+
+from switch.adapters.servers import Servers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-CONNECT_TIMEOUT_S = 10.0
 PREFETCH_ROWS = 500
 
 _NESTED = frozenset(("attempts", "reversals", "original", "decision"))  # JSON in the store
@@ -68,7 +68,7 @@ class Reader:
     @classmethod
     @asynccontextmanager
     async def open(cls, dsn: str) -> AsyncIterator[Self]:
-        connection = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT_S)
+        connection = await Servers(dsn).connect()
         try:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
                 yield cls(connection)

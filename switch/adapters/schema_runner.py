@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 
 import asyncpg
 
+from switch.adapters.servers import Servers
+
 # The application root: the repository, or the tree inside the wheel.
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -24,7 +26,6 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 FOLDERS = ("switch", "terminals", "settlement")
 
 LOCK_KEY = int.from_bytes(b"tongbao") >> 8  # of pg_advisory_lock: any fixed number of 63 bits
-CONNECT_TIMEOUT_S = 10.0
 
 _RECORDS = """
 CREATE SCHEMA IF NOT EXISTS schema_runner;
@@ -62,7 +63,7 @@ async def migrate(dsn_owner: str, *, root: Path = ROOT) -> list[Migration]:
     Two at once: the second waits for the first and finds nothing left to do.
     """
     migrations = find_migrations(root)
-    connection = await asyncpg.connect(dsn_owner, timeout=CONNECT_TIMEOUT_S)
+    connection = await Servers(dsn_owner).connect()
     try:
         await connection.execute("SELECT pg_advisory_lock($1)", LOCK_KEY)
         await connection.execute(_RECORDS)

@@ -10,6 +10,7 @@ import msgspec
 from settlement.adapters.postgres import open_postgres
 from settlement.cli import close_books, close_command
 from settlement.settings import DEFAULTS, Settings
+from switch.adapters.servers import Servers
 from switch.adapters.system import SystemClock, core_dumps_off
 from switch.commands.common import CommandError, Exit, reference
 from switch.data_keys import open_pans
@@ -64,7 +65,7 @@ async def books(dsn: str, lmk: Lmk) -> AsyncIterator[tuple[Store, Dates, Pans]]:
     """What only the switch can open: the store's tables and the keys of card numbers."""
     async with reference(dsn) as store:
         pans = open_pans(lmk, await store.snapshot())
-    async with open_postgres(dsn) as (store_of_books, dates):
+    async with open_postgres(await Servers(dsn).primary()) as (store_of_books, dates):
         yield store_of_books, dates, pans
 
 

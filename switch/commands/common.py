@@ -110,8 +110,9 @@ async def reference(dsn: str) -> AsyncIterator[ReferenceStore]:
     """The store for reference data and keys."""
     from switch.adapters.postgres.reference import PostgresReference
     from switch.adapters.postgres.sessions import Sessions
+    from switch.adapters.servers import Servers
 
-    sessions = Sessions(dsn, "tongbao command", 1)
+    sessions = Sessions(Servers(dsn), "tongbao command", 1)
     try:
         yield PostgresReference(sessions)
     finally:

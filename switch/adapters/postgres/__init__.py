@@ -20,6 +20,7 @@ from switch.adapters.postgres.numbers import (
 from switch.adapters.postgres.reference import PostgresReference
 from switch.adapters.postgres.sessions import Sessions
 from switch.adapters.postgres.writer import GROUP_MAX, WAITING_MAX, Writer
+from switch.adapters.servers import Servers
 
 if TYPE_CHECKING:
     from switch.ports import Clock
@@ -41,13 +42,16 @@ class PostgresStore:
         queue_max: int = WAITING_MAX,
         lease_s: float = LEASE_S,
     ) -> None:
+        servers = Servers(dsn)
         self.writer = Writer(
-            lambda: connect(dsn, "tongbao journal", peer), group_max=group_max, queue_max=queue_max
+            lambda: connect(servers, "tongbao journal", peer),
+            group_max=group_max,
+            queue_max=queue_max,
         )
-        self.sessions = Sessions(dsn, "tongbao", pool_size, peer)
+        self.sessions = Sessions(servers, "tongbao", pool_size, peer)
         # Leases and numbers are what the process lives by: no crowd of decisions may come before
         # them. Their statements are short, and one connection answers them in turn.
-        self.leases = Sessions(dsn, "tongbao leases", 1, peer)
+        self.leases = Sessions(servers, "tongbao leases", 1, peer)
         self.journal = PostgresJournal(self.sessions, self.writer)
         self.numbers = PostgresNumbers(self.leases)
         self.owners = PostgresOwners(self.leases, self.sessions, lease_s)
@@ -68,7 +72,7 @@ class PostgresStore:
         queue_max: int = WAITING_MAX,
         lease_s: float = LEASE_S,
     ) -> PostgresStore:
-        """Connect the writer. Raises what asyncpg raises where the server is not there."""
+        """Connect the writer. Raises what `Servers.connect` does where no primary is there."""
         store = cls(
             dsn,
             clock,

@@ -1,30 +1,33 @@
 """Connections to the store: how they are made, and how a lost one is known to be over.
 
 A commit that was sent on a connection that broke is unknown until its backend is gone: only then
-does a missing row prove anything. So every connection knows its backend (process id and start).
+does a missing row prove anything. So every connection knows its backend (process id, start, timeline).
+A backend of an earlier timeline is gone for good: the standby that was promoted took in what it had
+received by then, and whatever its former primary does later is not in the history that we read.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import asyncpg
 
+from switch.adapters.servers import CONNECT_TIMEOUT_S, Connection, Servers, timeline_of
+
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Callable
 
-CONNECT_TIMEOUT_S = 5.0
 BACKOFF_FIRST_S = 0.05
 BACKOFF_MAX_S = 1.0
 BACKEND_POLL_S = 0.02
+PROBES_S = 2  # between keepalive probes that are not answered
 
 # What ends a connection or says that the server is not there, as opposed to what a row may cause.
 # (asyncpg is confused, and says so, by a server that ends while nothing is asked.)
 LOST = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, EOFError)
-
-Connection = Any  # asyncpg.Connection; the library has no types
 
 
 class Peer(NamedTuple):
@@ -37,19 +40,17 @@ class Peer(NamedTuple):
 PEER = Peer()
 
 
-class Backend:
+class Backend(NamedTuple):
     """The server process of a connection, by what no later one shares."""
 
-    def __init__(self, pid: int, started_at: object) -> None:
-        self.pid = pid
-        self.started_at = started_at
+    pid: int
+    started_at: dt.datetime
+    timeline: int
 
 
-async def connect(dsn: str, name: str, peer: Peer = PEER) -> Connection:
-    """A connection without statement time-outs. Raises what asyncpg raises."""
-    connection = await asyncpg.connect(
-        dsn,
-        timeout=CONNECT_TIMEOUT_S,
+async def connect(servers: Servers, name: str, peer: Peer = PEER) -> Connection:
+    """A connection to the primary, without statement time-outs. Raises what `Servers.connect` does."""
+    connection = await servers.connect(
         command_timeout=None,
         server_settings={
             "application_name": name,
@@ -59,6 +60,7 @@ async def connect(dsn: str, name: str, peer: Peer = PEER) -> Connection:
             "enable_hashjoin": "off",
             "enable_mergejoin": "off",
             "tcp_keepalives_idle": str(max(1, round(peer.keepalive_s))),
+            "tcp_keepalives_interval": str(PROBES_S),
             "tcp_user_timeout": str(round(peer.tcp_user_timeout_s * 1_000)),
         },
     )
@@ -75,18 +77,52 @@ def _watch_peer(connection: Connection, peer: Peer) -> None:
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         idle_s, timeout_ms = max(1, round(peer.keepalive_s)), round(peer.tcp_user_timeout_s * 1_000)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, idle_s)
+        # the kernel looks whether the user time-out has passed when it probes, by default every 75 s
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, PROBES_S)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
+
+
+class Warned:
+    """Whether the server has warned on a connection since this was made.
+
+    A warning during a commit may mean that a standby was not waited for: the commit is unknown.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._warned = False
+        connection.add_log_listener(self._heard)
+
+    def __bool__(self) -> bool:
+        return self._warned
+
+    def check(self) -> None:
+        """Raises ConnectionError if it has."""
+        if self._warned:
+            raise ConnectionError("a warning during the commit")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.remove_log_listener(self._heard)
+
+    def _heard(self, _: Any, message: Any) -> None:
+        if (getattr(message, "severity_en", None) or message.severity) == "WARNING":
+            self._warned = True
 
 
 async def backend_of(connection: Connection) -> Backend:
     row = await connection.fetchrow(
         "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
     )
-    return Backend(row["pid"], row["backend_start"])
+    return Backend(row["pid"], row["backend_start"], await timeline_of(connection))
 
 
 async def wait_until_gone(connection: Connection, backend: Backend) -> None:
     """Return when `backend` can commit nothing any more; it is told to end."""
+    if await timeline_of(connection) > backend.timeline:
+        return
     while True:
         there = await connection.fetchval(
             "SELECT pg_terminate_backend(pid) IS NOT NULL FROM pg_stat_activity"

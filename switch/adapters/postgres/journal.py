@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import msgspec
 
-from switch.adapters.postgres.connections import Backoff, wait_until_gone
+from switch.adapters.postgres.connections import Backoff, Warned, wait_until_gone
 from switch.adapters.postgres.numbers import LEASE_S
 from switch.adapters.postgres.rows import STORE
 from switch.adapters.postgres.scenes import Place, load, locate
@@ -194,13 +194,11 @@ class _Decision:
         self.backend: Any = None
         self.judgement: Judgement | None = None
         self.verdict: Verdict | None = None
-        self._warned = False
 
     async def run(
         self, connection: Any, find: Find, judge: Callable[[Scene], Judgement]
     ) -> tuple[Judgement, Verdict | None]:
-        connection.add_log_listener(self._heard)
-        try:
+        with Warned(connection) as warned:
             await connection.execute("BEGIN; SELECT switch.enter()")
             try:
                 await self._decide(connection, find, judge)
@@ -210,10 +208,7 @@ class _Decision:
                     await connection.execute("ROLLBACK")
             if self.sent:
                 await connection.execute("COMMIT")
-                if self._warned:
-                    raise ConnectionError("a warning during the commit")
-        finally:
-            connection.remove_log_listener(self._heard)
+                warned.check()
         assert self.judgement is not None
         return self.judgement, self.verdict
 
@@ -277,10 +272,6 @@ class _Decision:
             and commit.request is not None
             and commit.request.type == TOMBSTONE
         )
-
-    def _heard(self, _: Any, message: Any) -> None:
-        if (getattr(message, "severity_en", None) or message.severity) == "WARNING":
-            self._warned = True
 
 
 async def _stands(connection: Any, commit: Commit, commit_id: int) -> bool:

@@ -6,17 +6,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
 
-from switch.adapters.postgres.connections import LOST, PEER, Backoff, Peer, Pool, connect
+from switch.adapters.postgres.connections import LOST, PEER, Backoff, Peer, Pool, Warned, connect
 from switch.journal import StoreDownError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from switch.adapters.servers import Servers
 
 T = TypeVar("T")
 
 TRIES = 5
 # the server ends, starts, has no room, or is a standby now: nothing that a row could cause
 OUTAGE = ("08", "53", "57", "58", "25006", "3D")
+_CONFIRM = "INSERT INTO switch.rerun (commit_id, commits, reason) VALUES (0, 1, 'session')"
 RERUN_STATES = ("40001", "40P01")  # serialisation, deadlock: the same again
 
 
@@ -27,10 +30,14 @@ def is_outage(error: BaseException) -> bool:
 
 
 class Sessions:
-    """Every operation here is idempotent, so a broken connection is a reason to try again."""
+    """Every operation here is idempotent, so a broken connection is a reason to try again.
 
-    def __init__(self, dsn: str, name: str, size: int, peer: Peer = PEER) -> None:
-        self.pool = Pool(lambda: connect(dsn, name, peer), size)
+    The second try may find all done and write nothing. It begins with a write of its own: where a
+    standby must confirm, its commit confirms the first try's too.
+    """
+
+    def __init__(self, servers: Servers, name: str, size: int, peer: Peer = PEER) -> None:
+        self.pool = Pool(lambda: connect(servers, name, peer), size)
 
     async def transaction(self, work: Callable[[Any], Awaitable[T]]) -> T:
         """Run `work(connection)` in one transaction, again after an outage or a deadlock."""
@@ -43,18 +50,24 @@ class Sessions:
 
     async def _tried(self, work: Callable[[Any], Awaitable[T]]) -> T:
         backoff = Backoff()
+        unknown = False
         for left in reversed(range(TRIES)):
             connection = None
             usable = False
             try:
                 connection = await self.pool.take()
-                result = await work(connection)
+                with Warned(connection) as warned:
+                    if unknown:
+                        await connection.execute(_CONFIRM)
+                    result = await work(connection)
+                    warned.check()
                 usable = True
             except Exception as error:
                 state = getattr(error, "sqlstate", None)
                 usable = isinstance(error, asyncpg.PostgresError) and not is_outage(error)
                 if state not in RERUN_STATES and not is_outage(error):
                     raise
+                unknown |= is_outage(error)
                 if not left:
                     raise StoreDownError(f"{type(error).__name__} {state}") from error
             else:

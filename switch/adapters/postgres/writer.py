@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import structlog
 
-from switch.adapters.postgres.connections import Backend, Backoff, backend_of, wait_until_gone
+from switch.adapters.postgres.connections import (
+    Backend,
+    Backoff,
+    Warned,
+    backend_of,
+    wait_until_gone,
+)
 from switch.adapters.postgres.rows import STORE, Group
 from switch.adapters.postgres.sessions import RERUN_STATES, is_outage
 from switch.journal import (
@@ -34,7 +40,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Sequence
 
-    from switch.adapters.postgres.connections import Connection
+    from switch.adapters.servers import Connection
 
 GROUP_MAX = 256  # commits in one flush; journal.group_max
 WAITING_MAX = 65_536  # commits that wait for a flush; journal.queue_max
@@ -137,7 +143,7 @@ class Writer:
         self._connection: Connection | None = None
         self._statement: Any = None
         self._backend: Backend | None = None
-        self._warned = False
+        self._warned: Warned | None = None
         self._waiting: deque[Work] = deque()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -280,7 +286,6 @@ class Writer:
     async def _reconnect(self) -> None:
         connection = await self._connect()
         try:
-            connection.add_log_listener(self._heard)
             if self._backend is not None:
                 await wait_until_gone(connection, self._backend)
             self._backend = await backend_of(connection)
@@ -289,7 +294,7 @@ class Writer:
         except BaseException:
             connection.terminate()
             raise
-        self._warned = False
+        self._warned = Warned(connection)
         self._connection = connection
         self._down_since = None
 
@@ -342,8 +347,3 @@ class Writer:
             else:
                 work.settle(StoreDownError("no connection to the store"))
         self._waiting = kept
-
-    def _heard(self, _: Any, message: Any) -> None:
-        """A warning during a commit may mean that a standby was not waited for."""
-        if (getattr(message, "severity_en", None) or message.severity) == "WARNING":
-            self._warned = True
