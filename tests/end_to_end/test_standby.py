@@ -1,0 +1,96 @@
+"""The primary is killed under load and its synchronous standby promoted: nothing answered is lost.
+
+Method: a real node on two real servers that its DSN names, banks and terminals around it. The primary
+is killed with all its processes, the standby promoted as an operator would. Afterwards what terminals
+hold and what banks booked is compared with the new primary's journal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from terminals.simulator.fleet import Fleet, FleetOptions, TerminalFaults
+from tests.crash.history import Answered, Harm
+from tests.crash.world import RecordedLine, recovery_s
+from tests.end_to_end.day import check_views, quiet
+from tests.end_to_end.node import Hosts, Node, furnish, make_terminals, running
+from tests.end_to_end.test_hand_over import links_usable
+from tests.standby import Pair, promote
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from terminals.simulator.terminal import Terminal
+    from tests.crash.history import Event
+
+pytestmark = pytest.mark.xdist_group("standby")
+
+TERMINALS = 9
+BEFORE_S, UNTIL_PROMOTED_S, AFTER_S = 3.0, 1.0, 5.0
+GO_ON_S = 30.0  # from the kill until each bank's cards are approved again
+
+
+def test_a_promoted_standby_has_lost_nothing(tmp_path: Path) -> None:
+    with Pair() as pair:
+        more = f'[database]\ndsn = "{pair.dsn()}"\nowner_dsn = "{pair.dsn("tongbao_owner")}"\n'
+        with running(tmp_path, more=more) as node:
+            node.facts["database"]["reader_dsn"] = pair.dsn(
+                "tongbao_reader", "&target_session_attrs=primary"
+            )
+            asyncio.run(day(node, pair))
+            assert node.stop() == 0, node.log()
+
+
+async def day(node: Node, pair: Pair) -> None:
+    async with Hosts(latency_s=0.03) as hosts:
+        await furnish(node, hosts, TERMINALS, timeout_s=2.0, dsn=pair.dsn())
+        await links_usable(node)
+        events: list[Event] = []
+        fleet = fleet_on(node, make_terminals(TERMINALS), events)
+        trading = asyncio.create_task(fleet.run())
+        await asyncio.sleep(BEFORE_S)
+        events.append(Harm(time.monotonic(), "kill", "primary"))
+        await asyncio.to_thread(pair.primary.kill)
+        await asyncio.sleep(UNTIL_PROMOTED_S)
+        await promote(pair.standby)
+        await asyncio.sleep(AFTER_S)
+        fleet.stop()
+        result = await asyncio.wait_for(trading, 60.0)
+        took_s = recovery_s(events)
+        sys.stdout.write(
+            f"approved again {took_s:.1f} s after the kill, {UNTIL_PROMOTED_S} s after it promoted\n"
+        )
+        assert 0.0 < took_s <= GO_ON_S
+        assert not result.gave_up
+        assert not result.repeats_different
+        await quiet(node)
+        await check_views(node, hosts, result)
+        codes = Counter(event.code for event in events if isinstance(event, Answered))
+        assert codes["96"]  # refused while there was no primary
+
+
+def fleet_on(node: Node, terminals: list[Terminal], events: list[Event]) -> Fleet:
+    options = FleetOptions(
+        duration_s=120.0,
+        think_s=0.05,
+        faults=TerminalFaults(hang_up=0.02, repeat=0.03, repeat_lost=0.02, print_failure=0.02),
+        answer_timeout_s=4.0,
+        retry_s=0.2,
+        tries=100,
+        refund_tries=60,
+        one_shot=0.3,
+    )
+
+    async def connect(_host: str, _port: int, _factory: Any) -> tuple[Any, Any]:
+        return await asyncio.get_running_loop().create_connection(
+            lambda: RecordedLine("node", events.append), *node.address
+        )
+
+    return Fleet(terminals, options, random.Random(1), connect)
