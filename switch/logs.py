@@ -9,11 +9,13 @@ fast: an `AuthorizationLine` of fields that are masked already, written in batch
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import logging
 import os
 import re
 import sys
 import traceback
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -130,14 +132,25 @@ def mask_event(
 
 
 class LogFile:
-    """Lines appended to a file of bounded size: `name`, then `name.1` … the oldest is dropped."""
+    """Lines appended to a file of bounded size: `name`, then `name.1` … the oldest is dropped.
+
+    Where nothing can be written (a full disk) lines are lost, never a request: they are counted, it
+    is said once when that begins and once when it ends, and the file holds whole lines all the same.
+    """
 
     def __init__(self, path: Path, file_bytes: int, files: int) -> None:
         self._path = path
         self._file_bytes = file_bytes
         self._files = files
+        self._fd: int | None = None
+        self._size = 0
+        self.lost = 0  # lines, from the start
+        self._lost_before: int | None = None  # while lines are being lost: how many were before
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._open()
+        try:
+            self._open()
+        except OSError as error:
+            self._lose(0, error)
 
     def _open(self) -> None:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -145,16 +158,47 @@ class LogFile:
         self._size = os.fstat(self._fd).st_size
 
     def write(self, lines: bytes) -> None:
-        """Whole lines, each with its end. A full disk costs lines, never a request."""
-        if self._size and self._size + len(lines) > self._file_bytes:
-            self._turn()
+        """Whole lines, each with its end."""
+        written = 0
         try:
-            self._size += os.write(self._fd, lines)
-        except OSError:
+            if self._fd is None:
+                self._open()
+            if self._size and self._size + len(lines) > self._file_bytes:
+                self._turn()
+            written = self._append(lines)
+        except OSError as error:
+            self._lose(lines.count(b"\n"), error)
             return
+        if written < len(lines):
+            self._lose(
+                lines.count(b"\n", written), OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            )
+        elif self._lost_before is not None:
+            lost, self._lost_before = self.lost - self._lost_before, None
+            structlog.get_logger().warning("log_written_again", file=self._path.name, lost=lost)
+
+    def _append(self, lines: bytes) -> int:
+        """How many bytes of whole lines are there now; what was written of a further one is not."""
+        assert self._fd is not None
+        written = os.write(self._fd, lines)
+        whole = lines.rfind(b"\n", 0, written) + 1
+        if whole < written:
+            os.ftruncate(self._fd, os.fstat(self._fd).st_size - written + whole)
+        self._size += whole
+        return whole
+
+    def _lose(self, lines: int, error: OSError) -> None:
+        begins = self._lost_before is None
+        if begins:
+            self._lost_before = self.lost
+        self.lost += lines
+        if begins:  # the console has it at least
+            structlog.get_logger().error(
+                "log_lines_lost", file=self._path.name, reason=error.strerror
+            )
 
     def _turn(self) -> None:
-        os.close(self._fd)
+        self.close()
         paths = [self._path, *(self._numbered(n) for n in range(1, self._files))]
         for older, newer in zip(paths[:0:-1], paths[-2::-1], strict=True):
             if newer.exists():
@@ -167,7 +211,9 @@ class LogFile:
         return self._path.with_name(f"{self._path.name}.{number}")
 
     def close(self) -> None:
-        os.close(self._fd)
+        if self._fd is not None:
+            fd, self._fd = self._fd, None
+            os.close(fd)
 
 
 # -- events -------------------------------------------------------------------------------------
@@ -184,8 +230,9 @@ class _Sink:
         if self._file is not None:
             self._file.write(msgspec.json.encode(event, enc_hook=str) + b"\n")
         if logging.getLevelNamesMapping()[event["level"].upper()] >= self._console_level:
-            sys.stderr.write(human(event) + "\n")
-            sys.stderr.flush()
+            with suppress(OSError):  # stderr may be a file on the same full disk
+                sys.stderr.write(human(event) + "\n")
+                sys.stderr.flush()
 
     debug = info = warning = error = critical = msg
 

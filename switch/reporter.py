@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from switch.logs import AuthorizationLine, AuthorizationLog, mask_text
+from switch.journal import StoreDownError
+from switch.logs import AuthorizationLine, AuthorizationLog, LogFile, mask_text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from switch.config import Config
     from switch.journal import Undecided
     from switch.metrics import Registry
     from switch.reception import Received
 
 REFUSAL_WINDOW_S = 60.0
+STORE_SAID_S = 60.0  # between lines on what the store refused
 MANAGED = frozenset(("0320", "0500", "0800", "0820"))
 CODE_DIGITS = 3  # of DE 60.3 and of an MTI's class: what a peer chose is no label
 
@@ -26,9 +30,16 @@ _log = structlog.get_logger(__name__)
 class Reporter:
     """`engine.Log`. Refusals before the MAC check are counted all and written a few per source."""
 
-    def __init__(self, config: Config, registry: Registry, lines: AuthorizationLog | None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        registry: Registry,
+        lines: AuthorizationLog | None,
+        files: Sequence[LogFile] = (),
+    ) -> None:
         self._bounds = config.server
         self._lines = lines
+        self._files = files
         self._seen: OrderedDict[str, tuple[float, int]] = OrderedDict()
         self._answered = registry.counter(
             "tongbao_authorizations_total", "answers to money requests", "type", "response_code"
@@ -45,6 +56,10 @@ class Reporter:
         self._recovered = registry.counter(
             "tongbao_recovered_total", "requests decided for a process that died"
         )
+        self._lost = registry.counter(
+            "tongbao_log_lines_lost_total", "log lines that found no room, on disk or waiting"
+        )
+        self._store_said_s = -STORE_SAID_S
         self._failed = registry.counter("tongbao_failures_total", "errors of our own", "error")
 
     def authorized(self, line: AuthorizationLine) -> None:
@@ -82,12 +97,21 @@ class Reporter:
         )
 
     def failed(self, error: BaseException) -> None:
+        """An error of ours. Of a store that is away the journal says when it began and ended."""
         self._failed.add(type(error).__name__)
-        _log.error("request_failed", exc_info=error)
+        if not isinstance(error, StoreDownError):
+            _log.error("request_failed", exc_info=error)
+        elif (now_s := asyncio.get_running_loop().time()) - self._store_said_s >= STORE_SAID_S:
+            self._store_said_s = now_s
+            _log.warning("store_refused", reason=str(error))
 
     def flush(self) -> None:
+        """Write what waits; count what was lost."""
+        lost = sum(file.lost for file in self._files)
         if self._lines is not None:
             self._lines.flush()
+            lost += self._lines.dropped
+        self._lost.add(amount=lost - self._lost.value())
 
     def _sampled(self, source: str) -> bool:
         """At most `refusals_per_source` lines a minute from one address; few addresses are known."""

@@ -149,11 +149,15 @@ class Forwarder:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _run(self) -> None:
+        down = False
         while True:
             try:
                 await self._round()
+                down = False
             except StoreDownError as error:
-                _log.warning("queue_store_down", acquirer=self._link.acquirer, error=repr(error))
+                if not down:
+                    _log.warning("queue_store_down", acquirer=self._link.acquirer, error=str(error))
+                down = True
             except Exception as error:  # noqa: BLE001 - the next round may succeed
                 _log.error("queue_round_failed", acquirer=self._link.acquirer, error=repr(error))
             try:

@@ -358,7 +358,10 @@ class Supervisor:
         """Every worker serves: the ready file (new pids after a restart), and one line, once."""
         facts = self._facts()
         if self._ready_file is not None:
-            write_atomically(self._ready_file, msgspec.json.format(msgspec.json.encode(facts)))
+            try:
+                write_atomically(self._ready_file, msgspec.json.format(msgspec.json.encode(facts)))
+            except OSError as error:  # a full disk: the node serves all the same
+                self._log.error("ready_file_not_written", reason=error.strerror)
         if not self._was_ready:
             self._was_ready = True
             terminals = ", ".join(f"{at['host']}:{at['port']}" for at in facts["terminals"])
@@ -425,6 +428,7 @@ class Supervisor:
     async def _watch_postgres(self) -> None:
         """Start the embedded server again when it died; workers reconnect by themselves."""
         embedded = self._store.embedded
+        said = ""
         while embedded is not None:
             await asyncio.sleep(WATCH_S)
             try:
@@ -433,8 +437,11 @@ class Supervisor:
                     self._log.warning("postgres_restarted", pid=embedded.pid)
                     if self._was_ready and all(worker.ready for worker in self._workers):
                         self._announce()
-            except (EmbeddedPostgresError, OSError):
-                self._log.exception("postgres_not_restarted")
+                said = ""
+            except (EmbeddedPostgresError, OSError) as error:
+                if said != type(error).__name__:  # once: it is tried again until there is room
+                    self._log.exception("postgres_not_restarted")
+                said = type(error).__name__
 
     # -- the end
 

@@ -365,15 +365,13 @@ async def run_worker(
     clock = SystemClock()
     opened = lmks.take_over(lmk)
     hsm = LocalVault(opened, SystemEntropy().bytes, keys_max=keys_max(config))
-    lines = AuthorizationLog(
-        LogFile(
-            config.log_folder / f"authorizations-{worker_index}.jsonl",
-            config.log.file_bytes,
-            config.log.files,
-        ),
-        config.log.lines_max,
+    file = LogFile(
+        config.log_folder / f"authorizations-{worker_index}.jsonl",
+        config.log.file_bytes,
+        config.log.files,
     )
-    reporter = Reporter(config, control.registry, lines)
+    lines = AuthorizationLog(file, config.log.lines_max)
+    reporter = Reporter(config, control.registry, lines, (file, control.log_file))
     stores = await PostgresStore.open(
         config.database.dsn,
         clock,

@@ -34,7 +34,8 @@ EXIT_DRAIN_TOO_LONG = 75
 class Control:
     """The worker's side of the line to its supervisor, and what the supervisor told it."""
 
-    def __init__(self, start: Start, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, start: Start, writer: asyncio.StreamWriter, log_file: logs.LogFile) -> None:
+        self.log_file = log_file
         self.demo = start.demo
         self.index = start.index
         self.run_folder = Path(start.run_folder)
@@ -80,12 +81,14 @@ class Control:
             self._writer.write(messages.pack(message))
 
 
-async def serve(start: Start, line: socket.socket, listeners: list[socket.socket]) -> None:
+async def serve(
+    start: Start, line: socket.socket, listeners: list[socket.socket], log_file: logs.LogFile
+) -> None:
     """Everything that happens on the loop."""
     from switch.wiring import run_worker
 
     reader, writer = await asyncio.open_unix_connection(sock=line)
-    control = Control(start, writer)
+    control = Control(start, writer, log_file)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, control.request_drain, "signal")
     listening = asyncio.create_task(listen(reader, control))
@@ -116,12 +119,13 @@ async def count(control: Control) -> None:
         control.metrics(control.registry.snapshot())
 
 
-def configure_logs(config: Config, index: int) -> None:
+def configure_logs(config: Config, index: int) -> logs.LogFile:
     name = f"worker-{index}"
     file = logs.LogFile(
         config.log_folder / f"{name}.jsonl", config.log.file_bytes, config.log.files
     )
     logs.configure(SystemClock(), name, level=config.log.level, file=file)
+    return file
 
 
 def main(arguments: list[str]) -> int:
@@ -139,7 +143,7 @@ def main(arguments: list[str]) -> int:
     line.settimeout(0)
     for listener in listeners:
         listener.settimeout(0)
-    configure_logs(start.config, start.index)
+    log_file = configure_logs(start.config, start.index)
     # Messages are dicts of strings, which the collector does not track: it has little to find.
     gc.set_threshold(50_000, 50, 1_000)
 
@@ -148,7 +152,7 @@ def main(arguments: list[str]) -> int:
     log = structlog.get_logger()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(start, line, listeners))
+            runner.run(serve(start, line, listeners, log_file))
     except Exception:
         log.exception("worker_failed")
         return 1

@@ -27,7 +27,6 @@ from tests.standby import Pair, promote
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from terminals.simulator.terminal import Terminal
     from tests.crash.history import Event
 
 pytestmark = pytest.mark.xdist_group("standby")
@@ -53,7 +52,7 @@ async def day(node: Node, pair: Pair) -> None:
         await furnish(node, hosts, TERMINALS, timeout_s=2.0, dsn=pair.dsn())
         await links_usable(node)
         events: list[Event] = []
-        fleet = fleet_on(node, make_terminals(TERMINALS), events)
+        fleet = fleet_on(node, TERMINALS, events)
         trading = asyncio.create_task(fleet.run())
         await asyncio.sleep(BEFORE_S)
         events.append(Harm(time.monotonic(), "kill", "primary"))
@@ -76,7 +75,7 @@ async def day(node: Node, pair: Pair) -> None:
         assert codes["96"]  # refused while there was no primary
 
 
-def fleet_on(node: Node, terminals: list[Terminal], events: list[Event]) -> Fleet:
+def fleet_on(node: Node, terminals: int, events: list[Event]) -> Fleet:
     options = FleetOptions(
         duration_s=120.0,
         think_s=0.05,
@@ -93,4 +92,4 @@ def fleet_on(node: Node, terminals: list[Terminal], events: list[Event]) -> Flee
             lambda: RecordedLine("node", events.append), *node.address
         )
 
-    return Fleet(terminals, options, random.Random(1), connect)
+    return Fleet(make_terminals(terminals), options, random.Random(1), connect)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
+import os
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +23,10 @@ from iso8583.track import luhn_ok
 from switch import logs
 from switch.adapters.system import SystemClock
 from switch.logs import AuthorizationLine, AuthorizationLog, LogFile, mask_text
+from tests.disks import mounted, remount
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -165,6 +168,64 @@ def test_a_log_is_bounded_and_the_oldest_is_dropped(tmp_path: Path) -> None:
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in kept)
     newest = [int(line) for path in kept[::-1] for line in path.read_text().split()]
     assert newest == list(range(20 - len(newest), 20))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KiB, as only root can make one."""
+    with mounted(tmp_path / "small", "64k") as folder:
+        yield folder
+
+
+def test_a_full_disk_costs_whole_lines_and_is_said_once(small_disk: Path) -> None:
+    with structlog.testing.capture_logs() as said:
+        file = LogFile(small_disk / "a.jsonl", 10**6, 2)
+        for number in range(11):
+            file.write(b"%063d\n" % number * 100)
+        assert said == [
+            {"event": "log_lines_lost", "file": "a.jsonl", "log_level": "error",
+             "reason": "No space left on device"}
+        ]  # fmt: skip
+        before = file.lost
+        assert before > 0
+        file.write(b"x" * 63 + b"\n")
+        assert file.lost == before + 1
+        kept = (small_disk / "a.jsonl").read_bytes()
+        assert kept.endswith(b"\n")
+        assert len(kept) == (1_100 - before) * 64
+        os.truncate(small_disk / "a.jsonl", 0)  # there is room again
+        file.write(b"again\n")
+        assert said[1:] == [
+            {"event": "log_written_again", "file": "a.jsonl", "log_level": "warning",
+             "lost": before + 1}
+        ]  # fmt: skip
+    file.close()
+
+
+def test_a_log_that_can_not_be_opened_or_turned_costs_lines_only(small_disk: Path) -> None:
+    full = small_disk / "full"
+    with structlog.testing.capture_logs() as said:
+        file = LogFile(small_disk / "log" / "a.jsonl", 200, 3)
+        file.write(b"%099d\n" % 1)
+        file.write(b"%099d\n" % 2)
+        remount(small_disk, "nr_inodes=5")  # the root, log, a.jsonl, full: one more
+        full.touch()
+        (small_disk / "last").touch()
+        file.write(b"%099d\n" % 3)  # turned: a.jsonl.1, and no a.jsonl
+        assert file.lost == 1
+        late = LogFile(small_disk / "log" / "b.jsonl", 200, 3)
+        late.write(b"lost\n")
+        assert (file.lost, late.lost) == (1, 1)
+        full.unlink()
+        (small_disk / "last").unlink()
+        file.write(b"%099d\n" % 4)
+        late.write(b"%099d\n" % 5)
+        names = [event["event"] for event in said]
+        assert names == ["log_lines_lost"] * 2 + ["log_written_again"] * 2
+    file.close()
+    late.close()
+    assert (small_disk / "log" / "a.jsonl").read_text() == f"{4:099d}\n"
+    assert (small_disk / "log" / "a.jsonl.1").read_text() == f"{1:099d}\n{2:099d}\n"
 
 
 def line(number: int) -> AuthorizationLine:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+import structlog
 
 from switch.config import Config
+from switch.journal import StoreDownError
+from switch.logs import AuthorizationLog, LogFile
 from switch.metrics import Registry
 from switch.reporter import Reporter, rule_label
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from switch.reception import Received
 
 
@@ -49,3 +55,30 @@ def test_what_a_terminal_chooses_makes_no_series() -> None:
     series = [line for line in text.splitlines() if line.startswith("tongbao_managements_total{")]
     assert len(series) <= 6
     assert 'mti="other"' in text
+
+
+def test_a_store_that_is_away_is_counted_each_time_and_told_once() -> None:
+    registry = Registry()
+
+    async def fail() -> None:
+        reporter = Reporter(Config(), registry, None)
+        for _ in range(50):
+            reporter.failed(StoreDownError("away"))
+        reporter.failed(ValueError("ours"))
+
+    with structlog.testing.capture_logs() as said:
+        asyncio.run(fail())
+    assert [event["event"] for event in said] == ["store_refused", "request_failed"]
+    assert 'tongbao_failures_total{error="StoreDownError"} 50' in registry.render().decode()
+
+
+def test_lost_lines_are_counted_once(tmp_path: Path) -> None:
+    registry = Registry()
+    file = LogFile(tmp_path / "a.jsonl", 1_000, 1)
+    lines = AuthorizationLog(file, lines_max=0)
+    reporter = Reporter(Config(), registry, lines, (file,))
+    file.lost, lines.dropped = 3, 4
+    for _ in range(2):
+        reporter.flush()
+    assert "tongbao_log_lines_lost_total 7" in registry.render().decode()
+    file.close()

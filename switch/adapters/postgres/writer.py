@@ -45,7 +45,8 @@ if TYPE_CHECKING:
 GROUP_MAX = 256  # commits in one flush; journal.group_max
 WAITING_MAX = 65_536  # commits that wait for a flush; journal.queue_max
 CLOSE_POLL_S = 0.001
-DOWN_AFTER_S = 1.0  # without a connection for so long, new requests are refused
+DOWN_AFTER_S = 1.0  # without an answer to a flush for so long, new requests are refused
+AWAY = "the store is away, or has no room"
 COMMIT_ID_BITS = 31  # lower half of a commit id: how many commits one writer numbers
 
 # What a row may cause (SQLSTATE classes): data, constraints, our own raise, limits of size.
@@ -149,7 +150,8 @@ class Writer:
         self._task: asyncio.Task[None] | None = None
         self._writer_id = 0
         self._count = 0
-        self._down_since: float | None = None
+        self._down_since: float | None = None  # until a group is settled
+        self._down_reason = ""
         self.flushes = 0
         self.commits = 0
         self.reruns = 0
@@ -193,7 +195,7 @@ class Writer:
             and self._down_since is not None
             and loop.time() - self._down_since > DOWN_AFTER_S
         ):
-            raise StoreDownError("no connection to the store")
+            raise StoreDownError(AWAY)
         future: asyncio.Future[Any] = loop.create_future()
         self._waiting.append(Work(commit, self.next_commit_id(), future, sent))
         self._wake.set()
@@ -214,6 +216,7 @@ class Writer:
                 group = [self._waiting.popleft() for _ in range(size)]
                 await self._settle(group)
                 group = []
+                self._up()
         except asyncio.CancelledError:
             raise
         except BaseException:
@@ -269,19 +272,28 @@ class Writer:
                     return [RowRefusedError(f"{reason} {constraint}".strip())]
             self.reruns += 1
             self._drop(reason)
+            self._refuse_waiting()
             if failures > 1:  # the server is there and can not: no room, no memory, cancelled
                 await backoff.wait()
 
     # -- the connection -------------------------------------------------------------------------
 
     def _drop(self, reason: str) -> None:
-        if reason:
-            log.warning("journal_connection_dropped", reason=reason)
+        if reason and reason != self._down_reason:
+            log.warning("journal_store_away", reason=reason)
+            self._down_reason = reason
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None
         if self._down_since is None:
             self._down_since = asyncio.get_running_loop().time()
+
+    def _up(self) -> None:
+        """The store has answered."""
+        if self._down_since is not None:
+            away_s = asyncio.get_running_loop().time() - self._down_since
+            log.info("journal_store_back", away_s=round(away_s, 1), waiting=len(self._waiting))
+            self._down_since, self._down_reason = None, ""
 
     async def _reconnect(self) -> None:
         connection = await self._connect()
@@ -296,7 +308,6 @@ class Writer:
             raise
         self._warned = Warned(connection)
         self._connection = connection
-        self._down_since = None
 
     async def _reconnect_for(self, works: Sequence[Work]) -> None:
         """Connect again, however long it takes, and record that this group is asked about.
@@ -345,5 +356,5 @@ class Writer:
             if work.commit.request is None:
                 kept.append(work)
             else:
-                work.settle(StoreDownError("no connection to the store"))
+                work.settle(StoreDownError(AWAY))
         self._waiting = kept
