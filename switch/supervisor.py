@@ -58,6 +58,7 @@ STEADY_S = 10.0  # a worker that lived this long begins with the short pause aga
 STARTS_MAX = 5  # of one worker in a row, before the node was ever ready
 BIND_S = 10.0  # workers of a supervisor that was killed may hold the port while they drain
 WATCH_S = 0.5  # between looks at PostgreSQL
+OTHER_FILES = 256  # of a worker: everything but the terminals' connections
 KILL_GRACE_S = 10.0  # after engine.drain_s: flushing, and what the worker itself cuts off
 
 
@@ -82,9 +83,10 @@ def serve(
 ) -> int:
     """Run the node until it is told to stop; the exit code."""
     core_dumps_off()
-    raise_open_files()
+    files = raise_open_files()
     try:
         with ExitStack() as stack:
+            config = with_room_for(files, config, language)
             lock_data(config, language, stack)
             lmk = open_lmk(
                 Path(config.hsm.lmk_file), demo=demo, language=language, passphrase_fd=passphrase_fd
@@ -133,6 +135,34 @@ def tell(key: str, language: str, **values: Any) -> None:
 
 
 # -- before the loop ----------------------------------------------------------------------------
+
+
+def with_room_for(files: int, config: Config, language: str) -> Config:
+    """The configuration with no more terminals' connections than leave room, among so many open
+    files a process, for those to banks, the store, siblings and logs: they must be made anew when lost.
+    """
+    room = (files - OTHER_FILES) // len(config.listeners)
+    if room < 1:
+        raise SupervisorError(
+            say(
+                "open_files_too_few",
+                language,
+                files=files,
+                least=OTHER_FILES + len(config.listeners),
+            )
+        )
+    if room >= config.server.connections:
+        return config
+    tell(
+        "connections_lowered",
+        language,
+        files=files,
+        wanted=config.server.connections,
+        connections=room,
+        enough=OTHER_FILES + config.server.connections * len(config.listeners),
+    )
+    replace = msgspec.structs.replace
+    return replace(config, server=replace(config.server, connections=room))
 
 
 def lock_data(config: Config, language: str, stack: ExitStack) -> None:

@@ -47,6 +47,17 @@ TEXTS: dict[str, tuple[str, str]] = {
         "另一个 `tongbao serve`（进程 {pid}）正在使用 {path}",
     ),
     "not_bound": ("{host}:{port} can not be bound: {reason}", "无法绑定 {host}:{port}：{reason}"),
+    "open_files_too_few": (
+        "only {files} open files are allowed a process; at least {least} are needed: raise the hard limit"
+        " (ulimit -Hn, LimitNOFILE=)",
+        "每个进程只允许打开 {files} 个文件，至少需要 {least} 个：请提高硬限制（ulimit -Hn、LimitNOFILE=）",
+    ),
+    "connections_lowered": (
+        "server.connections is lowered from {wanted} to {connections}: only {files} open files are allowed a"
+        " process. For all, raise the hard limit to {enough} (ulimit -Hn, LimitNOFILE=)",
+        "server.connections 由 {wanted} 降为 {connections}：每个进程只允许打开 {files} 个文件。"
+        "要全部可用，请将硬限制提高到 {enough}（ulimit -Hn、LimitNOFILE=）",
+    ),
     "workers_failed": (
         "workers ended {times} times before they were ready; see {log}",
         "工作进程在就绪前已退出 {times} 次；请查看 {log}",

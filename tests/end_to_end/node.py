@@ -59,7 +59,7 @@ port = {port}
 class Node:
     """One `tongbao serve --demo`; started, killed and started again on the same data.
 
-    `more`: further tables of its configuration, as TOML.
+    `more`: further tables of its configuration, as TOML. `open_files`: the limit it is started with.
     """
 
     def __init__(
@@ -70,6 +70,7 @@ class Node:
         workers: int = 2,
         fsync: bool = False,
         more: str = "",
+        open_files: int = 0,
     ) -> None:
         self.folder = folder
         self.config = folder / "tongbao.toml"
@@ -82,6 +83,7 @@ class Node:
         self.ready_file = folder / "ready.json"
         self.facts: dict[str, Any] = {}
         self.process: subprocess.Popen[bytes] | None = None
+        self._open_files = open_files
 
     def start(self, *, same_port: bool = False) -> None:
         port = self.address[1] if same_port else 0
@@ -90,6 +92,8 @@ class Node:
         command = [sys.executable, "-m", "tongbao", "serve", "--demo"]
         command += ["--config", str(self.config), "--data", str(self.folder / "data")]
         command += ["--ready-file", str(self.ready_file)]
+        if self._open_files:
+            command = ["prlimit", f"--nofile={self._open_files}", *command]
         with (self.folder / "serve.log").open("ab") as log:
             self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
         until = time.monotonic() + READY_S

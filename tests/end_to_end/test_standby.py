@@ -75,16 +75,25 @@ async def day(node: Node, pair: Pair) -> None:
         assert codes["96"]  # refused while there was no primary
 
 
-def fleet_on(node: Node, terminals: int, events: list[Event]) -> Fleet:
+def fleet_on(
+    node: Node,
+    terminals: int,
+    events: list[Event],
+    *,
+    one_shot: float = 0.3,
+    hang_ups: bool = True,
+) -> Fleet:
+    """Terminals that trade until they are stopped, and what they say and hear."""
+    mean = TerminalFaults(hang_up=0.02, repeat=0.03, repeat_lost=0.02, print_failure=0.02)
     options = FleetOptions(
         duration_s=120.0,
         think_s=0.05,
-        faults=TerminalFaults(hang_up=0.02, repeat=0.03, repeat_lost=0.02, print_failure=0.02),
+        faults=mean if hang_ups else TerminalFaults(),
         answer_timeout_s=4.0,
         retry_s=0.2,
         tries=100,
         refund_tries=60,
-        one_shot=0.3,
+        one_shot=one_shot,
     )
 
     async def connect(_host: str, _port: int, _factory: Any) -> tuple[Any, Any]:
