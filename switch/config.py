@@ -200,6 +200,10 @@ class Handover(Section, frozen=True):
     retry_s: Annotated[
         float, seconds(0.01, 60, "before a sibling is tried again; doubles up to 1 s")
     ] = 0.05
+    beat_s: Annotated[float, seconds(0.05, 60, "between signs of life to the siblings")] = 1.0
+    silent_s: Annotated[
+        float, seconds(0.1, 300, "without one; then a sibling's connections are not used")
+    ] = 2.5
 
 
 class Journal(Section, frozen=True):
@@ -388,6 +392,8 @@ def _contradiction(config: Config) -> tuple[str, str] | None:
         return "engine.lease_renew_s", "must be at most half of engine.lease_s"
     if engine.send_by_s >= engine.lease_s:
         return "engine.send_by_s", "must be less than engine.lease_s"
+    if config.handover.beat_s * 2 > config.handover.silent_s:
+        return "handover.beat_s", "must be at most half of handover.silent_s"
     if config.server.frame_s > config.server.idle_s:
         return "server.frame_s", "must be at most server.idle_s"
     for index, listener in enumerate(config.listeners):

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 OTHER_KEYS = 1_024  # of links, data and sign-ons, opened at one time
+SIGN_OFF_S = 1.0  # for the links at the end of a drain, although its time is up
 USABLE_LOOK_S = 0.02  # between looks, at start, whether the links are usable
 
 
@@ -108,6 +109,7 @@ class Links:
         self._running: dict[str, tuple[IsoLink, Forwarder]] = {}
         self._slots: dict[str, Slots] = {}  # a link and the one that it replaces share them
         self._ending: set[asyncio.Task[None]] = set()
+        self._draining = False
 
     def know(self, reference: ReferenceData, standing: Standing) -> None:
         self._reference = reference
@@ -115,6 +117,8 @@ class Links:
 
     async def follow(self, snapshot: Snapshot) -> None:
         """Start what is new, change what has changed, end what is gone."""
+        if self._draining:
+            return
         for name, (host, forwarder) in list(self._running.items()):
             link = snapshot.links.get(name)
             if link is None or link.wire != host.link.wire:
@@ -124,7 +128,7 @@ class Links:
                 host.change(link)
                 forwarder.change(link)
         for name, link in snapshot.links.items():
-            if name not in self._running:
+            if name not in self._running and not self._draining:
                 await self._start(link)
 
     async def _start(self, link: Link) -> None:
@@ -159,6 +163,9 @@ class Links:
             lease_renew_s=self._config.engine.lease_renew_s,
         )
         await host.start()  # may fail with the store away: then it is not running, and tried again
+        if self._draining:
+            await host.stop()
+            return
         self._running[link.acquirer] = (host, forwarder)
         self._acquirers[link.acquirer] = host
         await forwarder.start()
@@ -191,9 +198,9 @@ class Links:
         return [name for name, (host, _) in self._running.items() if not host.ready]
 
     def _end(self, name: str, timeout_s: float) -> None:
-        """Take nothing new at once; what is in flight ends in the background."""
+        """Take nothing new at once; what is in flight ends in the background. Until its successor
+        is there it still has numbers to give for what is queued."""
         host, forwarder = self._running.pop(name)
-        self._acquirers.pop(name, None)
         work = self._end_in_background(host, forwarder, timeout_s)
         task = asyncio.get_running_loop().create_task(work)
         self._ending.add(task)
@@ -205,9 +212,11 @@ class Links:
         await forwarder.stop()
         await host.drain(timeout_s)
         if host.name not in self._reference().links:
+            self._acquirers.pop(host.name, None)
             await self._slots.pop(host.name).stop()
 
     async def drain(self, timeout_s: float) -> None:
+        self._draining = True
         for name in list(self._running):
             self._end(name, timeout_s)
         if self._ending:
@@ -335,7 +344,7 @@ class Switch:
             server.close()
         if self._siblings is not None:
             await self._siblings.drained(until_s - loop.time())
-        await self._links.drain(self._config.engine.drain_s if drained else 0.0)
+        await self._links.drain(max(until_s - loop.time(), SIGN_OFF_S) if drained else 0.0)
         if self._siblings is not None:
             await self._siblings.stop()
         await self._duties.stop(drained=drained)

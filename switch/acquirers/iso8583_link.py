@@ -59,6 +59,7 @@ CLOSED_MAX: Final = 1_024  # connections of which it is known when they closed
 PARKED_MAX: Final = 256  # answers that wait for a look at newer keys
 RECONNECT_MAX_S: Final = 30.0
 STAN_BLOCK: Final = 1_000
+SIGN_OFF_S: Final = 2.0  # for the answers to it, when we leave
 LOOK_S: Final = 0.05  # between looks whether what is in flight has ended
 RETIRE_S: Final = 0.25  # until siblings have heard that a connection takes nothing more
 
@@ -263,7 +264,7 @@ class IsoLink:
         for connection in connections:
             connection.tell(Event.DRAIN)
         try:
-            async with asyncio.timeout(min(timeout_s, self.link.timeout_s)):
+            async with asyncio.timeout(min(timeout_s, SIGN_OFF_S)):
                 for connection in connections:
                     await connection.closed.wait()
         except TimeoutError:
@@ -428,20 +429,20 @@ class IsoLink:
     def _may_overtake(self, key: MatchKey, serial: int, first_seen_s: float) -> bool:
         """Could a 0420 that leaves now on connection `serial` arrive before its original (rules §8)?
 
-        Where the original's connection is not known (another process, or long ago), that
-        connection's echoes have closed it or shown that it flows within a known time.
+        Where the original's connection is not known (another process, long ago, or so many have
+        closed since), its echoes have closed it or shown that it flows within a known time.
         """
         used = self._sent_on.get(key)
         if used == serial:
             return False
+        if used in self._connections or used in self._mirrored:
+            return True
         link = self.link
         now_s = asyncio.get_running_loop().time()
-        if used is None:
+        closed_at_s = None if used is None else self._closed_at.get(used)
+        if closed_at_s is None:
             known_s = link.echo_idle_s + management.MISSES_MAX * link.timeout_s
             return now_s < first_seen_s + known_s + link.reversal_unknown_after_s
-        closed_at_s = self._closed_at.get(used)
-        if closed_at_s is None:
-            return used in self._connections or used in self._mirrored
         return now_s < closed_at_s + link.reversal_unknown_after_s
 
     def _key_of(self, original: Original) -> MatchKey | None:

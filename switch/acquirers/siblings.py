@@ -9,7 +9,8 @@ encoding, MAC, timer, matching and verification stay with the worker whose reque
     A: verify, match, decide ◀── Came ── B: whose is this answer?        ◀── frame ── bank
 
 B answers `NotSent` only where certainly nothing left, and A may then take a second route. When the
-stream ends, nobody knows: what was handed over stays unanswered, and so unknown (rules §4). An answer
+stream ends, nobody knows: what was handed over stays unanswered, and so unknown (rules §4). A worker
+that hangs keeps its stream: so all beat, and one that is silent is handed nothing. An answer
 that no link of this process knows is offered to all siblings before it is called unmatched.
 """
 
@@ -104,7 +105,11 @@ class Draining(msgspec.Struct, frozen=True, tag="draining"):
     done: bool
 
 
-Said = Hello | Announced | Send | NotSent | Came | Offer | Taken | Draining
+class Beat(msgspec.Struct, frozen=True, tag="beat"):
+    """We live, and so do our connections."""
+
+
+Said = Hello | Announced | Send | NotSent | Came | Offer | Taken | Draining | Beat
 
 _encode = msgspec.msgpack.Encoder().encode
 _decoder: msgspec.msgpack.Decoder[Said] = msgspec.msgpack.Decoder(Said)
@@ -191,10 +196,14 @@ class Mirrored:
 
     def __init__(self, sibling: Sibling, link: int, theirs: int, link_serial: int) -> None:
         self.serial = link_serial
-        self.usable = False
+        self.said_usable = False
         self._sibling = sibling
         self._link = link
         self._theirs = theirs
+
+    @property
+    def usable(self) -> bool:
+        return self.said_usable and not self._sibling.silent
 
     @property
     def writable(self) -> bool:
@@ -218,11 +227,18 @@ class Sibling(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._paused = False
         self._outgoing: list[bytes] = []  # of this turn of the loop: one system call
+        self._heard_s = 0.0
 
     @property
     def writable(self) -> bool:
         transport = self._transport
         return transport is not None and not self._paused and not transport.is_closing()
+
+    @property
+    def silent(self) -> bool:
+        """It has not even beaten for long: it hangs, or is stopped."""
+        bounds = self._owner.bounds
+        return asyncio.get_running_loop().time() - self._heard_s > bounds.silent_s
 
     def protocol(self) -> Sibling:
         return self
@@ -247,11 +263,13 @@ class Sibling(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=self._owner.bounds.buffer_bytes)
+        self._heard_s = asyncio.get_running_loop().time()
         if self.worker is not None:
             self.say(Hello(self._owner.worker))
             self._owner.joined(self)
 
     def data_received(self, data: bytes) -> None:
+        self._heard_s = asyncio.get_running_loop().time()
         try:
             messages = self._unpacker.receive(data)
         except (ValueError, msgspec.DecodeError) as error:
@@ -339,6 +357,7 @@ class Siblings:
             loop.create_task(self._keep_connected(below), name=f"sibling {below}")
             for below in range(self.worker)
         ]
+        self._keepers.append(loop.create_task(self._beat(), name="siblings' beat"))
 
     def _accept(self) -> Sibling:
         stranger = Sibling(self, None)
@@ -360,6 +379,11 @@ class Siblings:
                 await sibling.closed.wait()
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, RETRY_MAX_S)
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(self.bounds.beat_s)
+            self._say_to_all(Beat())
 
     async def stop(self) -> None:
         if self._listening is not None:
@@ -503,10 +527,11 @@ class Siblings:
                 offered.timer.cancel()
             elif offered is not None:
                 self._answered(message.number, offered, sibling)
-        else:
-            assert isinstance(message, Draining)
+        elif isinstance(message, Draining):
             sibling.draining = not message.done
             self._changed.set()
+        else:
+            assert isinstance(message, Beat)  # that it was heard is all
 
     def _named(self, acquirer: str) -> list[SharedLink]:
         """Newest first: the one that a change of settings replaced still waits for answers."""
@@ -549,13 +574,13 @@ class Siblings:
         if mirrored is None:
             sibling = self._siblings[place[0]]
             mirrored = mirrors[number] = Mirrored(sibling, said.link, said.serial, -self.number())
-        mirrored.usable = said.usable
+        mirrored.said_usable = said.usable
         link.mirror(mirrored)
 
     def _lost(self, place: tuple[int, int, int], *, for_certain: bool) -> None:
         self._announced.pop(place, None)
         for number, mirrored in self._mirrors.pop(place, {}).items():
-            mirrored.usable = False
+            mirrored.said_usable = False
             self._links[number].mirror_lost(mirrored, for_certain=for_certain)
 
 

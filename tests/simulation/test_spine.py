@@ -123,7 +123,7 @@ def test_a_day_without_faults() -> None:
     report = simulate(fair(seed=3, transactions=60))
     assert not report.broken, report.broken
     assert report.unbalanced == []
-    assert set(report.checked) == {"P1", "P2", "P3", "P4", "P5", "P6"}
+    assert set(report.checked) == {"P1", "P2", "P3", "P4", "P5", "P6", "P8", "P10"}
 
 
 def test_a_link_that_changes_while_the_store_is_full_is_started_when_it_is_not() -> None:
@@ -138,6 +138,30 @@ def test_a_link_that_changes_while_the_store_is_full_is_started_when_it_is_not()
 
     world = play(story)
     assert outcomes(world) == [OutcomeState.APPROVED]
+
+
+def test_a_process_that_drains_starts_no_link_any_more() -> None:
+    """The reference data changes while the banks have yet to answer the sign-off."""
+
+    async def story(world: World, till: Till) -> None:
+        assert await buy(till, 10_00) == "00"
+        await till.clear()
+        (node,) = world.nodes
+        links = node.boot.switch._links
+        for at in world.bank_at:
+            world._cut_off(at, 30.0)
+        node.drain(None)
+        await asyncio.sleep(0.5)
+        for bank in world.banks:
+            await change_link(world, bank, world.second_dice)
+        for _ in range(50):
+            await asyncio.sleep(0.1)
+            assert not links._running
+        await asyncio.sleep(30.0)
+        node.start()
+        await asyncio.sleep(5.0)
+
+    play(story)
 
 
 @pytest.mark.parametrize("call", ["translate_pin", "mac"])

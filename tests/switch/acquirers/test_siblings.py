@@ -144,6 +144,26 @@ def test_without_the_siblings_connection_the_link_is_down() -> None:
     tell(story)
 
 
+def test_a_sibling_that_hangs_is_handed_nothing() -> None:
+    """Its stream is open and its connections are announced: only the beat is missing."""
+
+    async def story(pair: Pair) -> None:
+        hangs = pair.siblings[0]
+        beat = next(keeper for keeper in hangs._keepers if keeper.get_name() == "siblings' beat")
+        await asyncio.sleep(60)
+        assert pair.other.iso.ready
+        beat.cancel()
+        await asyncio.sleep(Handover().silent_s + 0.1)
+        assert not pair.other.iso.ready
+        with pytest.raises(NotSentError, match="link_down"):
+            await ask(pair.other)
+        hangs._keepers.append(asyncio.create_task(hangs._beat()))
+        await asyncio.sleep(Handover().beat_s + 0.1)
+        assert (await ask(pair.other)).response_code == "00"
+
+    tell(story)
+
+
 def test_what_is_handed_over_as_its_connection_retires_is_still_sent() -> None:
     """The sibling has not heard yet; and the connection waits for that answer too."""
 
@@ -256,6 +276,26 @@ def test_a_reversal_follows_its_original_over_the_same_connection() -> None:
             assert (delivery.answer.response_code, delivery.overtook) == ("25", False)
 
     tell(story, owner=3)
+
+
+def test_a_25_is_not_final_where_the_closing_is_forgotten() -> None:
+    """A bank that flaps: more connections have closed since than are remembered."""
+
+    async def story(pair: Pair) -> None:
+        pair.bank.response_codes["0420"] = ["25"]
+        request, attempt = pair.owner.message()
+        await pair.owner.iso.request(request, attempt, FAR_NS)
+        pair.bank.drop()
+        await asyncio.sleep(60)
+        closed = pair.owner.iso._closed_at
+        assert len(closed) == 1
+        closed.clear()
+        reversal, _ = pair.owner.message(de_0="0420")
+        original = original_of(request, attempt)
+        delivery = await pair.owner.iso.deliver(reversal, original, loop_time(), FAR_NS)
+        assert (delivery.answer.response_code, delivery.overtook) == ("25", True)
+
+    tell(story)
 
 
 def test_while_the_owner_drains_what_was_handed_in_is_still_answered() -> None:
