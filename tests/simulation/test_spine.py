@@ -147,6 +147,8 @@ def test_a_process_that_drains_starts_no_link_any_more() -> None:
         assert await buy(till, 10_00) == "00"
         await till.clear()
         (node,) = world.nodes
+        assert node.boot is not None
+        assert node.boot.switch is not None
         links = node.boot.switch._links
         for at in world.bank_at:
             world._cut_off(at, 30.0)
