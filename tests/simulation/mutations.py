@@ -21,13 +21,13 @@ from switch.adapters.memory import MemoryNumbers, MemoryOwners, MemoryStore
 from switch.admission import Admission
 from switch.effects import Reply
 from switch.engine import Engine
-from switch.journal import Commit, Judgement, OutcomeState
+from switch.journal import Commit, Held, Judgement, OutcomeState
 from switch.reference import Snapshot
 from switch.server import TerminalServer
 from switch.wiring import Links
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from switch.authorization import Authorization
     from switch.effects import Effect
@@ -451,6 +451,20 @@ def versions_not_kept() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def every_process_for_itself() -> Iterator[None]:
+    """Each process opens as many connections as the bank grants to all (P8)."""
+
+    async def alone(
+        _owners: MemoryOwners, _owner_id: int, _acquirer: str, granted: int, _keep: Sequence[int]
+    ) -> Held:
+        await asyncio.sleep(0)
+        return Held(granted, tuple(range(1, granted + 1)))
+
+    with mock.patch.object(MemoryOwners, "hold_slots", alone):
+        yield
+
+
 # name → (the change, the promises of which one must be seen to break)
 MUTATIONS: dict[str, tuple[Callable[[], contextlib.AbstractContextManager[None]], str]] = {
     "answer before commit": (answer_before_commit, "P1"),
@@ -480,4 +494,5 @@ MUTATIONS: dict[str, tuple[Callable[[], contextlib.AbstractContextManager[None]]
     "numbers given twice": (numbers_given_twice, "P2 P3 P7"),
     "card number not masked": (card_number_not_masked, "P6"),
     "versions not kept": (versions_not_kept, "P10"),
+    "every process connects for itself": (every_process_for_itself, "P8"),
 }
