@@ -191,8 +191,8 @@ def found(auth: Authorization, event: Found) -> Effect:
     return Reply(outcome.response_code, "repeat.stored", stored.request, stored.attempt, outcome)
 
 
-def moved(_auth: Authorization, _event: Stale) -> Effect:
-    return Reconsider()
+def moved(_auth: Authorization, event: Stale) -> Effect:
+    return Reconsider(event.batch_frozen)
 
 
 def judged(auth: Authorization, event: Judged) -> Effect:
@@ -200,7 +200,7 @@ def judged(auth: Authorization, event: Judged) -> Effect:
     if isinstance(verdict, Duplicate):
         return repeated(auth, verdict)
     if isinstance(verdict, Stale):
-        return Reconsider()
+        return Reconsider(verdict.batch_frozen)
     if judgement.commit is None:  # it waited for an earlier follow-up's reversal, and in vain
         return auth.refuse(judgement.response_code, judgement.rule)
     assert isinstance(verdict, Stored)

@@ -44,7 +44,9 @@ class Look(msgspec.Struct, frozen=True, gc=False):
 
 
 class Reconsider(msgspec.Struct, frozen=True, gc=False):
-    """The ground moved: read reference data and batch again and start over."""
+    """The ground moved: read reference data again, the batch too where it was frozen; start over."""
+
+    batch_frozen: bool
 
 
 class Reply(msgspec.Struct, frozen=True, gc=False):

@@ -285,18 +285,19 @@ class Engine:
                 self._refuse(received, frame, peer, received.status or verified)
                 return
             reply = await self._authorize(received, verified, watch)
-            if reply is not None:
+            if not isinstance(reply, Reconsider):
                 self._reply(received, verified, frame, peer, reply, watch)
                 return
             await self._refresh()
-            self._cache.forget(received.merchant_id, received.terminal_id)
+            if reply.batch_frozen:  # else the session stands: all reading theirs again takes long
+                self._cache.forget(received.merchant_id, received.terminal_id)
             received = reception.receive(received.body, peer.dialect, self._snapshot())
         self._refuse(received, frame, peer, Refusal("96", "engine.ground_moved"))
 
     async def _authorize(
         self, received: Received, verified: Verified, watch: Watch
-    ) -> Reply | Refusal | None:
-        """One request from its checks to its reply; None: the ground moved, look again."""
+    ) -> Reply | Refusal | Reconsider:
+        """One request from its checks to its reply, or to where it has to look again."""
         self._serial += 1
         serial = self._serial
         # from before its number is taken: a lease renewed meanwhile must not leave it out
@@ -321,7 +322,7 @@ class Engine:
                 abandoned = True
                 self._abandoned[auth.request.request_id] = serial, undecided
                 return auth.reply("98", "engine.failed")
-            return effect if isinstance(effect, Reply) else None
+            return effect
         finally:
             if not abandoned:
                 del self._undecided[serial]

@@ -251,7 +251,10 @@ def test_a_repeat(duplicate: Duplicate, found: StoredOutcome | None, code: str) 
 def test_moved_ground_is_looked_at_again() -> None:
     auth = machine()
     auth.record(ATTEMPT)
-    assert isinstance(auth.step(Stale(2, False)), Reconsider)
+    assert auth.step(Stale(2, False)) == Reconsider(batch_frozen=False)
+    auth = machine()
+    auth.record(ATTEMPT)
+    assert auth.step(Stale(2, True)) == Reconsider(batch_frozen=True)
 
 
 EVENTS = st.one_of(

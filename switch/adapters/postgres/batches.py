@@ -20,7 +20,7 @@ from switch.adapters.postgres.scenes import BATCH_STATE
 from switch.journal import SESSIONS_LOOKED_AT, Batch, BatchItem, Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from switch.adapters.batch_sums import Totals
     from switch.adapters.postgres.sessions import Sessions
@@ -30,17 +30,15 @@ BATCH_NUMBER_MAX = 999_999
 # Writers of one terminal's batches and sessions, one after the other.
 _LOCK = "SELECT pg_advisory_xact_lock(8587, hashtext($1 || '/' || $2))"
 
-_NEWEST = f"""
-    SELECT r.batch, r.position, {BATCH_STATE} AS state FROM switch.batch AS r
+_BATCHES = f"""
+    SELECT r.batch, r.position, {BATCH_STATE} AS state, s.said, s.ours, s.result
+    FROM switch.batch AS r LEFT JOIN switch.batch_settled AS s USING (merchant, terminal, batch)
     WHERE r.merchant = $1 AND r.terminal = $2
-    ORDER BY r.position DESC LIMIT 1
 """  # noqa: S608 # constants
 
-_ONE = f"""
-    SELECT r.batch, {BATCH_STATE} AS state, s.said, s.ours, s.result
-    FROM switch.batch AS r LEFT JOIN switch.batch_settled AS s USING (merchant, terminal, batch)
-    WHERE r.merchant = $1 AND r.terminal = $2 AND r.batch = $3
-"""  # noqa: S608 # constants
+_NEWEST = f"{_BATCHES} ORDER BY r.position DESC LIMIT 1"
+
+_ONE = f"{_BATCHES} AND r.batch = $3"
 
 # A batch has few dates; each is named as a parameter, a join on it would open every partition.
 _DATES = """
@@ -162,13 +160,13 @@ class PostgresBatches:
     # -- batches --------------------------------------------------------------------------------
 
     async def current(self, merchant: str, terminal: str) -> Batch | None:
-        async def read(connection: Any) -> Batch | None:
-            newest = await connection.fetchrow(_NEWEST, merchant, terminal)
-            if newest is None:
-                return None
-            return await _read(connection, merchant, terminal, newest["batch"], uploads=False)
-
-        return await self._sessions.transaction(read)
+        # asked when a terminal comes that is not remembered: three statements, no transaction,
+        # which would not make them see the same instant either
+        rows = await self._sessions.rows(_NEWEST, merchant, terminal)
+        if not rows:
+            return None
+        captured = await _captured(self._sessions.rows, merchant, terminal, rows[0]["batch"])
+        return _batch(merchant, terminal, rows[0], captured)
 
     async def get(self, merchant: str, terminal: str, batch: int) -> Batch | None:
         return await self._sessions.transaction(
@@ -198,7 +196,7 @@ class PostgresBatches:
             await connection.execute(_LOCK, merchant, terminal)
             if await _undecided(connection, *where):
                 raise ValueError(f"batch {batch} has requests in flight")
-            ours = totals_of(await _captured(connection, *where))
+            ours = totals_of(await _captured(connection.fetch, *where))
             result = result_of(terminal_totals, ours)
             await connection.execute(
                 "INSERT INTO switch.batch_frozen (merchant, terminal, batch) VALUES ($1, $2, $3)"
@@ -266,7 +264,7 @@ class PostgresBatches:
             found = await _read(connection, *where)
             if found is None or found.state != "uploading":
                 return found
-            differences = compare(await _captured(connection, *where), found.uploaded)
+            differences = compare(await _captured(connection.fetch, *where), found.uploaded)
             commit_id = self._next_commit_id()
             await connection.execute("SELECT switch.enter()")
             await connection.executemany(
@@ -315,12 +313,12 @@ async def _close(connection: Any, where: tuple[str, str, int], rule: str) -> Non
 
 
 async def _captured(
-    connection: Any, merchant: str, terminal: str, batch: int
+    fetch: Callable[..., Awaitable[list[Any]]], merchant: str, terminal: str, batch: int
 ) -> list[CapturedItem]:
     return [
         CapturedItem(*row)
-        for (date,) in await connection.fetch(_DATES, merchant, terminal, batch)
-        for row in await connection.fetch(_CAPTURED, merchant, terminal, batch, date)
+        for (date,) in await fetch(_DATES, merchant, terminal, batch)
+        for row in await fetch(_CAPTURED, merchant, terminal, batch, date)
     ]
 
 
@@ -334,19 +332,28 @@ async def _undecided(connection: Any, merchant: str, terminal: str, batch: int) 
     )
 
 
-async def _read(
-    connection: Any, merchant: str, terminal: str, batch: int, *, uploads: bool = True
-) -> Batch | None:
+async def _read(connection: Any, merchant: str, terminal: str, batch: int) -> Batch | None:
     row = await connection.fetchrow(_ONE, merchant, terminal, batch)
     if row is None:
         return None
-    uploaded = await connection.fetch(_UPLOADED, merchant, terminal, batch) if uploads else []
+    uploaded = await connection.fetch(_UPLOADED, merchant, terminal, batch)
+    captured = await _captured(connection.fetch, merchant, terminal, batch)
+    return _batch(merchant, terminal, row, captured, uploaded)
+
+
+def _batch(
+    merchant: str,
+    terminal: str,
+    row: Any,
+    captured: Sequence[CapturedItem],
+    uploaded: Sequence[Any] = (),
+) -> Batch:
     return Batch(
         merchant=merchant,
         terminal=terminal,
-        batch=batch,
+        batch=row["batch"],
         state=row["state"],
-        items=counted(await _captured(connection, merchant, terminal, batch)),
+        items=counted(captured),
         terminal_totals=None if row["said"] is None else unpack(row["said"]),
         totals=None if row["ours"] is None else unpack(row["ours"]),
         result=row["result"] or "",
