@@ -694,11 +694,12 @@ def test_a_snapshot_that_follows_changes_is_that_of_a_process_that_reads_everyth
 
         async def agree() -> None:
             """Again where an item came into force between two readings."""
+            found: list[Any] = []
             for _ in range(3):
                 found = [await read(store) for store in (one, other, await world.process())]
                 if found[0] == found[1] == found[2]:
-                    return
-            raise AssertionError(found)
+                    break
+            assert found[0] == found[1] == found[2]
 
         await agree()
         await one.reference.apply(routes("a", "62", "4"), maker="a")
