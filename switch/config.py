@@ -121,7 +121,9 @@ class Server(Section, frozen=True):
     """Bounds of the terminals' side; each worker has them for itself."""
 
     frame_bytes: Annotated[int, whole(64, 65_535, "bytes", "longest frame taken")] = 4_096
-    connections: Annotated[int, whole(1, 100_000, "connections", "more are closed at once")] = 8_192
+    connections: Annotated[int, whole(1, 100_000, "connections", "more are closed at once")] = (
+        16_384
+    )
     terminals: Annotated[
         int,
         whole(1, 1_000_000, "terminals", "whose keys and batch are remembered, 5 KiB each at most"),
