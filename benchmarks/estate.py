@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from iso8583.framing import Frame
     from switch.config import Config
 
-TERMINALS_PER_MERCHANT: Final = 5
 AGAIN_S: Final = 0.5
 OPENING: Final = 64  # connections that are made at the same time
 TAIL_S: Final = 60.0  # after the last request was sent, its answer must have come
@@ -55,12 +54,13 @@ class Estate(msgspec.Struct, frozen=True):
 
     terminals: int
     batch: int = 1
+    per_merchant: int = 5
 
     def name(self, at: int) -> str:
         return f"{at:08d}"
 
     def merchant(self, at: int) -> str:
-        return f"{100_000_000_000_000 + at // TERMINALS_PER_MERCHANT:015d}"
+        return f"{100_000_000_000_000 + at // self.per_merchant:015d}"
 
     def places(self) -> range:
         return range(self.terminals)

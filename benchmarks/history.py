@@ -21,15 +21,8 @@ PIECE: Final = 50_000  # rows of one statement
 REVERSED_EVERY: Final = 100
 SETTLED_S: Final = 150.0  # autovacuum looks once a minute
 
-# n numbers the copy; where its request lies, and on which date
-PLACE: Final = {
-    "request_id": "n",
-    "request_date": "d.business_date - (CASE WHEN n % 4 < 2 THEN 0 ELSE (n % 4)::int - 1 END)",
-    "merchant": "lpad((100000000000000 + n % $3 / $4)::text, 15, '0')",
-    "terminal": "lpad((n % $3)::text, 8, '0')",
-    "batch": "1 + (n / $3 % 2)::int",
-    "stan": "(n / $3 / 2 + 1)::int",
-}
+# n numbers the copy
+REQUEST_DATE: Final = "d.business_date - (CASE WHEN n % 4 < 2 THEN 0 ELSE (n % 4)::int - 1 END)"
 COPIED: Final[dict[str, dict[str, str]]] = {
     "request_key": {"content": "sha256(n::text::bytea)"},
     "request": {
@@ -40,7 +33,7 @@ COPIED: Final[dict[str, dict[str, str]]] = {
         "received_at": "s.received_at - interval '1 hour'",
     },
     "outcome": {
-        "business_date": PLACE["request_date"],
+        "business_date": REQUEST_DATE,
         "decided_at": "s.decided_at - interval '1 hour'",
         "on_current_date": "false",
     },
@@ -63,14 +56,27 @@ async def fill_journal(dsn: str, estate: Estate, rows: int) -> None:
         for back in (1, 2):
             await connection.execute("SELECT switch.open_date($1::date - $2::int)", today, back)
         for table, differs in COPIED.items():
-            statement = await _copy(connection, table, differs)
+            statement = await _copy(connection, table, {**place_in(estate), **differs})
             for first in range(1, rows + 1, PIECE):
                 last = min(rows, first + PIECE - 1)
-                await connection.execute(statement, first, last, estate.terminals, 5)
+                await connection.execute(statement, first, last)
         await _reverse(connection, rows)
         await _close_batches(connection)
     finally:
         await connection.close()
+
+
+def place_in(estate: Estate) -> dict[str, str]:
+    """Whose the n-th copy is: terminals in turn, in their closed batches, traces from 1."""
+    terminals, per_merchant = estate.terminals, estate.per_merchant
+    return {
+        "request_id": "n",
+        "request_date": REQUEST_DATE,
+        "merchant": f"(100000000000000 + n % {terminals} / {per_merchant})::text",
+        "terminal": f"lpad((n % {terminals})::text, 8, '0')",
+        "batch": f"1 + (n / {terminals} % {estate.batch - 1})::int",
+        "stan": f"(n / {terminals} / {estate.batch - 1} + 1)::int",
+    }
 
 
 async def _copy(connection: Any, table: str, differs: dict[str, str]) -> str:
@@ -86,13 +92,12 @@ async def _copy(connection: Any, table: str, differs: dict[str, str]) -> str:
             table,
         )
     ]
-    values = [{**PLACE, **differs}.get(column, f"s.{column}") for column in columns]
+    values = [differs.get(column, f"s.{column}") for column in columns]
     return (
         f"INSERT INTO switch.{table} ({', '.join(columns)}) SELECT {', '.join(values)}"
         " FROM generate_series($1::bigint, $2::bigint) AS n"
         f" JOIN sample_{table} AS s ON s.sample_at = n % {SAMPLE}"
         " CROSS JOIN switch.business_day AS d"
-        " WHERE $3::bigint > 0 AND $4::bigint > 0"
     )
 
 
