@@ -9,7 +9,10 @@ through it in the same way: a bank's decisions follow from the order of its mess
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
+import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -21,7 +24,9 @@ from iso8583.codec import codec_for
 from iso8583.message import Message, mask_pan
 from terminals.simulator.bank import Bank, BankOptions, BankServer, FaultName
 from tests.crash.history import Banked, Entry
-from tests.end_to_end.node import SETTLEMENT_DATE
+from tests.end_to_end.node import ROOT, SETTLEMENT_DATE
+
+UP_S = 15.0  # for a bank to listen
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -110,6 +115,40 @@ def history_of(options: BankOptions, book: Path) -> list[Banked | Entry]:
             )
         )
     return events
+
+
+class BankProcess:
+    """One bank, started, killed and started again on its book and its port."""
+
+    def __init__(self, options: BankOptions, folder: Path) -> None:
+        self.options = options
+        self.book = folder / f"{options.name}.book"
+        self._options_file = folder / f"{options.name}.json"
+        self._options_file.write_bytes(msgspec.json.encode(options))
+        self._log = folder / f"{options.name}.log"
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port: int = probe.getsockname()[1]
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        words = [str(self._options_file), str(self.book), str(self.port)]
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.crash.bank", *words], cwd=ROOT, stdout=log, stderr=log
+            )
+        until = time.monotonic() + UP_S
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
+                return
+            assert self.process.poll() is None, self._log.read_text()
+            assert time.monotonic() < until, "the bank does not listen"
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
 
 
 async def serve(options: BankOptions, book: Path, port: int) -> None:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from tests.crash.history import Answered, Asked, Banked, Entry, Slip
+from tests.crash.history import OVER, Answered, Asked, Banked, Entry, Harm, Lost, Slip
+from tests.crash.recovery import NEVER_S, not_recovered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +30,8 @@ ANOMALIES: Final = {
     "not_reversed": "a reversal was answered 00 and its original stands",
     "invented": "a terminal held an approval before any bank had seen the request",
     "undecided": "a terminal could not learn the end of a request that is reversed when unknown",
+    "not_recovered": "a node did not approve at a bank within 30 s of the last deed",
+    "drain_reset": "a node that was told to drain dropped a request that it had before",
 }
 
 APPROVED: Final = frozenset({"00", "10", "11", "A2", "A4", "A5", "A6"})
@@ -61,6 +64,8 @@ def check(history: History) -> list[Anomaly]:
             *_reversals_took(history),
             *_approved_by_a_bank(history),
             *_all_decided(history),
+            *_all_recovered(history),
+            *_drained_quietly(history),
         }
     )
 
@@ -109,24 +114,43 @@ def _held_on_the_wire(
 
 
 def _entries_explained(history: History) -> Iterator[Anomaly]:
-    """An entry that stands has a slip, or is of a refund whose terminal gave up asking."""
+    """An entry that stands has a slip, or is of a refund whose terminal gave up asking, or of what a
+    terminal sent more than once: a copy that met a store without answer was told 96."""
     slips = history.of(Slip)
     held = {(slip.terminal, slip.rrn) for slip in slips if slip.state == "approved" and slip.rrn}
-    given_up = Counter(
-        (slip.terminal, slip.amount_minor)
+    explained = Counter(
+        (slip.kind, slip.terminal, slip.amount_minor)
         for slip in slips
         if slip.kind == "refund" and slip.state in OPEN
-    )
+    ) + _told_96_of_a_copy(history)
     for reference, entries in _standing(history).items():
         if reference in held:
             continue
         for entry in entries:
-            asked = (entry.terminal, entry.amount_minor)
-            if entry.kind == "refund" and given_up[asked] > 0:
-                given_up[asked] -= 1
+            what = (entry.kind, entry.terminal, entry.amount_minor)
+            if explained[what] > 0:
+                explained[what] -= 1
                 continue
             where = f"{entry.bank} {entry.kind} {entry.link_key} RRN {entry.rrn}"
             yield Anomaly("orphan", where, f"{entry.amount_minor} of {entry.terminal}, no slip")
+
+
+def _told_96_of_a_copy(history: History) -> Counter[tuple[str, str, int]]:
+    copies = Counter(
+        (ask.terminal, ask.batch, ask.trace) for ask in history.of(Asked) if ask.what != "040"
+    )
+    told = {
+        (answer.terminal, answer.batch, answer.trace)
+        for answer in history.of(Answered)
+        if answer.code == "96"
+    }
+    return Counter(
+        (slip.kind, slip.terminal, slip.amount_minor)
+        for slip in history.of(Slip)
+        if slip.state == "declined"
+        if copies[slip.terminal, slip.batch, slip.trace] > 1
+        if (slip.terminal, slip.batch, slip.trace) in told
+    )
 
 
 # -- one effect ------------------------------------------------------------------------
@@ -224,6 +248,58 @@ def _all_decided(history: History) -> Iterator[Anomaly]:
         if slip.kind in REVERSIBLE and slip.state in OPEN:
             where = f"{slip.terminal} {slip.kind} {slip.batch}/{slip.trace}"
             yield Anomaly("undecided", where, f"is {slip.state} at the end")
+
+
+# -- it goes on ------------------------------------------------------------------------
+
+
+def _all_recovered(history: History) -> Iterator[Anomaly]:
+    for (node, bank), took_s in not_recovered(history).items():
+        why = "never approved again" if took_s == NEVER_S else f"approved after {took_s:.1f} s"
+        yield Anomaly("not_recovered", f"{node} at {bank}", why)
+
+
+def _drained_quietly(history: History) -> Iterator[Anomaly]:
+    """What a node had been asked before it was told to drain gets its answer, unless something else
+    was done to the node meanwhile. What comes later may meet a connection that is being closed."""
+    for node, begun_s, over_s, disturbed in _drains(history):
+        for lost in history.of(Lost):
+            if lost.node == node and lost.asked_s < begun_s <= lost.at_s <= over_s:
+                if any(lost.asked_s <= end_s and at_s <= lost.at_s for at_s, end_s in disturbed):
+                    continue
+                where = f"{lost.terminal} {lost.what}x {lost.batch}/{lost.trace}"
+                late_s = lost.at_s - begun_s
+                yield Anomaly(
+                    "drain_reset", where, f"closed by {node} {late_s:.2f} s into its drain"
+                )
+
+
+def _drains(
+    history: History,
+) -> Iterator[tuple[str, float, float, list[tuple[float, float]]]]:
+    """(node, from, to) of each drain, and from when to when something else was done to the node."""
+    done = _deeds(history)
+    for deed in done:
+        what, target, begun_s, over_s = deed
+        node = target.partition(":")[2]
+        if what == "drain":
+            others = [one for one in done if one[0] != "drain" and one[1].endswith(f":{node}")]
+            yield node, begun_s, over_s, [(one[2], one[3]) for one in others]
+
+
+def _deeds(history: History) -> list[tuple[str, str, float, float]]:
+    """(what, target, from, to) of everything that was done; one that is not over lasts."""
+    harms = history.of(Harm)
+    deeds = []
+    for at, harm in enumerate(harms):
+        if not harm.over:
+            ends = (
+                later.at_s
+                for later in harms[at:]
+                if (later.what, later.target) == (harm.what + OVER, harm.target)
+            )
+            deeds.append((harm.what, harm.target, harm.at_s, next(ends, NEVER_S)))
+    return deeds
 
 
 # -- reading -------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """What terminals and banks saw, as JSON lines: all that the checker may know.
 
-A history has what was said on the wire at a terminal (`Asked`, `Answered`) and at a bank (`Banked`), what
-was done to the parts (`Harm`), and the two statements at the end: the terminals' slips (`Slip`) and
+A history has what was said on the wire at a terminal (`Asked`, `Answered`, `Lost`) and at a bank (`Banked`),
+what was done to the parts (`Harm`), and the two statements at the end: the terminals' slips (`Slip`) and
 the banks' entries (`Entry`). Card numbers are masked. Times are of the machine's monotonic clock, which
 all processes share.
 """
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 T = TypeVar("T")
+OVER = " over"
 
 
 class Asked(msgspec.Struct, frozen=True, tag="asked"):
@@ -47,6 +48,18 @@ class Answered(msgspec.Struct, frozen=True, tag="answered"):
     rrn: str = ""
     auth_code: str = ""
     amount_minor: int = 0
+
+
+class Lost(msgspec.Struct, frozen=True, tag="lost"):
+    """The other side ended a terminal's connection before it had answered what was asked on it."""
+
+    at_s: float
+    node: str
+    terminal: str
+    what: str
+    batch: str
+    trace: str
+    asked_s: float
 
 
 class Banked(msgspec.Struct, frozen=True, tag="banked"):
@@ -90,14 +103,18 @@ class Entry(msgspec.Struct, frozen=True, tag="entry"):
 
 
 class Harm(msgspec.Struct, frozen=True, tag="harm"):
-    """Something was done to a part, or ended."""
+    """Something was done to a part; with " over" behind its name it has ended."""
 
     at_s: float
     what: str
     target: str
 
+    @property
+    def over(self) -> bool:
+        return self.what.endswith(OVER)
 
-Event = Asked | Answered | Banked | Slip | Entry | Harm
+
+Event = Asked | Answered | Lost | Banked | Slip | Entry | Harm
 
 
 class History:
@@ -109,6 +126,14 @@ class History:
     def of(self, kind: type[T]) -> list[T]:
         """All events of one kind."""
         return [event for event in self.events if isinstance(event, kind)]
+
+    def since(self, at_s: float) -> History:
+        """What was said and done from then on; slips and entries have no time, and are left out."""
+        return History(
+            event
+            for event in self.events
+            if not isinstance(event, Slip | Entry) and event.at_s >= at_s
+        )
 
 
 def write(path: Path, history: History) -> None:

@@ -12,12 +12,24 @@ import msgspec
 
 from tests.crash.proxy import TROUBLES
 
-Deed = Literal["kill", "pause", "kill_backend", "cut", "stall", "black_hole", "delay", "half_close"]
+Deed = Literal[
+    "kill",
+    "kill_backend",
+    "pause",
+    "drain",
+    "cut",
+    "stall",
+    "black_hole",
+    "delay",
+    "half_close",
+]
 TRADING_S = 6.0  # at least
 FIRST_S, LAST_S = 0.7, 4.2
 PAUSE_S = (0.5, 6.5)  # longer than a lease too: a process may wake up and find itself replaced
 TROUBLE_S = (0.3, 2.5)
 RESTART_S = (0.0, 1.0)  # before what we start ourselves is started again
+AWAY_S = (7.0, 11.0)  # of a whole node: longer than a lease, so that the other takes over
+PLENTY = 8  # connections to a bank: enough for every worker of every node
 # A worker killed while the store stands still takes with it all that waits for a commit. Left to
 # chance the two would hardly ever meet.
 TOGETHER = 0.3  # of the rounds
@@ -35,21 +47,25 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """A round. `embedded`: one node on a PostgreSQL of its own; else two nodes on one server."""
+    """A round. `embedded`: one node on a PostgreSQL of its own; else two nodes on one server.
+    `link_connections` to a bank: in every second life one a node, so that its workers hand over."""
 
     seed: int
     round: int
     embedded: bool
     faults: tuple[Fault, ...]
+    link_connections: int = PLENTY
 
 
 def plan_of(seed: int, round_: int, life: int) -> Plan:
     """The schedule. Services live for `life` rounds; every third life is a node on its own."""
-    embedded = (round_ // life) % 3 == 2 if life > 1 else round_ % 3 == 2
+    lived = round_ // life
+    embedded = lived % 3 == 2
     dice = random.Random(f"{seed}/{round_}")
     nodes = ["node1"] if embedded else ["node1", "node2"]
     processes = [f"worker:{node}" for node in nodes] * 2 + [f"supervisor:{node}" for node in nodes]
     processes += ["postgres", "postgres", "bank:a", "bank:b"]
+    processes += [] if embedded else [f"node:{dice.choice(nodes)}"]
     channels = [f"terminals:{node}" for node in nodes] + ["link:a", "link:b"]
     if not embedded:
         channels += [f"database:{node}" for node in nodes]
@@ -61,14 +77,26 @@ def plan_of(seed: int, round_: int, life: int) -> Plan:
             deed: Deed = dice.choice(("kill", "kill", "pause"))
             if target == "postgres" and deed == "kill":
                 deed = dice.choice(("kill", "kill_backend"))
-            lasts_s = dice.uniform(*(PAUSE_S if deed == "pause" else RESTART_S))
+            elif target.startswith(("worker:", "supervisor:")):
+                deed = dice.choice((deed, deed, "drain"))
+            elif target.startswith("node:"):
+                deed = "kill"
+            lasts_s = dice.uniform(*_range_s(deed, target))
         else:
             target, deed = dice.choice(channels), dice.choice(TROUBLES)
             lasts_s = 0.0 if deed == "cut" else dice.uniform(*TROUBLE_S)
         faults.append(Fault(round(at_s, 3), deed, target, round(lasts_s, 3), pick))
     if dice.random() < TOGETHER:
         faults += _together(dice, nodes)
-    return Plan(seed, round_, embedded, tuple(sorted(faults, key=lambda fault: fault.at_s)))
+    faults.sort(key=lambda fault: fault.at_s)
+    scarce = lived % 2 == 1
+    return Plan(seed, round_, embedded, tuple(faults), len(nodes) if scarce else PLENTY)
+
+
+def _range_s(deed: Deed, target: str) -> tuple[float, float]:
+    if deed == "pause":
+        return PAUSE_S
+    return AWAY_S if target.startswith("node:") else RESTART_S
 
 
 def _together(dice: random.Random, nodes: list[str]) -> list[Fault]:

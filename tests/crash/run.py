@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 
 import msgspec
 
@@ -23,14 +24,17 @@ from tests.crash import history as histories
 from tests.crash.checker import ANOMALIES, Anomaly, check
 from tests.crash.history import Answered, Asked, Banked, Entry, History
 from tests.crash.plan import Plan, plan_of
-from tests.crash.world import World, recovery_s
+from tests.crash.recovery import decided_s, recovery_s, resumed_s
+from tests.crash.world import World
 from tests.database import temporary_folder
 
-LIFE = 10  # rounds between full restarts
+LIFE = 5  # rounds between full restarts
 
 
 class Round(msgspec.Struct, frozen=True):
-    """What came of a round. Counts are of the services' whole life up to now."""
+    """What came of a round. Counts are of the services' whole life up to now; a time that has no end
+    is infinite (null in JSON). `resumed_s` has one for each kill of a process, `decided_s` one for each
+    request that such a process may have left."""
 
     round: int
     embedded: bool
@@ -38,6 +42,8 @@ class Round(msgspec.Struct, frozen=True):
     took_s: float
     drained_s: float
     recovery_s: float
+    resumed_s: list[float]
+    decided_s: list[float]
     asked: int
     approved: int
     entries: int
@@ -47,20 +53,23 @@ class Round(msgspec.Struct, frozen=True):
 
 async def one_round(world: World, plan: Plan) -> Round:
     """Load and harm together; then the verdict."""
-    begun_s, first = time.monotonic(), len(world.events)
+    begun_s = time.monotonic()
     harm = asyncio.create_task(world.harm(plan.faults))
     anomalies: list[Anomaly] = []
     drained_s = 0.0
     try:
-        result = await world.trade(harm)
+        gave_up = await world.load.trade(harm)
     except TimeoutError:
         anomalies = [Anomaly("undecided", "terminals", "did not come to an end")]
     else:
-        anomalies = [Anomaly("undecided", "terminal", text) for text in result.gave_up]
+        anomalies = [Anomaly("undecided", "terminal", text) for text in gave_up]
     await harm
-    if not anomalies:
+    if anomalies:
+        anomalies += [one for one in check(world.history()) if one.name == "not_recovered"]
+    else:
         drained_s, anomalies = await world.settled()
     history = world.history()
+    now = history.since(begun_s)
     took_s = time.monotonic() - begun_s
     return Round(
         round=plan.round,
@@ -68,7 +77,9 @@ async def one_round(world: World, plan: Plan) -> Round:
         harm=", ".join(f"{one.deed} {one.target}" for one in plan.faults),
         took_s=round(took_s, 1),
         drained_s=round(drained_s, 1),
-        recovery_s=round(recovery_s(world.events[first:]), 1),
+        recovery_s=round(recovery_s(now), 1),
+        resumed_s=[round(one, 1) for one in resumed_s(now)],
+        decided_s=[round(one, 1) for one in decided_s(now)],
         asked=len(history.of(Asked)),
         approved=sum(answer.code == "00" for answer in history.of(Answered)),
         entries=sum(entry.standing for entry in history.of(Entry)),
@@ -94,7 +105,13 @@ async def live(plans: list[Plan], *, keep_going: bool, as_json: bool) -> list[Ro
     """Rounds of one life of the services."""
     rounds: list[Round] = []
     with temporary_folder() as folder:
-        async with World(folder, embedded=plans[0].embedded, seed=plans[0].seed) as world:
+        first = plans[0]
+        async with World(
+            folder,
+            embedded=first.embedded,
+            link_connections=first.link_connections,
+            seed=first.seed,
+        ) as world:
             for plan in plans:
                 rounds.append(await one_round(world, plan))
                 tell(rounds[-1], plan.seed, as_json=as_json)
@@ -111,8 +128,8 @@ def tell(done: Round, seed: int, *, as_json: bool) -> None:
     verdict = "BROKEN" if done.anomalies else "kept"
     print(
         f"round {done.round:3} {verdict} {done.took_s:5.1f} s · drained {done.drained_s:4.1f} s"
-        f" · recovered {done.recovery_s:4.1f} s · {done.asked} asked, {done.approved} approved,"
-        f" {done.entries} stand · {'embedded: ' if done.embedded else ''}{done.harm}",
+        f" · recovered {done.recovery_s:4.1f} s{after_kills(done)} · {done.asked} asked,"
+        f" {done.approved} approved, {done.entries} stand · {'embedded: ' if done.embedded else ''}{done.harm}",
         flush=True,
     )
     for anomaly in done.anomalies[:20]:
@@ -122,20 +139,38 @@ def tell(done: Round, seed: int, *, as_json: bool) -> None:
         print(f"  run again:   python -m tests.crash.run --seed {seed} --only {done.round}")
 
 
+def after_kills(done: Round) -> str:
+    """The two times from a kill, where there was one."""
+    if not done.resumed_s:
+        return ""
+    left = f", {len(done.decided_s)} left decided {max(done.decided_s, default=0.0):.1f} s"
+    return f" · resumed {max(done.resumed_s):.1f} s{left}"
+
+
 def summary(rounds: list[Round]) -> str:
     """The table at the end."""
     broken = [one.round for one in rounds if one.anomalies]
     names = [anomaly.name for one in rounds for anomaly in one.anomalies]
+    resumed = [took_s for one in rounds for took_s in one.resumed_s]
+    decided = [took_s for one in rounds for took_s in one.decided_s]
     rows = [
         ("rounds", str(len(rounds))),
         ("broken", ", ".join(map(str, broken)) or "0"),
         ("lost", str(names.count("lost"))),
         ("doubled", str(names.count("doubled") + names.count("orphan"))),
         ("longest from harm to an approval", f"{max(one.recovery_s for one in rounds):.1f} s"),
+        ("from a kill to an approval there", spread(resumed)),
+        ("from a kill until all it left ended", spread(decided)),
         ("longest until drained", f"{max(one.drained_s for one in rounds):.1f} s"),
         ("time", f"{sum(one.took_s for one in rounds):.0f} s"),
     ]
-    return "\n".join(f"{name:34} {value}" for name, value in rows)
+    return "\n".join(f"{name:36} {value}" for name, value in rows)
+
+
+def spread(times_s: list[float]) -> str:
+    if not times_s:
+        return "nothing to measure"
+    return f"{median(times_s):.1f} s, at most {max(times_s):.1f} s ({len(times_s)} times)"
 
 
 def recheck(path: Path) -> int:

@@ -12,7 +12,19 @@ import msgspec
 import pytest
 
 from tests.crash.checker import ANOMALIES, check
-from tests.crash.history import Answered, Asked, Banked, Entry, Event, History, Slip, read, write
+from tests.crash.history import (
+    Answered,
+    Asked,
+    Banked,
+    Entry,
+    Event,
+    Harm,
+    History,
+    Lost,
+    Slip,
+    read,
+    write,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,17 +56,24 @@ def entry(key: str, rrn: str, *, standing: bool = True, kind: str = "purchase") 
 
 
 def sound() -> list[Event]:
-    """1 bought · 2 bought, then asked back · 3 declined, asked again · 4 voids 1 · 5 refund, no answer."""
+    """1 bought · 2 bought, then asked back · 3 declined, asked again · 4 voids 1 · 5 refund, no answer.
+
+    A worker is killed at 0.5; a worker is drained from 2.05 to 2.6, with 2 in flight.
+    """
     return [
+        Harm(0.5, "kill", "worker:node1"),
+        Harm(0.5, "kill over", "worker:node1"),
         asked(1, "000001"),
         banked(1.1, "k1", "r1"),
         answered(1.2, "000001", "00", "r1"),
         asked(2, "000002"),
+        Harm(2.05, "drain", "worker:node1"),
         banked(2.1, "k2", "r2"),
         answered(2.2, "000002", "00", "r2"),
         asked(2.3, "000002", "040"),
         answered(2.4, "000002", "00", "", "040"),
         banked(2.5, "k3", "r2", mti="0420"),
+        Harm(2.6, "drain over", "worker:node1"),
         asked(3, "000003"),
         banked(3.1, "k4", "r3", code="51"),
         answered(3.2, "000003", "51", "r3"),
@@ -76,6 +95,10 @@ def sound() -> list[Event]:
         entry("k5", "r4", kind="void"),
         entry("k6", "r5", kind="refund"),
     ]
+
+
+def lost(at_s: float, asked_s: float) -> Lost:
+    return Lost(at_s, "node1", POS, "020", "000001", "000002", asked_s)
 
 
 def without(events: list[Event], gone: Event) -> list[Event]:
@@ -155,6 +178,26 @@ PLANTED: list[tuple[str, set[str], Callable[[list[Event]], list[Event]]]] = [
         {"undecided"},
         lambda all_: changed(all_, slip("000002", "reversed", "r2"), state="reversing"),
     ),
+    (
+        "declined for ever after a deed",
+        {"not_recovered"},
+        lambda all_: [
+            *all_,
+            *(Harm(6, "cut", "link:a"), Harm(6.1, "cut over", "link:a")),
+            *(asked(at_s, f"{at_s:06}") for at_s in range(7, 60)),
+            *(answered(at_s + 0.1, f"{at_s:06}", "91", f"r{at_s}") for at_s in range(7, 60)),
+        ],
+    ),
+    (
+        "nothing asked at another node after a deed",
+        {"not_recovered"},
+        lambda all_: [*all_, msgspec.structs.replace(asked(0.4, "000009"), node="node2")],
+    ),
+    (
+        "a request from before a drain is dropped",
+        {"drain_reset"},
+        lambda all_: [*all_, lost(2.1, asked_s=2)],
+    ),
 ]
 
 
@@ -178,6 +221,19 @@ def test_what_is_not_final_contradicts_nothing() -> None:
     assert check(History(events)) == []
 
 
+def test_a_copy_that_was_told_96_explains_an_entry() -> None:
+    twice: list[Event] = [
+        asked(6, "000006"),
+        asked(6.1, "000006"),
+        banked(6.3, "k9", "r9"),
+        entry("k9", "r9"),
+    ]
+    told: list[Event] = [answered(6.2, "000006", "96", ""), slip("000006", "declined", "")]
+    assert check(History([*sound(), *twice, *told])) == []
+    once = [*sound(), *twice[1:], *told]
+    assert {anomaly.name for anomaly in check(History(once))} == {"orphan"}
+
+
 def test_after_a_reversal_a_repeat_may_be_declined() -> None:
     events = [*sound(), asked(6, "000002"), answered(6.1, "000002", "12", "r2")]
     assert check(History(events)) == []
@@ -187,6 +243,15 @@ def test_after_a_void_a_repeat_may_be_declined() -> None:
     void = msgspec.structs.replace(asked(6, "000006", function="20"), original="000001/000001")
     events = [*sound(), void, asked(6.2, "000001"), answered(6.3, "000001", "12", "r1")]
     assert check(History(events)) == []
+
+
+def test_a_request_that_meets_a_closing_connection_is_no_drain_reset() -> None:
+    assert check(History([*sound(), lost(2.2, asked_s=2.1)])) == []
+
+
+def test_a_kill_excuses_a_reset_in_a_drain() -> None:
+    kill = [Harm(2.07, "kill", "worker:node1"), Harm(2.07, "kill over", "worker:node1")]
+    assert check(History([*sound(), *kill, lost(2.1, asked_s=2)])) == []
 
 
 def test_a_history_is_read_as_it_was_written(tmp_path: Path) -> None:
