@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from terminals.simulator.fleet import Fleet, FleetOptions, TerminalFaults
-from tests.crash.history import Answered, Harm
-from tests.crash.world import RecordedLine, recovery_s
+from tests.crash.history import Answered, Harm, History
+from tests.crash.load import RecordedLine
+from tests.crash.recovery import recovery_s
 from tests.end_to_end.day import check_views, quiet
 from tests.end_to_end.node import Hosts, Node, furnish, make_terminals, running
 from tests.end_to_end.test_hand_over import links_usable
@@ -62,13 +63,14 @@ async def day(node: Node, pair: Pair) -> None:
         await asyncio.sleep(AFTER_S)
         fleet.stop()
         result = await asyncio.wait_for(trading, 60.0)
-        took_s = recovery_s(events)
+        took_s = recovery_s(History(events))
         sys.stdout.write(
             f"approved again {took_s:.1f} s after the kill, {UNTIL_PROMOTED_S} s after it promoted\n"
         )
         assert 0.0 < took_s <= GO_ON_S
         assert not result.gave_up
-        assert not result.repeats_different
+        # a repeat while there is no store is told 96, which says nothing of the request
+        assert not [each for each in result.repeats_different if not each.endswith("96")]
         await quiet(node)
         await check_views(node, hosts, result)
         codes = Counter(event.code for event in events if isinstance(event, Answered))
