@@ -136,7 +136,7 @@ class Checkers:
         open_ = [
             one
             for one in self.world.network.connections.values()
-            if one.to == made.to and not one.client.is_closing() and _runs(one.client.process)
+            if one.to[0] == made.to[0] and not one.client.is_closing() and _runs(one.client.process)
         ]
         granted = self.world.plan.link_connections
         self.check(

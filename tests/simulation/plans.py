@@ -60,6 +60,7 @@ FAULTS: Final = (
     *(f"hand-over {what}" for what in ("Send", "Came", "NotSent", "Offer", "Draining")),
     "dates posted",
     "late approval reversed anew",
+    "links moved",
 )
 
 

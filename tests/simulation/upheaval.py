@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 KEY_CHANGE_GAP_S = 90.0  # the former key of a link is good for a minute; no bank changes faster
 LINK_TIMEOUTS_S = (6.0, 8.0, 10.0)
+MOVES = 0.4  # of the changes of a link
 
 
 class UpheavalRates(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,9 +139,12 @@ def odd(key: bytes) -> bytes:
 
 
 async def change_link(world: World, bank: Bank, dice: Dice) -> None:
-    """Another time-out: every process replaces its link."""
+    """Another time-out, which a running link takes up; or another port, and each is replaced."""
     at = world.banks.index(bank)
     link = msgspec.structs.replace(world.links[at], timeout_s=dice.choice(LINK_TIMEOUTS_S))
+    if dice.chance(MOVES):
+        link = msgspec.structs.replace(link, port=3 - link.port)
+        world.count("links moved")
     world.links[at] = link
     await world.store.reference.apply(
         [("link", link.acquirer, msgspec.to_builtins(link))], maker="simulation"

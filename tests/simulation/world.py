@@ -55,6 +55,7 @@ TRACE_KEPT = 50_000
 BALANCE_MINOR = 2_000_00
 LOCAL_DICE = 0x2545F4914F6CDD1D
 SECOND_DICE = 0x5DEECE66D1CEB00F  # of what came later: it shifts nothing of what was there
+BANK_PORTS = (1, 2)  # a link that moves from one to the other needs new connections
 TRACE_MAX = LINK_STANS = 999_999
 
 
@@ -218,7 +219,7 @@ class World:
         server = BankServer(bank)
         self.banks.append(bank)
         self.bank_servers.append(server)
-        self.bank_at[name, 1] = bank
+        self.bank_at |= dict.fromkeys([(name, port) for port in BANK_PORTS], bank)
 
     def _till(self, at: int, cards: list[Any], poor: list[Any]) -> Till:
         plan = self.plan
@@ -379,8 +380,9 @@ class World:
 
     async def open(self) -> None:
         await self.prepare()
-        for server, at in zip(self.bank_servers, self.bank_at, strict=True):
-            self.network.listen(*at, server.protocol, None)
+        for server in self.bank_servers:
+            for port in BANK_PORTS:
+                self.network.listen(server.bank.options.name, port, server.protocol, None)
         for node in self.nodes:
             node.start()
         await asyncio.sleep(3.0)
@@ -493,7 +495,7 @@ class World:
             elif what == "link_drop":
                 self._drop_links(dice)
             elif what == "bank_cut_off":
-                self._cut_off(dice.choice(list(self.bank_at)), 3.0 + 40.0 * amount)
+                self._cut_off(dice.choice(self.banks).options.name, 3.0 + 40.0 * amount)
             elif what == "clock_step":
                 node.clock.machine.ahead_s += (amount - 0.5) * 120.0
             elif what == "outage":
@@ -532,13 +534,14 @@ class World:
                 else:
                     connection.transport.abort()
 
-    def _cut_off(self, at: tuple[str, int], for_s: float) -> None:
+    def _cut_off(self, host: str, for_s: float) -> None:
         """A cut cable: connections fall silent, new ones hang."""
-        self.network.cut_off.add(at)
         for connection in self.network.connections.values():
-            if connection.to == at:
+            if connection.to[0] == host:
                 connection.silent = True
-        self.call_later(for_s, self.network.cut_off.discard, at)
+        for port in BANK_PORTS:
+            self.network.cut_off.add((host, port))
+            self.call_later(for_s, self.network.cut_off.discard, (host, port))
 
 
 class Bits:
