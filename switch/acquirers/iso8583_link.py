@@ -31,10 +31,11 @@ from iso8583.errors import DecodeError, EncodeError, FramingError
 from iso8583.framing import Frame, FramingSpec, build
 from switch import network_management as management, numbers as blocks
 from switch.acquirers import link_messages
+from switch.acquirers.hand_over import HandOver
 from switch.acquirers.link_connection import Connection, Counters
 from switch.acquirers.link_keys import ZERO_MAC, LinkMac
 from switch.acquirers.ports import Answer, Delivery, NoAnswerError, NotSentError
-from switch.acquirers.siblings import Came, Mirrored
+from switch.acquirers.siblings import Mirrored
 from switch.network_management import Event
 from terminals.registry import StoredKey
 
@@ -164,12 +165,7 @@ class IsoLink:
         self._connections: dict[int, Connection] = {}
         self._ready: list[Connection] = []
         self._turn = 0
-        self._siblings = siblings
-        self._number = 0  # of this link among the siblings'
-        self._mirrored: dict[int, Mirrored] = {}  # the siblings' connections
-        # whose; answered until; on which connection
-        self._handed_in: dict[MatchKey, tuple[Sibling, float, int]] = {}
-        self._ticket = 0
+        self._hand_over = HandOver(link.acquirer, siblings)
         self._draining = False
         self._pending: dict[MatchKey, _Pending] = {}
         self._stans: set[str] = set()
@@ -190,9 +186,7 @@ class IsoLink:
 
     @property
     def ready(self) -> bool:
-        return not self._draining and (
-            bool(self._ready) or any(way.usable for way in self._mirrored.values())
-        )
+        return not self._draining and (bool(self._ready) or self._hand_over.usable)
 
     @property
     def in_flight(self) -> int:
@@ -230,8 +224,7 @@ class IsoLink:
     async def start(self) -> None:
         """Lease numbers, then connect in the background; the link may be down for long."""
         await self._block.start()
-        if self._siblings is not None:
-            self._number = self._siblings.attach(self)
+        self._hand_over.attach(self)
         self._add_keepers()
 
     def change(self, link: Link) -> None:
@@ -251,11 +244,13 @@ class IsoLink:
     async def drain(self, timeout_s: float) -> None:
         """Take nothing new, wait for what is in flight, sign off, close."""
         self._draining = True
-        self._tell_siblings()
+        for serial, usable in self.connections():
+            self._hand_over.announce(serial, is_open=True, usable=usable)
         try:
             async with asyncio.timeout(timeout_s):
                 await self._idle.wait()
-                await self._handed_in_answered()
+                while self._hand_over.awaited():  # noqa: ASYNC110 - each ends by its timer
+                    await asyncio.sleep(LOOK_S)
         except TimeoutError:
             _log.warning("link_drain_timed_out", acquirer=self._name, in_flight=len(self._pending))
         for keeper in self._keepers:
@@ -274,8 +269,7 @@ class IsoLink:
     async def stop(self) -> None:
         """Close everything now. What is in flight ends unknown."""
         self._draining = True
-        if self._siblings is not None:
-            self._siblings.detach(self._number)
+        self._hand_over.detach()
         current = asyncio.current_task()
         tasks = [task for task in (*self._keepers, *self._tasks) if task is not current]
         for task in tasks:
@@ -324,9 +318,7 @@ class IsoLink:
         _remember(self._sent_on, key, connection.serial, SENT_MAX)
         self.counters.sent += 1
         if isinstance(connection, Mirrored):
-            self._ticket += 1
-            pending.ticket = self._ticket
-            connection.hand_over(self._name, data, send_by_ns, key, self._ticket)
+            pending.ticket = self._hand_over.send(connection, data, send_by_ns, key)
         else:
             connection.send(data, send_by_ns)
         return pending
@@ -358,12 +350,12 @@ class IsoLink:
 
     def _next_connection(self) -> Connection | Mirrored | None:
         """Round robin over those that are signed on and take bytes; the siblings' only if need be."""
-        return self._round(self._ready) or self._round(list(self._mirrored.values()))
+        return self._round(self._ready) or self._round(list(self._hand_over.mirrored.values()))
 
     def _followed(self, serial: int | None) -> Connection | Mirrored | None:
         if serial is None:
             return None
-        ways: list[Connection | Mirrored] = [*self._ready, *self._mirrored.values()]
+        ways: list[Connection | Mirrored] = [*self._ready, *self._hand_over.mirrored.values()]
         return next((way for way in ways if way.serial == serial and way.writable), None)
 
     def _round(self, ready: Sequence[Way]) -> Way | None:
@@ -435,7 +427,7 @@ class IsoLink:
         used = self._sent_on.get(key)
         if used == serial:
             return False
-        if used in self._connections or used in self._mirrored:
+        if used in self._connections or used in self._hand_over.mirrored:
             return True
         link = self.link
         now_s = asyncio.get_running_loop().time()
@@ -493,8 +485,8 @@ class IsoLink:
         key = self._key(message)
         pending = self._pending.get(key)
         expired = None if pending is not None else self._expired.get(key)
-        if self._siblings is not None and not nobodys and not self._waits_for(key):
-            self._pass_on(key, body)
+        if self._hand_over.on and not nobodys and not self._waits_for(key):
+            self._hand_over.pass_on(key, body, lambda: self.nobodys(body))
             return
         if not self._mac.verifies(message, body):
             if not newest_keys and len(self._parked) < PARKED_MAX:
@@ -607,11 +599,11 @@ class IsoLink:
         return [(serial, serial in usable) for serial in self._connections]
 
     def mirror(self, connection: Mirrored) -> None:
-        self._mirrored[connection.serial] = connection
+        self._hand_over.mirrored[connection.serial] = connection
 
     def mirror_lost(self, connection: Mirrored, *, for_certain: bool) -> None:
         """Where only its owner is out of reach it may live on: until its echoes have closed it."""
-        self._mirrored.pop(connection.serial, None)
+        self._hand_over.mirrored.pop(connection.serial, None)
         closed_at_s = asyncio.get_running_loop().time()
         if not for_certain:
             closed_at_s += self.link.echo_idle_s + management.MISSES_MAX * self.link.timeout_s
@@ -626,16 +618,9 @@ class IsoLink:
             return "connection_not_usable"
         if self._clock.monotonic_ns() >= message.send_by_ns:
             return "send_by_passed"
-        until_s = asyncio.get_running_loop().time() + self.link.timeout_s
-        _remember(self._handed_in, message.key, (sibling, until_s, message.serial), SENT_MAX)
+        self._hand_over.note(message, sibling, self.link.timeout_s)
         connection.send(message.data, message.send_by_ns)
         return ""
-
-    async def _handed_in_answered(self) -> None:
-        """What siblings have on our connections is in flight too."""
-        loop = asyncio.get_running_loop()
-        while any(until_s > loop.time() for _, until_s, _ in self._handed_in.values()):  # noqa: ASYNC110 - each ends by its timer
-            await asyncio.sleep(LOOK_S)
 
     def not_sent(self, key: MatchKey, ticket: int, reason: str) -> None:
         """Certainly nothing left: the request may take another route."""
@@ -667,22 +652,6 @@ class IsoLink:
     def nobodys(self, body: bytes) -> None:
         message = self.codec.decode(body)
         self._answered(message, body, newest_keys=self._reload is None, nobodys=True)
-
-    def _pass_on(self, key: MatchKey, body: bytes) -> None:
-        """An answer to nothing of ours: to the sibling that handed it in, else to whoever knows it."""
-        assert self._siblings is not None
-        sibling, _, serial = self._handed_in.get(key, (None, 0.0, 0))
-        if sibling is not None and not sibling.closed.is_set():
-            # a second answer takes the same way; only the first was in flight
-            self._handed_in[key] = (sibling, 0.0, serial)
-            sibling.say(Came(self._name, body))
-            return
-        self._siblings.offer(self._number, body, lambda: self.nobodys(body))
-
-    def _tell_siblings(self) -> None:
-        if self._siblings is not None:
-            for serial, usable in self.connections():
-                self._siblings.announce(self._number, serial, is_open=True, usable=usable)
 
     # -- connections ----------------------------------------------------------------------------
 
@@ -761,10 +730,8 @@ class IsoLink:
 
     def _awaited_on(self, serial: int) -> bool:
         """Is an answer to what left on this connection still awaited?"""
-        now_s = asyncio.get_running_loop().time()
-        return any(pending.serial == serial for pending in self._pending.values()) or any(
-            on == serial and until_s > now_s for _, until_s, on in self._handed_in.values()
-        )
+        ours = any(pending.serial == serial for pending in self._pending.values())
+        return ours or self._hand_over.awaited(serial)
 
     def lost(self, connection: Connection) -> None:
         self.counters.connections_lost += 1
@@ -773,13 +740,11 @@ class IsoLink:
         _remember(self._closed_at, connection.serial, now_s, CLOSED_MAX)
         if (slot := self._given_up.pop(connection.serial, None)) is not None:
             self._slots.give_back(slot)
-        if self._siblings is not None:
-            self._siblings.announce(self._number, connection.serial, is_open=False, usable=False)
+        self._hand_over.announce(connection.serial, is_open=False, usable=False)
 
     def _announce(self, connection: Connection, *, usable: bool) -> None:
-        if self._siblings is not None:
-            usable = usable and not self._draining
-            self._siblings.announce(self._number, connection.serial, is_open=True, usable=usable)
+        usable = usable and not self._draining
+        self._hand_over.announce(connection.serial, is_open=True, usable=usable)
 
     def usable(self, connection: Connection, *, usable: bool) -> None:
         self._ready = [other for other in self._ready if other is not connection]
