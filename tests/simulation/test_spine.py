@@ -150,8 +150,8 @@ def test_a_process_that_drains_starts_no_link_any_more() -> None:
         assert node.boot is not None
         assert node.boot.switch is not None
         links = node.boot.switch._links
-        for at in world.bank_at:
-            world._cut_off(at, 30.0)
+        for bank in world.banks:
+            world._cut_off(bank.options.name, 30.0)
         node.drain(None)
         await asyncio.sleep(0.5)
         for bank in world.banks:
