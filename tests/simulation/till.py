@@ -34,6 +34,7 @@ LATE_UNDO_S: Final = 90.0
 POS_CODEC: Final = codec_for("unionpay_pos")
 GHOSTS_MAX: Final = 50  # old requests that may come up again
 FINISHED: Final = ("approved", "declined")
+NEVER_STORED: Final = frozenset({"03", "30", "58", "77", "96", "97", "A0"})
 COPIES: Final = ("double", "twin", "repeat_lost")  # told 96 of one copy, it may be wrong of another
 
 
@@ -194,7 +195,7 @@ class Till:
         slip = self.terminal.slips[-1]
         if fault == "repeat_lost" and outcome.state == "no_answer":
             outcome = await self.ask(self.terminal.repeat)
-        elif fault == "repeat" and outcome.state in FINISHED and outcome.response_code != "96":
+        elif fault == "repeat" and outcome.state in FINISHED and known(outcome):
             await self._repeat(outcome)
         elif fault == "print_failure" and undoable(slip):
             self.terminal.undo(slip)
@@ -238,10 +239,10 @@ class Till:
         """Ask the same again elsewhere: the stored answer must come."""
         self.hang_up()
         slip = self.terminal.slips[-1]
-        known = slip.state
+        believed = slip.state
         again = await self.ask(self.terminal.repeat)
         if nothing_looked_up(again):
-            slip.state = known
+            slip.state = believed
         elif again.state in FINISHED:
             self.world.checkers.repeated(self.name, first, again)
 
@@ -421,6 +422,11 @@ class Till:
 def undoable(slip: Slip) -> bool:
     """May the shop find that it has no paper?"""
     return slip.state == "approved" and TYPES[slip.kind].on_unknown == "reverse"
+
+
+def known(told: Outcome) -> bool:
+    """Is the request known to the switch now? Refused before it was stored, it is new when it comes again."""
+    return told.response_code not in NEVER_STORED
 
 
 def nothing_looked_up(told: Outcome) -> bool:
