@@ -42,6 +42,17 @@ Identity = tuple[str, str, str]  # acquirer, DE 7, DE 11
 FINAL_REVERSALS: Final = frozenset({"00", "25", "94"})
 UNDECIDED_CODES: Final = frozenset({"98"})  # unknown, or still in flight, or pending
 RULE_WITH_VERSION: Final = re.compile(r".+@\d+")
+# What the trace tells of a message, and of the rows of a commit.
+TOLD_OF_MESSAGES: Final = (3, 4, 7, 11, 37, 39, 41, 70)
+TOLD_OF_ROWS: Final = {
+    "attempt": ("acquirer",),
+    "outcome": ("state", "rule"),
+    "reversal": ("seq", "origin"),
+    "queue": ("kind", "item_id"),
+    "late_answer": ("response_code", "reason"),
+    "reversal_request": ("response_code", "rule"),
+    "case": ("kind",),
+}
 NOT_OF_THE_REQUEST: Final = frozenset({"94", "96", "98", "A0", "77", "30", "03"})
 
 
@@ -60,6 +71,19 @@ class Explained(msgspec.Struct):
     unheard: dict[str, int] = {}  # approved after its reversal was answered, and nobody heard that
     posted: dict[str, None] = {}  # its 0400 came when its date was posted: a person's case
     copy_refused: list[str] = []  # sent twice at once, and 96 was the answer to one of the copies
+
+
+def named(row: RequestRow) -> str:
+    """A request, as everything that is told of it names it."""
+    key = row.key
+    return (
+        f"{row.type} {key.terminal}/{key.batch}/{key.stan:06d} (request {row.request_id}, "
+        f"DE 37 {row.rrn})"
+    )
+
+
+def _name_of(process: Process | None) -> str:
+    return "nobody" if process is None else process.name
 
 
 class Wire:
@@ -93,6 +117,7 @@ class Checkers:
         self.outcomes: dict[int, OutcomeRow] = {}
         self.reversed_by: dict[int, list[str]] = {}  # request id → origins of its reversals
         self.queue: dict[Identity, QueueRow] = {}
+        self.items: dict[int, int] = {}  # queue item → request id
         self.sent_facts: dict[int, int] = {}  # queue item → tries that stand
         self.ended: dict[int, str] = {}
         self.late_codes: dict[int, list[str]] = {}  # request id → DE 39 of answers that came late
@@ -149,10 +174,7 @@ class Checkers:
         self, commit: Commit, end: tuple[int, str] | None, sent: tuple[int, int] | None
     ) -> None:
         """No number is given twice, reversals count up, an item ends once; what was decided says why."""
-        rows = [name for name in commit.__struct_fields__ if getattr(commit, name) is not None]
-        self.world.note(
-            "stands", *rows, *([f"end {end}"] if end else ()), *([f"sent {sent}"] if sent else ())
-        )
+        self._note_commit(commit, end, sent)
         if commit.request is not None:
             self._request_stands(commit.request)
         if commit.attempt is not None:
@@ -191,12 +213,36 @@ class Checkers:
                 taken = identity in self.attempts or identity in self.queue
                 self.check("P3", not taken, f"numbers given twice: {identity}")
             self.queue[identity] = row_
+            self.items[row_.item_id] = row_.request_id
         if sent is not None:
             self.sent_facts[sent[0]] = max(sent[1], self.sent_facts.get(sent[0], 0))
         if end is not None:
             self.check("P4", end[0] not in self.ended, f"item {end[0]} ended twice")
             self.ended[end[0]] = end[1]
         self._no_secrets(commit)
+
+    def _note_commit(
+        self, commit: Commit, end: tuple[int, str] | None, sent: tuple[int, int] | None
+    ) -> None:
+        """Its rows, the process that asked for it, and the request that it concerns."""
+        rows, request_id = [], 0
+        for name in commit.__struct_fields__:
+            row = getattr(commit, name)
+            if row is None:
+                continue
+            more = [str(getattr(row, field)) for field in TOLD_OF_ROWS.get(name, ())]
+            rows.append(f"{name}({' '.join(more)})" if more else name)
+            concerned = getattr(row, "request_id", None) or getattr(row, "original_request_id", 0)
+            request_id = request_id or concerned or 0
+        for item, what in ((end, "ended"), (sent, "sent")):
+            if item is not None:
+                rows.append(f"item {item[0]} {what}({item[1]})")
+                request_id = request_id or self.items.get(item[0], 0)
+        caller = CALLER.get()
+        who = "" if caller is None else caller.process.name
+        of = self.requests.get(request_id, commit.request)
+        name = f"request {request_id}" if of is None else named(of)
+        self.world.note("stands", who, ", ".join(rows), "of", name)
 
     def _request_stands(self, row: RequestRow) -> None:
         """One key, one request; DE 37 is given once."""
@@ -329,13 +375,7 @@ class Checkers:
 
     def name_of(self, request_id: int) -> str:
         row = self.requests.get(request_id)
-        if row is None:
-            return f"request {request_id}"
-        key = row.key
-        return (
-            f"{row.type} {key.terminal}/{key.batch}/{key.stan:06d} (request {request_id}, "
-            f"DE 37 {row.rrn})"
-        )
+        return f"request {request_id}" if row is None else named(row)
 
     # -- bytes ------------------------------------------------------------------------------------
 
@@ -352,13 +392,17 @@ class Checkers:
         for body in wire.bodies(data):
             if bank is not None:
                 message = self._link.decode(body)
-                name = bank.options.name
+                name, process = bank.options.name, connection.client.process
                 if from_client:
+                    self._note_message(f"{_name_of(process)} to {name}", message)
                     self._leaves_for_bank(name, message)
                 else:
+                    self._note_message(f"{name} to {_name_of(process)}", message)
                     self._bank_answers(bank, message, body)
             elif not from_client:
-                self._leaves_for_terminal(self._pos.decode(body), connection.serial)
+                message = self._pos.decode(body)
+                self._note_message(f"{_name_of(end.process)} to terminal", message)
+                self._leaves_for_terminal(message, connection.serial)
             else:
                 self._asked_by_terminal(body, connection.serial)
 
@@ -375,14 +419,13 @@ class Checkers:
         if isinstance(block, bytes):
             self.pin_blocks.add(block)
 
-    def _note_message(self, what: str, message: Message, *more: str) -> None:
-        elements = [str(message.get(de, "")) for de in (0, 3, 4, 7, 11, 37, 39, 41)]
-        self.world.note(what, *more, *elements)
+    def _note_message(self, what: str, message: Message) -> None:
+        elements = [f"{de}={message[de]!s}" for de in TOLD_OF_MESSAGES if de in message]
+        self.world.note(what, str(message[0]), *elements)
 
     def _leaves_for_bank(self, bank: str, message: Message) -> None:
         """What leaves stands as an attempt, leaves once, and not after its outcome."""
         mti = str(message[0])
-        self._note_message("to bank", message, bank)
         if message[11] == "999999":
             self.world.count("wrap of a link's STAN")
         if mti[1] == "8":
@@ -430,7 +473,6 @@ class Checkers:
 
     def _bank_answers(self, bank: Bank, message: Message, body: bytes) -> None:
         mti, name = str(message[0]), bank.options.name
-        self._note_message("bank says", message, name)
         if mti[1] in "12" and mti[2] in "13" and bank.mac_right(message, body):
             identity = (name, str(message[7]), str(message[11]))
             said = (str(message[39]), int(str(message.get(4, "0"))))
@@ -440,7 +482,6 @@ class Checkers:
 
     def _leaves_for_terminal(self, message: Message, line: int) -> None:
         mti = str(message[0])
-        self._note_message("to terminal", message)
         if mti[1] not in "124" or 64 not in message:
             return  # management, or a refusal before the MAC check
         code = str(message[39])

@@ -2,6 +2,7 @@
 
 Each is tried with seeds from 1 until a checker finds it, in as many processes as there are cores.
 `--record` writes the cheapest of the first seeds that find it; `test_mutations` runs those alone.
+`--show NAME` tells what one of them comes to.
 """
 
 # ruff: noqa: T201 - it prints
@@ -20,6 +21,8 @@ import msgspec
 
 from tests.simulation.mutations import MUTATIONS
 from tests.simulation.plans import hunting
+from tests.simulation.run import Ran, explain, small
+from tests.simulation.shrink import BOX_S
 from tests.simulation.world import simulate
 
 RECORD = Path(__file__).with_name("mutants.json")
@@ -69,6 +72,16 @@ def record(one: Found) -> None:
     RECORD.write_text(json.dumps(dict(sorted(seeds.items())), indent=2) + "\n")
 
 
+def show(name: str) -> str:
+    """The trace of a planted bug's recorded seed, made small, as that of a broken promise is told."""
+    mutation, _ = MUTATIONS[name]
+    plan = hunting(recorded()[name])
+    with mutation():
+        ran = small(plan, Ran(simulate(plan), 0.0), BOX_S)
+    *told, _ = explain(ran).splitlines()
+    return "\n".join([*told, f"replay: python -m tests.simulation.mutants --show '{name}'"])
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation.mutants", description=__doc__)
     parser.add_argument("--seeds", type=int, default=SEEDS_MAX, help="how many are tried at most")
@@ -76,7 +89,11 @@ def main() -> int:
     parser.add_argument("--record", action="store_true", help=f"write {RECORD.name}")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--show", choices=sorted(MUTATIONS), help="what its recorded seed comes to")
     arguments = parser.parse_args()
+    if arguments.show:
+        print(show(arguments.show))
+        return 0
     further = FURTHER if arguments.record else 0
     works = [(name, arguments.seeds, further) for name in MUTATIONS if arguments.only in name]
     found: list[Found] = []

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tests.simulation.plans import FAULTS, plan_of
+from tests.simulation.promises import PROMISES
 from tests.simulation.shrink import BOX_S, changed, relevant, shrink
 from tests.simulation.world import Report, simulate
 
@@ -176,10 +177,12 @@ def line_of(ran: Ran) -> str:
 def explain(ran: Ran, transactions: int = 0, tail: int = TAIL) -> str:
     """The lines that matter, the promise, the command."""
     report = ran.small or ran.report
+    promise = report.broken.partition(":")[0]
     return "\n".join(
         [
             *relevant(report)[-tail:],
             f"BROKEN {report.broken}",
+            f"promise {promise}: {PROMISES[promise]}",
             f"replay: {command(report.seed, transactions, ran.changes)}",
         ]
     )

@@ -23,27 +23,30 @@ BOX_S = 60.0
 NEAR_S = 15.0  # a fault so long before a line that concerns the promise is shown with it
 FAULT_GROUPS = ("weather", "store", "bank", "till", "chaos", "upheaval")
 NOT_RATES = frozenset({"slow_s", "stall_s", "reconnect_s", "late_s", "delay_s", "on_reversals"})
-FAULT_EVENTS = (
-    " chaos ",
-    " upheaval ",
-    " boot ",
-    " end ",
-    " pause ",
-    " resume ",
-    " BROKEN ",
-    " calm",
+FAULT_EVENTS = frozenset(
+    {"chaos", "upheaval", "boot", "end", "pause", "resume", "drain", "calm", "BROKEN"}
 )
+NONE_WRONG = msgspec.to_builtins(Plan(seed=0))
 Changes = dict[str, Any]
 
 
 def changed(plan: Plan, changes: Changes) -> Plan:
-    """The plan with other values, as the command line gives them: `{"nodes": 1, "bank": {"late": 0}}`."""
-    return msgspec.convert(merged(msgspec.to_builtins(plan), changes), Plan)
+    """The plan with other values, as the command line gives them: `{"nodes": 1, "bank": {"late": 0}}`.
+
+    A group that is null has no faults at all: `{"weather": null}`.
+    """
+    values = merged(msgspec.to_builtins(plan), changes)
+    return msgspec.convert(
+        {name: NONE_WRONG[name] if value is None else value for name, value in values.items()}, Plan
+    )
 
 
 def merged(before: Changes, changes: Changes) -> Changes:
+    """`changes` over `before`; nothing is put back into a group that is null already."""
     result = dict(before)
     for name, value in changes.items():
+        if isinstance(value, dict) and name in before and before[name] is None:
+            continue
         deep = isinstance(value, dict) and isinstance(before.get(name), dict)
         result[name] = merged(before[name], value) if deep else value
     return result
@@ -69,21 +72,17 @@ def shrink(plan: Plan, report: Report, box_s: float = BOX_S) -> tuple[Changes, R
 
 def _steps(plan: Changes) -> Iterator[Changes]:
     """What may be taken away next, the largest first."""
-    for group in FAULT_GROUPS:
-        rates = list(_rates(plan[group]))
-        if len(rates) > 1:
-            whole: Changes = {}
-            for rate in rates:
-                whole = merged(whole, rate)
-            yield {group: whole}
-    if plan["transactions"] > 1:
-        yield {"transactions": plan["transactions"] // 2}
-        yield {"transactions": plan["transactions"] - 1}
+    wrong = [group for group in FAULT_GROUPS if plan[group] != NONE_WRONG[group]]
+    for group in wrong:
+        yield {group: None}
+    for share in (2, 4, 8):
+        if less := plan["transactions"] // share:
+            yield {"transactions": plan["transactions"] - less}
     for part in ("nodes", "terminals"):
         if plan[part] > 1:
             yield {part: 1}
             yield {part: plan[part] - 1}
-    for group in FAULT_GROUPS:
+    for group in wrong:
         for rate in _rates(plan[group]):
             yield {group: rate}
 
@@ -116,12 +115,14 @@ def relevant(report: Report) -> list[str]:
     lines = report.tail
     if not words and not pairs:
         return lines[-40:]
-    near: list[tuple[float, str]] = []
+    near: list[tuple[float, str]] = []  # (until when it is near, what happened)
     kept: list[str] = []
     for line in lines:
-        tokens = set(line.split())
-        if any(event in line for event in FAULT_EVENTS):
-            near.append((float(line.split()[0]), line))
+        tokens = set(re.findall(r"\w+", line))
+        at_s, event, *more = line.split()
+        if event in FAULT_EVENTS:
+            lasts_s = float(more[1]) if event == "pause" and len(more) > 1 else 0.0
+            near.append((float(at_s) + lasts_s, line))
         elif tokens & words or any(set(pair) <= tokens for pair in pairs):
             now_s = float(line.split()[0])
             kept += [each for at_s, each in near if at_s > now_s - NEAR_S]
