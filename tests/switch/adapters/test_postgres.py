@@ -492,6 +492,36 @@ def test_a_warning_during_a_commit_makes_it_unknown(run: Any) -> None:
     run(scenario)
 
 
+def test_a_decision_that_only_ends_an_item_is_found_by_that(run: Any) -> None:
+    """Its COMMIT says nothing clear, and it has no other row to look for."""
+
+    async def scenario(world: PostgresWorld) -> None:
+        store = await world.process()
+        await approve(store, 1)
+        await reverse(store, key(1), 101)
+        await world.query(
+            "CREATE FUNCTION public.warn() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            " RAISE WARNING 'not replicated'; RETURN NULL; END $$"
+        )
+        await world.query(
+            "CREATE CONSTRAINT TRIGGER warn AFTER INSERT ON switch.queue_end"
+            " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.warn()"
+        )
+
+        def judge(scene: Scene) -> Judgement:
+            if scene.originals[0].reversal_response is not None:
+                return Judgement(None, "", "ended before")
+            return Judgement(Commit(), "", "ended", end=(101, "25"))
+
+        judgement, verdict = await store.journal.decide(FindById(1), judge)
+        assert judgement.rule == "ended", "it stood, and was not recognised"
+        stored(verdict)
+        found = await world.query("SELECT item_id, response_code FROM switch.queue_end")
+        assert [tuple(row) for row in found] == [(101, "25")]
+
+    run(scenario)
+
+
 def test_a_caller_that_goes_away_disturbs_nobody(run: Any) -> None:
     async def scenario(world: PostgresWorld) -> None:
         store = await world.process()
