@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 # Items kept of one batch's upload: as many as two counts of three digits in DE 48 can tell of. A 0320
 # carries no MAC on most networks, and a trace has a million values.
 UPLOAD_ITEMS_MAX = 2 * 999
+# No lease and no delay of a queued item is longer (engine.lease_s is at most that). One that ends later
+# by the store's clock was dated before that clock was set back, and would hold for as long again.
+HOLDS_MAX_S = 300.0
 SESSIONS_LOOKED_AT = 512  # of one terminal: more sign-ons than its rate lets through in ten minutes
 
 

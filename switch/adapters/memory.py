@@ -31,6 +31,7 @@ from switch.adapters.batch_sums import (
 )
 from switch.adapters.repeats import stored_outcome
 from switch.journal import (
+    HOLDS_MAX_S,
     SESSIONS_LOOKED_AT,
     AttemptRow,
     Batch,
@@ -78,6 +79,7 @@ if TYPE_CHECKING:
     from terminals.registry import StoredKey
 
 LEASE = dt.timedelta(seconds=5)
+HOLDS_MAX = dt.timedelta(seconds=HOLDS_MAX_S)
 ORIGINALS_MAX = 32
 DATE_SLACK = dt.timedelta(days=3)
 BATCH_NUMBER_MAX = 999_999
@@ -717,6 +719,8 @@ class MemoryOwners:
             own_earlier = (owner.node, owner.worker) == (node, worker) and owner.owner_id < owner_id
             return (at_start and own_earlier) or owner.lease_until <= now
 
+        for owner in store.owner_rows.values():
+            owner.lease_until = min(owner.lease_until, now + HOLDS_MAX)
         left: list[int] = []
         for owner in store.owner_rows.values():
             if owner.closed or owner.owner_id == owner_id:
@@ -797,7 +801,7 @@ class MemoryQueue:
         await asyncio.sleep(0)
         now = store.clock.now()
         holder, epoch, until = store.acquirer_leases.get(acquirer, (owner_id, 0, now))
-        if holder != owner_id and until > now:
+        if holder != owner_id and now < until <= now + HOLDS_MAX:
             return None
         if holder != owner_id or until <= now:
             epoch += 1
@@ -816,7 +820,7 @@ class MemoryQueue:
             self._item(item)
             for item in sorted(store.queue_open.values(), key=lambda each: each.position)
             if item.row.acquirer == acquirer
-            and item.not_before <= now
+            and not now < item.not_before <= now + HOLDS_MAX
             and item.row.item_id not in exclude
             and first[item.row.root_request_id] == item.position
         ]
@@ -1063,10 +1067,14 @@ class MemoryReference:
     async def snapshot(self) -> Snapshot:
         await asyncio.sleep(0)
         store = self._store
-        now = store.clock.now()
         generation = self._read_generation()
-        in_force = [item for item, _ in store.items if item.effective_from <= now]
-        return Snapshot(generation, in_force, store.stored_keys)
+        return Snapshot(generation, self._in_force(), store.stored_keys)
+
+    def _in_force(self) -> list[Item]:
+        """What came into force stays in force, also where the clock is set back behind its time."""
+        store = self._store
+        passed = max(store.clock.now(), store.scheduled_until)
+        return [item for item, made in store.items if item.effective_from <= max(passed, made)]
 
     async def items(self, kind: str | None = None) -> list[Item]:
         await asyncio.sleep(0)
@@ -1086,7 +1094,7 @@ class MemoryReference:
         made = []
         for kind, key, content in items:
             versions = [item for item, _ in store.items if (item.kind, item.key) == (kind, key)]
-            in_force = [item for item in versions if item.effective_from <= now]
+            in_force = [item for item in self._in_force() if (item.kind, item.key) == (kind, key)]
             if in_force and max(in_force, key=lambda item: item.version).content == content:
                 continue
             item = Item(

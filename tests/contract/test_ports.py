@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from switch.journal import (
+    HOLDS_MAX_S,
     UPLOAD_ITEMS_MAX,
     BatchItem,
     BatchTotals,
@@ -216,6 +217,66 @@ def test_two_takers_never_take_the_same_owner(run: Any) -> None:
         )
         ids = [each.request.request_id for left in taken for each in left]
         assert sorted(ids) == [1, 2, 3, 4, 5]
+
+    run(scenario)
+
+
+def test_a_store_whose_clock_is_set_back_holds_nothing_for_longer(run: Any) -> None:
+    """By an hour: leases of the dead and the delays of queued items do not last an hour more."""
+
+    async def scenario(world: World) -> None:
+        store = await world.process()
+        dead = await store.owners.register("node", 0)
+        alive = await store.owners.register("node", 1)
+        date = stored(
+            await store.journal.commit(
+                Commit(request=request(1, owner_id=dead), attempt=attempt(1))
+            )
+        )
+        await store.journal.commit(
+            Commit(
+                outcome=outcome(1, date, state=OutcomeState.UNKNOWN),
+                reversal=reversal(1, date),
+                queue=queued(10_001, 1, date, delay_s=30.0),
+            )
+        )
+        await store.journal.commit(Commit(request=request(2, owner_id=dead), attempt=attempt(2)))
+        assert await store.queue.lease(ACQUIRER, dead)
+        assert await store.queue.lease(ACQUIRER, alive) is None
+        assert await store.queue.due(ACQUIRER, 10, ()) == []
+        assert await store.owners.take_over(alive, "node", 1) == []
+        await world.set_clock_back(3_600.0)
+        assert await world.lease_left_s(dead) > 3_000.0
+        assert (await store.queue.lease(ACQUIRER, alive)).epoch == 2
+        assert [item.row.item_id for item in await store.queue.due(ACQUIRER, 10, ())] == [10_001]
+        assert await store.owners.renew(alive, 1)
+        assert await world.lease_left_s(alive) <= 5.0
+        assert await store.owners.take_over(alive, "node", 1) == []  # it may live, and has to renew
+        assert 0.0 < await world.lease_left_s(dead) <= HOLDS_MAX_S
+        assert await world.lease_left_s(alive) <= 5.0
+
+    run(scenario)
+
+
+def test_what_is_in_force_stays_so_where_the_stores_clock_is_set_back(run: Any) -> None:
+    async def scenario(world: World) -> None:
+        reference = (await world.process()).reference
+
+        async def names() -> dict[str, str]:
+            found = (await reference.snapshot()).merchants
+            return {key: merchant.name for key, merchant in found.items()}
+
+        def shop(key: str, name: str) -> tuple[str, str, dict[str, Any]]:
+            return "merchant", key, {"merchant": key, "name": name}
+
+        await reference.apply([shop("a", "first"), shop("b", "first")], maker="test")
+        await world.set_clock_back(3_600.0)
+        assert await names() == {"a": "first", "b": "first"}
+        assert len(await reference.apply([shop("a", "second")], maker="test")) == 1
+        assert await reference.apply([shop("b", "first")], maker="test") == []
+        far = NOW + 3_650 * DAY
+        await reference.apply([shop("b", "later")], maker="test", effective_from=far)
+        assert await names() == {"a": "second", "b": "first"}
 
     run(scenario)
 

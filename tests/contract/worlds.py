@@ -72,6 +72,14 @@ class World:
         """Let the lease of this owner, and its acquirers', run out."""
         raise NotImplementedError
 
+    async def set_clock_back(self, seconds: float) -> None:
+        """The store's clock: what was dated by it is so much later now."""
+        raise NotImplementedError
+
+    async def lease_left_s(self, owner_id: int) -> float:
+        """How long the lease of this owner lasts, by the store's clock."""
+        raise NotImplementedError
+
     async def pass_time(self, seconds: float) -> None:
         raise NotImplementedError
 
@@ -104,6 +112,13 @@ class MemoryWorld(World):
         for acquirer, (holder, epoch, _) in self.store.acquirer_leases.items():
             if holder == owner_id:
                 self.store.acquirer_leases[acquirer] = (holder, epoch, past)
+
+    async def set_clock_back(self, seconds: float) -> None:
+        self.clock.instant -= dt.timedelta(seconds=seconds)
+
+    async def lease_left_s(self, owner_id: int) -> float:
+        left = self.store.owner_rows[owner_id].lease_until - self.clock.now()
+        return left.total_seconds()
 
     async def pass_time(self, seconds: float) -> None:
         self.clock.instant += dt.timedelta(seconds=seconds)
@@ -146,6 +161,28 @@ class PostgresWorld(World):
                 " WHERE owner_id = $1",
                 owner_id,
             )
+
+    async def set_clock_back(self, seconds: float) -> None:
+        for table, column in (
+            ("owner", "lease_until"),
+            ("acquirer_lease", "lease_until"),
+            ("queue_open", "not_before"),
+            ("reference_item", "effective_from"),
+            ("reference_item", "created_at"),
+            ("business_day", "scheduled_until"),
+        ):
+            await self.query(
+                f"UPDATE switch.{table} SET {column} = {column} + $1::float8 * interval '1 second'",
+                seconds,
+            )
+
+    async def lease_left_s(self, owner_id: int) -> float:
+        found = await self.query(
+            "SELECT extract(epoch FROM lease_until - clock_timestamp())::float8"
+            " FROM switch.owner WHERE owner_id = $1",
+            owner_id,
+        )
+        return float(found[0][0])
 
     async def pass_time(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

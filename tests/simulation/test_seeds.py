@@ -8,10 +8,12 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.simulation.plans import before_upheaval, plan_of, rough
 from tests.simulation.run import Ran, explain, small
+from tests.simulation.upheaval import UpheavalRates
 from tests.simulation.world import Plan, Report, simulate
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -61,6 +63,16 @@ def test_seeds_in_a_time_box() -> None:
         if time.monotonic() - begun_s > BOX_S:
             break
         kept(plan_of(seed))
+
+
+@pytest.mark.parametrize("seed", range(1, 7))
+def test_the_stores_clock_is_set_by_up_to_an_hour(seed: int) -> None:
+    """Either way, often, beside those of the nodes and their crashes: leases end, or seem to last."""
+    plan = plan_of(seed)
+    rates = UpheavalRates(every_s=10.0, clock_hour=2.0, store_clock_hour=6.0)
+    upheaval = msgspec.structs.replace(plan.upheaval, rates=rates)
+    report = kept(msgspec.structs.replace(plan, upheaval=upheaval))
+    assert report.counts["upheaval store_clock_hour"] > 0
 
 
 def test_everything_goes_wrong_at_once() -> None:

@@ -1,6 +1,6 @@
 """What happens to a whole world in the middle of its trade, besides `ChaosRates`.
 
-Clocks are set by up to an hour, disks fill up, the vault goes away for a while, banks change their
+Clocks are set by up to an hour (the store's where a plan says so), disks fill up, the vault goes away for a while, banks change their
 keys and their settlement date, operators change links and suspend merchants. It has dice of its own:
 what it draws shifts nothing else, so that older seeds keep their meaning.
 """
@@ -34,7 +34,8 @@ class UpheavalRates(msgspec.Struct, frozen=True, kw_only=True):
     vault of a process refuses everything · `key_change`: a bank sends a new ZPK or ZAK under the ZMK ·
     `bank_cut_over`: a bank's settlement date moves on · `freeze`: the date is cut and, soon after, frozen:
     its captures are clearing records · `link_change`: every process replaces a link · `suspension`: of a
-    merchant, and back · `post`: the date is cut, frozen and posted: nothing of it changes any more.
+    merchant, and back · `post`: the date is cut, frozen and posted: nothing of it changes any more ·
+    `store_clock_hour`: the store's clock is set by up to an hour.
     """
 
     every_s: float = 0.0
@@ -48,6 +49,7 @@ class UpheavalRates(msgspec.Struct, frozen=True, kw_only=True):
     link_change: float = 1.0
     suspension: float = 1.0
     post: float = 0.0
+    store_clock_hour: float = 0.0
 
 
 class Upheaval(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +72,8 @@ async def upheave(world: World, rates: UpheavalRates, dice: Dice) -> None:
         world.count(f"upheaval {what}")
         if what == "clock_hour":
             node.clock.machine.ahead_s += (amount - 0.5) * 7_200.0
+        elif what == "store_clock_hour":
+            world.clock.machine.ahead_s += (amount - 0.5) * 7_200.0
         elif what == "long_pause":
             node.pause(6.0 + 60.0 * amount)
         elif what == "disk_full":

@@ -20,6 +20,7 @@ from switch.adapters.postgres.sessions import RERUN_STATES, is_outage
 from switch.adapters.postgres.writer import Work, group_of, is_row_fault, verdicts_of
 from switch.adapters.repeats import stored_outcome
 from switch.journal import (
+    HOLDS_MAX_S,
     AttemptRow,
     Commit,
     Duplicate,
@@ -355,11 +356,13 @@ class PostgresQueue:
             SET owner_id = $2, lease_until = excluded.lease_until,
                 epoch = l.epoch + (l.owner_id <> $2 OR l.lease_until <= clock_timestamp())::int
             WHERE l.owner_id = $2 OR l.lease_until <= clock_timestamp()
+               OR l.lease_until > clock_timestamp() + $4::float8 * interval '1 second'
             RETURNING epoch
             """,
             acquirer,
             owner_id,
             self._lease_s,
+            HOLDS_MAX_S,
         )
         return None if epoch is None else Lease(epoch=epoch, until_s=asked_s + self._lease_s)
 
@@ -378,7 +381,9 @@ class PostgresQueue:
                            AS tries
                 FROM (
                     SELECT q.item_id, q.position FROM switch.queue_open AS q
-                    WHERE q.acquirer = $1 AND q.not_before <= clock_timestamp()
+                    WHERE q.acquirer = $1
+                      AND (q.not_before <= clock_timestamp()
+                           OR q.not_before > clock_timestamp() + $4::float8 * interval '1 second')
                       AND q.item_id <> ALL ($3::bigint[])
                       AND NOT EXISTS (SELECT FROM switch.queue_open AS earlier
                                       WHERE earlier.root_request_id = q.root_request_id
@@ -392,6 +397,7 @@ class PostgresQueue:
                 acquirer,
                 limit,
                 list(exclude),
+                HOLDS_MAX_S,
             )
             originals = {
                 each.request.request_id: each

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from switch.adapters.postgres.rows import attempt_of, attempts_of, request_of
-from switch.journal import Held, Undecided
+from switch.journal import HOLDS_MAX_S, Held, Undecided
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -98,6 +98,14 @@ class PostgresOwners:
         """First the mark, then the wait for commits that have not seen it, then the reading."""
 
         async def take(connection: Any) -> int | None:
+            # who lives renews it in time; who is dead is not waited for longer than this
+            await connection.execute(
+                "UPDATE switch.owner"
+                " SET lease_until = clock_timestamp() + $1::float8 * interval '1 second'"
+                " WHERE closed_at IS NULL"
+                " AND lease_until > clock_timestamp() + $1::float8 * interval '1 second'",
+                HOLDS_MAX_S,
+            )
             # of the owners found nobody else can take one: their rows are locked or skipped
             lowest: int | None = await connection.fetchval(
                 """

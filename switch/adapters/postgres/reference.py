@@ -18,13 +18,17 @@ if TYPE_CHECKING:
 
     from switch.adapters.postgres.sessions import Sessions
 
+# What came into force stays in force, also where the store's clock is set back behind its time.
+_IN_FORCE = """effective_from <= greatest(
+    statement_timestamp(), created_at, (SELECT scheduled_until FROM switch.business_day))"""
+
 # What is in force and was not when it was last read: new rows, and rows whose time has come since.
 # A higher version may be in force already; the snapshot keeps that.
-_IN_FORCE_SINCE = """
+_IN_FORCE_SINCE = f"""
     SELECT kind, key, version, effective_from, content::text, maker FROM switch.reference_item
-    WHERE effective_from <= statement_timestamp()
+    WHERE {_IN_FORCE}
       AND (change > $1 OR (effective_from > created_at AND effective_from > $2))
-"""
+"""  # noqa: S608 # a constant
 _KEYS_SINCE = "SELECT * FROM switch.stored_key WHERE change > $1"
 # Read before the rows: what is read after it can only be newer.
 _MARK = """
@@ -124,7 +128,7 @@ class PostgresReference:
             for kind, key, content in items:
                 encoded = encode(content)
                 row = await connection.fetchrow(
-                    """
+                    f"""
                     INSERT INTO switch.reference_item
                         (kind, key, version, effective_from, content, sha256, maker)
                     SELECT $1, $2,
@@ -135,11 +139,11 @@ class PostgresReference:
                         SELECT FROM (
                             SELECT sha256 FROM switch.reference_item
                             WHERE kind = $1 AND key = $2
-                              AND effective_from <= statement_timestamp()
+                              AND {_IN_FORCE}
                             ORDER BY version DESC LIMIT 1) AS now
                         WHERE now.sha256 = $4)
                     RETURNING kind, key, version, effective_from, content::text, maker
-                    """,
+                    """,  # noqa: S608 # a constant
                     kind,
                     key,
                     encoded.decode(),
