@@ -76,7 +76,7 @@ def compare(folder: Path, given: argparse.Namespace) -> dict[str, list[dict[str,
         for name, connections in (("few", FEW), ("many", given.connections)):
             node = EstateNode(
                 stack, folder / name, 1, Estate(given.connections),
-                more=f"[server]\nconnections = {2 * given.connections}\n",
+                server=f"connections = {2 * given.connections}\n",
             )  # fmt: skip
             sides[name] = Traffic(node, stack, lines=connections, used=connections)
             sides[name].trade(max(connections, WARM), IN_FLIGHT)

@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from iso8583.framing import Frame
     from switch.config import Config
 
-AGAIN_S: Final = 0.5
+AGAIN_S: Final = 0.5  # before a terminal that was refused asks again
+IDLE_S: Final = 86_400
 OPENING: Final = 64  # connections that are made at the same time
 TAIL_S: Final = 60.0  # after the last request was sent, its answer must have come
 
@@ -78,10 +79,12 @@ class EstateNode(Node):
     """A node whose store holds an estate, signed on."""
 
     def __init__(
-        self, stack: ExitStack, folder: Path, workers: int, estate: Estate, *, more: str = ""
+        self, stack: ExitStack, folder: Path, workers: int, estate: Estate, *, server: str = ""
     ) -> None:
+        """`server`: further settings of that table."""
         self.estate = estate
         folder.mkdir(mode=0o711, exist_ok=True)  # PostgreSQL's own user passes through
+        more = f"[server]\nidle_s = {IDLE_S}\n{server}"  # a node waits for its turn
         super().__init__(stack, folder, workers, Plan(port=0, lines=0, tmk=TMK), more=more)
         self.owner_dsn: str = self.facts["database"]["owner_dsn"]
 

@@ -57,8 +57,8 @@ class Contender:
         self, stack: ExitStack, folder: Path, given: argparse.Namespace, rows: int, terminals: int
     ) -> None:
         self.rows, self.terminals = rows, terminals
-        room = f"[server]\nterminals = {REMEMBERED}\n"
-        self.node = EstateNode(stack, folder, given.workers, Estate(terminals, BATCH), more=room)
+        room = f"terminals = {REMEMBERED}\n"
+        self.node = EstateNode(stack, folder, given.workers, Estate(terminals, BATCH), server=room)
         self.traffic = Traffic(self.node, stack, lines=LINES, used=terminals)
         self.traffic.trade(min(terminals, 1_000), IN_FLIGHT)
         self.measured: list[dict[str, Any]] = []
