@@ -30,7 +30,8 @@ ASKED_AGAIN: contextvars.ContextVar[bool] = contextvars.ContextVar("asked_again"
 
 DISK_FULL = "simulated: could not extend file: No space left on device (53100)"
 
-# What writes. The renewals of leases are left out: they come by the clock, not with the trade.
+# What writes. What comes by the clock and not with the trade is left out: the renewals of leases,
+# and looks for the dead while nobody is (`WatchedStore.someone_died`).
 WRITES = frozenset(
     {
         "add_key",
@@ -84,7 +85,7 @@ class Disturbed(Faults):
         self.freed = asyncio.Event()  # not set: the disk is full, what writes is refused
         self.freed.set()
         self.counts: Counter[str] = Counter()
-        self.commits = 0  # writes of every kind that have come so far
+        self.writes: list[str] = []  # of every kind, as they came
         self.crash_at = 0  # the process that asks for this write dies …
         self.crash_late = False  # … before it stands, or after
 
@@ -143,6 +144,13 @@ class WatchedStore(MemoryStore):
             self.on_commit(commit, end, sent)
         return verdict
 
+    def someone_died(self) -> bool:
+        """Whether there is an owner to be taken over: its lease has expired."""
+        now = self.clock.now()
+        return any(
+            not owner.closed and owner.lease_until <= now for owner in self.owner_rows.values()
+        )
+
 
 class Remote:
     """A port of the store for one boot of one process."""
@@ -163,7 +171,8 @@ class Remote:
             if not self._boot.process.gone:
                 context = self._boot.node.world.context.copy()
                 context.run(CALLER.set, self._boot)
-                work = self._serve(answer, name, lambda: method(*args, **options))
+                at_start = options.get("at_start", False)
+                work = self._serve(answer, name, lambda: method(*args, **options), at_start)
                 self._boot.node.world.serve(loop.create_task(work, context=context))
             found = await answer
             if isinstance(found, Lease):
@@ -178,15 +187,18 @@ class Remote:
         answer: asyncio.Future[Any],
         name: str,
         perform: Callable[[], Coroutine[Any, Any, Any]],
+        at_start: bool,
     ) -> None:
         await asyncio.sleep(self._delay_s())
         result, failure = None, None
         disturbed, dies = self._disturbed, False
-        if name in WRITES:
-            disturbed.commits += 1
-            dies = disturbed.commits == disturbed.crash_at
+        if name in WRITES and (
+            name != "take_over" or at_start or self._boot.node.world.store.someone_died()
+        ):
+            disturbed.writes.append(name)
+            dies = len(disturbed.writes) == disturbed.crash_at
         if dies and not disturbed.crash_late:
-            self._boot.node.crash(f"before write {disturbed.commits} ({name})")
+            self._boot.node.crash(f"before write {disturbed.crash_at} ({name})")
             return
         try:
             if disturbed.down:

@@ -48,12 +48,6 @@ def play(story: Callable[[World, Till], Awaitable[None]], plan: Plan = ONE) -> W
     return run_virtual(main())[0]
 
 
-def bank_does(world: World, faults: BankFaults) -> None:
-    """From now on the bank does this to every message."""
-    for bank in world.banks:
-        bank.options = msgspec.structs.replace(bank.options, faults=faults)
-
-
 def outcomes(world: World) -> list[OutcomeState]:
     return [outcome.state for outcome in world.checkers.outcomes.values()]
 
@@ -77,9 +71,9 @@ def test_sign_on_purchase_settle() -> None:
 
 def test_time_out_is_unknown_and_reversed_once() -> None:
     async def story(world: World, till: Till) -> None:
-        bank_does(world, BankFaults(silent=1.0))
+        world.banks_do(BankFaults(silent=1.0))
         assert await buy(till, 10_00) == "98"
-        bank_does(world, BankFaults())
+        world.banks_do(BankFaults())
 
     world = play(story)
     assert outcomes(world) == [OutcomeState.UNKNOWN]
@@ -91,7 +85,7 @@ def test_time_out_is_unknown_and_reversed_once() -> None:
 
 def test_a_late_approval_is_never_one() -> None:
     async def story(world: World, till: Till) -> None:
-        bank_does(world, BankFaults(late=1.0, late_s=12.0, on_reversals=False))
+        world.banks_do(BankFaults(late=1.0, late_s=12.0, on_reversals=False))
         assert await buy(till, 10_00) == "98"
         await asyncio.sleep(20)
 
@@ -103,11 +97,11 @@ def test_a_late_approval_is_never_one() -> None:
 
 def test_crash_with_a_request_in_flight_is_recovered_and_reversed() -> None:
     async def story(world: World, till: Till) -> None:
-        bank_does(world, BankFaults(late=1.0, late_s=5.0, on_reversals=False))
+        world.banks_do(BankFaults(late=1.0, late_s=5.0, on_reversals=False))
         (node,) = world.nodes
         asyncio.get_running_loop().call_later(1.0, node.crash, "killed", context=world.context)
         assert await buy(till, 10_00) == "no_answer"
-        bank_does(world, BankFaults())
+        world.banks_do(BankFaults())
         await till.clear()
         assert await buy(till, 20_00) == "00"
 

@@ -19,7 +19,7 @@ from iso8583.framing import POS, Frame, Framer, build
 from terminals.simulator.terminal import TYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from terminals.simulator.card import Card
     from terminals.simulator.dice import Dice
@@ -149,6 +149,7 @@ class Till:
         self._line: Line | None = None
         self._ghosts: deque[tuple[Slip, bytes]] = deque(maxlen=GHOSTS_MAX)
         self._side: list[Line] = []
+        self.story: Callable[[Till], Awaitable[None]] | None = None  # instead of what dice say
         self.copied: set[tuple[str, str]] = set()  # (batch, trace) of what was sent more than once
 
     # -- the day --------------------------------------------------------------------------------
@@ -157,6 +158,8 @@ class Till:
         """Use up the quota, whatever happens."""
         await asyncio.sleep(self._think_s * self._dice.random())
         await self.sign_on()
+        if self.story is not None:
+            await self.story(self)
         while self.left > 0:
             self.left -= 1
             await asyncio.sleep(self._dice.exponential_s(self._think_s))

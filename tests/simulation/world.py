@@ -417,14 +417,18 @@ class World:
         for node in self.nodes:
             node.vault.faults = VaultFaults()
             node.vault.refusing = False
-        for bank in self.banks:
-            bank.options = msgspec.structs.replace(bank.options, faults=BankFaults())
+        self.banks_do(BankFaults())
         await self.until(
             self._settle_all(), self.plan.calm_max_s, "terminals could not end their day"
         )
         await self.until(
             self._drained(), 2 * self.plan.calm_max_s, "the world did not come to rest"
         )
+
+    def banks_do(self, faults: BankFaults) -> None:
+        """From now on every bank does this to its messages."""
+        for bank in self.banks:
+            bank.options = msgspec.structs.replace(bank.options, faults=faults)
 
     async def _settle_all(self) -> None:
         await asyncio.gather(*[till.finish() for till in self.tills])
