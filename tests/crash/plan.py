@@ -78,7 +78,7 @@ def plan_of(seed: int, round_: int, life: int) -> Plan:
             if target == "postgres" and deed == "kill":
                 deed = dice.choice(("kill", "kill_backend"))
             elif target.startswith(("worker:", "supervisor:")):
-                deed = dice.choice((deed, deed, "drain"))
+                deed = dice.choice((deed, "drain"))
             elif target.startswith("node:"):
                 deed = "kill"
             lasts_s = dice.uniform(*_range_s(deed, target))

@@ -2,7 +2,8 @@
 
 Goal: nothing acknowledged is lost, nothing has a second effect (P1 to P5), seen from the outside.
 Method: a node on its own PostgreSQL loses everything at once; two nodes on one server go through three
-deeds that hit every part. `python -m tests.crash.run` does fifty rounds.
+deeds that hit every part; a node is away for longer than its lease; nodes are drained and started again.
+`python -m tests.crash.run` does fifty rounds.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import asyncio
 
 import pytest
 
-from tests.crash.plan import Fault, Plan, plan_of
+from tests.crash.load import PATIENCE_S
+from tests.crash.plan import PLENTY, Fault, Plan, plan_of
 from tests.crash.run import Round, live
 
 pytestmark = pytest.mark.xdist_group("end_to_end")
@@ -43,6 +45,20 @@ def test_two_nodes_on_one_server() -> None:
     assert done[1].approved > done[0].approved > 0
 
 
+def test_a_lost_node_is_taken_over_and_a_drained_one_drops_nothing() -> None:
+    """The end of what a dead node left is seen at the bank before a patient terminal asks back."""
+    away = (Fault(1.5, "kill", "node:node2", 11.0, 0),)
+    rolling = (
+        Fault(0.8, "drain", "worker:node1", 0.0, 0),
+        Fault(2.0, "drain", "supervisor:node2", 0.0, 0),
+        Fault(3.0, "drain", "worker:node1", 0.0, 1),
+    )
+    lost, restarted = run([Plan(0, 0, False, away, 2), Plan(0, 1, False, rolling, 2)])
+    assert lost.decided_s, "nothing was in flight at the node"
+    assert max(lost.decided_s) < PATIENCE_S
+    assert restarted.approved > lost.approved > 0
+
+
 def run(plans: list[Plan]) -> list[Round]:
     rounds = asyncio.run(live(plans, keep_going=False, as_json=True))
     assert not [one.anomalies for one in rounds if one.anomalies], rounds
@@ -51,6 +67,8 @@ def run(plans: list[Plan]) -> list[Round]:
 
 def test_a_schedule_follows_from_its_seed() -> None:
     assert plan_of(3, 5, 10) == plan_of(3, 5, 10) != plan_of(4, 5, 10)
+    assert {plan_of(3, number, 10).link_connections for number in (0, 9, 20, 29)} == {PLENTY}
+    assert [plan_of(3, number, 10).link_connections for number in (10, 30, 50)] == [2, 2, 1]
     assert [plan_of(3, number, 10).embedded for number in (0, 9, 10, 20, 30)] == [
         *(False, False, False),
         *(True, False),

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 LATENCY_S = 0.03  # of the banks, so that requests are in flight at any instant
 DRAIN_S = 30.0  # after the terminals are done, until every entry is explained
+STARTS = 10  # of a node, a second apart
 MORE = "[rules]\nsign_ons = 1000\n"
 
 
@@ -190,7 +191,7 @@ class World:
         await asyncio.to_thread(process.wait, STOP_S)
         async with self._starting[name]:
             if self.nodes[name].process is process:
-                await asyncio.to_thread(self.nodes[name].start, same_port=True)
+                await asyncio.to_thread(start_again, self.nodes[name])
 
     def _pids(self, fault: Fault) -> list[int]:
         """Whom it hits; nobody where the part is down already."""
@@ -247,6 +248,19 @@ class World:
             if not anomalies or waited_s > DRAIN_S:
                 return waited_s, anomalies
             await asyncio.sleep(0.3)
+
+
+def start_again(node: Node) -> None:
+    """As a service manager does: again, where it ends at once because the store is not up yet."""
+    for left in range(STARTS - 1, -1, -1):
+        try:
+            node.start(same_port=True)
+        except AssertionError:
+            if not left:
+                raise
+            time.sleep(1.0)
+        else:
+            return
 
 
 def send(pid: int, number: int) -> None:
