@@ -164,7 +164,7 @@ def simulate_bank(
         list[str] | None,
         pairs_help(
             "Shares: late silent lost twice drop forget wrong_mac elsewhere overtaken"
-            " system_error crossed; and late_s."
+            " system_error crossed withheld; and late_s."
         ),
     ] = None,
     plant: Annotated[

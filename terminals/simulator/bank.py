@@ -53,10 +53,11 @@ FaultName = Literal[
     "overtaken",
     "system_error",
     "crossed",
+    "withheld",
 ]
 
 ECHOED: Final[tuple[int, ...]] = (2, 3, 4, 7, 11, 12, 13, 32, 33, 37, 41, 42, 49)
-NEVER_OF_REVERSALS: Final = ("forget", "crossed")
+NEVER_OF_REVERSALS: Final = ("forget", "crossed", "withheld")
 MALFORMED_MAX: Final = 3  # undecodable messages before a connection is closed
 
 
@@ -68,7 +69,8 @@ class BankFaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `forget`: approved and forgotten (not reversals) · `wrong_mac`: answered under a wrong MAC ·
     `elsewhere`: answered on another connection · `overtaken`: processed and answered only after
     `late_s` · `system_error`: answered 96 · `crossed`: as `overtaken`, and a reversal that comes
-    meanwhile is answered 25 and not remembered.
+    meanwhile is answered 25 and not remembered · `withheld`: as `crossed`, and that 25 itself leaves
+    `late_s` later: the approval is there before it.
     """
 
     late: float = 0.0
@@ -82,6 +84,7 @@ class BankFaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     overtaken: float = 0.0
     system_error: float = 0.0
     crossed: float = 0.0
+    withheld: float = 0.0
     late_s: float = 35.0
     on_reversals: bool = True
 
@@ -104,6 +107,7 @@ class BankFaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             ("overtaken", self.overtaken),
             ("system_error", self.system_error),
             ("crossed", self.crossed),
+            ("withheld", self.withheld),
         ]
 
 
@@ -210,6 +214,7 @@ class Bank:
             set()
         )  # their reversal was answered 25 while they were under way
         self._crossing: set[LinkKey] = set()  # under way inside, where no reversal finds them
+        self._withheld: set[LinkKey] = set()  # of these: the answer to their reversal waits
 
     def __repr__(self) -> str:
         return f"Bank({self.options.name} {self.settlement_date})"
@@ -264,9 +269,19 @@ class Bank:
         self._stored[key] = Stored(content, dict(answer))
         return answer
 
-    def crosses(self, request: Message) -> None:
+    def crosses(self, request: Message, *, withheld: bool) -> None:
         """It was taken in, and no reversal finds it before it is decided."""
         self._crossing.add(_link_key(request))
+        if withheld:
+            self._withheld.add(_link_key(request))
+
+    def withholds(self, request: Message) -> bool:
+        """Does the answer to this reversal wait until its original is approved? Once each."""
+        original = _original(request)
+        if original is None or original not in self._withheld & self._crossing:
+            return False
+        self._withheld.discard(original)
+        return True
 
     def _decide(self, key: LinkKey, request: Message, answer: Message) -> Entry | None:
         if key in self._barred:
@@ -575,9 +590,9 @@ class Session:
             bank.faults[fault] += 1
         if fault == "lost":
             return []
-        if fault == "crossed":
-            bank.crosses(request)
-        if fault in ("overtaken", "crossed"):
+        if fault in ("crossed", "withheld"):
+            bank.crosses(request, withheld=fault == "withheld")
+        if fault in ("overtaken", "crossed", "withheld"):
             return [Later(bank.options.faults.late_s, body)]
         answer = bank.handle(request, fault)
         bank.counts[_label(request), _text(answer, 39)] += 1
@@ -586,7 +601,7 @@ class Session:
             return []
         if fault == "drop":
             return [Close()]
-        if fault == "late":
+        if fault == "late" or (mti[1] == "4" and bank.withholds(request)):
             return [Send(bank.options.faults.late_s, data)]
         sends: list[Effect] = [Send(delay_s, data, elsewhere=fault == "elsewhere")]
         return sends * 2 if fault == "twice" else sends

@@ -64,6 +64,7 @@ RATES: Final[dict[str, dict[str, Draw]]] = {
         "overtaken": Draw(0.4, 0.08, 0.05),
         "system_error": Draw(0.4, 0.05, 0.03),
         "crossed": Draw(0.0, 0.0, rich=0.05),
+        "withheld": Draw(0.0, 0.0, rich=0.05),
     },
     "till": {
         "hang_up": Draw(0.6, 0.1, 0.06),

@@ -21,7 +21,7 @@ from switch.adapters.memory import MemoryNumbers, MemoryOwners, MemoryStore
 from switch.admission import Admission
 from switch.effects import Reply
 from switch.engine import Engine
-from switch.journal import Commit, Held, Judgement, OutcomeState
+from switch.journal import Commit, EndRow, Held, Judgement, OutcomeState
 from switch.reference import Snapshot
 from switch.server import TerminalServer
 from switch.wiring import Links
@@ -116,6 +116,20 @@ def late_approval_kept() -> Iterator[None]:
             store_and_forward, "judge_ended_reversal", return_value=lambda _scene: nothing
         ),
     ):
+        yield
+
+
+@contextlib.contextmanager
+def late_approval_under_way_kept() -> Iterator[None]:
+    """A reversal that ends other than 00 does not look whether its original was approved meanwhile (P5)."""
+
+    def ended(item: Any, code: str, concluded: Commit | None, *_: Any) -> Any:
+        commit = msgspec.structs.replace(
+            concluded or Commit(), end=EndRow(item.row.item_id, code)
+        )
+        return lambda _scene: Judgement(commit=commit, response_code="", rule="late.nothing")
+
+    with mock.patch.object(store_and_forward, "judge_ended_reversal", ended):
         yield
 
 
@@ -471,6 +485,7 @@ MUTATIONS: dict[str, tuple[Callable[[], contextlib.AbstractContextManager[None]]
     "reversal dropped on restart": (reversal_dropped_on_restart, "P4 P5"),
     "late approval captured": (late_approval_captured, "P2 P3 P5"),
     "late approval not reversed": (late_approval_kept, "P5"),
+    "late approval while its reversal is under way": (late_approval_under_way_kept, "P5"),
     "reversal sent before it is noted": (reversal_not_noted, "P1"),
     "time-out taken for a decline": (time_out_is_a_decline, "P5"),
     "repeat not looked up": (repeat_is_new, "P1 P2"),

@@ -511,7 +511,7 @@ def test_a_decision_that_only_ends_an_item_is_found_by_that(run: Any) -> None:
         def judge(scene: Scene) -> Judgement:
             if scene.originals[0].reversal_response is not None:
                 return Judgement(None, "", "ended before")
-            return Judgement(Commit(), "", "ended", end=(101, "25"))
+            return Judgement(Commit(end=EndRow(101, "25")), "", "ended")
 
         judgement, verdict = await store.journal.decide(FindById(1), judge)
         assert judgement.rule == "ended", "it stood, and was not recognised"

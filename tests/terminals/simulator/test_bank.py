@@ -293,7 +293,7 @@ def test_a_reversal_of_a_decline_has_no_effect() -> None:
 
 def test_each_fault_does_what_its_name_says() -> None:
     done: dict[str, tuple[list[str], int]] = {}
-    names = "late silent lost twice drop forget elsewhere overtaken crossed"
+    names = "late silent lost twice drop forget elsewhere overtaken crossed withheld"
     for name in names.split():
         of = bank(faults={name: 1.0, "late_s": 35.0})
         switch = ScriptedSwitch(of)
@@ -316,6 +316,7 @@ def test_each_fault_does_what_its_name_says() -> None:
         "elsewhere": (["Send 0 elsewhere"], 1000),
         "overtaken": (["Later 35"], 0),
         "crossed": (["Later 35"], 0),
+        "withheld": (["Later 35"], 0),
     }
 
 
@@ -352,6 +353,23 @@ def test_a_crossed_request_is_approved_after_its_reversal() -> None:
     assert of.accounts.taken_minor == 1000
     assert switch.code(switch.reversal(sale)) == "00"  # under numbers of its own
     assert of.accounts.taken_minor == 0
+
+
+def test_a_withheld_25_leaves_after_the_approval() -> None:
+    of = bank(faults={"withheld": 1.0, "late_s": 35.0})
+    switch = ScriptedSwitch(of)
+    sale = switch.purchase()
+    (later,) = switch.effects(sale)
+    assert isinstance(later, Later)
+    reversal = switch.reversal(sale)
+    (send,) = switch.effects(reversal)
+    assert isinstance(send, Send)
+    assert (send.delay_s, switch.read(send)[39]) == (35.0, "25")
+    (approval,) = switch.session.process(later.body, delayed=True)
+    assert isinstance(approval, Send)
+    assert switch.read(approval)[39] == "00"
+    assert switch.code(reversal) == "25"  # a repeat: what it was answered, and at once
+    assert of.accounts.taken_minor == 1000
 
 
 def test_a_forgotten_approval_is_gone() -> None:
