@@ -81,11 +81,17 @@ RATES: Final[dict[str, dict[str, Draw]]] = {
         "ghost": Draw(0.5, 0.08, 0.05),
         "again": Draw(0.0, 0.0, rich=0.06),
         "altered": Draw(0.0, 0.0, rich=0.05),
-        "late_undo": Draw(0.0, 0.0, rich=0.05),
+        "late_undo": Draw(0.0, 0.0, rich=0.12),
+        "wrong_reversal": Draw(0.0, 0.0, rich=0.05),
     },
     "vault": {
         "busy": Draw(0.4, 0.02),
         "slow": Draw(0.4, 0.01),
+    },
+    "siblings": {
+        "split": Draw(0.5, 0.2, 0.1),
+        "stall": Draw(0.4, 0.02, 0.01),
+        "reset": Draw(0.4, 0.02, 0.01),
     },
 }
 
@@ -102,6 +108,16 @@ SPANS: Final[dict[str, Span]] = {
     "upheaval every_s": Span(15.0, 60.0),
 }
 
+# Where bounds are tight: so few of each in a process, or on a link of it.
+TIGHT: Final[dict[str, Span]] = {
+    "in_flight": Span(1, 2),
+    "connections": Span(2, 5),
+    "terminals": Span(1, 3),
+    "take": Span(1, 2),
+    "link_in_flight": Span(1, 2),
+    "link_concurrency": Span(1, 2),
+}
+
 # What a share of worlds has.
 SHARES: Final[dict[str, float]] = {
     "chaos": 0.8,
@@ -109,10 +125,12 @@ SHARES: Final[dict[str, float]] = {
     "routes with an alternate": 0.5,
     "numbers that wrap": 0.5,
     "clocks that drift": 0.5,
+    "tight bounds": 0.3,
 }
 DRIFT_MAX: Final = 0.01  # of every clock, either way, where clocks drift
 RICH_UPHEAVAL_EVERY_S: Final = 20.0
 RICH_POST: Final = 4.0  # weight of `post` among upheavals, in rich worlds
+RICH_FREEZE: Final = 5.0  # of `freeze`: what comes between it and the posting is a linked opposite
 RICH_POOR: Final = 10.0  # weight of cards without money
 
 

@@ -12,16 +12,19 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import msgspec
+import structlog
 
 from hsm.pans import LocalPans
 from switch import authorization, follow_up, recovery, reversal, store_and_forward
 from switch.acquirers.iso8583_link import IsoLink
 from switch.acquirers.link_keys import LinkMac
+from switch.acquirers.siblings import Sibling, Siblings
 from switch.adapters.memory import MemoryNumbers, MemoryOwners, MemoryStore
 from switch.admission import Admission
 from switch.effects import Reply
 from switch.engine import Engine
 from switch.journal import Commit, EndRow, Held, Judgement, OutcomeState
+from switch.load import Load
 from switch.reference import Snapshot
 from switch.server import TerminalServer
 from switch.wiring import Links
@@ -109,13 +112,7 @@ def late_approval_captured() -> Iterator[None]:
 @contextlib.contextmanager
 def late_approval_kept() -> Iterator[None]:
     """An approval that comes after its reversal was answered is stored, and no more (P5)."""
-    nothing = Judgement(commit=None, response_code="", rule="late.nothing")
-    with (
-        mock.patch.object(store_and_forward, "late_rule", return_value="late.stored"),
-        mock.patch.object(
-            store_and_forward, "judge_ended_reversal", return_value=lambda _scene: nothing
-        ),
-    ):
+    with mock.patch.object(store_and_forward, "late_rule", return_value="late.stored"):
         yield
 
 
@@ -124,9 +121,7 @@ def late_approval_under_way_kept() -> Iterator[None]:
     """A reversal that ends other than 00 does not look whether its original was approved meanwhile (P5)."""
 
     def ended(item: Any, code: str, concluded: Commit | None, *_: Any) -> Any:
-        commit = msgspec.structs.replace(
-            concluded or Commit(), end=EndRow(item.row.item_id, code)
-        )
+        commit = msgspec.structs.replace(concluded or Commit(), end=EndRow(item.row.item_id, code))
         return lambda _scene: Judgement(commit=commit, response_code="", rule="late.nothing")
 
     with mock.patch.object(store_and_forward, "judge_ended_reversal", ended):
@@ -459,6 +454,83 @@ def card_number_not_masked() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def card_number_logged() -> Iterator[None]:
+    """A line for finding errors says which card was sent to which bank (P6)."""
+    send = IsoLink._send
+
+    def chatty(link: IsoLink, message: Any, *more: Any) -> Any:
+        structlog.get_logger().info("sending", acquirer=link.name, pan=message.get(2))
+        return send(link, message, *more)
+
+    with mock.patch.object(IsoLink, "_send", chatty):
+        yield
+
+
+@contextlib.contextmanager
+def frozen_capture_cancelled() -> Iterator[None]:
+    """A reversal cancels its capture, whatever the state of its date: no linked opposite (P9)."""
+    write_reversal = MemoryStore._write_reversal
+
+    def cancelling(store: MemoryStore, row: Any, commit_id: int) -> None:
+        dates, store.dates = store.dates, dict.fromkeys(store.dates, "open")
+        try:
+            write_reversal(store, row, commit_id)
+        finally:
+            store.dates = dates
+
+    with mock.patch.object(MemoryStore, "_write_reversal", cancelling):
+        yield
+
+
+@contextlib.contextmanager
+def late_approval_without_case() -> Iterator[None]:
+    """A late approval is reversed anew, and no person is told (P4)."""
+    anew = store_and_forward._reverse_anew
+
+    def silent(*args: Any) -> Commit:
+        return msgspec.structs.replace(anew(*args), case=None)
+
+    with mock.patch.object(store_and_forward, "_reverse_anew", silent):
+        yield
+
+
+@contextlib.contextmanager
+def refused_reversal_without_case() -> Iterator[None]:
+    """A 0400 is answered 12, and no person is told, but of posted dates (P4)."""
+    refused = reversal._refused
+
+    def silent(*args: Any) -> Judgement:
+        judgement = refused(*args)
+        if judgement.rule == "reversal.date_posted":
+            return judgement
+        assert judgement.commit is not None
+        commit = msgspec.structs.replace(judgement.commit, case=None)
+        return msgspec.structs.replace(judgement, commit=commit)
+
+    with mock.patch.object(reversal, "_refused", silent):
+        yield
+
+
+@contextlib.contextmanager
+def load_not_counted_down() -> Iterator[None]:
+    """What a process has taken in counts for ever (P8)."""
+    with mock.patch.object(Load, "left", return_value=None):
+        yield
+
+
+@contextlib.contextmanager
+def stream_not_made_again() -> Iterator[None]:
+    """A stream between two workers that is cut is not made again (P8)."""
+
+    async def once(siblings: Siblings, worker: int) -> None:
+        sibling = Sibling(siblings, worker)
+        await siblings._transport.connect(sibling.protocol, siblings._path(worker))
+
+    with mock.patch.object(Siblings, "_keep_connected", once):
+        yield
+
+
+@contextlib.contextmanager
 def versions_not_kept() -> Iterator[None]:
     """A route is stored by its name alone, without the version that was in force (P10)."""
     with mock.patch.object(Snapshot, "version", return_value=""):
@@ -508,6 +580,12 @@ MUTATIONS: dict[str, tuple[Callable[[], contextlib.AbstractContextManager[None]]
     "any answer ends a reversal": (any_answer_is_final, "P4"),
     "numbers given twice": (numbers_given_twice, "P2 P3 P7"),
     "card number not masked": (card_number_not_masked, "P6"),
+    "card number logged": (card_number_logged, "P6"),
+    "frozen capture cancelled": (frozen_capture_cancelled, "P9"),
+    "late approval without a case": (late_approval_without_case, "P4"),
+    "refused reversal without a case": (refused_reversal_without_case, "P4"),
+    "load not counted down": (load_not_counted_down, "P8"),
+    "stream between workers not made again": (stream_not_made_again, "P8"),
     "versions not kept": (versions_not_kept, "P10"),
     "every process connects for itself": (every_process_for_itself, "P8"),
 }

@@ -69,7 +69,8 @@ class Listener(msgspec.Struct):
 class Network:
     """Every connection of the world. Its dice are drawn in the order of connects and writes."""
 
-    def __init__(self, dice: Dice, weather: Weather = FAIR) -> None:
+    def __init__(self, dice: Dice, weather: Weather = FAIR, name: str = "network") -> None:
+        self.name = name  # as what happens in it is counted
         self.dice = dice
         self.weather = weather
         self.listeners: dict[tuple[str, int], Listener] = {}
@@ -83,7 +84,7 @@ class Network:
     def happens(self, what: str, rate: float) -> bool:
         """Whether a fault happens now; counted."""
         happens = self.dice.chance(rate)
-        self.counts[f"network {what}"] += happens
+        self.counts[f"{self.name} {what}"] += happens
         return happens
 
     def listen(

@@ -8,9 +8,11 @@ import datetime as dt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from hsm.local import LocalVault
 from switch import data_keys
-from switch.config import Config, Engine, Journal, Listener, Queue
+from switch.config import Config, Engine, Journal, Listener, Queue, Server
 from switch.journal import StoreDownError
 from switch.wiring import Ports, Stores, build
 from terminals.simulator.dice import Dice
@@ -30,6 +32,22 @@ if TYPE_CHECKING:
 
 EPOCH = dt.datetime(2026, 1, 5, 2, 0, 0, tzinfo=dt.UTC)  # 10:00 in Shanghai
 PORT = 8583
+
+
+class Bounds(msgspec.Struct, frozen=True):
+    """Of a process, and of each link as a process sees it. Where a plan has none they are as shipped.
+
+    `in_flight`: requests inside · `connections`: of terminals · `terminals`: remembered · `take`: items
+    read from a queue at a time · `link_in_flight`: requests that wait for a bank · `link_concurrency`:
+    queued items under way to it.
+    """
+
+    in_flight: int
+    connections: int
+    terminals: int
+    take: int
+    link_in_flight: int
+    link_concurrency: int
 
 
 class Machine:
@@ -92,13 +110,24 @@ class Node:
         clock = SimulatedClock(machine if first is None else first.clock.machine)
         self.clock: SimulatedClock = clock
         self.folder = Path("/run") / name
+        bounds = world.plan.bounds
+        engine, queue, server = (
+            Engine(drain_s=15.0, repeat_wait_s=30.0),
+            Queue(poll_s=0.5),
+            Server(),
+        )
+        if bounds is not None:
+            engine = msgspec.structs.replace(engine, in_flight=bounds.in_flight)
+            queue = msgspec.structs.replace(queue, take=bounds.take)
+            server = Server(connections=bounds.connections, terminals=bounds.terminals)
         self.config = Config(
             node=name,
             workers=workers,
             listeners=(Listener(host=host, port=PORT),),
-            engine=Engine(drain_s=15.0, repeat_wait_s=30.0),
+            server=server,
+            engine=engine,
             journal=Journal(request_id_block=40, link_stan_block=30, rrn_block=30),
-            queue=Queue(poll_s=0.5),
+            queue=queue,
         )
         self.worker = worker
         self.boots = 0
@@ -269,6 +298,7 @@ class NodeLog:
         self._name = name
 
     def authorized(self, line: AuthorizationLine) -> None:
+        self._world.checkers.no_secrets("the log", line)
         self._world.note(
             "authorized",
             self._name,
@@ -284,6 +314,7 @@ class NodeLog:
         self._world.note("managed", self._name, received.terminal_id, received.mti, rule)
 
     def refused(self, source: str, response_code: str, rule: str) -> None:
+        self._world.checkers.no_secrets("the log", source, rule)
         self._world.note("refused", self._name, source, response_code, rule)
         self._world.count(f"refused {response_code} {rule[:40]}")
 

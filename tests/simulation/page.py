@@ -20,10 +20,11 @@ from switch.journal import Scene
 from switch.reversal import judge_reversal
 from terminals.simulator.bank import BankFaults
 from tests.simulation import diagrams
-from tests.simulation.draws import RATES, SHARES, SPANS
+from tests.simulation.draws import RATES, SHARES, SPANS, TIGHT
 from tests.simulation.mutants import recorded
 from tests.simulation.mutations import MUTATIONS
 from tests.simulation.network import Weather
+from tests.simulation.node import Bounds
 from tests.simulation.promises import ELSEWHERE, PROMISES, checkers
 from tests.simulation.store import StoreFaults
 from tests.simulation.till import TillFaults
@@ -44,6 +45,7 @@ STRUCTS: Final[dict[str, type[msgspec.Struct]]] = {
     "bank": BankFaults,
     "till": TillFaults,
     "vault": VaultFaults,
+    "siblings": Weather,
 }
 
 
@@ -100,6 +102,14 @@ def spans() -> str:
     rows = [[name, f"{low:g} to {high:g}"] for name, (low, high) in SPANS.items()]
     rows += [[name, f"in {percent(share)} of worlds"] for name, share in SHARES.items()]
     return table(["drawn", "range"], rows)
+
+
+def tight() -> str:
+    says = meanings(Bounds)
+    rows = [
+        [f"`{name}`", says[name], f"{low:g} to {high:g}"] for name, (low, high) in TIGHT.items()
+    ]
+    return table(["bound", "of", "range"], rows)
 
 
 def percent(share: float) -> str:
@@ -182,6 +192,7 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
     "faults-chaos": lambda: weights(ChaosRates),
     "faults-upheaval": lambda: weights(UpheavalRates),
     "spans": spans,
+    "tight": tight,
     "promises": promises,
     "checkers": checkers_told,
     "planted-bugs": planted_bugs,

@@ -17,16 +17,19 @@ from terminals.simulator.dice import Dice
 from tests.simulation.draws import (
     DRIFT_MAX,
     RATES,
+    RICH_FREEZE,
     RICH_POOR,
     RICH_POST,
     RICH_UPHEAVAL_EVERY_S,
     SHARES,
     SPANS,
+    TIGHT,
     drawn,
     rich_rates,
     rough_rates,
 )
 from tests.simulation.network import Weather
+from tests.simulation.node import Bounds
 from tests.simulation.store import StoreFaults
 from tests.simulation.till import Mix, TillFaults
 from tests.simulation.upheaval import Upheaval, UpheavalRates
@@ -61,6 +64,18 @@ FAULTS: Final = (
     "dates posted",
     "late approval reversed anew",
     "links moved",
+    "late approval reversed anew at the end of a reversal",
+    "opposite of a frozen capture",
+    "case late_approval",
+    "case reversal_refused",
+    "case of a batch",
+    "settled balanced",
+    "settled unbalanced",
+    "sign-ons",
+    *(f"siblings {what}" for what in ("split", "stall", "reset")),
+    "refused 96 engine.overload",
+    "refused  server.connections",
+    "alive",
 )
 
 
@@ -71,6 +86,27 @@ def fair(seed: int = 1, transactions: int = 20) -> Plan:
 
 def plan_of(seed: int, transactions: int = 0) -> Plan:
     """The plan of a seed; every fourth world is rough, every fifth rich."""
+    return with_tight_bounds(before_bounds(seed, transactions), everything=seed % 4 == 0)
+
+
+def with_tight_bounds(plan: Plan, *, everything: bool) -> Plan:
+    """What the third dice of a seed say: the streams between workers, and the bounds of some worlds."""
+    dice = Dice(plan.seed * 0xBF58476D1CE4E5B9 + 7)
+    rates = drawn(dice, "siblings")
+    tight = {name: span.whole(dice) for name, span in TIGHT.items()}
+    return msgspec.structs.replace(
+        plan,
+        siblings=siblings_weather(rough_rates("siblings") if everything else rates),
+        bounds=Bounds(**tight) if dice.chance(SHARES["tight bounds"]) else None,
+    )
+
+
+def siblings_weather(rates: dict[str, float]) -> Weather:
+    return msgspec.structs.replace(Weather(stall_s=6.0), **rates)
+
+
+def before_bounds(seed: int, transactions: int = 0) -> Plan:
+    """The first and second dice of a seed alone."""
     dice = Dice(seed * 0xAEF17502108EF2D9 + 5)
     plan = msgspec.structs.replace(
         before_upheaval(seed, transactions),
@@ -85,7 +121,12 @@ def enriched(plan: Plan) -> Plan:
     """With what came last: partial approvals, posted dates, shops that try what they may not, banks
     that approve what they have reversed."""
     replace = msgspec.structs.replace
-    rates = replace(plan.upheaval.rates, every_s=RICH_UPHEAVAL_EVERY_S, post=RICH_POST)
+    rates = replace(
+        plan.upheaval.rates,
+        every_s=RICH_UPHEAVAL_EVERY_S,
+        freeze=RICH_FREEZE,
+        post=RICH_POST,
+    )
     return replace(
         plan,
         bank=replace(plan.bank, **rich_rates("bank")),
@@ -98,7 +139,8 @@ def enriched(plan: Plan) -> Plan:
 
 def hunting(seed: int) -> Plan:
     """For planted bugs: short, and everything goes wrong."""
-    return enriched(rough(seed, 40, nodes=2 + seed % 2))
+    plan = enriched(rough(seed, 40, nodes=2 + seed % 2))
+    return with_tight_bounds(plan, everything=True)
 
 
 def upheaval_of(seed: int) -> Upheaval:

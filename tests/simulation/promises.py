@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 HERE: Final = Path(__file__).resolve().parent
-WITH_CHECKERS: Final = ("checkers.py", "world.py")
+WITH_CHECKERS: Final = ("checkers.py", "rest.py", "world.py")
 
 PROMISES: Final[dict[str, str]] = {
     "P1": "Record, then act: nothing goes to a bank, and no answer to a terminal, before it is durable",
@@ -34,7 +34,7 @@ ELSEWHERE: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     ),
     "P7": ("hostile bytes are sent over real sockets", ("tests/end_to_end/test_hostile.py",)),
     "P8": (
-        "a bound shows under load, which virtual time does not have",
+        "how much is taken shows under load, which virtual time does not have",
         ("tests/switch/test_load.py", "tests/end_to_end/test_hostile.py"),
     ),
     "P9": (

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 BOX_S = 60.0
 NEAR_S = 15.0  # a fault so long before a line that concerns the promise is shown with it
-FAULT_GROUPS = ("weather", "store", "bank", "till", "chaos", "upheaval")
+FAULT_GROUPS = ("weather", "store", "bank", "till", "chaos", "upheaval", "siblings")
 NOT_RATES = frozenset({"slow_s", "stall_s", "reconnect_s", "late_s", "delay_s", "on_reversals"})
 FAULT_EVENTS = frozenset(
     {"chaos", "upheaval", "boot", "end", "pause", "resume", "drain", "calm", "BROKEN"}
@@ -75,6 +75,8 @@ def _steps(plan: Changes) -> Iterator[Changes]:
     wrong = [group for group in FAULT_GROUPS if plan[group] != NONE_WRONG[group]]
     for group in wrong:
         yield {group: None}
+    if plan["bounds"] is not None:
+        yield {"bounds": None}
     for share in (2, 4, 8):
         if less := plan["transactions"] // share:
             yield {"transactions": plan["transactions"] - less}

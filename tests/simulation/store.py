@@ -169,6 +169,7 @@ class Remote:
             loop = asyncio.get_running_loop()
             answer: asyncio.Future[Any] = loop.create_future()
             if not self._boot.process.gone:
+                self._boot.node.world.checkers.no_secrets(f"a call of {name}", args, options)
                 context = self._boot.node.world.context.copy()
                 context.run(CALLER.set, self._boot)
                 at_start = options.get("at_start", False)

@@ -21,6 +21,7 @@ from terminals.simulator.terminal import TYPES
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from terminals.simulator.bank import Bank
     from terminals.simulator.card import Card
     from terminals.simulator.dice import Dice
     from terminals.simulator.terminal import Outcome, Request, Slip, Terminal
@@ -33,6 +34,7 @@ RETRY_S: Final = 1.0
 LATE_UNDO_S: Final = 90.0
 POS_CODEC: Final = codec_for("unionpay_pos")
 GHOSTS_MAX: Final = 50  # old requests that may come up again
+NAMED_IN_REVERSALS: Final = (3, 4, 11, 14, 22, 25, 41, 42, 49, 60)
 FINISHED: Final = ("approved", "declined")
 NEVER_STORED: Final = frozenset({"03", "30", "58", "77", "96", "97", "A0"})
 COPIES: Final = ("double", "twin", "repeat_lost")  # told 96 of one copy, it may be wrong of another
@@ -48,7 +50,8 @@ class TillFaults(msgspec.Struct, frozen=True, kw_only=True):
     spoilt · `half_close`: end of file behind the request · `print_failure`: approved, then reversed ·
     `bad_answer`: spoilt on its way · `ghost`: the bytes of an old, approved request come up again ·
     `again`: a purchase is voided or refunded twice · `altered`: the same key with another amount ·
-    `late_undo`: approved, and reversed after a while, in which its date may be posted.
+    `late_undo`: approved, and reversed after a while, in which its date may be posted ·
+    `wrong_reversal`: a reversal of an old, approved request comes, with another amount.
     """
 
     hang_up: float = 0.0
@@ -66,6 +69,7 @@ class TillFaults(msgspec.Struct, frozen=True, kw_only=True):
     again: float = 0.0
     altered: float = 0.0
     late_undo: float = 0.0
+    wrong_reversal: float = 0.0
 
 
 class Mix(msgspec.Struct, frozen=True, kw_only=True):
@@ -150,6 +154,7 @@ class Till:
         self._ghosts: deque[tuple[Slip, bytes]] = deque(maxlen=GHOSTS_MAX)
         self._side: list[Line] = []
         self.story: Callable[[Till], Awaitable[None]] | None = None  # instead of what dice say
+        self.only: tuple[str, int] | None = None  # the address to dial, when not any
         self.copied: set[tuple[str, str]] = set()  # (batch, trace) of what was sent more than once
 
     # -- the day --------------------------------------------------------------------------------
@@ -167,6 +172,8 @@ class Till:
 
     async def finish(self) -> None:
         """Nothing goes wrong any more: reverse what is due, know what is unknown, settle."""
+        for line in self._side:
+            line.transport.close()
         await self.clear()
         for slip in self.terminal.slips:
             assert slip.state in ("approved", "declined", "reversed", "not_reversed", "unknown"), (
@@ -174,6 +181,24 @@ class Till:
             )
         await self.settle()
         self.hang_up()
+
+    async def buy_at(self, bank: Bank) -> bool:
+        """Buy for a yuan until this bank has approved it; every try is brought to its end."""
+        prefix = bank.options.cards[0].bin
+        card = next(card for card in self.cards if card.pan.startswith(prefix))
+        while True:
+            self.hang_up()
+            if not self.terminal.signed_on:
+                await self.sign_on()
+            outcome = await self.ask(lambda: self.terminal.purchase(card, 1_00))
+            slip = self.terminal.slips[-1]
+            await self.clear()
+            if (
+                outcome.state == "approved"
+                and self.world.checkers.approved_by(slip) == bank.options.name
+            ):
+                return True
+            await asyncio.sleep(RETRY_S)
 
     async def step(self) -> None:
         """One transaction, and what its fault leads to."""
@@ -193,6 +218,8 @@ class Till:
             self.world.count(f"till {fault}")
         if fault == "ghost":
             await self._haunt()
+        elif fault == "wrong_reversal":
+            await self._reverse_wrongly()
         self.traded += 1
         outcome = await self.ask(self._request(kind), fault)
         slip = self.terminal.slips[-1]
@@ -294,6 +321,18 @@ class Till:
         if self._ghosts:
             await self._aside(self._dice.choice(list(self._ghosts))[1])
 
+    async def _reverse_wrongly(self) -> None:
+        """A 0400, under a right MAC, that agrees with its original in all but the amount."""
+        if not self._ghosts or not self.terminal.signed_on:
+            return
+        slip, data = self._dice.choice(list(self._ghosts))
+        (frame,) = Framer(POS).receive_bytes(data)
+        request = POS_CODEC.decode(frame.body)
+        message = {de: request[de] for de in NAMED_IN_REVERSALS if de in request}
+        amount = f"{int(str(message.get(4, 0))) + 1:012}"
+        body = self.terminal._encoded(message | {0: "0400", 2: slip.pan, 4: amount, 39: "06"})
+        await self._aside(build(Frame(frame.tpdu, frame.header, body), POS))
+
     async def _aside(self, data: bytes) -> None:
         line = await self._dial()
         line.transport.write(data)
@@ -307,6 +346,9 @@ class Till:
         while True:
             outcome = await self.ask(self.terminal.sign_on)
             if outcome.state == "approved":
+                self.world.count("sign-ons")
+                for key in (self.terminal._pik, self.terminal._mak):
+                    self.world.checkers.secrets.add("a clear key", key)
                 return
             self.hang_up()
             await asyncio.sleep(RETRY_S * 4)
@@ -403,7 +445,7 @@ class Till:
     async def _dial(self) -> Line:
         """A new line to any node that takes it."""
         while True:
-            host, port = self._dice.choice(self.world.addresses)
+            host, port = self.only or self._dice.choice(self.world.addresses)
             line = Line()
             try:
                 async with asyncio.timeout(CONNECT_S):

@@ -111,6 +111,8 @@ async def freeze(world: World, after_s: float) -> None:
         if state == "cut":
             left = await world.store.days.freeze(date)
             world.count("dates not frozen yet" if left else "dates frozen")
+            if not left:
+                world.checkers.closed_dates.frozen(date)
 
 
 async def post(world: World, after_s: float) -> None:
@@ -132,8 +134,9 @@ def change_key(world: World, bank: Bank, usage: Literal["ZPK", "ZAK"], dice: Dic
     if not any(one.session.signed_on for one in server.connections):
         return
     world.key_changes[at] = now_s
-    key = b"".join(dice.bits64().to_bytes(8, "big") for _ in range(2))
-    server.broadcast(bank.offer_key(usage, odd(key)))
+    key = odd(b"".join(dice.bits64().to_bytes(8, "big") for _ in range(2)))
+    world.checkers.secrets.add("a clear key", key)
+    server.broadcast(bank.offer_key(usage, key))
     world.count(f"key changes begun {usage}")
 
 

@@ -35,7 +35,7 @@ from tests.simulation.books import close_books
 from tests.simulation.checkers import Broken, Checkers
 from tests.simulation.loop import PROCESS, Process, run_virtual
 from tests.simulation.network import FAIR, Network, Weather
-from tests.simulation.node import PORT, Machine, Node, SimulatedClock, entropy_of
+from tests.simulation.node import PORT, Bounds, Machine, Node, SimulatedClock, entropy_of
 from tests.simulation.store import Disturbed, StoreFaults, WatchedStore
 from tests.simulation.till import Mix, Till, TillFaults
 from tests.simulation.upheaval import Upheaval, next_day, odd, upheave, weights_of
@@ -56,6 +56,7 @@ BALANCE_MINOR = 2_000_00
 LOCAL_DICE = 0x2545F4914F6CDD1D
 SECOND_DICE = 0x5DEECE66D1CEB00F  # of what came later: it shifts nothing of what was there
 BANK_PORTS = (1, 2)  # a link that moves from one to the other needs new connections
+ALIVE_S = 180.0  # the longest pause, and what a process needs after it
 TRACE_MAX = LINK_STANS = 999_999
 
 
@@ -98,6 +99,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     workers: int = 2  # of a node, as far as there are processes
     link_connections: int = 2  # granted to a node: with fewer than workers, these hand over
     partial: bool = False  # banks approve what is left, and every second terminal takes that
+    siblings: Weather = FAIR  # of the streams between the workers of a node
+    bounds: Bounds | None = None
     link_timeout_s: float = 8.0
     trade_max_s: float = 20_000.0
     calm_max_s: float = 1_500.0
@@ -125,7 +128,7 @@ class World:
         self.network = Network(self._dice())
         self.network.taps.append(self.checkers.tap)
         self.network.on_connect = self.checkers.connected
-        self.local = Network(Dice(plan.seed ^ LOCAL_DICE))  # between workers of a node: no weather
+        self.local = Network(Dice(plan.seed ^ LOCAL_DICE), name="siblings")
         self.local.taps.append(self._overheard)
         self.disturbed = Disturbed(self._dice())
         self.store = WatchedStore(self.clock, business_date=BUSINESS_DATE, faults=self.disturbed)
@@ -160,6 +163,15 @@ class World:
             )
             for at, name in enumerate(("bank_a", "bank_b"))
         ]
+        if plan.bounds is not None:
+            self.links = [
+                msgspec.structs.replace(
+                    link,
+                    in_flight_max=plan.bounds.link_in_flight,
+                    queue_concurrency=plan.bounds.link_concurrency,
+                )
+                for link in self.links
+            ]
         self.nodes: list[Node] = []
         for at in range(plan.nodes):
             self._add_node(*divmod(at, plan.workers))
@@ -177,11 +189,10 @@ class World:
                 self.store.blocks[f"stan:{link.acquirer}"] = begin
         self.addresses = [(node.host, PORT) for node in self.nodes]
         pools = card_pools(ranges)
-        self.checkers.secrets = [
-            text.encode()
-            for card in (*pools.sound, *pools.poor)
-            for text in (card.pan, card.track2)
-        ]
+        for card in (*pools.sound, *pools.poor):
+            self.checkers.secrets.add("a card number", card.pan)
+            self.checkers.secrets.add("a track", card.track2)
+        self.checkers.secrets.add("a clear key", bytes.fromhex(TMK))
         self.tills = [
             self._till(at, list(pools.sound), list(pools.poor)) for at in range(plan.terminals)
         ]
@@ -215,6 +226,8 @@ class World:
             latency_s=0.05,
             rules=Rules(partial_approvals=self.plan.partial),
         )
+        for key in (options.zpk, options.zak, options.zmk):
+            self.checkers.secrets.add("a clear key", bytes.fromhex(key))
         bank = Bank(options, BUSINESS_DATE, Bits(self._dice()))
         server = BankServer(bank)
         self.banks.append(bank)
@@ -274,7 +287,8 @@ class World:
 
     def count_all(self) -> None:
         """What the parts have counted of their own, too."""
-        self.counts += self.network.counts + self.disturbed.counts
+        self.counts += self.network.counts + self.local.counts + self.disturbed.counts
+        self.counts["opposite of a frozen capture"] += len(self.store.opposites)
         for bank in self.banks:
             self.counts += Counter({f"bank {what}": count for what, count in bank.faults.items()})
             self.counts["key changes taken"] += bank.key_changes
@@ -303,6 +317,7 @@ class World:
     def failed_inside(self, who: str, error: BaseException | str) -> None:
         """The switch logs no failure of its own that no fault explains."""
         self.note("failed", who, repr(error))
+        self.checkers.no_secrets("a failure", repr(error))
         if not isinstance(error, StoreDownError | NumbersExhaustedError | VaultBusyError):
             self.checkers.fail("P7", f"{who} failed: {error!r}")
 
@@ -311,6 +326,7 @@ class World:
         text = " ".join(f"{key}={value}" for key, value in event.items())
         with contextlib.suppress(RuntimeError):  # outside the loop
             self.note("log", method, text)
+            self.checkers.no_secrets("the log", text)
             error = str(event.get("error", ""))
             explained = ("StoreDown", "Taken", "VaultBusy")
             if method in ("error", "exception") and not any(one in text for one in explained):
@@ -390,6 +406,7 @@ class World:
     async def trade(self) -> None:
         plan = self.plan
         self.network.weather = plan.weather
+        self.local.weather = plan.siblings
         self.disturbed.rates = plan.store
         chaos = None
         if plan.chaos.every_s > 0:
@@ -409,7 +426,7 @@ class World:
     async def calm_down(self) -> None:
         """No fault from now on. Terminals end what they owe, queues empty, in bounded time."""
         self.note("calm")
-        self.network.weather = FAIR
+        self.network.weather = self.local.weather = FAIR
         self.network.cut_off.clear()
         self.disturbed.rates = StoreFaults()
         self.disturbed.down = False
@@ -421,6 +438,7 @@ class World:
         await self.until(
             self._settle_all(), self.plan.calm_max_s, "terminals could not end their day"
         )
+        await self.until(self._prove_alive(), 10 * ALIVE_S, "not every process was asked")
         await self.until(
             self._drained(), 2 * self.plan.calm_max_s, "the world did not come to rest"
         )
@@ -432,6 +450,24 @@ class World:
 
     async def _settle_all(self) -> None:
         await asyncio.gather(*[till.finish() for till in self.tills])
+
+    async def _prove_alive(self) -> None:
+        """Every process has a purchase approved by every bank again, soon after faults have stopped."""
+        till = self.tills[0]
+        for node in self.nodes:
+            till.only = (node.host, PORT)
+            for bank in self.banks:
+                approved = False
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(ALIVE_S):
+                        approved = await till.buy_at(bank)
+                self.count("alive")
+                self.checkers.check(
+                    "P8",
+                    approved,
+                    f"{node.name} has nothing approved by {bank.options.name} any more",
+                )
+        till.hang_up()
 
     async def _drained(self) -> None:
         for _ in range(int(self.plan.calm_max_s)):

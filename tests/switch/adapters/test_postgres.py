@@ -23,6 +23,7 @@ from switch.adapters.system import SystemClock
 from switch.journal import (
     Commit,
     Duplicate,
+    EndRow,
     FindById,
     FindByKey,
     Judgement,
