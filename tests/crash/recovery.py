@@ -72,7 +72,7 @@ def resumed_s(history: History) -> list[float]:
 
 
 def decided_s(history: History) -> list[float]:
-    """For each request that a bank had taken in and a killed process may have left without an
+    """For each request that a bank has taken in and a killed process may have left without an
     answer: the time from the kill until it ended, as far as the outside sees it. It has when its
     terminal gets an answer to it or to its reversal, or a bank gets a reversal for the terminal."""
     times: list[float] = []
@@ -90,7 +90,8 @@ def decided_s(history: History) -> list[float]:
 
 
 def _left(history: History, node: str, killed_s: float) -> list[Asked]:
-    """Purchases and voids at a node that had reached a bank and had no answer at that instant."""
+    """Purchases and voids at a node that had no answer at that instant and were sent: a bank that
+    stood still has taken them in since."""
     ends = _ends(history)
     banked = [one for one in history.of(Banked) if one.mti[:3] == "020"]
     return [
@@ -99,7 +100,11 @@ def _left(history: History, node: str, killed_s: float) -> list[Asked]:
         if killed_s - OPEN_S < ask.at_s <= killed_s and ask.node == node
         if ask.what == "020" and ask.function in MONEY
         if not any(ask.at_s <= at_s <= killed_s for at_s in ends[_key(ask)])
-        if any(one.terminal == ask.terminal and ask.at_s <= one.at_s <= killed_s for one in banked)
+        if any(
+            (one.terminal, one.amount_minor) == (ask.terminal, ask.amount_minor)
+            and ask.at_s <= one.at_s <= killed_s + OPEN_S
+            for one in banked
+        )
     ]
 
 

@@ -69,6 +69,8 @@ def test_a_kill_of_a_bank_is_no_kill_of_a_process_of_ours() -> None:
 def test_a_request_left_by_a_kill_ends_with_its_reversal_at_the_bank() -> None:
     left: list[Event] = [asked(1.9, "000001"), banked(1.95, "k1", "r1"), *KILL]
     assert decided_s(History(left)) == [NEVER_S]
+    bank_stood_still = [left[0], *KILL, banked(2.5, "k1", "r1")]
+    assert decided_s(History(bank_stood_still)) == [NEVER_S]
     taken_over = banked(7.5, "k2", "r1", mti="0420")
     assert decided_s(History([*left, taken_over])) == [pytest.approx(5.5)]
     told = answered(4, "000001", "00", "r1")
