@@ -5,13 +5,26 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from switch.adapters.memory import MemoryStore
 from switch.config import Config
 from switch.duties import Duties
 from switch.journal import Commit, OutcomeState, RowRefusedError, Verdict
+from switch.reference import Link
 from switch.reversal import WireIdentity
 from switch.rows import Standing
-from tests.contract.worlds import StepClock, attempt, look, request, stored
+from tests.contract.worlds import (
+    ACQUIRER,
+    StepClock,
+    approve,
+    attempt,
+    key,
+    look,
+    request,
+    reverse,
+    stored,
+)
 
 if TYPE_CHECKING:
     from switch.journal import Undecided
@@ -89,6 +102,29 @@ def test_a_lost_lease_is_not_replaced_while_draining() -> None:
         assert list(desk.store.owner_rows) == [1]
         await desk.duties.stop(drained=True)
         assert desk.store.owner_rows[1].closed
+
+    asyncio.run(scenario())
+
+
+def test_an_acquirer_whose_queue_is_at_its_bound_is_full_until_it_drains() -> None:
+    async def scenario() -> None:
+        desk = Desk()
+        await approve(desk.store, 1)
+        await approve(desk.store, 2)
+        link = Link(acquirer=ACQUIRER, host="h", port=1, de32="1", queue_max=2)
+        content = msgspec.to_builtins(link)
+        await desk.store.reference.apply([("link", ACQUIRER, content)], maker="test")
+        snapshot = await desk.store.reference.snapshot()
+        stand_in: Any = lambda: snapshot  # noqa: E731
+        desk.duties._reference = stand_in
+        for each in (1, 2):
+            await reverse(desk.store, key(each), 100 + each)
+            await desk.duties._count_queues()
+            assert desk.standing.full == (frozenset({ACQUIRER}) if each == 2 else frozenset())
+        items = await desk.store.queue.due(ACQUIRER, 10, ())
+        await desk.store.queue.finish(items[0], "00", None)
+        await desk.duties._count_queues()
+        assert desk.standing.full == frozenset()
 
     asyncio.run(scenario())
 

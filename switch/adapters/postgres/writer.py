@@ -46,6 +46,7 @@ GROUP_MAX = 256  # commits in one flush; journal.group_max
 WAITING_MAX = 65_536  # commits that wait for a flush; journal.queue_max
 CLOSE_POLL_S = 0.001
 DOWN_AFTER_S = 1.0  # without an answer to a flush for so long, new requests are refused
+HUNG_AFTER_S = 3.0  # the same while a flush is not answered at all: a standby away, a server paused
 AWAY = "the store is away, or has no room"
 COMMIT_ID_BITS = 31  # lower half of a commit id: how many commits one writer numbers
 
@@ -152,6 +153,7 @@ class Writer:
         self._count = 0
         self._down_since: float | None = None  # until a group is settled
         self._down_reason = ""
+        self._asked_s = 0.0  # since when a group is asked about; 0: none is
         self.flushes = 0
         self.commits = 0
         self.reruns = 0
@@ -189,17 +191,19 @@ class Writer:
             raise StoreDownError("the journal is closed")
         if len(self._waiting) >= self._queue_max:
             raise StoreDownError(f"{self._queue_max} commits wait already")
-        loop = asyncio.get_running_loop()
-        if (
-            commit.request is not None
-            and self._down_since is not None
-            and loop.time() - self._down_since > DOWN_AFTER_S
-        ):
+        if commit.request is not None and self._is_away():
             raise StoreDownError(AWAY)
-        future: asyncio.Future[Any] = loop.create_future()
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append(Work(commit, self.next_commit_id(), future, sent))
         self._wake.set()
         return future
+
+    def _is_away(self) -> bool:
+        """Nothing was answered for a while: a new request, which nobody has sent, need not wait."""
+        now_s = asyncio.get_running_loop().time()
+        if self._down_since is None and self._asked_s and now_s - self._asked_s > HUNG_AFTER_S:
+            self._away(self._asked_s, "no answer")
+        return self._down_since is not None and now_s - self._down_since > DOWN_AFTER_S
 
     # -- the task -------------------------------------------------------------------------------
 
@@ -212,8 +216,12 @@ class Writer:
                     await self._wake.wait()
                 if self._connection is None or self._connection.is_closed():
                     await self._reconnect_until_up()  # nothing of the next group was sent yet
+                    if not self._waiting:  # all were refused meanwhile
+                        self._up()
+                        continue
                 size = min(len(self._waiting), self._group_max)
                 group = [self._waiting.popleft() for _ in range(size)]
+                self._asked_s = asyncio.get_running_loop().time()
                 await self._settle(group)
                 group = []
                 self._up()
@@ -279,17 +287,22 @@ class Writer:
     # -- the connection -------------------------------------------------------------------------
 
     def _drop(self, reason: str) -> None:
-        if reason and reason != self._down_reason:
-            log.warning("journal_store_away", reason=reason)
-            self._down_reason = reason
+        self._away(asyncio.get_running_loop().time(), reason)
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None
+
+    def _away(self, since_s: float, reason: str) -> None:
+        """Told once an outage, and again where it has another reason."""
+        if reason and reason != self._down_reason:
+            log.warning("journal_store_away", reason=reason)
+            self._down_reason = reason
         if self._down_since is None:
-            self._down_since = asyncio.get_running_loop().time()
+            self._down_since = since_s
 
     def _up(self) -> None:
         """The store has answered."""
+        self._asked_s = 0.0
         if self._down_since is not None:
             away_s = asyncio.get_running_loop().time() - self._down_since
             log.info("journal_store_back", away_s=round(away_s, 1), waiting=len(self._waiting))
@@ -348,8 +361,7 @@ class Writer:
 
     def _refuse_waiting(self) -> None:
         """New requests that were never sent need not wait for a store that is away."""
-        assert self._down_since is not None
-        if asyncio.get_running_loop().time() - self._down_since <= DOWN_AFTER_S:
+        if not self._is_away():
             return
         kept: deque[Work] = deque()
         for work in self._waiting:

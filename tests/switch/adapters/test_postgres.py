@@ -623,6 +623,59 @@ async def _trade_over_a_killed_server(server: EmbeddedPostgres) -> None:
     await store.close()
 
 
+def test_commits_beyond_the_bound_are_refused_at_once(database_dsn: FreshDatabase) -> None:
+    async def scenario() -> None:
+        store = await PostgresStore.open(database_dsn.app, SystemClock(), queue_max=3)
+        rows = [Commit(request=request(number)) for number in range(1, 6)]
+        results = await asyncio.gather(*map(store.journal.commit, rows), return_exceptions=True)
+        assert [type(each) for each in results] == [Stored] * 3 + [StoreDownError] * 2
+        stored(await store.journal.commit(rows[3]))
+        await store.close()
+
+    asyncio.run(scenario())
+
+
+class Losing:
+    """A connection that is lost as soon as a statement is prepared on it."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    async def prepare(self, query: str) -> Any:
+        statement = await self._connection.prepare(query)
+        asyncio.get_running_loop().call_soon(self._connection.terminate)
+        return statement
+
+
+def test_an_outage_in_which_all_that_waits_is_refused_ends_as_well(run: Any) -> None:
+    """Connected again, the writer has nothing to ask, and the first connection is lost at once."""
+
+    async def scenario(world: PostgresWorld) -> None:
+        store = await world.process()
+        connect, away = store.writer._connect, True
+        made: list[Any] = []
+
+        async def connect_when_there() -> Any:
+            if away:
+                raise ConnectionRefusedError
+            made.append(await connect())
+            return Losing(made[-1]) if len(made) == 1 else made[-1]
+
+        store.writer._connect = connect_when_there
+        assert store.writer._connection is not None
+        store.writer._connection.terminate()
+        with pytest.raises(StoreDownError):
+            await store.journal.commit(Commit(request=request(1)))
+        away = False
+        await wait_for(lambda: bool(made) and not store.writer._is_away())
+        stored(await store.journal.commit(Commit(request=request(2))))
+
+    run(scenario)
+
+
 # -- privileges -------------------------------------------------------------------------------------
 
 LEASES = {"number_block", "owner", "acquirer_lease", "queue_open"}

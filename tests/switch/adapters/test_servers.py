@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 import pytest
+import structlog
 
 from switch.adapters.postgres import PostgresStore
 from switch.adapters.postgres.connections import (
@@ -23,9 +24,10 @@ from switch.adapters.postgres.connections import (
     connect,
     wait_until_gone,
 )
+from switch.adapters.postgres.writer import HUNG_AFTER_S
 from switch.adapters.servers import CONNECT_TIMEOUT_S, NoPrimaryError, Servers, timeline_of
 from switch.adapters.system import SystemClock
-from switch.journal import Commit
+from switch.journal import Commit, StoreDownError
 from tests.contract.worlds import DAY, outcome, request, stored
 from tests.standby import Pair, ask, promote
 
@@ -183,3 +185,32 @@ def test_a_cancelled_wait_for_the_standby_answers_nothing(pair: Pair) -> None:
         assert tuple(found[0]) == (1, 1)
 
     asyncio.run(scenario())
+
+
+def test_while_no_standby_confirms_new_requests_are_refused_early(pair: Pair) -> None:
+    """The commit that waits stays unknown, outcomes wait, and all goes on when it is there again."""
+
+    async def scenario() -> None:
+        store = await PostgresStore.open(pair.dsn(), SystemClock())
+        date = stored(await store.journal.commit(Commit(request=request(1))))
+        pair.standby.signal(signal.SIGSTOP)
+        waits = asyncio.create_task(store.journal.commit(Commit(request=request(2))))
+        await asyncio.sleep(HUNG_AFTER_S + 0.2)
+        for number in range(3, 10):
+            with pytest.raises(StoreDownError):
+                await asyncio.wait_for(store.journal.commit(Commit(request=request(number))), 1.0)
+        last = asyncio.create_task(store.journal.commit(Commit(outcome=outcome(1, date))))
+        await asyncio.sleep(0.2)
+        assert not waits.done()
+        assert not last.done()
+        pair.standby.signal(signal.SIGCONT)
+        for task in (waits, last):
+            stored(await asyncio.wait_for(task, 10.0))
+        stored(await store.journal.commit(Commit(request=request(10))))
+        assert store.writer.reruns == 0
+        await store.close()
+
+    with structlog.testing.capture_logs() as said:
+        asyncio.run(scenario())
+    assert [event["event"] for event in said] == ["journal_store_away", "journal_store_back"]
+    assert said[0]["reason"] == "no answer"
