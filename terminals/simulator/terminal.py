@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 APPROVED: Final = frozenset({"00", "11", "A2", "A4", "A5", "A6"})
 PARTIAL: Final = "10"
+MALFUNCTION: Final = "96"
 SIGN_ON_AGAIN: Final = frozenset({"77", "99", "A0"})
 REVERSED: Final = frozenset({"00", "25"})
 ITEMS_PER_UPLOAD: Final = 8
@@ -712,6 +713,8 @@ class Terminal:
         if slip.state == "reversing" and self._reversal is not None and self._reversal.tries:
             return  # its reversal has left already
         code = _text(answer, 39)
+        if code == MALFUNCTION and slip.state in ("unknown", "reversing"):
+            return  # it could not look whether it knows the request: as unknown as before
         slip.response_code = code
         slip.rrn = _text(answer, 37)
         slip.date = _text(answer, 13)

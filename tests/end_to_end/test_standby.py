@@ -69,8 +69,8 @@ async def day(node: Node, pair: Pair) -> None:
         )
         assert 0.0 < took_s <= GO_ON_S
         assert not result.gave_up
-        # a repeat that met the outage got 96, which says nothing of its request
-        assert all(told.endswith("then 96") for told in result.repeats_different)
+        # what met the outage got 96, which says nothing of its request
+        assert all("96" in told for told in result.repeats_different), result.repeats_different
         await quiet(node)
         await check_views(node, hosts, result)
         codes = Counter(event.code for event in events if isinstance(event, Answered))

@@ -362,6 +362,27 @@ def test_an_unanswered_refund_is_repeated_never_reversed() -> None:
     assert host.seen[-1][61] == sale.batch + sale.trace + sale.date
 
 
+def test_a_repeat_that_is_answered_96_settles_nothing() -> None:
+    """The host could not look whether it knows the request, which may well be approved."""
+    host = TinyHost()
+    terminal = signed_on(host)
+    terminal.purchase(CARD, 700)
+    terminal.no_answer()
+    host.answers.append("96")
+    terminal.answer(host(terminal.repeat().frame))
+    assert terminal.slips[-1].state == "reversing"
+    assert terminal.reversal_due
+
+
+def test_a_first_answer_of_96_is_a_decline() -> None:
+    host = TinyHost()
+    terminal = signed_on(host)
+    host.answers.append("96")
+    ask(terminal, host, terminal.purchase(CARD, 700))
+    assert terminal.slips[-1].state == "declined"
+    assert not terminal.reversal_due
+
+
 def test_a_refund_answered_98_is_still_open() -> None:
     host = TinyHost()
     terminal = signed_on(host)
