@@ -45,7 +45,6 @@ STRUCTS: Final[dict[str, type[msgspec.Struct]]] = {
     "bank": BankFaults,
     "till": TillFaults,
     "vault": VaultFaults,
-    "siblings": Weather,
 }
 
 
@@ -64,9 +63,9 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 # -- faults ------------------------------------------------------------------------------------
 
 
-def faults(part: str) -> str:
+def faults(part: str, struct: type[msgspec.Struct]) -> str:
     """Rates as they are drawn, each with what its struct says of it."""
-    says = meanings(STRUCTS[part])
+    says = meanings(struct)
     rows = [
         [
             f"`{name}`",
@@ -188,7 +187,8 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
     "states-date": lambda: diagrams.mermaid(diagrams.date_edges()),
     "steps-close": lambda: diagrams.mermaid(diagrams.close_edges()),
     "table-reversals": reversals,
-    **{f"faults-{part}": partial(faults, part) for part in STRUCTS},
+    **{f"faults-{part}": partial(faults, part, struct) for part, struct in STRUCTS.items()},
+    "faults-siblings": partial(faults, "siblings", Weather),
     "faults-chaos": lambda: weights(ChaosRates),
     "faults-upheaval": lambda: weights(UpheavalRates),
     "spans": spans,

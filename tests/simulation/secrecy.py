@@ -5,9 +5,11 @@ Card numbers and tracks, PIN blocks as they were seen on the wires, and every cl
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+
+HEAD: Final = 8  # bytes; a PIN block has no more
 
 
 class Secrets:
@@ -15,19 +17,25 @@ class Secrets:
 
     def __init__(self) -> None:
         self._forms: dict[bytes, str] = {}  # as it would be found → what it is
+        self._heads: set[bytes] = set()  # how these begin: looked for first, all at once
 
     def add(self, what: str, secret: bytes | str) -> None:
         """Text as it is; bytes as they are, in hex, and as Python prints them."""
         if isinstance(secret, str):
-            self._forms[secret.encode()] = what
-            return
-        hexed = secret.hex().encode()
-        for form in (secret, hexed, hexed.upper(), repr(secret)[2:-1].encode()):
+            forms = [secret.encode()]
+        else:
+            hexed = secret.hex().encode()
+            forms = [secret, hexed, hexed.upper(), repr(secret)[2:-1].encode()]
+        for form in forms:
+            assert len(form) >= HEAD, what
             self._forms[form] = what
+            self._heads.add(form[:HEAD])
 
     def found_in(self, *said: Any) -> str:
         """What a person would find in it; "" for nothing. Structs and containers are looked through."""
         data = b"\n".join(_bytes_of(each) for each in said)
+        if self._heads.isdisjoint(data[at : at + HEAD] for at in range(len(data) - HEAD + 1)):
+            return ""
         return next((what for form, what in self._forms.items() if form in data), "")
 
 

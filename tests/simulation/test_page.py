@@ -94,7 +94,7 @@ def test_every_planted_bug_says_what_it_breaks() -> None:
         assert set(promises.split()) <= set(PROMISES), name
 
 
-@pytest.mark.parametrize("part", RATES)
+@pytest.mark.parametrize("part", page.STRUCTS)
 def test_every_rate_of_a_struct_is_drawn_and_told(part: str) -> None:
     struct: Any = page.STRUCTS[part]
     extent = ("slow_s", "stall_s", "reconnect_s", "late_s", "delay_s", "on_reversals")

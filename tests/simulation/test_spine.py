@@ -39,6 +39,7 @@ def play(story: Callable[[World, Till], Awaitable[None]], plan: Plan = ONE) -> W
                 await till.sign_on()
                 await story(world, till)
                 await world.calm_down()
+                await world.come_to_rest()
                 world.checkers.final()
                 world.raise_broken()
             finally:
