@@ -71,6 +71,11 @@ class HandOver:
             until_s > now_s and serial in (None, on) for _, until_s, on in self._handed_in.values()
         )
 
+    def waits_for(self, key: MatchKey) -> bool:
+        """Has a sibling's frame that this answers left here, and had no answer yet?"""
+        _, until_s, _ = self._handed_in.get(key, (None, 0.0, 0))
+        return until_s > asyncio.get_running_loop().time()
+
     def pass_on(self, key: MatchKey, body: bytes, otherwise: Callable[[], None]) -> None:
         """An answer to nothing of ours: to the sibling that handed it in, else to whoever knows it."""
         assert self._siblings is not None

@@ -645,9 +645,15 @@ class IsoLink:
 
     def _waits_for(self, key: MatchKey) -> bool:
         """Is this answer ours for certain? What store and forward gave up waiting for here, a
-        sibling may since have sent again under the same numbers."""
+        sibling may since have sent again under the same numbers: on our connection, for certain."""
+        if key in self._pending:
+            return True
         expired = self._expired.get(key)
-        return key in self._pending or (expired is not None and expired.attempt is not None)
+        return (
+            expired is not None
+            and expired.attempt is not None
+            and not self._hand_over.waits_for(key)
+        )
 
     def nobodys(self, body: bytes) -> None:
         message = self.codec.decode(body)

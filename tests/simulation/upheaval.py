@@ -74,6 +74,7 @@ async def upheave(world: World, rates: UpheavalRates, dice: Dice) -> None:
             node.clock.machine.ahead_s += (amount - 0.5) * 7_200.0
         elif what == "store_clock_hour":
             world.clock.machine.ahead_s += (amount - 0.5) * 7_200.0
+            world.store_stepped_s = world.now_s()
         elif what == "long_pause":
             node.pause(6.0 + 60.0 * amount)
         elif what == "disk_full":

@@ -117,6 +117,7 @@ class World:
         self.context: contextvars.Context = Process("world").context
         self.context.run(_nobody)
         self.clock = SimulatedClock(Machine())
+        self.store_stepped_s = -1e9  # when the store's clock was last set
         self.counts: Counter[str] = Counter()
         self.unbalanced: list[str] = []
         self.trace: deque[str] = deque(maxlen=TRACE_KEPT)

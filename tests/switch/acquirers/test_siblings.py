@@ -259,6 +259,23 @@ def test_a_reversal_that_the_owner_gave_up_is_answered_to_who_sends_it_now() -> 
     tell(story)
 
 
+def test_a_refund_that_the_owner_gave_up_is_answered_to_who_repeats_it() -> None:
+    """Its repeat has the numbers of the first try, which the owner still knows as its own."""
+
+    async def story(pair: Pair) -> None:
+        refund, attempt = pair.owner.message(de_0="0220")
+        pair.bank.silent.add("0220")
+        with pytest.raises(NoAnswerError):
+            await pair.owner.iso.request(refund, attempt, FAR_NS)
+        again = {**refund, 0: "0221"}
+        original = original_of(refund, attempt)
+        delivery = await pair.other.iso.deliver(again, original, loop_time(), FAR_NS)
+        assert delivery.answer.response_code == "00"
+        assert not pair.owner.late
+
+    tell(story)
+
+
 def test_a_reversal_follows_its_original_over_the_same_connection() -> None:
     """On another it might overtake, and 25 would never be the last word (rules §8)."""
 
