@@ -1,8 +1,8 @@
 """What happens to a whole world in the middle of its trade, besides `ChaosRates`.
 
-Clocks are set by up to an hour (the store's where a plan says so), disks fill up, the vault goes away for a while, banks change their
-keys and their settlement date, operators change links and suspend merchants. It has dice of its own:
-what it draws shifts nothing else, so that older seeds keep their meaning.
+Clocks are set by up to an hour (the store's where a plan says so), disks fill up, the vault goes away for
+a while, banks change their keys and their settlement date, operators change links and suspend merchants.
+It has dice of its own: what it draws shifts nothing else, so that older seeds keep their meaning.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 KEY_CHANGE_GAP_S = 90.0  # the former key of a link is good for a minute; no bank changes faster
 LINK_TIMEOUTS_S = (6.0, 8.0, 10.0)
+DAY = dt.timedelta(days=1)
 MOVES = 0.4  # of the changes of a link
 
 
@@ -88,10 +89,10 @@ async def upheave(world: World, rates: UpheavalRates, dice: Dice) -> None:
         elif what == "bank_cut_over":
             world.bank_cut_over(bank)
         elif what == "freeze":
-            await world.store.days.cut_over(next_day(world.store.today))
+            await cut_over(world)
             world.serve(world.create_task(freeze(world, 5.0 + 30.0 * amount)))
         elif what == "post":
-            await world.store.days.cut_over(next_day(world.store.today))
+            await cut_over(world)
             world.serve(world.create_task(post(world, 5.0 + 20.0 * amount)))
         elif what == "link_change":
             await change_link(world, bank, dice)
@@ -103,6 +104,15 @@ def weights_of(rates: msgspec.Struct) -> tuple[tuple[str, float], ...]:
     """What may happen, each as often as its weight says."""
     weights = msgspec.structs.asdict(rates)
     return tuple((name, weight) for name, weight in weights.items() if name != "every_s")
+
+
+async def cut_over(world: World) -> None:
+    """Our date moves on, and takes along a bank that would be two days behind: no real one is, and
+    the day's end looks a day to either side (`settlement.window_days`)."""
+    await world.store.days.cut_over(next_day(world.store.today))
+    for bank in world.banks:
+        while world.store.today - bank.settlement_date > DAY:
+            world.bank_cut_over(bank)
 
 
 async def freeze(world: World, after_s: float) -> None:
@@ -177,4 +187,4 @@ async def _apply(world: World, merchant: Merchant) -> None:
 
 
 def next_day(date: dt.date) -> dt.date:
-    return date + dt.timedelta(days=1)
+    return date + DAY
