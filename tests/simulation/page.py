@@ -25,7 +25,7 @@ from tests.simulation.mutants import recorded
 from tests.simulation.mutations import MUTATIONS
 from tests.simulation.network import Weather
 from tests.simulation.node import Bounds
-from tests.simulation.promises import ELSEWHERE, PROMISES, checkers
+from tests.simulation.promises import ELSEWHERE, IN_THE_STORE, PROMISES, checkers
 from tests.simulation.store import StoreFaults
 from tests.simulation.till import TillFaults
 from tests.simulation.upheaval import UpheavalRates
@@ -151,6 +151,14 @@ def planted_bugs() -> str:
     return table(["bug", "what the code does then", "may break", "seed"], rows)
 
 
+def in_the_store() -> str:
+    rows = [
+        [bug, f"[{file}](../tests/contract/{file}) `{test}`"]
+        for bug, (file, test) in IN_THE_STORE.items()
+    ]
+    return table(["bug", "what guards the SQL"], rows)
+
+
 # -- states ---------------------------------------------------------------------------------------
 
 
@@ -196,6 +204,7 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
     "promises": promises,
     "checkers": checkers_told,
     "planted-bugs": planted_bugs,
+    "bugs-in-the-store": in_the_store,
 }
 
 

@@ -43,6 +43,35 @@ ELSEWHERE: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     ),
 }
 
+# Planted bugs that change the store in memory → the tests of tests/contract that hold PostgreSQL to the same.
+IN_THE_STORE: Final[dict[str, tuple[str, str]]] = {
+    "late approval captured": (
+        "test_journal.py",
+        "test_the_first_outcome_stands_and_the_loser_leaves_nothing",
+    ),
+    "duplicate not recognised on another node": (
+        "test_journal.py",
+        "test_a_request_is_stored_once_whoever_sends_it",
+    ),
+    "outcome written by the loser": (
+        "test_journal.py",
+        "test_the_first_outcome_stands_and_the_loser_leaves_nothing",
+    ),
+    "takeover before the lease ended": (
+        "test_ports.py",
+        "test_takeover_finds_what_the_dead_left_undecided",
+    ),
+    "drain forgets what is in flight": (
+        "test_ports.py",
+        "test_an_owner_that_releases_with_work_left_is_taken_over",
+    ),
+    "numbers given twice": ("test_ports.py", "test_blocks_of_numbers_are_never_given_twice"),
+    "frozen capture cancelled": (
+        "test_journal.py",
+        "test_after_the_freeze_a_reversal_posts_the_opposite_today",
+    ),
+}
+
 
 class Checker(NamedTuple):
     """A function that checks: the first line of its docstring, the promises that it names."""

@@ -6,6 +6,7 @@ against what happens: requests of a simulated world go only where the diagram ha
 
 from __future__ import annotations
 
+import inspect
 import re
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -18,7 +19,7 @@ from tests.simulation.draws import RATES
 from tests.simulation.mutants import recorded
 from tests.simulation.mutations import MUTATIONS
 from tests.simulation.plans import rough
-from tests.simulation.promises import ELSEWHERE, PROMISES, checkers
+from tests.simulation.promises import ELSEWHERE, IN_THE_STORE, PROMISES, checkers
 from tests.simulation.world import simulate
 
 if TYPE_CHECKING:
@@ -92,6 +93,18 @@ def test_every_planted_bug_says_what_it_breaks() -> None:
         assert said is not None, name
         assert set(promises.split()) & set(said[2].split(", ")), name
         assert set(promises.split()) <= set(PROMISES), name
+
+
+def test_bugs_in_the_store_are_those_that_change_it_and_sql_has_tests() -> None:
+    changed = {
+        name
+        for name, (mutation, _) in MUTATIONS.items()
+        if re.search(r"patch\.object\(Memory", inspect.getsource(mutation))
+    }
+    assert changed == set(IN_THE_STORE)
+    for file, test in IN_THE_STORE.values():
+        source = (page.PAGE.parents[1] / "tests" / "contract" / file).read_text(encoding="utf-8")
+        assert f"def {test}(" in source
 
 
 @pytest.mark.parametrize("part", page.STRUCTS)
