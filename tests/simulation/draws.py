@@ -51,6 +51,7 @@ RATES: Final[dict[str, dict[str, Draw]]] = {
         "crash_after": Draw(0.4, 0.01, 0.01),
         "lost_acknowledgement": Draw(0.4, 0.03, 0.02),
         "down": Draw(0.3, 0.01, 0.005),
+        "pause_after": Draw(0.0, 0.0, rich=0.01),
     },
     "bank": {
         "late": Draw(0.5, 0.08, 0.08),

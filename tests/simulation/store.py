@@ -63,7 +63,8 @@ class StoreFaults(msgspec.Struct, frozen=True, kw_only=True):
 
     `slow`: a call takes up to `slow_s` · `crash_before`: the process dies before its commit stands ·
     `crash_after`: it dies when it stands, before it hears so · `lost_acknowledgement`: it stands, nobody
-    says so, and it is asked again within `reconnect_s` · `down`: refused, and certainly nothing stands.
+    says so, and it is asked again within `reconnect_s` · `down`: refused, and certainly nothing stands ·
+    `pause_after`: the process stands still for longer than any lease when it stands, before it hears so.
     """
 
     delay_s: tuple[float, float] = (0.0005, 0.004)
@@ -74,6 +75,7 @@ class StoreFaults(msgspec.Struct, frozen=True, kw_only=True):
     lost_acknowledgement: float = 0.0
     reconnect_s: float = 2.0
     down: float = 0.0
+    pause_after: float = 0.0
 
 
 class Disturbed(Faults):
@@ -112,6 +114,9 @@ class Disturbed(Faults):
         rates, caller = self.rates, CALLER.get()
         if self.dice.chance(rates.crash_after) and caller is not None:
             caller.node.crash("after a commit")
+        if rates.pause_after and self.dice.chance(rates.pause_after) and caller is not None:
+            self.count("stops a process behind its commit")
+            caller.node.pause(6.0 + 20.0 * self.dice.random())
         if self.dice.chance(rates.lost_acknowledgement):
             self.count("loses an acknowledgement")
             await asyncio.sleep(rates.reconnect_s * self.dice.random())
