@@ -74,7 +74,7 @@ class Explained(msgspec.Struct):
     forgotten: dict[str, int] = {}  # the bank approved and forgot: what it would have taken
     unheard: dict[str, int] = {}  # approved after its reversal was answered, and nobody heard that
     posted: dict[str, None] = {}  # its 0400 came when its date was posted: a person's case
-    copy_refused: list[str] = []  # sent twice at once, and 96 was the answer to one of the copies
+    copy_refused: list[str] = []  # sent twice, and 96 or A0 was the answer to one of the copies
 
 
 def named(row: RequestRow) -> str:
@@ -766,7 +766,7 @@ class Checkers:
             for till in self.world.tills
             if till.name == slip.terminal
         )
-        return copied and slip.state == "declined" and slip.response_code in ("96", "98")
+        return copied and slip.state == "declined" and slip.response_code in ("96", "98", "A0")
 
     def _copy_refused(self, rrn: str) -> bool:
         row = self.by_rrn.get(rrn)

@@ -282,6 +282,7 @@ class Till:
             await asyncio.sleep(RETRY_S * 2)
             if not self.terminal.signed_on:
                 return  # its MAC would be of former keys: the host's outcome stands, see `World.know`
+            self.copied.add((slip.batch, slip.trace))
             told = await self.ask(self.terminal.repeat)
             if nothing_looked_up(told):
                 slip.state = "unknown"
