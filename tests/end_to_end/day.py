@@ -74,5 +74,18 @@ async def check_views(node: Node, hosts: Hosts, result: FleetResult) -> None:
         for row in captures
         if (row["terminal"], row["batch"], row["stan"])
         == (slip.terminal, int(slip.batch), int(slip.trace))
-    )
+    ), differences(captures, result)
     assert ours == sum(bank.report().standing_minor for bank in hosts.banks)
+
+
+def differences(captures: list[Any], result: FleetResult) -> list[Any]:
+    """Where a terminal and the journal count another effect: request, journal's, the slip."""
+    ours: Counter[tuple[str, int, int]] = Counter()
+    for row in captures:
+        ours[row["terminal"], row["batch"], row["stan"]] += row["effect_minor"]
+    slips = {(slip.terminal, int(slip.batch), int(slip.trace)): slip for slip in result.slips}
+    return [
+        (request, ours[request], slips.get(request))
+        for request in sorted({*ours, *slips})
+        if ours[request] != (slips[request].effect_minor if request in slips else 0)
+    ]
