@@ -68,8 +68,6 @@ async def day(node: Node, pair: Pair) -> None:
         )
         assert 0.0 < took_s <= GO_ON_S
         assert not result.gave_up
-        # what met the outage got 96, which says nothing of its request
-        assert all("96" in told for told in result.repeats_different), result.repeats_different
         await quiet(node)
         await check_views(node, hosts, result)
 
@@ -83,7 +81,8 @@ def fleet_on(
     hang_ups: bool = True,
 ) -> Fleet:
     """Terminals that trade until they are stopped, and what they say and hear."""
-    mean = TerminalFaults(hang_up=0.02, repeat=0.03, repeat_lost=0.02, print_failure=0.02)
+    # no repeat of what was answered: after a 96, of which nothing is kept, it would be a new request
+    mean = TerminalFaults(hang_up=0.03, repeat_lost=0.04, print_failure=0.02)
     options = FleetOptions(
         duration_s=120.0,
         think_s=0.05,
