@@ -570,7 +570,7 @@ MUTATIONS: dict[str, tuple[Callable[[], contextlib.AbstractContextManager[None]]
     "0400 for a posted date accepted": (posted_date_reversed, "P9"),
     "outcome written by the loser": (loser_writes_outcome, "P2"),
     "owner acting after its lease": (sent_after_its_time, "P3"),
-    "takeover before the lease ended": (takeover_too_early, "P3"),
+    "takeover before the lease ended": (takeover_too_early, "P3 P8"),
     "drain forgets what is in flight": (drain_forgets, "P4"),
     "capture on the wrong date": (capture_on_wrong_date, "P5"),
     "repeat with new STAN": (repeat_with_new_stan, "P2 P5"),
