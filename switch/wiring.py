@@ -391,6 +391,7 @@ async def run_worker(
         lease_s=config.engine.lease_s,
     )
     try:
+        stores.writer.when_failed(lambda: control.request_drain("the journal's writer has failed"))
         await data_keys.ensure(stores.reference, hsm)
         pans = data_keys.open_pans(opened, await stores.reference.snapshot())
         ports = Ports(

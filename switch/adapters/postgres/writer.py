@@ -164,6 +164,16 @@ class Writer:
         self._writer_id = await self._connection.fetchval("SELECT nextval('switch.writer_id')")
         self._task = asyncio.create_task(self._run(), name="journal writer")
 
+    def when_failed(self, call: Callable[[], None]) -> None:
+        """A bug of ours has ended the task, and this process stores nothing any more."""
+        assert self._task is not None
+
+        def ended(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and task.exception() is not None:
+                call()
+
+        self._task.add_done_callback(ended)
+
     async def close(self) -> None:
         """Answer what waits, then end."""
         if self._task is not None:

@@ -542,6 +542,29 @@ def test_a_caller_that_goes_away_disturbs_nobody(run: Any) -> None:
     run(scenario)
 
 
+def test_a_writer_that_fails_is_told_and_leaves_nobody_waiting(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug of ours in its task: the process must end, for it stores nothing any more."""
+
+    async def scenario(world: PostgresWorld) -> None:
+        store = await world.process()
+        told = asyncio.Event()
+        store.writer.when_failed(told.set)
+
+        async def fail(_works: Any) -> None:
+            raise IndexError("a bug")
+
+        monkeypatch.setattr(store.writer, "_settle", fail)
+        with pytest.raises(StoreDownError):
+            await store.journal.commit(Commit(request=request(1)))
+        await asyncio.wait_for(told.wait(), 5.0)
+        with pytest.raises(StoreDownError):
+            await store.journal.commit(Commit(request=request(2)))
+
+    run(scenario)
+
+
 def test_every_kind_of_bad_row_is_refused_alone(run: Any) -> None:
     async def scenario(world: PostgresWorld) -> None:
         store = await world.process()
