@@ -111,11 +111,15 @@ class Node:
         self.clock: SimulatedClock = clock
         self.folder = Path("/run") / name
         bounds = world.plan.bounds
-        engine, queue, server = (
-            Engine(drain_s=15.0, repeat_wait_s=30.0),
-            Queue(poll_s=0.5),
-            Server(),
+        # what is periodic comes half as often as by default: it was most of what a seed cost
+        engine = Engine(
+            drain_s=15.0,
+            repeat_wait_s=30.0,
+            lease_renew_s=2.0,
+            takeover_s=2.0,
+            reference_poll_s=1.0,
         )
+        queue, server = Queue(poll_s=1.0), Server()
         if bounds is not None:
             engine = msgspec.structs.replace(engine, in_flight=bounds.in_flight)
             queue = msgspec.structs.replace(queue, take=bounds.take)

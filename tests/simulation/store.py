@@ -55,6 +55,7 @@ WRITES = frozenset(
         "upload",
     }
 )
+LOOKS = frozenset({"due", "generation", "open_items", "overdue_uploads"})  # a few times a second
 JUDGED = frozenset({"commit", "decide"})  # told to `on_commit`, as they stand
 
 
@@ -170,6 +171,13 @@ class Remote:
     def __getattr__(self, name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
         method = getattr(self._port, name)
 
+        async def look(*args: Any, **options: Any) -> Any:
+            """Nothing stands after it, whatever becomes of who asked: no task of the store's own."""
+            await asyncio.sleep(self._delay_s())
+            if self._disturbed.down:
+                raise StoreDownError("simulated outage")
+            return await method(*args, **options)
+
         async def call(*args: Any, **options: Any) -> Any:
             asked_s = self._boot.clock.monotonic_ns() / 1e9
             loop = asyncio.get_running_loop()
@@ -188,7 +196,7 @@ class Remote:
                 found = Lease(found.epoch, asked_s + LEASE.total_seconds())
             return found
 
-        return call
+        return look if name in LOOKS else call
 
     async def _serve(
         self,
