@@ -147,10 +147,6 @@ class LogFile:
         self.lost = 0  # lines, from the start
         self._lost_before: int | None = None  # while lines are being lost: how many were before
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            self._open()
-        except OSError as error:
-            self._lose(0, error)
 
     def _open(self) -> None:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW

@@ -71,14 +71,21 @@ class TerminalServer:
         for _ in range(self._backlog):
             try:
                 waiting, _ = self._listening.accept()
+            except ConnectionAbortedError:
+                continue  # gone while it waited; others wait behind it
             except OSError:
-                break  # nobody waits any more
+                break  # nobody waits any more, or no descriptor is left
             waiting.settimeout(0)
             task = loop.create_task(loop.connect_accepted_socket(self.accept, waiting))
             self._accepting[task] = None
-            task.add_done_callback(lambda task: self._accepting.pop(task, None))
+            task.add_done_callback(self._accepted)
         self._server.close()
         self._server = None
+
+    def _accepted(self, task: asyncio.Task[object]) -> None:
+        self._accepting.pop(task, None)
+        if not task.cancelled() and task.exception() is not None:
+            self.log.refused("", "", "server.accept")  # it was gone before it was ours
 
     def drain(self) -> None:
         """Accept nothing more. `drained` closes what is open."""

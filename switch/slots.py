@@ -65,6 +65,9 @@ def _divide(granted: int, held: Mapping[Who, int]) -> dict[Who, int]:
 class User(Protocol):
     """A connection as its slot knows it."""
 
+    @property
+    def signed_on(self) -> bool: ...
+
     def end(self, *, at_once: bool) -> None:
         """Close: at once, or when what is in flight has been answered."""
         ...
@@ -163,11 +166,15 @@ class Slots:
             await self._owners.hold_slots(self._standing.owner_id, self._acquirer, 0, ())
 
     async def _run(self) -> None:
+        down = False
         while True:
             try:
                 await self._round()
+                down = False
             except StoreDownError as error:
-                _log.warning("slots_store_down", acquirer=self._acquirer, error=repr(error))
+                if not down:
+                    _log.warning("slots_store_down", acquirer=self._acquirer, error=str(error))
+                down = True
             except Exception as error:  # noqa: BLE001 - the next round may succeed
                 _log.error("slots_round_failed", acquirer=self._acquirer, error=repr(error))
             told = self._told
@@ -206,7 +213,8 @@ class Slots:
             self._free.pop()
             surplus -= 1
             self._nudged.set()
-        for slot in in_use[::-1][: max(surplus, 0)]:
+        in_use.sort(key=lambda slot: slot.user is not None and slot.user.signed_on, reverse=True)
+        for slot in in_use[::-1][: max(surplus, 0)]:  # what carries nothing first, then the newest
             slot.end(at_once=False)
         if self._free:
             self._freed.set()

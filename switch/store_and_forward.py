@@ -182,13 +182,14 @@ class Forwarder:
             await self._take_due(now_s)
 
     async def _give_up_overdue(self, now_s: float) -> None:
-        """A host that is away for so long has a case opened all the same. No lease is needed: an
-        item ends once."""
+        """A host that is away for so long has a case opened all the same. Without the lease: so only
+        what its holder, should there be one, has given up long ago or would have."""
         if now_s < self._overdue_at_s:
             return
         self._overdue_at_s = now_s + OVERDUE_LOOK_S
-        for item in await self._queue.due(self._link.acquirer, self._take, list(self._busy)):
-            if is_overdue(item, self._link):
+        link = self._link
+        for item in await self._queue.due(link.acquirer, self._take, list(self._busy)):
+            if item.age_s >= link.retry_total_s + link.timeout_s + OVERDUE_LOOK_S:
                 await self._give_up(item)
 
     async def _give_up(self, item: QueueItem) -> None:
@@ -272,7 +273,10 @@ class Forwarder:
             verdict = await self._queue.finish(item, answer.response_code, commit)
             if isinstance(verdict, Lost) and commit is not None:
                 # another owner, or a person, decided the request: the item has nothing left to say
-                await self._queue.finish(item, answer.response_code, None)
+                verdict = await self._queue.finish(item, answer.response_code, None)
+            if isinstance(verdict, Lost):
+                _log.warning("queue_item_ended_elsewhere", **self._about(item))
+                return
         self.delivered += 1
         _log.info("queue_item_delivered", **self._about(item), response_code=answer.response_code)
 

@@ -221,8 +221,13 @@ class Links:
             self._end(name, timeout_s)
         if self._ending:
             await asyncio.wait(self._ending)
-        for slots in self._slots.values():
-            await slots.stop()
+        # the store may be away: then the slots are free when our lease has ended
+        stopping = [asyncio.create_task(slots.stop()) for slots in self._slots.values()]
+        if stopping:
+            _, waiting = await asyncio.wait(stopping, timeout=SIGN_OFF_S)
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*stopping, return_exceptions=True)
 
 
 class Switch:

@@ -36,7 +36,7 @@ class Servers:
     """The servers of one DSN, as one process knows them."""
 
     def __init__(self, dsn: str) -> None:
-        self._dsns = dsns_of(dsn)
+        self._dsns = list(dict.fromkeys(dsns_of(dsn)))
         self._timeline = 0  # the latest that was seen
 
     async def connect(self, **options: Any) -> Connection:
@@ -66,7 +66,13 @@ class Servers:
         return chosen
 
     async def _wait_for_primary(self, asked: list[Asked]) -> None:
-        """Until one of the timeline that is known, or a later one, has answered; then a little."""
+        """Until one of the timeline that is known, or a later one, has answered; then a little.
+
+        Who knows none yet waits for all: the first to answer may be a former primary.
+        """
+        if not self._timeline:
+            await asyncio.wait(asked)
+            return
 
         def known(task: Asked) -> bool:
             return task.exception() is None and 0 < task.result()[0] >= self._timeline

@@ -713,7 +713,8 @@ class Terminal:
         if slip.state == "reversing" and self._reversal is not None and self._reversal.tries:
             return  # its reversal has left already
         code = _text(answer, 39)
-        if code == MALFUNCTION and slip.state in ("unknown", "reversing"):
+        unsigned = 64 not in answer and self._mac_profile.algorithm is not MacAlgorithm.NONE
+        if code == MALFUNCTION and unsigned and slip.state in ("unknown", "reversing"):
             return  # it could not look whether it knows the request: as unknown as before
         slip.response_code = code
         slip.rrn = _text(answer, 37)

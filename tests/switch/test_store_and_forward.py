@@ -508,9 +508,9 @@ def test_an_item_is_given_up_in_time_although_the_link_is_down() -> None:
         await asyncio.sleep(0.5)
         row, _ = await desk.request()
         queued = await desk.unknown(row)
-        await asyncio.sleep(3_590)
+        await asyncio.sleep(3_600)  # its holder, if there is one, may just have sent it
         assert desk.ended(queued) is None
-        await asyncio.sleep(30)
+        await asyncio.sleep(60)
         assert desk.ended(queued) == "--"
         assert desk.cases() == ["undelivered"]
         assert desk.forwarder.undelivered == 1

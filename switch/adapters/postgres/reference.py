@@ -29,7 +29,8 @@ _IN_FORCE_SINCE = f"""
     WHERE {_IN_FORCE}
       AND (change > $1 OR (effective_from > created_at AND effective_from > $2))
 """  # noqa: S608 # a constant
-_KEYS_SINCE = "SELECT * FROM switch.stored_key WHERE change > $1"
+_KEY_COLUMNS = "owner, usage, version, block, check_value, lmk_id"
+_KEYS_SINCE = f"SELECT {_KEY_COLUMNS} FROM switch.stored_key WHERE change > $1"  # noqa: S608
 # Read before the rows: what is read after it can only be newer.
 _MARK = """
     SELECT switch.read_generation() AS generation, statement_timestamp() AS read_at,
@@ -163,9 +164,9 @@ class PostgresReference:
         async def write(connection: Any) -> StoredKey:
             await connection.execute("SELECT pg_advisory_xact_lock(8586, 2)")
             row = await connection.fetchrow(
-                "INSERT INTO switch.stored_key (owner, usage, version, block, check_value, lmk_id)"
+                f"INSERT INTO switch.stored_key ({_KEY_COLUMNS})"  # noqa: S608 # a constant
                 " SELECT $1, $2, 1 + coalesce(max(version), 0), $3, $4, $5 FROM switch.stored_key"
-                " WHERE owner = $1 AND usage = $2 RETURNING *",
+                f" WHERE owner = $1 AND usage = $2 RETURNING {_KEY_COLUMNS}",
                 key.owner,
                 key.usage,
                 key.block,

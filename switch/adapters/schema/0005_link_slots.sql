@@ -20,7 +20,7 @@ CREATE FUNCTION hold_slots(asked text, asker bigint, granted integer, keep integ
                            OUT share integer, OUT held integer[])
 LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM pg_advisory_xact_lock(8587, hashtext(asked));
+    PERFORM pg_advisory_xact_lock(8588, hashtext(asked));
     DELETE FROM switch.link_slot AS s
     WHERE s.acquirer = asked
       AND (s.owner_id = asker AND s.slot <> ALL (keep)

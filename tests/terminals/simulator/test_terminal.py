@@ -362,16 +362,24 @@ def test_an_unanswered_refund_is_repeated_never_reversed() -> None:
     assert host.seen[-1][61] == sale.batch + sale.trace + sale.date
 
 
-def test_a_repeat_that_is_answered_96_settles_nothing() -> None:
-    """The host could not look whether it knows the request, which may well be approved."""
+@pytest.mark.parametrize(("signed", "state"), [(False, "reversing"), (True, "declined")])
+def test_a_repeat_that_is_answered_96_unsigned_settles_nothing(signed: bool, state: str) -> None:
+    """The host could not look whether it knows the request, which may well be approved. Signed it is
+    the request's own answer."""
     host = TinyHost()
     terminal = signed_on(host)
     terminal.purchase(CARD, 700)
     terminal.no_answer()
     host.answers.append("96")
+    if not signed:
+
+        def unsign(answer: Message) -> None:
+            del answer[64]
+
+        host.after_mac = unsign
     terminal.answer(host(terminal.repeat().frame))
-    assert terminal.slips[-1].state == "reversing"
-    assert terminal.reversal_due
+    assert terminal.slips[-1].state == state
+    assert terminal.reversal_due is not signed
 
 
 def test_a_first_answer_of_96_is_a_decline() -> None:
