@@ -54,7 +54,10 @@ class Crowd:
                 reader, writer = await asyncio.open_connection(*self._node.address)
                 self._open.append(writer)
                 asyncio.get_running_loop().create_task(self._watch(reader))
-        await asyncio.sleep(1.0)
+        settled = -1
+        while settled != self.closed:  # none was closed for a while
+            settled = self.closed
+            await asyncio.sleep(1.0)
         return self
 
     async def _watch(self, reader: asyncio.StreamReader) -> None:

@@ -18,7 +18,7 @@ import pytest
 from terminals.simulator.fleet import Fleet, FleetOptions, TerminalFaults
 from tests.crash.history import Harm, History
 from tests.crash.load import RecordedLine
-from tests.crash.recovery import recovery_s
+from tests.crash.recovery import NEVER_S, recovery_s
 from tests.end_to_end.day import check_views, quiet
 from tests.end_to_end.node import Hosts, Node, furnish, make_terminals, running
 from tests.end_to_end.test_hand_over import links_usable
@@ -59,6 +59,9 @@ async def day(node: Node, pair: Pair) -> None:
         await asyncio.to_thread(pair.primary.kill)
         await asyncio.sleep(UNTIL_PROMOTED_S)
         await promote(pair.standby)
+        begun_s = time.monotonic()
+        while recovery_s(History(events)) == NEVER_S and time.monotonic() - begun_s < GO_ON_S:
+            await asyncio.sleep(0.2)
         await asyncio.sleep(AFTER_S)
         fleet.stop()
         result = await asyncio.wait_for(trading, 60.0)
