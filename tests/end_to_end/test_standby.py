@@ -60,7 +60,7 @@ async def day(node: Node, pair: Pair) -> None:
         await asyncio.sleep(UNTIL_PROMOTED_S)
         await promote(pair.standby)
         begun_s = time.monotonic()
-        while recovery_s(History(events)) == NEVER_S and time.monotonic() - begun_s < GO_ON_S:
+        while recovery_s(History(events)) == NEVER_S and time.monotonic() - begun_s < GO_ON_S:  # noqa: ASYNC110 - a history has no event
             await asyncio.sleep(0.2)
         await asyncio.sleep(AFTER_S)
         fleet.stop()
