@@ -66,6 +66,10 @@ IN_THE_STORE: Final[dict[str, tuple[str, str]]] = {
         "test_an_owner_that_releases_with_work_left_is_taken_over",
     ),
     "numbers given twice": ("test_ports.py", "test_blocks_of_numbers_are_never_given_twice"),
+    "every process connects for itself": (
+        "test_slots.py",
+        "test_any_sequence_has_the_same_answers",
+    ),
     "frozen capture cancelled": (
         "test_journal.py",
         "test_after_the_freeze_a_reversal_posts_the_opposite_today",
