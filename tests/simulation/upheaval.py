@@ -107,8 +107,14 @@ def weights_of(rates: msgspec.Struct) -> tuple[tuple[str, float], ...]:
 
 
 async def cut_over(world: World) -> None:
-    """Our date moves on, and takes along a bank that would be two days behind: no real one is, and
+    """Our date moves on, unless what was queued before it began still waits: no real day is shorter
+    than a queue's retries. It takes along a bank that would be two days behind: no real one is, and
     the day's end looks a day to either side (`settlement.window_days`)."""
+    waiting = [item.position for item in world.store.queue_open.values()]
+    if min(waiting, default=world.queued_before + 1) <= world.queued_before:
+        world.count("date kept")
+        return
+    world.queued_before = max(waiting, default=world.queued_before)
     await world.store.days.cut_over(next_day(world.store.today))
     for bank in world.banks:
         while world.store.today - bank.settlement_date > DAY:

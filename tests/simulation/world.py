@@ -38,7 +38,7 @@ from tests.simulation.network import FAIR, Network, Weather
 from tests.simulation.node import PORT, Bounds, Machine, Node, SimulatedClock, entropy_of
 from tests.simulation.store import Disturbed, StoreFaults, WatchedStore
 from tests.simulation.till import Mix, Till, TillFaults
-from tests.simulation.upheaval import Upheaval, next_day, odd, upheave, weights_of
+from tests.simulation.upheaval import Upheaval, cut_over, next_day, odd, upheave, weights_of
 from tests.simulation.vault import VaultBusyError, VaultFaults
 
 if TYPE_CHECKING:
@@ -117,6 +117,7 @@ class World:
         self.context: contextvars.Context = Process("world").context
         self.context.run(_nobody)
         self.clock = SimulatedClock(Machine())
+        self.queued_before = 0  # the last place in the queues when our date began
         self.store_stepped_s = -1e9  # when the store's clock was last set
         self.counts: Counter[str] = Counter()
         self.unbalanced: list[str] = []
@@ -550,7 +551,7 @@ class World:
                 self.disturbed.down = True
                 self.call_later(0.5 + 6.0 * amount, self._store_up)
             elif what == "cut_over":
-                await self.store.days.cut_over(self.store.today + dt.timedelta(days=1))
+                await cut_over(self)
 
     def bank_cut_over(self, bank: Bank) -> None:
         """The settlement date of a bank ends: its file is written, DE 15 says the next."""
