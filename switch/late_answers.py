@@ -110,4 +110,4 @@ class LateAnswers:
         if self._tasks:
             _, waiting = await asyncio.wait(self._tasks, timeout=max(timeout_s, 0.0))
             if waiting:
-                _log.error("late_answers_not_stored", count=len(waiting))
+                _log.warning("late_answers_not_stored", count=len(waiting))
