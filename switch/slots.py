@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 import structlog
 
 from switch.journal import StoreDownError
+from switch.rounds import rounds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -152,9 +153,12 @@ class Slots:
 
     def start(self) -> None:
         loop = asyncio.get_running_loop()
+        looks = rounds(
+            self._round, "slots", self._acquirer, pause_s=self._pause_s, nudged=self._nudged
+        )
         self._tasks = [
             loop.create_task(work, name=f"slots {self._acquirer}")
-            for work in (self._run(), self._watch())
+            for work in (looks, self._watch())
         ]
 
     async def stop(self) -> None:
@@ -165,24 +169,10 @@ class Slots:
         with contextlib.suppress(StoreDownError):  # then they are free when our lease has ended
             await self._owners.hold_slots(self._standing.owner_id, self._acquirer, 0, ())
 
-    async def _run(self) -> None:
-        down = False
-        while True:
-            try:
-                await self._round()
-                down = False
-            except StoreDownError as error:
-                if not down:
-                    _log.warning("slots_store_down", acquirer=self._acquirer, error=str(error))
-                down = True
-            except Exception as error:  # noqa: BLE001 - the next round may succeed
-                _log.error("slots_round_failed", acquirer=self._acquirer, error=repr(error))
-            told = self._told
-            short = told is not None and len(told.slots) < told.share
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(SHORT_S if short else self._period_s):
-                    await self._nudged.wait()
-            self._nudged.clear()
+    def _pause_s(self) -> float:
+        told = self._told
+        short = told is not None and len(told.slots) < told.share
+        return SHORT_S if short else self._period_s
 
     async def _round(self) -> None:
         owner_id = self._standing.owner_id

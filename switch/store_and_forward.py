@@ -34,10 +34,10 @@ from switch.journal import (
     OutcomeRow,
     OutcomeState,
     ReversalRow,
-    StoreDownError,
 )
 from switch.reference import Link
 from switch.reversal import SWITCH_TIME_OUT, WireIdentity, reverse
+from switch.rounds import rounds
 from switch.rows import PAN_COLUMN
 from switch.transactions import TYPES, OnUnknown
 from terminals.registry import Merchant
@@ -131,8 +131,12 @@ class Forwarder:
         self._nudged.set()
 
     async def start(self) -> None:
+        acquirer = self._link.acquirer
+        looks = rounds(
+            self._round, "queue", acquirer, pause_s=lambda: self._poll_s, nudged=self._nudged
+        )
         self._runner = asyncio.get_running_loop().create_task(
-            self._run(), name=f"store and forward {self._link.acquirer}"
+            looks, name=f"store and forward {acquirer}"
         )
 
     async def stop(self) -> None:
@@ -147,25 +151,6 @@ class Forwarder:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _run(self) -> None:
-        down = False
-        while True:
-            try:
-                await self._round()
-                down = False
-            except StoreDownError as error:
-                if not down:
-                    _log.warning("queue_store_down", acquirer=self._link.acquirer, error=str(error))
-                down = True
-            except Exception as error:  # noqa: BLE001 - the next round may succeed
-                _log.error("queue_round_failed", acquirer=self._link.acquirer, error=repr(error))
-            try:
-                async with asyncio.timeout(self._poll_s):
-                    await self._nudged.wait()
-            except TimeoutError:
-                pass
-            self._nudged.clear()
 
     async def _round(self) -> None:
         now_s = asyncio.get_running_loop().time()
