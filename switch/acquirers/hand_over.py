@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from switch.acquirers.siblings import Came
+from switch.bounded import remember
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,10 +60,8 @@ class HandOver:
     def note(self, message: Send, sibling: Sibling, timeout_s: float) -> None:
         """Their frame leaves now."""
         until_s = asyncio.get_running_loop().time() + timeout_s
-        self._handed_in.pop(message.key, None)
-        if len(self._handed_in) >= HANDED_IN_MAX:
-            del self._handed_in[next(iter(self._handed_in))]
-        self._handed_in[message.key] = sibling, until_s, message.serial
+        handed_in = sibling, until_s, message.serial
+        remember(self._handed_in, message.key, handed_in, HANDED_IN_MAX)
 
     def awaited(self, serial: int | None = None) -> bool:
         """Does a sibling still wait for an answer, on this connection or on any?"""

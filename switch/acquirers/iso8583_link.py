@@ -36,6 +36,7 @@ from switch.acquirers.link_connection import Connection, Counters
 from switch.acquirers.link_keys import ZERO_MAC, LinkMac
 from switch.acquirers.ports import Answer, Delivery, NoAnswerError, NotSentError
 from switch.acquirers.siblings import Mirrored
+from switch.bounded import remember
 from switch.network_management import Event
 from terminals.registry import StoredKey
 
@@ -315,7 +316,7 @@ class IsoLink:
         self._idle.clear()
         if self._timer is None:
             self._timer = loop.call_at(pending.deadline_s, self._expire)
-        _remember(self._sent_on, key, connection.serial, SENT_MAX)
+        remember(self._sent_on, key, connection.serial, SENT_MAX)
         self.counters.sent += 1
         if isinstance(connection, Mirrored):
             pending.ticket = self._hand_over.send(connection, data, send_by_ns, key)
@@ -416,7 +417,7 @@ class IsoLink:
             if self._expired[oldest].at_s > now_s - EXPIRED_KEPT_S:
                 break
             del self._expired[oldest]
-        _remember(self._expired, pending.key, _Expired(pending, now_s), EXPIRED_MAX)
+        remember(self._expired, pending.key, _Expired(pending, now_s), EXPIRED_MAX)
 
     def _may_overtake(self, key: MatchKey, serial: int, first_seen_s: float) -> bool:
         """Could a 0420 that leaves now on connection `serial` arrive before its original (rules §8)?
@@ -519,7 +520,7 @@ class IsoLink:
             self.counters.late += 1
             if late.kind.approves:
                 now_s = asyncio.get_running_loop().time()
-                _remember(self._approved_late, key, now_s, EXPIRED_MAX)
+                remember(self._approved_late, key, now_s, EXPIRED_MAX)
             if expired.attempt is not None:
                 self._on_late(expired.attempt, message, "late")
         else:
@@ -607,7 +608,7 @@ class IsoLink:
         closed_at_s = asyncio.get_running_loop().time()
         if not for_certain:
             closed_at_s += self.link.echo_idle_s + management.MISSES_MAX * self.link.timeout_s
-        _remember(self._closed_at, connection.serial, closed_at_s, CLOSED_MAX)
+        remember(self._closed_at, connection.serial, closed_at_s, CLOSED_MAX)
 
     def hand_in(self, message: Send, sibling: Sibling) -> str:
         """A sibling's frame. The time is looked at again: it may have waited on its way."""
@@ -743,7 +744,7 @@ class IsoLink:
         self.counters.connections_lost += 1
         self._connections.pop(connection.serial, None)
         now_s = asyncio.get_running_loop().time()
-        _remember(self._closed_at, connection.serial, now_s, CLOSED_MAX)
+        remember(self._closed_at, connection.serial, now_s, CLOSED_MAX)
         if (slot := self._given_up.pop(connection.serial, None)) is not None:
             self._slots.give_back(slot)
         self._hand_over.announce(connection.serial, is_open=False, usable=False)
@@ -829,11 +830,3 @@ class IsoLink:
         self.counters.key_changes += 1
         _log.info("link_key_changed", acquirer=self._name, usage=usage, check_value=key.check_value)
         return "00"
-
-
-def _remember(known: dict[Any, Any], key: Any, value: Any, bound: int) -> None:
-    """Newest last; the oldest goes at the bound."""
-    known.pop(key, None)
-    if len(known) >= bound:
-        del known[next(iter(known))]
-    known[key] = value
