@@ -12,7 +12,7 @@ from switch.store_and_forward import judge_late_answer
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from iso8583.message import Message
     from switch.acquirers.ports import OnLate
@@ -63,23 +63,18 @@ class LateAnswers:
     async def _store(
         self, acquirer: str, attempt: AttemptRow | None, answer: Message, reason: str
     ) -> None:
-        now = self._clock.now()
-        try:
-            stan = attempt.link_stan if attempt is not None else str(answer.get(11, ""))
-            time = attempt.transmission_time if attempt is not None else str(answer.get(7, ""))
-            await self._until_up(lambda: self._decide(acquirer, stan, time, answer, reason, now))
-        except Exception as error:  # noqa: BLE001 - reconciliation finds what is lost here
-            self._log.failed(error)
-
-    async def _until_up(self, work: Callable[[], Awaitable[None]]) -> None:
-        """A bank says it once: the answer waits for a store that is away."""
-        pause_s = RETRY_FIRST_S
+        """A bank says it once: where the store is away the answer waits for it."""
+        now, pause_s = self._clock.now(), RETRY_FIRST_S
+        stan = attempt.link_stan if attempt is not None else str(answer.get(11, ""))
+        time = attempt.transmission_time if attempt is not None else str(answer.get(7, ""))
         while True:
             try:
-                return await work()
+                return await self._decide(acquirer, stan, time, answer, reason, now)
             except StoreDownError:
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, RETRY_MAX_S)
+            except Exception as error:  # noqa: BLE001 - reconciliation finds what is lost here
+                return self._log.failed(error)
 
     async def _decide(
         self,
