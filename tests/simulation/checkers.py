@@ -177,11 +177,10 @@ class Checkers:
 
     # -- facts ------------------------------------------------------------------------------------
 
-    def committed(
-        self, commit: Commit, end: tuple[int, str] | None, sent: tuple[int, int] | None
-    ) -> None:
+    def committed(self, commit: Commit, sent: tuple[int, int] | None) -> None:
         """No number is given twice, reversals count up, an item ends once; what was decided says why."""
-        self._note_commit(commit, end, sent)
+        self._note_commit(commit, sent)
+        end = commit.end
         if commit.request is not None:
             self._request_stands(commit.request)
         if commit.attempt is not None:
@@ -197,7 +196,7 @@ class Checkers:
             self._follow_up_stands(row)
         if commit.outcome is not None:
             self._outcome_stands(commit.outcome)
-        self._taken_over(commit, ended=end is not None)
+        self._taken_over(commit)
         if commit.reversal is not None:
             origins = self.reversed_by.setdefault(commit.reversal.original_request_id, [])
             self.check(
@@ -225,25 +224,25 @@ class Checkers:
         if sent is not None:
             self.sent_facts[sent[0]] = max(sent[1], self.sent_facts.get(sent[0], 0))
         if end is not None:
-            self.check("P4", end[0] not in self.ended, f"item {end[0]} ended twice")
-            self.ended[end[0]] = end[1]
-        self.cases.committed(commit, "" if end is None else self._kind_of_item(end[0]))
+            self.check("P4", end.item_id not in self.ended, f"item {end.item_id} ended twice")
+            self.ended[end.item_id] = end.response_code
+        self.cases.committed(commit, "" if end is None else self._kind_of_item(end.item_id))
         self.no_secrets("a commit", commit)
 
-    def _note_commit(
-        self, commit: Commit, end: tuple[int, str] | None, sent: tuple[int, int] | None
-    ) -> None:
+    def _note_commit(self, commit: Commit, sent: tuple[int, int] | None) -> None:
         """Its rows, the process that asked for it, and the request that it concerns."""
         rows, request_id = [], 0
         for name in commit.__struct_fields__:
             row = getattr(commit, name)
-            if row is None:
+            if row is None or name == "end":  # that says "item … ended"
                 continue
             more = [str(getattr(row, field)) for field in TOLD_OF_ROWS.get(name, ())]
             rows.append(f"{name}({' '.join(more)})" if more else name)
             concerned = getattr(row, "request_id", None) or getattr(row, "original_request_id", 0)
             request_id = request_id or concerned or 0
-        for item, what in ((end, "ended"), (sent, "sent")):
+        end = commit.end
+        ended = None if end is None else (end.item_id, end.response_code)
+        for item, what in ((ended, "ended"), (sent, "sent")):
             if item is not None:
                 rows.append(f"item {item[0]} {what}({item[1]})")
                 request_id = request_id or self.items.get(item[0], 0)
@@ -292,12 +291,12 @@ class Checkers:
             date = store.outcomes[row.request_id].business_date
             self.check("P5", date == right, f"{name} captures on {date}, not on {right}")
 
-    def _taken_over(self, commit: Commit, *, ended: bool) -> None:
+    def _taken_over(self, commit: Commit) -> None:
         """Only an owner whose lease has ended, or an earlier life of the same worker, is recovered."""
         request_id = None
         if commit.outcome is not None and commit.outcome.rule.startswith("recovery."):
             request_id = commit.outcome.request_id
-        elif commit.queue is not None and commit.queue.kind == "repeat" and not ended:
+        elif commit.queue is not None and commit.queue.kind == "repeat" and commit.end is None:
             request_id = commit.queue.request_id
         caller = CALLER.get()
         if request_id is None or caller is None:

@@ -125,13 +125,10 @@ class Disturbed(Faults):
             raise LostAcknowledgementError
 
 
-Told = "Callable[[Commit, tuple[int, str] | None, tuple[int, int] | None], None]"
-
-
 class WatchedStore(MemoryStore):
-    """Tells `on_commit` of (commit, the queue item that it ends, the queue item that it notes sent)."""
+    """Tells `on_commit` of (commit, the queue item that it notes sent and which try that is)."""
 
-    on_commit: Callable[[Commit, tuple[int, str] | None, tuple[int, int] | None], None]
+    on_commit: Callable[[Commit, tuple[int, int] | None], None]
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -146,9 +143,7 @@ class WatchedStore(MemoryStore):
         verdict = super().apply(commit, commit_id, sent)
         if isinstance(verdict, Stored) and commit_id not in self._told:
             self._told.add(commit_id)
-            ends = commit.end
-            end = None if ends is None else (ends.item_id, ends.response_code)
-            self.on_commit(commit, end, sent)
+            self.on_commit(commit, sent)
         return verdict
 
     def someone_died(self) -> bool:
