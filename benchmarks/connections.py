@@ -23,8 +23,6 @@ from typing import Any, Final
 
 from benchmarks import report
 from benchmarks.estate import Estate, EstateNode, Traffic
-from switch import logs
-from switch.adapters.system import SystemClock
 
 MODULE: Final = "benchmarks.connections"
 MARK_MIB: Final = 600.0
@@ -99,9 +97,8 @@ def main() -> None:
     given = parser.parse_args()
     given.connections = given.connections or (1_000 if given.quick else 10_000)
     given.requests = given.requests or (500 if given.quick else 2_000)
-    report.two_cores()
+    report.begin()
     report.open_files(given.connections + 1_000)
-    logs.configure(SystemClock(), "benchmark", level="warning", file=None)
     figures = measure(given)
     if given.json:
         report.as_json(MODULE, workers=given.workers, **figures)

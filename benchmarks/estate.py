@@ -287,16 +287,13 @@ class Load:
             self.send()
         await asyncio.wait_for(self.done, TAIL_S + requests / 100)
         took_s = (time.perf_counter_ns() - started_ns) / 1e9
-        ordered = sorted(self.latencies_ns)
-        count = len(ordered)
+        latency_ms = report.percentiles(self.latencies_ns)
         return {
-            "transactions": count,
+            "transactions": len(self.latencies_ns),
             "seconds": took_s,
             "codes": self.codes,
             "refused": self.refused,
-            "latency_ms_p50": ordered[count // 2] / 1e6,
-            "latency_ms_p99": ordered[count * 99 // 100] / 1e6,
-            "latency_ms_max": ordered[-1] / 1e6,
+            **{f"latency_ms_{name}": value for name, value in latency_ms.items()},
         }
 
     def send(self) -> None:

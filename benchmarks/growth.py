@@ -32,8 +32,6 @@ import asyncpg
 from benchmarks import report
 from benchmarks.estate import Estate, EstateNode, Traffic
 from benchmarks.history import fill_journal, scans, settled
-from switch import logs
-from switch.adapters.system import SystemClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -206,8 +204,7 @@ def main() -> None:
     given.requests = given.requests or (250 if given.quick else 750)
     given.idle_s = 2.0 if given.quick else 12.0  # the slowest of what is periodic waits 10 s
     given.rounds = given.rounds or (4 if given.quick else 8)
-    report.two_cores()
-    logs.configure(SystemClock(), "benchmark", level="warning", file=None)
+    report.begin()
     figures = measure(given)
     if given.json:
         report.as_json(MODULE, workers=given.workers, **figures)

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import msgspec
 import uvloop
 
+from benchmarks import report
 from hsm import mac, pin_block
 from hsm.ciphers import tdes_ecb_encrypt
 from iso8583.codec import Codec, codec_for
@@ -371,15 +372,12 @@ class Load:
             line.purchase()
         await asyncio.wait_for(self.done, seconds + TAIL_S)
         took_s = (time.perf_counter_ns() - started_ns) / 1e9
-        ordered = sorted(self.latencies_ns)
-        count = len(ordered)
+        latency_ms = report.percentiles(self.latencies_ns)
         return {
-            "transactions": count,
+            "transactions": len(self.latencies_ns),
             "seconds": took_s,
             "codes": self.codes,
-            "latency_ms_p50": ordered[count // 2] / 1e6,
-            "latency_ms_p99": ordered[count * 99 // 100] / 1e6,
-            "latency_ms_max": ordered[-1] / 1e6,
+            **{f"latency_ms_{name}": value for name, value in latency_ms.items()},
         }
 
     def _begin(self) -> None:

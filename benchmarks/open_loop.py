@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from benchmarks import report
 from benchmarks.load import CARDS, Bank, Identity, Plan, Wire, obey, run, serve_bank
 
 if TYPE_CHECKING:
@@ -70,23 +71,10 @@ class Phase:
             "codes": dict(self.codes),
             "accepted_tps": len(self.accepted_ns) / self.seconds,
             "behind_ms": self.late_ns / 1e6,
-            "accepted_ms": percentiles(self.accepted_ns),
-            "refused_ms": percentiles(self.refused_ns),
+            "accepted_ms": report.percentiles(self.accepted_ns),
+            "refused_ms": report.percentiles(self.refused_ns),
             "bins": self.bins,
         }
-
-
-def percentiles(taken_ns: array[int]) -> dict[str, float]:
-    """p50, p99 and the longest, in ms; empty where there is nothing.
-
-    >>> percentiles(array("q", [1_000_000, 3_000_000, 2_000_000]))
-    {'p50': 2.0, 'p99': 3.0, 'max': 3.0}
-    """
-    ordered = sorted(taken_ns)
-    if not ordered:
-        return {}
-    at = {"p50": len(ordered) // 2, "p99": len(ordered) * 99 // 100, "max": len(ordered) - 1}
-    return {name: ordered[place] / 1e6 for name, place in at.items()}
 
 
 class Line(Wire):

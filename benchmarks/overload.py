@@ -25,8 +25,6 @@ from benchmarks import report
 from benchmarks.load import TMK, Plan, Process
 from benchmarks.open_loop import BIN_S, TAIL_S
 from benchmarks.switch import Node
-from switch import logs
-from switch.adapters.system import SystemClock
 
 MODULE: Final = "benchmarks.overload"
 WARM_TPS: Final = 300.0
@@ -135,8 +133,7 @@ def main() -> None:
     parser.add_argument("--data", default=None, help="where the data folder is made; default /tmp")
     parser.add_argument("--json", action="store_true", help="figures as one JSON object")
     given = parser.parse_args()
-    report.two_cores()
-    logs.configure(SystemClock(), "benchmark", level="warning", file=None)
+    report.begin()
     figures = measure(given)
     if given.json:
         report.as_json(MODULE, workers=given.workers, lines=given.lines, **figures)

@@ -12,7 +12,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from switch import logs
+from switch.adapters.system import SystemClock
+
 if TYPE_CHECKING:
+    from array import array
     from collections.abc import Iterable, Sequence
 
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
@@ -33,9 +37,10 @@ def command(module: str) -> str:
     return f"python -m {module} {' '.join(sys.argv[1:])}".rstrip()
 
 
-def two_cores() -> None:
-    """Keep this process and all that it starts on the first two cores."""
+def begin() -> None:
+    """Keep this process and all that it starts on the first two cores; no log but warnings."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
+    logs.configure(SystemClock(), "benchmark", level="warning", file=None)
 
 
 def open_files(wanted: int) -> None:
@@ -63,6 +68,20 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         cells = [row[0].ljust(widths[0])]
         cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
         print("  ".join(cells).rstrip())
+
+
+def percentiles(taken_ns: array[int]) -> dict[str, float]:
+    """p50, p99 and the longest, in ms; empty where there is nothing.
+
+    >>> from array import array
+    >>> percentiles(array("q", [1_000_000, 3_000_000, 2_000_000]))
+    {'p50': 2.0, 'p99': 3.0, 'max': 3.0}
+    """
+    ordered = sorted(taken_ns)
+    if not ordered:
+        return {}
+    at = {"p50": len(ordered) // 2, "p99": len(ordered) * 99 // 100, "max": len(ordered) - 1}
+    return {name: ordered[place] / 1e6 for name, place in at.items()}
 
 
 def as_json(module: str, **figures: Any) -> None:

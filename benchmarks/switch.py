@@ -36,8 +36,6 @@ from hsm.ciphers import with_odd_parity
 from hsm.keys import KeyUsage
 from hsm.lmk import TEST_LMK
 from hsm.local import LocalVault
-from switch import logs
-from switch.adapters.system import SystemClock
 from switch.config import Config, parse
 from switch.reference import Link, Route
 from switch.store import Store
@@ -253,8 +251,7 @@ def main() -> None:
     parser.add_argument("--no-baseline", dest="baseline", action="store_false")
     parser.add_argument("--json", action="store_true", help="figures as one JSON object")
     given = parser.parse_args()
-    report.two_cores()
-    logs.configure(SystemClock(), "benchmark", level="warning", file=None)
+    report.begin()
     figures, sync_ms = measure(given)
     if given.json:
         report.as_json(
