@@ -15,7 +15,7 @@ import subprocess
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import asyncpg
 
@@ -28,9 +28,6 @@ from switch.adapters.postgres_place import (
 )
 from switch.adapters.schema_runner import migrate
 from tests.database import temporary_folder
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 UP_S = 30.0
 STANDBY = "standby"  # what the primary waits for
@@ -163,16 +160,11 @@ class Pair:
             asyncio.run(ask(self.primary.dsn(), "SELECT pg_reload_conf()"))
             asyncio.run(until_synchronous(self.primary))
         except BaseException:
-            self.__exit__(None, None, None)
+            self.__exit__()
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.standby.stop()
         self.primary.stop()
         self._stack.close()

@@ -5,10 +5,9 @@ Hypothesis draws operations; they run in order against the memory store and a fr
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from switch.adapters.memory import MemoryStore
 from switch.journal import (
@@ -24,6 +23,7 @@ from switch.journal import (
 from tests.contract.worlds import (
     ACQUIRER,
     DAY,
+    DRAWN,
     MERCHANT,
     NOW,
     TERMINAL,
@@ -32,6 +32,7 @@ from tests.contract.worlds import (
     World,
     attempt,
     case,
+    in_both,
     key,
     look,
     outcome,
@@ -272,33 +273,23 @@ class Player:
         return seen
 
 
-@settings(
-    max_examples=25,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(DRAWN, max_examples=25)
 @given(played=operations)
 def test_any_sequence_has_the_same_answers(
     played: list[tuple[Any, ...]], fresh_database: Callable[[], FreshDatabase]
 ) -> None:
-    database = fresh_database()
+    async def scenario(real: PostgresWorld, simulated: MemoryWorld) -> None:
+        store = await real.process()
+        date = await store.days.business_date()
+        simulated.store = MemoryStore(simulated.clock, business_date=date)
+        players = [Player(real, store, date), Player(simulated, simulated.store, date)]
+        for player in players:
+            player.owner = await player.store.owners.register("node", 0)
+            player.taker = await player.store.owners.register("node", 9)
+        for operation in played:
+            theirs, ours = [await player.play(operation) for player in players]
+            assert theirs == ours, operation
+        theirs, ours = [await player.end() for player in players]
+        assert theirs == ours
 
-    async def scenario() -> None:
-        real, simulated = PostgresWorld(database), MemoryWorld()
-        try:
-            store = await real.process()
-            date = await store.days.business_date()
-            simulated.store = MemoryStore(simulated.clock, business_date=date)
-            players = [Player(real, store, date), Player(simulated, simulated.store, date)]
-            for player in players:
-                player.owner = await player.store.owners.register("node", 0)
-                player.taker = await player.store.owners.register("node", 9)
-            for operation in played:
-                theirs, ours = [await player.play(operation) for player in players]
-                assert theirs == ours, operation
-            theirs, ours = [await player.end() for player in players]
-            assert theirs == ours
-        finally:
-            await real.close()
-
-    asyncio.run(scenario())
+    in_both(fresh_database(), scenario)

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from switch.journal import Held
 from switch.slots import shares
-from tests.contract.worlds import ACQUIRER, MemoryWorld, PostgresWorld, World
+from tests.contract.worlds import ACQUIRER, DRAWN, World, in_both
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -137,25 +137,15 @@ async def play(world: World, played: Sequence[tuple[Any, ...]]) -> list[Held]:
     return answers
 
 
-@settings(
-    max_examples=15,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(DRAWN, max_examples=15)
 @given(played=steps)
 def test_any_sequence_has_the_same_answers(
     played: list[tuple[Any, ...]], fresh_database: Callable[[], FreshDatabase]
 ) -> None:
-    database = fresh_database()
+    async def scenario(real: World, simulated: World) -> None:
+        assert await play(real, played) == await play(simulated, played)
 
-    async def scenario() -> None:
-        real, simulated = PostgresWorld(database), MemoryWorld()
-        try:
-            assert await play(real, played) == await play(simulated, played)
-        finally:
-            await real.close()
-
-    asyncio.run(scenario())
+    in_both(fresh_database(), scenario)
 
 
 @given(

@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
+from hypothesis import HealthCheck, settings
 
 from switch.adapters.memory import MemoryStore
 from switch.adapters.postgres import PostgresStore
@@ -37,7 +38,7 @@ from switch.journal import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from tests.database import FreshDatabase
 
@@ -46,6 +47,13 @@ MERCHANT, TERMINAL, ACQUIRER = "898123456789012", "00000001", "unionpay"
 DAY = dt.timedelta(days=1)
 
 Store = Any  # MemoryStore or PostgresStore: the same ports
+
+
+# For sequences that hypothesis draws: each example has a fresh database, and takes its time.
+DRAWN = settings(
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 
 
 class StepClock:
@@ -201,6 +209,21 @@ class PostgresWorld(World):
     async def close(self) -> None:
         for store in self.stores:
             await store.close()
+
+
+def in_both(
+    database: FreshDatabase, scenario: Callable[[PostgresWorld, MemoryWorld], Awaitable[None]]
+) -> None:
+    """The real store and the simulated one, side by side."""
+
+    async def main() -> None:
+        real = PostgresWorld(database)
+        try:
+            await scenario(real, MemoryWorld())
+        finally:
+            await real.close()
+
+    asyncio.run(main())
 
 
 # -- rows -----------------------------------------------------------------------------------------

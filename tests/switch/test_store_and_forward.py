@@ -356,6 +356,12 @@ class Desk:
         assert isinstance(verdict, Stored), verdict
         return row, attempt
 
+    async def cut_off(self) -> None:
+        """The link has no connection, and gets none."""
+        self.world.transport.down = True
+        self.world.bank.drop()
+        await asyncio.sleep(0.5)
+
     async def unknown(self, row: RequestRow, delay_s: float = 0.0) -> QueueRow:
         """No answer came: the outcome is unknown and its reversal queued."""
         numbers = self.world.iso.numbers()
@@ -503,9 +509,7 @@ def test_the_end_of_a_reversal_and_what_follows_stand_together() -> None:
 
 def test_an_item_is_given_up_in_time_although_the_link_is_down() -> None:
     async def story(desk: Desk) -> None:
-        desk.world.transport.down = True
-        desk.world.bank.drop()
-        await asyncio.sleep(0.5)
+        await desk.cut_off()
         row, _ = await desk.request()
         queued = await desk.unknown(row)
         await asyncio.sleep(3_600)  # its holder, if there is one, may just have sent it
@@ -520,9 +524,7 @@ def test_an_item_is_given_up_in_time_although_the_link_is_down() -> None:
 
 def test_nothing_is_sent_without_a_signed_on_link_nor_noted_as_sent() -> None:
     async def story(desk: Desk) -> None:
-        desk.world.transport.down = True
-        desk.world.bank.drop()
-        await asyncio.sleep(0.5)
+        await desk.cut_off()
         row, _ = await desk.request()
         queued = await desk.unknown(row)
         await asyncio.sleep(20)

@@ -10,7 +10,7 @@ from hsm import mac, pin_block
 from hsm.ciphers import tdes_ecb_encrypt
 from iso8583.codec import codec_for
 from iso8583.framing import LINK, Frame, Framer, build
-from terminals.simulator.bank import Bank, BankFaults, BankOptions, Effect, Send
+from terminals.simulator.bank import Bank, BankFaults, BankOptions, Effect, Later, Send
 from terminals.simulator.card import BANK_A
 
 if TYPE_CHECKING:
@@ -43,6 +43,20 @@ class ScriptedSwitch:
         self.stan = 0
         if sign_on:
             assert self.ask(self.management("001"))[39] == "00"
+
+    # -- what the bank does later ------------------------------------------------
+
+    def taken_in(self, request: Message) -> Later:
+        """It is decided later, and nothing is answered now."""
+        (later,) = self.effects(request)
+        assert isinstance(later, Later)
+        return later
+
+    def decided(self, later: Later) -> str:
+        """DE 39, now that its time has come."""
+        (send,) = self.session.process(later.body, delayed=True)
+        assert isinstance(send, Send)
+        return str(self.read(send)[39])
 
     # -- messages --------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from hsm import mac, pin_block
 from hsm.ciphers import tdes_ecb_encrypt
 from iso8583.framing import LINK, Framer
 from terminals.simulator.accounts import Rules
-from terminals.simulator.bank import BankFaults, BankServer, Close, Later, Send
+from terminals.simulator.bank import BankFaults, BankServer, Close, Send
 from terminals.simulator.card import BANK_A, CardRange
 from tests.simulation.loop import run_virtual
 from tests.terminals.simulator.link import CARD, DATE, ScriptedSwitch, bank, repeated
@@ -332,24 +332,18 @@ def test_an_overtaken_request_is_barred_by_its_reversal() -> None:
     of = bank(faults={"overtaken": 1.0, "on_reversals": False})
     switch = ScriptedSwitch(of)
     sale = switch.purchase()
-    (later,) = switch.effects(sale)
-    assert isinstance(later, Later)
+    later = switch.taken_in(sale)
     assert switch.code(switch.reversal(sale)) == "25"
-    (send,) = switch.session.process(later.body, delayed=True)
-    assert isinstance(send, Send)
-    assert switch.read(send)[39] == "12"
+    assert switch.decided(later) == "12"
 
 
 def test_a_crossed_request_is_approved_after_its_reversal() -> None:
     of = bank(faults={"crossed": 1.0})
     switch = ScriptedSwitch(of)
     sale = switch.purchase()
-    (later,) = switch.effects(sale)
-    assert isinstance(later, Later)
+    later = switch.taken_in(sale)
     assert switch.code(switch.reversal(sale)) == "25"
-    (send,) = switch.session.process(later.body, delayed=True)
-    assert isinstance(send, Send)
-    assert switch.read(send)[39] == "00"
+    assert switch.decided(later) == "00"
     assert of.accounts.taken_minor == 1000
     assert switch.code(switch.reversal(sale)) == "00"  # under numbers of its own
     assert of.accounts.taken_minor == 0
@@ -359,15 +353,12 @@ def test_a_withheld_25_leaves_after_the_approval() -> None:
     of = bank(faults={"withheld": 1.0, "late_s": 35.0})
     switch = ScriptedSwitch(of)
     sale = switch.purchase()
-    (later,) = switch.effects(sale)
-    assert isinstance(later, Later)
+    later = switch.taken_in(sale)
     reversal = switch.reversal(sale)
     (send,) = switch.effects(reversal)
     assert isinstance(send, Send)
     assert (send.delay_s, switch.read(send)[39]) == (35.0, "25")
-    (approval,) = switch.session.process(later.body, delayed=True)
-    assert isinstance(approval, Send)
-    assert switch.read(approval)[39] == "00"
+    assert switch.decided(later) == "00"
     assert switch.code(reversal) == "25"  # a repeat: what it was answered, and at once
     assert of.accounts.taken_minor == 1000
 
