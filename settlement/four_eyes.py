@@ -1,0 +1,95 @@
+"""Maker and checker: what moves money by hand, or trust, needs two different operators.
+
+A maker proposes an act; a checker approves the proposal, and the approval is stored in the same
+commit as what the act does, so an approval is used once or not at all. Refused, and told to the
+audit log: approving one's own proposal, approving twice, approving something other than what was
+proposed or shown, and acting without the role (rules section 14).
+"""
+
+import hashlib
+from collections.abc import Collection
+from datetime import datetime
+from typing import Literal, Protocol
+
+import msgspec
+
+Reason = Literal["self_approval", "replayed", "changed", "unknown", "not_allowed"]
+
+
+class Actor(msgspec.Struct, frozen=True):
+    """An operator who has shown his credential, and what he may do."""
+
+    operator: str
+    permissions: frozenset[str] = (
+        frozenset()
+    )  # names of acts; `propose:` and `approve:` before them
+
+
+class Proposal(msgspec.Struct, frozen=True):
+    """What a maker wants done. `payload` holds JSON values only and is all that the act reads."""
+
+    id: str
+    act: str  # such as case.adjust, payout.release
+    subject: str  # what it acts on, such as a case's id
+    payload: dict[str, object]
+    sha256: str  # `content_hash` of the three, hex
+    maker: str
+    made_at: datetime
+
+
+class Approval(msgspec.Struct, frozen=True):
+    """A proposal that a checker has let through: what a store needs to commit the act."""
+
+    proposal: Proposal
+    checker: str
+
+
+class RefusedError(Exception):
+    """The act may not be done as asked; whoever catches it tells the audit log."""
+
+    def __init__(self, reason: Reason, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+class People(Protocol):
+    """Proposals, wherever they are kept. Every write is in the audit log by the same commit."""
+
+    async def propose(
+        self, act: str, subject: str, payload: dict[str, object], maker: Actor
+    ) -> Proposal: ...
+
+    async def proposal(self, proposal_id: str) -> Proposal | None: ...
+
+    async def pending(self, acts: Collection[str] = ()) -> list[Proposal]:
+        """Not approved and not withdrawn, oldest first; of these acts, or of all."""
+
+    async def used(self, proposal_id: str) -> bool:
+        """Whether an approval of it has been committed."""
+
+    async def refused(self, operator: str, act: str, subject: str, error: RefusedError) -> None:
+        """Write a refusal down."""
+
+
+def content_hash(act: str, subject: str, payload: dict[str, object]) -> str:
+    """SHA-256 over (act, subject, payload) in canonical JSON: keys sorted, no blanks; hex."""
+    data = msgspec.json.encode([act, subject, payload], order="sorted")
+    return hashlib.sha256(data).hexdigest()
+
+
+def judge(proposal: Proposal, checker: Actor, *, seen: str, used: bool) -> Approval:
+    """The checker's approval, or RefusedError.
+
+    `seen` is the hash that the checker was shown; `used`, whether an approval stands already. That
+    two checkers at once can not both use it is the store's unique key on the proposal.
+    """
+    if used:
+        raise RefusedError("replayed", f"{proposal.id} has been approved already")
+    if checker.operator == proposal.maker:
+        raise RefusedError("self_approval", f"{proposal.id} is {proposal.maker}'s own proposal")
+    if f"approve:{proposal.act}" not in checker.permissions:
+        raise RefusedError("not_allowed", f"{checker.operator} may not approve {proposal.act}")
+    holds = content_hash(proposal.act, proposal.subject, proposal.payload)
+    if holds != proposal.sha256 or seen != proposal.sha256:
+        raise RefusedError("changed", f"{proposal.id} is not what was proposed and shown")
+    return Approval(proposal, checker.operator)
