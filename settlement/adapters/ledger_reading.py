@@ -13,7 +13,8 @@ from typing import Any, Final
 
 import asyncpg
 
-from settlement.adapters.ledger_postgres import read_entries
+from settlement.adapters.ledger_postgres import read_anchors, read_entries
+from settlement.chain import Anchor
 from settlement.chart import CHART
 from settlement.ledger import Entry, Layer
 from settlement.ledger_queries import PAGE, Balance, Place, Statement, StatementLine, Turnover
@@ -81,6 +82,10 @@ class PostgresLedgerQueries:
         async with snapshot(self._pool) as connection:
             return (await read_entries(connection, [(source, key)])).get((source, key))
 
+    async def anchors(self) -> list[Anchor]:
+        async with snapshot(self._pool) as connection:
+            return await read_anchors(connection)
+
     async def open_entries(self) -> int:
         async with snapshot(self._pool) as connection:
             count: int = await connection.fetchval(
@@ -88,6 +93,13 @@ class PostgresLedgerQueries:
                 await last_sealed(connection),
             )
             return count
+
+
+@asynccontextmanager
+async def open_queries(dsn: str) -> AsyncIterator[PostgresLedgerQueries]:
+    """For a command: on a connection of its own."""
+    async with asyncpg.create_pool(dsn, min_size=1, max_size=1) as pool:
+        yield PostgresLedgerQueries(pool)
 
 
 @asynccontextmanager
