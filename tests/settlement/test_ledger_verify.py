@@ -5,6 +5,7 @@ something as the owner of the database, who may do everything, and says what mus
 """
 
 import asyncio
+from collections.abc import Iterator
 from datetime import date
 
 import asyncpg
@@ -14,9 +15,8 @@ from hypothesis import given, strategies as st
 
 from settlement.adapters.ledger_memory import MemoryLedger, MemoryStored
 from settlement.adapters.ledger_postgres import PostgresLedger
-from settlement.adapters.ledger_stored import open_stored
+from settlement.adapters.ledger_stored import PostgresStored, open_stored
 from settlement.ledger_verify import (
-    Finding,
     StoredEntry,
     Unwatched,
     Verified,
@@ -25,7 +25,7 @@ from settlement.ledger_verify import (
     verify,
 )
 from settlement.posting_port import Ledger
-from tests.database import FreshDatabase
+from tests.database import DatabaseServer, FreshDatabase
 from tests.settlement.test_ledger_store import AFTER, OTHER, held, sale
 from tests.settlement.world import DAY, NEXT
 
@@ -62,22 +62,50 @@ async def fill(ledger: Ledger) -> None:
     await ledger.post([held(3, -50, day=AFTER)])
 
 
-def verified_after(dsn: FreshDatabase, *forgeries: str) -> Verified:
-    async def scenario() -> Verified:
-        async with asyncpg.create_pool(dsn.app, min_size=1, max_size=2) as pool:
+@pytest.fixture(scope="module")
+def filled(_database_server: DatabaseServer) -> Iterator[FreshDatabase]:
+    """The ledger that all forgers forge, each in a transaction that is undone."""
+    database = _database_server.clone()
+
+    async def scenario() -> None:
+        async with asyncpg.create_pool(database.app, min_size=1, max_size=2) as pool:
             await fill(PostgresLedger(pool, CHUNK))
+
+    asyncio.run(scenario())
+    yield database
+    _database_server.drop(database)
+
+
+def verified_after(
+    dsn: FreshDatabase,
+    *forgeries: str,
+    first: date | None = None,
+    last: date | None = None,
+) -> Verified:
+    async def scenario() -> Verified:
         owner = await asyncpg.connect(dsn.owner)
-        for forgery in forgeries:
-            await owner.execute(forgery)
-        await owner.close()
-        async with open_stored(dsn.app) as stored:
-            return await verify(stored, Unwatched())
+        try:
+            async with owner.transaction():
+                for forgery in forgeries:
+                    await owner.execute(forgery)
+                found = await verify(PostgresStored(owner), Unwatched(), first=first, last=last)
+                raise UndoneError(found)
+        except UndoneError as undone:
+            return undone.found
+        finally:
+            await owner.close()
 
     return asyncio.run(scenario())
 
 
-def test_an_untouched_ledger_holds(database_dsn: FreshDatabase) -> None:
-    found = verified_after(database_dsn)
+class UndoneError(Exception):
+    def __init__(self, found: Verified) -> None:
+        super().__init__()
+        self.found = found
+
+
+def test_an_untouched_ledger_holds(filled: FreshDatabase) -> None:
+    found = verified_after(filled)
     assert found.findings == []
     assert (found.dates, found.entries, found.open_entries) == (2, 30, 1)
 
@@ -91,8 +119,8 @@ def test_an_untouched_ledger_holds(database_dsn: FreshDatabase) -> None:
     assert asyncio.run(anchor_in_memory()) == found.anchor
 
 
-def test_sql_makes_the_same_hashes(database_dsn: FreshDatabase) -> None:
-    found = verified_after(database_dsn, REHASH)
+def test_sql_makes_the_same_hashes(filled: FreshDatabase) -> None:
+    found = verified_after(filled, REHASH)
     assert found.findings == []
 
 
@@ -225,17 +253,17 @@ FORGERIES: dict[str, tuple[list[str], tuple[str, date, str, int | None, str]]] =
 
 
 @pytest.mark.parametrize("forged", FORGERIES)
-def test_what_is_forged_is_named(database_dsn: FreshDatabase, forged: str) -> None:
+def test_what_is_forged_is_named(filled: FreshDatabase, forged: str) -> None:
     forgeries, expected = FORGERIES[forged]
-    found = verified_after(database_dsn, *forgeries)
+    found = verified_after(filled, *forgeries)
     assert found.findings
     first = found.findings[0]
     assert (first.kind, first.business_date, first.step, first.chunk, first.key) == expected
 
 
-def test_fingerprints_are_no_part_of_the_chain(database_dsn: FreshDatabase) -> None:
+def test_fingerprints_are_no_part_of_the_chain(filled: FreshDatabase) -> None:
     found = verified_after(
-        database_dsn,
+        filled,
         "UPDATE settlement.seal SET fingerprints = decode(repeat('00', 8 * count), 'hex')",
     )
     assert found.findings == []
@@ -243,42 +271,49 @@ def test_fingerprints_are_no_part_of_the_chain(database_dsn: FreshDatabase) -> N
 
 def test_a_chain_made_anew_has_another_anchor(database_dsn: FreshDatabase) -> None:
     """Who owns the database can forge everything; the anchor that was kept elsewhere tells it."""
-    kept = verified_after(database_dsn).anchor
 
-    async def forge() -> Verified:
+    async def sealed(pool: asyncpg.Pool, kept: dict[date, str]) -> Verified:
+        ledger = PostgresLedger(pool, CHUNK)
+        await ledger.seal(DAY)
+        await ledger.seal(NEXT)
+        async with open_stored(database_dsn.app) as stored:
+            return await verify(stored, Unwatched(), kept=kept)
+
+    async def scenario() -> None:
         owner = await asyncpg.connect(database_dsn.owner)
-        await owner.execute("UPDATE settlement.entry SET merchant = 'm' WHERE key = 'c117'")
-        await owner.execute(REHASH)
-        await owner.execute(
-            "TRUNCATE settlement.seal, settlement.anchor, settlement.checkpoint, settlement.posting_end"
-        )
-        await owner.close()
         async with asyncpg.create_pool(database_dsn.app, min_size=1, max_size=2) as pool:
-            ledger = PostgresLedger(pool, CHUNK)
-            await ledger.seal(DAY)
-            await ledger.seal(NEXT)
-        async with open_stored(database_dsn.app) as stored:
-            return await verify(stored, Unwatched())
+            await fill(PostgresLedger(pool, CHUNK))
+            true = await sealed(pool, {})
+            again = await sealed(pool, {NEXT: true.anchor})
+            await owner.execute("UPDATE settlement.entry SET merchant = 'm' WHERE key = 'c117'")
+            await owner.execute(REHASH)
+            await owner.execute(
+                "TRUNCATE settlement.seal, settlement.anchor, settlement.checkpoint, "
+                "settlement.posting_end"
+            )
+            forged = await sealed(pool, {})
+            told = await sealed(pool, {NEXT: true.anchor})
+        await owner.close()
+        assert true.findings == again.findings == forged.findings == []
+        assert true.anchor != forged.anchor
+        (finding,) = told.findings
+        assert (finding.kind, finding.business_date) == ("anchor", NEXT)
+        assert true.anchor in finding.text
 
-    found = asyncio.run(forge())
-    assert found.findings == []
-    assert found.anchor != kept
-
-
-def test_part_of_the_dates(database_dsn: FreshDatabase) -> None:
-    verified_after(database_dsn, "UPDATE settlement.entry SET merchant = 'x' WHERE key = 'c101'")
-
-    async def found(first: date | None, last: date | None) -> list[Finding]:
-        async with open_stored(database_dsn.app) as stored:
-            return (await verify(stored, Unwatched(), first=first, last=last)).findings
-
-    assert asyncio.run(found(NEXT, None)) == []
-    assert asyncio.run(found(NEXT, NEXT)) == []
-    assert [one.key for one in asyncio.run(found(None, DAY))] == ["c101"]
+    asyncio.run(scenario())
 
 
-def test_each_broken_chunk_is_told_once(database_dsn: FreshDatabase) -> None:
-    found = verified_after(database_dsn, "UPDATE settlement.entry SET merchant = 'x'")
+def test_part_of_the_dates(filled: FreshDatabase) -> None:
+    forgery = "UPDATE settlement.entry SET merchant = 'x' WHERE key = 'c101'"
+    assert verified_after(filled, forgery, first=NEXT).findings == []
+    assert verified_after(filled, forgery, first=NEXT, last=NEXT).findings == []
+    found = verified_after(filled, forgery, last=DAY)
+    assert [one.key for one in found.findings] == ["c101"]
+    assert (found.entries, found.open_entries) == (27, 0)
+
+
+def test_each_broken_chunk_is_told_once(filled: FreshDatabase) -> None:
+    found = verified_after(filled, "UPDATE settlement.entry SET merchant = 'x'")
     assert [(one.kind, one.step, one.chunk, one.key) for one in found.findings] == [
         ("changed", "case", 0, "h1"),
         ("changed", "post", 0, "c101"),
