@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from settlement.adapters.duckdb_engine import DuckDbEngine
+from settlement.adapters.extracts import ParquetExtracts
 from settlement.adapters.files import DirectoryInbox, DirectorySink
 from settlement.chart import CHART
 from settlement.close import STEPS, CloseResult, close
@@ -33,6 +34,7 @@ def close_command(
     business_date: date,
     files: Path,
     reports: Path,
+    books: Path,
     open_books: Callable[[], Books],
     *,
     at: datetime,
@@ -47,7 +49,9 @@ def close_command(
     """
     with Bars(chinese=chinese) as bars:
         result = asyncio.run(
-            close_books(business_date, files, reports, open_books, bars, at, approved, settings)
+            close_books(
+                business_date, files, reports, books, open_books, bars, at, approved, settings
+            )
         )
     if as_json:
         sys.stdout.write(result.to_json().decode() + "\n")
@@ -60,17 +64,20 @@ async def close_books(
     business_date: date,
     files: Path,
     reports: Path,
+    books: Path,
     open_books: Callable[[], Books],
     progress: StepProgress,
     at: datetime,
     approved: Collection[str] = (),
     settings: Settings = DEFAULTS,
 ) -> CloseResult:
-    """The same without a screen: for a program that shows progress and result itself."""
+    """The same without a screen: for a program that shows progress and result itself. `books` keeps
+    the date's relations, `<date>/<name>.parquet`, for the runs that go on with it."""
+    folder = books / business_date.isoformat()
     engine = DuckDbEngine(
         threads=settings.engine_threads,
         memory_mib=settings.engine_memory_mib,
-        spill=reports / ".spill",
+        spill=books / ".spill",
     )
     try:
         async with open_books() as (store, dates, pans):
@@ -83,6 +90,7 @@ async def close_books(
                 DirectorySink(reports),
                 progress,
                 engine=engine,
+                extracts=ParquetExtracts(engine, folder),
                 at=at,
                 approved=approved,
                 settings=settings,

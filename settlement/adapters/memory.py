@@ -1,8 +1,10 @@
 """The store in memory: the simulation's, and the measure of what PostgreSQL must answer."""
 
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
 from datetime import date, datetime
+
+import pyarrow as pa  # type: ignore[import-untyped]
 
 from settlement.cases import Break, Resolution
 from settlement.clearing import (
@@ -14,10 +16,11 @@ from settlement.clearing import (
     Reference,
     Transaction,
 )
+from settlement.columns import Relation, structs_of, table_of
 from settlement.fees import MerchantFee, NetworkCost
 from settlement.ledger import Entry, LedgerConflictError, Movement, Seal, movements
 from settlement.netting import Net
-from settlement.ports import Facts, Output, Step, Total
+from settlement.ports import SHAPES, Extracted, Facts, Output, Step, Total
 from settlement.posting import posted_totals_of
 from settlement.reconcile import Match
 
@@ -37,6 +40,7 @@ class MemoryStore:
         self._running: set[date] = set()
         self._begun: dict[date, datetime] = {}
         self._steps: dict[tuple[date, str], Step] = {}
+        self._extracts: dict[date, dict[str, str]] = {}
         self._files: list[IncomingFile] = []
         self._rows: dict[tuple[str, str, int], list[ClearingRow]] = {}
         self._held: list[HeldFile] = []
@@ -122,28 +126,41 @@ class MemoryStore:
     async def steps(self, business_date: date) -> dict[str, Step]:
         return {name: step for (day, name), step in self._steps.items() if day == business_date}
 
+    async def extract(
+        self, name: Extracted, *dates: date, ordered: bool = False
+    ) -> AsyncIterator[pa.RecordBatch]:
+        items = await getattr(self, name)(*dates)
+        for batch in table_of(SHAPES[name], items).to_batches():
+            yield batch
+
+    async def extracts(self, business_date: date) -> dict[str, str]:
+        return dict(self._extracts.get(business_date, {}))
+
     async def finish(self, step: Step, facts: Facts) -> bool:
         if (step.business_date, step.name) in self._steps:
             return False
-        for made in facts.entries:
+        entries = structs_of(Entry, facts.entries.table())
+        for made in entries:
             stands = self._entries.get((made.source, made.key))
             if stands is not None and stands != made:
                 raise LedgerConflictError(f"{made.source} {made.key} stands with other content")
         used = {one.record for one in self._matches}, {one.row for one in self._matches}
-        for match in facts.matches:
+        matches = structs_of(Match, facts.matches.table())
+        for match in matches:
             assert not match.record or match.record not in used[0], f"{match.record} matched twice"
             assert not match.row or match.row not in used[1], f"{match.row} matched twice"
         self._steps[step.business_date, step.name] = step
-        for record in facts.records:
+        self._extracts.setdefault(step.business_date, {}).update(facts.extracts)
+        for record in structs_of(ClearingRecord, facts.records.table()):
             assert record.key not in self._records
             self._records[record.key] = record
-        self._matches += facts.matches
+        self._matches += matches
         self._breaks += facts.breaks
         self._held += facts.held
         self._resolutions += facts.resolutions
-        self._merchant_fees += facts.merchant_fees
-        self._network_costs += facts.network_costs
-        self._entries |= {(made.source, made.key): made for made in facts.entries}
+        self._merchant_fees += structs_of(MerchantFee, facts.merchant_fees.table())
+        self._network_costs += structs_of(NetworkCost, facts.network_costs.table())
+        self._entries |= {(made.source, made.key): made for made in entries}
         self._seals += facts.seals
         self._nets += facts.nets
         self._outputs += [(step.business_date, output) for output in facts.outputs]
@@ -157,12 +174,12 @@ class MemoryStore:
             key=lambda one: (one.settlement_date, one.name, one.version),
         )
 
-    async def take_in(self, file: IncomingFile, rows: Sequence[ClearingRow]) -> None:
+    async def take_in(self, file: IncomingFile, rows: Relation) -> None:
         key = (file.acquirer, file.name, file.version)
         if key in self._rows:
             return
         self._files.append(file)
-        self._rows[key] = list(rows)
+        self._rows[key] = structs_of(ClearingRow, rows.table())
 
     async def held(self, acquirer: str) -> list[HeldFile]:
         return sorted(
@@ -196,6 +213,13 @@ class MemoryStore:
                 for row in self._standing_rows()
                 if first <= row.settlement_date <= last and row.id not in used
             ),
+            key=lambda row: (row.settlement_date, row.acquirer, row.file, row.line),
+        )
+
+    async def matched_rows(self, business_date: date) -> list[ClearingRow]:
+        used = {one.row for one in await self.matches(business_date)}
+        return sorted(
+            (row for row in self._standing_rows() if row.id in used),
             key=lambda row: (row.settlement_date, row.acquirer, row.file, row.line),
         )
 
@@ -238,7 +262,7 @@ class MemoryStore:
         return {
             one.request_id: one.root_request_id
             for one in self._records.values()
-            if one.captured and one.request_id in wanted
+            if one.captured and one.request_id in wanted and one.request_id != one.root_request_id
         }
 
     async def matches(self, business_date: date) -> list[Match]:
@@ -268,6 +292,10 @@ class MemoryStore:
 
     async def resolved(self, break_ids: Collection[str]) -> set[str]:
         return {one.break_id for one in self._resolutions} & set(break_ids)
+
+    async def discounts(self, keys: Collection[str]) -> dict[str, int]:
+        wanted = set(keys)
+        return {one.key: one.discount_minor for one in self._merchant_fees if one.key in wanted}
 
     async def merchant_fees(self, business_date: date) -> list[MerchantFee]:
         return sorted(
