@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import date, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -22,6 +23,8 @@ from settlement.fees import MerchantFee, NetworkCost
 from settlement.ledger import Entry, Movement, Seal
 from settlement.netting import Net
 from settlement.reconcile import Match
+from settlement.sums import Member
+from settlement.terminal_totals import BatchKey, BatchTotal, BatchTotals
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir  # type: ignore[import-untyped]
@@ -59,6 +62,9 @@ class Facts(msgspec.Struct, frozen=True):
     nets: Sequence[Net] = ()
     outputs: Sequence[Output] = ()
     held: Sequence[HeldFile] = ()
+    members: Sequence[Member] = ()
+    batch_sums: Sequence[BatchTotal] = ()  # of the step's business date
+    batches_checked: Sequence[BatchKey] = ()
     inputs: Sequence[str] = ()  # what of the outside the step rests on; part of its hash only
 
     @property
@@ -101,7 +107,7 @@ class SwitchFacts(Protocol):
     async def references(self, kinds: Collection[str]) -> list[Reference]: ...
 
 
-class Store(SwitchFacts, Protocol):
+class Store(SwitchFacts, BatchTotals, Protocol):
     """The settlement's own append-only facts. Every read is totally ordered."""
 
     def alone(self, business_date: date) -> AbstractAsyncContextManager[bool]:
@@ -148,6 +154,9 @@ class Store(SwitchFacts, Protocol):
     async def roots(self, request_ids: Collection[int]) -> dict[int, int]: ...
 
     async def matches(self, business_date: date) -> list[Match]: ...
+
+    async def members(self, business_date: date) -> list[Member]:
+        """By (match, side, member)."""
 
     async def breaks(self, business_date: date) -> list[Break]: ...
 
@@ -242,8 +251,16 @@ class Engine(Protocol):
     def keep(self, name: str, expression: "ir.Table") -> None:
         """Make or replace a table of the expression's rows; it may read what it replaces."""
 
+    def read_parquet(self, name: str, paths: Sequence[Path]) -> None:
+        """Make or replace a table of the files' rows; the files stay as long as it is used."""
+
+    def write_parquet(self, expression: "ir.Table", path: Path) -> None:
+        """Write the expression's rows, in its order, so that `read_parquet` takes them at `path`."""
+
     def rows(self, expression: "ir.Table") -> list[tuple[object, ...]]:
         """The rows of an expression with a total order."""
+
+    def close(self) -> None: ...
 
 
 class Progress(Protocol):

@@ -14,6 +14,13 @@ from typing import Any, Final, TypeVar
 import asyncpg
 import msgspec
 
+from settlement.adapters.passes_postgres import (
+    batches_captured,
+    batches_said,
+    members,
+    store_batches,
+    store_members,
+)
 from settlement.cases import Break, Resolution
 from settlement.clearing import (
     Capture,
@@ -29,6 +36,8 @@ from settlement.ledger import Entry, LedgerConflictError, Movement, Seal
 from settlement.netting import Net
 from settlement.ports import Facts, Output, Step, Total
 from settlement.reconcile import Match
+from settlement.sums import Member
+from settlement.terminal_totals import BatchKey, BatchTotal
 
 Struct = TypeVar("Struct", bound=msgspec.Struct)
 
@@ -183,6 +192,10 @@ class PostgresStore:
                 return False
             await _copy(connection, "clearing_record", ClearingRecord, facts.records)
             await _copy(connection, "match", Match, facts.matches)
+            await store_members(connection, facts.members)
+            await store_batches(
+                connection, step.business_date, facts.batch_sums, facts.batches_checked
+            )
             await _copy(connection, "break_case", Break, facts.breaks)
             await _copy(connection, "held_file", HeldFile, facts.held)
             await _copy(connection, "resolution", Resolution, facts.resolutions)
@@ -320,6 +333,15 @@ class PostgresStore:
             "WHERE business_date = $1 ORDER BY 5, 6",
             business_date,
         )
+
+    async def members(self, business_date: date) -> list[Member]:
+        return await members(self._pool, business_date)
+
+    async def said(self, business_date: date) -> list[BatchTotal]:
+        return await batches_said(self._pool, business_date)
+
+    async def captured(self, batches: Collection[BatchKey]) -> list[BatchTotal]:
+        return await batches_captured(self._pool, batches)
 
     async def breaks(self, business_date: date) -> list[Break]:
         return await self._breaks("business_date = $1", business_date)
