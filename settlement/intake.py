@@ -161,7 +161,7 @@ async def _take_in(run: Run, name: FileName, data: bytes) -> None:
 
 
 async def _read(run: Run, name: FileName, data: bytes, version: int) -> Relation:
-    """The rows of a file, as the engine's `incoming`: all at once, else line by line, which says
+    """The rows of a file, as the engine's `intake_rows`: all at once, else line by line, which says
     what is wrong."""
     reading = com_bulk.Reading(
         token=run.pans.token,
@@ -180,14 +180,14 @@ async def _read(run: Run, name: FileName, data: bytes, version: int) -> Relation
 
     schema = schema_of(ClearingRow)
     try:
-        return await run.extracts.load("incoming", schema, batches(com_bulk.parse))
+        return await run.extracts.load("intake_rows", schema, batches(com_bulk.parse))
     except com_bulk.OddError:
-        return await run.extracts.load("incoming", schema, batches(com_bulk.parse_lines))
+        return await run.extracts.load("intake_rows", schema, batches(com_bulk.parse_lines))
 
 
 @cache
 def _turnover() -> "ir.Table":
-    rows = rows_table("incoming")
+    rows = rows_table("intake_rows")
     return rows.agg(
         turnover=exact(rows.amount_minor.sum()).fill_null(0),
         fees=exact(fee_of(rows).abs().sum()).fill_null(0),

@@ -24,6 +24,8 @@ from settlement.fees import MerchantFee, NetworkCost
 from settlement.ledger import Entry, Movement, Seal, entry_relation
 from settlement.netting import Net
 from settlement.reconcile import Match
+from settlement.sums import Member
+from settlement.terminal_totals import BatchKey, BatchTotal, BatchTotals
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir  # type: ignore[import-untyped]
@@ -95,6 +97,9 @@ class Facts(msgspec.Struct, frozen=True):
     nets: Sequence[Net] = ()
     outputs: Sequence[Output] = ()
     held: Sequence[HeldFile] = ()
+    members: Sequence[Member] = ()
+    batch_sums: Sequence[BatchTotal] = ()  # of the step's business date
+    batches_checked: Sequence[BatchKey] = ()
     inputs: Sequence[str] = ()  # what of the outside the step rests on; part of its hash only
 
     @property
@@ -147,7 +152,7 @@ class SwitchFacts(Protocol):
     async def references(self, kinds: Collection[str]) -> list[Reference]: ...
 
 
-class Store(SwitchFacts, Protocol):
+class Store(SwitchFacts, BatchTotals, Protocol):
     """The settlement's own append-only facts. Every read is totally ordered."""
 
     def extract(
@@ -206,6 +211,9 @@ class Store(SwitchFacts, Protocol):
         """The root of those whose captured records have another one than themselves."""
 
     async def matches(self, business_date: date) -> list[Match]: ...
+
+    async def members(self, business_date: date) -> list[Member]:
+        """By (match, side, member)."""
 
     async def breaks(self, business_date: date) -> list[Break]: ...
 
@@ -303,17 +311,19 @@ class Engine(Protocol):
     def keep(self, name: str, expression: "ir.Table") -> None:
         """Make or replace a table of the expression's rows; it may read what it replaces."""
 
+    def read_parquet(self, name: str, paths: Sequence[Path]) -> None:
+        """Make or replace a table of the files' rows; the files stay as long as it is used."""
+
+    def write_parquet(self, expression: "ir.Table", path: Path) -> None:
+        """Write the expression's rows, in its order, so that `read_parquet` takes them at `path`."""
+
     def rows(self, expression: "ir.Table") -> list[tuple[object, ...]]:
         """The rows of an expression with a total order."""
 
     def table(self, expression: "ir.Table") -> "pa.Table":
         """The same in columns."""
 
-    def read_parquet(self, name: str, paths: Sequence[Path]) -> None:
-        """Make or replace a table that is read from files whenever it is used."""
-
-    def write_parquet(self, expression: "ir.Table", path: Path) -> None:
-        """Write an expression's rows into a file, in its order."""
+    def close(self) -> None: ...
 
 
 class Extracts(Protocol):

@@ -23,6 +23,8 @@ from settlement.netting import Net
 from settlement.ports import SHAPES, Extracted, Facts, Output, Step, Total
 from settlement.posting import posted_totals_of
 from settlement.reconcile import Match
+from settlement.sums import Member
+from settlement.terminal_totals import BatchKey, BatchTotal
 
 
 class MemoryStore:
@@ -37,6 +39,7 @@ class MemoryStore:
         self.captured = list(captures)
         self.requests = list(transactions)
         self.reference = list(references)
+        self.batches_said: list[tuple[date, BatchTotal]] = []
         self._running: set[date] = set()
         self._begun: dict[date, datetime] = {}
         self._steps: dict[tuple[date, str], Step] = {}
@@ -46,6 +49,9 @@ class MemoryStore:
         self._held: list[HeldFile] = []
         self._records: dict[str, ClearingRecord] = {}
         self._matches: list[Match] = []
+        self._members: list[Member] = []
+        self._batch_sums: list[tuple[date, BatchTotal]] = []
+        self._batches_checked: set[BatchKey] = set()
         self._breaks: list[Break] = []
         self._resolutions: list[Resolution] = []
         self._merchant_fees: list[MerchantFee] = []
@@ -149,12 +155,19 @@ class MemoryStore:
         for match in matches:
             assert not match.record or match.record not in used[0], f"{match.record} matched twice"
             assert not match.row or match.row not in used[1], f"{match.row} matched twice"
+        alone = {("ours", match.record) for match in matches}
+        alone |= {("theirs", match.row) for match in matches}
+        for member in facts.members:
+            assert (member.side, member.member) in alone, f"{member.member} is in no match"
         self._steps[step.business_date, step.name] = step
         self._extracts.setdefault(step.business_date, {}).update(facts.extracts)
         for record in structs_of(ClearingRecord, facts.records.table()):
             assert record.key not in self._records
             self._records[record.key] = record
         self._matches += matches
+        self._members += facts.members
+        self._batch_sums += [(step.business_date, one) for one in facts.batch_sums]
+        self._batches_checked |= set(facts.batches_checked)
         self._breaks += facts.breaks
         self._held += facts.held
         self._resolutions += facts.resolutions
@@ -270,6 +283,22 @@ class MemoryStore:
             (one for one in self._matches if one.business_date == business_date),
             key=lambda one: (one.record, one.row),
         )
+
+    async def members(self, business_date: date) -> list[Member]:
+        return sorted(
+            (one for one in self._members if one.business_date == business_date),
+            key=lambda one: (one.match_id, one.side, one.member),
+        )
+
+    async def said(self, business_date: date) -> list[BatchTotal]:
+        return sorted(
+            one
+            for day, one in self.batches_said
+            if day <= business_date and one.key not in self._batches_checked
+        )
+
+    async def captured(self, batches: Collection[BatchKey]) -> list[BatchTotal]:
+        return sorted(one for _, one in self._batch_sums if one.key in set(batches))
 
     async def breaks(self, business_date: date) -> list[Break]:
         return sorted(

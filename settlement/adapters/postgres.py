@@ -16,6 +16,13 @@ import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from settlement.adapters.bulk_postgres import NUMBER, QUERIES, columns, copy_in, extract
+from settlement.adapters.passes_postgres import (
+    batches_captured,
+    batches_said,
+    members,
+    store_batches,
+    store_members,
+)
 from settlement.cases import Break, Resolution
 from settlement.clearing import (
     Capture,
@@ -32,6 +39,8 @@ from settlement.ledger import Entry, LedgerConflictError, Movement, Seal
 from settlement.netting import Net
 from settlement.ports import Extracted, Facts, Output, Step, Total
 from settlement.reconcile import Match
+from settlement.sums import Member
+from settlement.terminal_totals import BatchKey, BatchTotal
 
 Struct = TypeVar("Struct", bound=msgspec.Struct)
 
@@ -185,6 +194,10 @@ class PostgresStore:
             )
             await copy_in(connection, "clearing_record", facts.records)
             await copy_in(connection, "match", facts.matches, force_null=["record", "row"])
+            await store_members(connection, facts.members)
+            await store_batches(
+                connection, step.business_date, facts.batch_sums, facts.batches_checked
+            )
             await _copy(connection, "break_case", Break, facts.breaks)
             await _copy(connection, "held_file", HeldFile, facts.held)
             await _copy(connection, "resolution", Resolution, facts.resolutions)
@@ -307,6 +320,15 @@ class PostgresStore:
 
     async def matches(self, business_date: date) -> list[Match]:
         return await self._read_named("matches", Match, business_date)
+
+    async def members(self, business_date: date) -> list[Member]:
+        return await members(self._pool, business_date)
+
+    async def said(self, business_date: date) -> list[BatchTotal]:
+        return await batches_said(self._pool, business_date)
+
+    async def captured(self, batches: Collection[BatchKey]) -> list[BatchTotal]:
+        return await batches_captured(self._pool, batches)
 
     async def breaks(self, business_date: date) -> list[Break]:
         return await self._breaks("business_date = $1", business_date)
