@@ -15,6 +15,7 @@ import asyncpg
 import msgspec
 import pytest
 
+from settlement.adapters import four_eyes_postgres as transactions
 from settlement.four_eyes import Actor, Approval, Proposal, RefusedError, content_hash, judge
 from switch.adapters.memory import MemoryStore
 from switch.adapters.people_memory import MemoryOperators, MemoryPeople
@@ -339,6 +340,28 @@ def test_two_checkers_at_once_use_an_approval_once(database_dsn: FreshDatabase) 
             assert [each.reason for each in refused] == ["replayed"] * 3
             assert outcomes.count(None) == 1
         assert len(await chain(desk)) == 20
+
+    asyncio.run(on_postgres(database_dsn.app, scenario))
+
+
+def test_nobody_waits_for_ever(database_dsn: FreshDatabase) -> None:
+    """An act with its record and approval, and a withdrawal that comes between: no deadlock."""
+
+    async def scenario(desk: Desk) -> None:
+        made = await desk.people.propose(ACT, "c1", PAYLOAD, MAKER)
+        one, other = [await asyncpg.connect(database_dsn.app) for _ in range(2)]
+        try:
+            async with one.transaction():
+                await transactions.audit(one, "li", ACT, made.subject)
+                withdrawal = asyncio.create_task(
+                    other.fetchval("SELECT switch.withdraw_v1($1, 'li')", made.id)
+                )
+                await asyncio.sleep(0.2)  # it waits now
+                await transactions.approve(one, Approval(made, "wang"))
+            assert await withdrawal is False
+        finally:
+            await one.close()
+            await other.close()
 
     asyncio.run(on_postgres(database_dsn.app, scenario))
 
