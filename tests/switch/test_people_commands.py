@@ -27,6 +27,7 @@ from switch.commands.close import accepted_files
 from switch.commands.common import office
 from switch.people import credentials
 from switch.store import prepare_data_keys
+from tests.schemas import assert_valid
 from tests.switch.people.agent import Agent
 
 if TYPE_CHECKING:
@@ -96,9 +97,16 @@ class Shop:
         return self(who, "approval", "approve", proposal[0], "--sha256", proposal[1], code=code)
 
     def records(self) -> list[dict[str, Any]]:
-        assert json.loads(self("", "audit", "verify", "--json").stdout)["intact"]
-        lines = self("", "audit", "list", "--json").stdout.splitlines()
-        return [json.loads(line) for line in lines]
+        verified = json.loads(self("", "audit", "verify", "--json").stdout)
+        assert_valid("audit-verification", verified)
+        assert verified["intact"]
+        return self.listed("audit-record", "audit", "list")
+
+    def listed(self, shape: str, *words: str) -> list[dict[str, Any]]:
+        found = [json.loads(line) for line in self("", *words, "--json").stdout.splitlines()]
+        for each in found:
+            assert_valid(shape, each)
+        return found
 
     def furnish(self) -> None:
         """Two admins; `li` of operations, `wang` who checks."""
@@ -211,10 +219,9 @@ def test_an_operator_enrols_with_the_code_that_the_checker_was_told(shop: Shop) 
     assert "wrong" in shop("", *enrol, "AAAAAA", password=PASSWORD, code=4).stderr
     shop("", *enrol, code[0], password=PASSWORD)
     assert "no such credential" in shop("", *enrol, code[0], password=PASSWORD, code=4).stderr
-    listed = shop("", "operator", "list", "--json").stdout.splitlines()
-    assert {"id": "zhao", "version": 1, "name": "赵", "roles": ["auditor"], "state": "active"} in [
-        json.loads(line) for line in listed
-    ]
+    listed = shop.listed("operator", "operator", "list")
+    zhao = {"id": "zhao", "version": 1, "name": "赵", "roles": ["auditor"], "state": "active"}
+    assert zhao in listed
     assert code[0] not in json.dumps(shop.records())
 
 
@@ -256,8 +263,8 @@ def test_another_settlement_account_takes_two(shop: Shop) -> None:
     shown = json.loads(shop("", "approval", "show", proposal[0], "--json").stdout)
     assert shown["payload"] == {"former": "first", "settlement_account": "second"}
     assert "second" in shop("", "approval", "show", proposal[0]).stdout
-    (listed,) = shop("", "approval", "list", "--json").stdout.splitlines()
-    assert json.loads(listed)["id"] == proposal[0]
+    assert_valid("proposal", shown)
+    assert [each["id"] for each in shop.listed("proposal", "approval", "list")] == [proposal[0]]
 
     assert "own proposal" in shop.approve("li", proposal, code=4).stderr
     assert "may not approve" in shop.approve("an", proposal, code=4).stderr
@@ -384,6 +391,8 @@ def test_the_log_is_listed_and_verified(shop: Shop) -> None:
 
     asyncio.run(drop_the_end())
     shop("", "audit", "verify")
+    told = shop("", "audit", "verify", "--anchor", shown["anchor"], "--json", code=1)
+    assert_valid("audit-verification", json.loads(told.stdout))
     broken = shop("", "audit", "verify", "--anchor", shown["anchor"], code=1)
     assert broken.stdout == f"record {last['seq']} is missing\n"
 
