@@ -98,7 +98,7 @@ def read_password(node: Node, prompt: str) -> str:
     """From the descriptor, one line; else typed unseen."""
     if node.login.password_fd is not None:
         with os.fdopen(node.login.password_fd, "rb") as file:
-            return file.read(PASSWORD_BYTES_MAX).decode().splitlines()[0]
+            return file.read(PASSWORD_BYTES_MAX).decode().partition("\n")[0].removesuffix("\r")
     return ask(node, prompt, "--password-fd")
 
 

@@ -366,6 +366,24 @@ def test_nobody_waits_for_ever(database_dsn: FreshDatabase) -> None:
     asyncio.run(on_postgres(database_dsn.app, scenario))
 
 
+def test_an_old_snapshot_can_not_fork_the_chain(database_dsn: FreshDatabase) -> None:
+    async def scenario(desk: Desk) -> None:
+        connection = await asyncpg.connect(database_dsn.app)
+        try:
+            transaction = connection.transaction(isolation="repeatable_read")
+            await transaction.start()
+            await connection.execute("SELECT FROM switch.audit_record")
+            await desk.people.audit("li", "test", "x")
+            with pytest.raises(asyncpg.UniqueViolationError):
+                await transactions.audit(connection, "wang", "test", "x")
+            await transaction.rollback()
+        finally:
+            await connection.close()
+        assert [each.actor for each in await chain(desk)] == ["li"]
+
+    asyncio.run(on_postgres(database_dsn.app, scenario))
+
+
 def test_many_writers_make_one_chain(database_dsn: FreshDatabase) -> None:
     async def writer(name: str) -> None:
         connection = await asyncpg.connect(database_dsn.app)

@@ -24,8 +24,9 @@ from typer.testing import CliRunner
 from hsm.lmk import TEST_LMK
 from switch import cli
 from switch.commands.close import accepted_files
-from switch.commands.common import office
+from switch.commands.common import actor, node, office
 from switch.people import credentials
+from switch.people.operators import DEMO, DEMO_MAKER
 from switch.store import prepare_data_keys
 from tests.schemas import assert_valid
 from tests.switch.people.agent import Agent
@@ -196,6 +197,12 @@ def test_a_short_password_is_not_taken(shop: Shop) -> None:
         "12 characters" in shop("", "operator", "bootstrap", "an", password="short", code=2).stderr
     )
     assert shop("", "operator", "list", "--json").stdout == ""
+
+
+def test_a_command_without_an_open_store_authenticates_all_the_same(shop: Shop) -> None:
+    who = actor(node(shop.config, None, "en", demo=True))
+    assert who == DEMO[DEMO_MAKER]
+    assert "approve:payout.release" in who.permissions
 
 
 # -- operators ------------------------------------------------------------------------------------
