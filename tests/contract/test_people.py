@@ -325,6 +325,17 @@ def test_nobody_is_nobody(run: Callable[[Any], None]) -> None:
 # -- on PostgreSQL --------------------------------------------------------------------------------
 
 
+def test_guesses_at_once_are_counted_one_by_one(database_dsn: FreshDatabase) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.operators.bootstrap(operator("an", "admin"), password("an"), "an", first=True)
+        verdicts = await asyncio.gather(
+            *(desk.operators.login("an", trying(f"wrong {number}")) for number in range(6))
+        )
+        assert sorted(each.reason for each in verdicts) == ["locked"] * 3 + ["wrong"] * 3
+
+    asyncio.run(on_postgres(database_dsn.app, scenario))
+
+
 def test_two_checkers_at_once_use_an_approval_once(database_dsn: FreshDatabase) -> None:
     async def scenario(desk: Desk) -> None:
         for number in range(10):

@@ -19,10 +19,12 @@ from urllib.parse import parse_qs, urlparse
 
 import asyncpg
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from hsm.lmk import TEST_LMK
 from switch import cli
+from switch.commands import approval, login, operator
 from switch.commands.close import accepted_files
 from switch.commands.common import actor, node, office
 from switch.people import credentials
@@ -247,6 +249,57 @@ def test_roles_change_by_two_and_suspension_is_at_once(shop: Shop) -> None:
     shop("an", "operator", "add", "x", "--role", "king", code=2)
     shop("an", "operator", "add", "X!", "--role", "auditor", code=2)
     shop("an", "operator", "suspend", "ghost", code=4)
+
+
+# -- at a terminal --------------------------------------------------------------------------------
+
+
+class Terminal:
+    """Somebody who sits there: answers by the prompt, reads what is printed."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.password, self.new, self.later = PASSWORD, PASSWORD, 0
+        self.secret = bytes(20)
+        monkeypatch.setattr(login, "at_terminal", lambda: True)
+        monkeypatch.setattr(operator, "at_terminal", lambda: True)
+        monkeypatch.setattr(approval, "at_terminal", lambda: True)
+        monkeypatch.setattr(login.getpass, "getpass", self.answer)
+        monkeypatch.setattr(credentials, "totp_uri", self.scan)
+
+    def scan(self, _operator: str, secret: bytes) -> str:
+        self.secret = secret
+        return "otpauth://"
+
+    def answer(self, prompt: str) -> str:
+        code = credentials.totp(self.secret, int(time.time()) // 30 + self.later)
+        answers = {"password": self.password, "six-digit code": code}
+        return answers.get(prompt.removesuffix(": "), self.new)
+
+
+def test_somebody_at_a_terminal(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    somebody = Terminal(monkeypatch)
+    somebody.later = 9
+    assert "not the code" in shop("", "operator", "bootstrap", "an", code=4).stderr
+    somebody.later = 0
+    shop("", "operator", "bootstrap", "an")
+    somebody.later = 1
+    somebody.new = "another password"
+    shop("", "operator", "password", "an")
+    assert "wrong" in shop("an", "operator", "unlock", "an", code=4).stderr
+    somebody.password = somebody.new
+    assert "used already" in shop("an", "operator", "unlock", "an", code=4).stderr
+
+
+def test_a_checker_sees_all_and_says_yes(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    Terminal(monkeypatch)
+    shop("", *ADD, "--demo", "--settlement-account", "first")
+    proposal, _ = shop.proposed("", *ADD, "--demo", "--settlement-account", "second")
+    for answer, code in (("n", 3), ("y", 0)):
+        monkeypatch.setattr(typer, "confirm", lambda _: answer == "y")  # noqa: B023
+        told = shop("demo-checker", "approval", "approve", proposal, "--demo", code=code)
+        assert "payload.settlement_account" in told.stdout
+        assert "second" in told.stdout
+    assert account(shop) == "second"
 
 
 # -- maker and checker ----------------------------------------------------------------------------
