@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import getpass
 import hashlib
 import json
 import os
@@ -263,7 +264,7 @@ class Terminal:
         monkeypatch.setattr(login, "at_terminal", lambda: True)
         monkeypatch.setattr(operator, "at_terminal", lambda: True)
         monkeypatch.setattr(approval, "at_terminal", lambda: True)
-        monkeypatch.setattr(login.getpass, "getpass", self.answer)
+        monkeypatch.setattr(getpass, "getpass", self.answer)
         monkeypatch.setattr(credentials, "totp_uri", self.scan)
 
     def scan(self, _operator: str, secret: bytes) -> str:
