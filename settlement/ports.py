@@ -23,6 +23,8 @@ from settlement.clearing import (
 from settlement.columns import Relation, relation
 from settlement.entry_columns import entry_relation
 from settlement.fees import MerchantFee, NetworkCost
+from settlement.files.rows import FileRow
+from settlement.files.store import FileRows
 from settlement.ledger import Entry, Movement
 from settlement.netting import Net
 from settlement.reconcile import Match
@@ -153,7 +155,7 @@ class SwitchFacts(Protocol):
     async def references(self, kinds: Collection[str]) -> list[Reference]: ...
 
 
-class Store(SwitchFacts, BatchTotals, Protocol):
+class Store(SwitchFacts, FileRows, BatchTotals, Protocol):
     """The settlement's own append-only facts. Every read is totally ordered."""
 
     def extract(
@@ -181,8 +183,11 @@ class Store(SwitchFacts, BatchTotals, Protocol):
     async def files(self, acquirer: str) -> list[IncomingFile]:
         """Files taken in, by (settlement date, name, version), without their sealed bytes."""
 
-    async def take_in(self, file: IncomingFile, rows: Relation) -> None:
-        """Store the sealed file and its rows in one commit; nothing where the version stands."""
+    async def take_in(
+        self, file: IncomingFile, rows: Relation, others: Sequence[FileRow] = ()
+    ) -> None:
+        """Store the sealed file, its transactions and its other rows in one commit; nothing where
+        the version stands."""
 
     async def held(self, acquirer: str) -> list[HeldFile]:
         """Files whose name is taken, approved since or not, by (name, SHA-256)."""

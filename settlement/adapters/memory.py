@@ -1,6 +1,6 @@
 """The store in memory: the simulation's, and the measure of what PostgreSQL must answer."""
 
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import date, datetime
 
@@ -20,6 +20,7 @@ from settlement.clearing import (
 )
 from settlement.columns import Relation, structs_of, table_of
 from settlement.fees import MerchantFee, NetworkCost
+from settlement.files.rows import FileRow
 from settlement.ledger import DAY_END_STEP, Entry, Movement, movements
 from settlement.netting import Net
 from settlement.ports import SHAPES, Extracted, Facts, Output, Step, Total
@@ -48,6 +49,7 @@ class MemoryStore:
         self._extracts: dict[date, dict[str, str]] = {}
         self._files: list[IncomingFile] = []
         self._rows: dict[tuple[str, str, int], list[ClearingRow]] = {}
+        self._file_rows: list[FileRow] = []
         self._held: list[HeldFile] = []
         self._records: dict[str, ClearingRecord] = {}
         self._matches: list[Match] = []
@@ -183,12 +185,28 @@ class MemoryStore:
             key=lambda one: (one.settlement_date, one.name, one.version),
         )
 
-    async def take_in(self, file: IncomingFile, rows: Relation) -> None:
+    async def take_in(
+        self, file: IncomingFile, rows: Relation, others: Sequence[FileRow] = ()
+    ) -> None:
         key = (file.acquirer, file.name, file.version)
         if key in self._rows:
             return
         self._files.append(file)
         self._rows[key] = structs_of(ClearingRow, rows.table())
+        self._file_rows += others
+
+    async def file_rows(self, kind: str, first: date, last: date) -> list[FileRow]:
+        versions = self._last_versions()
+        return sorted(
+            (
+                row
+                for row in self._file_rows
+                if row.kind == kind
+                and first <= row.settlement_date <= last
+                and row.version == versions[row.acquirer, row.file]
+            ),
+            key=lambda row: (row.settlement_date, row.acquirer, row.file, row.line),
+        )
 
     async def held(self, acquirer: str) -> list[HeldFile]:
         return sorted(
@@ -208,10 +226,14 @@ class MemoryStore:
             if (one.acquirer, one.name, one.version) == (acquirer, name, version)
         )
 
-    def _standing_rows(self) -> list[ClearingRow]:
+    def _last_versions(self) -> dict[tuple[str, str], int]:
         last: dict[tuple[str, str], int] = {}
         for acquirer, name, version in self._rows:
             last[acquirer, name] = max(version, last.get((acquirer, name), 0))
+        return last
+
+    def _standing_rows(self) -> list[ClearingRow]:
+        last = self._last_versions()
         return [row for (a, n), version in last.items() for row in self._rows[a, n, version]]
 
     async def rows(self, first: date, last: date) -> list[ClearingRow]:
@@ -293,7 +315,7 @@ class MemoryStore:
             if day <= business_date and one.key not in self._batches_checked
         )
 
-    async def captured(self, batches: Collection[BatchKey]) -> list[BatchTotal]:
+    async def captured_by_batch(self, batches: Collection[BatchKey]) -> list[BatchTotal]:
         return sorted(one for _, one in self._batch_sums if one.key in set(batches))
 
     async def breaks(self, business_date: date) -> list[Break]:

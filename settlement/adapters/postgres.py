@@ -6,7 +6,7 @@ same names, so a row is read into its struct by name and a wrong column is an er
 
 # ruff: noqa: S608 - what is formatted into queries are column names of our own structs
 
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import date, datetime
 from typing import Any, Final, TypeVar
@@ -16,6 +16,7 @@ import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from settlement.adapters.bulk_postgres import NUMBER, QUERIES, columns, copy_in, extract
+from settlement.adapters.files_postgres import copy_file_rows, read_file_rows
 from settlement.adapters.ledger_postgres import entry_of, post_relation, read_entries
 from settlement.adapters.ledger_sealing import read_seals, seal_date
 from settlement.adapters.passes_postgres import (
@@ -38,6 +39,7 @@ from settlement.clearing import (
 )
 from settlement.columns import Relation
 from settlement.fees import MerchantFee, NetworkCost
+from settlement.files.rows import FileRow
 from settlement.ledger import DAY_END_STEP, Entry, Movement
 from settlement.netting import Net
 from settlement.ports import Extracted, Facts, Output, Step, Total
@@ -228,7 +230,9 @@ class PostgresStore:
             acquirer,
         )
 
-    async def take_in(self, file: IncomingFile, rows: Relation) -> None:
+    async def take_in(
+        self, file: IncomingFile, rows: Relation, others: Sequence[FileRow] = ()
+    ) -> None:
         async with self._pool.acquire() as connection, connection.transaction():
             names = columns(IncomingFile)
             places = ", ".join(f"${n}" for n, _ in enumerate(IncomingFile.__struct_fields__, 1))
@@ -239,6 +243,10 @@ class PostgresStore:
             )
             if not stored.endswith(" 0"):
                 await copy_in(connection, "clearing_row", rows)
+                await copy_file_rows(connection, others)
+
+    async def file_rows(self, kind: str, first: date, last: date) -> list[FileRow]:
+        return await read_file_rows(self._pool, kind, first, last)
 
     async def held(self, acquirer: str) -> list[HeldFile]:
         return await self._read(
@@ -329,7 +337,7 @@ class PostgresStore:
     async def said(self, business_date: date) -> list[BatchTotal]:
         return await batches_said(self._pool, business_date)
 
-    async def captured(self, batches: Collection[BatchKey]) -> list[BatchTotal]:
+    async def captured_by_batch(self, batches: Collection[BatchKey]) -> list[BatchTotal]:
         return await batches_captured(self._pool, batches)
 
     async def breaks(self, business_date: date) -> list[Break]:
