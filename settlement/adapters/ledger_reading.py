@@ -123,6 +123,19 @@ async def last_sealed(connection: Any) -> date:
     return found  # asyncpg: -infinity is date.min
 
 
+async def dates_after(connection: Any, day: date) -> list[date]:
+    """The dates after `day` that have entries, from one to the next through the index."""
+    rows = await connection.fetch(
+        "WITH RECURSIVE d AS (SELECT min(business_date) AS day FROM settlement.entry "
+        "WHERE business_date > $1 UNION ALL "
+        "SELECT (SELECT min(e.business_date) FROM settlement.entry AS e "
+        "WHERE e.business_date > d.day) FROM d WHERE d.day IS NOT NULL) "
+        "SELECT day FROM d WHERE day IS NOT NULL ORDER BY day",
+        day,
+    )
+    return [row["day"] for row in rows]
+
+
 def _by_owner(account: str) -> str:
     """Narrows entries to one owner by the index, where an entry names its owner itself."""
     return "AND merchant = $2" if CHART[account].owner == "merchant" else ""
@@ -202,14 +215,13 @@ class _Lines:
             "SELECT coalesce(array_agg(d.business_date ORDER BY 1), '{}') FROM ("
             "SELECT business_date FROM settlement.checkpoint WHERE account = $1 AND owner = $2 "
             "AND currency = $3 AND business_date BETWEEN $4 AND $5 "
-            "UNION SELECT business_date FROM settlement.entry "
-            "WHERE business_date > $6 AND business_date BETWEEN $4 AND $5) AS d",
+            "UNION SELECT unnest($6::date[])) AS d WHERE d.business_date BETWEEN $4 AND $5",
             account,
             owner,
             currency,
             first,
             last,
-            await last_sealed(self._connection),
+            await dates_after(self._connection, await last_sealed(self._connection)),
         )
         found: list[Any] = []
         place = after or Place(date.min, "", "", "")

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from settlement.adapters.ledger_reading import PLACES, snapshot
+from settlement.adapters.ledger_reading import PLACES, dates_after, snapshot
 from settlement.adapters.ledger_sealing import read_anchors
 from settlement.chain import Anchor, Seal
 from settlement.chunk_verify import Place, StoredEntry
@@ -66,13 +66,7 @@ class PostgresStored:
             yield [StoredEntry(values[:-1], values[-1]) for values in map(tuple, rows)]
 
     async def dates(self) -> list[date]:
-        rows = await self._connection.fetch(
-            "WITH RECURSIVE d AS (SELECT min(business_date) AS day FROM settlement.entry UNION ALL "
-            "SELECT (SELECT min(e.business_date) FROM settlement.entry AS e "
-            "WHERE e.business_date > d.day) FROM d WHERE d.day IS NOT NULL) "
-            "SELECT day FROM d WHERE day IS NOT NULL ORDER BY day"
-        )
-        return [row["day"] for row in rows]
+        return await dates_after(self._connection, date.min)
 
     async def checkpoints(self, business_date: date) -> dict[Place, Closing]:
         rows = await self._connection.fetch(
