@@ -82,7 +82,6 @@ class Chunks:
             (link.step, link.first_source, link.first_key) if link.chunk else (link.step, "", "")
             for link in links
         ]
-        self._steps = {link.step for link in links}
         self._begun = 0
         self._current: Chunk | None = None
         self.outside: Order | None = None
@@ -90,14 +89,13 @@ class Chunks:
     def add(self, row: StoredEntry, flaw: tuple[FindingKind, str] | None) -> list[Chunk]:
         """The chunks that are complete before the row."""
         order = row.order
-        if order[0] not in self._steps:
-            self.outside = self.outside or order
-            return []
         done: list[Chunk] = []
         while self._begun < len(self._starts) and order >= self._starts[self._begun]:
             done += self._take()
-        assert self._current is not None
-        self._current.add(row, flaw)
+        if self._current is not None and self._current.link.step == order[0]:
+            self._current.add(row, flaw)
+        else:
+            self.outside = self.outside or order
         return done
 
     def rest(self) -> list[Chunk]:

@@ -74,6 +74,9 @@ class Stored(Protocol):
 
     async def anchors(self) -> list[Anchor]: ...
 
+    async def ended(self) -> list[date]:
+        """Dates that take no more entries."""
+
     async def links(self, business_date: date) -> list[Seal]:
         """Without fingerprints, by (step, chunk)."""
 
@@ -131,6 +134,7 @@ async def verify(
     for one in chosen:
         await run.sealed(one)
     sealed = {one.business_date for one in anchors}
+    run.ended(set(await stored.ended()) - sealed)
     end = anchors[-1].business_date if anchors else date.min
     for day in await stored.dates():
         if day in sealed or (first is not None and day < first):
@@ -266,6 +270,13 @@ class _Run:
             )
 
     # -- what no link covers
+
+    def ended(self, days: set[date]) -> None:
+        for day in sorted(days):
+            text = (
+                "is gone, or was never made: the date takes no more entries; `close` would seal it"
+            )
+            self._found("anchor", day, text)
 
     async def stray(self, day: date) -> None:
         async for rows in self._stored.entries(day):

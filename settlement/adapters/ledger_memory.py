@@ -239,6 +239,9 @@ class MemoryStored:
     async def anchors(self) -> list[Anchor]:
         return await self._ledger.anchors()
 
+    async def ended(self) -> list[date]:
+        return [one.business_date for one in await self._ledger.anchors()]
+
     async def links(self, business_date: date) -> list[Seal]:
         return self._ledger.seals(business_date)
 

@@ -37,6 +37,12 @@ class PostgresStored:
     async def anchors(self) -> list[Anchor]:
         return await read_anchors(self._connection)
 
+    async def ended(self) -> list[date]:
+        rows = await self._connection.fetch(
+            "SELECT business_date FROM settlement.posting_end ORDER BY 1"
+        )
+        return [row["business_date"] for row in rows]
+
     async def links(self, business_date: date) -> list[Seal]:
         columns = [name for name in Seal.__struct_fields__ if name != "fingerprints"]
         rows = await self._connection.fetch(

@@ -213,6 +213,19 @@ FORGERIES: dict[str, tuple[list[str], tuple[str, date, str, int | None, str]]] =
         ["DELETE FROM settlement.seal WHERE step = 'post' AND chunk = 1"],
         ("inserted", DAY, "post", 0, "c111"),
     ),
+    "a link's first row": (
+        ["UPDATE settlement.seal SET first_key = 'h2', chunk = 1 WHERE step = 'case'"],
+        ("missing", DAY, "case", 1, "h2"),
+    ),
+    "the last date's anchor and links deleted": (
+        ["DELETE FROM settlement.anchor WHERE business_date = '2026-08-04'",
+         "DELETE FROM settlement.seal WHERE business_date = '2026-08-04'"],
+        ("anchor", NEXT, "", None, ""),
+    ),
+    "all links deleted": (
+        ["DELETE FROM settlement.seal"],
+        ("outside", DAY, "case", None, "h1"),
+    ),
     "an anchor's count": (
         ["UPDATE settlement.anchor SET entries = 26 WHERE business_date = '2026-08-03'"],
         ("anchor", DAY, "", None, ""),
