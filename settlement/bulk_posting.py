@@ -54,7 +54,7 @@ def _owner(account: str, lines: "ir.Table") -> "ir.StringValue":
     kind = CHART[account].owner
     if kind == "acquirer_day":
         return lines.acquirer + "/" + lines.settlement_date.cast("string")
-    return {"acquirer": lines.acquirer, "merchant": lines.merchant}.get(kind, ibis.literal(""))
+    return {"acquirer": lines.acquirer, "merchant": lines.merchant, "own": ibis.literal("")}[kind]
 
 
 def entries(

@@ -10,6 +10,8 @@ import asyncpg
 import msgspec
 import pytest
 
+from settlement.adapters.ledger_memory import MemoryStored
+from settlement.adapters.ledger_stored import open_stored
 from settlement.adapters.memory import MemoryStore
 from settlement.adapters.postgres import PostgresDates, PostgresStore, open_postgres
 from settlement.cases import Break, Resolution
@@ -27,6 +29,7 @@ from settlement.columns import relation
 from settlement.entry_columns import entry_relation
 from settlement.files import com
 from settlement.ledger import Entry, LedgerConflictError, entry, movements
+from settlement.ledger_verify import Unwatched, verify
 from settlement.ports import Facts, Output, Step, Store
 from settlement.reconcile import Match
 from tests.database import FreshDatabase
@@ -342,6 +345,12 @@ def test_a_day_on_postgres_equals_the_day_in_memory(database_dsn: FreshDatabase)
             assert await dates.state(DAY) == "posted"
             assert await dates.state(NEXT) == "open"
             assert (await store.seals(DAY)) == (await memory.seals(DAY))
+            async with open_stored(database_dsn.app) as stored:
+                verified = await verify(stored, Unwatched())
+                held = await stored.limited()
+            assert verified == await verify(MemoryStored(memory.ledger), Unwatched())
+            assert (verified.findings, verified.dates) == ([], 1)
+            assert {one.account for one in held} == {"merchant_held"}, "moved by the bulk"
             again = await run_close(store, inbox(), dates=dates, sink=sink)
             assert again.to_json() == expected.to_json()
 
