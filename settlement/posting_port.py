@@ -24,7 +24,8 @@ class Ledger(Protocol):
 
         Raises LedgerConflictError where a (source, key) stands with other content, LedgerClosedError
         where a business date is posted, LedgerLimitError where a balance would leave its limits;
-        then none of the entries stands.
+        then none of the entries stands. A connection that is lost while it commits leaves open whether
+        they do: the same call again is safe.
         """
 
     async def seal(self, business_date: date) -> Anchor:

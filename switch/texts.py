@@ -249,6 +249,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "The chart of accounts, with subtotals and limits.",
         "会计科目表，含汇总科目与余额限制。",
     ),
+    "help_ledger_rules": (
+        "The posting rules, every version: what of a record counts on which account.",
+        "记账规则及其各版本：记录的哪一项记入哪个科目。",
+    ),
     "help_ledger_balance": (
         "An account's balances, now or at the end of a date.",
         "某科目的余额：当前，或某营业日终了时。",

@@ -14,6 +14,7 @@ from settlement.chart import CHART, COMPOSITES, ancestors
 from settlement.ledger import LAYERS
 from settlement.ledger_queries import CHART_ORDER, PAGE, PAGE_MAX, Place, place_of, trial_rows
 from settlement.ledger_verify import verify
+from settlement.posting_rules import POSTING_RULES, RULE_VERSIONS
 from settlement.settings import DEFAULTS
 from switch.adapters.servers import Servers
 from switch.cli import ConfigFile, DataFolder, Day, Json, Lang, day, end, group, node_of
@@ -54,12 +55,27 @@ def accounts(
     end(Exit.DONE)
 
 
-def of_chart(code: str) -> dict[str, Any]:
-    import msgspec
+@app.command(help="help_ledger_rules")
+def rules(
+    json: Json = False,  # noqa: FBT002
+    config: ConfigFile = None,
+    data: DataFolder = None,
+    lang: Lang = "",
+) -> None:
+    node = node_of(config, data, lang)
+    found = list(RULE_VERSIONS.values())
+    if json:
+        print_objects(
+            {**tables.plain(one), "in_force": POSTING_RULES[one.name] is one} for one in found
+        )
+    else:
+        tables.rules(node, found)
+    end(Exit.DONE)
 
-    found: Any = COMPOSITES[code] if code in COMPOSITES else CHART[code]
-    made: dict[str, Any] = msgspec.to_builtins(found)
-    return {**made, "depth": len(ancestors(code))}
+
+def of_chart(code: str) -> dict[str, Any]:
+    found = COMPOSITES[code] if code in COMPOSITES else CHART[code]
+    return {**tables.plain(found), "depth": len(ancestors(code))}
 
 
 @app.command(help="help_ledger_balance")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from settlement.ledger import Entry
     from settlement.ledger_queries import Balance, Statement, TrialRow
     from settlement.ledger_verify import Verified
+    from settlement.posting_rules import PostingRule
     from switch.commands.common import Node
 
 BAR = 24  # columns of the longest bar
@@ -82,6 +83,27 @@ def _limits(node: Node, account: Account) -> str:
         if limit is not None
     ]
     return ", ".join(parts)
+
+
+def rules(node: Node, found: Sequence[PostingRule]) -> None:
+    """A line a leg: the account, and what of the record counts there, debit plus."""
+    rows: list[tuple[str, str, str]] = []
+    for rule in found:
+        rows.append((f"{rule.name}@{rule.version}", "", rule.meaning))
+        rows += [("", name_of(node, leg.account), _weights(leg.weights)) for leg in rule.legs]
+    show(node, ("rule", "account", ""), rows)
+
+
+def _weights(weights: dict[str, int]) -> str:
+    """
+    >>> _weights({"effect": -1, "discount": 1})
+    '- effect + discount'
+    """
+    parts = [
+        f"{'+' if weight > 0 else '-'} {'' if abs(weight) == 1 else f'{abs(weight)} '}{name}"
+        for name, weight in weights.items()
+    ]
+    return " ".join(parts).removeprefix("+ ")
 
 
 def balances(node: Node, found: Sequence[Balance]) -> None:

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from settlement.chart import CHART, COMPOSITES
 from settlement.chunk_verify import FindingKind
+from settlement.posting_rules import RULE_VERSIONS
 from switch import cli
 from tests.schemas import assert_valid, schema
 from tests.settlement.test_ledger_store import OTHER, SHOP, postgres_books, three_days
@@ -77,6 +78,16 @@ def test_accounts(run: Callable[..., Answer]) -> None:
     shown = run("accounts", lang="zh").out
     assert "代理商预存款" in shown
     assert "不低于 0" in shown
+
+
+def test_rules(run: Callable[..., Answer]) -> None:
+    found = run("rules", "--json").lines()
+    for one in found:
+        assert_valid("ledger-rule", one)
+    assert {(one["name"], one["version"]) for one in found} == set(RULE_VERSIONS)
+    shown = run("rules", lang="zh").out
+    assert "captured@1" in shown
+    assert "- effect + discount" in shown
 
 
 def test_balance(run: Callable[..., Answer]) -> None:
