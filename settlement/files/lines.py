@@ -43,7 +43,7 @@ class Line:
     def __init__(
         self, layout: Layout, data: bytes, file: FileName, number: int, *, tail: bool = False
     ) -> None:
-        self.layout, self.file, self.number = layout, file, number
+        self.layout, self.file, self.number, self._data = layout, file, number, data
         values = layout.split(data, file.name, number)
         self.values = dict(zip(layout.names, values, strict=True))
         rest = data[layout.length :]
@@ -101,13 +101,15 @@ class Line:
         return context.token(value), context.mask(value)
 
     def content(self, context: Context) -> bytes:
-        """SHA-256 of settlement date and values. Tokens stand for what is secret: a bare hash over
-        a PAN can be searched."""
+        """SHA-256 of settlement date and line. Tokens stand for what is secret: a bare hash over a
+        PAN can be searched."""
         digest = hashlib.sha256(self.file.settlement_date.isoformat().encode())
-        for field in self.layout.fields:
+        at = self.layout.start
+        for field in self.layout.secrets:
             value = self.text(field.name)
-            secret = field.secret and value
-            digest.update(b"\x1f" + (context.token(value) if secret else value.encode()))
+            digest.update(self._data[at : field.offset] + (context.token(value) if value else b""))
+            at = field.offset + field.length
+        digest.update(self._data[at : self.layout.length].rstrip())
         return digest.digest()
 
 
