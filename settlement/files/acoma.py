@@ -71,7 +71,7 @@ def parse(data: bytes, file: FileName, context: Context) -> Parsed:
     transactions: list[ClearingRow] = []
     rows: list[FileRow] = []
     flagged: dict[str, list[tuple[ClearingRow, str]]] = defaultdict(list)
-    for number, bytes_ in numbered(data, file):
+    for number, bytes_ in numbered(data, file, ACOMA.length):
         line = Line(SHARES, bytes_, file, number, tail=True)
         row = _row(bytes_, line, context)
         flag = _flag(line)

@@ -20,15 +20,22 @@ def lines_of(
 
     `tail`: columns that the table does not know may follow a line's last field, behind a blank.
     """
-    for number, line in numbered(data, file):
+    for number, line in numbered(data, file, layout.length):
         yield Line(layout, line, file, number, tail=tail)
 
 
-def numbered(data: bytes, file: FileName) -> Iterator[tuple[int, bytes]]:
-    """(number from 1, line without its end) of a file."""
+def numbered(data: bytes, file: FileName, length: int = 0) -> Iterator[tuple[int, bytes]]:
+    """(number from 1, line without its end) of a file.
+
+    Of a line that ends blanks may have been trimmed; one without an end and shorter than `length`
+    is where the file was cut off.
+    """
     lines = data.split(b"\n")
     if lines[-1] in (b"", b"\r", b"\x1a"):
         lines.pop()
+    elif len(lines[-1]) < length:
+        reason = "the file ends within a line"
+        raise FileError(file.name, len(lines), len(lines[-1]) + 1, "", reason)
     if len(lines) > MAX_LINES:
         raise FileError(file.name, MAX_LINES, 1, "", f"more than {MAX_LINES} lines")
     for number, line in enumerate(lines, 1):

@@ -83,7 +83,7 @@ class CheckExpected(CodedExpected, frozen=True, kw_only=True, forbid_unknown_fie
 
 def parse(data: bytes, file: FileName, context: Context) -> Parsed:
     """All rows, once header and trailer are there and the sums agree; or FileError and nothing."""
-    lines = list(numbered(data, file))
+    lines = list(numbered(data, file, CHECK.length))
     if not lines or not lines[0][1].startswith(HEADER_MARK):
         raise FileError(file.name, 1, 1, "", "no header (ten zeros)")
     number, last = lines[-1]
