@@ -76,7 +76,7 @@ assert CHECK_TRAILER.length == CHECK.length
 
 
 class CheckExpected(CodedExpected, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Codes as `CodedExpected` has them; `statuses` are those of rows that moved money, empty: all."""
+    """`statuses` are those of rows that moved money; empty: all."""
 
     statuses: tuple[str, ...] = ()
 
