@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import date, datetime
 
+import msgspec
+
 from settlement.cases import Break, Resolution
 from settlement.clearing import (
     Capture,
@@ -180,6 +182,16 @@ class MemoryStore:
                 and row.version == versions[row.acquirer, row.file]
             ),
             key=lambda row: (row.settlement_date, row.acquirer, row.file, row.line),
+        )
+
+    async def files_between(self, first: date, last: date) -> list[IncomingFile]:
+        return sorted(
+            (
+                msgspec.structs.replace(one, sealed=b"")
+                for one in self._files
+                if first <= one.settlement_date <= last
+            ),
+            key=lambda one: (one.settlement_date, one.acquirer, one.name, one.version),
         )
 
     async def held(self, acquirer: str) -> list[HeldFile]:

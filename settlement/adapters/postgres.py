@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 import asyncpg
 import msgspec
 
-from settlement.adapters.files_postgres import copy_file_rows, read_file_rows
+from settlement.adapters.files_postgres import copy_file_rows, read_file_rows, read_files
 from settlement.cases import Break, Resolution
 from settlement.clearing import (
     Capture,
@@ -230,6 +230,9 @@ class PostgresStore:
 
     async def file_rows(self, kind: str, first: date, last: date) -> list[FileRow]:
         return await read_file_rows(self._pool, kind, first, last)
+
+    async def files_between(self, first: date, last: date) -> list[IncomingFile]:
+        return await read_files(self._pool, first, last)
 
     async def held(self, acquirer: str) -> list[HeldFile]:
         return await self._read(

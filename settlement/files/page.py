@@ -39,6 +39,8 @@ sums, they are compared before anything is taken in. What no source says clearly
 | --- | --- |
 | `tongbao files layout [TYPE]` | all types, or the table of one |
 | `tongbao files show FILE [--type T] [--date D] [--expected F]` | the rows of a file, masked, or the mistake with its column marked; needs no node |
+| `tongbao files list [--date D]` | the files that were taken in |
+| `tongbao files rows KIND [--date D]` | rows that are no transactions |
 
 ## What a link expects
 
