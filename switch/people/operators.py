@@ -113,6 +113,12 @@ class Operator(msgspec.Struct, frozen=True):
         return Actor(self.id, frozenset().union(*(ROLES.get(role, frozenset()) for role in roles)))
 
 
+def check_key(operator_id: str, holder: str | None) -> None:
+    """`holder` has, or had, the SSH key already. One key for two operators would be one person as two."""
+    if holder is not None and holder != operator_id:
+        raise RefusedError("not_allowed", f"the key of {operator_id} is that of {holder}")
+
+
 def check_change(
     act: str,
     former: Operator | None,
