@@ -17,13 +17,8 @@ import pyarrow as pa  # type: ignore[import-untyped]
 
 from settlement.adapters.bulk_postgres import NUMBER, QUERIES, columns, copy_in, extract
 from settlement.adapters.files_postgres import copy_file_rows, read_file_rows
-from settlement.adapters.ledger_postgres import (
-    entry_of,
-    post_relation,
-    read_entries,
-    read_seals,
-    seal_date,
-)
+from settlement.adapters.ledger_postgres import entry_of, post_relation, read_entries
+from settlement.adapters.ledger_sealing import read_seals, seal_date
 from settlement.adapters.passes_postgres import (
     batches_captured,
     batches_said,
