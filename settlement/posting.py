@@ -6,6 +6,7 @@ cost       an entry a merchant, acquirer and settlement date; each record's own 
 others     one by one: fees beyond the tolerance, cut-off transfers, what breaks and resolutions move
 """
 
+import asyncio
 from collections.abc import Iterable
 from datetime import date
 from functools import cache
@@ -199,13 +200,17 @@ async def post_after(run: Run) -> None:
     for name in ("records", "matches", "network_costs"):
         await extract(run, name)  # type: ignore[arg-type]
     await load_matched(run)
+    captured, posted, run.moved = await asyncio.gather(
+        run.store.captured_totals(run.date),
+        run.store.posted_totals(run.date),
+        run.store.movements(run.date),
+    )
     assert_conserved(
         run.date,
-        ("captures", await run.store.captured_totals(run.date)),
+        ("captures", captured),
         ("clearing records", captured_totals(run)),
-        ("postings", await run.store.posted_totals(run.date)),
+        ("postings", posted),
     )
-    run.moved = await run.store.movements(run.date)
     await assert_as_filed(run, run.moved)
     trial_balance(run.moved)
     if await run.dates.state(run.date) != "posted":
