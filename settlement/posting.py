@@ -47,7 +47,7 @@ STEP = "post"
 
 async def post(run: Run) -> tuple[Facts, dict[str, int]]:
     for name in ("records", "matches", "merchant_fees", "network_costs"):
-        await extract(run, name)  # type: ignore[arg-type]
+        await extract(run, name)
     await load_matched(run)
     run.engine.keep("captured_legs", _captured())
     run.engine.keep("cost_legs", _costs(run.date))
@@ -198,9 +198,9 @@ async def post_after(run: Run) -> None:
     """Read back what was written; only a ledger that holds P5, agrees with the files and sums to
     zero locks the date."""
     for name in ("records", "matches", "network_costs"):
-        await extract(run, name)  # type: ignore[arg-type]
+        await extract(run, name)
     await load_matched(run)
-    captured, posted, run.moved = await asyncio.gather(
+    captured, posted, moved = await asyncio.gather(
         run.store.captured_totals(run.date),
         run.store.posted_totals(run.date),
         run.store.movements(run.date),
@@ -211,8 +211,9 @@ async def post_after(run: Run) -> None:
         ("clearing records", captured_totals(run)),
         ("postings", posted),
     )
-    await assert_as_filed(run, run.moved)
-    trial_balance(run.moved)
+    run.moved = moved
+    await assert_as_filed(run, moved)
+    trial_balance(moved)
     if await run.dates.state(run.date) != "posted":
         await run.dates.mark_posted(run.date)
 
