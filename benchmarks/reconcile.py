@@ -78,7 +78,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="tongbao-reconcile-", dir=given.folder) as made:
         given.folder = Path(made)
-        make_files(given.folder, given.rows)
+        child("make", given)
         names = ["passes"] if given.no_bare else ["bare", "passes"]
         rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
         for _ in range(given.rounds):
@@ -100,23 +100,29 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def make_files(folder: Path, rows: int) -> None:
-    with duckdb.connect(":memory:", config={"temp_directory": str(folder / "spill")}) as database:
-        ours = OURS.format(rows=rows, day=DAY)
-        theirs = THEIRS.format(ours=folder / "ours.parquet")
-        for name, query in (("ours", ours), ("theirs", theirs)):
-            database.execute(f"COPY ({query}) TO '{folder}/{name}.parquet' (FORMAT parquet)")
-
-
 # -- what is measured, each in a process of its own ----------------------------------------------
 
 
 def child(name: str, given: argparse.Namespace) -> dict[str, Any]:
     command = [sys.executable, "-m", MODULE, "--child", name, "--folder", str(given.folder)]
-    command += ["--memory-mib", str(given.memory_mib)]
+    command += ["--memory-mib", str(given.memory_mib), "--rows", str(given.rows)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
+
+
+def make_files(given: argparse.Namespace) -> dict[str, Any]:
+    folder = Path(given.folder)
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "temp_directory": str(folder / "spill-make"),
+        "memory_limit": f"{given.memory_mib}MiB",
+    }
+    with duckdb.connect(":memory:", config=config) as database:
+        ours = OURS.format(rows=given.rows, day=DAY)
+        theirs = THEIRS.format(ours=folder / "ours.parquet")
+        for name, query in (("ours", ours), ("theirs", theirs)):
+            database.execute(f"COPY ({query}) TO '{folder}/{name}.parquet' (FORMAT parquet)")
+    return {}
 
 
 def bare(given: argparse.Namespace) -> dict[str, Any]:
@@ -161,14 +167,19 @@ def passes(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def taken(started: float) -> dict[str, float]:
+    """Seconds, and of them the processor's (of both threads together), and the peak so far."""
     seconds = time.perf_counter() - started
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    peak_kib = int(status.partition("VmHWM:")[2].split()[0])
     return {
         "seconds": seconds,
-        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "processor_s": used.ru_utime + used.ru_stime,
+        "peak_mib": peak_kib / 1024,
     }
 
 
-CHILDREN: Final = {"bare": bare, "passes": passes}
+CHILDREN: Final = {"make": make_files, "bare": bare, "passes": passes}
 
 
 # -- what came of it -----------------------------------------------------------------------------
@@ -190,26 +201,28 @@ def check(rounds: list[dict[str, Any]], rows: int) -> None:
         assert found["open"] == [2 * each, 2 * each], found["open"]
 
 
+FIGURES: Final = ("seconds", "processor_s", "peak_mib")
+
+
 def tell(given: argparse.Namespace, rounds: dict[str, list[dict[str, Any]]]) -> None:
     medians = {
-        name: {
-            figure: statistics.median(one[figure] for one in found)
-            for figure in ("seconds", "peak_mib")
-        }
+        name: {figure: statistics.median(one[figure] for one in found) for figure in FIGURES}
         for name, found in rounds.items()
     }
-    ratio = medians["passes"]["seconds"] / medians["bare"]["seconds"] if "bare" in medians else None
+    ratios = {
+        figure: medians["passes"][figure] / medians["bare"][figure]
+        for figure in FIGURES
+        if "bare" in medians
+    }
     if given.json:
         figures = {"rows": given.rows, "memory_mib": given.memory_mib, "threads": THREADS}
-        report.as_json(MODULE, **figures, medians=medians, ratio=ratio, rounds=rounds)
+        report.as_json(MODULE, **figures, medians=medians, ratios=ratios, rounds=rounds)
         return
-    lines = [
-        (name, f"{figures['seconds']:.2f}", f"{figures['peak_mib']:.0f}")
-        for name, figures in medians.items()
-    ]
+    lines = [[name, *(f"{one[figure]:.2f}" for figure in FIGURES)] for name, one in medians.items()]
+    if ratios:
+        lines.append(["passes / bare", *(f"{ratios[figure]:.2f}" for figure in FIGURES)])
     title = f"{given.rows:,} records, {THREADS} threads, {given.memory_mib} MiB for the engine"
-    note = "" if ratio is None else f"passes / bare join: {ratio:.2f}"
-    report.show(MODULE, title, ("", "s", "peak MiB"), lines, note)
+    report.show(MODULE, title, ("", "s", "processor s", "peak MiB"), lines)
 
 
 if __name__ == "__main__":

@@ -102,10 +102,7 @@ def pair_tables(
         if not ours_count or not theirs_count:
             break
         if min(ours_count, theirs_count) > bulk:
-            once = once_plan(one, number, sides)
-            for name, expression in once.tables:
-                engine.keep(name, expression)
-            found.append(once.found)
+            found.append(_pair_once(engine, once_plan(one, number, sides)))
             sides = Sides(OURS_LEFT, THEIRS_LEFT, identity)
         plan = pass_plan(one, number, sides)
         for name, expression in plan.tables:
@@ -205,38 +202,73 @@ def _named(pair: "ir.Table", one: Pass) -> "ir.Table":
 # -- once: keys that stand once on either side, by their hashes ----------------------------------
 
 
+class OncePlan(NamedTuple):
+    """The part of a pass that pairs such keys; it leaves the rest to `pass_plan`."""
+
+    ours_hashed: "ir.Table"
+    theirs_hashed: "ir.Table"
+    several_theirs: "ir.Table"  # hashes that stand several times on their side
+    several_both: "ir.Table"  # ... or on ours
+    again: "ir.Table"  # lines of theirs with such a hash
+    met: "ir.Table"  # all other lines, each with what it meets, or with nothing
+    twice: "ir.Table"  # how often a row was met once more
+    ours_left: "ir.Table"
+    theirs_left: "ir.Table"
+    met_name: str
+    found: "ir.Table"
+
+
+def _pair_once(engine: "Engine", plan: OncePlan) -> "ir.Table":
+    engine.keep("ours_hashed", plan.ours_hashed)
+    engine.keep("theirs_hashed", plan.theirs_hashed)
+    # Ours hardly ever stand several times; whether they do is told by the join, for less.
+    for several in (plan.several_theirs, plan.several_both):
+        engine.keep("several", several)
+        engine.keep("again", plan.again)
+        engine.keep(plan.met_name, plan.met)
+        if engine.rows(plan.twice) == [(0,)]:
+            break
+    engine.keep(OURS_LEFT, plan.ours_left)
+    engine.keep(THEIRS_LEFT, plan.theirs_left)
+    return plan.found
+
+
 @cache
-def once_plan(one: Pass, number: int, sides: Sides) -> Plan:
-    """Pairs such keys; leaves the rest, and what stands several times on a side, to `pass_plan`."""
+def once_plan(one: Pass, number: int, sides: Sides) -> OncePlan:
     hashes = {"hash": "int64", "other_hash": "int64"}
     ours = ibis.table({"key": sides.identity, **hashes}, name="ours_hashed")
     theirs = ibis.table({"row": sides.identity, **hashes}, name="theirs_hashed")
     several = ibis.table({"hash": "int64"}, name="several")
-    met = ibis.table({"record": sides.identity, "row": sides.identity}, name=f"met_{number}")
-    once = (hashed.anti_join(several, "hash") for hashed in (ours, theirs))
-    alone = (
-        met.filter(met["row"].isnull()).select(key="record"),
-        met.filter(met.record.isnull()).select("row"),
+    again = ibis.table({"row": sides.identity}, name="again")
+    met_name = f"met_{number}"
+    met = ibis.table({"record": sides.identity, "row": sides.identity}, name=met_name)
+    once = theirs.anti_join(several, "hash")
+    alone = met.filter(met["row"].isnull()).select(key="record")
+    theirs_alone = met.filter(met.record.isnull()).select("row").union(again)
+    counts = (
+        met.aggregate(met=met["row"].count()),
+        theirs.aggregate(lines=theirs.count()),
+        again.aggregate(again=again.count()),
     )
-    again = (
-        hashed.semi_join(several, "hash").select(hashed.columns[0]) for hashed in (ours, theirs)
-    )
-    ours_left, theirs_left = (ibis.union(*both) for both in zip(alone, again, strict=True))
-    return Plan(
-        [
-            ("ours_hashed", _hashed(sides.ours, "key", one)),
-            ("theirs_hashed", _hashed(sides.theirs, "row", one)),
-            ("several", _several(ours).union(_several(theirs), distinct=True)),
-            (f"met_{number}", _outer_join(*once).select(record="key", row="row")),
-            (OURS_LEFT, sides.ours.semi_join(ours_left, "key")),
-            (THEIRS_LEFT, sides.theirs.semi_join(theirs_left, "row")),
-        ],
-        _named(met.filter(met.record.notnull() & met["row"].notnull()), one),
+    return OncePlan(
+        ours_hashed=_hashed(sides.ours, "key", one),
+        theirs_hashed=_hashed(sides.theirs, "row", one),
+        several_theirs=_several(theirs),
+        several_both=_several(theirs).union(_several(ours), distinct=True),
+        again=theirs.semi_join(several, "hash").select("row"),
+        met=ours.outer_join(once, [*hashes]).select(record="key", row="row"),
+        twice=_twice(*counts),
+        ours_left=sides.ours.semi_join(alone, "key"),
+        theirs_left=sides.theirs.semi_join(theirs_alone, "row"),
+        met_name=met_name,
+        found=_named(met.filter(met.record.notnull() & met["row"].notnull()), one),
     )
 
 
-def _outer_join(ours: "ir.Table", theirs: "ir.Table") -> "ir.Table":
-    return ours.outer_join(theirs, ["hash", "other_hash"])
+def _twice(met: "ir.Table", theirs: "ir.Table", again: "ir.Table") -> "ir.Table":
+    """Every row that stands once is in the outer join once, or once for each record it meets."""
+    counted = met.cross_join(theirs).cross_join(again)
+    return counted.select(twice=counted.met + counted.again - counted.lines)
 
 
 def _hashed(side: "ir.Table", identity: str, one: Pass) -> "ir.Table":

@@ -15,24 +15,19 @@ from settlement.passes import BULK, COLUMNS, OURS_LEFT, PASSES, THEIRS_LEFT, pai
 from tests.settlement.engines import Line, Pairs, oracle, sides, table
 from tests.settlement.world import ENGINE
 
-EXAMPLES = settings(max_examples=25, deadline=None)
+EXAMPLES = settings(max_examples=20, deadline=None)
 
 
-@pytest.fixture(params=[BULK, 0], ids=["counted", "hashed first"], autouse=True)
-def bulk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    """Both ways of every pass."""
-    monkeypatch.setattr("tests.settlement.test_passes.bulk_now", request.param)
-    return int(request.param)
+both_ways = pytest.mark.parametrize("bulk", [BULK, 0], ids=["counted", "hashed first"])
 
 
-bulk_now = BULK
-
-
-def matched(ours: Sequence[Line], theirs: Sequence[Line]) -> tuple[Pairs, set[str], set[str]]:
+def matched(
+    ours: Sequence[Line], theirs: Sequence[Line], bulk: int = BULK
+) -> tuple[Pairs, set[str], set[str]]:
     """The same shape as `oracle`, by the passes."""
     ENGINE.load("ours", table(ours, "key"))
     ENGINE.load("theirs", table(theirs, "row"))
-    found = pair_tables(ENGINE, "ours", "theirs", bulk=bulk_now)
+    found = pair_tables(ENGINE, "ours", "theirs", bulk=bulk)
     lines = [] if found is None else ENGINE.rows(found.order_by(["record", "row"]))
     left = []
     for name, identity in ((OURS_LEFT, "key"), (THEIRS_LEFT, "row")):
@@ -41,10 +36,11 @@ def matched(ours: Sequence[Line], theirs: Sequence[Line]) -> tuple[Pairs, set[st
     return [(str(rule), str(record), str(row)) for rule, record, row in lines], left[0], left[1]
 
 
+@both_ways
 @EXAMPLES
-@given(sides())
-def test_passes_are_what_the_oracle_says(drawn: tuple[list[Line], list[Line]]) -> None:
-    assert matched(*drawn) == oracle(*drawn)
+@given(drawn=sides())
+def test_passes_are_what_the_oracle_says(drawn: tuple[list[Line], list[Line]], bulk: int) -> None:
+    assert matched(*drawn, bulk) == oracle(*drawn)
 
 
 @EXAMPLES
@@ -99,11 +95,12 @@ def test_a_file_twice_matches_no_record_twice(drawn: tuple[list[Line], list[Line
     assert len(theirs_left) == 2 * len(theirs) - len(pairs)
 
 
-def test_keys_that_stand_a_thousand_times_cost_no_product() -> None:
+@both_ways
+def test_keys_that_stand_a_thousand_times_cost_no_product(bulk: int) -> None:
     line = {**dict.fromkeys(COLUMNS, "x"), "amount": 1, "day": 1, "rank": 0}
     ours = [{**line, "key": f"o{n:04d}", "content": f"{n:04d}"} for n in range(2_000)]
     theirs = [{**line, "row": f"t{n:04d}", "content": f"{n:04d}"} for n in range(1_999)]
-    pairs, ours_left, theirs_left = matched(ours, theirs)
+    pairs, ours_left, theirs_left = matched(ours, theirs, bulk)
     assert pairs == [("exact", f"o{n:04d}", f"t{n:04d}") for n in range(1_999)]
     assert (ours_left, theirs_left) == ({"o1999"}, set())
 
@@ -132,7 +129,7 @@ def test_hashes_that_collide_are_compared_in_full(
     monkeypatch.setattr(passes, "PASSES", tuple(one for one in PASSES if "amount" in one.keys))
     passes.once_plan.cache_clear()
     try:
-        assert matched(ours, theirs) == expected == oracle(ours, theirs)
+        assert matched(ours, theirs, 0) == expected == oracle(ours, theirs)
     finally:
         passes.once_plan.cache_clear()
 
