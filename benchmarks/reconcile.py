@@ -4,9 +4,9 @@
                                    [--folder DIR] [--json]
 
 A day of N records and a file of about as many rows, in another order, as two Parquet files. In each
-thousand: one row is missing and one is foreign, one names another trace, one another trace and RRN,
-one of them on the next day, one has another amount, one is billed twice. In turns, each in a process of its own with so
-many threads and so much memory: `SELECT count(*)` of the files joined on the exact keys by DuckDB
+thousand one row is missing, one is foreign, one is billed twice, one has another amount, one another
+trace, and two another trace and RRN, one of them on the next day. In turns, each in a process of its
+own with the same threads and memory: `SELECT count(*)` of the files joined on the exact keys by DuckDB
 alone, and all passes through the engine of the day's end, which leave the pairs with their rules and
 what is open on both sides as tables. The counts of every rule are checked against what was planted.
 
@@ -134,7 +134,7 @@ def bare(given: argparse.Namespace) -> dict[str, Any]:
         "preserve_insertion_order": False,
     }
     with duckdb.connect(":memory:", config=config) as database:
-        started = time.perf_counter()
+        started = begin()
         (pairs,) = database.execute(
             f"SELECT count(*) FROM read_parquet('{folder}/ours.parquet') AS a"
             f" JOIN read_parquet('{folder}/theirs.parquet') AS b USING ({', '.join(PASSES[0].keys)})"
@@ -147,7 +147,7 @@ def passes(given: argparse.Namespace) -> dict[str, Any]:
     engine = DuckDbEngine(
         threads=THREADS, memory_mib=given.memory_mib, spill=folder / "spill-passes"
     )
-    started = time.perf_counter()
+    started = begin()
     for name in ("ours", "theirs"):
         engine.read_parquet(name, [folder / f"{name}.parquet"])
     found = pair_tables(engine, "ours", "theirs", identity="int64")
@@ -166,15 +166,23 @@ def passes(given: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def taken(started: float) -> dict[str, float]:
-    """Seconds, and of them the processor's (of both threads together), and the peak so far."""
-    seconds = time.perf_counter() - started
+def begin() -> tuple[float, float]:
+    return time.perf_counter(), processor_s()
+
+
+def processor_s() -> float:
     used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def taken(started: tuple[float, float]) -> dict[str, float]:
+    """Seconds, those of the processor (both threads together), and the peak of memory so far."""
+    seconds, used_s = time.perf_counter() - started[0], processor_s() - started[1]
     status = Path("/proc/self/status").read_text(encoding="ascii")
     peak_kib = int(status.partition("VmHWM:")[2].split()[0])
     return {
         "seconds": seconds,
-        "processor_s": used.ru_utime + used.ru_stime,
+        "processor_s": used_s,
         "peak_mib": peak_kib / 1024,
     }
 

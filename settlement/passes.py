@@ -15,10 +15,10 @@ split files give the same pairs.
 A line without one of the pass's keys takes no part in it.
 
 To count costs a sort, to compare nine columns much memory. So where many lines are left, a pass first
-pairs the keys that stand once on either side, which are nearly all, by two hashes of 63 bits; it then
+pairs the keys that stand once on either side, which are nearly all, by a hash of 63 bits; it then
 counts what remains. A key that stands on both sides meets its own hash, and where another key shares
-it they stand twice and are compared in full; so only two keys that each stand on one side alone could
-be taken for one: for 100,000 such lines on either side, once in 10 ** 28 days (decision 19).
+it the hash stands twice and both are compared in full. So only two keys that each stand on one side
+alone could be taken for one: with 100,000 such lines on either side, once in 900 million days.
 
 All of it is ibis expressions, so the same text runs on DuckDB and on Spark, and nothing of a matched
 pair becomes a Python object.
@@ -235,9 +235,8 @@ def _pair_once(engine: "Engine", plan: OncePlan) -> "ir.Table":
 
 @cache
 def once_plan(one: Pass, number: int, sides: Sides) -> OncePlan:
-    hashes = {"hash": "int64", "other_hash": "int64"}
-    ours = ibis.table({"key": sides.identity, **hashes}, name="ours_hashed")
-    theirs = ibis.table({"row": sides.identity, **hashes}, name="theirs_hashed")
+    ours = ibis.table({"key": sides.identity, "hash": "int64"}, name="ours_hashed")
+    theirs = ibis.table({"row": sides.identity, "hash": "int64"}, name="theirs_hashed")
     several = ibis.table({"hash": "int64"}, name="several")
     again = ibis.table({"row": sides.identity}, name="again")
     met_name = f"met_{number}"
@@ -256,7 +255,7 @@ def once_plan(one: Pass, number: int, sides: Sides) -> OncePlan:
         several_theirs=_several(theirs),
         several_both=_several(theirs).union(_several(ours), distinct=True),
         again=theirs.semi_join(several, "hash").select("row"),
-        met=ours.outer_join(once, [*hashes]).select(record="key", row="row"),
+        met=ours.outer_join(once, "hash").select(record="key", row="row"),
         twice=_twice(*counts),
         ours_left=sides.ours.semi_join(alone, "key"),
         theirs_left=sides.theirs.semi_join(theirs_alone, "row"),
@@ -272,15 +271,10 @@ def _twice(met: "ir.Table", theirs: "ir.Table", again: "ir.Table") -> "ir.Table"
 
 
 def _hashed(side: "ir.Table", identity: str, one: Pass) -> "ir.Table":
-    """Identity and two hashes of the keys, one in each direction; none where a key is missing."""
+    """Identity and hash of the keys; none where a key is missing."""
     keyed, present = _keyed(side, identity, one)
-    columns = [keyed[name] for name in (*one.keys, *_day(one))]
-    nothing = ibis.null("int64")
-    return keyed.select(
-        identity,
-        hash=ibis.ifelse(present, _hash(columns), nothing),
-        other_hash=ibis.ifelse(present, _hash(columns[::-1]), nothing),
-    )
+    hashed = _hash([keyed[name] for name in (*one.keys, *_day(one))])
+    return keyed.select(identity, hash=ibis.ifelse(present, hashed, ibis.null("int64")))
 
 
 def _hash(columns: "list[ir.Column]") -> "ir.Column":
