@@ -308,6 +308,9 @@ class FileSink(Protocol):
 
     def write(self, name: str, data: bytes) -> None: ...
 
+    def sync(self) -> None:
+        """What was written stands from here on, whatever happens to the machine."""
+
     def sha256(self, name: str) -> str | None:
         """Hash of the file that stands there, hex; None where there is none."""
 

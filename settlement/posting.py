@@ -7,6 +7,7 @@ others     one by one: fees beyond the tolerance, cut-off transfers, what breaks
            what leaves the pending layer
 """
 
+import asyncio
 from collections.abc import Iterable
 from datetime import date
 from functools import cache
@@ -40,7 +41,7 @@ STEP = "post"
 
 async def post(run: Run) -> tuple[Facts, dict[str, int]]:
     for name in ("records", "matches", "merchant_fees", "network_costs"):
-        await extract(run, name)  # type: ignore[arg-type]
+        await extract(run, name)
     await load_matched(run)
     await load_broken(run)
     run.engine.keep("captured_legs", _captured())
@@ -190,17 +191,22 @@ async def post_after(run: Run) -> None:
     """Read back what was written; only a ledger that holds P5, agrees with the files and sums to
     zero locks the date."""
     for name in ("records", "matches", "network_costs"):
-        await extract(run, name)  # type: ignore[arg-type]
+        await extract(run, name)
     await load_matched(run)
+    captured, posted, moved = await asyncio.gather(
+        run.store.captured_totals(run.date),
+        run.store.posted_totals(run.date),
+        run.store.movements(run.date),
+    )
     assert_conserved(
         run.date,
-        ("captures", await run.store.captured_totals(run.date)),
+        ("captures", captured),
         ("clearing records", captured_totals(run)),
-        ("postings", await run.store.posted_totals(run.date)),
+        ("postings", posted),
     )
-    run.moved = await run.store.movements(run.date)
-    await assert_as_filed(run, run.moved)
-    trial_balance(run.moved)
+    run.moved = moved
+    await assert_as_filed(run, moved)
+    trial_balance(moved)
     await run.store.seal(run.date)
     if await run.dates.state(run.date) != "posted":
         await run.dates.mark_posted(run.date)

@@ -50,13 +50,16 @@ from settlement.terminal_totals import BatchKey, BatchTotal
 Struct = TypeVar("Struct", bound=msgspec.Struct)
 
 POOL_MAX: Final = 4
+WORK_MEM: Final = "128MB"  # of a connection's sort or join
 LOCK: Final = 8591  # class of the advisory locks of the day's end, one for each business date
 
 
 @asynccontextmanager
 async def open_postgres(dsn: str) -> AsyncIterator[tuple["PostgresStore", "PostgresDates"]]:
-    """Store and dates on a pool of their own."""
-    async with asyncpg.create_pool(dsn, min_size=1, max_size=POOL_MAX) as pool:
+    """Store and dates on a pool of their own, with room for joins of a whole day."""
+    async with asyncpg.create_pool(
+        dsn, min_size=1, max_size=POOL_MAX, server_settings={"work_mem": WORK_MEM}
+    ) as pool:
         yield PostgresStore(pool), PostgresDates(pool)
 
 
