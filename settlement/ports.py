@@ -159,6 +159,9 @@ class Store(SwitchFacts, Protocol):
     async def resolved(self, break_ids: Collection[str]) -> set[str]:
         """Those of the breaks that are resolved, on whatever date."""
 
+    async def freed(self, break_ids: Collection[str]) -> dict[str, int]:
+        """What casework has released already of the holds of these breaks, plus."""
+
     async def merchant_fees(self, business_date: date) -> list[MerchantFee]: ...
 
     async def network_costs(self, business_date: date) -> list[NetworkCost]: ...

@@ -269,6 +269,15 @@ class MemoryStore:
     async def resolved(self, break_ids: Collection[str]) -> set[str]:
         return {one.break_id for one in self._resolutions} & set(break_ids)
 
+    async def freed(self, break_ids: Collection[str]) -> dict[str, int]:
+        sums: dict[str, int] = {}
+        for (source, key), made in self._entries.items():
+            break_id = key.split("/", 1)[0]
+            if source == "case_unhold" and break_id in break_ids:
+                amount = made.amounts[made.accounts.index("merchant_held")]
+                sums[break_id] = sums.get(break_id, 0) + amount
+        return sums
+
     async def merchant_fees(self, business_date: date) -> list[MerchantFee]:
         return sorted(
             (one for one in self._merchant_fees if one.business_date == business_date),
@@ -307,3 +316,43 @@ class MemoryStore:
             (output for day, output in self._outputs if day == business_date),
             key=lambda output: output.name,
         )
+
+    # -- what casework in memory reads and writes (`settlement/adapters/cases_memory.py`)
+
+    def is_running(self, business_date: date) -> bool:
+        return business_date in self._running
+
+    def every_break(self) -> list[Break]:
+        return list(self._breaks)
+
+    def break_of(self, break_id: str) -> Break | None:
+        return next((one for one in self._breaks if one.id == break_id), None)
+
+    def resolution_of(self, break_id: str) -> Resolution | None:
+        return next((one for one in self._resolutions if one.break_id == break_id), None)
+
+    def captured_by_rrn(self, acquirer: str, rrns: Collection[str]) -> list[ClearingRecord]:
+        return self._sorted(
+            one
+            for one in self._records.values()
+            if one.captured and one.acquirer == acquirer and one.rrn and one.rrn in rrns
+        )
+
+    def entry_of(self, source: str, key: str) -> Entry | None:
+        return self._entries.get((source, key))
+
+    def entries_from(self, source: str, prefix: str) -> list[Entry]:
+        """The entries of a source whose keys begin so, by key."""
+        return [
+            made
+            for (of, key), made in sorted(self._entries.items())
+            if of == source and key.startswith(prefix)
+        ]
+
+    def post(self, entries: Iterable[Entry]) -> None:
+        """All or none. Raises LedgerConflictError."""
+        made = {(one.source, one.key): one for one in entries}
+        for key, one in made.items():
+            if self._entries.get(key, one) != one:
+                raise LedgerConflictError(f"{key[0]} {key[1]} stands with other content")
+        self._entries |= made
