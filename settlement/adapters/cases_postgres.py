@@ -249,7 +249,7 @@ async def _approve(connection: Any, approval: Approval) -> None:
     except asyncpg.PostgresError as error:
         if error.sqlstate != FOUR_EYES:
             raise
-        raise RefusedError(error.detail, error.message) from error  # type: ignore[attr-defined]
+        raise RefusedError(error.detail, error.message) from error
 
 
 async def _insert(

@@ -1,19 +1,21 @@
 """A desk for the tests of casework: a closed day with breaks, people in memory, working days."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Container, Iterable
 from datetime import UTC, date, datetime, timedelta
 
 import msgspec
 
+from settlement import ports
 from settlement.adapters.cases_memory import MemoryCasework
-from settlement.adapters.memory import MemoryStore
 from settlement.casework import work
+from settlement.casework.ports import Casework, Wanted
 from settlement.casework.states import Case
 from settlement.disputes.table import DEADLINES_DAYS
 from settlement.fees import Tariffs
 from settlement.four_eyes import Actor, Proposal, RefusedError, content_hash
 from settlement.ledger import Entry
+from settlement.ports import Store
 from tests.settlement.test_close import a_day
 from tests.settlement.world import DAY, NEXT, REFERENCES, Dates, com_file, inbox, run_close, world
 
@@ -33,7 +35,7 @@ SUSPENSE = ("long_suspense", "short_suspense")
 class MemoryPeople:
     """`four_eyes.People`; `used` is what casework has committed."""
 
-    def __init__(self, approved: set[str]) -> None:
+    def __init__(self, approved: Container[str]) -> None:
         self.proposals: dict[str, Proposal] = {}
         self.refusals: list[tuple[str, str, str, str]] = []  # operator, act, subject, reason
         self._approved = approved
@@ -83,10 +85,10 @@ TERMS = work.Terms(EveryDay(), DEADLINES_DAYS)
 class Desk:
     """Casework over a day that is closed, and the next one open."""
 
-    def __init__(self, books: MemoryStore, dates: Dates) -> None:
-        self.books, self.dates = books, dates
-        self.casework = MemoryCasework(books, dates)
-        self.people = MemoryPeople(self.casework._approved)
+    def __init__(
+        self, books: Store, dates: ports.Dates, casework: Casework, people: MemoryPeople
+    ) -> None:
+        self.books, self.dates, self.casework, self.people = books, dates, casework, people
         self.tariffs = Tariffs(REFERENCES)
 
     async def propose(
@@ -112,8 +114,9 @@ class Desk:
     async def do(self, case_id: str, act: str, amount: int | None = None) -> Case:
         return await self.approve(await self.propose(case_id, act, amount))
 
-    def entries(self) -> list[Entry]:
-        return list(self.books._entries.values())
+    async def entries(self) -> list[Entry]:
+        days = (DAY, NEXT, NEXT + timedelta(days=1))
+        return [one for day in days for one in await self.books.entries(day)]
 
 
 async def a_desk() -> Desk:
@@ -122,12 +125,11 @@ async def a_desk() -> Desk:
     books, dates = world(trades), Dates({DAY: "open"})
     await run_close(books, inbox(com_file(rows)), dates=dates)
     assert dates.states == {DAY: "posted", NEXT: "open"}
-    return Desk(books, dates)
+    casework = MemoryCasework(books, dates)
+    return Desk(books, dates, casework, MemoryPeople(casework._approved))
 
 
 async def case_of_class(desk: Desk, name: str) -> Case:
-    from settlement.casework.ports import Wanted
-
     (found,) = await work.cases(desk.casework, Wanted(case_class=name, ended=True), today=NEXT)
     return found
 

@@ -31,6 +31,7 @@ from settlement.casework.states import (
 )
 from settlement.chart import CHART
 from settlement.four_eyes import Actor, RefusedError
+from settlement.ledger import Entry
 from settlement.posting_rules import POSTING_RULES
 from tests.settlement.desk import (
     LI,
@@ -147,14 +148,14 @@ ENDINGS: list[tuple[str, str, dict[str, int]]] = [
 @pytest.mark.parametrize(("name", "act", "expected"), ENDINGS)
 def test_an_act_ends_its_case(name: str, act: str, expected: dict[str, int]) -> None:
     async def check(desk: Desk) -> None:
-        before = desk.entries()
+        before = await desk.entries()
         found = await case_of_class(desk, name)
         made = await desk.propose(found.id, act)
         assert (await work.case(desk.casework, found.id)).state == "proposed"
         assert made.act == ACTS[act].permission
         ended = await desk.approve(made)
         assert (ended.state, ended.left_minor, ended.held_minor) == ("ended", 0, 0)
-        added = [one for one in desk.entries() if one not in before]
+        added = [one for one in await desk.entries() if one not in before]
         assert moved(added) == Counter(expected)
         for one in added:
             assert one.key.startswith(f"{found.id}/")
@@ -183,7 +184,7 @@ def test_a_part_leaves_the_rest() -> None:
             "merchant_held": 4_975,
             "merchant_payable": 3_000 - 4_975,
         }
-        made = [one for one in desk.entries() if one.key.startswith(f"{found.id}/")]
+        made = [one for one in await desk.entries() if one.key.startswith(f"{found.id}/")]
         assert moved(made) == Counter(expected)
 
     at_a_desk(check)
@@ -199,7 +200,7 @@ def test_a_hold_is_released_before_the_case_ends() -> None:
         assert "release" not in acts_of(freed)
         ended = await desk.do(found.id, "write_off")
         assert ended.state == "ended"
-        assert moved(desk.entries())["merchant_held"] == 0
+        assert moved(await desk.entries())["merchant_held"] == 0
 
     at_a_desk(check)
 
@@ -265,14 +266,14 @@ def test_who_may_not_approve_is_refused_and_written_down(checker: Actor, reason:
     async def check(desk: Desk) -> None:
         found = await case_of_class(desk, "network_long")
         made = await desk.propose(found.id, "write_off")
-        before = desk.entries()
+        before = await desk.entries()
         with pytest.raises(RefusedError) as refused:
             await desk.approve(made, checker)
         assert refused.value.reason == reason
         assert desk.people.refusals == [
             (checker.operator, "case.write_off", found.id, reason),
         ]
-        assert desk.entries() == before
+        assert await desk.entries() == before
         assert (await desk.approve(made)).state == "ended"
 
     at_a_desk(check)
@@ -362,7 +363,7 @@ def test_a_case_that_a_close_ended_meanwhile_takes_no_act() -> None:
         assert refused.value.reason == "changed"
         with pytest.raises(NotPossibleError):
             await desk.propose(found.id, "write_off")
-        assert moved(desk.entries())["short_suspense"] == 0
+        assert moved(await desk.entries())["short_suspense"] == 0
 
     at_a_desk(check)
 
@@ -377,12 +378,12 @@ def test_a_written_off_short_that_is_paid_after_all_is_open_again() -> None:
         await close_next_day(desk, with_missing=True)
         again = await work.case(desk.casework, found.id)
         assert (again.state, again.left_minor, again.held_minor) == ("open", 5_000, 0)
-        books = moved(desk.entries())
+        books = moved(await desk.entries())
         assert (books["short_suspense"], books["merchant_held"]) == (-5_000, 0)
         assert acts_of(again)[0] == "take_back"
         ended = await desk.do(found.id, "take_back")
         assert ended.state == "ended"
-        books = moved(desk.entries())
+        books = moved(await desk.entries())
         assert (books["short_suspense"], books["write_off_loss"]) == (0, 0)
 
     at_a_desk(check)
@@ -406,11 +407,11 @@ def test_a_case_takes_no_money_while_a_close_is_under_way() -> None:
 STEPS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 9), st.integers(1, 100)), max_size=25)
 
 
-def suspense_by_case(desk: Desk, found: list[Case]) -> dict[str, int]:
+def suspense_by_case(entries: list[Entry], found: list[Case]) -> dict[str, int]:
     """What suspense holds of each case, from the ledger's entries alone: minus is a credit."""
     fees = {one.facts.found.record: one.id for one in found if one.facts.found.step == "fees"}
     sums = {one.id: 0 for one in found}
-    for made in desk.entries():
+    for made in entries:
         case_id = made.key.split("/", 1)[0]
         if made.source == "fee":
             case_id = fees[made.key]
@@ -441,13 +442,13 @@ def test_suspense_is_what_open_cases_have_left(
             part = of * percent // 100 if ACTS[name].part and percent < 80 else None
             await desk.do(one.id, name, part or None)
         found = await work.cases(desk.casework, Wanted(ended=True), today=NEXT)
-        sums = suspense_by_case(desk, found)
+        sums = suspense_by_case(await desk.entries(), found)
         assert sums == {one.id: -one.left_minor for one in found}
-        assert sum(one.held_minor for one in found) == -moved(desk.entries())["merchant_held"]
+        assert sum(one.held_minor for one in found) == -moved(await desk.entries())["merchant_held"]
         for one in found:
             if one.state == "ended":
                 assert (one.left_minor, one.held_minor) == (0, 0)
-        for made in desk.entries():
+        for made in await desk.entries():
             assert all(account in CHART for account in made.accounts)
 
     at_a_desk(check)

@@ -85,8 +85,8 @@ async def taken(desk: Desk, *rows: Adjustment) -> list[DisputeFacts]:
     return [one for one in found if one is not None]
 
 
-def of_disputes(desk: Desk) -> Counter[str]:
-    return moved(one for one in desk.entries() if one.step == "dispute")
+async def of_disputes(desk: Desk) -> Counter[str]:
+    return moved([one for one in await desk.entries() if one.step == "dispute"])
 
 
 async def approve(desk: Desk, made: Proposal, checker: Actor = WANG) -> DisputeFacts:
@@ -139,7 +139,7 @@ def test_a_chargeback_that_nobody_answers_is_the_merchants() -> None:
             3_000,
             3_000,
         )
-        assert of_disputes(desk) == Counter(
+        assert await of_disputes(desk) == Counter(
             {
                 "network_receivable": -3_000,
                 "chargeback_receivable": 3_000,
@@ -154,7 +154,7 @@ def test_a_chargeback_that_nobody_answers_is_the_merchants() -> None:
         late = last.deadline + timedelta(days=1)
         ((_, after),) = await work.expire(desk.casework, late, NOW, TERMS)
         assert after.state == "lost"
-        assert of_disputes(desk) == Counter(
+        assert await of_disputes(desk) == Counter(
             {"network_receivable": -3_000, "merchant_payable": 3_000}
         )
         assert await work.expire(desk.casework, late, NOW, TERMS) == []
@@ -180,7 +180,7 @@ def test_a_dispute_through_all_its_stages_to_arbitration() -> None:
         (facts,) = await taken(desk, row("E73", 500, line=3))
         assert (facts.state, facts.held_minor, facts.charged_minor) == ("won", 0, 0)
         # what was not awarded is the merchant's
-        assert of_disputes(desk) == Counter(
+        assert await of_disputes(desk) == Counter(
             {"network_receivable": -1_500, "merchant_payable": 1_500}
         )
         assert facts.taken_minor == 1_500
@@ -194,7 +194,7 @@ def test_a_dispute_through_all_its_stages_to_arbitration() -> None:
 def test_queries_are_answered_or_not_and_move_nothing() -> None:
     async def queries(desk: Desk) -> None:
         types: dict[str, Event] = {"Q": "query", "R": "retrieval", "E05": "fulfilled"}
-        before = desk.entries()
+        before = await desk.entries()
 
         async def take(one: Adjustment) -> DisputeFacts:
             (placed,) = await take_in(desk.casework, [one], NOW, TERMS, types)
@@ -217,7 +217,7 @@ def test_queries_are_answered_or_not_and_move_nothing() -> None:
             desk.casework, last.deadline + timedelta(days=1), NOW, TERMS
         )
         assert facts.state == "closed"
-        assert desk.entries() == before
+        assert await desk.entries() == before
 
     at_a_desk(queries)
 
@@ -236,7 +236,7 @@ def test_giving_up_needs_a_checker(event: Event, state: str, bears: str) -> None
         assert refused.value.reason == "self_approval"
         facts = await approve(desk, made)
         assert facts.state == state
-        assert of_disputes(desk) == Counter({"network_receivable": -3_000, bears: 3_000})
+        assert await of_disputes(desk) == Counter({"network_receivable": -3_000, bears: 3_000})
         with pytest.raises(RefusedError) as refused:
             await approve(desk, made)
         assert refused.value.reason == "replayed"
@@ -275,7 +275,7 @@ def test_a_manual_refund_is_opened_by_two_and_settled_by_the_network() -> None:
         assert placed.case_id  # more than was sent
         (facts,) = await taken(desk, row("E74", -1_000, network_fee_minor=-1))
         assert (facts.state, facts.held_minor) == ("settled", 0)
-        assert of_disputes(desk) == Counter(
+        assert await of_disputes(desk) == Counter(
             {"network_receivable": -999, "merchant_payable": 1_000, "network_fee": -1}
         )
         # of the sale, 2,000 are left to take
@@ -297,7 +297,7 @@ def test_a_long_is_credited_to_the_card_through_the_network() -> None:
         assert (sent.state, sent.left_minor) == ("disputed", 698)
         (facts,) = await desk.casework.disputes()
         assert (facts.state, facts.dispute.original_minor) == ("crediting", 700)
-        assert of_disputes(desk) == Counter()  # nothing moves before the network's row
+        assert await of_disputes(desk) == Counter()  # nothing moves before the network's row
         about = facts.dispute
         credit = row("E32", -700, rrn=about.rrn, issuer_fee_minor=-2)
         (facts,) = await taken(desk, credit)
@@ -306,7 +306,9 @@ def test_a_long_is_credited_to_the_card_through_the_network() -> None:
         assert (ended.state, ended.left_minor) == ("ended", 0)
         assert ended.facts.events[-1].dispute == about.id
         # 700 to the card; the row's fee became cost, and came back
-        assert of_disputes(desk) == Counter({"network_receivable": -698, "long_suspense": 698})
+        assert await of_disputes(desk) == Counter(
+            {"network_receivable": -698, "long_suspense": 698}
+        )
 
     at_a_desk(check)
 
@@ -328,7 +330,7 @@ def test_a_short_is_claimed_and_its_hold_ends_with_it() -> None:
         assert (back.state, back.left_minor) == ("assigned", -2_000)
         ended = await desk.do(found.id, "settle_with_merchant")
         assert (ended.state, ended.held_minor) == ("ended", 0)
-        assert moved(desk.entries())["short_suspense"] == 0
+        assert moved(await desk.entries())["short_suspense"] == 0
 
     at_a_desk(check)
 
@@ -379,7 +381,7 @@ def test_a_row_that_nothing_explains_is_a_case(changes: dict[str, Any], why: str
         assert why in case.facts.found.evidence["why"]
         assert case.left_minor == one.effect_minor - 5
         side = "long_suspense" if case.long else "short_suspense"
-        made = [each for each in desk.entries() if each.source == "case_opened"]
+        made = [each for each in await desk.entries() if each.source == "case_opened"]
         assert moved(made) == Counter(
             {"network_receivable": case.left_minor, side: -case.left_minor}
         )
@@ -395,13 +397,13 @@ def test_the_same_rows_again_change_nothing() -> None:
         rows = [row("E23", -9_999), twice, twice, row("E24", 1_000)]
         first = await take_in(desk.casework, rows, NOW, TERMS)
         assert len({one.key for one in first}) == 4
-        before = desk.entries()
+        before = await desk.entries()
         elsewhere = [
             msgspec.structs.replace(one, line=number + 7, file="IND26080533AERRA")
             for number, one in enumerate(rows)
         ]
         assert await take_in(desk.casework, elsewhere, NOW, TERMS) == first
-        assert desk.entries() == before
+        assert await desk.entries() == before
         # a second chargeback while the first is under way is a dispute of its own
         assert first[1].dispute_id != first[2].dispute_id
         assert first[0].case_id
@@ -412,14 +414,16 @@ def test_the_same_rows_again_change_nothing() -> None:
 def test_rows_move_money_on_the_earliest_date_that_is_not_posted() -> None:
     async def check(desk: Desk) -> None:
         await taken(desk, row("E23", -1_000))
-        assert {one.business_date for one in desk.entries() if one.step == "dispute"} == {NEXT}
+        assert {one.business_date for one in await desk.entries() if one.step == "dispute"} == {
+            NEXT
+        }
         unplaced = row("E99", -1)
         await take_in(desk.casework, [unplaced], NOW, TERMS)
         (found,) = await casework.cases(desk.casework, Wanted("adjustment_unplaced"), today=NEXT)
         assert found.facts.found.business_date == NEXT
         owners = [
             owner
-            for one in desk.entries()
+            for one in await desk.entries()
             if one.source in ("dispute", "case_opened")
             for account, owner in zip(one.accounts, one.owners, strict=True)
             if account == "network_receivable"
