@@ -15,6 +15,7 @@ from settlement.casework.ports import (
 from settlement.casework.states import CaseEvent, CaseFacts, case_of, in_order
 from settlement.clearing import ClearingRecord, ClearingRow
 from settlement.disputes.table import Dispute, DisputeEvent, DisputeFacts, Evidence, Placed
+from settlement.four_eyes import RefusedError
 from settlement.ledger import Entry
 from settlement.ports import Dates
 
@@ -67,13 +68,20 @@ class MemoryCasework:
         return self._books.resolution_of(case_id)
 
     def _hold_of(self, case_id: str) -> int:
-        made = self._books.entry_of("hold", case_id)
-        if made is None:
-            return 0
-        return -made.amounts[made.accounts.index("merchant_held")]
+        for made in self._books.every_entry():
+            if (made.source, made.key) == ("hold", case_id):
+                return -made.amounts[made.accounts.index("merchant_held")]
+        return 0
 
     async def linked_entries(self, case_id: str) -> list[Entry]:
-        return self._books.entries_from("case", f"{case_id}/")
+        return sorted(
+            (
+                made
+                for made in self._books.every_entry()
+                if made.source == "case" and made.key.startswith(f"{case_id}/")
+            ),
+            key=lambda made: made.key,
+        )
 
     async def sides(self, found: Break) -> tuple[ClearingRecord | None, ClearingRow | None]:
         record = await self.record(found.record) if found.record else None
@@ -114,6 +122,9 @@ class MemoryCasework:
             tuple(sorted(evidence, key=lambda one: (one.at, one.name))),
         )
 
+    async def approved(self, proposal_id: str) -> bool:
+        return proposal_id in self._approved
+
     async def placed(self, keys: Collection[str]) -> dict[str, Placed]:
         return {key: self._placed[key] for key in sorted(set(keys)) if key in self._placed}
 
@@ -126,9 +137,9 @@ class MemoryCasework:
             if await self.earliest_unposted() != work.business_date:
                 raise DateMovedError(f"{work.business_date} is posted")
         if work.approval and work.approval.proposal.id in self._approved:
-            raise ChangedError(f"{work.approval.proposal.id} is used")
+            raise RefusedError("replayed", f"{work.approval.proposal.id} has been approved already")
         self._refuse_what_changed(work)
-        self._books.post(work.entries)  # all or nothing, and the last that may fail
+        self._books.ledger.add(work.entries)  # all or nothing, and the last that may fail
         self._opened |= {one.id: one for one in work.opened}
         self._events += work.case_events
         self._disputes |= {one.id: one for one in work.disputes}

@@ -6,19 +6,22 @@ or posts a case between what was judged and what is written; the lock ends with 
 
 # ruff: noqa: S608 - what is formatted into queries are column names of our own structs
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import date
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import asyncpg
 import msgspec
 
-from settlement.adapters.postgres import (
-    LOCK,
-    PostgresStore,
-    _entry as read_entry,
-    _post as post_entries,
+from settlement.adapters.four_eyes_postgres import approve
+from settlement.adapters.ledger_postgres import (
+    ATTEMPTS,
+    entry_of,
+    hold_open,
+    open_date,
+    post_entries,
 )
+from settlement.adapters.postgres import LOCK, PostgresStore
 from settlement.cases import Break, Resolution
 from settlement.casework.ports import BusyError, ChangedError, DateMovedError, Wanted, Work
 from settlement.casework.states import CaseEvent, CaseFacts, case_of, in_order
@@ -31,24 +34,18 @@ from settlement.disputes.table import (
     Evidence,
     Placed,
 )
-from settlement.four_eyes import Approval, RefusedError
-from settlement.ledger import Entry
+from settlement.ledger import Entry, LedgerClosedError
 
 Struct = TypeVar("Struct", bound=msgspec.Struct)
-Post = Callable[[Any, Sequence[Entry]], Awaitable[None]]
-FOUR_EYES: Final = "4EYES"  # SQLSTATE of `switch.approve_v1`; the reason is its detail
 
 
 class PostgresCasework:
-    """`post` writes entries within a transaction of ours."""
-
-    def __init__(self, pool: asyncpg.Pool, post: Post = post_entries) -> None:
+    def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
         self._books = PostgresStore(pool)
-        self._post = post
 
     async def earliest_unposted(self) -> date:
-        return await _earliest_unposted(self._pool)
+        return await open_date(self._pool)
 
     # -- cases
 
@@ -111,7 +108,7 @@ class PostgresCasework:
             f"{case_id}/",
             f"{case_id}0",  # 0 comes after /
         )
-        return [read_entry(row) for row in rows]
+        return [entry_of(row) for row in rows]
 
     async def sides(self, found: Break) -> tuple[ClearingRecord | None, ClearingRow | None]:
         record = await self.record(found.record) if found.record else None
@@ -171,6 +168,14 @@ class PostgresCasework:
             for one in found
         ]
 
+    async def approved(self, proposal_id: str) -> bool:
+        found: bool = await self._pool.fetchval(
+            "SELECT EXISTS (SELECT FROM settlement.case_event WHERE proposal = $1 AND checker <> '') "
+            "OR EXISTS (SELECT FROM settlement.dispute_event WHERE proposal = $1 AND checker <> '')",
+            proposal_id,
+        )
+        return found
+
     async def placed(self, keys: Collection[str]) -> dict[str, Placed]:
         found = await self._read(
             Placed,
@@ -191,40 +196,45 @@ class PostgresCasework:
     # -- writing
 
     async def commit(self, work: Work) -> None:
-        try:
-            async with self._pool.acquire() as connection, connection.transaction():
-                if work.moves_money:
-                    await _hold_date(connection, work.business_date)
-                await _refuse_resolved(connection, work.case_events)
-                await _insert(connection, "case_opened", Break, work.opened)
-                await _insert(connection, "case_event", CaseEvent, work.case_events)
-                await _insert(connection, "dispute", Dispute, work.disputes)
-                await _insert(connection, "dispute_event", DisputeEvent, work.dispute_events)
-                await _insert(connection, "dispute_evidence", Evidence, work.evidence)
-                await _insert(connection, "placed_row", Placed, work.placed)
-                if work.entries:
-                    await self._post(connection, work.entries)
-                if work.approval:  # last: it holds the audit log's lock to the end
-                    await _approve(connection, work.approval)
-        except asyncpg.UniqueViolationError as error:
-            raise ChangedError(f"{error.constraint_name}: somebody was first") from error
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                async with self._pool.acquire() as connection, connection.transaction():
+                    await _commit(connection, work)
+            except asyncpg.DeadlockDetectedError:
+                if attempt == ATTEMPTS:
+                    raise
+            except asyncpg.UniqueViolationError as error:
+                raise ChangedError(f"{error.constraint_name}: somebody was first") from error
+            except LedgerClosedError as error:
+                raise DateMovedError(str(error)) from error
+            else:
+                return
 
 
-async def _earliest_unposted(connection: Any) -> date:
-    found: date | None = await connection.fetchval(
-        "SELECT min(business_date) FROM switch.business_date WHERE state <> 'posted'"
-    )
-    assert found is not None, "one business date is always open"
-    return found
+async def _commit(connection: Any, work: Work) -> None:
+    if work.moves_money:
+        await _hold_date(connection, work.business_date)
+    await _refuse_resolved(connection, work.case_events)
+    await _insert(connection, "case_opened", Break, work.opened)
+    await _insert(connection, "case_event", CaseEvent, work.case_events)
+    await _insert(connection, "dispute", Dispute, work.disputes)
+    await _insert(connection, "dispute_event", DisputeEvent, work.dispute_events)
+    await _insert(connection, "dispute_evidence", Evidence, work.evidence)
+    await _insert(connection, "placed_row", Placed, work.placed)
+    if work.entries:
+        await post_entries(connection, work.entries)
+    if work.approval:  # last: it holds the audit log's lock to the end
+        await approve(connection, work.approval)
 
 
 async def _hold_date(connection: Any, business_date: date) -> None:
     """Keep the day's end out until this transaction ends, and see that the date takes entries."""
+    await hold_open(connection)
     if not await connection.fetchval(
         "SELECT pg_try_advisory_xact_lock($1, $2)", LOCK, business_date.toordinal()
     ):
         raise BusyError(f"a close of {business_date} is under way")
-    if await _earliest_unposted(connection) != business_date:
+    if await open_date(connection) != business_date:
         raise DateMovedError(f"{business_date} is posted")
 
 
@@ -236,20 +246,6 @@ async def _refuse_resolved(connection: Any, events: Sequence[CaseEvent]) -> None
         )
         if resolved != event.resolved:
             raise ChangedError(f"{event.case_id}: a close has found its other side")
-
-
-async def _approve(connection: Any, approval: Approval) -> None:
-    try:
-        await connection.execute(
-            "SELECT switch.approve_v1($1, $2, $3)",
-            approval.proposal.id,
-            approval.proposal.sha256,
-            approval.checker,
-        )
-    except asyncpg.PostgresError as error:
-        if error.sqlstate != FOUR_EYES:
-            raise
-        raise RefusedError(error.detail, error.message) from error
 
 
 async def _insert(

@@ -267,9 +267,9 @@ class MemoryStore:
 
     async def freed(self, break_ids: Collection[str]) -> dict[str, int]:
         sums: dict[str, int] = {}
-        for (source, key), made in self._entries.items():
-            break_id = key.split("/", 1)[0]
-            if source == "case_unhold" and break_id in break_ids:
+        for made in self.every_entry():
+            break_id = made.key.split("/", 1)[0]
+            if made.source == "case_unhold" and break_id in break_ids:
                 amount = made.amounts[made.accounts.index("merchant_held")]
                 sums[break_id] = sums.get(break_id, 0) + amount
         return sums
@@ -332,21 +332,6 @@ class MemoryStore:
             if one.captured and one.acquirer == acquirer and one.rrn and one.rrn in rrns
         )
 
-    def entry_of(self, source: str, key: str) -> Entry | None:
-        return self._entries.get((source, key))
-
-    def entries_from(self, source: str, prefix: str) -> list[Entry]:
-        """The entries of a source whose keys begin so, by key."""
-        return [
-            made
-            for (of, key), made in sorted(self._entries.items())
-            if of == source and key.startswith(prefix)
-        ]
-
-    def post(self, entries: Iterable[Entry]) -> None:
-        """All or none. Raises LedgerConflictError."""
-        made = {(one.source, one.key): one for one in entries}
-        for key, one in made.items():
-            if self._entries.get(key, one) != one:
-                raise LedgerConflictError(f"{key[0]} {key[1]} stands with other content")
-        self._entries |= made
+    def every_entry(self) -> list[Entry]:
+        """By business date, then in canonical order."""
+        return [made for day in self.ledger.dates() for made in self.ledger.entries(day)]

@@ -82,6 +82,9 @@ class Casework(Protocol):
 
     async def record(self, key: str) -> ClearingRecord | None: ...
 
+    async def approved(self, proposal_id: str) -> bool:
+        """Whether an approval of it has been committed here."""
+
     async def placed(self, keys: Collection[str]) -> dict[str, Placed]:
         """What became of rows of error files already."""
 

@@ -1,7 +1,7 @@
 """What people do with cases: look, assign, note, propose, approve. The shell over `states` and `acts`.
 
 A maker proposes, a different checker approves, and the approval is stored in the commit of what it
-lets through: entries and event. Whatever is refused on the way is told to `People.refused`.
+lets through: entries and event. Whoever catches a RefusedError writes it down.
 """
 
 from datetime import date, datetime
@@ -9,7 +9,6 @@ from typing import Final
 
 import msgspec
 
-from settlement.casework import approval
 from settlement.casework.acts import (
     ACTS,
     Act,
@@ -23,13 +22,13 @@ from settlement.casework.acts import (
     plan,
     stands,
 )
-from settlement.casework.approval import TRIES
+from settlement.casework.approval import TRIES, commit_approved
 from settlement.casework.ports import Casework, ChangedError, Wanted, Work
 from settlement.casework.states import Case, CaseEvent, Kind, after, case_of
 from settlement.disputes.money import Happening, Suspense, step
 from settlement.disputes.table import TAKES, Calendar, Dispute, DisputeFacts
 from settlement.fees import Tariffs
-from settlement.four_eyes import Actor, Approval, People, Proposal, RefusedError
+from settlement.four_eyes import Actor, Approval, People, Proposal, RefusedError, require
 
 WORK: Final = "do:case.work"  # permission to assign, note, withdraw
 
@@ -107,8 +106,8 @@ async def _note_down(
     act: str = "",
     proposal: str = "",
 ) -> Case:
-    if WORK not in actor.permissions and not proposal:
-        raise RefusedError("not_allowed", f"{actor.operator} may not work cases")
+    if not proposal:  # whoever may propose, may say so
+        require(actor, WORK)
     for _ in range(TRIES):
         now = await case(casework, case_id)
         event = next_event(
@@ -194,7 +193,7 @@ async def propose(
     record, row = await casework.sides(now.facts.found)
     move = plan(now, act_name, amount_minor, row=row, record=record, tariffs=tariffs)
     content = payload(now, act, move, reason)
-    made = await approval.propose(people, act.permission, case_id, content, maker)
+    made = await people.propose(act.permission, case_id, content, maker)
     await _note_down(
         casework, case_id, "proposed", maker, at, text=reason, act=act_name, proposal=made.id
     )
@@ -204,26 +203,17 @@ async def propose(
 # -- checker --------------------------------------------------------------------------------------
 
 
-async def approve(
-    casework: Casework,
-    people: People,
-    proposal_id: str,
-    seen: str,
-    checker: Actor,
-    at: datetime,
-    terms: Terms,
-) -> Case:
-    """Let a proposed act through and do it, in one commit; `seen` is the hash of what the checker
-    was shown.
+async def do(casework: Casework, judged: Approval, at: datetime, terms: Terms) -> Case:
+    """What an approved proposal says, in one commit with its approval.
 
-    Raises RefusedError, which is written down; BusyError while a close is under way.
+    Raises RefusedError where the case has changed; BusyError while a close is under way.
     """
 
-    async def build(judged: Approval) -> Work:
-        return await _work(casework, judged, at, terms)
+    async def build(each: Approval) -> Work:
+        return await _work(casework, each, at, terms)
 
-    done = await approval.commit_approved(casework, people, proposal_id, seen, checker, build)
-    return await case(casework, done.proposal.subject)
+    await commit_approved(casework, judged, build)
+    return await case(casework, judged.proposal.subject)
 
 
 async def _work(casework: Casework, judged: Approval, at: datetime, terms: Terms) -> Work:

@@ -5,9 +5,8 @@ from typing import Final
 
 import msgspec
 
-from settlement.casework import approval
 from settlement.casework.acts import unhold
-from settlement.casework.approval import TRIES
+from settlement.casework.approval import TRIES, commit_approved
 from settlement.casework.ports import Casework, ChangedError, DateMovedError, Work
 from settlement.casework.states import Case, CaseEvent
 from settlement.casework.work import Terms, case, next_event, suspense_of
@@ -22,7 +21,7 @@ from settlement.disputes.table import (
     Event,
     Evidence,
 )
-from settlement.four_eyes import Actor, Approval, People, Proposal, RefusedError
+from settlement.four_eyes import Actor, Approval, People, Proposal, RefusedError, require
 from settlement.ledger import Entry
 
 WORK: Final = "do:dispute.work"  # permission to answer and to add evidence
@@ -108,8 +107,7 @@ async def _do(
     text: str,
 ) -> DisputeFacts:  # fmt: skip
     """An event of ours that needs no checker."""
-    if WORK not in actor.permissions:
-        raise RefusedError("not_allowed", f"{actor.operator} may not work disputes")
+    require(actor, WORK)
     facts = await dispute(casework, dispute_id)
     move = TABLE.get((facts.state, event))
     if move is not None and move.approval:
@@ -152,8 +150,7 @@ async def add_evidence(
     text: str = "",
 ) -> DisputeFacts:
     """Note down a document that speaks for us, by its hash. The same again changes nothing."""
-    if WORK not in actor.permissions:
-        raise RefusedError("not_allowed", f"{actor.operator} may not work disputes")
+    require(actor, WORK)
     facts = await dispute(casework, dispute_id)
     if (name, sha256) not in {(one.name, one.sha256) for one in facts.evidence}:
         item = Evidence(dispute_id, name, sha256, size, actor.operator, at, text)
@@ -204,7 +201,7 @@ async def propose(
         "charged_minor": facts.charged_minor,
         "reason": reason,
     }
-    return await approval.propose(people, move.approval, dispute_id, content, maker)
+    return await people.propose(move.approval, dispute_id, content, maker)
 
 
 async def propose_opening(
@@ -236,7 +233,7 @@ async def propose_opening(
         "code": code,
         "reason": reason,
     }
-    return await approval.propose(people, "dispute.open", str(content["dispute"]), content, maker)
+    return await people.propose("dispute.open", str(content["dispute"]), content, maker)
 
 
 def about_sale(record: ClearingRecord, dispute_id: str, business_date: date) -> Dispute:
@@ -263,22 +260,17 @@ def _stands(facts: DisputeFacts) -> dict[str, object]:
     return {"state": facts.state, "sequence": len(facts.events)}
 
 
-async def approve(
-    casework: Casework,
-    people: People,
-    proposal_id: str,
-    seen: str,
-    checker: Actor,
-    at: datetime,
-    terms: Terms,
-) -> DisputeFacts:
-    """Let a proposed act on a dispute through and do it, in one commit."""
+async def do(casework: Casework, judged: Approval, at: datetime, terms: Terms) -> DisputeFacts:
+    """What an approved proposal about a dispute says, in one commit with its approval.
 
-    async def build(judged: Approval) -> Work:
-        return await _approved(casework, judged, at, terms)
+    Raises RefusedError where the dispute has changed; BusyError while a close is under way.
+    """
 
-    done = await approval.commit_approved(casework, people, proposal_id, seen, checker, build)
-    return await dispute(casework, done.proposal.subject)
+    async def build(each: Approval) -> Work:
+        return await _approved(casework, each, at, terms)
+
+    await commit_approved(casework, judged, build)
+    return await dispute(casework, judged.proposal.subject)
 
 
 async def _approved(casework: Casework, judged: Approval, at: datetime, terms: Terms) -> Work:

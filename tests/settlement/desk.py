@@ -13,7 +13,16 @@ from settlement.casework.ports import Casework, Wanted
 from settlement.casework.states import Case
 from settlement.disputes.table import DEADLINES_DAYS
 from settlement.fees import Tariffs
-from settlement.four_eyes import Actor, Proposal, RefusedError, content_hash
+from settlement.four_eyes import (
+    Actor,
+    Approval,
+    People,
+    Proposal,
+    RefusedError,
+    content_hash,
+    judge,
+    require,
+)
 from settlement.ledger import Entry
 from settlement.ports import Store
 from tests.settlement.test_close import a_day
@@ -37,14 +46,14 @@ class MemoryPeople:
 
     def __init__(self, approved: Container[str]) -> None:
         self.proposals: dict[str, Proposal] = {}
-        self.refusals: list[tuple[str, str, str, str]] = []  # operator, act, subject, reason
         self._approved = approved
 
     async def propose(
         self, act: str, subject: str, payload: dict[str, object], maker: Actor
     ) -> Proposal:
+        require(maker, f"propose:{act}")
         made = Proposal(
-            f"p{len(self.proposals) + 1}",
+            f"P{len(self.proposals) + 1:06d}",
             act,
             subject,
             msgspec.json.decode(msgspec.json.encode(payload)),
@@ -69,7 +78,7 @@ class MemoryPeople:
         return proposal_id in self._approved
 
     async def refused(self, operator: str, act: str, subject: str, error: RefusedError) -> None:
-        self.refusals.append((operator, act, subject, error.reason))
+        raise NotImplementedError
 
 
 class EveryDay:
@@ -86,7 +95,7 @@ class Desk:
     """Casework over a day that is closed, and the next one open."""
 
     def __init__(
-        self, books: Store, dates: ports.Dates, casework: Casework, people: MemoryPeople
+        self, books: Store, dates: ports.Dates, casework: Casework, people: People
     ) -> None:
         self.books, self.dates, self.casework, self.people = books, dates, casework, people
         self.tariffs = Tariffs(REFERENCES)
@@ -106,10 +115,15 @@ class Desk:
             reason="as agreed",
         )
 
+    async def judged(self, made: Proposal, checker: Actor = WANG, seen: str = "") -> Approval:
+        """The checker's approval of the proposal as it is kept."""
+        kept = await self.people.proposal(made.id)
+        assert kept is not None
+        used = await self.people.used(made.id)
+        return judge(kept, checker, seen=seen or made.sha256, used=used)
+
     async def approve(self, made: Proposal, checker: Actor = WANG, seen: str = "") -> Case:
-        return await work.approve(
-            self.casework, self.people, made.id, seen or made.sha256, checker, NOW, TERMS
-        )
+        return await work.do(self.casework, await self.judged(made, checker, seen), NOW, TERMS)
 
     async def do(self, case_id: str, act: str, amount: int | None = None) -> Case:
         return await self.approve(await self.propose(case_id, act, amount))

@@ -22,6 +22,9 @@ from settlement.disputes import work as disputes
 from settlement.disputes.intake import take_in
 from settlement.disputes.table import DisputeFacts
 from settlement.four_eyes import Approval, RefusedError
+from switch.adapters.postgres.people import PostgresPeople
+from switch.adapters.postgres.sessions import Sessions
+from switch.adapters.servers import Servers
 from tests.database import FreshDatabase
 from tests.settlement.desk import (
     LI,
@@ -30,7 +33,6 @@ from tests.settlement.desk import (
     WANG,
     ZHAO,
     Desk,
-    MemoryPeople,
     a_desk,
     case_of_class,
     moved,
@@ -42,49 +44,21 @@ from tests.settlement.test_store import a_day_on
 from tests.settlement.world import DAY, NEXT, com_file, inbox, run_close
 
 Check = Callable[[Desk], Awaitable[None]]
-# What `switch.approve_v1` promises, for a database that knows no operators.
-STAND_IN = """
-CREATE TABLE switch.approved_in_test (proposal text PRIMARY KEY, checker text);
-CREATE OR REPLACE FUNCTION switch.approve_v1(proposal text, sha256 text, checker text)
-RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS $$
-BEGIN
-    INSERT INTO switch.approved_in_test VALUES (approve_v1.proposal, approve_v1.checker);
-EXCEPTION WHEN unique_violation THEN
-    RAISE EXCEPTION '% is used', approve_v1.proposal USING ERRCODE = '4EYES', DETAIL = 'replayed';
-END $$;
-GRANT EXECUTE ON FUNCTION switch.approve_v1 TO tongbao_app;
-GRANT SELECT ON switch.approved_in_test TO tongbao_app;
-"""
-
-
-class PeopleBeside(MemoryPeople):
-    """Proposals in memory, approvals in the database."""
-
-    def __init__(self, pool: asyncpg.Pool) -> None:
-        super().__init__(())
-        self._pool = pool
-
-    async def used(self, proposal_id: str) -> bool:
-        return bool(
-            await self._pool.fetchval(
-                "SELECT EXISTS (SELECT FROM switch.approved_in_test WHERE proposal = $1)",
-                proposal_id,
-            )
-        )
 
 
 @asynccontextmanager
 async def a_desk_on(dsn: FreshDatabase) -> AsyncIterator[Desk]:
     _, rows = a_day()
-    owner = await asyncpg.connect(dsn.owner)
-    await owner.execute(STAND_IN)
-    await owner.close()
-    async with (
-        a_day_on(dsn) as (books, dates),
-        asyncpg.create_pool(dsn.app, min_size=1, max_size=4) as pool,
-    ):
-        await run_close(books, inbox(com_file(rows)), dates=dates)
-        yield Desk(books, dates, PostgresCasework(pool), PeopleBeside(pool))
+    sessions = Sessions(Servers(dsn.app), "test", 1)
+    try:
+        async with (
+            a_day_on(dsn) as (books, dates),
+            asyncpg.create_pool(dsn.app, min_size=1, max_size=4) as pool,
+        ):
+            await run_close(books, inbox(com_file(rows)), dates=dates)
+            yield Desk(books, dates, PostgresCasework(pool), PostgresPeople(sessions))
+    finally:
+        await sessions.close()
 
 
 @pytest.fixture(params=["memory", "postgres"])
@@ -188,9 +162,7 @@ def test_disputes_and_rows_come_back(at_a_desk: Callable[[Check], None]) -> None
         made = await disputes.propose(
             desk.casework, desk.people, key, "accept", LI, reason="no slip"
         )
-        ended = await disputes.approve(
-            desk.casework, desk.people, made.id, made.sha256, WANG, NOW, TERMS
-        )
+        ended = await disputes.do(desk.casework, await desk.judged(made), NOW, TERMS)
         assert ended.state == "lost"
         assert await desk.casework.disputes() == []
         assert await desk.casework.disputes(ended=True) == [ended]
@@ -283,7 +255,7 @@ def test_the_database_refuses_a_checker_who_is_the_maker(database_dsn: FreshData
     asyncio.run(scenario())
 
 
-def test_random_casework_comes_to_the_same_on_both(database_dsn: FreshDatabase) -> None:
+def test_the_same_casework_comes_to_the_same_on_both(database_dsn: FreshDatabase) -> None:
     """The same acts over both stores: the same cases, disputes and entries."""
 
     async def worked(desk: Desk) -> tuple[list[CaseFacts], list[DisputeFacts], date]:
