@@ -6,6 +6,7 @@ from datetime import date
 from settlement.adapters.memory import MemoryStore
 from settlement.cases import Break, Resolution
 from settlement.casework.ports import (
+    TARIFF_KINDS,
     BusyError,
     ChangedError,
     DateMovedError,
@@ -15,6 +16,7 @@ from settlement.casework.ports import (
 from settlement.casework.states import CaseEvent, CaseFacts, case_of, in_order
 from settlement.clearing import ClearingRecord, ClearingRow
 from settlement.disputes.table import Dispute, DisputeEvent, DisputeFacts, Evidence, Placed
+from settlement.fees import Tariffs
 from settlement.four_eyes import RefusedError
 from settlement.ledger import Entry
 from settlement.ports import Dates
@@ -93,6 +95,9 @@ class MemoryCasework:
 
     async def originals(self, acquirer: str, rrns: Collection[str]) -> list[ClearingRecord]:
         return self._books.captured_by_rrn(acquirer, rrns)
+
+    async def tariffs(self) -> Tariffs:
+        return Tariffs(await self._books.references(TARIFF_KINDS))
 
     # -- disputes
 

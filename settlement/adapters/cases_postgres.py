@@ -6,7 +6,8 @@ or posts a case between what was judged and what is written; the lock ends with 
 
 # ruff: noqa: S608 - what is formatted into queries are column names of our own structs
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from contextlib import asynccontextmanager
 from datetime import date
 from typing import Any, TypeVar
 
@@ -21,9 +22,16 @@ from settlement.adapters.ledger_postgres import (
     open_date,
     post_entries,
 )
-from settlement.adapters.postgres import LOCK, PostgresStore
+from settlement.adapters.postgres import LOCK, POOL_MAX, PostgresStore
 from settlement.cases import Break, Resolution
-from settlement.casework.ports import BusyError, ChangedError, DateMovedError, Wanted, Work
+from settlement.casework.ports import (
+    TARIFF_KINDS,
+    BusyError,
+    ChangedError,
+    DateMovedError,
+    Wanted,
+    Work,
+)
 from settlement.casework.states import CaseEvent, CaseFacts, case_of, in_order
 from settlement.clearing import ClearingRecord, ClearingRow
 from settlement.disputes.table import (
@@ -34,12 +42,22 @@ from settlement.disputes.table import (
     Evidence,
     Placed,
 )
+from settlement.fees import Tariffs
 from settlement.ledger import Entry, LedgerClosedError
 
 Struct = TypeVar("Struct", bound=msgspec.Struct)
 
 
+@asynccontextmanager
+async def open_casework(dsn: str) -> AsyncIterator["PostgresCasework"]:
+    """Casework on a pool of its own."""
+    async with asyncpg.create_pool(dsn, min_size=1, max_size=POOL_MAX) as pool:
+        yield PostgresCasework(pool)
+
+
 class PostgresCasework:
+    """`settlement.casework.ports.Casework`."""
+
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
         self._books = PostgresStore(pool)
@@ -127,6 +145,9 @@ class PostgresCasework:
             acquirer,
             sorted(set(rrns)),
         )
+
+    async def tariffs(self) -> Tariffs:
+        return Tariffs(await self._books.references(TARIFF_KINDS))
 
     # -- disputes
 

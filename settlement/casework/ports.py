@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from datetime import date
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -10,6 +10,7 @@ from settlement.cases import Break
 from settlement.casework.states import CaseEvent, CaseFacts
 from settlement.clearing import ClearingRecord, ClearingRow
 from settlement.disputes.table import Dispute, DisputeEvent, DisputeFacts, Evidence, Placed
+from settlement.fees import Tariffs
 from settlement.four_eyes import Approval
 from settlement.ledger import Entry
 
@@ -52,6 +53,9 @@ class Wanted(msgspec.Struct, frozen=True):
     ended: bool = False  # those, too
 
 
+TARIFF_KINDS: Final = ("fee_plan", "merchant")  # reference data that an act's discount rests on
+
+
 class Casework(Protocol):
     """Cases and disputes, wherever they are kept. Every read is totally ordered."""
 
@@ -68,6 +72,8 @@ class Casework(Protocol):
 
     async def sides(self, found: Break) -> tuple[ClearingRecord | None, ClearingRow | None]:
         """Our record and their row that the break names."""
+
+    async def tariffs(self) -> Tariffs: ...
 
     async def dispute(self, dispute_id: str) -> DisputeFacts | None: ...
 

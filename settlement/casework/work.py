@@ -25,9 +25,9 @@ from settlement.casework.acts import (
 from settlement.casework.approval import TRIES, commit_approved
 from settlement.casework.ports import Casework, ChangedError, Wanted, Work
 from settlement.casework.states import Case, CaseEvent, Kind, after, case_of
+from settlement.disputes.deadlines import Calendar
 from settlement.disputes.money import Happening, Suspense, step
-from settlement.disputes.table import TAKES, Calendar, Dispute, DisputeFacts
-from settlement.fees import Tariffs
+from settlement.disputes.table import TAKES, Dispute, DisputeFacts
 from settlement.four_eyes import Actor, Approval, People, Proposal, RefusedError, require
 
 WORK: Final = "do:case.work"  # permission to assign, note, withdraw
@@ -173,7 +173,6 @@ def next_event(
 async def propose(
     casework: Casework,
     people: People,
-    tariffs: Tariffs,
     case_id: str,
     act_name: str,
     maker: Actor,
@@ -191,7 +190,9 @@ async def propose(
     if act is None:
         raise NotPossibleError(f"no act {act_name}; {case_id} takes {', '.join(acts_of(now))}")
     record, row = await casework.sides(now.facts.found)
-    move = plan(now, act_name, amount_minor, row=row, record=record, tariffs=tariffs)
+    move = plan(
+        now, act_name, amount_minor, row=row, record=record, tariffs=await casework.tariffs()
+    )
     content = payload(now, act, move, reason)
     made = await people.propose(act.permission, case_id, content, maker)
     await _note_down(

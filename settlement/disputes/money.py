@@ -18,6 +18,7 @@ from datetime import date, datetime
 
 import msgspec
 
+from settlement.disputes.deadlines import Calendar
 from settlement.disputes.table import (
     BORNE_BY_US,
     ENDS,
@@ -25,7 +26,6 @@ from settlement.disputes.table import (
     TABLE,
     TAKES,
     By,
-    Calendar,
     DisputeEvent,
     DisputeFacts,
     Event,

@@ -17,9 +17,11 @@ the state's deadline has passed). Money comes from rows of the network only, but
 """
 
 from datetime import date, datetime
-from typing import Final, Literal, Protocol, get_args
+from typing import Final, Literal, get_args
 
 import msgspec
+
+from settlement.disputes.deadlines import DEADLINES_DAYS
 
 State = Literal[
     "new",
@@ -319,26 +321,4 @@ class Placed(msgspec.Struct, frozen=True):
     case_id: str  # that it opened, or ""
 
 
-class Calendar(Protocol):
-    """Working days of the network's country."""
-
-    def add_working_days(self, day: date, days: int) -> date: ...
-
-
-# Working days to go on, by deadline: defaults, for networks and editions of their rules differ
-# [unverified].
-DEADLINES_DAYS: Final[dict[str, int]] = {
-    "query": 5,
-    "retrieval": 10,
-    "representment": 20,
-    "network": 10,  # for the network's row of what we sent
-    "second_chargeback": 20,
-    "arbitration": 20,
-    "award": 60,
-    "quiet": 120,  # after an answer: then the issuer can ask no more
-    "credit_adjustment": 10,
-    "claim": 20,
-    "collection": 30,
-    "manual_refund": 10,
-}
 assert {move.deadline for move in TABLE.values()} - {""} == DEADLINES_DAYS.keys()

@@ -11,8 +11,7 @@ from settlement.adapters.cases_memory import MemoryCasework
 from settlement.casework import work
 from settlement.casework.ports import Casework, Wanted
 from settlement.casework.states import Case
-from settlement.disputes.table import DEADLINES_DAYS
-from settlement.fees import Tariffs
+from settlement.disputes.deadlines import DEADLINES_DAYS
 from settlement.four_eyes import (
     Actor,
     Approval,
@@ -26,7 +25,7 @@ from settlement.four_eyes import (
 from settlement.ledger import Entry
 from settlement.ports import Store
 from tests.settlement.test_close import a_day
-from tests.settlement.world import DAY, NEXT, REFERENCES, Dates, com_file, inbox, run_close, world
+from tests.settlement.world import DAY, NEXT, Dates, com_file, inbox, run_close, world
 
 NOW = datetime(2026, 8, 4, 9, 0, tzinfo=UTC)
 ACTS = (
@@ -84,7 +83,7 @@ class MemoryPeople:
 class EveryDay:
     """`Calendar`: every day is a working day."""
 
-    def add_working_days(self, day: date, days: int) -> date:
+    def add_working_days(self, day: date, days: int, /) -> date:
         return day + timedelta(days=days)
 
 
@@ -98,7 +97,6 @@ class Desk:
         self, books: Store, dates: ports.Dates, casework: Casework, people: People
     ) -> None:
         self.books, self.dates, self.casework, self.people = books, dates, casework, people
-        self.tariffs = Tariffs(REFERENCES)
 
     async def propose(
         self, case_id: str, act: str, amount: int | None = None, maker: Actor = LI
@@ -106,7 +104,6 @@ class Desk:
         return await work.propose(
             self.casework,
             self.people,
-            self.tariffs,
             case_id,
             act,
             maker,

@@ -19,11 +19,11 @@ from hypothesis import assume, given, settings, strategies as st
 from settlement.casework import work as casework
 from settlement.casework.ports import Wanted
 from settlement.disputes import work
+from settlement.disputes.deadlines import DEADLINES_DAYS
 from settlement.disputes.intake import Adjustment, keys_of, take_in
 from settlement.disputes.money import Happening, RefusedEventError, Suspense, step
 from settlement.disputes.reasons import EVENT_OF, REASONS
 from settlement.disputes.table import (
-    DEADLINES_DAYS,
     ENDS,
     EVENTS,
     STATES,
