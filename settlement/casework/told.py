@@ -57,12 +57,11 @@ def whole_case(case: Case, today: date, disputes: Iterable[DisputeFacts]) -> dic
 def dispute_object(facts: DisputeFacts, today: date) -> dict[str, object]:
     """One line of `dispute list --json`."""
     about, last = facts.dispute, facts.last
-    deadline = last.deadline if last is not None else None
     return {
         "id": about.id,
         "state": facts.state,
-        "deadline": deadline,
-        "days_left": None if deadline is None else (deadline - today).days,
+        "deadline": last.deadline if last is not None else None,
+        "days_left": days_left(facts, today),
         "reason": next((one.reason for one in reversed(facts.events) if one.reason), ""),
         "acquirer": about.acquirer,
         "merchant": about.merchant,
@@ -74,6 +73,12 @@ def dispute_object(facts: DisputeFacts, today: date) -> dict[str, object]:
         "held_minor": facts.held_minor,
         "case": about.case_id,
     }
+
+
+def days_left(facts: DisputeFacts, today: date) -> int | None:
+    """Calendar days until the deadline; a minus where it has passed, None where there is none."""
+    last = facts.last
+    return None if last is None or last.deadline is None else (last.deadline - today).days
 
 
 def whole_dispute(facts: DisputeFacts, today: date) -> dict[str, object]:

@@ -189,7 +189,10 @@ for _part in _ROWS:
             TABLE[_state, _event] = _row
 assert not {state for state, _ in TABLE} & ENDS, "an end leads nowhere"
 
-STARTED_BY_US: Final = ("credit_adjustment", "claim", "collection", "manual_refund")
+STARTED_BY_US: Final[tuple[Event, ...]] = (
+    *("credit_adjustment", "claim"),
+    *("collection", "manual_refund"),
+)
 
 
 class Dispute(msgspec.Struct, frozen=True):

@@ -20,6 +20,8 @@ ALONE: dict[str, str] = {
     "terminal.suspend": "suspend a terminal, or take it back",
     "keys.import": "bring in a link's key",
     "day.close": "run the day's end",
+    "case.work": "assign cases, write notes, withdraw what is proposed",
+    "dispute.work": "answer disputes, add evidence, let deadlines pass",
     "operator.suspend": "suspend an operator",
     "operator.unlock": "end an operator's lock-out",
 }
@@ -28,10 +30,21 @@ ALONE: dict[str, str] = {
 TOGETHER: dict[str, str] = {
     "file.accept": "take in other content under a clearing file's name, or fees beyond the bound",
     "merchant.account": "change a merchant's settlement account",
+    "case.adjust": "move a case's money to where it belongs, or adjust it through the network",
+    "case.write_off": "take a case's difference as our gain or loss",
+    "case.release": "release a merchant's money before its case ends",
+    "dispute.open": "start a dispute about a sale: refund by hand, adjust, claim",
+    "dispute.accept": "give a chargeback up; the merchant bears it",
+    "dispute.absorb": "give a chargeback up; we bear it",
     "operator.add": "add an operator with its roles",
     "operator.roles": "change an operator's roles, or take a suspended one back",
     "operator.credential": "let an operator choose a new credential",
 }
+
+_CASEWORK = (
+    *("case.adjust", "case.write_off", "case.release"),
+    *("dispute.open", "dispute.accept", "dispute.absorb"),
+)
 
 # role -> acts done alone, proposed, approved
 _ROLES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
@@ -46,8 +59,12 @@ _ROLES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
         ("merchant.account", "file.accept"),
         (),
     ),
-    "finance": (("day.close",), ("merchant.account", "file.accept"), ()),
-    "finance_checker": ((), (), ("merchant.account", "file.accept")),
+    "finance": (
+        ("day.close", "case.work", "dispute.work"),
+        ("merchant.account", "file.accept", *_CASEWORK),
+        (),
+    ),
+    "finance_checker": (("case.work",), (), ("merchant.account", "file.accept", *_CASEWORK)),
     "auditor": ((), (), ()),  # reads, as everybody who has the store may; and changes nothing
 }
 
