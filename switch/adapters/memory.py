@@ -1117,9 +1117,11 @@ class MemoryReference:
             made.append(item)
             told.append((f"{kind} {key}", former and told_of(former), told_of(item)))
         if made and approval is not None:
-            store.people.use(approval)
+            store.people.may_use(approval)
         for subject, before, after in told:
             store.people.append(maker, act, subject, before, after)
+        if made and approval is not None:
+            store.people.use(approval)
         store.items += [(item, now) for item in made]
         if made:
             store.generation += 1

@@ -6,6 +6,7 @@ two. Nobody has a permission but by a role, and an operator's roles are changed 
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 import msgspec
@@ -20,8 +21,9 @@ ALONE: dict[str, str] = {
     "terminal.suspend": "suspend a terminal, or take it back",
     "keys.import": "bring in a link's key",
     "day.close": "run the day's end",
-    "case.work": "assign cases, write notes, withdraw what is proposed",
-    "dispute.work": "answer disputes, add evidence, let deadlines pass",
+    "case.work": "assign a case, note on it, withdraw what is proposed for it",
+    "dispute.work": "answer a dispute, add evidence, take error files' rows, let deadlines pass",
+    "payout.withdraw": "take a payout back before it is sent",
     "operator.suspend": "suspend an operator",
     "operator.unlock": "end an operator's lock-out",
 }
@@ -30,12 +32,13 @@ ALONE: dict[str, str] = {
 TOGETHER: dict[str, str] = {
     "file.accept": "take in other content under a clearing file's name, or fees beyond the bound",
     "merchant.account": "change a merchant's settlement account",
-    "case.adjust": "move a case's money to where it belongs, or adjust it through the network",
-    "case.write_off": "take a case's difference as our gain or loss",
+    "case.adjust": "end a case by an adjusting entry, or through the network",
+    "case.write_off": "write a difference off",
     "case.release": "release a merchant's money before its case ends",
     "dispute.open": "start a dispute about a sale: refund by hand, adjust, claim",
     "dispute.accept": "give a chargeback up; the merchant bears it",
     "dispute.absorb": "give a chargeback up; we bear it",
+    "payout.release": "send payouts to the bank",
     "operator.add": "add an operator with its roles",
     "operator.roles": "change an operator's roles, or take a suspended one back",
     "operator.credential": "let an operator choose a new credential",
@@ -55,16 +58,27 @@ _ROLES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     ),
     "keys": (("keys.import", "terminal.add"), (), ()),
     "operations": (
-        ("data.apply", "merchant.add", "terminal.add", "terminal.suspend", "day.close"),
+        (
+            "data.apply",
+            "merchant.add",
+            "terminal.add",
+            "terminal.suspend",
+            "day.close",
+            "case.work",
+        ),
         ("merchant.account", "file.accept"),
         (),
     ),
     "finance": (
-        ("day.close", "case.work", "dispute.work"),
-        ("merchant.account", "file.accept", *_CASEWORK),
+        ("day.close", "case.work", "dispute.work", "payout.withdraw"),
+        ("merchant.account", "file.accept", *_CASEWORK, "payout.release"),
         (),
     ),
-    "finance_checker": (("case.work",), (), ("merchant.account", "file.accept", *_CASEWORK)),
+    "finance_checker": (
+        ("case.work", "dispute.work"),
+        (),
+        ("merchant.account", "file.accept", *_CASEWORK, "payout.release"),
+    ),
     "auditor": ((), (), ()),  # reads, as everybody who has the store may; and changes nothing
 }
 
@@ -92,10 +106,13 @@ DEMO = {name: Actor(name, EVERYTHING) for name in (DEMO_MAKER, DEMO_CHECKER)}
 ADMINS = 2  # the first two are made without a checker; from then on it takes two
 
 
+ID = re.compile(r"[a-z][a-z0-9._-]{0,31}")
+
+
 class Operator(msgspec.Struct, frozen=True):
     """One version of an operator; the last one counts."""
 
-    id: str  # a to z first, then also 0 to 9 . _ -; 32 at most
+    id: str  # as `ID`
     version: int
     name: str
     roles: tuple[str, ...]  # of `ROLES`

@@ -15,10 +15,13 @@ import asyncpg
 import msgspec
 import pytest
 
+from settlement.adapters import four_eyes_postgres as transactions
 from settlement.four_eyes import Actor, Approval, Proposal, RefusedError, content_hash, judge
+from switch.adapters.memory import MemoryStore
 from switch.adapters.people_memory import MemoryOperators, MemoryPeople
 from switch.adapters.postgres.operators import PostgresOperators
 from switch.adapters.postgres.people import PostgresPeople
+from switch.adapters.postgres.reference import PostgresReference
 from switch.adapters.postgres.sessions import Sessions
 from switch.adapters.servers import Servers
 from switch.adapters.system import SystemClock
@@ -26,6 +29,7 @@ from switch.config import People as Settings
 from switch.people import credentials, login
 from switch.people.audit import Broken, Record, Verifier
 from switch.people.operators import Operator
+from terminals.registry import StoredKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
     from switch.people.credentials import Credential
     from switch.people.login import Standing, Verdict
     from switch.people.ports import Operators, People
+    from switch.reference import ReferenceStore
     from tests.database import FreshDatabase
 
 ACT = "case.adjust"
@@ -320,6 +325,17 @@ def test_nobody_is_nobody(run: Callable[[Any], None]) -> None:
 # -- on PostgreSQL --------------------------------------------------------------------------------
 
 
+def test_guesses_at_once_are_counted_one_by_one(database_dsn: FreshDatabase) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.operators.bootstrap(operator("an", "admin"), password("an"), "an", first=True)
+        verdicts = await asyncio.gather(
+            *(desk.operators.login("an", trying(f"wrong {number}")) for number in range(6))
+        )
+        assert sorted(each.reason for each in verdicts) == ["locked"] * 3 + ["wrong"] * 3
+
+    asyncio.run(on_postgres(database_dsn.app, scenario))
+
+
 def test_two_checkers_at_once_use_an_approval_once(database_dsn: FreshDatabase) -> None:
     async def scenario(desk: Desk) -> None:
         for number in range(10):
@@ -335,6 +351,46 @@ def test_two_checkers_at_once_use_an_approval_once(database_dsn: FreshDatabase) 
             assert [each.reason for each in refused] == ["replayed"] * 3
             assert outcomes.count(None) == 1
         assert len(await chain(desk)) == 20
+
+    asyncio.run(on_postgres(database_dsn.app, scenario))
+
+
+def test_nobody_waits_for_ever(database_dsn: FreshDatabase) -> None:
+    """An act with its record and approval, and a withdrawal that comes between: no deadlock."""
+
+    async def scenario(desk: Desk) -> None:
+        made = await desk.people.propose(ACT, "c1", PAYLOAD, MAKER)
+        one, other = [await asyncpg.connect(database_dsn.app) for _ in range(2)]
+        try:
+            async with one.transaction():
+                await transactions.audit(one, "li", ACT, made.subject)
+                withdrawal = asyncio.create_task(
+                    other.fetchval("SELECT switch.withdraw_v1($1, 'li')", made.id)
+                )
+                await asyncio.sleep(0.2)  # it waits now
+                await transactions.approve(one, Approval(made, "wang"))
+            assert await withdrawal is False
+        finally:
+            await one.close()
+            await other.close()
+
+    asyncio.run(on_postgres(database_dsn.app, scenario))
+
+
+def test_an_old_snapshot_can_not_fork_the_chain(database_dsn: FreshDatabase) -> None:
+    async def scenario(desk: Desk) -> None:
+        connection = await asyncpg.connect(database_dsn.app)
+        try:
+            transaction = connection.transaction(isolation="repeatable_read")
+            await transaction.start()
+            await connection.execute("SELECT FROM switch.audit_record")
+            await desk.people.audit("li", "test", "x")
+            with pytest.raises(asyncpg.UniqueViolationError):
+                await transactions.audit(connection, "wang", "test", "x")
+            await transaction.rollback()
+        finally:
+            await connection.close()
+        assert [each.actor for each in await chain(desk)] == ["li"]
 
     asyncio.run(on_postgres(database_dsn.app, scenario))
 
@@ -479,5 +535,119 @@ def refused_to(dsn: str, statement: str) -> None:
                 await connection.execute(statement)
         finally:
             await connection.close()
+
+    asyncio.run(scenario())
+
+
+# -- reference data -------------------------------------------------------------------------------
+
+SHOP, KEY = {"merchant": "M1", "name": "Shop"}, "M1"
+
+
+@pytest.fixture(params=["memory", "postgres"])
+def with_reference(request: pytest.FixtureRequest) -> Callable[[Any], None]:
+    """Runs a scenario over (desk, reference store) of one store."""
+    database = request.getfixturevalue("database_dsn") if request.param == "postgres" else None
+
+    def runner(scenario: Any) -> None:
+        async def main() -> None:
+            if database is None:
+                store = MemoryStore(SystemClock())
+                desk = Desk(store.people, MemoryOperators(store.people))
+                await scenario(desk, store.reference)
+                return
+            sessions = Sessions(Servers(database.app), "test", 2)
+            try:
+                desk = Desk(PostgresPeople(sessions), PostgresOperators(sessions))
+                await scenario(desk, PostgresReference(sessions))
+            finally:
+                await sessions.close()
+
+        asyncio.run(main())
+
+    return runner
+
+
+def shop(account: str) -> tuple[str, str, dict[str, Any]]:
+    return ("merchant", KEY, {**SHOP, "settlement_account": account})
+
+
+def test_an_account_is_changed_by_an_approval_of_just_that(
+    with_reference: Callable[[Any], None],
+) -> None:
+    maker = Actor("li", frozenset({"propose:merchant.account"}))
+    checker = Actor("wang", frozenset({"approve:merchant.account"}))
+
+    async def scenario(desk: Desk, reference: ReferenceStore) -> None:
+        await reference.apply([shop("first")], maker="li")
+
+        async def approval_for(key: str, account: str) -> Approval:
+            payload: dict[str, object] = {"settlement_account": account}
+            made = await desk.people.propose("merchant.account", key, payload, maker)
+            return await approval_of(desk, made, checker)
+
+        second = await approval_for(KEY, "second")
+        for account, approval, reason in (
+            ("second", None, "not_allowed"),
+            ("third", second, "changed"),
+            ("second", await approval_for("M2", "second"), "changed"),
+            ("second", Approval(second.proposal, "li"), "self_approval"),
+        ):
+            with pytest.raises(RefusedError) as refused:
+                await reference.apply([shop(account)], maker="li", approval=approval)
+            assert refused.value.reason == reason
+        (item,) = await reference.items("merchant")
+        assert item.content["settlement_account"] == "first"
+        assert not await desk.people.used(second.proposal.id)
+
+        (item,) = await reference.apply(
+            [shop("second")], maker="li", act="merchant.account", approval=second
+        )
+        assert (item.version, item.content["settlement_account"]) == (2, "second")
+        with pytest.raises(RefusedError) as refused:
+            await reference.apply([shop("first")], maker="li", approval=second)
+        assert refused.value.reason == "changed"
+        record = (await chain(desk))[-2]
+        assert (record.act, record.object) == ("merchant.account", "merchant M1")
+        before, after = msgspec.json.decode(record.before), msgspec.json.decode(record.after)
+        assert before["content"]["settlement_account"] == "first"
+        assert after["content"]["settlement_account"] == "second"
+
+    with_reference(scenario)
+
+
+def test_reference_data_and_keys_stand_in_the_log(with_reference: Callable[[Any], None]) -> None:
+    async def scenario(desk: Desk, reference: ReferenceStore) -> None:
+        await reference.apply([shop(""), ("route", "62", {"prefix": "62"})], maker="li")
+        await reference.apply([shop("")], maker="li")  # nothing changed, nothing told
+        key = StoredKey(
+            owner="data", usage="DATA", version=0, block="D0", check_value="00", lmk_id="L"
+        )
+        await reference.add_key(key, maker="wang")
+        assert await told(desk) == [
+            ("li", "data.apply", "merchant M1", "done"),
+            ("li", "data.apply", "route 62", "done"),
+            ("wang", "keys.import", "data DATA", "done"),
+        ]
+        assert '"D0"' not in (await chain(desk))[-1].after
+
+    with_reference(scenario)
+
+
+def test_where_nothing_can_be_written_down_no_reference_data_changes(
+    database_dsn: FreshDatabase,
+) -> None:
+    async def scenario() -> None:
+        await as_superuser(
+            database_dsn, "ALTER TABLE switch.audit_record ADD CONSTRAINT full_up CHECK (seq < 2)"
+        )
+        sessions = Sessions(Servers(database_dsn.app), "test", 1)
+        try:
+            reference = PostgresReference(sessions)
+            with pytest.raises(asyncpg.CheckViolationError):
+                await reference.apply([shop("a"), ("route", "62", {})], maker="li")
+            assert await reference.items() == []
+        finally:
+            await sessions.close()
 
     asyncio.run(scenario())
