@@ -10,6 +10,7 @@ from typing import Final, Protocol
 
 import msgspec
 
+from settlement.chain import Anchor
 from settlement.chart import CHART, COMPOSITES, ancestors
 from settlement.ledger import Entry, Layer
 
@@ -138,6 +139,9 @@ class LedgerQueries(Protocol):
         """Every account that stands or moved, sorted; from the beginning where `first` is None."""
 
     async def entry(self, source: str, key: str) -> Entry | None: ...
+
+    async def anchors(self) -> list[Anchor]:
+        """Of every sealed date, oldest first."""
 
     async def open_entries(self) -> int:
         """Entries of dates that are not sealed yet."""

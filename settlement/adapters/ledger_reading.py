@@ -13,7 +13,8 @@ from typing import Any, Final
 
 import asyncpg
 
-from settlement.adapters.ledger_postgres import read_entries
+from settlement.adapters.ledger_postgres import read_anchors, read_entries
+from settlement.chain import Anchor
 from settlement.chart import CHART
 from settlement.ledger import Entry, Layer
 from settlement.ledger_queries import PAGE, Balance, Place, Statement, StatementLine, Turnover
@@ -21,17 +22,18 @@ from settlement.posting_rules import rules_on
 
 DATES_A_STATEMENT: Final = 32
 
-# The accounts that ever moved, from one to the next through the key: as many steps as there are
-# accounts, not as there are checkpoints.
+# The places that ever moved, from one to the next through the key: as many steps as there are
+# places, not as there are checkpoints. `where` picks neighbours: it only ends the walk.
 PLACES: Final = """
 place AS (
-    (SELECT c.account, c.owner, c.currency, c.layer FROM settlement.checkpoint AS c
+    (SELECT n.account, n.owner, n.currency, n.layer FROM settlement.checkpoint AS n
      WHERE {where} ORDER BY 1, 2, 3, 4 LIMIT 1)
     UNION ALL
     SELECT n.* FROM place AS p, LATERAL (
         SELECT c.account, c.owner, c.currency, c.layer FROM settlement.checkpoint AS c
         WHERE (c.account, c.owner, c.currency, c.layer) > (p.account, p.owner, p.currency, p.layer)
-          AND {where} ORDER BY 1, 2, 3, 4 LIMIT 1) AS n
+        ORDER BY 1, 2, 3, 4 LIMIT 1) AS n
+    WHERE {where}
 )"""
 
 
@@ -81,6 +83,10 @@ class PostgresLedgerQueries:
         async with snapshot(self._pool) as connection:
             return (await read_entries(connection, [(source, key)])).get((source, key))
 
+    async def anchors(self) -> list[Anchor]:
+        async with snapshot(self._pool) as connection:
+            return await read_anchors(connection)
+
     async def open_entries(self) -> int:
         async with snapshot(self._pool) as connection:
             count: int = await connection.fetchval(
@@ -88,6 +94,13 @@ class PostgresLedgerQueries:
                 await last_sealed(connection),
             )
             return count
+
+
+@asynccontextmanager
+async def open_queries(dsn: str) -> AsyncIterator[PostgresLedgerQueries]:
+    """For a command: on a connection of its own."""
+    async with asyncpg.create_pool(dsn, min_size=1, max_size=1) as pool:
+        yield PostgresLedgerQueries(pool)
 
 
 @asynccontextmanager
@@ -116,7 +129,7 @@ def _by_owner(account: str) -> str:
 
 async def _balances(connection: Any, account: str, owner: str | None, at: date) -> list[Balance]:
     one_owner = owner is not None
-    places = PLACES.format(where="c.account = $1" + (" AND c.owner = $2" if one_owner else ""))
+    places = PLACES.format(where="n.account = $1" + (" AND n.owner = $2" if one_owner else ""))
     rows = await connection.fetch(
         f"WITH RECURSIVE {places}, standing AS ("
         "SELECT owner, currency, layer, settlement.closing(account, owner, currency, layer, $3) "

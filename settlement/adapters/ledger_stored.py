@@ -19,18 +19,19 @@ from settlement.limits import Layered, Limited
 ROWS_A_FETCH: Final = 5_000
 
 
+@asynccontextmanager
+async def open_stored(dsn: str) -> AsyncIterator["PostgresStored"]:
+    """The ledger as it is now, on a connection of its own."""
+    async with asyncpg.create_pool(dsn, min_size=1, max_size=1) as pool, snapshot(pool) as found:
+        await found.execute("SET LOCAL work_mem = '128MB'")
+        yield PostgresStored(found)
+
+
 class PostgresStored:
     """`ledger_verify.Stored` on a connection that sees one snapshot."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
-
-    @classmethod
-    @asynccontextmanager
-    async def open(cls, pool: asyncpg.Pool) -> AsyncIterator["PostgresStored"]:
-        async with snapshot(pool) as connection:
-            await connection.execute("SET LOCAL work_mem = '128MB'")
-            yield cls(connection)
 
     async def anchors(self) -> list[Anchor]:
         return await read_anchors(self._connection)

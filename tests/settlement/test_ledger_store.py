@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from settlement.adapters.ledger_memory import MemoryLedger, MemoryStored
 from settlement.adapters.ledger_postgres import PostgresLedger
 from settlement.adapters.ledger_reading import PostgresLedgerQueries
-from settlement.adapters.ledger_stored import PostgresStored
+from settlement.adapters.ledger_stored import open_stored
 from settlement.ledger import (
     LAYERS,
     Entry,
@@ -65,7 +65,7 @@ async def postgres_books(dsn: FreshDatabase) -> AsyncIterator[Books]:
     async with asyncpg.create_pool(dsn.app, min_size=1, max_size=4) as pool:
 
         async def verified() -> Verified:
-            async with PostgresStored.open(pool) as stored:
+            async with open_stored(dsn.app) as stored:
                 return await verify(stored, Unwatched())
 
         yield Books(PostgresLedger(pool), PostgresLedgerQueries(pool), verified)
