@@ -20,6 +20,8 @@ from settlement.clearing import (
     Transaction,
 )
 from settlement.fees import MerchantFee, NetworkCost
+from settlement.files.rows import FileRow
+from settlement.files.store import FileRows
 from settlement.ledger import Entry, Movement
 from settlement.netting import Net
 from settlement.reconcile import Match
@@ -101,7 +103,7 @@ class SwitchFacts(Protocol):
     async def references(self, kinds: Collection[str]) -> list[Reference]: ...
 
 
-class Store(SwitchFacts, Protocol):
+class Store(SwitchFacts, FileRows, Protocol):
     """The settlement's own append-only facts. Every read is totally ordered."""
 
     def alone(self, business_date: date) -> AbstractAsyncContextManager[bool]:
@@ -121,8 +123,11 @@ class Store(SwitchFacts, Protocol):
     async def files(self, acquirer: str) -> list[IncomingFile]:
         """Files taken in, by (settlement date, name, version), without their sealed bytes."""
 
-    async def take_in(self, file: IncomingFile, rows: Sequence[ClearingRow]) -> None:
-        """Store the sealed file and its rows in one commit; nothing where the version stands."""
+    async def take_in(
+        self, file: IncomingFile, rows: Sequence[ClearingRow], others: Sequence[FileRow] = ()
+    ) -> None:
+        """Store the sealed file, its transactions and its other rows in one commit; nothing where
+        the version stands."""
 
     async def held(self, acquirer: str) -> list[HeldFile]:
         """Files whose name is taken, approved since or not, by (name, SHA-256)."""

@@ -17,6 +17,7 @@ from settlement.casework.states import CaseEvent, CaseFacts, case_of, in_order
 from settlement.clearing import ClearingRecord, ClearingRow
 from settlement.disputes.table import Dispute, DisputeEvent, DisputeFacts, Evidence, Placed
 from settlement.fees import Tariffs
+from settlement.files.rows import Adjustment
 from settlement.four_eyes import RefusedError
 from settlement.ledger import Entry
 from settlement.ports import Dates
@@ -126,6 +127,10 @@ class MemoryCasework:
             tuple(sorted(events, key=lambda one: one.sequence)),
             tuple(sorted(evidence, key=lambda one: (one.at, one.name))),
         )
+
+    async def adjustments(self, first: date, last: date) -> list[Adjustment]:
+        rows = await self._books.file_rows(Adjustment.kind, first, last)
+        return [row for row in rows if isinstance(row, Adjustment)]
 
     async def approved(self, proposal_id: str) -> bool:
         return proposal_id in self._approved

@@ -43,6 +43,7 @@ from settlement.disputes.table import (
     Placed,
 )
 from settlement.fees import Tariffs
+from settlement.files.rows import Adjustment
 from settlement.ledger import Entry, LedgerClosedError
 
 Struct = TypeVar("Struct", bound=msgspec.Struct)
@@ -188,6 +189,10 @@ class PostgresCasework:
             DisputeFacts(one, tuple(events.get(one.id, ())), tuple(evidence.get(one.id, ())))
             for one in found
         ]
+
+    async def adjustments(self, first: date, last: date) -> list[Adjustment]:
+        rows = await self._books.file_rows(Adjustment.kind, first, last)
+        return [row for row in rows if isinstance(row, Adjustment)]
 
     async def approved(self, proposal_id: str) -> bool:
         found: bool = await self._pool.fetchval(

@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import date, datetime
 
+import msgspec
+
 from settlement.adapters.ledger_memory import MemoryLedger
 from settlement.cases import Break, Resolution
 from settlement.chain import Anchor, Seal
@@ -17,6 +19,7 @@ from settlement.clearing import (
     Transaction,
 )
 from settlement.fees import MerchantFee, NetworkCost
+from settlement.files.rows import FileRow
 from settlement.ledger import DAY_END_STEP, Entry, Movement, movements
 from settlement.netting import Net
 from settlement.ports import Facts, Output, Step, Total
@@ -41,6 +44,7 @@ class MemoryStore:
         self._steps: dict[tuple[date, str], Step] = {}
         self._files: list[IncomingFile] = []
         self._rows: dict[tuple[str, str, int], list[ClearingRow]] = {}
+        self._file_rows: list[FileRow] = []
         self._held: list[HeldFile] = []
         self._records: dict[str, ClearingRecord] = {}
         self._matches: list[Match] = []
@@ -153,12 +157,38 @@ class MemoryStore:
             key=lambda one: (one.settlement_date, one.name, one.version),
         )
 
-    async def take_in(self, file: IncomingFile, rows: Sequence[ClearingRow]) -> None:
+    async def take_in(
+        self, file: IncomingFile, rows: Sequence[ClearingRow], others: Sequence[FileRow] = ()
+    ) -> None:
         key = (file.acquirer, file.name, file.version)
         if key in self._rows:
             return
         self._files.append(file)
         self._rows[key] = list(rows)
+        self._file_rows += others
+
+    async def file_rows(self, kind: str, first: date, last: date) -> list[FileRow]:
+        versions = self._last_versions()
+        return sorted(
+            (
+                row
+                for row in self._file_rows
+                if row.kind == kind
+                and first <= row.settlement_date <= last
+                and row.version == versions[row.acquirer, row.file]
+            ),
+            key=lambda row: (row.settlement_date, row.acquirer, row.file, row.line),
+        )
+
+    async def files_between(self, first: date, last: date) -> list[IncomingFile]:
+        return sorted(
+            (
+                msgspec.structs.replace(one, sealed=b"")
+                for one in self._files
+                if first <= one.settlement_date <= last
+            ),
+            key=lambda one: (one.settlement_date, one.acquirer, one.name, one.version),
+        )
 
     async def held(self, acquirer: str) -> list[HeldFile]:
         return sorted(
@@ -178,10 +208,14 @@ class MemoryStore:
             if (one.acquirer, one.name, one.version) == (acquirer, name, version)
         )
 
-    def _standing_rows(self) -> list[ClearingRow]:
+    def _last_versions(self) -> dict[tuple[str, str], int]:
         last: dict[tuple[str, str], int] = {}
         for acquirer, name, version in self._rows:
             last[acquirer, name] = max(version, last.get((acquirer, name), 0))
+        return last
+
+    def _standing_rows(self) -> list[ClearingRow]:
+        last = self._last_versions()
         return [row for (a, n), version in last.items() for row in self._rows[a, n, version]]
 
     async def rows(self, first: date, last: date) -> list[ClearingRow]:

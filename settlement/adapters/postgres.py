@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 import asyncpg
 import msgspec
 
+from settlement.adapters.files_postgres import copy_file_rows, read_file_rows, read_files
 from settlement.adapters.ledger_postgres import (
     entry_of,
     post_entries,
@@ -32,6 +33,7 @@ from settlement.clearing import (
     Transaction,
 )
 from settlement.fees import MerchantFee, NetworkCost
+from settlement.files.rows import FileRow
 from settlement.ledger import DAY_END_STEP, Entry, Movement
 from settlement.netting import Net
 from settlement.ports import Facts, Output, Step, Total
@@ -217,7 +219,9 @@ class PostgresStore:
             acquirer,
         )
 
-    async def take_in(self, file: IncomingFile, rows: Sequence[ClearingRow]) -> None:
+    async def take_in(
+        self, file: IncomingFile, rows: Sequence[ClearingRow], others: Sequence[FileRow] = ()
+    ) -> None:
         async with self._pool.acquire() as connection, connection.transaction():
             columns = _columns(IncomingFile)
             places = ", ".join(f"${n}" for n, _ in enumerate(IncomingFile.__struct_fields__, 1))
@@ -228,6 +232,13 @@ class PostgresStore:
             )
             if not stored.endswith(" 0"):
                 await _copy(connection, "clearing_row", ClearingRow, rows)
+                await copy_file_rows(connection, others)
+
+    async def file_rows(self, kind: str, first: date, last: date) -> list[FileRow]:
+        return await read_file_rows(self._pool, kind, first, last)
+
+    async def files_between(self, first: date, last: date) -> list[IncomingFile]:
+        return await read_files(self._pool, first, last)
 
     async def held(self, acquirer: str) -> list[HeldFile]:
         return await self._read(

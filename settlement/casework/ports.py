@@ -11,6 +11,7 @@ from settlement.casework.states import CaseEvent, CaseFacts
 from settlement.clearing import ClearingRecord, ClearingRow
 from settlement.disputes.table import Dispute, DisputeEvent, DisputeFacts, Evidence, Placed
 from settlement.fees import Tariffs
+from settlement.files.rows import Adjustment
 from settlement.four_eyes import Approval
 from settlement.ledger import Entry
 
@@ -87,6 +88,9 @@ class Casework(Protocol):
         """Captured records of the acquirer with these RRNs, by (business date, key)."""
 
     async def record(self, key: str) -> ClearingRecord | None: ...
+
+    async def adjustments(self, first: date, last: date) -> list[Adjustment]:
+        """Rows of error files with these settlement dates, as they were taken in, in their order."""
 
     async def approved(self, proposal_id: str) -> bool:
         """Whether an approval of it has been committed here."""

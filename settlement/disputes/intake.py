@@ -1,7 +1,7 @@
 """Rows of error files (ERRA): each opens or moves a dispute, or becomes a case; each once.
 
-A row's key is (acquirer, file's date, content, how many rows of the same content stand before it), so
-the same row again, in whatever file and at whatever line, changes nothing. Every row is a commit of
+A row's key is (acquirer, file's date, content, how many rows of the same content stand before it in its
+file), so the same row again, in whatever file and at whatever line, changes nothing. Every row is a commit of
 its own with all that it does. A row that no sale and no dispute of ours explains moves its money to
 suspense and opens a case of class `adjustment_unplaced`: nothing is dropped.
 """
@@ -51,11 +51,11 @@ class Adjustment(msgspec.Struct, frozen=True):
 
 
 def keys_of(rows: Sequence[Adjustment]) -> list[str]:
-    """The key of each row; equal rows are counted in the order given."""
-    seen: Counter[tuple[str, date, str]] = Counter()
+    """The key of each row; equal rows of one file are counted in the order given."""
+    seen: Counter[tuple[str, str, date, str]] = Counter()
     keys: list[str] = []
     for row in rows:
-        same = (row.acquirer, row.settlement_date, row.content)
+        same = (row.acquirer, row.file, row.settlement_date, row.content)
         keys.append(f"{row.acquirer}/{row.settlement_date.isoformat()}/{row.content}/{seen[same]}")
         seen[same] += 1
     return keys
@@ -255,6 +255,7 @@ def _placed(key: str, row: Adjustment, *, dispute_id: str = "", case_id: str = "
         line=row.line,
         error_type=row.error_type,
         reason=row.reason,
+        currency=row.currency,
         effect_minor=row.effect_minor,
         dispute_id=dispute_id,
         case_id=case_id,

@@ -2,8 +2,8 @@
 """The network's codes: which event an error type is, and what a reason means.
 
 Reasons: Q/CUP 006.6-2015, A.3 (报文原因码), those that concern an acquirer of POS sales. Error types of
-ERRA rows: as POSPs map them (public code), none of it confirmed by the network [unverified]; a link
-may have others, so `EVENT_OF` is a default that settings replace.
+ERRA rows: as POSPs map them (public code), none of it confirmed by the network, nor are the function
+codes of IPM [unverified]; a link may have others, so `EVENT_OF` is a default that settings replace.
 """
 
 from typing import Final
@@ -21,6 +21,13 @@ EVENT_OF: Final[dict[str, Event]] = {
     "E73": "award",  # 差错例外
     "E74": "manual_refund",  # 能查找到原始交易的手工退货
     "E84": "manual_refund",  # 不能查找到原始交易的手工退货
+    # Mastercard IPM, MTI/DE 24
+    "1442/450": "chargeback",  # first, full amount
+    "1442/453": "chargeback",  # first, partial
+    "1240/205": "representment",  # second presentment, full amount
+    "1240/282": "representment",  # second presentment, partial
+    "1442/451": "second_chargeback",  # arbitration chargeback, full amount
+    "1442/454": "second_chargeback",  # arbitration chargeback, partial
 }
 
 # reason -> (English, Chinese), in the standard's order

@@ -319,6 +319,7 @@ class Placed(msgspec.Struct, frozen=True):
     line: int
     error_type: str
     reason: str
+    currency: str
     effect_minor: int
     dispute_id: str  # that it opened or moved, or ""
     case_id: str  # that it opened, or ""

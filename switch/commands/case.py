@@ -128,7 +128,7 @@ def act(
 def list_cases(
     case_class: Annotated[str, typer.Option("--class", help="help_opt_class")] = "",
     state: Annotated[str, typer.Option("--state", help="help_opt_state")] = "",
-    owner: Annotated[str, typer.Option("--owner", help="help_opt_owner")] = "",
+    owner: Annotated[str, typer.Option("--owner", help="help_opt_case_owner")] = "",
     age: Annotated[int, typer.Option("--age", min=0, help="help_opt_age")] = 0,
     acquirer: Annotated[str, typer.Option("--acquirer", help="help_opt_acquirer")] = "",
     json: Json = False,  # noqa: FBT002 - a flag of the command line

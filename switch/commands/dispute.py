@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from settlement.casework import told
-from settlement.disputes import work
+from settlement.disputes import files, work
 from settlement.disputes.money import RefusedEventError
-from settlement.disputes.reasons import REASONS, meaning
+from settlement.disputes.reasons import EVENT_OF, REASONS, meaning
 from settlement.disputes.table import STARTED_BY_US, STATES
 from settlement.four_eyes import require
 from settlement.reports import money
 from switch.adapters.system import SystemClock
-from switch.cli import ConfigFile, DataFolder, Demo, Json, Lang, end, group, node_of
+from switch.cli import ConfigFile, DataFolder, Demo, Json, Lang, day, end, group, node_of
 from switch.commands.case import Reason, act, heading, opened, read, terms, today, word
 from switch.commands.common import (
     CommandError,
@@ -33,10 +34,9 @@ from switch.commands.common import (
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from datetime import date
 
     from settlement.casework.ports import Casework
-    from settlement.disputes.table import DisputeFacts, Event
+    from settlement.disputes.table import DisputeFacts, Event, Placed
     from settlement.four_eyes import Actor, Approval, Proposal
     from switch.commands.common import Node
     from switch.people.ports import People
@@ -47,6 +47,7 @@ Text = Annotated[str, typer.Argument(metavar="TEXT", help="help_arg_text")]
 Document = Annotated[Path, typer.Argument(metavar="FILE", help="help_arg_evidence")]
 COLUMNS = ("id", "state", "deadline", "reason", "acquirer", "merchant", "rrn", "charged", "held")
 READ_BYTES = 1 << 20
+TAKE_DAYS = 40  # before and after today, where the line says no dates
 
 
 @app.callback()
@@ -89,7 +90,7 @@ def list_disputes(
     end(Exit.DONE)
 
 
-def _due(facts: DisputeFacts, now: date, within_days: int) -> bool:
+def _due(facts: DisputeFacts, now: dt.date, within_days: int) -> bool:
     left = told.days_left(facts, now)
     return left is not None and left <= within_days
 
@@ -276,6 +277,44 @@ def _hash(file: Path) -> tuple[str, int]:
     except OSError as error:
         raise CommandError(f"{file}: {error.strerror}", Exit.USAGE) from error
     return digest.hexdigest(), size
+
+
+@app.command("take", help="help_dispute_take")
+def take(
+    first: Annotated[str | None, typer.Option("--from", help="help_opt_settled_from")] = None,
+    last: Annotated[str | None, typer.Option("--to", help="help_opt_settled_to")] = None,
+    json: Json = False,  # noqa: FBT002
+    demo: Demo = False,  # noqa: FBT002
+    config: ConfigFile = None,
+    data: DataFolder = None,
+    lang: Lang = "",
+) -> None:
+    """Exit code 1 where a row became a case."""
+    node, now = node_of(config, data, lang, demo=demo), SystemClock().now()
+    since = day(first) or now.date() - dt.timedelta(days=TAKE_DAYS)
+    until = day(last) or now.date() + dt.timedelta(days=TAKE_DAYS)
+
+    async def do(casework: Casework, who: Actor) -> list[Placed]:
+        require(who, work.WORK)
+        return await files.take(casework, since, until, now, terms(node))
+
+    found: list[Placed] = act(node, "do:dispute.work", "", do)
+    if json:
+        print_objects(found)
+    else:
+        names = heading(node, *(f"case_{name}" for name in ("event", "reason", "amount", "about")))
+        print_table(names, (_placed(node, each) for each in found))
+    end(Exit.DIFFERENCES if any(each.case_id for each in found) else Exit.DONE)
+
+
+def _placed(node: Node, one: Placed) -> list[str]:
+    event = EVENT_OF.get(one.error_type)
+    return [
+        word(node, "event", event) if event else one.error_type,
+        meaning(one.reason, chinese=node.language == "zh"),
+        money(one.effect_minor, one.currency),
+        one.dispute_id or one.case_id,
+    ]
 
 
 @app.command("expire", help="help_dispute_expire")

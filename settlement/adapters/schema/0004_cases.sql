@@ -122,6 +122,7 @@ CREATE TABLE placed_row (
     line             integer NOT NULL,
     error_type       text    NOT NULL COLLATE "C",
     reason           text    NOT NULL COLLATE "C",
+    currency         text    NOT NULL COLLATE "C",
     effect_minor     bigint  NOT NULL,
     dispute_id       text    NOT NULL COLLATE "C",
     case_id          text    NOT NULL COLLATE "C",
