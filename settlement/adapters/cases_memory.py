@@ -10,6 +10,7 @@ from settlement.casework.ports import (
     BusyError,
     ChangedError,
     DateMovedError,
+    Record,
     Wanted,
     Work,
 )
@@ -36,6 +37,7 @@ class MemoryCasework:
         self._evidence: list[Evidence] = []
         self._placed: dict[str, Placed] = {}
         self._approved: set[str] = set()
+        self.records: list[Record] = []  # what the audit log was told
 
     async def earliest_unposted(self) -> date:
         found = await self._dates.unposted_before(date.max)
@@ -156,6 +158,8 @@ class MemoryCasework:
         self._dispute_events += work.dispute_events
         self._evidence += work.evidence
         self._placed |= {one.key: one for one in work.placed}
+        if work.record:
+            self.records.append(work.record)
         if work.approval:
             self._approved.add(work.approval.proposal.id)
 

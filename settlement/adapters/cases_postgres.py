@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import asyncpg
 import msgspec
 
-from settlement.adapters.four_eyes_postgres import approve
+from settlement.adapters.four_eyes_postgres import approve, audit
 from settlement.adapters.ledger_postgres import (
     ATTEMPTS,
     entry_of,
@@ -249,7 +249,11 @@ async def _commit(connection: Any, work: Work) -> None:
     await _insert(connection, "placed_row", Placed, work.placed)
     if work.entries:
         await post_entries(connection, work.entries)
-    if work.approval:  # last: it holds the audit log's lock to the end
+    # last: these hold the audit log's lock to the end
+    if work.record:
+        told = work.record
+        await audit(connection, told.actor, told.act, told.subject, told.before, told.after)
+    if work.approval:
         await approve(connection, work.approval)
 
 

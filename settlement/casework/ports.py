@@ -28,6 +28,16 @@ class DateMovedError(Exception):
     """The business date is no longer the earliest that is not posted."""
 
 
+class Record(msgspec.Struct, frozen=True):
+    """What the audit log is told of an act, by the act's own commit."""
+
+    actor: str
+    act: str  # of `switch.people.operators`, such as case.adjust
+    subject: str
+    before: dict[str, object]
+    after: dict[str, object]
+
+
 class Work(msgspec.Struct, frozen=True):
     """Everything that one act adds: stored together, with its approval, or not at all."""
 
@@ -39,6 +49,7 @@ class Work(msgspec.Struct, frozen=True):
     evidence: Sequence[Evidence] = ()
     placed: Sequence[Placed] = ()
     entries: Sequence[Entry] = ()
+    record: Record | None = None
     approval: Approval | None = None
 
     @property

@@ -135,6 +135,16 @@ class Case(msgspec.Struct, frozen=True):
     def next_sequence(self) -> int:
         return len(self.facts.events) + 1
 
+    @property
+    def standing(self) -> dict[str, object]:
+        """How it stands, for the audit log."""
+        return {
+            "state": self.state,
+            "owner": self.owner,
+            "left_minor": self.left_minor,
+            "held_minor": self.held_minor,
+        }
+
     def count(self, kind: Kind) -> int:
         return sum(1 for one in self.facts.events if one.kind == kind)
 

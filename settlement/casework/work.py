@@ -23,7 +23,7 @@ from settlement.casework.acts import (
     stands,
 )
 from settlement.casework.approval import TRIES, commit_approved
-from settlement.casework.ports import Casework, ChangedError, Wanted, Work
+from settlement.casework.ports import Casework, ChangedError, Record, Wanted, Work
 from settlement.casework.states import Case, CaseEvent, Kind, after, case_of
 from settlement.disputes.deadlines import Calendar
 from settlement.disputes.money import Happening, Suspense, step
@@ -121,12 +121,21 @@ async def _note_down(
             act=act,
             proposal=proposal,
         )
+        told = _record(now, event, "case.work")
         try:
-            await casework.commit(Work(event.business_date, case_events=[event]))
+            await casework.commit(Work(event.business_date, case_events=[event], record=told))
         except ChangedError:
             continue
         return await case(casework, case_id)
     raise ChangedError(case_id)
+
+
+def _record(now: Case, event: CaseEvent, act: str) -> Record:
+    """What the audit log is told of the event."""
+    after_it = {**after(now, event).standing, "event": event.kind, "text": event.text}
+    if event.act:
+        after_it |= {"act": event.act, "proposal": event.proposal}
+    return Record(event.operator, act, event.case_id, now.standing, after_it)
 
 
 def next_event(
@@ -244,7 +253,8 @@ async def _work(casework: Casework, judged: Approval, at: datetime, terms: Terms
         checker=judged.checker,
     )
     entries = entries_of(now, move, day, adjusted_by)
-    return Work(day, case_events=[event], entries=entries, approval=judged)
+    told = _record(now, event, act.permission)
+    return Work(day, case_events=[event], entries=entries, record=told, approval=judged)
 
 
 async def _send(
@@ -313,6 +323,7 @@ async def _send(
         disputes=[about],
         dispute_events=[stepped.event],
         entries=stepped.entries,
+        record=_record(now, event, act.permission),
         approval=judged,
     )
 

@@ -12,6 +12,7 @@ from settlement.disputes.intake import Adjustment, take_in
 from settlement.disputes.reasons import EVENT_OF
 from settlement.disputes.table import TAKES, Event, Placed
 from settlement.files import rows
+from settlement.four_eyes import Actor
 
 
 async def take(
@@ -20,11 +21,12 @@ async def take(
     last: date,
     at: datetime,
     terms: Terms,
+    actor: Actor,
     event_of: Mapping[str, Event] = EVENT_OF,
 ) -> list[Placed]:
     """Place what was taken in for these settlement dates; what is placed already stays as it is."""
     found = [adjustment_of(one, event_of) for one in await casework.adjustments(first, last)]
-    return await take_in(casework, found, at, terms, event_of)
+    return await take_in(casework, found, at, terms, actor, event_of)
 
 
 def adjustment_of(row: rows.Adjustment, event_of: Mapping[str, Event] = EVENT_OF) -> Adjustment:

@@ -14,13 +14,14 @@ import msgspec
 
 from settlement.cases import Break
 from settlement.casework.approval import TRIES
-from settlement.casework.ports import Casework, ChangedError, DateMovedError, Work
+from settlement.casework.ports import Casework, ChangedError, DateMovedError, Record, Work
 from settlement.casework.work import Terms
 from settlement.clearing import ClearingRecord
 from settlement.disputes.money import Happening, RefusedEventError
 from settlement.disputes.reasons import EVENT_OF
 from settlement.disputes.table import TABLE, DisputeFacts, Event, Placed
-from settlement.disputes.work import about_sale, happen
+from settlement.disputes.work import WORK, about_sale, happen
+from settlement.four_eyes import Actor, require
 from settlement.ledger import Entry, entry
 
 
@@ -66,6 +67,7 @@ async def take_in(
     rows: Sequence[Adjustment],
     at: datetime,
     terms: Terms,
+    actor: Actor,
     event_of: Mapping[str, Event] = EVENT_OF,
 ) -> list[Placed]:
     """Place every row of a file, in its order; what is placed already stays as it is.
@@ -73,6 +75,7 @@ async def take_in(
     `event_of` maps the network's error types. Raises BusyError while a close is under way: run it
     again. Returns what became of each row.
     """
+    require(actor, WORK)
     keys = keys_of(rows)
     known = await casework.placed(keys)
     originals = await _originals(
@@ -82,7 +85,7 @@ async def take_in(
     for key, row in zip(keys, rows, strict=True):
         if key not in known:
             sales = originals.get((row.acquirer, row.rrn), [])
-            known[key] = await _place(casework, key, row, sales, at, terms, event_of)
+            known[key] = await _place(casework, key, row, sales, at, terms, actor, event_of)
         found.append(known[key])
     return found
 
@@ -106,11 +109,12 @@ async def _place(
     sales: Sequence[ClearingRecord],
     at: datetime,
     terms: Terms,
+    actor: Actor,
     event_of: Mapping[str, Event],
 ) -> Placed:
     for _ in range(TRIES):
         day = await casework.earliest_unposted()
-        work = await _work(casework, key, row, sales, day, at, terms, event_of)
+        work = await _work(casework, key, row, sales, day, at, terms, actor, event_of)
         try:
             await casework.commit(work)
         except (ChangedError, DateMovedError):
@@ -129,11 +133,12 @@ async def _work(
     day: date,
     at: datetime,
     terms: Terms,
+    actor: Actor,
     event_of: Mapping[str, Event],
 ) -> Work:
     event = event_of.get(row.error_type)
     if event is None:
-        return _unplaced(key, row, day, f"error type {row.error_type} is not known")
+        return _unplaced(key, row, day, actor, f"error type {row.error_type} is not known")
     one = Happening(
         event,
         "network",
@@ -149,14 +154,14 @@ async def _work(
     why = "no sale of ours has its RRN"
     for facts in await _candidates(casework, row, sales, event, day):
         try:
-            work = await happen(casework, facts, one, terms)
+            work = await happen(casework, facts, one, terms, actor=actor.operator)
         except RefusedEventError as refusal:
             why = str(refusal)
             continue
         return msgspec.structs.replace(
             work, placed=[_placed(key, row, dispute_id=facts.dispute.id)]
         )
-    return _unplaced(key, row, day, why)
+    return _unplaced(key, row, day, actor, why)
 
 
 async def _candidates(
@@ -190,7 +195,7 @@ def _about(row: Adjustment, original: object) -> bool:
 # -- what nothing explains --------------------------------------------------------------------------
 
 
-def _unplaced(key: str, row: Adjustment, day: date, why: str) -> Work:
+def _unplaced(key: str, row: Adjustment, day: date, actor: Actor, why: str) -> Work:
     """The row as a case, its money in suspense."""
     digest, _, number = key.rpartition("/")
     found = Break(
@@ -227,6 +232,13 @@ def _unplaced(key: str, row: Adjustment, day: date, why: str) -> Work:
         opened=[found],
         placed=[_placed(key, row, case_id=found.id)],
         entries=[made] if made is not None else [],
+        record=Record(
+            actor.operator,
+            "dispute.work",
+            found.id,
+            {},
+            {"class": found.break_class, "difference_minor": found.difference_minor, "why": why},
+        ),
     )
 
 

@@ -7,7 +7,7 @@ import msgspec
 
 from settlement.casework.acts import unhold
 from settlement.casework.approval import TRIES, commit_approved
-from settlement.casework.ports import Casework, ChangedError, DateMovedError, Work
+from settlement.casework.ports import Casework, ChangedError, DateMovedError, Record, Work
 from settlement.casework.states import Case, CaseEvent
 from settlement.casework.work import Terms, case, next_event, suspense_of
 from settlement.clearing import ClearingRecord
@@ -17,6 +17,7 @@ from settlement.disputes.table import (
     TABLE,
     TAKES,
     Dispute,
+    DisputeEvent,
     DisputeFacts,
     Event,
     Evidence,
@@ -38,8 +39,17 @@ async def dispute(casework: Casework, dispute_id: str) -> DisputeFacts:
     return facts
 
 
-async def happen(casework: Casework, facts: DisputeFacts, one: Happening, terms: Terms) -> Work:
-    """The work that an event of a dispute comes to, that of its case included.
+async def happen(
+    casework: Casework,
+    facts: DisputeFacts,
+    one: Happening,
+    terms: Terms,
+    *,
+    actor: str,
+    act: str = "dispute.work",
+) -> Work:
+    """The work that an event of a dispute comes to, that of its case included; `actor` is who
+    brings it about, for the audit log.
 
     Raises RefusedEventError.
     """
@@ -60,7 +70,25 @@ async def happen(casework: Casework, facts: DisputeFacts, one: Happening, terms:
         dispute_events=[stepped.event],
         case_events=case_events,
         entries=[*stepped.entries, *entries],
+        record=_record(facts, stepped.event, actor, act),
     )
+
+
+def _record(facts: DisputeFacts, event: DisputeEvent, actor: str, act: str) -> Record:
+    before: dict[str, object] = {
+        "state": facts.state,
+        "charged_minor": facts.charged_minor,
+        "held_minor": facts.held_minor,
+    }
+    after = {
+        "event": event.event,
+        "by": event.by,
+        **{name: getattr(event, name) for name in before},
+        "amount_minor": event.amount_minor,
+        "reason": event.reason,
+        "text": event.text,
+    }
+    return Record(actor, act, facts.dispute.id, before, after)
 
 
 async def _taken_elsewhere(casework: Casework, facts: DisputeFacts) -> int:
@@ -116,9 +144,8 @@ async def _do(
         day = await casework.earliest_unposted()
         one = Happening(event, "acquirer", at, day, text=text, operator=actor.operator)
         try:
-            await casework.commit(
-                await happen(casework, await dispute(casework, dispute_id), one, terms)
-            )
+            facts = await dispute(casework, dispute_id)
+            await casework.commit(await happen(casework, facts, one, terms, actor=actor.operator))
         except (DateMovedError, ChangedError):
             continue
         return await dispute(casework, dispute_id)
@@ -154,23 +181,27 @@ async def add_evidence(
     facts = await dispute(casework, dispute_id)
     if (name, sha256) not in {(one.name, one.sha256) for one in facts.evidence}:
         item = Evidence(dispute_id, name, sha256, size, actor.operator, at, text)
-        await casework.commit(Work(await casework.earliest_unposted(), evidence=[item]))
+        said: dict[str, object] = {"evidence": name, "sha256": sha256, "text": text}
+        told = Record(actor.operator, "dispute.work", dispute_id, {}, said)
+        await casework.commit(
+            Work(await casework.earliest_unposted(), evidence=[item], record=told)
+        )
     return await dispute(casework, dispute_id)
 
 
 async def expire(
-    casework: Casework, today: date, at: datetime, terms: Terms
+    casework: Casework, today: date, at: datetime, terms: Terms, actor: Actor
 ) -> list[tuple[DisputeFacts, DisputeFacts]]:
     """What the clock does: every dispute whose deadline has passed goes on; (before, after)."""
+    require(actor, WORK)
     moved: list[tuple[DisputeFacts, DisputeFacts]] = []
     for facts in await casework.disputes():
         last = facts.last
         if last is None or last.deadline is None or last.deadline >= today:
             continue
         day = await casework.earliest_unposted()
-        await casework.commit(
-            await happen(casework, facts, Happening("expired", "clock", at, day), terms)
-        )
+        one = Happening("expired", "clock", at, day)
+        await casework.commit(await happen(casework, facts, one, terms, actor=actor.operator))
         moved.append((facts, await dispute(casework, facts.dispute.id)))
     return moved
 
@@ -306,4 +337,5 @@ async def _approved(casework: Casework, judged: Approval, at: datetime, terms: T
         checker=judged.checker,
         proposal=proposal.id,
     )
-    return msgspec.structs.replace(await happen(casework, facts, one, terms), approval=judged)
+    work = await happen(casework, facts, one, terms, actor=proposal.maker, act=proposal.act)
+    return msgspec.structs.replace(work, approval=judged)

@@ -15,7 +15,6 @@ from settlement.disputes import files, work
 from settlement.disputes.money import RefusedEventError
 from settlement.disputes.reasons import EVENT_OF, REASONS, meaning
 from settlement.disputes.table import STARTED_BY_US, STATES
-from settlement.four_eyes import require
 from settlement.reports import money
 from switch.adapters.system import SystemClock
 from switch.cli import ConfigFile, DataFolder, Demo, Json, Lang, day, end, group, node_of
@@ -295,8 +294,7 @@ def take(
     until = day(last) or now.date() + dt.timedelta(days=TAKE_DAYS)
 
     async def do(casework: Casework, who: Actor) -> list[Placed]:
-        require(who, work.WORK)
-        return await files.take(casework, since, until, now, terms(node))
+        return await files.take(casework, since, until, now, terms(node), who)
 
     found: list[Placed] = act(node, "do:dispute.work", "", do)
     if json:
@@ -328,8 +326,7 @@ def expire(
     node, now = node_of(config, data, lang, demo=demo), SystemClock().now()
 
     async def do(casework: Casework, who: Actor) -> list[tuple[DisputeFacts, DisputeFacts]]:
-        require(who, work.WORK)
-        return await work.expire(casework, now.date(), now, terms(node))
+        return await work.expire(casework, now.date(), now, terms(node), who)
 
     moved = act(node, "do:dispute.work", "", do)
     if json:

@@ -1,5 +1,6 @@
 """A desk for the tests of casework: a closed day with breaks, people in memory, working days."""
 
+import copy
 from collections import Counter
 from collections.abc import Collection, Container, Iterable
 from datetime import UTC, date, datetime, timedelta
@@ -132,6 +133,15 @@ class Desk:
 
 async def a_desk() -> Desk:
     """The day of `test_close.a_day`, closed: one break of each class that it plants."""
+    if not _CLOSED:
+        _CLOSED.append(await _close())
+    return copy.deepcopy(_CLOSED[0])
+
+
+_CLOSED: list[Desk] = []  # closed once; each test works a copy
+
+
+async def _close() -> Desk:
     trades, rows = a_day()
     books, dates = world(trades), Dates({DAY: "open"})
     await run_close(books, inbox(com_file(rows)), dates=dates)

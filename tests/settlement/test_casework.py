@@ -424,7 +424,7 @@ def suspense_by_case(entries: list[Entry], found: list[Case]) -> dict[str, int]:
     return sums
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(STEPS, st.booleans())
 def test_suspense_is_what_open_cases_have_left(
     steps: list[tuple[int, int, int]], with_missing: bool

@@ -141,8 +141,8 @@ def test_a_close_beside_casework(at_a_desk: Callable[[Check], None]) -> None:
 def test_disputes_and_rows_come_back(at_a_desk: Callable[[Check], None]) -> None:
     async def check(desk: Desk) -> None:
         rows = [row("E23", -3_000), row("E99", -5)]
-        placed = await take_in(desk.casework, rows, NOW, TERMS)
-        assert await take_in(desk.casework, rows, NOW, TERMS) == placed
+        placed = await take_in(desk.casework, rows, NOW, TERMS, LI)
+        assert await take_in(desk.casework, rows, NOW, TERMS, LI) == placed
         keys = [one.key for one in placed]
         assert await desk.casework.placed([*keys, "none"]) == dict(
             sorted(zip(keys, placed, strict=True))
@@ -271,8 +271,8 @@ def test_the_same_casework_comes_to_the_same_on_both(database_dsn: FreshDatabase
             row("E23", -3_000),
             row("E24", 1_000, line=2),
         ]
-        await take_in(desk.casework, rows, NOW, TERMS)
-        await disputes.expire(desk.casework, date(2027, 1, 1), NOW, TERMS)
+        await take_in(desk.casework, rows, NOW, TERMS, LI)
+        await disputes.expire(desk.casework, date(2027, 1, 1), NOW, TERMS, LI)
         await close_next_day(desk, with_missing=True)
         return (
             await desk.casework.cases(Wanted(ended=True)),

@@ -80,7 +80,7 @@ def row(error_type: str, effect: int, **changes: Any) -> Adjustment:
 
 async def taken(desk: Desk, *rows: Adjustment) -> list[DisputeFacts]:
     """Take the rows in; the disputes that they went to."""
-    placed = await take_in(desk.casework, rows, NOW, TERMS)
+    placed = await take_in(desk.casework, rows, NOW, TERMS, LI)
     found = [await desk.casework.dispute(one.dispute_id) for one in placed]
     return [one for one in found if one is not None]
 
@@ -150,14 +150,14 @@ def test_a_chargeback_that_nobody_answers_is_the_merchants() -> None:
         last = facts.last
         assert last is not None
         assert last.deadline == date(2026, 8, 5) + timedelta(days=20)
-        assert await work.expire(desk.casework, last.deadline, NOW, TERMS) == []
+        assert await work.expire(desk.casework, last.deadline, NOW, TERMS, LI) == []
         late = last.deadline + timedelta(days=1)
-        ((_, after),) = await work.expire(desk.casework, late, NOW, TERMS)
+        ((_, after),) = await work.expire(desk.casework, late, NOW, TERMS, LI)
         assert after.state == "lost"
         assert await of_disputes(desk) == Counter(
             {"network_receivable": -3_000, "merchant_payable": 3_000}
         )
-        assert await work.expire(desk.casework, late, NOW, TERMS) == []
+        assert await work.expire(desk.casework, late, NOW, TERMS, LI) == []
 
     at_a_desk(check)
 
@@ -197,7 +197,7 @@ def test_queries_are_answered_or_not_and_move_nothing() -> None:
         before = await desk.entries()
 
         async def take(one: Adjustment) -> DisputeFacts:
-            (placed,) = await take_in(desk.casework, [one], NOW, TERMS, types)
+            (placed,) = await take_in(desk.casework, [one], NOW, TERMS, LI, types)
             found = await desk.casework.dispute(placed.dispute_id)
             assert found is not None
             return found
@@ -214,7 +214,7 @@ def test_queries_are_answered_or_not_and_move_nothing() -> None:
         assert last is not None
         assert last.deadline is not None
         ((_, facts),) = await work.expire(
-            desk.casework, last.deadline + timedelta(days=1), NOW, TERMS
+            desk.casework, last.deadline + timedelta(days=1), NOW, TERMS, LI
         )
         assert facts.state == "closed"
         assert await desk.entries() == before
@@ -246,6 +246,26 @@ def test_giving_up_needs_a_checker(event: Event, state: str, bears: str) -> None
     at_a_desk(check)
 
 
+def test_who_may_not_work_disputes_changes_nothing() -> None:
+    async def check(desk: Desk) -> None:
+        (facts,) = await taken(desk, row("E23", -3_000))
+        key, guest = facts.dispute.id, Actor("guest")
+        for doing in (
+            work.answer(desk.casework, key, "hello", guest, NOW, TERMS),
+            work.refused(desk.casework, key, "hello", guest, NOW, TERMS),
+            work.add_evidence(desk.casework, key, "a.pdf", "a" * 64, 1, guest, NOW),
+            work.expire(desk.casework, date(2027, 1, 1), NOW, TERMS, guest),
+            take_in(desk.casework, [row("E24", 3_000)], NOW, TERMS, guest),
+        ):
+            with pytest.raises(RefusedError, match="no permission"):
+                await doing
+        assert await work.dispute(desk.casework, key) == facts
+        with pytest.raises(RefusedEventError, match="needs a checker"):
+            await work._do(desk.casework, key, "accept", LI, NOW, TERMS, "quietly")
+
+    at_a_desk(check)
+
+
 def test_a_proposal_is_void_when_the_dispute_went_on() -> None:
     async def check(desk: Desk) -> None:
         (facts,) = await taken(desk, row("E23", -3_000))
@@ -270,7 +290,7 @@ def test_a_manual_refund_is_opened_by_two_and_settled_by_the_network() -> None:
         )
         facts = await approve(desk, made)
         assert (facts.state, facts.held_minor) == ("refunding", 1_000)
-        (placed,) = await take_in(desk.casework, [row("E74", -1_001)], NOW, TERMS)
+        (placed,) = await take_in(desk.casework, [row("E74", -1_001)], NOW, TERMS, LI)
         assert placed.case_id  # more than was sent
         (facts,) = await taken(desk, row("E74", -1_000, network_fee_minor=-1))
         assert (facts.state, facts.held_minor) == ("settled", 0)
@@ -278,7 +298,7 @@ def test_a_manual_refund_is_opened_by_two_and_settled_by_the_network() -> None:
             {"network_receivable": -999, "merchant_payable": 1_000, "network_fee": -1}
         )
         # of the sale, 2,000 are left to take
-        (placed,) = await take_in(desk.casework, [row("E23", -2_001)], NOW, TERMS)
+        (placed,) = await take_in(desk.casework, [row("E23", -2_001)], NOW, TERMS, LI)
         assert placed.case_id
         (facts,) = await taken(desk, row("E23", -2_000))
         assert facts.state == "charged_back"
@@ -345,10 +365,10 @@ def test_a_claim_that_is_paid_twice_becomes_a_case() -> None:
         (facts,) = await desk.casework.disputes()
         await close_next_day(desk, with_missing=True)
         paid = row("E22", 5_000, rrn=facts.dispute.rrn)
-        (placed,) = await take_in(desk.casework, [paid], NOW, TERMS)
+        (placed,) = await take_in(desk.casework, [paid], NOW, TERMS, LI)
         case = await casework.case(desk.casework, placed.case_id)
         assert (case.left_minor, case.state) == (5_000, "open")
-        await work.expire(desk.casework, date(2027, 1, 1), NOW, TERMS)
+        await work.expire(desk.casework, date(2027, 1, 1), NOW, TERMS, LI)
         assert (await casework.case(desk.casework, found.id)).state == "ended"
 
     at_a_desk(check)
@@ -373,7 +393,7 @@ def test_a_claim_that_is_paid_twice_becomes_a_case() -> None:
 def test_a_row_that_nothing_explains_is_a_case(changes: dict[str, Any], why: str) -> None:
     async def check(desk: Desk) -> None:
         one = msgspec.structs.replace(row("E23", -3_000, issuer_fee_minor=5), **changes)
-        (placed,) = await take_in(desk.casework, [one], NOW, TERMS)
+        (placed,) = await take_in(desk.casework, [one], NOW, TERMS, LI)
         assert (placed.dispute_id, placed.key) == ("", keys_of([one])[0])
         case = await casework.case(desk.casework, placed.case_id)
         assert case.facts.found.break_class == "adjustment_unplaced"
@@ -394,14 +414,14 @@ def test_the_same_rows_again_change_nothing() -> None:
     async def check(desk: Desk) -> None:
         twice = row("E23", -1_000)
         rows = [row("E23", -9_999), twice, twice, row("E24", 1_000)]
-        first = await take_in(desk.casework, rows, NOW, TERMS)
+        first = await take_in(desk.casework, rows, NOW, TERMS, LI)
         assert len({one.key for one in first}) == 4
         before = await desk.entries()
         elsewhere = [
             msgspec.structs.replace(one, line=number + 7, file="IND26080533AERRA")
             for number, one in enumerate(rows)
         ]
-        assert await take_in(desk.casework, elsewhere, NOW, TERMS) == first
+        assert await take_in(desk.casework, elsewhere, NOW, TERMS, LI) == first
         assert await desk.entries() == before
         # a second chargeback while the first is under way is a dispute of its own
         assert first[1].dispute_id != first[2].dispute_id
@@ -417,7 +437,7 @@ def test_rows_move_money_on_the_earliest_date_that_is_not_posted() -> None:
             NEXT
         }
         unplaced = row("E99", -1)
-        await take_in(desk.casework, [unplaced], NOW, TERMS)
+        await take_in(desk.casework, [unplaced], NOW, TERMS, LI)
         (found,) = await casework.cases(desk.casework, Wanted("adjustment_unplaced"), today=NEXT)
         assert found.facts.found.business_date == NEXT
         owners = [

@@ -15,7 +15,7 @@ from settlement.clearing import IncomingFile
 from settlement.disputes.files import adjustment_of, take
 from settlement.files import erra
 from settlement.files.rows import Adjustment, Context
-from tests.settlement.desk import NOW, TERMS, Desk, a_desk, moved
+from tests.settlement.desk import LI, NOW, TERMS, Desk, a_desk, moved
 from tests.settlement.files.samples import erra_row
 from tests.settlement.world import ACQUIRER, DAY, NEXT, PANS, trade
 
@@ -62,7 +62,7 @@ def test_an_error_file_opens_and_moves_disputes_once() -> None:
             about_sale("E99", 1),
         ]
         await taken_in(desk, parsed(*rows))
-        placed = await take(desk.casework, NEXT, NEXT, NOW, TERMS)
+        placed = await take(desk.casework, NEXT, NEXT, NOW, TERMS, LI)
         assert [bool(one.dispute_id) for one in placed] == [True, True, False, False]
         facts = await desk.casework.dispute(placed[1].dispute_id)
         assert facts is not None
@@ -80,9 +80,9 @@ def test_an_error_file_opens_and_moves_disputes_once() -> None:
         before = await desk.entries()
         again = "IND26080433AERRA"
         await taken_in(desk, parsed(*reversed(rows), name=again), again)
-        twice = await take(desk.casework, NEXT, NEXT, NOW, TERMS)
+        twice = await take(desk.casework, NEXT, NEXT, NOW, TERMS, LI)
         assert {one.key: one for one in twice} == {one.key: one for one in placed}
-        assert await take(desk.casework, DAY, DAY, NOW, TERMS) == []
+        assert await take(desk.casework, DAY, DAY, NOW, TERMS, LI) == []
         assert await desk.entries() == before
 
     asyncio.run(scenario())

@@ -17,7 +17,7 @@ from settlement.adapters.cases_postgres import open_casework
 from settlement.disputes.intake import take_in
 from switch import cli
 from switch.commands.case import bar
-from tests.settlement.desk import NOW, TERMS
+from tests.settlement.desk import LI, NOW, TERMS
 from tests.settlement.test_close import PLANTED, a_day
 from tests.settlement.test_disputes import row
 from tests.settlement.test_store import a_day_on
@@ -41,7 +41,7 @@ def run(tmp_path: Path, database_dsn: FreshDatabase) -> Callable[..., tuple[int,
         async with a_day_on(database_dsn) as (store, dates):
             await run_close(store, inbox(com_file(rows)), dates=dates)
         async with open_casework(database_dsn.app) as casework:
-            await take_in(casework, [row("E23", -3_000)], NOW, TERMS)
+            await take_in(casework, [row("E23", -3_000)], NOW, TERMS, LI)
 
     asyncio.run(close())
     config = tmp_path / "node.toml"
@@ -103,6 +103,10 @@ def test_a_case_is_worked_to_its_end(run: Callable[..., tuple[int, str]]) -> Non
     _, out = run("audit", "list", "--json")
     refused = [one for one in lines(out) if one["result"] == "refused"]
     assert [(one["actor"], one["object"]) for one in refused] == [("demo", found)]
+    done = [one["act"] for one in lines(out) if one["object"] == found and one["result"] == "done"]
+    assert sorted(done) == sorted(
+        [*["case.work"] * 3, "propose:case.write_off", "case.write_off", "approve:case.write_off"]
+    )
     assert run("audit", "verify")[0] == 0
 
 
