@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
 
 from settlement.adapters.cases_postgres import open_casework
@@ -25,11 +27,10 @@ from tests.settlement.world import com_file, inbox, run_close
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.database import FreshDatabase
 
-Run = "Callable[..., tuple[int, str]]"
+SCHEMAS = Path(__file__).resolve().parents[2] / "docs" / "schemas"
 
 
 @pytest.fixture
@@ -61,6 +62,15 @@ def lines(output: str) -> list[Any]:
     return [json.loads(line) for line in output.splitlines()]
 
 
+def fits(name: str, value: Any) -> Any:
+    """The value, which its published schema allows."""
+    schema = json.loads((SCHEMAS / f"{name}.json").read_text(encoding="utf-8"))
+    Draft202012Validator(schema).validate(value)
+    # all that is told is written down
+    assert set(value) <= set(schema["properties"])
+    return value
+
+
 def case_id(run: Callable[..., tuple[int, str]], name: str) -> str:
     _, out = run("case", "list", "--class", name, "--json")
     (found,) = lines(out)
@@ -71,7 +81,7 @@ def case_id(run: Callable[..., tuple[int, str]], name: str) -> str:
 def test_a_case_is_worked_to_its_end(run: Callable[..., tuple[int, str]]) -> None:
     code, out = run("case", "list", "--json")
     assert code == 0
-    assert sorted(one["class"] for one in lines(out)) == sorted(PLANTED)
+    assert sorted(fits("case", one)["class"] for one in lines(out)) == sorted(PLANTED)
     found = case_id(run, "network_short")
     code, out = run("case", "assign", found, "demo", "--text", "yours", by="demo")
     assert (code, out.strip()) == (0, f"{found}: assigned, owner demo")
@@ -88,7 +98,7 @@ def test_a_case_is_worked_to_its_end(run: Callable[..., tuple[int, str]]) -> Non
     assert code == 0, out
     assert f"{found}: ended" in out
     code, out = run("case", "show", found, "--json")
-    shown = json.loads(out)
+    shown = fits("case", json.loads(out))
     assert (shown["state"], shown["left_minor"], shown["held_minor"]) == ("ended", 0, 0)
     assert [one["kind"] for one in shown["history"]] == [
         "assigned",
@@ -136,6 +146,7 @@ def test_a_dispute_is_answered_and_given_up(
     key = "c3-D001"
     code, out = run("dispute", "list", "--json", "--due", "10000")
     (one,) = lines(out)
+    fits("dispute", one)
     assert (one["id"], one["state"], one["charged_minor"]) == (key, "charged_back", 3_000)
     slip = tmp_path / "slip.pdf"
     slip.write_bytes(b"signed")
@@ -152,7 +163,7 @@ def test_a_dispute_is_answered_and_given_up(
         "approval", "approve", pending["id"], "--sha256", pending["sha256"], by="demo-checker"
     )
     assert (code, "lost" in out) == (0, True), out
-    shown = json.loads(run("dispute", "show", key, "--json")[1])
+    shown = fits("dispute", json.loads(run("dispute", "show", key, "--json")[1]))
     assert shown["state"] == "lost"
     assert [item["name"] for item in shown["evidence"]] == ["slip.pdf"]
     assert run("dispute", "list", "--json")[1] == ""
