@@ -220,6 +220,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "not one proposal is pending on {case}, but: {proposals}; see `tongbao approval list`",
         "{case} 没有唯一的待复核提请：{proposals}；请查看 `tongbao approval list`",
     ),
+    "close_under_way": ("{reason}: try again", "{reason}：请稍后再试"),
     "dispute_now": (
         "{dispute}: {state}, until {deadline}",
         "{dispute}：{state}，期限 {deadline}",

@@ -1,6 +1,6 @@
 """Casework on PostgreSQL: `settlement.casework.ports.Casework` over asyncpg.
 
-A commit that moves money holds the business date's lock of the day's end, so that no close resolves
+A commit that moves money shares the business date's lock of the day's end, so that no close resolves
 or posts a case between what was judged and what is written; the lock ends with the transaction.
 """
 
@@ -75,10 +75,13 @@ class PostgresCasework:
     async def cases(self, wanted: Wanted) -> list[CaseFacts]:
         found = await self._cases(
             "($1 = '' OR f.break_class = $1) AND ($2 = '' OR f.acquirer = $2) "
-            # what has certainly ended is not read; the rest is judged below
-            "AND ($3 OR CASE WHEN last.state IS NULL THEN r.break_id IS NULL "
-            "OR f.difference_minor = 0 ELSE last.state <> 'ended' "
-            "OR (r.break_id IS NOT NULL AND NOT last.resolved) END)",
+            # what has certainly ended is not read; the rest is judged below. A close that resolved
+            # a case ended it, unless it was adjusted before.
+            "AND ($3 OR ((r.break_id IS NULL OR EXISTS (SELECT FROM settlement.case_event AS e "
+            "WHERE e.case_id = f.id AND e.difference_minor <> 0)) "
+            "AND (SELECT e.state = 'ended' AND (r.break_id IS NULL OR e.resolved) "
+            "FROM settlement.case_event AS e WHERE e.case_id = f.id "
+            "ORDER BY e.sequence DESC LIMIT 1) IS NOT TRUE))",
             wanted.case_class,
             wanted.acquirer,
             wanted.ended,
@@ -87,17 +90,17 @@ class PostgresCasework:
 
     async def _cases(self, where: str, *values: object) -> list[CaseFacts]:
         rows = await self._pool.fetch(
-            f"SELECT {_columns(Break, 'f')}, r.break_id, r.business_date AS resolved_on, r.reason, "
-            "r.settlement_date AS resolved_settlement_date, f.opened OR d.state = 'posted' AS standing, "
-            "coalesce((SELECT -p.amount FROM unnest(h.accounts, h.amounts) AS p (account, amount) "
-            "WHERE p.account = 'merchant_held'), 0) AS hold_minor "
+            "WITH chosen AS MATERIALIZED (SELECT f.*, r.break_id, r.business_date AS resolved_on, "
+            "r.reason, r.settlement_date AS resolved_settlement_date "
             "FROM settlement.case_found AS f "
             "LEFT JOIN settlement.resolution AS r ON r.break_id = f.id "
-            "LEFT JOIN settlement.entry AS h ON (h.source, h.key) = ('hold', f.id) "
-            "LEFT JOIN switch.business_date AS d ON d.business_date = f.business_date "
-            "LEFT JOIN LATERAL (SELECT state, resolved FROM settlement.case_event AS e "
-            "WHERE e.case_id = f.id ORDER BY e.sequence DESC LIMIT 1) AS last ON true "
-            f"WHERE {where} ORDER BY f.id",
+            f"WHERE {where}) "
+            f"SELECT {_columns(Break, 'c')}, c.break_id, c.resolved_on, c.reason, "
+            "c.resolved_settlement_date, c.opened OR d.state = 'posted' AS standing, "
+            "coalesce((SELECT -p.amount FROM unnest(h.accounts, h.amounts) AS p (account, amount) "
+            "WHERE p.account = 'merchant_held'), 0) AS hold_minor FROM chosen AS c "
+            "LEFT JOIN settlement.entry AS h ON (h.source, h.key) = ('hold', c.id) "
+            "LEFT JOIN switch.business_date AS d ON d.business_date = c.business_date ORDER BY c.id",
             *values,
         )
         events = _by(
@@ -258,10 +261,11 @@ async def _commit(connection: Any, work: Work) -> None:
 
 
 async def _hold_date(connection: Any, business_date: date) -> None:
-    """Keep the day's end out until this transaction ends, and see that the date takes entries."""
+    """Keep the day's end out until this transaction ends, and see that the date takes entries. Casework
+    shares the lock: two acts on one case meet at its sequence."""
     await hold_open(connection)
     if not await connection.fetchval(
-        "SELECT pg_try_advisory_xact_lock($1, $2)", LOCK, business_date.toordinal()
+        "SELECT pg_try_advisory_xact_lock_shared($1, $2)", LOCK, business_date.toordinal()
     ):
         raise BusyError(f"a close of {business_date} is under way")
     if await open_date(connection) != business_date:

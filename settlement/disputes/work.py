@@ -249,7 +249,7 @@ async def propose_opening(
     """Propose to start a dispute about a sale that matched: its money is the merchant's."""
     record = await casework.record(record_key)
     if record is None or not record.captured or record.effect_minor <= 0:
-        raise UnknownDisputeError(f"{record_key} is no captured sale")
+        raise RefusedEventError(f"{record_key} is no captured sale")
     if event not in STARTED_BY_US:
         raise RefusedEventError(f"{event} is not ours to start")
     others = await casework.disputes_by_rrn(record.acquirer, [record.rrn])

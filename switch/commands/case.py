@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from settlement.adapters.cases_postgres import open_casework
 from settlement.casework import told, work
-from settlement.casework.acts import NotPossibleError
-from settlement.casework.ports import BusyError, Wanted
-from settlement.casework.states import STATES, NotNowError
-from settlement.disputes.deadlines import WeekDays
+from settlement.casework.ports import Wanted
+from settlement.casework.states import STATES
 from settlement.reports import money, pairs
-from settlement.texts import TEXTS
-from switch.adapters.servers import Servers
 from switch.adapters.system import SystemClock
 from switch.cli import ConfigFile, DataFolder, Demo, Json, Lang, end, group, node_of
+from switch.commands.casework import act, heading, opened, read, terms, today, word
 from switch.commands.common import (
     CommandError,
     Exit,
@@ -32,7 +27,6 @@ from switch.commands.common import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
     from datetime import date
 
     from settlement.casework.ports import Casework
@@ -46,79 +40,12 @@ Text = Annotated[str, typer.Option("--text", help="help_opt_text")]
 Reason = Annotated[str, typer.Option("--reason", help="help_opt_reason")]
 Amount = Annotated[int | None, typer.Option("--amount", min=1, help="help_opt_amount")]
 COLUMNS = ("id", "class", "state", "owner", "age", "acquirer", "merchant", "left", "held")
-FIGURES = ("age", "left", "held")
 SHADES = "░▒▓█▮"  # of a bar's parts, young to old
 
 
 @app.callback()
 def case() -> None:
     """Cases."""
-
-
-# -- the store, and the operator's language ------------------------------------------------------
-
-
-@asynccontextmanager
-async def opened(dsn: str) -> AsyncIterator[Casework]:
-    """Casework; what goes wrong there in the operator's words."""
-    async with open_casework(await Servers(dsn).primary()) as casework:
-        try:
-            yield casework
-        except work.UnknownCaseError as error:
-            raise CommandError(f"no case {error}") from error
-        except BusyError as error:
-            raise CommandError(str(error), Exit.WAITING) from error
-        except (NotPossibleError, NotNowError) as error:
-            raise CommandError(str(error), Exit.USAGE) from error
-
-
-def terms(node: Node) -> work.Terms:
-    """Deadlines as the node's file has them."""
-    import msgspec
-
-    return work.Terms(WeekDays(), msgspec.structs.asdict(node.config.disputes))
-
-
-def word(node: Node, prefix: str, key: str) -> str:
-    """A class, state, act in the operator's language; the key itself where there is no text."""
-    text = TEXTS.get(f"{prefix}_{key}")
-    return key if text is None else text[int(node.language == "zh")]
-
-
-def heading(node: Node, *keys: str) -> list[str]:
-    return [TEXTS[key][int(node.language == "zh")] for key in keys]
-
-
-def today() -> date:
-    return SystemClock().now().date()
-
-
-def read(node: Node, reader: Callable[[Casework], Awaitable[Any]]) -> Any:
-    """What `reader` finds in the store."""
-
-    async def reading(dsn: str) -> Any:
-        async with opened(dsn) as casework:
-            return await reader(casework)
-
-    with node.store() as store:
-        return asyncio.run(reading(store.dsn))
-
-
-def act(
-    node: Node, permission: str, subject: str, do: Callable[[Casework, Actor], Awaitable[Any]]
-) -> Any:
-    """What `do` does as the operator of the command; a refusal is written down."""
-
-    async def acting(dsn: str, who: Actor) -> Any:
-        async with (
-            office(dsn) as desk,
-            refusals(desk.people, who, permission, subject),
-            opened(dsn) as casework,
-        ):
-            return await do(casework, who)
-
-    with node.store() as store:
-        return asyncio.run(acting(store.dsn, actor(node, store.dsn)))
 
 
 # -- reading --------------------------------------------------------------------------------------
@@ -138,7 +65,8 @@ def list_cases(
 ) -> None:
     if state and state not in STATES:
         raise typer.BadParameter(", ".join(STATES), param_hint="--state")
-    node, now = node_of(config, data, lang), today()
+    node = node_of(config, data, lang)
+    now = today(node)
     wanted = Wanted(case_class, acquirer, ended=state == "ended")
 
     async def find(casework: Casework) -> list[Case]:
@@ -178,7 +106,8 @@ def show(
     data: DataFolder = None,
     lang: Lang = "",
 ) -> None:
-    node, now = node_of(config, data, lang), today()
+    node = node_of(config, data, lang)
+    now = today(node)
 
     async def find(casework: Casework) -> dict[str, Any]:
         one = await work.case(casework, case_id)
@@ -271,7 +200,8 @@ def ageing(
     data: DataFolder = None,
     lang: Lang = "",
 ) -> None:
-    node, now = node_of(config, data, lang), today()
+    node = node_of(config, data, lang)
+    now = today(node)
     found: list[Case] = read(node, lambda casework: work.cases(casework, Wanted(), today=now))
     lines = told.ageing(found, now)
     if json:
@@ -397,7 +327,7 @@ def propose(
         async with (
             office(dsn) as desk,
             refusals(desk.people, who, f"propose:{act_name}", case_id),
-            opened(dsn) as casework,
+            opened(node, dsn) as casework,
         ):
             return await work.propose(
                 casework,
@@ -444,7 +374,7 @@ def approve(
 
 async def do_approved(node: Node, dsn: str, approval: Approval) -> None:
     """What an approved proposal on a case says."""
-    async with opened(dsn) as casework:
+    async with opened(node, dsn) as casework:
         one = await work.do(casework, approval, SystemClock().now(), terms(node))
     state = word(node, "case_state", one.state)
     print_line(node.say("case_now", case=one.id, state=state, owner=one.owner or "-"))

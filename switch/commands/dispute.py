@@ -12,13 +12,12 @@ import typer
 
 from settlement.casework import told
 from settlement.disputes import files, work
-from settlement.disputes.money import RefusedEventError
 from settlement.disputes.reasons import EVENT_OF, REASONS, meaning
 from settlement.disputes.table import STARTED_BY_US, STATES
 from settlement.reports import money
 from switch.adapters.system import SystemClock
 from switch.cli import ConfigFile, DataFolder, Demo, Json, Lang, day, end, group, node_of
-from switch.commands.case import Reason, act, heading, opened, read, terms, today, word
+from switch.commands.casework import act, heading, opened, read, terms, today, word
 from switch.commands.common import (
     CommandError,
     Exit,
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
 app = group()
 DisputeId = Annotated[str, typer.Argument(metavar="DISPUTE", help="help_arg_dispute")]
 Text = Annotated[str, typer.Argument(metavar="TEXT", help="help_arg_text")]
+Reason = Annotated[str, typer.Option("--reason", help="help_opt_reason")]
 Document = Annotated[Path, typer.Argument(metavar="FILE", help="help_arg_evidence")]
 COLUMNS = ("id", "state", "deadline", "reason", "acquirer", "merchant", "rrn", "charged", "held")
 READ_BYTES = 1 << 20
@@ -70,7 +70,8 @@ def list_disputes(
 ) -> None:
     if state and state not in STATES:
         raise typer.BadParameter(", ".join(STATES), param_hint="--state")
-    node, now = node_of(config, data, lang), today()
+    node = node_of(config, data, lang)
+    now = today(node)
     found: list[DisputeFacts] = read(
         node, lambda casework: casework.disputes(ended=ended or bool(state))
     )
@@ -113,21 +114,15 @@ def show(
     data: DataFolder = None,
     lang: Lang = "",
 ) -> None:
-    node, now = node_of(config, data, lang), today()
-    facts: DisputeFacts = read(node, lambda casework: _found(casework, dispute_id))
+    node = node_of(config, data, lang)
+    now = today(node)
+    facts: DisputeFacts = read(node, lambda casework: work.dispute(casework, dispute_id))
     whole = told.whole_dispute(facts, now)
     if json:
         print_object(whole)
     else:
         _print_whole(node, facts, whole)
     end(Exit.DONE)
-
-
-async def _found(casework: Casework, dispute_id: str) -> DisputeFacts:
-    try:
-        return await work.dispute(casework, dispute_id)
-    except work.UnknownDisputeError as error:
-        raise CommandError(f"no dispute {error}") from error
 
 
 def _print_whole(node: Node, facts: DisputeFacts, whole: dict[str, Any]) -> None:
@@ -193,14 +188,7 @@ def reasons(
 def _act(node: Node, dispute_id: str, do: Callable[[Casework, Actor], Awaitable[Any]]) -> None:
     """What `do` does to the dispute, which is then told."""
 
-    async def told_what(casework: Casework, who: Actor) -> Any:
-        await _found(casework, dispute_id)
-        try:
-            return await do(casework, who)
-        except RefusedEventError as error:
-            raise CommandError(str(error), Exit.USAGE) from error
-
-    _say(node, act(node, "do:dispute.work", dispute_id, told_what))
+    _say(node, act(node, "do:dispute.work", dispute_id, do))
     end(Exit.DONE)
 
 
@@ -290,8 +278,8 @@ def take(
 ) -> None:
     """Exit code 1 where a row became a case."""
     node, now = node_of(config, data, lang, demo=demo), SystemClock().now()
-    since = day(first) or now.date() - dt.timedelta(days=TAKE_DAYS)
-    until = day(last) or now.date() + dt.timedelta(days=TAKE_DAYS)
+    since = day(first) or today(node) - dt.timedelta(days=TAKE_DAYS)
+    until = day(last) or today(node) + dt.timedelta(days=TAKE_DAYS)
 
     async def do(casework: Casework, who: Actor) -> list[Placed]:
         return await files.take(casework, since, until, now, terms(node), who)
@@ -326,7 +314,7 @@ def expire(
     node, now = node_of(config, data, lang, demo=demo), SystemClock().now()
 
     async def do(casework: Casework, who: Actor) -> list[tuple[DisputeFacts, DisputeFacts]]:
-        return await work.expire(casework, now.date(), now, terms(node), who)
+        return await work.expire(casework, today(node), now, terms(node), who)
 
     moved = act(node, "do:dispute.work", "", do)
     if json:
@@ -380,7 +368,6 @@ def give_up(
     chosen = _one_of(event, ("accept", "absorb"))
 
     async def do(casework: Casework, people: People, who: Actor) -> Proposal:
-        await _found(casework, dispute_id)
         return await work.propose(casework, people, dispute_id, chosen, who, reason=reason)
 
     _propose(node, f"dispute.{event}", dispute_id, do)
@@ -403,12 +390,9 @@ def _propose(
         async with (
             office(dsn) as desk,
             refusals(desk.people, who, f"propose:{act_name}", subject),
-            opened(dsn) as casework,
+            opened(node, dsn) as casework,
         ):
-            try:
-                return await do(casework, desk.people, who)
-            except (RefusedEventError, work.UnknownDisputeError) as error:
-                raise CommandError(str(error), Exit.USAGE) from error
+            return await do(casework, desk.people, who)
 
     with node.store() as store:
         made = asyncio.run(writing(store.dsn, actor(node, store.dsn)))
@@ -418,5 +402,5 @@ def _propose(
 
 async def do_approved(node: Node, dsn: str, approval: Approval) -> None:
     """What an approved proposal on a dispute says."""
-    async with opened(dsn) as casework:
+    async with opened(node, dsn) as casework:
         _say(node, await work.do(casework, approval, SystemClock().now(), terms(node)))

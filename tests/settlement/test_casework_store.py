@@ -6,10 +6,12 @@ from contextlib import asynccontextmanager
 from datetime import date
 
 import asyncpg
+import msgspec
 import pytest
 
 from settlement.adapters.cases_postgres import PostgresCasework
 from settlement.casework import work
+from settlement.casework.acts import ACTS, NotPossibleError, acts_of
 from settlement.casework.ports import (
     BusyError,
     ChangedError,
@@ -17,7 +19,7 @@ from settlement.casework.ports import (
     Wanted,
     Work,
 )
-from settlement.casework.states import CaseEvent, CaseFacts
+from settlement.casework.states import CaseEvent, CaseFacts, NotNowError
 from settlement.disputes import work as disputes
 from settlement.disputes.intake import take_in
 from settlement.disputes.table import DisputeFacts
@@ -37,7 +39,7 @@ from tests.settlement.desk import (
     case_of_class,
     moved,
 )
-from tests.settlement.test_casework import close_next_day
+from tests.settlement.test_casework import close_next_day, suspense_by_case
 from tests.settlement.test_close import PLANTED, a_day
 from tests.settlement.test_disputes import row
 from tests.settlement.test_store import a_day_on
@@ -203,8 +205,6 @@ def test_who_comes_second_changes_nothing(at_a_desk: Callable[[Check], None]) ->
 
 
 def _second(event: CaseEvent, *, resolved: bool) -> CaseEvent:
-    import msgspec
-
     return msgspec.structs.replace(event, sequence=3, resolved=resolved)
 
 
@@ -285,5 +285,54 @@ def test_the_same_casework_comes_to_the_same_on_both(database_dsn: FreshDatabase
         expected = await worked(memory), await memory.entries()
         async with a_desk_on(database_dsn) as desk:
             assert (await worked(desk), await desk.entries()) == expected
+
+    asyncio.run(scenario())
+
+
+async def tried(desk: Desk, case_id: str, name: str, amount: int | None) -> str:
+    """Propose and approve; who finds a close under way tries again, as he is told."""
+    for _ in range(400):
+        try:
+            await desk.do(case_id, name, amount)
+        except BusyError:
+            await asyncio.sleep(0.05)
+        except (RefusedError, ChangedError, NotPossibleError, NotNowError) as refusal:
+            return type(refusal).__name__
+        else:
+            return "done"
+    return "busy"
+
+
+def test_casework_beside_a_close_keeps_its_books(database_dsn: FreshDatabase) -> None:
+    """Four desks work all cases while the next date closes: every act is done once or refused, and
+    suspense is what open cases have left."""
+
+    async def scenario() -> None:
+        async with a_desk_on(database_dsn) as desk:
+            cases = [one.found.id for one in await desk.casework.cases(Wanted())]
+            said: list[str] = []
+
+            async def work_at(seed: int) -> None:
+                for number in range(8):
+                    one = await work.case(desk.casework, cases[(seed + number) % len(cases)])
+                    if not (names := [n for n in acts_of(one) if not ACTS[n].dispute]):
+                        continue
+                    parts = [each for each in names if ACTS[each].part]
+                    chosen = names if number == 7 else parts or names
+                    name = chosen[(seed * 7 + number) % len(chosen)]
+                    amount = 10 if ACTS[name].part and number < 7 else None
+                    said.append(await tried(desk, one.id, name, amount))
+
+            await asyncio.gather(
+                *(work_at(seed) for seed in range(4)), close_next_day(desk, with_missing=True)
+            )
+            assert said.count("done") > 5, said
+            assert "busy" not in said
+            found = await work.cases(desk.casework, Wanted(ended=True), today=NEXT)
+            entries = await desk.entries()
+            sums = suspense_by_case(entries, found)
+            assert sums == {one.id: -one.left_minor for one in found}
+            assert sum(one.held_minor for one in found) == -moved(entries)["merchant_held"]
+            assert len({(made.source, made.key) for made in entries}) == len(entries)
 
     asyncio.run(scenario())
