@@ -234,6 +234,9 @@ class Store(SwitchFacts, FileRows, BatchTotals, Protocol):
     async def discounts(self, keys: Collection[str]) -> dict[str, int]:
         """Our discount on these records."""
 
+    async def freed(self, break_ids: Collection[str]) -> dict[str, int]:
+        """What casework has released already of the holds of these breaks, plus."""
+
     async def merchant_fees(self, business_date: date) -> list[MerchantFee]: ...
 
     async def network_costs(self, business_date: date) -> list[NetworkCost]: ...

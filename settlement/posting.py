@@ -303,6 +303,7 @@ async def _break_entries(run: Run) -> list[Entry | None]:
         [one.record for one in (*found, *released) if one.record]
     )
     discounts = await run.store.discounts(sorted(records))
+    freed = await run.store.freed([one.id for one in released])
     made: list[Entry | None] = []
     for one, sign in [*((one, 1) for one in found), *((one, -1) for one in released)]:
         record = records.get(one.record)
@@ -312,7 +313,7 @@ async def _break_entries(run: Run) -> list[Entry | None]:
             variables = {"difference": sign * one.difference_minor}
             made.append(_break_entry(run.date, one, record, rule, sources[0], variables))
         if record is not None and record.effect_minor > 0 and not one.theirs_minor:
-            held = record.effect_minor - discounts[record.key]
+            held = record.effect_minor - discounts[record.key] - freed.get(one.id, 0)
             made.append(
                 _break_entry(
                     run.date, one, record, "payout_hold", sources[1], {"held": sign * held}

@@ -214,6 +214,17 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{proposal}: what it would change has changed since; propose it again",
         "{proposal}：待变更内容已改变，请重新提出",
     ),
+    # -- cases and disputes
+    "case_now": ("{case}: {state}, owner {owner}", "{case}：{state}，负责人 {owner}"),
+    "case_pending": (
+        "not one proposal is pending on {case}, but: {proposals}; see `tongbao approval list`",
+        "{case} 没有唯一的待复核提请：{proposals}；请查看 `tongbao approval list`",
+    ),
+    "close_under_way": ("{reason}: try again", "{reason}：请稍后再试"),
+    "dispute_now": (
+        "{dispute}: {state}, until {deadline}",
+        "{dispute}：{state}，期限 {deadline}",
+    ),
     # -- help
     "help_tongbao": (
         "Tongbao: POS payment switch and settlement engine.",
@@ -418,6 +429,83 @@ TEXTS: dict[str, tuple[str, str]] = {
         "The operator's six-digit code; default: asked for.",
         "操作员的六位动态码；默认交互输入。",
     ),
+    "help_case": ("Cases: breaks, worked to their end.", "差错：从发现到了结。"),
+    "help_dispute": ("Disputes with issuers, through the network.", "与发卡方的差错争议。"),
+    "help_case_list": ("Open cases, oldest first.", "未了结的差错，由旧到新。"),
+    "help_case_history": ("What was done about a case.", "差错的处理经过。"),
+    "help_case_ageing": ("Open cases by class and age.", "按类别与账龄统计未了结差错。"),
+    "help_case_assign": ("Give a case to an operator.", "把差错分派给操作员。"),
+    "help_case_note": ("Write a note on a case.", "为差错添加备注。"),
+    "help_case_withdraw": (
+        "What is proposed for a case shall not be done.",
+        "撤回对差错的提请。",
+    ),
+    "help_case_propose": (
+        "Propose an act on a case; another operator approves it.",
+        "提请差错处理，由另一操作员复核。",
+    ),
+    "help_case_approve": (
+        "Approve the one proposal that is pending on a case.",
+        "复核差错唯一的待复核提请。",
+    ),
+    "help_dispute_list": ("Disputes under way.", "处理中的争议。"),
+    "help_dispute_reasons": ("The network's reason codes.", "网络的原因码。"),
+    "help_dispute_answer": (
+        "Answer; claim again; file for arbitration: by the state.",
+        "按状态回复、再请款或提请仲裁。",
+    ),
+    "help_dispute_refused": ("The network refused what we sent.", "网络拒绝了我方提交。"),
+    "help_dispute_evidence": (
+        "Note a document that speaks for us, by its hash.",
+        "登记证据文件（记录摘要）。",
+    ),
+    "help_dispute_expire": (
+        "Let every deadline that has passed take effect.",
+        "处理所有已逾期的期限。",
+    ),
+    "help_dispute_take": (
+        "Place the rows of error files that were taken in; each once.",
+        "处理已接收差错文件的记录，每条一次。",
+    ),
+    "help_opt_settled_from": ("First settlement date.", "起始清算日。"),
+    "help_opt_settled_to": ("Last settlement date.", "截止清算日。"),
+    "help_dispute_open": (
+        "Propose to start a dispute about a sale of ours.",
+        "提请就我方交易发起差错。",
+    ),
+    "help_dispute_give_up": (
+        "Propose to give a chargeback up.",
+        "提请接受退单。",
+    ),
+    "help_arg_case": ("Id of the case.", "差错编号。"),
+    "help_arg_dispute": ("Id of the dispute.", "争议编号。"),
+    "help_arg_text": ("What to write down.", "说明文字。"),
+    "help_arg_act": ("What to do; `case show` lists it.", "操作；见 `case show`。"),
+    "help_arg_evidence": ("The document.", "证据文件。"),
+    "help_arg_record": ("Key of the sale's clearing record.", "交易的清算记录编号。"),
+    "help_arg_started": (
+        "credit_adjustment, claim, collection or manual_refund.",
+        "credit_adjustment、claim、collection 或 manual_refund（贷记调整、请款、托收、手工退货）。",
+    ),
+    "help_arg_give_up": (
+        "accept: the merchant bears it; absorb: we do.",
+        "accept：商户承担；absorb：我方承担。",
+    ),
+    "help_opt_text": ("What to write down with it.", "附加说明。"),
+    "help_opt_reason": ("Why; the checker reads it.", "理由，供复核人阅读。"),
+    "help_opt_reason_code": ("The network's reason code.", "网络原因码。"),
+    "help_opt_amount": ("Minor units; default: the whole.", "最小货币单位；默认全部。"),
+    "help_opt_class": ("Of this class.", "差错类别。"),
+    "help_opt_state": (
+        "open, assigned, proposed, disputed or ended.",
+        "open、assigned、proposed、disputed 或 ended（状态）。",
+    ),
+    "help_opt_case_owner": ("Given to this operator.", "负责的操作员。"),
+    "help_opt_age": ("At least so many days old.", "账龄至少天数。"),
+    "help_opt_acquirer": ("Of this acquirer.", "收单方。"),
+    "help_opt_dispute_state": ("In this state.", "争议状态。"),
+    "help_opt_due": ("Due within so many days.", "多少天内到期。"),
+    "help_opt_ended": ("Ended ones, too.", "包括已结束的。"),
     "help_opt_config": ("Configuration file.", "配置文件。"),
     "help_opt_data": (
         "Data folder; default: the configuration's, ./var.",

@@ -355,6 +355,15 @@ class MemoryStore:
         wanted = set(keys)
         return {one.key: one.discount_minor for one in self._merchant_fees if one.key in wanted}
 
+    async def freed(self, break_ids: Collection[str]) -> dict[str, int]:
+        sums: dict[str, int] = {}
+        for made in self.every_entry():
+            break_id = made.key.split("/", 1)[0]
+            if made.source == "case_unhold" and break_id in break_ids:
+                amount = made.amounts[made.accounts.index("merchant_held")]
+                sums[break_id] = sums.get(break_id, 0) + amount
+        return sums
+
     async def merchant_fees(self, business_date: date) -> list[MerchantFee]:
         return sorted(
             (one for one in self._merchant_fees if one.business_date == business_date),
@@ -395,3 +404,28 @@ class MemoryStore:
             (output for day, output in self._outputs if day == business_date),
             key=lambda output: output.name,
         )
+
+    # -- what casework in memory reads and writes (`settlement/adapters/cases_memory.py`)
+
+    def is_running(self, business_date: date) -> bool:
+        return business_date in self._running
+
+    def every_break(self) -> list[Break]:
+        return list(self._breaks)
+
+    def break_of(self, break_id: str) -> Break | None:
+        return next((one for one in self._breaks if one.id == break_id), None)
+
+    def resolution_of(self, break_id: str) -> Resolution | None:
+        return next((one for one in self._resolutions if one.break_id == break_id), None)
+
+    def captured_by_rrn(self, acquirer: str, rrns: Collection[str]) -> list[ClearingRecord]:
+        return self._sorted(
+            one
+            for one in self._records.values()
+            if one.captured and one.acquirer == acquirer and one.rrn and one.rrn in rrns
+        )
+
+    def every_entry(self) -> list[Entry]:
+        """By business date, then in canonical order."""
+        return [made for day in self.ledger.dates() for made in self.ledger.entries(day)]

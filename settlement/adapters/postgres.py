@@ -389,6 +389,15 @@ class PostgresStore:
         )
         return {row["key"]: row["discount_minor"] for row in rows}
 
+    async def freed(self, break_ids: Collection[str]) -> dict[str, int]:
+        rows = await self._pool.fetch(
+            "SELECT split_part(key, '/', 1) AS break_id, sum(amount_minor)::bigint AS amount "
+            "FROM settlement.posting WHERE source = 'case_unhold' AND account = 'merchant_held' "
+            "AND split_part(key, '/', 1) = ANY ($1::text[]) GROUP BY 1",
+            sorted(break_ids),
+        )
+        return {row["break_id"]: row["amount"] for row in rows}
+
     async def merchant_fees(self, business_date: date) -> list[MerchantFee]:
         return await self._read_named("merchant_fees", MerchantFee, business_date)
 

@@ -21,8 +21,8 @@ ALONE: dict[str, str] = {
     "terminal.suspend": "suspend a terminal, or take it back",
     "keys.import": "bring in a link's key",
     "day.close": "run the day's end",
-    "case.work": "assign a case, note on it",
-    "dispute.work": "answer a dispute, add evidence",
+    "case.work": "assign a case, note on it, withdraw what is proposed for it",
+    "dispute.work": "answer a dispute, add evidence, take error files' rows, let deadlines pass",
     "payout.withdraw": "take a payout back before it is sent",
     "operator.suspend": "suspend an operator",
     "operator.unlock": "end an operator's lock-out",
@@ -32,13 +32,22 @@ ALONE: dict[str, str] = {
 TOGETHER: dict[str, str] = {
     "file.accept": "take in other content under a clearing file's name, or fees beyond the bound",
     "merchant.account": "change a merchant's settlement account",
-    "case.adjust": "end a case by an adjusting entry",
+    "case.adjust": "end a case by an adjusting entry, or through the network",
     "case.write_off": "write a difference off",
+    "case.release": "release a merchant's money before its case ends",
+    "dispute.open": "start a dispute about a sale: refund by hand, adjust, claim",
+    "dispute.accept": "give a chargeback up; the merchant bears it",
+    "dispute.absorb": "give a chargeback up; we bear it",
     "payout.release": "send payouts to the bank",
     "operator.add": "add an operator with its roles",
     "operator.roles": "change an operator's roles, or take a suspended one back",
     "operator.credential": "let an operator choose a new credential",
 }
+
+_CASEWORK = (
+    *("case.adjust", "case.write_off", "case.release"),
+    *("dispute.open", "dispute.accept", "dispute.absorb"),
+)
 
 # role -> acts done alone, proposed, approved
 _ROLES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
@@ -62,13 +71,13 @@ _ROLES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     ),
     "finance": (
         ("day.close", "case.work", "dispute.work", "payout.withdraw"),
-        ("merchant.account", "file.accept", "case.adjust", "case.write_off", "payout.release"),
+        ("merchant.account", "file.accept", *_CASEWORK, "payout.release"),
         (),
     ),
     "finance_checker": (
         ("case.work", "dispute.work"),
         (),
-        ("merchant.account", "file.accept", "case.adjust", "case.write_off", "payout.release"),
+        ("merchant.account", "file.accept", *_CASEWORK, "payout.release"),
     ),
     "auditor": ((), (), ()),  # reads, as everybody who has the store may; and changes nothing
 }
