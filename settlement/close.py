@@ -55,6 +55,15 @@ from settlement.settings import DEFAULTS, Settings
 STEPS: Final = ("cut", "freeze", "intake", "reconcile", "fees", "post", "net", "reports")
 REFERENCE_KINDS: Final = ("merchant", "fee_plan", "link", "route")
 
+# break classes that other steps find
+OTHERS_FINDINGS: Final = (
+    "fee_mismatch",
+    "file_changed",
+    "file_late",
+    "statement_unmatched",
+    "reserve_difference",
+)
+
 DONE, DIFFERENCES, USAGE, WAITING, FAILURE = 0, 1, 2, 3, 4  # exit codes, rules section 18
 
 
@@ -347,7 +356,7 @@ async def _reconcile(run: Run) -> tuple[Facts, dict[str, int]]:
     by_class = {
         name: counts[name]
         for name in (*MATCH_CLASSES, *BREAK_CLASSES)
-        if name not in ("fee_mismatch", "file_changed", "file_late")  # other steps' findings
+        if name not in OTHERS_FINDINGS
     }
     return Facts(matches=result.matches, breaks=breaks, resolutions=resolutions), {
         **by_class,

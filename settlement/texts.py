@@ -54,6 +54,8 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     "class_fee_mismatch": ("Fee mismatch", "手续费不符"),
     "class_file_changed": ("File changed", "文件内容变更"),
     "class_file_late": ("File late", "文件迟到"),
+    "class_statement_unmatched": ("Bank line unexplained", "银行流水未匹配"),
+    "class_reserve_difference": ("Reserve differs", "备付金不平"),
 }
 
 

@@ -1,0 +1,502 @@
+"""Payouts: proposed by a maker, released by a checker, written as one file a batch.
+
+    propose   orders of what is due, by account and currency; their money is spoken for from here on
+    release   a different operator lets the batch go: the payable falls, in the same commit
+    export    the file, a function of the stored orders: written again, it is the same bytes
+    withdraw  a batch that was not released makes room for another
+
+An order's end-to-end id derives from (payout date, cycle, merchant, currency, sequence) and is
+unique in the store. What was released is never made into another order unless the bank gave it
+back; then the new one names the old one and counts one sequence on.
+"""
+
+import hashlib
+from collections.abc import Collection, Iterable, Sequence
+from datetime import date, datetime
+from itertools import groupby
+from typing import Final, Literal
+
+import msgspec
+
+from settlement.contracts import KINDS, BankAccount, Contracts
+from settlement.four_eyes import Actor, People, Proposal, RefusedError, judge
+from settlement.iso20022 import pain001
+from settlement.ledger import Entry, entry
+from settlement.payout_ports import (
+    Batch,
+    Decision,
+    Facts,
+    Order,
+    Payable,
+    PayoutFile,
+    Payouts,
+    StaleError,
+)
+from settlement.ports import Dates, FileSink
+from settlement.positions import Position, due, position
+
+Kind = Literal["payout", "advance"]
+
+ACT: Final = "payout.release"
+BATCH_MAX: Final = 10_000  # orders of one file
+TRIES: Final = 8  # of an act that others overtake
+
+
+class PayoutError(Exception):
+    """The act can not be done as asked; the text is for the operator."""
+
+
+class Desk(msgspec.Struct, frozen=True):
+    """The ports of one command. `at` is the wall clock now: it becomes the instant of new files."""
+
+    payouts: Payouts
+    dates: Dates
+    people: People
+    at: datetime
+
+    async def book_date(self) -> date:
+        """The earliest business date that is not closed: where entries of today stand."""
+        found = await self.dates.unposted_before(date.max)
+        if found is None:
+            raise PayoutError("there is no open business date")
+        return found
+
+
+class Merchant(msgspec.Struct, frozen=True):
+    """One merchant's money in one currency, with what its contract says of it today."""
+
+    position: Position
+    creditor: tuple[str, str, str]  # name, account, bank
+    debtor: BankAccount | None  # ours that pays
+
+
+# -- what is due ----------------------------------------------------------------------------------
+
+
+async def positions(payouts: Payouts, payout_date: date) -> list[Position]:
+    """Every merchant with a balance, and why he is paid what he is paid."""
+    return [one.position for one in await _merchants(payouts, payout_date)]
+
+
+async def _merchants(payouts: Payouts, payout_date: date) -> list[Merchant]:
+    contracts = Contracts(await payouts.references(KINDS), payout_date)
+    posted = await payouts.posted()
+    if not posted:
+        return []
+    funded = {one.business_date for one in await payouts.states() if one.state == "funded"}
+    posted_through, funded_through = posted[-1], funded_up_to(posted, funded)
+    open_orders = await payouts.open_orders()
+    released = {
+        one.batch for one in await payouts.decisions({order.batch for order in open_orders})
+    }
+    pending = _by_merchant(order for order in open_orders if order.batch not in released)
+    returned = _by_merchant(await payouts.returned_orders())
+    by_through: dict[date, dict[tuple[str, str], Payable]] = {}
+    found: list[Merchant] = []
+    for all_of in await payouts.payables(posted_through):
+        key = (all_of.merchant, all_of.currency)
+        of = due(contracts, *key, payout_date, posted_through, funded_through)
+        through = of.through or posted_through
+        if through not in by_through:
+            by_through[through] = {
+                (one.merchant, one.currency): one for one in await payouts.payables(through)
+            }
+        found.append(
+            Merchant(
+                position(
+                    of,
+                    by_through[through].get(key, all_of),
+                    payout_date,
+                    returned.get(key, ()),
+                    pending.get(key, ()),
+                ),
+                (
+                    of.contract.settlement_name or of.contract.name or all_of.merchant,
+                    of.contract.settlement_account,
+                    of.contract.settlement_bank,
+                ),
+                of.account,
+            )
+        )
+    return sorted(found, key=lambda one: one.position)
+
+
+def funded_up_to(posted: Sequence[date], funded: Collection[date]) -> date:
+    """The last of the dates, in order, before the first that is not funded; `date.min` for none."""
+    last = date.min
+    for day in posted:
+        if day not in funded:
+            break
+        last = day
+    return last
+
+
+def _by_merchant(orders: Iterable[Order]) -> dict[tuple[str, str], list[Order]]:
+    found: dict[tuple[str, str], list[Order]] = {}
+    for order in orders:
+        found.setdefault((order.merchant, order.currency), []).append(order)
+    return found
+
+
+# -- propose --------------------------------------------------------------------------------------
+
+
+async def propose(
+    desk: Desk, payout_date: date, maker: Actor, replace: Collection[str] = ()
+) -> list[tuple[Batch, Proposal]]:
+    """Batches of what is due, or of orders that came back (`replace`, end-to-end ids), each with
+    its proposal. What an earlier run made and nobody has decided is told again, not made again.
+
+    Raises `PayoutError`; `RefusedError` where the maker may not propose.
+    """
+    if f"propose:{ACT}" not in maker.permissions:
+        error = RefusedError("not_allowed", f"{maker.operator} may not propose {ACT}")
+        await desk.people.refused(maker.operator, ACT, payout_date.isoformat(), error)
+        raise error
+    for _ in range(TRIES):
+        try:
+            await _propose_once(desk, payout_date, maker, replace)
+            break
+        except StaleError:
+            continue
+    else:
+        raise PayoutError("others change the books all the time: try again")
+    return [(batch, await _proposal(desk, batch, maker)) for batch in await pending(desk.payouts)]
+
+
+async def pending(payouts: Payouts) -> list[Batch]:
+    """Batches that wait for a decision."""
+    batches = await payouts.batches()
+    decided = {one.batch for one in await payouts.decisions()}
+    return [batch for batch in batches if batch.id not in decided]
+
+
+async def _propose_once(
+    desk: Desk, payout_date: date, maker: Actor, replace: Collection[str]
+) -> None:
+    payouts = desk.payouts
+    generation = await payouts.generation()
+    merchants = await _merchants(payouts, payout_date)
+    known = await payouts.batches(payout_date)
+    orders = await payouts.orders([batch.id for batch in known])
+    used = _sequences(orders)
+    if replace:
+        made = await _replacements(payouts, merchants, replace, used, payout_date)
+    else:
+        made = [_order(one, used, payout_date) for one in merchants if one.position.amount_minor]
+    batches, stored = _batches(desk, payout_date, made, len(known), maker)
+    if batches:
+        await payouts.commit(Facts(generation, "propose", desk.at, batches=batches, orders=stored))
+
+
+def _batches(
+    desk: Desk, payout_date: date, made: list["Placed"], known: int, maker: Actor
+) -> tuple[list[Batch], list[Order]]:
+    """Orders of one account, currency and kind together, so many as one file may hold."""
+    batches: list[Batch] = []
+    stored: list[Order] = []
+    for (_, currency, kind), group in groupby(sorted(made, key=_place), key=lambda o: _place(o)[0]):
+        placed = list(group)
+        account = placed[0].account
+        for first in range(0, len(placed), BATCH_MAX):
+            batch_id = f"{payout_date:%Y%m%d}-{known + len(batches) + 1:03d}"
+            part = [
+                msgspec.structs.replace(one.order, batch=batch_id)
+                for one in placed[first : first + BATCH_MAX]
+            ]
+            batches.append(
+                Batch(
+                    id=batch_id,
+                    payout_date=payout_date,
+                    account=account.name,
+                    currency=currency,
+                    kind=kind,
+                    count=len(part),
+                    sum_minor=sum(order.amount_minor for order in part),
+                    sha256=orders_hash(part),
+                    debtor_name=account.holder,
+                    debtor_account=account.account,
+                    debtor_bank=account.bank,
+                    made_at=desk.at,
+                    maker=maker.operator,
+                )
+            )
+            stored += part
+    return batches, stored
+
+
+class Placed(msgspec.Struct, frozen=True):
+    """An order, and the account of ours that pays it."""
+
+    account: BankAccount
+    kind: Kind
+    order: Order
+
+
+def _place(one: Placed) -> tuple[tuple[str, str, Kind], str]:
+    return (one.account.name, one.order.currency, one.kind), one.order.end_to_end_id
+
+
+def _sequences(orders: Iterable[Order]) -> dict[tuple[str, str, str], int]:
+    used: dict[tuple[str, str, str], int] = {}
+    for order in orders:
+        key = (order.cycle, order.merchant, order.currency)
+        used[key] = max(used.get(key, 0), order.sequence)
+    return used
+
+
+def _order(
+    one: Merchant,
+    used: dict[tuple[str, str, str], int],
+    payout_date: date,
+    replaces: str = "",
+) -> Placed:
+    at = one.position
+    assert at.amount_minor > 0, f"{at.merchant}: a payout of {at.amount_minor}"
+    assert at.through is not None, at.merchant
+    assert one.debtor is not None, at.merchant
+    key = (at.cycle, at.merchant, at.currency)
+    used[key] = sequence = used.get(key, 0) + 1
+    order = Order(
+        batch="",
+        end_to_end_id=end_to_end_id(payout_date, at.cycle, at.merchant, at.currency, sequence),
+        merchant=at.merchant,
+        currency=at.currency,
+        cycle=at.cycle,
+        sequence=sequence,
+        amount_minor=at.amount_minor,
+        fee_minor=at.fee_minor,
+        through=at.through,
+        creditor_name=one.creditor[0],
+        creditor_account=one.creditor[1],
+        creditor_bank=one.creditor[2],
+        replaces=replaces,
+    )
+    return Placed(one.debtor, "advance" if at.cycle == "T+0" else "payout", order)
+
+
+def end_to_end_id(
+    payout_date: date, cycle: str, merchant: str, currency: str, sequence: int
+) -> str:
+    """At most 35 characters; a merchant id with other signs than letters and digits stands as the
+    first 15 hex digits of its SHA-256.
+
+    >>> end_to_end_id(date(2026, 8, 4), "T+1", "104110058120001", "156", 1)
+    'P260804001104110058120001156001'
+    """
+    name = merchant
+    if not (merchant.isascii() and merchant.isalnum()):
+        name = hashlib.sha256(merchant.encode()).hexdigest()[:15]
+    assert sequence < 1000, f"{merchant}: {sequence} payouts on {payout_date}"
+    days = int(cycle.removeprefix("T+"))
+    made = f"P{payout_date:%y%m%d}{days:03d}{name}{currency}{sequence:03d}"
+    assert len(made) <= 35, made
+    return made
+
+
+async def _replacements(
+    payouts: Payouts,
+    merchants: list[Merchant],
+    replace: Collection[str],
+    used: dict[tuple[str, str, str], int],
+    payout_date: date,
+) -> list[Placed]:
+    """New orders for returned ones, to the account that the contract has now."""
+    returned = {order.end_to_end_id: order for order in await payouts.returned_orders()}
+    waiting = {order.replaces for order in await payouts.open_orders()}
+    by_key = {(one.position.merchant, one.position.currency): one for one in merchants}
+    made: list[Placed] = []
+    for old_id in sorted(set(replace)):
+        old = returned.get(old_id)
+        if old is None or old_id in waiting:
+            raise PayoutError(f"{old_id} did not come back, or has a new order already")
+        one = by_key.get((old.merchant, old.currency))
+        if one is None or one.position.through is None or not all(one.creditor):
+            raise PayoutError(f"{old_id}: {old.merchant} can not be paid now")
+        at = one.position
+        if at.reason in ("suspended", "holiday", "no_account", "no_calendar", "no_contract"):
+            raise PayoutError(f"{old_id}: {old.merchant} can not be paid now: {at.reason}")
+        left = at.payable_minor - at.pending_minor
+        again = min(old.amount_minor + old.fee_minor, left)
+        if again <= 0:
+            raise PayoutError(f"{old_id}: nothing is left to pay, the balance is {left}")
+        fee = min(old.fee_minor, again) if at.cycle == "T+0" else 0
+        at = msgspec.structs.replace(at, amount_minor=again - fee, fee_minor=fee)
+        made.append(_order(msgspec.structs.replace(one, position=at), used, payout_date, old_id))
+    return made
+
+
+def orders_hash(orders: Iterable[Order]) -> str:
+    digest = hashlib.sha256()
+    for order in sorted(orders, key=lambda one: one.end_to_end_id):
+        digest.update(msgspec.json.encode(order) + b"\n")
+    return digest.hexdigest()
+
+
+def payload_of(batch: Batch) -> dict[str, object]:
+    """What the checker approves."""
+    return {
+        "batch": batch.id,
+        "payout_date": batch.payout_date.isoformat(),
+        "account": batch.account,
+        "kind": batch.kind,
+        "currency": batch.currency,
+        "count": batch.count,
+        "sum_minor": batch.sum_minor,
+        "orders_sha256": batch.sha256,
+    }
+
+
+async def _proposal(desk: Desk, batch: Batch, maker: Actor) -> Proposal:
+    """The batch's; made now where a run was killed before it could."""
+    for one in await desk.people.pending([ACT]):
+        if one.subject == batch.id:
+            return one
+    return await desk.people.propose(ACT, batch.id, payload_of(batch), maker)
+
+
+# -- release, withdraw ----------------------------------------------------------------------------
+
+
+async def release(desk: Desk, proposal_id: str, checker: Actor, *, seen: str) -> Batch:
+    """Let a batch go. `seen` is the hash of the proposal as the checker was shown it.
+
+    Raises `RefusedError`, told to the audit log, and `PayoutError` where the money is not there
+    any more or the merchant's contract has changed: withdraw the batch and propose again.
+    """
+    for _ in range(TRIES):
+        try:
+            return await _release_once(desk, proposal_id, checker, seen)
+        except StaleError:
+            continue
+        except RefusedError as error:
+            await desk.people.refused(checker.operator, ACT, proposal_id, error)
+            raise
+    raise PayoutError("others change the books all the time: try again")
+
+
+async def _release_once(desk: Desk, proposal_id: str, checker: Actor, seen: str) -> Batch:
+    payouts = desk.payouts
+    proposal = await desk.people.proposal(proposal_id)
+    if proposal is None or proposal.act != ACT:
+        raise RefusedError("unknown", f"{proposal_id} proposes no payout")
+    generation = await payouts.generation()
+    batch, orders = await batch_of(payouts, proposal.subject)
+    decided = await payouts.decisions([batch.id])
+    used = bool(decided) or await desk.people.used(proposal.id)
+    approval = judge(proposal, checker, seen=seen, used=used)
+    if proposal.payload != payload_of(batch) or batch.sha256 != orders_hash(orders):
+        raise RefusedError("changed", f"the orders of {batch.id} are not what was proposed")
+    await _assert_payable(payouts, batch, orders)
+    book_date = await desk.book_date()
+    rule = f"{batch.kind}_released"
+    await payouts.commit(
+        Facts(
+            generation,
+            "release",
+            desk.at,
+            decisions=[Decision(batch.id, "released", checker.operator, book_date, proposal.id)],
+            entries=[order_entry(rule, order, book_date, "payout", "released") for order in orders],
+            approval=approval,
+        )
+    )
+    return batch
+
+
+async def batch_of(payouts: Payouts, batch_id: str) -> tuple[Batch, list[Order]]:
+    batch = next((one for one in await payouts.batches() if one.id == batch_id), None)
+    if batch is None:
+        raise PayoutError(f"there is no batch {batch_id}")
+    return batch, await payouts.orders([batch_id])
+
+
+async def _assert_payable(payouts: Payouts, batch: Batch, orders: list[Order]) -> None:
+    """The money is still there, and goes where the contract says today."""
+    merchants = {
+        (one.position.merchant, one.position.currency): one
+        for one in await _merchants(payouts, batch.payout_date)
+    }
+    for order in orders:
+        one = merchants.get((order.merchant, order.currency))
+        # the order itself is among what is pending, and its returned one no more among those
+        if one is None or one.position.due_minor < 0 or one.position.payable_minor <= 0:
+            raise PayoutError(f"{order.end_to_end_id}: {order.merchant} has less than this by now")
+        at = one.position
+        if one.creditor != (order.creditor_name, order.creditor_account, order.creditor_bank):
+            raise PayoutError(f"{order.end_to_end_id}: {order.merchant} has another account by now")
+        if at.reason in ("suspended", "no_account", "no_contract") or at.account != batch.account:
+            raise PayoutError(
+                f"{order.end_to_end_id}: {order.merchant} can not be paid: {at.reason}"
+            )
+
+
+def order_entry(rule: str, order: Order, business_date: date, step: str, what: str) -> Entry:
+    variables = {"amount": order.amount_minor}
+    if rule.startswith("advance") and rule != "advance_confirmed":
+        variables["fee"] = order.fee_minor
+    made = entry(
+        rule,
+        "payout",
+        f"{order.end_to_end_id}/{what}",
+        variables,
+        business_date=business_date,
+        step=step,
+        currency=order.currency,
+        acquirer="",
+        settlement_date=order.through,
+        merchant=order.merchant,
+    )
+    assert made is not None, order
+    return made
+
+
+async def withdraw(desk: Desk, batch_id: str, operator: Actor) -> Batch:
+    """Give up a batch that was not released. Raises `PayoutError` where it was decided."""
+    for _ in range(TRIES):
+        generation = await desk.payouts.generation()
+        batch, _ = await batch_of(desk.payouts, batch_id)
+        decided = await desk.payouts.decisions([batch_id])
+        if decided:
+            raise PayoutError(f"{batch_id} is {decided[0].decision} already")
+        book_date = await desk.book_date()
+        given_up = Decision(batch_id, "withdrawn", operator.operator, book_date)
+        try:
+            await desk.payouts.commit(Facts(generation, "withdraw", desk.at, decisions=[given_up]))
+        except StaleError:
+            continue
+        return batch
+    raise PayoutError("others change the books all the time: try again")
+
+
+# -- the file -------------------------------------------------------------------------------------
+
+
+async def export(desk: Desk, batch_id: str, sink: FileSink) -> PayoutFile:
+    """Write the file of a released batch, or write it again: the same bytes, or not at all."""
+    for _ in range(TRIES):
+        generation = await desk.payouts.generation()
+        batch, orders = await batch_of(desk.payouts, batch_id)
+        decided = await desk.payouts.decisions([batch_id])
+        if not decided or decided[0].decision != "released":
+            raise PayoutError(f"{batch_id} is not released")
+        data = pain001.render(batch, orders)
+        made = PayoutFile(
+            batch.id,
+            f"{batch.payout_date.isoformat()}/{pain001.message_id(batch.id)}.xml",
+            hashlib.sha256(data).hexdigest(),
+            len(data),
+        )
+        known = await desk.payouts.files([batch_id])
+        if known and known[0] != made:
+            raise PayoutError(
+                f"{batch_id} would not be the file that was written first: {known[0].sha256}"
+            )
+        if not known:
+            try:
+                await desk.payouts.commit(Facts(generation, "export", desk.at, files=[made]))
+            except StaleError:
+                continue
+        if sink.sha256(made.name) != made.sha256:
+            sink.write(made.name, data)
+        return made
+    raise PayoutError("others change the books all the time: try again")
