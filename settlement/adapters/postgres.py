@@ -188,7 +188,7 @@ class PostgresStore:
             await _copy(connection, "resolution", Resolution, facts.resolutions)
             await _copy(connection, "merchant_fee", MerchantFee, facts.merchant_fees)
             await _copy(connection, "network_cost", NetworkCost, facts.network_costs)
-            await _post(connection, facts.entries)
+            await post_entries(connection, facts.entries)
             await _copy(connection, "seal", Seal, facts.seals)
             await _copy(connection, "net", Net, facts.nets)
             await connection.copy_records_to_table(
@@ -472,7 +472,7 @@ async def _copy(
     )
 
 
-async def _post(connection: Any, entries: Sequence[Entry]) -> None:
+async def post_entries(connection: Any, entries: Sequence[Entry]) -> None:
     """Entries, by COPY; where one stands already, one by one, and it must be the same."""
     columns = [*Entry.__struct_fields__, "hash"]
     records = [(*msgspec.structs.astuple(made), made.hash) for made in entries]
