@@ -14,6 +14,8 @@ from iso8583.amount import CURRENCIES
 from settlement.payout_ports import Batch, Order
 
 NAMESPACE: Final = "urn:iso:std:iso:20022:tech:xsd:pain.001.001.09"
+ACCOUNT_MAX: Final = 34  # characters
+BANK_MAX: Final = 35
 _BIC: Final = re.compile(r"[A-Z0-9]{4}[A-Z]{2}[A-Z0-9]{2}([A-Z0-9]{3})?")
 _IBAN: Final = re.compile(r"[A-Z]{2}[0-9]{2}[a-zA-Z0-9]{1,30}")
 _NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -80,16 +82,28 @@ def _transfer(order: Order, letters: str) -> Iterable[str]:
 
 
 def _account(number: str) -> str:
-    if _IBAN.fullmatch(number):
+    """A number that is too long is never cut: the money would go elsewhere."""
+    assert 0 < len(number) <= ACCOUNT_MAX, number
+    if _IBAN.fullmatch(number) and is_iban(number):
         return f"<Id><IBAN>{number}</IBAN></Id>"
-    return f"<Id><Othr><Id>{text(number, 34)}</Id></Othr></Id>"
+    return f"<Id><Othr><Id>{text(number, ACCOUNT_MAX)}</Id></Othr></Id>"
+
+
+def is_iban(number: str) -> bool:
+    """Its check digits are right (ISO 13616, ISO 7064 MOD 97-10).
+
+    >>> is_iban("DE89370400440532013000"), is_iban("DE88370400440532013000")
+    (True, False)
+    """
+    return int("".join(str(int(sign, 36)) for sign in number[4:] + number[:4])) % 97 == 1
 
 
 def _agent(bank: str) -> str:
     """A BIC, or a code of the Chinese clearing system (CNAPS, a code of the external list)."""
     if _BIC.fullmatch(bank):
         return f"<FinInstnId><BICFI>{bank}</BICFI></FinInstnId>"
-    member = f"<ClrSysId><Cd>CNAPS</Cd></ClrSysId><MmbId>{text(bank, 35)}</MmbId>"
+    assert 0 < len(bank) <= BANK_MAX, bank
+    member = f"<ClrSysId><Cd>CNAPS</Cd></ClrSysId><MmbId>{text(bank, BANK_MAX)}</MmbId>"
     return f"<FinInstnId><ClrSysMmbId>{member}</ClrSysMmbId></FinInstnId>"
 
 

@@ -5,7 +5,7 @@ The bank's statements are written here by hand, apart from the parser, as the sc
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -18,7 +18,8 @@ from settlement.netting import Net
 from settlement.payout import Desk, propose, release
 from settlement.payout_ports import Batch, Payouts
 from settlement.ports import Facts, Step
-from tests.settlement.world import Dates, reference
+from settlement.statements import Taken, take_in
+from tests.settlement.world import PANS, Dates, reference
 
 MONDAY = date(2026, 8, 3)
 ONE_DAY = timedelta(days=1)
@@ -108,6 +109,41 @@ class People:
         self.refusals.append((operator, error.reason))
 
 
+class Place(Protocol):
+    """Where the scenes are played: in memory, or on a PostgreSQL."""
+
+    payouts: Any
+    people: "People"
+    bank: "Bank"
+
+    @property
+    def desk(self) -> Desk: ...
+
+    async def day(
+        self,
+        business_date: date,
+        sales: Mapping[str | tuple[str, str], int],
+        settlement_date: date | None = None,
+        acquirer: str = "bank-a",
+    ) -> None: ...
+
+    async def balance(self, account: str, owner: str = "", currency: str = CNY) -> int: ...
+
+
+async def pay(town: Place, payout_date: date, **options: Any) -> list[Batch]:
+    """Propose and release everything that is due."""
+    released: list[Batch] = []
+    for batch, proposal in await propose(town.desk, payout_date, MAKER, **options):
+        await release(town.desk, proposal.id, CHECKER, seen=proposal.sha256)
+        released.append(batch)
+    return released
+
+
+async def told(town: Place, day: date, *lines: "Told", **options: Any) -> list[Taken]:
+    """The bank's next statement comes in."""
+    return await take_in(town.desk, "s.xml", town.bank.statement(day, *lines, **options), PANS)
+
+
 class Town:
     """Everything of one acquirer in memory."""
 
@@ -146,14 +182,6 @@ class Town:
             for name, of, amount in zip(made.accounts, made.owners, made.amounts, strict=True)
             if (name, made.currency) == (account, currency) and owner in ("", of)
         )
-
-    async def pay(self, payout_date: date, **options: Any) -> list[Batch]:
-        """Propose and release everything that is due."""
-        released: list[Batch] = []
-        for batch, proposal in await propose(self.desk, payout_date, MAKER, **options):
-            await release(self.desk, proposal.id, CHECKER, seen=proposal.sha256)
-            released.append(batch)
-        return released
 
 
 def sold(

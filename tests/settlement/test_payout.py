@@ -37,15 +37,13 @@ from tests.settlement.payout_world import (
     Town,
     bank_account,
     merchant,
+    pay,
+    told,
 )
 from tests.settlement.world import PANS, Sink
 
 TUESDAY, WEDNESDAY, FRIDAY = MONDAY + ONE_DAY, MONDAY + 2 * ONE_DAY, MONDAY + 4 * ONE_DAY
 PAYER = "990001"  # of bank-a, in its link's item
-
-
-async def told(town: Town, day: date, *lines: Told, **options: Any) -> Any:
-    return await take_in(town.desk, "s.xml", town.bank.statement(day, *lines, **options), PANS)
 
 
 async def funded_monday(sales: dict[Any, int] | None = None, **town: Any) -> Town:
@@ -71,11 +69,11 @@ def test_paid_when_due_and_funded() -> None:
         town = Town()
         await town.day(MONDAY, {TEA: 10_000, BOOKS: 5_000})
         assert the_reason(await positions(town.payouts, TUESDAY), TEA) == "not_funded"
-        assert await town.pay(TUESDAY) == []
+        assert await pay(town, TUESDAY) == []
         (taken,) = await told(town, TUESDAY, Told(15_000, counterparty=PAYER))
         assert (taken.matched, taken.unmatched) == (1, 0)
         assert [one.state for one in await bring_on(town.desk, TUESDAY)] == ["withheld", "funded"]
-        (batch,) = await town.pay(TUESDAY)
+        (batch,) = await pay(town, TUESDAY)
         assert (batch.id, batch.account, batch.count, batch.sum_minor) == (
             "20260804-001",
             RESERVE,
@@ -132,7 +130,7 @@ def test_who_is_not_paid_and_why() -> None:
             "no_account",
         ]
         assert the_reason(found, "104110058129999") == "no_contract"
-        assert await town.pay(TUESDAY) == []
+        assert await pay(town, TUESDAY) == []
         saturday = await positions(town.payouts, date(2026, 8, 8))
         assert the_reason(saturday, who[4]) == "holiday"
         assert the_reason(await positions(town.payouts, date(2026, 8, 6)), who[4]) == "pay"
@@ -160,12 +158,12 @@ def test_a_minus_is_carried_and_eats_the_next_days_sales() -> None:
         town = await funded_monday({TEA: -3_000, BOOKS: 5_000})
         found = await positions(town.payouts, TUESDAY)
         assert the_reason(found, TEA) == "minus"
-        (batch,) = await town.pay(TUESDAY)
+        (batch,) = await pay(town, TUESDAY)
         assert batch.sum_minor == 5_000
         await town.day(TUESDAY, {TEA: 8_000})
         await told(town, WEDNESDAY, Told(8_000, counterparty=PAYER))
         await bring_on(town.desk, WEDNESDAY)
-        (batch,) = await town.pay(WEDNESDAY)
+        (batch,) = await pay(town, WEDNESDAY)
         assert [one.amount_minor for one in await town.payouts.orders([batch.id])] == [5_000]
 
     asyncio.run(scenario())
@@ -175,7 +173,7 @@ def test_what_a_later_date_takes_back_is_not_paid_though_it_is_not_due_yet() -> 
     async def scenario() -> None:
         town = await funded_monday({TEA: 10_000})
         await town.day(TUESDAY, {TEA: -4_000})
-        (batch,) = await town.pay(TUESDAY)
+        (batch,) = await pay(town, TUESDAY)
         assert batch.sum_minor == 6_000
 
     asyncio.run(scenario())
@@ -190,7 +188,7 @@ def test_two_currencies_two_batches() -> None:
             town, TUESDAY, Told(7_000, counterparty=PAYER), account="reserve-hk", currency=HKD
         )
         await bring_on(town.desk, TUESDAY)
-        batches = await town.pay(TUESDAY)
+        batches = await pay(town, TUESDAY)
         assert [(one.account, one.currency, one.sum_minor) for one in batches] == [
             (RESERVE, CNY, 10_000),
             ("reserve-hk", HKD, 7_000),
@@ -261,7 +259,7 @@ def test_money_that_is_gone_since_the_proposal_is_not_released() -> None:
         await withdraw(town.desk, batch.id, MAKER)
         with pytest.raises(RefusedError, match="approved already"):
             await release(town.desk, proposal.id, CHECKER, seen=proposal.sha256)
-        (again,) = await town.pay(TUESDAY)
+        (again,) = await pay(town, TUESDAY)
         assert (again.id, again.sum_minor) == ("20260804-002", 14_999)
         first = await town.payouts.orders(["20260804-001"])
         second = await town.payouts.orders(["20260804-002"])
@@ -309,7 +307,7 @@ def test_an_advance_is_own_money_for_a_fee_and_never_the_reserve() -> None:
         town = Town([*REFERENCES[:-1], ADVANCED])
         await town.day(MONDAY, {NOODLES: 10_000})
         assert await bring_on(town.desk, TUESDAY), "not funded, but that does not matter here"
-        (batch,) = await town.pay(TUESDAY)
+        (batch,) = await pay(town, TUESDAY)
         assert (batch.account, batch.kind, batch.sum_minor) == (OWN, "advance", 9_900)
         assert await town.balance("merchant_payable") == 0
         assert await town.balance("own_due") == -9_900
@@ -344,13 +342,13 @@ def test_a_rolling_reserve_up_to_its_cap_and_back_after_its_days() -> None:
             await town.day(day, {TEA: 10_000})
             await told(town, day + ONE_DAY, Told(10_000, counterparty=PAYER))
             await bring_on(town.desk, day + ONE_DAY)
-            paid += [batch.sum_minor for batch in await town.pay(day + ONE_DAY)]
+            paid += [batch.sum_minor for batch in await pay(town, day + ONE_DAY)]
         # 1,000 of Monday, 500 of Tuesday up to the cap; on Thursday Monday's comes back
         assert paid == [9_000, 9_500, 11_000]
         assert await town.balance("merchant_reserve") == -500
         await bring_on(town.desk, FRIDAY)
         assert await town.balance("merchant_reserve") == 0
-        assert [one.sum_minor for one in await town.pay(FRIDAY)] == [500]
+        assert [one.sum_minor for one in await pay(town, FRIDAY)] == [500]
 
     asyncio.run(scenario())
 
@@ -364,7 +362,7 @@ def test_a_reserve_of_a_date_that_is_not_due_leaves_earlier_dates_alone() -> Non
             await town.day(day, {TEA: 10_000})
             await told(town, day + ONE_DAY, Told(10_000, counterparty=PAYER))
         await bring_on(town.desk, date(2026, 8, 6))
-        (batch,) = await town.pay(date(2026, 8, 6))
+        (batch,) = await pay(town, date(2026, 8, 6))
         assert batch.sum_minor == 9_000
 
     asyncio.run(scenario())
@@ -374,7 +372,7 @@ def test_a_reserve_of_a_date_that_is_not_due_leaves_earlier_dates_alone() -> Non
 
 
 async def returned(town: Town) -> str:
-    (batch,) = await town.pay(TUESDAY)
+    (batch,) = await pay(town, TUESDAY)
     order = next(o for o in await town.payouts.orders([batch.id]) if o.merchant == TEA)
     others = [o for o in await town.payouts.orders([batch.id]) if o.merchant != TEA]
     await told(
@@ -394,9 +392,9 @@ def test_a_returned_payout_is_the_merchants_again_and_needs_a_new_order() -> Non
         (event,) = [e for e in await town.payouts.events([old]) if e.kind == "returned"]
         assert event.reason == "AC04"
         assert the_reason(await positions(town.payouts, WEDNESDAY), TEA) == "returned"
-        assert await town.pay(WEDNESDAY) == [], "never by itself"
-        assert await town.pay(TUESDAY) == []
-        (batch,) = await town.pay(TUESDAY, replace=[old])
+        assert await pay(town, WEDNESDAY) == [], "never by itself"
+        assert await pay(town, TUESDAY) == []
+        (batch,) = await pay(town, TUESDAY, replace=[old])
         (order,) = await town.payouts.orders([batch.id])
         assert (order.replaces, order.amount_minor, order.sequence) == (old, 10_000, 2)
         assert order.end_to_end_id == old[:-3] + "002"
@@ -413,7 +411,7 @@ def test_a_new_order_pays_no_more_than_is_left() -> None:
         town = await funded_monday()
         old = await returned(town)
         town.post(await sale(TEA, -9_000, TUESDAY))
-        (batch,) = await town.pay(WEDNESDAY, replace=[old])
+        (batch,) = await pay(town, WEDNESDAY, replace=[old])
         assert batch.sum_minor == 1_000
         town = await funded_monday()
         old = await returned(town)
@@ -431,7 +429,7 @@ def test_new_sales_are_paid_beside_a_returned_payout() -> None:
         await town.day(TUESDAY, {TEA: 700})
         await told(town, WEDNESDAY, Told(700, counterparty=PAYER))
         await bring_on(town.desk, WEDNESDAY)
-        (batch,) = await town.pay(WEDNESDAY)
+        (batch,) = await pay(town, WEDNESDAY)
         assert batch.sum_minor == 700
 
     asyncio.run(scenario())
@@ -501,7 +499,7 @@ def test_paid_held_and_carried_are_all_that_was_sold(
                 owed.clear()
             await bring_on(town.desk, day)
             if n in paid_on:
-                for batch in await town.pay(day):
+                for batch in await pay(town, day):
                     lines, back = [], []
                     for order in await town.payouts.orders([batch.id]):
                         assert order.amount_minor > 0
@@ -519,7 +517,7 @@ def test_paid_held_and_carried_are_all_that_was_sold(
                 again = [o.end_to_end_id for o in await town.payouts.returned_orders()]
                 for old in again:
                     with suppress(PayoutError):  # a holiday, or a balance that went into minus
-                        await town.pay(day, replace=[old])
+                        await pay(town, day, replace=[old])
             if n < len(days):
                 await town.day(day, days[n])
                 owed.append(sum(days[n].values()))
@@ -677,7 +675,7 @@ def test_an_act_that_others_overtake_reads_again() -> None:
             await commit(facts)
 
         town.payouts.commit = overtaken  # type: ignore[method-assign]
-        assert [one.sum_minor for one in await town.pay(TUESDAY)] == [15_000]
+        assert [one.sum_minor for one in await pay(town, TUESDAY)] == [15_000]
 
         async def always(facts: Any) -> None:
             raise StaleError("another")
