@@ -14,6 +14,7 @@ from settlement.fees import Tariffs
 
 KINDS: Final = ("merchant", "bank_account", "calendar", "link")
 Shape = TypeVar("Shape", bound=msgspec.Struct)
+NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,35}")  # of a bank account: it is part of keys
 _CYCLE: Final = re.compile(r"T\+(\d{1,3})")
 
 

@@ -43,6 +43,38 @@ class Taken(msgspec.Struct, frozen=True):
     unmatched: int
 
 
+class Gap(msgspec.Struct, frozen=True):
+    """Between two statements of an account at least one is missing."""
+
+    account: str
+    after: str  # statement ids
+    before: str
+    missing_minor: int  # what the missing ones move
+    missing: int | None  # how many, where the bank numbers them
+
+
+def gaps(statements: Iterable[Statement]) -> list[Gap]:
+    """Where opening balances or the bank's numbers do not go on from the statement before.
+
+    `statements` are in the store's order. A bank may begin to number anew with a year: then the
+    balances decide.
+    """
+    found: list[Gap] = []
+    last: dict[str, Statement] = {}
+    for one in statements:
+        before = last.get(one.account)
+        last[one.account] = one
+        if before is None:
+            continue
+        missing = None
+        if one.sequence is not None and before.sequence is not None:
+            missing = max(0, one.sequence - before.sequence - 1)
+        moved = one.opening_minor - before.closing_minor
+        if moved or missing:
+            found.append(Gap(one.account, before.id, one.id, moved, missing))
+    return found
+
+
 async def take_in(desk: Desk, name: str, data: bytes, pans: Pans) -> list[Taken]:
     """The document's statements, each in a commit of its own, so what was killed goes on.
 
