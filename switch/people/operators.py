@@ -20,6 +20,9 @@ ALONE: dict[str, str] = {
     "terminal.suspend": "suspend a terminal, or take it back",
     "keys.import": "bring in a link's key",
     "day.close": "run the day's end",
+    "case.work": "assign a case, note on it",
+    "dispute.work": "answer a dispute, add evidence",
+    "payout.withdraw": "take a payout back before it is sent",
     "operator.suspend": "suspend an operator",
     "operator.unlock": "end an operator's lock-out",
 }
@@ -28,6 +31,9 @@ ALONE: dict[str, str] = {
 TOGETHER: dict[str, str] = {
     "file.accept": "take in other content under a clearing file's name, or fees beyond the bound",
     "merchant.account": "change a merchant's settlement account",
+    "case.adjust": "end a case by an adjusting entry",
+    "case.write_off": "write a difference off",
+    "payout.release": "send payouts to the bank",
     "operator.add": "add an operator with its roles",
     "operator.roles": "change an operator's roles, or take a suspended one back",
     "operator.credential": "let an operator choose a new credential",
@@ -42,12 +48,27 @@ _ROLES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     ),
     "keys": (("keys.import", "terminal.add"), (), ()),
     "operations": (
-        ("data.apply", "merchant.add", "terminal.add", "terminal.suspend", "day.close"),
+        (
+            "data.apply",
+            "merchant.add",
+            "terminal.add",
+            "terminal.suspend",
+            "day.close",
+            "case.work",
+        ),
         ("merchant.account", "file.accept"),
         (),
     ),
-    "finance": (("day.close",), ("merchant.account", "file.accept"), ()),
-    "finance_checker": ((), (), ("merchant.account", "file.accept")),
+    "finance": (
+        ("day.close", "case.work", "dispute.work", "payout.withdraw"),
+        ("merchant.account", "file.accept", "case.adjust", "case.write_off", "payout.release"),
+        (),
+    ),
+    "finance_checker": (
+        ("case.work", "dispute.work"),
+        (),
+        ("merchant.account", "file.accept", "case.adjust", "case.write_off", "payout.release"),
+    ),
     "auditor": ((), (), ()),  # reads, as everybody who has the store may; and changes nothing
 }
 

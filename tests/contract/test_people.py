@@ -15,6 +15,7 @@ import asyncpg
 import msgspec
 import pytest
 
+from settlement.adapters import four_eyes_postgres as transactions
 from settlement.four_eyes import Actor, Approval, Proposal, RefusedError, content_hash, judge
 from switch.adapters.memory import MemoryStore
 from switch.adapters.people_memory import MemoryOperators, MemoryPeople
@@ -339,6 +340,35 @@ def test_two_checkers_at_once_use_an_approval_once(database_dsn: FreshDatabase) 
             assert [each.reason for each in refused] == ["replayed"] * 3
             assert outcomes.count(None) == 1
         assert len(await chain(desk)) == 20
+
+    asyncio.run(on_postgres(database_dsn.app, scenario))
+
+
+def test_nobody_waits_for_ever(database_dsn: FreshDatabase) -> None:
+    """An act with its record and approval, an approval alone and a withdrawal at once: no deadlock."""
+
+    async def act(made: Proposal) -> None:
+        connection = await asyncpg.connect(database_dsn.app)
+        try:
+            async with connection.transaction():
+                await transactions.audit(connection, "li", ACT, made.subject)
+                await asyncio.sleep(0.01)  # the others have begun
+                await transactions.approve(connection, Approval(made, "wang"))
+        finally:
+            await connection.close()
+
+    async def scenario(desk: Desk) -> None:
+        for number in range(5):
+            made = await desk.people.propose(ACT, f"c{number}", PAYLOAD, MAKER)
+            outcomes = await asyncio.gather(
+                act(made),
+                desk.people.withdraw(made.id, "li"),
+                desk.people.approve(Approval(made, "zhao")),
+                return_exceptions=True,
+            )
+            errors = [each for each in outcomes if isinstance(each, BaseException)]
+            assert [each for each in errors if not isinstance(each, RefusedError)] == []
+            await chain(desk)
 
     asyncio.run(on_postgres(database_dsn.app, scenario))
 

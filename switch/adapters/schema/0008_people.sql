@@ -38,10 +38,11 @@ CREATE FUNCTION audit_hash(
         || switch.audit_field(before) || switch.audit_field(after))
 $$;
 
--- Append a record; its number. To be the last statement of the transaction whose act it records: the
--- lock that orders the chain is held from here to the end, and whoever takes nothing after it can not
--- be part of a deadlock. READ COMMITTED only: an older snapshot does not see the chain's end, and the
--- unique number then refuses the act.
+-- Append a record; its number. To come last in the transaction whose act it records (and `approve_v1`
+-- after it): the lock that orders the chain is held from here to the end, and whoever waits for nothing
+-- after it can not be part of a deadlock. Every function below takes it first, and so is alone. READ
+-- COMMITTED only: an older snapshot does not see the chain's end, and the unique number then refuses
+-- the act.
 CREATE FUNCTION audit_v1(
     actor text, act text, object text, before text, after text, result text DEFAULT 'done'
 ) RETURNS bigint
@@ -113,7 +114,7 @@ DECLARE
     hash   text := switch.proposal_sha256(propose_v1.act, propose_v1.subject, propose_v1.payload);
     found  text;
 BEGIN
-    PERFORM pg_advisory_xact_lock(8587, 2);
+    PERFORM pg_advisory_xact_lock(8587, 1);
     SELECT p.id INTO found FROM switch.proposal AS p
     WHERE (p.act, p.subject, p.sha256, p.maker)
         = (propose_v1.act, propose_v1.subject, hash, propose_v1.maker)
@@ -141,7 +142,8 @@ DECLARE
     of      switch.proposal;
     reason  text;
 BEGIN
-    SELECT * INTO of FROM switch.proposal AS p WHERE p.id = approve_v1.proposal FOR UPDATE;
+    PERFORM pg_advisory_xact_lock(8587, 1);
+    SELECT * INTO of FROM switch.proposal AS p WHERE p.id = approve_v1.proposal;
     reason := CASE
         WHEN of.id IS NULL THEN 'unknown'
         WHEN EXISTS (SELECT FROM switch.approval AS a WHERE a.proposal_id = of.id) THEN 'replayed'
@@ -167,7 +169,8 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = switch, pg_temp AS $$
 DECLARE
     of  switch.proposal;
 BEGIN
-    SELECT * INTO of FROM switch.proposal AS p WHERE p.id = withdraw_v1.proposal FOR UPDATE;
+    PERFORM pg_advisory_xact_lock(8587, 1);
+    SELECT * INTO of FROM switch.proposal AS p WHERE p.id = withdraw_v1.proposal;
     IF of.id IS NULL
        OR EXISTS (SELECT FROM switch.approval AS a WHERE a.proposal_id = of.id)
        OR EXISTS (SELECT FROM switch.withdrawal AS w WHERE w.proposal_id = of.id) THEN
