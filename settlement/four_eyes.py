@@ -57,7 +57,8 @@ class People(Protocol):
 
     async def propose(
         self, act: str, subject: str, payload: dict[str, object], maker: Actor
-    ) -> Proposal: ...
+    ) -> Proposal:
+        """Needs `propose:ACT` (RefusedError). The maker's own that is pending already is returned."""
 
     async def proposal(self, proposal_id: str) -> Proposal | None: ...
 
@@ -73,8 +74,18 @@ class People(Protocol):
 
 def content_hash(act: str, subject: str, payload: dict[str, object]) -> str:
     """SHA-256 over (act, subject, payload) in canonical JSON: keys sorted, no blanks; hex."""
-    data = msgspec.json.encode([act, subject, payload], order="sorted")
-    return hashlib.sha256(data).hexdigest()
+    return hashlib.sha256(canonical([act, subject, payload]).encode()).hexdigest()
+
+
+def canonical(value: object) -> str:
+    """JSON with keys sorted and without blanks; empty for None: there is nothing."""
+    return "" if value is None else msgspec.json.encode(value, order="sorted").decode()
+
+
+def require(actor: Actor, permission: str) -> None:
+    """Raises RefusedError unless the actor has the permission, such as `propose:case.adjust`."""
+    if permission not in actor.permissions:
+        raise RefusedError("not_allowed", f"{actor.operator} has no permission {permission}")
 
 
 def judge(proposal: Proposal, checker: Actor, *, seen: str, used: bool) -> Approval:

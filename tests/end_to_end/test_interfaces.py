@@ -98,7 +98,7 @@ def test_everything_that_a_script_reads(tmp_path: Path) -> None:
             assert_valid("item", each)
         again = tmp_path / "again.toml"
         again.write_text(tongbao(node, "data", "show"))
-        tongbao(node, "data", "apply", str(again))
+        tongbao(node, "data", "apply", "--demo", str(again))
 
         assert_valid("inspection", json.loads(tongbao(node, "inspect", "0200", "--json", code=1)))
 

@@ -1,0 +1,111 @@
+"""Operators, what they may do, and by which role: the tables of `docs/operations.md`.
+
+A permission is `do:ACT`, for what one person does; or `propose:ACT` and `approve:ACT`, for what takes
+two. Nobody has a permission but by a role, and an operator's roles are changed by two admins.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from settlement.four_eyes import Actor
+
+# act -> what it is. One person does it.
+ALONE: dict[str, str] = {
+    "data.apply": "bring in reference data: profiles, fee plans, links, routes, merchants, terminals",
+    "merchant.add": "register or change a merchant, but for its settlement account",
+    "terminal.add": "register or change a terminal, bring in its TMK",
+    "terminal.suspend": "suspend a terminal, or take it back",
+    "keys.import": "bring in a link's key",
+    "day.close": "run the day's end",
+    "case.work": "assign a case, note on it",
+    "dispute.work": "answer a dispute, add evidence",
+    "payout.withdraw": "take a payout back before it is sent",
+    "operator.suspend": "suspend an operator",
+    "operator.unlock": "end an operator's lock-out",
+}
+
+# act -> what it is. A maker proposes it, another operator approves it.
+TOGETHER: dict[str, str] = {
+    "file.accept": "take in other content under a clearing file's name, or fees beyond the bound",
+    "merchant.account": "change a merchant's settlement account",
+    "case.adjust": "end a case by an adjusting entry",
+    "case.write_off": "write a difference off",
+    "payout.release": "send payouts to the bank",
+    "operator.add": "add an operator with its roles",
+    "operator.roles": "change an operator's roles, or take a suspended one back",
+    "operator.credential": "let an operator choose a new credential",
+}
+
+# role -> acts done alone, proposed, approved
+_ROLES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
+    "admin": (
+        ("operator.suspend", "operator.unlock"),
+        ("operator.add", "operator.roles", "operator.credential"),
+        ("operator.add", "operator.roles", "operator.credential"),
+    ),
+    "keys": (("keys.import", "terminal.add"), (), ()),
+    "operations": (
+        (
+            "data.apply",
+            "merchant.add",
+            "terminal.add",
+            "terminal.suspend",
+            "day.close",
+            "case.work",
+        ),
+        ("merchant.account", "file.accept"),
+        (),
+    ),
+    "finance": (
+        ("day.close", "case.work", "dispute.work", "payout.withdraw"),
+        ("merchant.account", "file.accept", "case.adjust", "case.write_off", "payout.release"),
+        (),
+    ),
+    "finance_checker": (
+        ("case.work", "dispute.work"),
+        (),
+        ("merchant.account", "file.accept", "case.adjust", "case.write_off", "payout.release"),
+    ),
+    "auditor": ((), (), ()),  # reads, as everybody who has the store may; and changes nothing
+}
+
+ROLES: dict[str, frozenset[str]] = {
+    role: frozenset(
+        f"{verb}:{act}"
+        for verb, acts in zip(("do", "propose", "approve"), table, strict=True)
+        for act in acts
+    )
+    for role, table in _ROLES.items()
+}
+
+EVERYTHING = frozenset(
+    {f"do:{act}" for act in ALONE}
+    | {f"{verb}:{act}" for verb in ("propose", "approve") for act in TOGETHER}
+)
+assert frozenset().union(*ROLES.values()) == EVERYTHING, (
+    "every act has a role, every role's act is one"
+)
+
+# Of `--demo`, and nowhere else: two, so that maker and checker can be tried. They have no credential.
+DEMO_MAKER, DEMO_CHECKER = "demo", "demo-checker"
+DEMO = {name: Actor(name, EVERYTHING) for name in (DEMO_MAKER, DEMO_CHECKER)}
+
+ADMINS = 2  # the first two are made without a checker; from then on it takes two
+
+
+class Operator(msgspec.Struct, frozen=True):
+    """One version of an operator; the last one counts."""
+
+    id: str  # a to z first, then also 0 to 9 . _ -; 32 at most
+    version: int
+    name: str
+    roles: tuple[str, ...]  # of `ROLES`
+    state: Literal["active", "suspended"] = "active"
+
+    def actor(self) -> Actor:
+        """What the operator may do; nothing while suspended."""
+        roles = self.roles if self.state == "active" else ()
+        return Actor(self.id, frozenset().union(*(ROLES.get(role, frozenset()) for role in roles)))
