@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from settlement.cases import Break, Resolution
+from settlement.chain import Anchor, Seal
 from settlement.clearing import (
     Capture,
     ClearingRecord,
@@ -19,7 +20,7 @@ from settlement.clearing import (
     Transaction,
 )
 from settlement.fees import MerchantFee, NetworkCost
-from settlement.ledger import Entry, Movement, Seal
+from settlement.ledger import Entry, Movement
 from settlement.netting import Net
 from settlement.reconcile import Match
 
@@ -55,7 +56,6 @@ class Facts(msgspec.Struct, frozen=True):
     merchant_fees: Sequence[MerchantFee] = ()
     network_costs: Sequence[NetworkCost] = ()
     entries: Sequence[Entry] = ()
-    seals: Sequence[Seal] = ()
     nets: Sequence[Net] = ()
     outputs: Sequence[Output] = ()
     held: Sequence[HeldFile] = ()
@@ -170,9 +170,10 @@ class Store(SwitchFacts, Protocol):
         """Sums of the receivable's legs of capture entries, by P5's dimensions."""
 
     async def movements(self, business_date: date) -> list[Movement]:
-        """What the date's entries moved, summed by account, owner, rule and currency."""
+        """What the date's entries of the day's end moved, by account, owner, rule and currency."""
 
-    async def last_seal(self) -> Seal | None: ...
+    async def seal(self, business_date: date) -> Anchor:
+        """`posting_port.Ledger.seal`: the date takes no more entries, and its chain stands."""
 
     async def seals(self, business_date: date) -> list[Seal]: ...
 

@@ -8,7 +8,7 @@ import msgspec
 from settlement.cases import Break
 from settlement.clearing import ClearingRecord, ClearingRow
 from settlement.fees import MerchantFee
-from settlement.ledger import Entry, entry, movements, seal, trial_balance
+from settlement.ledger import Entry, entry, movements, trial_balance
 from settlement.netting import MerchantTotal, nets
 from settlement.ports import Facts, Total
 from settlement.receivable import assert_as_filed
@@ -29,12 +29,10 @@ async def post(run: Run) -> tuple[Facts, dict[str, int]]:
     made += await _transfers(run)
     made += await _break_entries(run)
     entries = sorted((one for one in made if one is not None), key=lambda one: one.order)
-    last = await run.store.last_seal()
-    seals = seal(run.date, "post", entries, last.hash if last else b"")
     moved = movements(entries)
     await assert_as_filed(run, moved)
     lines = trial_balance(moved)
-    return Facts(entries=entries, seals=seals), {
+    return Facts(entries=entries), {
         "entries": len(entries),
         **in_minor("debit", ((line.currency, line.debit_minor) for line in lines), run.home),
         **in_minor("credit", ((line.currency, line.credit_minor) for line in lines), run.home),
@@ -210,6 +208,7 @@ async def post_after(run: Run) -> None:
     moved = await run.store.movements(run.date)
     await assert_as_filed(run, moved)
     trial_balance(moved)
+    await run.store.seal(run.date)
     if await run.dates.state(run.date) != "posted":
         await run.dates.mark_posted(run.date)
 

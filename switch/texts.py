@@ -241,6 +241,50 @@ TEXTS: dict[str, tuple[str, str]] = {
     "help_keys": ("Keys of links, kept under the LMK.", "链路密钥（以主密钥加密保存）。"),
     "help_journal": ("The journal of transactions.", "交易流水。"),
     "help_close": ("The day's end of a business date.", "某营业日的日终处理。"),
+    "help_ledger": (
+        "The ledger: balances, statements, trial balance, and whether it is whole.",
+        "总账：余额、明细账、试算平衡表，以及完整性校验。",
+    ),
+    "help_ledger_accounts": (
+        "The chart of accounts, with subtotals and limits.",
+        "会计科目表，含汇总科目与余额限制。",
+    ),
+    "help_ledger_balance": (
+        "An account's balances, now or at the end of a date.",
+        "某科目的余额：当前，或某营业日终了时。",
+    ),
+    "help_ledger_statement": (
+        "What moved an account, entry by entry, with the balance after each.",
+        "某科目的逐笔明细及每笔之后的余额。",
+    ),
+    "help_ledger_trial": (
+        "Opening, debit, credit and closing of every account; sums to zero.",
+        "各科目的期初、借方、贷方、期末；合计为零。",
+    ),
+    "help_ledger_entry": ("One entry with its postings.", "一笔分录及其各条记账。"),
+    "help_ledger_anchors": (
+        "The sealed dates, each with the hash that the ledger up to it rests on.",
+        "已封存的营业日，各附总账截至该日的锚定摘要。",
+    ),
+    "help_ledger_verify": (
+        "Hold every entry, link, anchor and balance against each other; 1 where one does not hold.",
+        "逐笔核对分录、链节、锚与余额；任何一处不符则返回 1。",
+    ),
+    "help_arg_account": ("Account of the chart.", "科目代码。"),
+    "help_arg_source": ("Source of the entry, such as captured.", "分录来源，如 captured。"),
+    "help_arg_key": ("Its key there.", "分录在来源中的键。"),
+    "help_opt_owner": (
+        "Whom the account is kept by: a merchant, an agent, acquirer/date.",
+        "科目的归属：商户、代理商、收单机构/日期。",
+    ),
+    "help_opt_currency": ("ISO 4217 numeric.", "ISO 4217 数字代码。"),
+    "help_opt_layer": ("pending or settled; default: both.", "pending 或 settled；默认两层合计。"),
+    "help_opt_from": ("First business date, YYYY-MM-DD.", "起始营业日，YYYY-MM-DD。"),
+    "help_opt_to": ("Last business date, YYYY-MM-DD.", "截止营业日，YYYY-MM-DD。"),
+    "help_opt_after": (
+        "Go on behind this entry: what the page before said.",
+        "从此分录之后继续：取自上一页末尾的提示。",
+    ),
     "help_simulate": (
         "Simulated terminals or banks alone, against any switch.",
         "单独运行模拟终端或模拟银行。",

@@ -4,7 +4,9 @@ from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import date, datetime
 
+from settlement.adapters.ledger_memory import MemoryLedger
 from settlement.cases import Break, Resolution
+from settlement.chain import Anchor, Seal
 from settlement.clearing import (
     Capture,
     ClearingRecord,
@@ -15,7 +17,7 @@ from settlement.clearing import (
     Transaction,
 )
 from settlement.fees import MerchantFee, NetworkCost
-from settlement.ledger import Entry, LedgerConflictError, Movement, Seal, movements
+from settlement.ledger import DAY_END_STEP, Entry, Movement, movements
 from settlement.netting import Net
 from settlement.ports import Facts, Output, Step, Total
 from settlement.posting import posted_totals_of
@@ -46,8 +48,7 @@ class MemoryStore:
         self._resolutions: list[Resolution] = []
         self._merchant_fees: list[MerchantFee] = []
         self._network_costs: list[NetworkCost] = []
-        self._entries: dict[tuple[str, str], Entry] = {}
-        self._seals: list[Seal] = []
+        self.ledger = MemoryLedger()
         self._nets: list[Net] = []
         self._outputs: list[tuple[date, Output]] = []
 
@@ -125,14 +126,11 @@ class MemoryStore:
     async def finish(self, step: Step, facts: Facts) -> bool:
         if (step.business_date, step.name) in self._steps:
             return False
-        for made in facts.entries:
-            stands = self._entries.get((made.source, made.key))
-            if stands is not None and stands != made:
-                raise LedgerConflictError(f"{made.source} {made.key} stands with other content")
         used = {one.record for one in self._matches}, {one.row for one in self._matches}
         for match in facts.matches:
             assert not match.record or match.record not in used[0], f"{match.record} matched twice"
             assert not match.row or match.row not in used[1], f"{match.row} matched twice"
+        self.ledger.add(facts.entries)
         self._steps[step.business_date, step.name] = step
         for record in facts.records:
             assert record.key not in self._records
@@ -143,8 +141,6 @@ class MemoryStore:
         self._resolutions += facts.resolutions
         self._merchant_fees += facts.merchant_fees
         self._network_costs += facts.network_costs
-        self._entries |= {(made.source, made.key): made for made in facts.entries}
-        self._seals += facts.seals
         self._nets += facts.nets
         self._outputs += [(step.business_date, output) for output in facts.outputs]
         return True
@@ -307,22 +303,20 @@ class MemoryStore:
         )
 
     async def entries(self, business_date: date) -> list[Entry]:
-        return sorted(
-            (one for one in self._entries.values() if one.business_date == business_date),
-            key=lambda one: one.order,
-        )
+        return self.ledger.entries(business_date)
 
     async def posted_totals(self, business_date: date) -> list[Total]:
         return posted_totals_of(await self.entries(business_date))
 
     async def movements(self, business_date: date) -> list[Movement]:
-        return movements(await self.entries(business_date))
+        entries = self.ledger.entries(business_date)
+        return movements(one for one in entries if one.step == DAY_END_STEP)
 
-    async def last_seal(self) -> Seal | None:
-        return self._seals[-1] if self._seals else None
+    async def seal(self, business_date: date) -> Anchor:
+        return await self.ledger.seal(business_date)
 
     async def seals(self, business_date: date) -> list[Seal]:
-        return [one for one in self._seals if one.business_date == business_date]
+        return self.ledger.seals(business_date)
 
     async def nets(self, business_date: date) -> list[Net]:
         return sorted(one for one in self._nets if one.business_date == business_date)

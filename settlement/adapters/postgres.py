@@ -14,7 +14,14 @@ from typing import Any, Final, TypeVar
 import asyncpg
 import msgspec
 
+from settlement.adapters.ledger_postgres import (
+    entry_of,
+    post_entries,
+    read_seals,
+    seal_date,
+)
 from settlement.cases import Break, Resolution
+from settlement.chain import Anchor, Seal
 from settlement.clearing import (
     Capture,
     ClearingRecord,
@@ -25,7 +32,7 @@ from settlement.clearing import (
     Transaction,
 )
 from settlement.fees import MerchantFee, NetworkCost
-from settlement.ledger import Entry, LedgerConflictError, Movement, Seal
+from settlement.ledger import DAY_END_STEP, Entry, Movement
 from settlement.netting import Net
 from settlement.ports import Facts, Output, Step, Total
 from settlement.reconcile import Match
@@ -189,7 +196,6 @@ class PostgresStore:
             await _copy(connection, "merchant_fee", MerchantFee, facts.merchant_fees)
             await _copy(connection, "network_cost", NetworkCost, facts.network_costs)
             await post_entries(connection, facts.entries)
-            await _copy(connection, "seal", Seal, facts.seals)
             await _copy(connection, "net", Net, facts.nets)
             await connection.copy_records_to_table(
                 "output",
@@ -379,7 +385,7 @@ class PostgresStore:
             "WHERE business_date = $1 ORDER BY step, source, key",
             business_date,
         )
-        return [_entry(row) for row in rows]
+        return [entry_of(row) for row in rows]
 
     async def posted_totals(self, business_date: date) -> list[Total]:
         found = await self._read(
@@ -398,27 +404,18 @@ class PostgresStore:
             "SELECT account, owner, currency, rule, count(*) AS count, "
             "coalesce(sum(amount_minor) FILTER (WHERE amount_minor > 0), 0)::bigint AS debit_minor, "
             "coalesce(-sum(amount_minor) FILTER (WHERE amount_minor < 0), 0)::bigint AS credit_minor "
-            "FROM settlement.posting WHERE business_date = $1 GROUP BY 1, 2, 3, 4",
+            "FROM settlement.posting WHERE business_date = $1 AND step = $2 GROUP BY 1, 2, 3, 4",
             business_date,
+            DAY_END_STEP,
         )
         return sorted(found)
 
-    async def last_seal(self) -> Seal | None:
-        found = await self._read(
-            Seal,
-            f"SELECT {_columns(Seal)} FROM settlement.seal AS s "
-            "WHERE NOT EXISTS (SELECT FROM settlement.seal AS n WHERE n.previous = s.hash)",
-        )
-        assert len(found) <= 1, "the chain forks"
-        return found[0] if found else None
+    async def seal(self, business_date: date) -> Anchor:
+        return await seal_date(self._pool, business_date)
 
     async def seals(self, business_date: date) -> list[Seal]:
-        return await self._read(
-            Seal,
-            f"SELECT {_columns(Seal)} FROM settlement.seal "
-            "WHERE business_date = $1 ORDER BY step, chunk",
-            business_date,
-        )
+        async with self._pool.acquire() as connection:
+            return await read_seals(connection, business_date)
 
     async def nets(self, business_date: date) -> list[Net]:
         found = await self._read(
@@ -470,40 +467,3 @@ async def _copy(
         columns=list(shape.__struct_fields__),
         records=(_values(one) for one in facts),
     )
-
-
-async def post_entries(connection: Any, entries: Sequence[Entry]) -> None:
-    """Entries, by COPY; where one stands already, one by one, and it must be the same."""
-    columns = [*Entry.__struct_fields__, "hash"]
-    records = [(*msgspec.structs.astuple(made), made.hash) for made in entries]
-    try:
-        async with connection.transaction():  # a savepoint: a loser undoes only the COPY
-            await connection.copy_records_to_table(
-                "entry", schema_name="settlement", columns=columns, records=records
-            )
-            return
-    except asyncpg.UniqueViolationError:
-        pass
-    places = ", ".join(f"${number}" for number in range(1, len(columns) + 1))
-    for made, record in zip(entries, records, strict=True):
-        await connection.execute(
-            f"INSERT INTO settlement.entry ({', '.join(columns)}) VALUES ({places}) "
-            "ON CONFLICT (source, key) DO NOTHING",
-            *record,
-        )
-        stands = await connection.fetchval(
-            "SELECT hash FROM settlement.entry WHERE (source, key) = ($1, $2)",
-            made.source,
-            made.key,
-        )
-        if stands != made.hash:
-            raise LedgerConflictError(f"{made.source} {made.key} stands with other content")
-
-
-def _entry(row: Any) -> Entry:
-    """An entry read back: balanced, and what its hash says it was."""
-    values = {name: row[name] for name in Entry.__struct_fields__}
-    values |= {name: tuple(values[name]) for name in ("accounts", "owners", "amounts")}
-    made = Entry(**values)
-    assert made.hash == row["hash"], f"{made.source} {made.key} is not what was written"
-    return made
