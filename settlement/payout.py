@@ -19,7 +19,7 @@ from typing import Final, Literal
 import msgspec
 
 from settlement.contracts import KINDS, BankAccount, Contracts
-from settlement.four_eyes import Actor, People, Proposal, RefusedError, judge
+from settlement.four_eyes import Actor, Approval, People, Proposal, RefusedError, require
 from settlement.iso20022 import pain001
 from settlement.ledger import Entry, entry
 from settlement.payout_ports import (
@@ -32,12 +32,14 @@ from settlement.payout_ports import (
     Payouts,
     StaleError,
 )
-from settlement.ports import Dates, FileSink
+from settlement.ports import FileSink
 from settlement.positions import Position, due, position
 
 Kind = Literal["payout", "advance"]
 
 ACT: Final = "payout.release"
+WITHDRAW: Final = "payout.withdraw"
+EXPORT: Final = "payout.export"
 BATCH_MAX: Final = 10_000  # orders of one file
 TRIES: Final = 8  # of an act that others overtake
 
@@ -47,19 +49,18 @@ class PayoutError(Exception):
 
 
 class Desk(msgspec.Struct, frozen=True):
-    """The ports of one command. `at` is the wall clock now: it becomes the instant of new files."""
+    """The ports of one command, and who runs it. `at` is the wall clock now: it becomes the instant
+    of new files."""
 
     payouts: Payouts
-    dates: Dates
     people: People
+    actor: Actor
     at: datetime
 
-    async def book_date(self) -> date:
-        """The earliest business date that is not closed: where entries of today stand."""
-        found = await self.dates.unposted_before(date.max)
-        if found is None:
-            raise PayoutError("there is no open business date")
-        return found
+    async def commit(self, facts: Facts) -> None:
+        """In the actor's name, at the desk's instant."""
+        done = msgspec.structs.replace(facts, actor=self.actor.operator, at=self.at)
+        await self.payouts.commit(done)
 
 
 class Merchant(msgspec.Struct, frozen=True):
@@ -142,26 +143,23 @@ def _by_merchant(orders: Iterable[Order]) -> dict[tuple[str, str], list[Order]]:
 
 
 async def propose(
-    desk: Desk, payout_date: date, maker: Actor, replace: Collection[str] = ()
+    desk: Desk, payout_date: date, replace: Collection[str] = ()
 ) -> list[tuple[Batch, Proposal]]:
     """Batches of what is due, or of orders that came back (`replace`, end-to-end ids), each with
     its proposal. What an earlier run made and nobody has decided is told again, not made again.
 
-    Raises `PayoutError`; `RefusedError` where the maker may not propose.
+    Raises `PayoutError`; `RefusedError` where the desk's actor may not propose.
     """
-    if f"propose:{ACT}" not in maker.permissions:
-        error = RefusedError("not_allowed", f"{maker.operator} may not propose {ACT}")
-        await desk.people.refused(maker.operator, ACT, payout_date.isoformat(), error)
-        raise error
+    require(desk.actor, f"propose:{ACT}")
     for _ in range(TRIES):
         try:
-            await _propose_once(desk, payout_date, maker, replace)
+            await _propose_once(desk, payout_date, replace)
             break
         except StaleError:
             continue
     else:
         raise PayoutError("others change the books all the time: try again")
-    return [(batch, await _proposal(desk, batch, maker)) for batch in await pending(desk.payouts)]
+    return [(batch, await _proposal(desk, batch)) for batch in await pending(desk.payouts)]
 
 
 async def pending(payouts: Payouts) -> list[Batch]:
@@ -171,9 +169,7 @@ async def pending(payouts: Payouts) -> list[Batch]:
     return [batch for batch in batches if batch.id not in decided]
 
 
-async def _propose_once(
-    desk: Desk, payout_date: date, maker: Actor, replace: Collection[str]
-) -> None:
+async def _propose_once(desk: Desk, payout_date: date, replace: Collection[str]) -> None:
     payouts = desk.payouts
     generation = await payouts.generation()
     merchants = await _merchants(payouts, payout_date)
@@ -184,13 +180,13 @@ async def _propose_once(
         made = await _replacements(payouts, merchants, replace, used, payout_date)
     else:
         made = [_order(one, used, payout_date) for one in merchants if one.position.amount_minor]
-    batches, stored = _batches(desk, payout_date, made, len(known), maker)
+    batches, stored = _batches(desk, payout_date, made, len(known))
     if batches:
-        await payouts.commit(Facts(generation, "propose", desk.at, batches=batches, orders=stored))
+        await desk.commit(Facts(generation, "payout.propose", batches=batches, orders=stored))
 
 
 def _batches(
-    desk: Desk, payout_date: date, made: list["Placed"], known: int, maker: Actor
+    desk: Desk, payout_date: date, made: list["Placed"], known: int
 ) -> tuple[list[Batch], list[Order]]:
     """Orders of one account, currency and kind together, so many as one file may hold."""
     batches: list[Batch] = []
@@ -218,7 +214,7 @@ def _batches(
                     debtor_account=account.account,
                     debtor_bank=account.bank,
                     made_at=desk.at,
-                    maker=maker.operator,
+                    maker=desk.actor.operator,
                 )
             )
             stored += part
@@ -347,55 +343,52 @@ def payload_of(batch: Batch) -> dict[str, object]:
     }
 
 
-async def _proposal(desk: Desk, batch: Batch, maker: Actor) -> Proposal:
+async def _proposal(desk: Desk, batch: Batch) -> Proposal:
     """The batch's; made now where a run was killed before it could."""
     for one in await desk.people.pending([ACT]):
         if one.subject == batch.id:
             return one
-    return await desk.people.propose(ACT, batch.id, payload_of(batch), maker)
+    return await desk.people.propose(ACT, batch.id, payload_of(batch), desk.actor)
 
 
 # -- release, withdraw ----------------------------------------------------------------------------
 
 
-async def release(desk: Desk, proposal_id: str, checker: Actor, *, seen: str) -> Batch:
-    """Let a batch go. `seen` is the hash of the proposal as the checker was shown it.
+async def release(desk: Desk, approval: Approval) -> Batch:
+    """Let the approved batch go.
 
-    Raises `RefusedError`, told to the audit log, and `PayoutError` where the money is not there
-    any more or the merchant's contract has changed: withdraw the batch and propose again.
+    Raises `RefusedError` where the approval is used already or is of something else than what the
+    store holds, and `PayoutError` where the money is not there any more or the merchant's contract
+    has changed: withdraw the batch and propose again.
     """
     for _ in range(TRIES):
         try:
-            return await _release_once(desk, proposal_id, checker, seen)
+            return await _release_once(desk, approval)
         except StaleError:
             continue
-        except RefusedError as error:
-            await desk.people.refused(checker.operator, ACT, proposal_id, error)
-            raise
     raise PayoutError("others change the books all the time: try again")
 
 
-async def _release_once(desk: Desk, proposal_id: str, checker: Actor, seen: str) -> Batch:
-    payouts = desk.payouts
-    proposal = await desk.people.proposal(proposal_id)
-    if proposal is None or proposal.act != ACT:
-        raise RefusedError("unknown", f"{proposal_id} proposes no payout")
+async def _release_once(desk: Desk, approval: Approval) -> Batch:
+    payouts, proposal = desk.payouts, approval.proposal
+    if proposal.act != ACT:
+        raise RefusedError("unknown", f"{proposal.id} proposes no payout")
     generation = await payouts.generation()
     batch, orders = await batch_of(payouts, proposal.subject)
     decided = await payouts.decisions([batch.id])
-    used = bool(decided) or await desk.people.used(proposal.id)
-    approval = judge(proposal, checker, seen=seen, used=used)
+    if decided:
+        raise RefusedError("replayed", f"{batch.id} is {decided[0].decision} already")
     if proposal.payload != payload_of(batch) or batch.sha256 != orders_hash(orders):
         raise RefusedError("changed", f"the orders of {batch.id} are not what was proposed")
     await _assert_payable(payouts, batch, orders)
-    book_date = await desk.book_date()
+    book_date = await payouts.open_date()
     rule = f"{batch.kind}_released"
-    await payouts.commit(
+    await desk.commit(
         Facts(
             generation,
-            "release",
-            desk.at,
-            decisions=[Decision(batch.id, "released", checker.operator, book_date, proposal.id)],
+            ACT,
+            subject=batch.id,
+            decisions=[Decision(batch.id, "released", approval.checker, book_date, proposal.id)],
             entries=[order_entry(rule, order, book_date, "payout", "released") for order in orders],
             approval=approval,
         )
@@ -450,18 +443,19 @@ def order_entry(rule: str, order: Order, business_date: date, step: str, what: s
     return made
 
 
-async def withdraw(desk: Desk, batch_id: str, operator: Actor) -> Batch:
+async def withdraw(desk: Desk, batch_id: str) -> Batch:
     """Give up a batch that was not released. Raises `PayoutError` where it was decided."""
+    require(desk.actor, f"do:{WITHDRAW}")
     for _ in range(TRIES):
         generation = await desk.payouts.generation()
         batch, _ = await batch_of(desk.payouts, batch_id)
         decided = await desk.payouts.decisions([batch_id])
         if decided:
             raise PayoutError(f"{batch_id} is {decided[0].decision} already")
-        book_date = await desk.book_date()
-        given_up = Decision(batch_id, "withdrawn", operator.operator, book_date)
+        book_date = await desk.payouts.open_date()
+        given_up = Decision(batch_id, "withdrawn", desk.actor.operator, book_date)
         try:
-            await desk.payouts.commit(Facts(generation, "withdraw", desk.at, decisions=[given_up]))
+            await desk.commit(Facts(generation, WITHDRAW, subject=batch_id, decisions=[given_up]))
         except StaleError:
             continue
         return batch
@@ -473,6 +467,7 @@ async def withdraw(desk: Desk, batch_id: str, operator: Actor) -> Batch:
 
 async def export(desk: Desk, batch_id: str, sink: FileSink) -> PayoutFile:
     """Write the file of a released batch, or write it again: the same bytes, or not at all."""
+    require(desk.actor, f"do:{EXPORT}")
     for _ in range(TRIES):
         generation = await desk.payouts.generation()
         batch, orders = await batch_of(desk.payouts, batch_id)
@@ -493,7 +488,7 @@ async def export(desk: Desk, batch_id: str, sink: FileSink) -> PayoutFile:
             )
         if not known:
             try:
-                await desk.payouts.commit(Facts(generation, "export", desk.at, files=[made]))
+                await desk.commit(Facts(generation, EXPORT, subject=batch_id, files=[made]))
             except StaleError:
                 continue
         if sink.sha256(made.name) != made.sha256:

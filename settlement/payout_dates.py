@@ -38,7 +38,7 @@ async def bring_on(desk: Desk, payout_date: date) -> list[DateState]:
             facts = await _next(desk, payout_date)
             if facts is None:
                 return reached
-            await desk.payouts.commit(facts)
+            await desk.commit(facts)
             reached += facts.states
             tries = 0
         except StaleError:
@@ -74,10 +74,10 @@ async def _withhold(desk: Desk, _: date, references: list[Reference]) -> Facts |
     found = withheld(Contracts(references, day), await payouts.nets(day), standing)
     return Facts(
         -1,
-        "withhold",
-        desk.at,
+        "reserve.withhold",
+        subject=day.isoformat(),
         reserves=found,
-        entries=reserve_entries(found, await desk.book_date()),
+        entries=reserve_entries(found, await desk.payouts.open_date()),
         states=[DateState(day, "withheld")],
     )
 
@@ -89,8 +89,8 @@ async def _release(desk: Desk, payout_date: date, _: list[Reference]) -> Facts |
     ]
     if not found:
         return None
-    entries = reserve_entries(found, await desk.book_date())
-    return Facts(-1, "release reserve", desk.at, reserves=found, entries=entries)
+    entries = reserve_entries(found, await desk.payouts.open_date())
+    return Facts(-1, "reserve.release", reserves=found, entries=entries)
 
 
 def reserve_entries(reserves: Iterable[RollingReserve], book_date: date) -> list[Entry]:
@@ -117,12 +117,12 @@ def reserve_entries(reserves: Iterable[RollingReserve], book_date: date) -> list
 
 async def _explain(desk: Desk, _: date, references: list[Reference]) -> Facts | None:
     contracts = Contracts(references, desk.at.date())
-    book_date = await desk.book_date()
+    book_date = await desk.payouts.open_date()
     explained = await explained_lines(desk.payouts, contracts, [], book_date)
     effects = effects_of(explained, (), contracts.accounts, book_date)
     if not effects.matches:
         return None
-    return Facts(-1, "explain", desk.at, **msgspec.structs.asdict(effects))
+    return Facts(-1, "statement.explain", **msgspec.structs.asdict(effects))
 
 
 # -- states ---------------------------------------------------------------------------------------
@@ -151,7 +151,7 @@ async def _states(desk: Desk, payout_date: date, references: list[Reference]) ->
                 found.append(DateState(day, "paid"))
         elif not await _in_transit(desk, day):
             found.append(DateState(day, "confirmed"))
-    return Facts(-1, "states", desk.at, states=found) if found else None
+    return Facts(-1, "date.bring_on", states=found) if found else None
 
 
 def unpaid(

@@ -7,8 +7,8 @@ acts, in whatever processes, can both pay the same money.
 """
 
 from collections.abc import Collection, Sequence
-from datetime import date, datetime
-from typing import Literal, Protocol
+from datetime import UTC, date, datetime
+from typing import Final, Literal, Protocol
 
 import msgspec
 
@@ -195,12 +195,17 @@ class ReserveCheck(msgspec.Struct, frozen=True):
     cover_difference_minor: int  # assets less liabilities
 
 
+NEVER: Final = datetime.min.replace(tzinfo=UTC)
+
+
 class Facts(msgspec.Struct, frozen=True):
     """All that one act adds, or nothing of it."""
 
     generation: int  # that the act has read
     act: str
-    at: datetime
+    subject: str = ""
+    actor: str = ""  # operator; given by the desk
+    at: datetime = NEVER  # given by the desk
     batches: Sequence[Batch] = ()
     orders: Sequence[Order] = ()
     decisions: Sequence[Decision] = ()
@@ -264,7 +269,14 @@ class Payouts(Protocol):
     async def generation(self) -> int: ...
 
     async def commit(self, facts: Facts) -> None:
-        """Raises `StaleError`, and whatever refuses the approval or an entry; then nothing stands."""
+        """The facts, the entries, the record in the audit log, the approval's use: all or nothing.
+
+        Raises `StaleError`, also where the entries' date was closed since; `RefusedError` where the
+        approval is used; and what the ledger raises.
+        """
+
+    async def open_date(self) -> date:
+        """The earliest business date that takes entries."""
 
     async def references(self, kinds: Collection[str]) -> list[Reference]: ...
 
@@ -273,13 +285,14 @@ class Payouts(Protocol):
 
     async def nets(self, business_date: date) -> list[Net]: ...
 
-    async def payables(self, through: date) -> list[Payable]: ...
+    async def payables(self, through: date) -> list[Payable]:
+        """`through` is a closed date, or earlier than all."""
 
     async def receivables(self) -> list[Receivable]:
         """Those that are not zero."""
 
     async def receivables_moved(self, business_date: date) -> list[str]:
-        """Owners (acquirer/settlement date) of the receivables that the date's close moved."""
+        """Owners (acquirer/settlement date) of the receivables that moved on a closed date."""
 
     async def balances(self, through: date) -> list[Balance]: ...
 

@@ -17,6 +17,7 @@ from typing import Final
 from settlement.cases import Break
 from settlement.chart import CHART
 from settlement.contracts import KINDS, Contracts
+from settlement.four_eyes import require
 from settlement.payout import TRIES, Desk, PayoutError
 from settlement.payout_ports import (
     Balance,
@@ -28,6 +29,7 @@ from settlement.payout_ports import (
 )
 
 STEP: Final = "reserve"
+CHECK: Final = "reserve.check"
 OWN: Final = frozenset({"bank_own", "advance_in_transit", "own_claim", "own_funds"})
 OWN_INCOME: Final = "own_income"  # the term of all income and expense accounts together
 
@@ -37,6 +39,7 @@ async def reserve_check(desk: Desk, business_date: date) -> list[ReserveCheck]:
 
     Raises `PayoutError` where the date is not closed: its figures may still change.
     """
+    require(desk.actor, f"do:{CHECK}")
     for _ in range(TRIES):
         known = await desk.payouts.checks(business_date)
         if known:
@@ -49,16 +52,16 @@ async def reserve_check(desk: Desk, business_date: date) -> list[ReserveCheck]:
             await desk.payouts.balances(business_date),
             await reserve_statements(desk, business_date),
         )
-        book_date = await desk.book_date()
+        book_date = await desk.payouts.open_date()
         made = Facts(
             generation,
-            "reserve check",
-            desk.at,
+            CHECK,
+            subject=business_date.isoformat(),
             checks=found,
             breaks=[one for check in found for one in cases(check, book_date)],
         )
         try:
-            await desk.payouts.commit(made)
+            await desk.commit(made)
         except StaleError:
             continue
         return found

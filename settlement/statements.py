@@ -14,6 +14,7 @@ import msgspec
 
 from settlement.cases import Break, Resolution
 from settlement.contracts import KINDS, BankAccount, Contracts
+from settlement.four_eyes import require
 from settlement.funding import Explained, Known, explain
 from settlement.iso20022 import camt053
 from settlement.iso20022.pain001 import message_id
@@ -32,6 +33,7 @@ from settlement.payout_ports import (
 from settlement.ports import Pans
 
 STEP: Final = "statement"
+IMPORT: Final = "statement.import"
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -81,6 +83,7 @@ async def take_in(desk: Desk, name: str, data: bytes, pans: Pans) -> list[Taken]
     Raises `camt053.StatementError` for a document that can not be taken in, and `PayoutError` where
     another statement stands under the same id.
     """
+    require(desk.actor, f"do:{IMPORT}")
     sha256 = hashlib.sha256(data).hexdigest()
     references = await desk.payouts.references(KINDS)
     accounts = Contracts(references, desk.at.date())
@@ -96,7 +99,7 @@ async def _take_in(
 ) -> Taken:
     for _ in range(TRIES):
         generation = await desk.payouts.generation()
-        book_date = await desk.book_date()
+        book_date = await desk.payouts.open_date()
         made = msgspec.structs.replace(parsed.statement, business_date=book_date)
         for stands in await desk.payouts.statements(made.account):
             if stands.id == made.id:
@@ -111,11 +114,11 @@ async def _take_in(
         new = {line.key for line in parsed.lines}
         effects = effects_of(explained, new, contracts.accounts, book_date)
         try:
-            await desk.payouts.commit(
+            await desk.commit(
                 Facts(
                     generation,
-                    "statement",
-                    desk.at,
+                    IMPORT,
+                    subject=f"{made.account}/{made.id}",
                     statements=[made],
                     lines=parsed.lines,
                     statement_files=[file],

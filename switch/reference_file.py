@@ -275,7 +275,9 @@ def render(entries: list[Entry]) -> str:
             if of == kind:
                 lines += [f"[[{kind}]]"]
                 lines += [
-                    f"{name} = {_toml(value)}" for name, value in content.items() if value is not None
+                    f"{name} = {_toml(value)}"
+                    for name, value in content.items()
+                    if value is not None
                 ]
                 lines += [""]
     return "\n".join(lines)

@@ -147,10 +147,6 @@ class MemoryStore:
 
     # -- for the other parts of the books, which keep their facts beside these
 
-    @property
-    def ledger(self) -> list[Entry]:
-        return sorted(self._entries.values(), key=lambda one: one.order)
-
     def done(self, name: str) -> list[date]:
         """Business dates on which that step is done."""
         return sorted(day for day, step in self._steps if step == name)
@@ -161,12 +157,8 @@ class MemoryStore:
         breaks: Sequence[Break] = (),
         resolutions: Sequence[Resolution] = (),
     ) -> None:
-        """All of it, or nothing where an entry's key stands with other content."""
-        for made in entries:
-            stands = self._entries.get((made.source, made.key))
-            if stands is not None and stands != made:
-                raise LedgerConflictError(f"{made.source} {made.key} stands with other content")
-        self._entries |= {(made.source, made.key): made for made in entries}
+        """All of it, or nothing where the ledger refuses an entry."""
+        self.ledger.add(entries)
         self._breaks += breaks
         self._resolutions += resolutions
 

@@ -8,7 +8,7 @@ import msgspec
 from settlement.adapters.memory import MemoryStore
 from settlement.clearing import Reference
 from settlement.four_eyes import RefusedError
-from settlement.ledger import Entry
+from settlement.ledger import Entry, LedgerClosedError
 from settlement.netting import Net
 from settlement.payout_ports import (
     Balance,
@@ -33,13 +33,22 @@ from settlement.payout_ports import (
 SINCE = frozenset({"payout", "statement"})  # steps that count at once, whatever their date
 
 
+def counts(made: Entry, through: date, owed_minor: int) -> bool:
+    """Whether an entry on a payable is of business dates up to `through`. What was paid since is; a
+    rolling reserve is of the date whose sales it keeps back, its release of all dates."""
+    if made.step == "reserve":
+        return owed_minor > 0 or made.settlement_date <= through
+    return made.step in SINCE or made.business_date <= through
+
+
 class MemoryPayouts:
-    """`books` holds entries, cases, nets and reference data. `approved` holds the ids of used
-    proposals, as the store of approvals would."""
+    """`books` holds entries, cases, nets and reference data. `approved` and `audit` stand for the
+    stores of approvals and of the audit log."""
 
     def __init__(self, books: MemoryStore) -> None:
         self.books = books
         self.approved: set[str] = set()
+        self.audit: list[tuple[str, str, str]] = []  # actor, act, subject
         self._generation = 0
         self._batches: dict[str, Batch] = {}
         self._orders: dict[str, Order] = {}
@@ -62,7 +71,11 @@ class MemoryPayouts:
             raise StaleError(f"{facts.act} read {facts.generation}, now {self._generation}")
         if facts.approval is not None and facts.approval.proposal.id in self.approved:
             raise RefusedError("replayed", f"{facts.approval.proposal.id} was approved already")
-        self.books.add(facts.entries, facts.breaks, facts.resolutions)
+        try:
+            self.books.add(facts.entries, facts.breaks, facts.resolutions)
+        except LedgerClosedError as error:
+            raise StaleError(str(error)) from error
+        self.audit.append((facts.actor, facts.act, facts.subject))
         if facts.approval is not None:
             self.approved.add(facts.approval.proposal.id)
         self._generation += 1
@@ -99,6 +112,9 @@ class MemoryPayouts:
 
     # -- the books
 
+    async def open_date(self) -> date:
+        return await self.books.ledger.open_date()
+
     async def references(self, kinds: Collection[str]) -> list[Reference]:
         return await self.books.references(kinds)
 
@@ -115,14 +131,9 @@ class MemoryPayouts:
             if account in columns:
                 line = sums.setdefault((owner, made.currency), [0, 0, 0, 0])
                 line[columns[account]] -= amount
-                counts = made.business_date <= through and made.step != "reserve"
-                if account == "merchant_payable" and (counts or made.step in SINCE):
+                if account == "merchant_payable" and counts(made, through, -amount):
                     line[0] -= amount
-        for one in self._reserves.values():
-            if one.kind == "released" or one.business_date <= through:
-                sign = 1 if one.kind == "released" else -1
-                sums[one.merchant, one.currency][0] += sign * one.amount_minor
-        return sorted(Payable(*key, *line) for key, line in sums.items())
+        return sorted(Payable(*key, *line) for key, line in sums.items() if any(line))
 
     async def receivables(self) -> list[Receivable]:
         sums: dict[tuple[str, str], int] = {}
@@ -141,8 +152,7 @@ class MemoryPayouts:
             {
                 owner
                 for made, account, owner, _ in self._postings()
-                if (account, made.business_date, made.step)
-                == ("network_receivable", business_date, "post")
+                if (account, made.business_date) == ("network_receivable", business_date)
             }
         )
 
@@ -154,9 +164,10 @@ class MemoryPayouts:
         return sorted(Balance(*key, amount) for key, amount in sums.items() if amount)
 
     def _postings(self) -> Iterable[tuple[Entry, str, str, int]]:
-        for made in self.books.ledger:
-            for line in zip(made.accounts, made.owners, made.amounts, strict=True):
-                yield made, *line
+        for day in self.books.ledger.dates():
+            for made in self.books.ledger.entries(day):
+                for line in zip(made.accounts, made.owners, made.amounts, strict=True):
+                    yield made, *line
 
     # -- payouts
 

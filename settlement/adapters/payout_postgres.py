@@ -1,7 +1,7 @@
 """Payouts and statements on PostgreSQL: `settlement.payout_ports.Payouts` over asyncpg.
 
 One act is one transaction. It begins by inserting its number, so a second act with the same number
-waits for the first and then fails as a whole. A commit without a clear answer is found out by
+waits for the first and then is stale as a whole. A commit without a clear answer is found out by
 reading: the act runs again, and what it would do has been done, or has not.
 """
 
@@ -15,10 +15,13 @@ from typing import Any, Final, TypeVar
 import asyncpg
 import msgspec
 
-from settlement.adapters.postgres import POOL_MAX, PostgresDates, PostgresStore, post_entries
+from settlement.adapters.four_eyes_postgres import approve, audit
+from settlement.adapters.ledger_postgres import open_date, post_entries
+from settlement.adapters.ledger_reading import PostgresLedgerQueries
+from settlement.adapters.postgres import POOL_MAX, PostgresStore
 from settlement.cases import Break, Resolution
 from settlement.clearing import Reference
-from settlement.four_eyes import Approval, RefusedError
+from settlement.ledger import LedgerClosedError
 from settlement.netting import Net
 from settlement.payout_ports import (
     Balance,
@@ -38,23 +41,30 @@ from settlement.payout_ports import (
     Statement,
     StatementLine,
 )
+from settlement.posting_rules import rules_on
 
 Struct = TypeVar("Struct", bound=msgspec.Struct)
 
 SINCE: Final = ["payout", "statement"]  # steps that count at once, whatever their date
+RULES: Final = [
+    name
+    for name in rules_on("merchant_payable")
+    if name.startswith(("payout_", "advance_", "rolling"))
+]
 
 
 @asynccontextmanager
-async def open_payouts(dsn: str) -> AsyncIterator[tuple["PostgresPayouts", PostgresDates]]:
-    """Payouts and business dates on a pool of their own."""
+async def open_payouts(dsn: str) -> AsyncIterator["PostgresPayouts"]:
+    """On a pool of its own."""
     async with asyncpg.create_pool(dsn, min_size=1, max_size=POOL_MAX) as pool:
-        yield PostgresPayouts(pool), PostgresDates(pool)
+        yield PostgresPayouts(pool)
 
 
 class PostgresPayouts:
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
         self._books = PostgresStore(pool)
+        self._ledger = PostgresLedgerQueries(pool)
 
     async def _read(self, shape: type[Struct], query: str, *values: object) -> list[Struct]:
         return [shape(**row) for row in await self._pool.fetch(query, *values)]
@@ -64,22 +74,23 @@ class PostgresPayouts:
         return int(found or 0)
 
     async def commit(self, facts: Facts) -> None:
-        async with self._pool.acquire() as connection, connection.transaction():
-            try:
-                async with connection.transaction():
-                    await connection.execute(
-                        "INSERT INTO settlement.payout_act VALUES ($1, $2, $3)",
-                        facts.generation + 1,
-                        facts.act,
-                        facts.at,
-                    )
-            except asyncpg.UniqueViolationError:
-                raise StaleError(f"{facts.act} rests on {facts.generation}") from None
-            await _approve(connection, facts.approval)
-            await _add(connection, facts)
-            await post_entries(connection, facts.entries)
+        try:
+            async with self._pool.acquire() as connection, connection.transaction():
+                await _number(connection, facts)
+                await _add(connection, facts)
+                await post_entries(connection, facts.entries)
+                # nothing may come after these two: see `four_eyes_postgres`
+                await audit(connection, facts.actor, facts.act, facts.subject, after=_told(facts))
+                if facts.approval is not None:
+                    await approve(connection, facts.approval)
+        except (LedgerClosedError, asyncpg.DeadlockDetectedError) as error:
+            raise StaleError(f"{facts.act}: {error}") from error
 
     # -- the books
+
+    async def open_date(self) -> date:
+        async with self._pool.acquire() as connection:
+            return await open_date(connection)
 
     async def references(self, kinds: Collection[str]) -> list[Reference]:
         return await self._books.references(kinds)
@@ -94,86 +105,60 @@ class PostgresPayouts:
         return await self._books.nets(business_date)
 
     async def payables(self, through: date) -> list[Payable]:
-        await self._count()
-        return sorted(
-            await self._read(
-                Payable,
-                "WITH moved AS (SELECT owner, currency, account, -amount_minor AS amount_minor, "
-                "  step = ANY ($2) OR (step <> 'reserve' AND business_date <= $1) AS counts "
-                "  FROM settlement.position_now WHERE account IN "
-                "  ('merchant_payable', 'merchant_held', 'merchant_reserve') "
-                " UNION ALL SELECT merchant, currency, 'merchant_payable', "
-                "  CASE kind WHEN 'released' THEN amount_minor ELSE -amount_minor END, NULL "
-                "  FROM settlement.rolling_reserve "
-                "  WHERE kind = 'released' OR business_date <= $1) "
-                "SELECT owner AS merchant, currency, "
-                "coalesce(sum(amount_minor) FILTER (WHERE account = 'merchant_payable' "
-                "  AND counts IS DISTINCT FROM false), 0)::bigint AS through_minor, "
-                "coalesce(sum(amount_minor) FILTER (WHERE account = 'merchant_payable' "
-                "  AND counts IS NOT NULL), 0)::bigint AS total_minor, "
-                "coalesce(sum(amount_minor) FILTER (WHERE account = 'merchant_held'), 0)::bigint "
-                "  AS held_minor, "
-                "coalesce(sum(amount_minor) FILTER (WHERE account = 'merchant_reserve'), 0)::bigint"
-                "  AS reserve_minor "
-                "FROM moved GROUP BY 1, 2",
-                through,
-                SINCE,
-            )
+        sums: dict[tuple[str, str], list[int]] = {}
+
+        def add(column: int, owner: str, currency: str, owed_minor: int) -> None:
+            sums.setdefault((owner, currency), [0, 0, 0, 0])[column] += owed_minor
+
+        payable = "merchant_payable"
+        for column, account, at in (
+            (0, payable, through),
+            (1, payable, None),
+            (2, "merchant_held", None),
+            (3, "merchant_reserve", None),
+        ):
+            for one in await self._ledger.balances(account, at=at):
+                add(column, one.owner, one.currency, -one.balance_minor)
+        rows = await self._pool.fetch(
+            "SELECT owner, currency, -sum(amount_minor)::bigint AS owed_minor "
+            "FROM settlement.posting WHERE business_date > $1 AND account = $2 "
+            "AND rule = ANY ($3) AND (step = ANY ($4) "
+            "OR step = 'reserve' AND (amount_minor < 0 OR settlement_date <= $1)) GROUP BY 1, 2",
+            through,
+            payable,
+            RULES,
+            SINCE,
         )
+        for row in rows:
+            add(0, row["owner"], row["currency"], row["owed_minor"])
+        return sorted(Payable(*key, *line) for key, line in sums.items() if any(line))
 
     async def receivables(self) -> list[Receivable]:
-        await self._count()
-        rows = await self._pool.fetch(
-            "SELECT owner, currency, sum(amount_minor)::bigint AS amount_minor "
-            "FROM settlement.position_now WHERE account = 'network_receivable' "
-            "GROUP BY 1, 2 HAVING sum(amount_minor) <> 0"
-        )
+        sums: dict[tuple[str, str], int] = {}
+        for one in await self._ledger.balances("network_receivable"):
+            key = (one.owner, one.currency)
+            sums[key] = sums.get(key, 0) + one.balance_minor
         found: list[Receivable] = []
-        for row in rows:
-            acquirer, _, day = row["owner"].rpartition("/")
-            found.append(
-                Receivable(acquirer, date.fromisoformat(day), row["currency"], row["amount_minor"])
-            )
+        for (owner, currency), amount in sums.items():
+            acquirer, _, day = owner.rpartition("/")
+            if amount:
+                found.append(Receivable(acquirer, date.fromisoformat(day), currency, amount))
         return sorted(found)
 
     async def receivables_moved(self, business_date: date) -> list[str]:
-        await self._count()
         rows = await self._pool.fetch(
-            "SELECT DISTINCT owner FROM settlement.position_now WHERE business_date = $1 "
-            "AND account = 'network_receivable' AND step = 'post' ORDER BY 1",
+            "SELECT DISTINCT owner FROM settlement.checkpoint "
+            "WHERE business_date = $1 AND account = 'network_receivable' ORDER BY 1",
             business_date,
         )
         return [row["owner"] for row in rows]
 
     async def balances(self, through: date) -> list[Balance]:
-        await self._count()
-        return sorted(
-            await self._read(
-                Balance,
-                "SELECT account, currency, sum(amount_minor)::bigint AS amount_minor "
-                "FROM settlement.position_now WHERE business_date <= $1 "
-                "GROUP BY 1, 2 HAVING sum(amount_minor) <> 0",
-                through,
-            )
-        )
-
-    async def _count(self) -> None:
-        """Closed dates that are not counted yet: nothing is added to them any more."""
-        async with self._pool.acquire() as connection, connection.transaction():
-            rows = await connection.fetch(
-                "INSERT INTO settlement.position_date SELECT b.business_date "
-                "FROM switch.business_date AS b WHERE b.state = 'posted' AND NOT EXISTS "
-                "(SELECT FROM settlement.position_date AS d WHERE d.business_date = b.business_date) "
-                "ORDER BY 1 ON CONFLICT DO NOTHING RETURNING business_date"
-            )
-            if rows:
-                await connection.execute(
-                    "INSERT INTO settlement.position "
-                    "SELECT business_date, step, account, owner, currency, sum(amount_minor) "
-                    "FROM settlement.posting WHERE business_date = ANY ($1) "
-                    "GROUP BY 1, 2, 3, 4, 5 HAVING sum(amount_minor) <> 0 OR step = 'post'",
-                    [row["business_date"] for row in rows],
-                )
+        sums: dict[tuple[str, str], int] = {}
+        for one in await self._ledger.turnover(None, through):
+            key = (one.account, one.currency)
+            sums[key] = sums.get(key, 0) + one.closing_minor
+        return sorted(Balance(*key, amount) for key, amount in sums.items() if amount)
 
     # -- payouts
 
@@ -334,19 +319,25 @@ _TABLES: Final[tuple[tuple[str, str, type[msgspec.Struct]], ...]] = (
 )
 
 
-async def _approve(connection: Any, approval: Approval | None) -> None:
-    """Use the approval up, in the act's own transaction.
-
-    Raises `RefusedError` where it is used already: two checkers at once.
-    """
-    if approval is None:
-        return
-    used = await connection.fetchval(
-        "SELECT EXISTS (SELECT FROM settlement.payout_decision WHERE proposal = $1)",
-        approval.proposal.id,
+async def _number(connection: Any, facts: Facts) -> None:
+    """Take the act's number, or `StaleError`. Waits for another that is taking it."""
+    taken = await connection.execute(
+        "INSERT INTO settlement.payout_act VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+        facts.generation + 1,
+        facts.act,
+        facts.at,
     )
-    if used:
-        raise RefusedError("replayed", f"{approval.proposal.id} has been approved already")
+    if taken.endswith(" 0"):
+        raise StaleError(f"{facts.act} rests on {facts.generation}")
+
+
+def _told(facts: Facts) -> dict[str, object]:
+    """What the audit log is told: how much of what; the facts themselves stand beside it."""
+    told: dict[str, object] = {"generation": facts.generation + 1}
+    for _, name, _ in _TABLES:
+        if rows := getattr(facts, name):
+            told[name] = len(rows)
+    return told
 
 
 async def _add(connection: Any, facts: Facts) -> None:

@@ -33,10 +33,9 @@ from tests.settlement.payout_world import (
     Town,
     merchant,
     pay,
-    reference,
     told,
 )
-from tests.settlement.world import PANS
+from tests.settlement.world import PANS, reference
 
 TUESDAY, WEDNESDAY, THURSDAY = (MONDAY + n * ONE_DAY for n in (1, 2, 3))
 A, B = "acct-a", "acct-b"  # of the networks
@@ -177,14 +176,14 @@ def test_what_nothing_explains_waits_in_suspense_until_something_does() -> None:
         assert cases[case_id(credit)].break_class == "statement_unmatched"
         assert cases[case_id(credit)].difference_minor == 10_000
         await town.day(MONDAY, {TEA: 10_000})  # the close that it came before
-        await bring_on(town.desk, TUESDAY)
+        await bring_on(town.desk(), TUESDAY)
         assert await town.balance("network_receivable") == 0
         assert await town.balance("long_suspense") == 0
         assert await town.balance("bank_reserve") == 9_997
         assert await town.payouts.resolved(cases) == {case_id(credit)}
         assert await town.payouts.open_lines() == [debit]
         assert "funded" in {one.state for one in await town.payouts.states(MONDAY)}
-        assert await bring_on(town.desk, TUESDAY) == []
+        assert await bring_on(town.desk(), TUESDAY) == []
 
     asyncio.run(scenario())
 
@@ -197,7 +196,7 @@ def test_a_case_that_people_ended_is_not_ended_again() -> None:
         ended = Resolution(case_id(open_line), MONDAY, "given back by hand", MONDAY)
         town.books.add(resolutions=[ended])
         await town.day(MONDAY, {TEA: 10_000})
-        await bring_on(town.desk, TUESDAY)
+        await bring_on(town.desk(), TUESDAY)
         assert await town.balance("network_receivable") == 10_000
 
     asyncio.run(scenario())
@@ -211,12 +210,12 @@ def test_a_date_is_funded_when_all_that_it_moved_is_paid() -> None:
         town.post()
         await town.day(WEDNESDAY, {TEA: 70}, acquirer="bank-b")
         await told(town, WEDNESDAY, Told(70, counterparty="990002"))
-        await bring_on(town.desk, WEDNESDAY)
+        await bring_on(town.desk(), WEDNESDAY)
         funded = [s.business_date for s in await town.payouts.states() if s.state == "funded"]
         assert funded == [WEDNESDAY]
         assert await pay(town, THURSDAY) == [], "dates are paid in order"
         await told(town, THURSDAY, Told(10_500, counterparty="990001"))
-        await bring_on(town.desk, THURSDAY)
+        await bring_on(town.desk(), THURSDAY)
         (batch,) = await pay(town, THURSDAY)
         assert batch.sum_minor == 10_570
 
@@ -228,7 +227,7 @@ def test_orders_that_do_not_fit_their_lines_are_cases() -> None:
         town = Town()
         await town.day(MONDAY, {TEA: 10_000, BOOKS: 5_000})
         await told(town, TUESDAY, Told(15_000, counterparty="990001"))
-        await bring_on(town.desk, TUESDAY)
+        await bring_on(town.desk(), TUESDAY)
         await pay(town, TUESDAY)
         tea, books = (order.end_to_end_id for order in await town.payouts.orders())
         (taken,) = await told(
@@ -263,7 +262,7 @@ def test_a_batch_that_the_bank_books_as_one() -> None:
         town = Town()
         await town.day(MONDAY, {TEA: 10_000, BOOKS: 5_000})
         await told(town, TUESDAY, Told(15_000, counterparty="990001"))
-        await bring_on(town.desk, TUESDAY)
+        await bring_on(town.desk(), TUESDAY)
         await pay(town, TUESDAY)
         name = "TB20260804-001"
         (taken,) = await told(town, TUESDAY, Told(-14_999, batch=name), Told(-15_000, batch=name))
@@ -280,14 +279,14 @@ def test_a_return_whose_payment_comes_in_a_later_statement() -> None:
         town = Town()
         await town.day(MONDAY, {TEA: 10_000})
         await told(town, TUESDAY, Told(10_000, counterparty="990001"))
-        await bring_on(town.desk, TUESDAY)
+        await bring_on(town.desk(), TUESDAY)
         await pay(town, TUESDAY)
         (order,) = await town.payouts.orders()
         paid = town.bank.statement(TUESDAY, Told(-10_000, order.end_to_end_id))
         back = town.bank.statement(WEDNESDAY, Told(10_000, order.end_to_end_id, reason="AC04"))
-        (taken,) = await take_in(town.desk, "late first", back, PANS)
+        (taken,) = await take_in(town.desk(), "late first", back, PANS)
         assert (taken.matched, taken.unmatched) == (0, 1)
-        (taken,) = await take_in(town.desk, "then the other", paid, PANS)
+        (taken,) = await take_in(town.desk(), "then the other", paid, PANS)
         assert (taken.matched, taken.unmatched) == (1, 0)
         assert await town.payouts.open_lines() == []
         assert await town.balance("merchant_payable") == -10_000
@@ -307,7 +306,7 @@ def test_statements_that_are_missing_are_named() -> None:
         await told(town, THURSDAY, Told(8))
         (gap,) = gaps(await town.payouts.statements())
         assert (gap.after, gap.before, gap.missing_minor, gap.missing) == ("S0002", "S0004", 4, 1)
-        await take_in(town.desk, "found again", lost, PANS)
+        await take_in(town.desk(), "found again", lost, PANS)
         assert gaps(await town.payouts.statements()) == []
 
     asyncio.run(scenario())
@@ -325,15 +324,15 @@ def test_the_reserve_holds_over_days_with_advances_and_returns() -> None:
         await town.day(MONDAY, {TEA: 10_000, BOOKS: 5_000})
         await pay(town, TUESDAY)
         await told(town, TUESDAY, Told(15_000, counterparty="990001"))
-        await bring_on(town.desk, TUESDAY)
+        await bring_on(town.desk(), TUESDAY)
         await pay(town, TUESDAY)
-        (check,) = await reserve_check(town.desk, MONDAY)
+        (check,) = await reserve_check(town.desk(), MONDAY)
         assert (check.bank_difference_minor, check.cover_difference_minor) == (0, 0)
         terms = {(one.side, one.term): one.amount_minor for one in check.terms}
         assert terms["assets", "network_receivable"] == 15_000
         assert terms["liabilities", "merchant_payable"] == 15_000
         await town.day(TUESDAY, {})
-        (check,) = await reserve_check(town.desk, TUESDAY)
+        (check,) = await reserve_check(town.desk(), TUESDAY)
         terms = {(one.side, one.term): one.amount_minor for one in check.terms if one.amount_minor}
         assert terms == {
             ("bank", "reserve-a/S0001"): 15_000,
@@ -343,7 +342,7 @@ def test_the_reserve_holds_over_days_with_advances_and_returns() -> None:
             ("liabilities", "own_income"): 50,
         }
         assert (check.bank_difference_minor, check.cover_difference_minor) == (0, 0)
-        assert await reserve_check(town.desk, TUESDAY) == [check]
+        assert await reserve_check(town.desk(), TUESDAY) == [check]
         assert await town.books.breaks(WEDNESDAY) == []
 
     asyncio.run(scenario())
@@ -360,7 +359,7 @@ def test_a_missing_statement_and_mixed_funds_are_differences_and_cases() -> None
         )  # fmt: skip
         town.post(mixed)
         await town.day(MONDAY, {})
-        (check,) = await reserve_check(town.desk, MONDAY)
+        (check,) = await reserve_check(town.desk(), MONDAY)
         assert (check.bank_difference_minor, check.cover_difference_minor) == (130, -30)
         found = [b for b in await town.books.breaks(TUESDAY) if b.step == "reserve"]
         assert [(one.break_class, one.keys["what"]) for one in found] == [

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -11,9 +11,10 @@ import asyncpg
 import msgspec
 import pytest
 
+from settlement.adapters import payout_postgres
 from settlement.adapters.payout_postgres import PostgresPayouts, open_payouts
-from settlement.adapters.postgres import PostgresDates, PostgresStore
-from settlement.four_eyes import RefusedError
+from settlement.adapters.postgres import PostgresStore
+from settlement.four_eyes import Actor, RefusedError, judge
 from settlement.ledger import movements
 from settlement.payout import Desk, PayoutError, export, propose, release
 from settlement.payout_dates import bring_on
@@ -30,6 +31,7 @@ from settlement.payout_ports import (
 from settlement.ports import Facts as CloseFacts, Step
 from settlement.reserve import reserve_check
 from settlement.statements import take_in
+from switch.commands.common import office
 from tests.database import FreshDatabase
 from tests.settlement.payout_world import (
     AT,
@@ -45,10 +47,10 @@ from tests.settlement.payout_world import (
     RESERVE,
     TEA,
     Bank,
-    People,
     Place,
     Told,
     Town,
+    let_go,
     merchant,
     pay,
     sold,
@@ -70,22 +72,20 @@ WITH_TERMS = [
 class PostgresTown:
     """The town on a database; the switch's business dates are set as their owner would."""
 
-    def __init__(self, payouts: PostgresPayouts, dates: PostgresDates, owner: Any) -> None:
+    def __init__(self, payouts: PostgresPayouts, people: Any, owner: Any) -> None:
         self.payouts = payouts
-        self.dates = dates
-        self.people = People(payouts)
+        self.people = people
         self.bank = Bank()
         self.books = PostgresStore(payouts._pool)
         self._owner = owner
 
-    @property
-    def desk(self) -> Desk:
-        return Desk(self.payouts, self.dates, self.people, AT)
+    def desk(self, actor: Actor = MAKER) -> Desk:
+        return Desk(self.payouts, self.people, actor, AT)
 
     async def day(
         self,
         business_date: date,
-        sales: Mapping[str | tuple[str, str], int],
+        sales: Mapping[Any, int],
         settlement_date: date | None = None,
         acquirer: str = "bank-a",
     ) -> None:
@@ -93,8 +93,10 @@ class PostgresTown:
         await self.books.finish(
             Step(business_date, "post", "0" * 64, {}), CloseFacts(entries=entries)
         )
-        await self._state(business_date, "posted")
+        await self._state(business_date, "frozen")
         await self._state(business_date + ONE_DAY, "open")
+        await self.books.seal(business_date)
+        await self._state(business_date, "posted")
         await self.books.finish(Step(business_date, "net", "0" * 64, {}), CloseFacts(nets=nets))
 
     async def _state(self, business_date: date, state: str) -> None:
@@ -125,8 +127,8 @@ async def a_town(
     owner = await asyncpg.connect(dsn.owner)
     await owner.execute("DELETE FROM switch.business_date")
     try:
-        async with open_payouts(dsn.app) as (payouts, dates):
-            town = PostgresTown(payouts, dates, owner)
+        async with open_payouts(dsn.app) as payouts, office(dsn.app) as desk:
+            town = PostgresTown(payouts, desk.people, owner)
             await town._state(MONDAY, "open")
             yield town
     finally:
@@ -172,14 +174,14 @@ def test_what_is_owed_and_by_whom(with_town: Callable[[Check], None]) -> None:
             Balance("merchant_payable", CNY, -15_000),
             Balance("network_receivable", CNY, 15_000),
         ]
-        await bring_on(town.desk, MONDAY)
+        await bring_on(town.desk(), MONDAY)
         # a tenth of Monday's books waits; it counts for Monday and comes back on Tuesday
         assert (await payouts.payables(MONDAY))[1] == Payable(BOOKS, CNY, 4_500, 4_500, 0, 500)
         assert (await payouts.payables(MONDAY - ONE_DAY))[1].through_minor == 0
         assert await payouts.reserves(MONDAY) == []
         (kept,) = await payouts.reserves(TUESDAY)
         assert kept == RollingReserve(MONDAY, BOOKS, CNY, "withheld", 500, TUESDAY)
-        await bring_on(town.desk, TUESDAY)
+        await bring_on(town.desk(), TUESDAY)
         assert await payouts.reserves(TUESDAY) == []
         assert (await payouts.payables(MONDAY))[1] == Payable(BOOKS, CNY, 5_000, 5_000, 0, 0)
 
@@ -203,7 +205,7 @@ def test_from_proposal_to_confirmation(with_town: Callable[[Check], None]) -> No
             ("bank-a/2026-08-03",),
         )
         assert await payouts.open_lines() == []
-        await bring_on(town.desk, TUESDAY)
+        await bring_on(town.desk(), TUESDAY)
         assert [one.state for one in await payouts.states(MONDAY)] == ["funded", "withheld"]
         assert await payouts.states(TUESDAY) == []
         batches = await pay(town, TUESDAY)
@@ -220,7 +222,7 @@ def test_from_proposal_to_confirmation(with_town: Callable[[Check], None]) -> No
         assert await payouts.orders_by_id([*names, "x"]) == dict(zip(names, orders, strict=True))
         assert [one.decision for one in await payouts.decisions()] == ["released"] * 2
         sink = Sink()
-        made = await export(town.desk, batches[1].id, sink)
+        made = await export(town.desk(), batches[1].id, sink)
         assert await payouts.files() == await payouts.files([batches[1].id]) == [made]
         await told(
             town,
@@ -239,7 +241,7 @@ def test_from_proposal_to_confirmation(with_town: Callable[[Check], None]) -> No
         (open_line,) = await payouts.open_lines()
         assert open_line.text == "who knows"
         assert await payouts.resolved([]) == set()
-        (check,) = await reserve_check(town.desk, MONDAY)
+        (check,) = await reserve_check(town.desk(), MONDAY)
         assert await payouts.checks(MONDAY) == [check]
         assert await payouts.checks(TUESDAY) == []
 
@@ -249,8 +251,8 @@ def test_from_proposal_to_confirmation(with_town: Callable[[Check], None]) -> No
 def test_one_of_two_commits_stands(with_town: Callable[[Check], None]) -> None:
     async def check(town: Place) -> None:
         at = await town.payouts.generation()
-        first = Facts(at, "a", AT, states=[DateState(MONDAY, "funded")])
-        second = Facts(at, "b", AT, states=[DateState(TUESDAY, "funded")])
+        first = Facts(at, "a", at=AT, actor="x", states=[DateState(MONDAY, "funded")])
+        second = Facts(at, "b", at=AT, actor="x", states=[DateState(TUESDAY, "funded")])
         await town.payouts.commit(first)
         with pytest.raises(StaleError):
             await town.payouts.commit(second)
@@ -265,14 +267,14 @@ def test_the_same_statement_again_and_another_under_its_name(
 ) -> None:
     async def check(town: Place) -> None:
         data = town.bank.statement(MONDAY, Told(7), Told(8))
-        (first,) = await take_in(town.desk, "a.xml", data, PANS)
+        (first,) = await take_in(town.desk(), "a.xml", data, PANS)
         at = await town.payouts.generation()
-        (again,) = await take_in(town.desk, "b.xml", data, PANS)
+        (again,) = await take_in(town.desk(), "b.xml", data, PANS)
         assert (again.statement, again.state) == (first.statement, "known")
         assert await town.payouts.generation() == at
         bent = data.replace(b">0.07<", b">0.06<").replace(b">0.08<", b">0.09<")
         with pytest.raises(PayoutError, match="other content"):
-            await take_in(town.desk, "c.xml", bent, PANS)
+            await take_in(town.desk(), "c.xml", bent, PANS)
         assert await town.payouts.generation() == at
 
     with_town(check)
@@ -293,8 +295,8 @@ def test_a_days_work_on_postgres_equals_the_one_in_memory(database_dsn: FreshDat
             await everything(town, sink, statements)  # type: ignore[arg-type]
             assert sink.files == expected.files
             for day in (MONDAY, TUESDAY):
-                ours = [made for made in memory.books.ledger if made.business_date == day]
-                assert await town.books.movements(day) == movements(ours)
+                ours = memory.books.ledger.entries(day)
+                assert movements(await town.books.entries(day)) == movements(ours)
             assert await town.payouts.states() == await memory.payouts.states()
 
     asyncio.run(scenario())
@@ -307,16 +309,15 @@ def test_many_who_propose_and_release_at_once_pay_once(database_dsn: FreshDataba
         async with a_town(database_dsn) as town:
             await town.day(MONDAY, {TEA: 10_000, BOOKS: 5_000})
             await told(town, TUESDAY, Told(15_000, counterparty=PAYER))
-            await bring_on(town.desk, MONDAY)
+            await bring_on(town.desk(), MONDAY)
 
             async def one() -> None:
-                async with open_payouts(database_dsn.app) as (payouts, dates):
-                    desk = Desk(payouts, dates, town.people, AT)
-                    for _, proposal in await propose(desk, TUESDAY, MAKER):
-                        try:
-                            await release(desk, proposal.id, CHECKER, seen=proposal.sha256)
-                        except (RefusedError, PayoutError):
-                            continue
+                async with open_payouts(database_dsn.app) as payouts:
+                    desk = Desk(payouts, town.people, MAKER, AT)
+                    for _, proposal in await propose(desk, TUESDAY):
+                        with suppress(RefusedError, PayoutError):
+                            approval = judge(proposal, CHECKER, seen=proposal.sha256, used=False)
+                            await release(Desk(payouts, town.people, CHECKER, AT), approval)
 
             await asyncio.gather(*(one() for _ in range(6)), return_exceptions=True)
             orders = await town.payouts.orders()
@@ -336,26 +337,27 @@ def test_killed_between_the_statements_of_a_commit_nothing_stands(
         async with a_town(database_dsn) as town:
             await town.day(MONDAY, {TEA: 10_000})
             await told(town, TUESDAY, Told(10_000, counterparty=PAYER))
-            await bring_on(town.desk, MONDAY)
-            ((_, proposal),) = await propose(town.desk, TUESDAY, MAKER)
+            await bring_on(town.desk(), MONDAY)
+            ((_, proposal),) = await propose(town.desk(), TUESDAY)
             at = await town.payouts.generation()
-            real = asyncpg.Connection.copy_records_to_table
-            for dies_at in range(2):
-                left = iter(range(dies_at))
+            for step in ("_number", "_add", "post_entries", "audit", "approve"):
+                real = getattr(payout_postgres, step)
 
-                async def dying(self: Any, *values: Any, left: Any = left, **named: Any) -> Any:
-                    if next(left, None) is None:
-                        self.terminate()
-                    return await real(self, *values, **named)
+                async def dying(
+                    connection: Any, *values: Any, real: Any = real, **named: Any
+                ) -> None:
+                    await real(connection, *values, **named)
+                    connection.terminate()
 
-                monkeypatch.setattr(asyncpg.Connection, "copy_records_to_table", dying)
+                monkeypatch.setattr(payout_postgres, step, dying)
                 with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
-                    await release(town.desk, proposal.id, CHECKER, seen=proposal.sha256)
-                monkeypatch.setattr(asyncpg.Connection, "copy_records_to_table", real)
+                    await let_go(town, proposal)
+                monkeypatch.setattr(payout_postgres, step, real)
                 assert await town.payouts.generation() == at
                 assert await town.payouts.decisions() == []
+                assert not await town.people.used(proposal.id)
                 assert await town.balance("payout_in_transit") == 0
-            await release(town.desk, proposal.id, CHECKER, seen=proposal.sha256)
+            await let_go(town, proposal)
             assert await town.balance("payout_in_transit") == -10_000
 
     asyncio.run(scenario())
@@ -366,7 +368,7 @@ def test_the_database_refuses_what_the_core_would_not_write(database_dsn: FreshD
         async with a_town(database_dsn) as town:
             await town.day(MONDAY, {TEA: 10_000})
             await told(town, TUESDAY, Told(10_000, counterparty=PAYER))
-            await bring_on(town.desk, MONDAY)
+            await bring_on(town.desk(), MONDAY)
             (batch,) = await pay(town, TUESDAY)
             (order,) = await town.payouts.orders()
             app = await asyncpg.connect(database_dsn.app)
@@ -383,9 +385,21 @@ def test_the_database_refuses_what_the_core_would_not_write(database_dsn: FreshD
                 await app.close()
             at = await town.payouts.generation()
             bent = [
-                Facts(at, "minus", AT, orders=[changed(order, end_to_end_id="y", amount_minor=-1)]),
-                Facts(at, "twice", AT, orders=[order]),
-                Facts(at, "again", AT, decisions=[Decision(batch.id, "withdrawn", "x", MONDAY)]),
+                Facts(
+                    at,
+                    "minus",
+                    at=AT,
+                    actor="x",
+                    orders=[changed(order, end_to_end_id="y", amount_minor=-1)],
+                ),
+                Facts(at, "twice", at=AT, actor="x", orders=[order]),
+                Facts(
+                    at,
+                    "again",
+                    at=AT,
+                    actor="x",
+                    decisions=[Decision(batch.id, "withdrawn", "x", MONDAY)],
+                ),
             ]
             for facts in bent:
                 with pytest.raises(asyncpg.IntegrityConstraintViolationError):

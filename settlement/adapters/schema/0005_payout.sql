@@ -163,29 +163,6 @@ CREATE TABLE reserve_check (
     PRIMARY KEY (business_date, currency)
 );
 
--- What a closed date moved, counted once: the sums that positions rest on do not grow with the
--- transactions of all days, but with the merchants.
-CREATE TABLE position_date (
-    business_date  date PRIMARY KEY
-);
-CREATE TABLE position (
-    business_date  date   NOT NULL REFERENCES position_date,
-    step           text   NOT NULL COLLATE "C",
-    account        text   NOT NULL COLLATE "C",
-    owner          text   NOT NULL COLLATE "C",
-    currency       text   NOT NULL COLLATE "C",
-    amount_minor   bigint NOT NULL,
-    PRIMARY KEY (account, owner, currency, business_date, step)
-);
-CREATE VIEW position_now AS
-    SELECT business_date, step, account, owner, currency, amount_minor FROM position
-    UNION ALL
-    SELECT p.business_date, p.step, p.account, p.owner, p.currency, p.amount_minor
-    FROM posting AS p
-    -- dates close in order: what is not counted yet is later than all that is
-    WHERE p.business_date > (SELECT coalesce(max(business_date), '-infinity') FROM position_date);
-
 GRANT SELECT, INSERT ON payout_act, payout_batch, payout_order, payout_decision, payout_event,
     rolling_reserve, payout_file, statement_file, statement, statement_line, line_match, date_state,
-    reserve_check, position_date, position TO tongbao_app;
-GRANT SELECT ON position_now TO tongbao_app;
+    reserve_check TO tongbao_app;
