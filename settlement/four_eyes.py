@@ -7,6 +7,7 @@ proposed or shown, and acting without the role (rules section 14).
 """
 
 import hashlib
+import re
 from collections.abc import Collection
 from datetime import datetime
 from typing import Literal, Protocol
@@ -73,7 +74,13 @@ class People(Protocol):
 
 
 def content_hash(act: str, subject: str, payload: dict[str, object]) -> str:
-    """SHA-256 over (act, subject, payload) in canonical JSON: keys sorted, no blanks; hex."""
+    """SHA-256 over (act, subject, payload) in canonical JSON: keys sorted, no blanks; hex.
+
+    Act and subject have nothing that JSON would escape, so that a store can make the hash, too.
+    """
+    assert re.fullmatch(r"[a-z_.]+", act), act
+    assert subject.isprintable(), subject
+    assert not {'"', "\\"} & set(subject), subject
     return hashlib.sha256(canonical([act, subject, payload]).encode()).hexdigest()
 
 

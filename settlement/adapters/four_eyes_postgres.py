@@ -6,12 +6,14 @@ not at all. Nothing may come after these calls: the chain's lock, held from here
 transaction, is then never held by somebody who waits for another.
 """
 
+from collections.abc import Iterable
 from typing import Any, cast, get_args
 
 import asyncpg
 
 from settlement.four_eyes import Approval, Reason, RefusedError, canonical
 
+_AUDIT = "SELECT switch.audit_v1($1, $2, $3, $4, $5, $6)"
 FOUR_EYES = "4EYES"  # SQLSTATE of a refused approval; its detail is the reason
 
 
@@ -43,12 +45,19 @@ async def audit(
     refused: bool = False,
 ) -> None:
     """Append to the audit log: JSON values without secrets, PANs masked."""
-    await connection.execute(
-        "SELECT switch.audit_v1($1, $2, $3, $4, $5, $6)",
-        actor,
-        act,
-        subject,
-        canonical(before),
-        canonical(after),
-        "refused" if refused else "done",
+    result = "refused" if refused else "done"
+    values = subject, canonical(before), canonical(after), result
+    await connection.execute(_AUDIT, actor, act, *values)
+
+
+async def audit_each(
+    connection: Any, actor: str, act: str, told: Iterable[tuple[str, object, object]]
+) -> None:
+    """The same for many objects of one act: (subject, before, after) of each, in order."""
+    await connection.executemany(
+        _AUDIT,
+        [
+            (actor, act, subject, canonical(before), canonical(after), "done")
+            for subject, before, after in told
+        ],
     )

@@ -6,7 +6,6 @@ An approval names the hash of what was shown; the act and the approval are one c
 from __future__ import annotations
 
 import asyncio
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -26,6 +25,7 @@ from switch.commands.common import (
     print_table,
     refusals,
 )
+from switch.commands.login import at_terminal
 
 if TYPE_CHECKING:
     from settlement.four_eyes import Actor, Proposal
@@ -103,7 +103,7 @@ def approve(
         seen = sha256
         if seen is None:
             print_whole(shown)
-            if not sys.stdin.isatty():
+            if not at_terminal():
                 raise CommandError(node.say("not_asked", option="--sha256"), Exit.USAGE)
             if not typer.confirm(node.say("approve_this")):
                 end(Exit.WAITING)

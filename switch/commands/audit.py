@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -43,16 +44,22 @@ def list_records(
 ) -> None:
     node = node_of(config, data, lang)
 
-    async def read(dsn: str) -> list[Record]:
+    at_once = json and limit is None  # a log of any length takes little memory then
+
+    async def read(dsn: str) -> deque[Record]:
+        kept: deque[Record] = deque(maxlen=limit)
         async with office(dsn) as desk:
-            return [
-                record
-                async for record in desk.people.records()
-                if actor is None or record.actor == actor
-            ]
+            async for record in desk.people.records():
+                if actor is not None and record.actor != actor:
+                    continue
+                if at_once:
+                    print_objects([as_object(record)])
+                else:
+                    kept.append(record)
+        return kept
 
     with node.store() as store:
-        records = asyncio.run(read(store.dsn))[-(limit or 0) :]
+        records = asyncio.run(read(store.dsn))
     if json:
         print_objects(map(as_object, records))
     else:

@@ -14,7 +14,7 @@ from switch.adapters.system import SystemEntropy
 from switch.commands.common import CommandError, Exit, Office, office, reference
 from switch.config import operator_named, ssh_agent
 from switch.people.login import Verdict, by_password, by_signature
-from switch.people.operators import DEMO, DEMO_MAKER
+from switch.people.operators import DEMO, DEMO_MAKER, ID
 from switch.people.ssh import SshError, key_blob
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ async def authenticate(node: Node, dsn: str) -> Actor:
             raise CommandError(
                 node.say("operator_missing" if known else "no_operators"), Exit.USAGE
             )
-        credential = await desk.operators.credential(name)
+        credential = await desk.operators.credential(checked_id(node, name))
         if credential is not None and credential.kind == "ssh_key":
             verdict = await signed(node, desk, name, credential.public_key)
         else:
@@ -45,6 +45,12 @@ async def authenticate(node: Node, dsn: str) -> Actor:
             raise CommandError(failure(node, name, verdict))
         found = {each.id: each for each in await desk.operators.operators()}
     return found[name].actor()
+
+
+def checked_id(node: Node, name: str) -> str:
+    if not ID.fullmatch(name):
+        raise CommandError(node.say("operator_id_refused", operator=name), Exit.USAGE)
+    return name
 
 
 async def demonstrator(node: Node, dsn: str, desk: Office, name: str) -> Actor:
@@ -98,11 +104,21 @@ def read_password(node: Node, prompt: str) -> str:
     """From the descriptor, one line; else typed unseen."""
     if node.login.password_fd is not None:
         with os.fdopen(node.login.password_fd, "rb") as file:
-            return file.read(PASSWORD_BYTES_MAX).decode().splitlines()[0]
+            return (
+                file.read(PASSWORD_BYTES_MAX)
+                .decode(errors="replace")
+                .partition("\n")[0]
+                .removesuffix("\r")
+            )
     return ask(node, prompt, "--password-fd")
 
 
+def at_terminal() -> bool:
+    return sys.stdin.isatty()
+
+
 def ask(node: Node, prompt: str, option: str) -> str:
-    if not sys.stdin.isatty():
+    """Typed unseen. Where nobody sits there, `option` is what would have given it."""
+    if not at_terminal():
         raise CommandError(node.say("not_asked", option=option), Exit.USAGE)
     return getpass.getpass(node.say(prompt) + ": ")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import getpass
-import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,7 +24,7 @@ from switch.commands.common import (
     print_table,
     refusals,
 )
-from switch.commands.login import ask, failure, read_password
+from switch.commands.login import ask, at_terminal, checked_id, failure, read_password
 from switch.people import credentials
 from switch.people.credentials import Credential
 from switch.people.login import by_enrolment, by_password
@@ -305,7 +303,7 @@ def password(
 ) -> None:
     """A new password in the place of the old; the code's secret stays."""
     node = node_of(config, data, lang)
-    if not sys.stdin.isatty():
+    if not at_terminal():
         raise CommandError(node.say("terminal_needed"), Exit.USAGE)
     old = ask(node, "operator_password", "")
     code = node.login.totp or ask(node, "operator_totp", "--totp")
@@ -341,12 +339,6 @@ def choose(node: Node, operator_id: str, judge: Any, made: Credential) -> Exit:
 # -- what is given --------------------------------------------------------------------------------
 
 
-def checked_id(node: Node, operator_id: str) -> str:
-    if not re.fullmatch(r"[a-z][a-z0-9._-]{0,31}", operator_id):
-        raise CommandError(node.say("operator_id_refused", operator=operator_id), Exit.USAGE)
-    return operator_id
-
-
 def checked_roles(node: Node, given: list[str]) -> list[str]:
     if not given or set(given) - set(ROLES):
         raise CommandError(node.say("roles_refused", roles=", ".join(ROLES)), Exit.USAGE)
@@ -374,7 +366,7 @@ def chosen(node: Node, operator_id: str, ssh_key: Path | None) -> Credential:
         raise CommandError(node.say(fault, least=credentials.PASSWORD_CHARACTERS_MIN), Exit.USAGE)
     secret = entropy(credentials.TOTP_BYTES)
     print_line(node.say("totp_secret", uri=credentials.totp_uri(operator_id, secret)))
-    if sys.stdin.isatty():
+    if at_terminal():
         shown = ask(node, "operator_totp", "--totp")
         if credentials.step_of(secret, shown, SystemClock().now()) is None:
             raise CommandError(node.say("totp_refused"))

@@ -6,6 +6,7 @@ two. Nobody has a permission but by a role, and an operator's roles are changed 
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 import msgspec
@@ -96,10 +97,13 @@ DEMO = {name: Actor(name, EVERYTHING) for name in (DEMO_MAKER, DEMO_CHECKER)}
 ADMINS = 2  # the first two are made without a checker; from then on it takes two
 
 
+ID = re.compile(r"[a-z][a-z0-9._-]{0,31}")
+
+
 class Operator(msgspec.Struct, frozen=True):
     """One version of an operator; the last one counts."""
 
-    id: str  # a to z first, then also 0 to 9 . _ -; 32 at most
+    id: str  # as `ID`
     version: int
     name: str
     roles: tuple[str, ...]  # of `ROLES`

@@ -325,6 +325,17 @@ def test_nobody_is_nobody(run: Callable[[Any], None]) -> None:
 # -- on PostgreSQL --------------------------------------------------------------------------------
 
 
+def test_guesses_at_once_are_counted_one_by_one(database_dsn: FreshDatabase) -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.operators.bootstrap(operator("an", "admin"), password("an"), "an", first=True)
+        verdicts = await asyncio.gather(
+            *(desk.operators.login("an", trying(f"wrong {number}")) for number in range(6))
+        )
+        assert sorted(each.reason for each in verdicts) == ["locked"] * 3 + ["wrong"] * 3
+
+    asyncio.run(on_postgres(database_dsn.app, scenario))
+
+
 def test_two_checkers_at_once_use_an_approval_once(database_dsn: FreshDatabase) -> None:
     async def scenario(desk: Desk) -> None:
         for number in range(10):
@@ -345,30 +356,41 @@ def test_two_checkers_at_once_use_an_approval_once(database_dsn: FreshDatabase) 
 
 
 def test_nobody_waits_for_ever(database_dsn: FreshDatabase) -> None:
-    """An act with its record and approval, an approval alone and a withdrawal at once: no deadlock."""
-
-    async def act(made: Proposal) -> None:
-        connection = await asyncpg.connect(database_dsn.app)
-        try:
-            async with connection.transaction():
-                await transactions.audit(connection, "li", ACT, made.subject)
-                await asyncio.sleep(0.01)  # the others have begun
-                await transactions.approve(connection, Approval(made, "wang"))
-        finally:
-            await connection.close()
+    """An act with its record and approval, and a withdrawal that comes between: no deadlock."""
 
     async def scenario(desk: Desk) -> None:
-        for number in range(5):
-            made = await desk.people.propose(ACT, f"c{number}", PAYLOAD, MAKER)
-            outcomes = await asyncio.gather(
-                act(made),
-                desk.people.withdraw(made.id, "li"),
-                desk.people.approve(Approval(made, "zhao")),
-                return_exceptions=True,
-            )
-            errors = [each for each in outcomes if isinstance(each, BaseException)]
-            assert [each for each in errors if not isinstance(each, RefusedError)] == []
-            await chain(desk)
+        made = await desk.people.propose(ACT, "c1", PAYLOAD, MAKER)
+        one, other = [await asyncpg.connect(database_dsn.app) for _ in range(2)]
+        try:
+            async with one.transaction():
+                await transactions.audit(one, "li", ACT, made.subject)
+                withdrawal = asyncio.create_task(
+                    other.fetchval("SELECT switch.withdraw_v1($1, 'li')", made.id)
+                )
+                await asyncio.sleep(0.2)  # it waits now
+                await transactions.approve(one, Approval(made, "wang"))
+            assert await withdrawal is False
+        finally:
+            await one.close()
+            await other.close()
+
+    asyncio.run(on_postgres(database_dsn.app, scenario))
+
+
+def test_an_old_snapshot_can_not_fork_the_chain(database_dsn: FreshDatabase) -> None:
+    async def scenario(desk: Desk) -> None:
+        connection = await asyncpg.connect(database_dsn.app)
+        try:
+            transaction = connection.transaction(isolation="repeatable_read")
+            await transaction.start()
+            await connection.execute("SELECT FROM switch.audit_record")
+            await desk.people.audit("li", "test", "x")
+            with pytest.raises(asyncpg.UniqueViolationError):
+                await transactions.audit(connection, "wang", "test", "x")
+            await transaction.rollback()
+        finally:
+            await connection.close()
+        assert [each.actor for each in await chain(desk)] == ["li"]
 
     asyncio.run(on_postgres(database_dsn.app, scenario))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import getpass
 import hashlib
 import json
 import os
@@ -19,14 +20,18 @@ from urllib.parse import parse_qs, urlparse
 
 import asyncpg
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from hsm.lmk import TEST_LMK
 from switch import cli
+from switch.commands import approval, login, operator
 from switch.commands.close import accepted_files
-from switch.commands.common import office
+from switch.commands.common import actor, node, office
 from switch.people import credentials
+from switch.people.operators import DEMO, DEMO_MAKER
 from switch.store import prepare_data_keys
+from tests.schemas import assert_valid
 from tests.switch.people.agent import Agent
 
 if TYPE_CHECKING:
@@ -96,9 +101,16 @@ class Shop:
         return self(who, "approval", "approve", proposal[0], "--sha256", proposal[1], code=code)
 
     def records(self) -> list[dict[str, Any]]:
-        assert json.loads(self("", "audit", "verify", "--json").stdout)["intact"]
-        lines = self("", "audit", "list", "--json").stdout.splitlines()
-        return [json.loads(line) for line in lines]
+        verified = json.loads(self("", "audit", "verify", "--json").stdout)
+        assert_valid("audit-verification", verified)
+        assert verified["intact"]
+        return self.listed("audit-record", "audit", "list")
+
+    def listed(self, shape: str, *words: str) -> list[dict[str, Any]]:
+        found = [json.loads(line) for line in self("", *words, "--json").stdout.splitlines()]
+        for each in found:
+            assert_valid(shape, each)
+        return found
 
     def furnish(self) -> None:
         """Two admins; `li` of operations, `wang` who checks."""
@@ -190,6 +202,12 @@ def test_a_short_password_is_not_taken(shop: Shop) -> None:
     assert shop("", "operator", "list", "--json").stdout == ""
 
 
+def test_a_command_without_an_open_store_authenticates_all_the_same(shop: Shop) -> None:
+    who = actor(node(shop.config, None, "en", demo=True))
+    assert who == DEMO[DEMO_MAKER]
+    assert "approve:payout.release" in who.permissions
+
+
 # -- operators ------------------------------------------------------------------------------------
 
 
@@ -211,10 +229,9 @@ def test_an_operator_enrols_with_the_code_that_the_checker_was_told(shop: Shop) 
     assert "wrong" in shop("", *enrol, "AAAAAA", password=PASSWORD, code=4).stderr
     shop("", *enrol, code[0], password=PASSWORD)
     assert "no such credential" in shop("", *enrol, code[0], password=PASSWORD, code=4).stderr
-    listed = shop("", "operator", "list", "--json").stdout.splitlines()
-    assert {"id": "zhao", "version": 1, "name": "赵", "roles": ["auditor"], "state": "active"} in [
-        json.loads(line) for line in listed
-    ]
+    listed = shop.listed("operator", "operator", "list")
+    zhao = {"id": "zhao", "version": 1, "name": "赵", "roles": ["auditor"], "state": "active"}
+    assert zhao in listed
     assert code[0] not in json.dumps(shop.records())
 
 
@@ -233,6 +250,57 @@ def test_roles_change_by_two_and_suspension_is_at_once(shop: Shop) -> None:
     shop("an", "operator", "add", "x", "--role", "king", code=2)
     shop("an", "operator", "add", "X!", "--role", "auditor", code=2)
     shop("an", "operator", "suspend", "ghost", code=4)
+
+
+# -- at a terminal --------------------------------------------------------------------------------
+
+
+class Terminal:
+    """Somebody who sits there: answers by the prompt, reads what is printed."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.password, self.new, self.later = PASSWORD, PASSWORD, 0
+        self.secret = bytes(20)
+        monkeypatch.setattr(login, "at_terminal", lambda: True)
+        monkeypatch.setattr(operator, "at_terminal", lambda: True)
+        monkeypatch.setattr(approval, "at_terminal", lambda: True)
+        monkeypatch.setattr(getpass, "getpass", self.answer)
+        monkeypatch.setattr(credentials, "totp_uri", self.scan)
+
+    def scan(self, _operator: str, secret: bytes) -> str:
+        self.secret = secret
+        return "otpauth://"
+
+    def answer(self, prompt: str) -> str:
+        code = credentials.totp(self.secret, int(time.time()) // 30 + self.later)
+        answers = {"password": self.password, "six-digit code": code}
+        return answers.get(prompt.removesuffix(": "), self.new)
+
+
+def test_somebody_at_a_terminal(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    somebody = Terminal(monkeypatch)
+    somebody.later = 9
+    assert "not the code" in shop("", "operator", "bootstrap", "an", code=4).stderr
+    somebody.later = 0
+    shop("", "operator", "bootstrap", "an")
+    somebody.later = 1
+    somebody.new = "another password"
+    shop("", "operator", "password", "an")
+    assert "wrong" in shop("an", "operator", "unlock", "an", code=4).stderr
+    somebody.password = somebody.new
+    assert "used already" in shop("an", "operator", "unlock", "an", code=4).stderr
+
+
+def test_a_checker_sees_all_and_says_yes(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    Terminal(monkeypatch)
+    shop("", *ADD, "--demo", "--settlement-account", "first")
+    proposal, _ = shop.proposed("", *ADD, "--demo", "--settlement-account", "second")
+    for answer, code in (("n", 3), ("y", 0)):
+        monkeypatch.setattr(typer, "confirm", lambda _: answer == "y")  # noqa: B023
+        told = shop("demo-checker", "approval", "approve", proposal, "--demo", code=code)
+        assert "payload.settlement_account" in told.stdout
+        assert "second" in told.stdout
+    assert account(shop) == "second"
 
 
 # -- maker and checker ----------------------------------------------------------------------------
@@ -256,8 +324,8 @@ def test_another_settlement_account_takes_two(shop: Shop) -> None:
     shown = json.loads(shop("", "approval", "show", proposal[0], "--json").stdout)
     assert shown["payload"] == {"former": "first", "settlement_account": "second"}
     assert "second" in shop("", "approval", "show", proposal[0]).stdout
-    (listed,) = shop("", "approval", "list", "--json").stdout.splitlines()
-    assert json.loads(listed)["id"] == proposal[0]
+    assert_valid("proposal", shown)
+    assert [each["id"] for each in shop.listed("proposal", "approval", "list")] == [proposal[0]]
 
     assert "own proposal" in shop.approve("li", proposal, code=4).stderr
     assert "may not approve" in shop.approve("an", proposal, code=4).stderr
@@ -384,6 +452,8 @@ def test_the_log_is_listed_and_verified(shop: Shop) -> None:
 
     asyncio.run(drop_the_end())
     shop("", "audit", "verify")
+    told = shop("", "audit", "verify", "--anchor", shown["anchor"], "--json", code=1)
+    assert_valid("audit-verification", json.loads(told.stdout))
     broken = shop("", "audit", "verify", "--anchor", shown["anchor"], code=1)
     assert broken.stdout == f"record {last['seq']} is missing\n"
 

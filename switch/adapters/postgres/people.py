@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from settlement.adapters import four_eyes_postgres as transactions
-from settlement.four_eyes import Approval, Proposal, RefusedError, canonical, require
+from settlement.four_eyes import Approval, Proposal, RefusedError, canonical, content_hash, require
 from switch.people.audit import Record
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class PostgresPeople:
         )
         proposal = await self.proposal(made)
         assert proposal is not None
+        assert proposal.sha256 == content_hash(act, subject, payload), made
         return proposal
 
     async def proposal(self, proposal_id: str) -> Proposal | None:

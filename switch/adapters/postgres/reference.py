@@ -169,8 +169,7 @@ class PostgresReference:
                 told.append((f"{kind} {key}", former and told_of(former), told_of(made[-1])))
             if made:
                 await connection.execute("SELECT switch.bump_generation()")
-            for subject, before, after in told:
-                await transactions.audit(connection, maker, act, subject, before, after)
+            await transactions.audit_each(connection, maker, act, told)
             if made and approval is not None:
                 await transactions.approve(connection, approval)
             return made
