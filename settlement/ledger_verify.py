@@ -28,6 +28,7 @@ from settlement.ledger import Entry, canonical
 from settlement.limits import Layered, Limited
 
 FINDINGS_MAX: Final = 100
+NONE_KEPT: Final[Mapping[date, str]] = {}
 ACCOUNTS, AMOUNTS, CURRENCY, LAYER = (
     Entry.__struct_fields__.index(name) for name in ("accounts", "amounts", "currency", "layer")
 )
@@ -132,12 +133,19 @@ class Unwatched:
 
 
 async def verify(
-    stored: Stored, watch: Watch, *, first: date | None = None, last: date | None = None
+    stored: Stored,
+    watch: Watch,
+    *,
+    first: date | None = None,
+    last: date | None = None,
+    kept: Mapping[date, str] = NONE_KEPT,
 ) -> Verified:
     """Verify the dates from `first` to `last`, or all. From `first` on, balances and links go on from
-    what stands before it; open dates are looked at only where `last` is None."""
+    what stands before it; open dates are looked at only where `last` is None. `kept` has anchors, hex,
+    that were written down elsewhere: who can change the whole database can not change these."""
     run = _Run(stored, watch)
     anchors = await stored.anchors()
+    run.kept(anchors, kept)
     before = [one for one in anchors if first is not None and one.business_date < first]
     if before:
         run.start(before[-1], await stored.closings(before[-1].business_date))
@@ -199,6 +207,12 @@ class _Run:
     ) -> None:
         if len(self.findings) < FINDINGS_MAX:
             self.findings.append(Finding(kind, day, order[0], chunk, order[1], order[2], text))
+
+    def kept(self, anchors: Sequence[Anchor], kept: Mapping[date, str]) -> None:
+        stand = {one.business_date: one.hash.hex() for one in anchors}
+        for day, wanted in sorted(kept.items()):
+            if stand.get(day) != wanted:
+                self._found("anchor", day, f"is not the one that was kept, {wanted}")
 
     # -- a sealed date
 

@@ -281,6 +281,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "help_opt_layer": ("pending or settled; default: both.", "pending 或 settled；默认两层合计。"),
     "help_opt_from": ("First business date, YYYY-MM-DD.", "起始营业日，YYYY-MM-DD。"),
     "help_opt_to": ("Last business date, YYYY-MM-DD.", "截止营业日，YYYY-MM-DD。"),
+    "help_opt_anchor": (
+        "An anchor that was kept elsewhere; the ledger must still rest on it.",
+        "另行保存的锚定摘要；总账必须仍以其为准。",
+    ),
     "help_opt_after": (
         "Go on behind this entry: what the page before said.",
         "从此分录之后继续：取自上一页末尾的提示。",

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 
 import msgspec
 
-from settlement.chain import Anchor, Hashed, Seal, anchor, seal
+from settlement.chain import CHUNK, Anchor, Hashed, Seal, anchor, seal
 from settlement.ledger import (
     Entry,
     Layer,
@@ -28,8 +28,9 @@ from settlement.posting_port import conflict
 class MemoryLedger:
     """`posting_port.Ledger` and `ledger_queries.LedgerQueries`. `first` is open while none is sealed."""
 
-    def __init__(self, first: date = date(2026, 1, 1)) -> None:
+    def __init__(self, first: date = date(2026, 1, 1), chunk: int = CHUNK) -> None:
         self._first = first
+        self._chunk = chunk
         self._entries: dict[tuple[str, str], Entry] = {}
         self._seals: list[Seal] = []
         self._anchors: list[Anchor] = []
@@ -80,7 +81,8 @@ class MemoryLedger:
             for one in due
             if one.business_date == business_date
         ]
-        self._seals += seal(business_date, rows, self._seals[-1].hash if self._seals else b"")
+        before = self._seals[-1].hash if self._seals else b""
+        self._seals += seal(business_date, rows, before, self._chunk)
         link = self._seals[-1].hash if self._seals else b""
         made = anchor(business_date, len(rows), link, last.hash if last else b"")
         self._anchors.append(made)

@@ -43,8 +43,9 @@ class PostgresLedger:
     """`posting_port.Ledger` over asyncpg. What commits more than entries calls `post_entries` on its own
     connection instead."""
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    def __init__(self, pool: asyncpg.Pool, chunk: int = CHUNK) -> None:
         self._pool = pool
+        self._chunk = chunk
 
     async def open_date(self) -> date:
         async with self._pool.acquire() as connection:
@@ -62,7 +63,7 @@ class PostgresLedger:
                 return
 
     async def seal(self, business_date: date) -> Anchor:
-        return await seal_date(self._pool, business_date)
+        return await seal_date(self._pool, business_date, self._chunk)
 
 
 # -- posting ------------------------------------------------------------------------------------
@@ -97,7 +98,7 @@ def _once(entries: Iterable[Entry]) -> dict[tuple[str, str], Entry]:
     found: dict[tuple[str, str], Entry] = {}
     for made in entries:
         stands = found.setdefault((made.source, made.key), made)
-        if not made.same_request(stands):
+        if stands is not made and not made.same_request(stands):
             raise LedgerConflictError(conflict(stands, made))
     return dict(sorted(found.items()))
 
@@ -143,7 +144,9 @@ def _parts(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
 
 
 def _row(made: Entry) -> tuple[object, ...]:
-    return tuple(getattr(made, name) for name in COLUMNS)
+    """In the order of COLUMNS."""
+    fields = msgspec.structs.astuple(made)
+    return (*fields[2:4], *fields[:2], *fields[4:-1], made.hash, fields[-1])
 
 
 async def _assert_same(connection: Any, asked: Sequence[Entry]) -> None:
@@ -239,16 +242,16 @@ async def _move_limited(connection: Any, moved: Mapping[Limited, Layered]) -> No
 
 # -- sealing ------------------------------------------------------------------------------------
 
-CHUNKS: Final = f"""
+CHUNKS: Final = """
 WITH placed AS (
     SELECT step, source, key, hash,
            row_number() OVER (PARTITION BY step ORDER BY source, key) - 1 AS n
     FROM settlement.entry WHERE business_date = $1)
-SELECT step, (n / {CHUNK})::int AS chunk, count(*)::int AS count,
-       max(source) FILTER (WHERE n % {CHUNK} = 0) AS first_source,
-       max(key) FILTER (WHERE n % {CHUNK} = 0) AS first_key,
+SELECT step, (n / $2)::int AS chunk, count(*)::int AS count,
+       max(source) FILTER (WHERE n % $2 = 0) AS first_source,
+       max(key) FILTER (WHERE n % $2 = 0) AS first_key,
        sha256(string_agg(hash, ''::bytea ORDER BY n)) AS digest,
-       string_agg(substr(hash, 1, {FINGERPRINT}), ''::bytea ORDER BY n) AS fingerprints
+       string_agg(substr(hash, 1, $3), ''::bytea ORDER BY n) AS fingerprints
 FROM placed GROUP BY 1, 2 ORDER BY 1, 2
 """
 
@@ -262,14 +265,14 @@ FROM settlement.posting AS p WHERE p.business_date = $1 GROUP BY 1, 2, 3, 4, 5 O
 """
 
 
-async def seal_date(pool: asyncpg.Pool, business_date: date) -> Anchor:
+async def seal_date(pool: asyncpg.Pool, business_date: date, chunk: int = CHUNK) -> Anchor:
     """`Ledger.seal`. First the date ends, which waits for its posters; then, with nobody waiting, its
     entries are chained. Killed between the two, the next call goes on."""
     async with pool.acquire() as connection:
         async with connection.transaction():
             await _end_posting(connection, business_date)
         async with connection.transaction():
-            return await _seal(connection, business_date)
+            return await _seal(connection, business_date, chunk)
 
 
 async def _end_posting(connection: Any, business_date: date) -> None:
@@ -291,7 +294,7 @@ async def _end_posting(connection: Any, business_date: date) -> None:
     )
 
 
-async def _seal(connection: Any, business_date: date) -> Anchor:
+async def _seal(connection: Any, business_date: date, chunk: int) -> Anchor:
     await connection.execute("SELECT pg_advisory_xact_lock($1, $2)", LOCK, LOCK_SEAL)
     due = await connection.fetch(
         "SELECT business_date FROM settlement.posting_end AS e WHERE business_date <= $1 "
@@ -302,7 +305,7 @@ async def _seal(connection: Any, business_date: date) -> Anchor:
     await connection.execute("SET LOCAL work_mem = '128MB'")
     for row in due:
         await _register(connection)
-        await _chain(connection, row["business_date"])
+        await _chain(connection, row["business_date"], chunk)
     found = await read_anchors(connection, "WHERE business_date = $1", business_date)
     assert found, f"{business_date} was passed over when a later date was sealed"
     return found[0]
@@ -323,12 +326,12 @@ async def _register(connection: Any) -> None:
         assert known[place] == one.sha256, f"{place} is not what it was: give it a new version"
 
 
-async def _chain(connection: Any, business_date: date) -> None:
+async def _chain(connection: Any, business_date: date, chunk_size: int) -> None:
     previous: bytes = await connection.fetchval(
         "SELECT coalesce((SELECT link FROM settlement.anchor ORDER BY business_date DESC LIMIT 1), ''::bytea)"
     )
     seals: list[Seal] = []
-    for row in await connection.fetch(CHUNKS, business_date):
+    for row in await connection.fetch(CHUNKS, business_date, chunk_size, FINGERPRINT):
         step, chunk, count = row["step"], row["chunk"], row["count"]
         made = link_hash(business_date, step, chunk, count, row["digest"], previous)
         seals.append(

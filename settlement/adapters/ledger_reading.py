@@ -22,17 +22,18 @@ from settlement.posting_rules import rules_on
 
 DATES_A_STATEMENT: Final = 32
 
-# The accounts that ever moved, from one to the next through the key: as many steps as there are
-# accounts, not as there are checkpoints.
+# The places that ever moved, from one to the next through the key: as many steps as there are
+# places, not as there are checkpoints. `where` picks neighbours: it only ends the walk.
 PLACES: Final = """
 place AS (
-    (SELECT c.account, c.owner, c.currency, c.layer FROM settlement.checkpoint AS c
+    (SELECT n.account, n.owner, n.currency, n.layer FROM settlement.checkpoint AS n
      WHERE {where} ORDER BY 1, 2, 3, 4 LIMIT 1)
     UNION ALL
     SELECT n.* FROM place AS p, LATERAL (
         SELECT c.account, c.owner, c.currency, c.layer FROM settlement.checkpoint AS c
         WHERE (c.account, c.owner, c.currency, c.layer) > (p.account, p.owner, p.currency, p.layer)
-          AND {where} ORDER BY 1, 2, 3, 4 LIMIT 1) AS n
+        ORDER BY 1, 2, 3, 4 LIMIT 1) AS n
+    WHERE {where}
 )"""
 
 
@@ -128,7 +129,7 @@ def _by_owner(account: str) -> str:
 
 async def _balances(connection: Any, account: str, owner: str | None, at: date) -> list[Balance]:
     one_owner = owner is not None
-    places = PLACES.format(where="c.account = $1" + (" AND c.owner = $2" if one_owner else ""))
+    places = PLACES.format(where="n.account = $1" + (" AND n.owner = $2" if one_owner else ""))
     rows = await connection.fetch(
         f"WITH RECURSIVE {places}, standing AS ("
         "SELECT owner, currency, layer, settlement.closing(account, owner, currency, layer, $3) "

@@ -181,17 +181,21 @@ def anchors(
 def verify_ledger(
     first: From = None,
     last: To = None,
+    anchor: Annotated[
+        list[str] | None, typer.Option("--anchor", metavar="DATE=HASH", help="help_opt_anchor")
+    ] = None,
     json: Json = False,  # noqa: FBT002
     config: ConfigFile = None,
     data: DataFolder = None,
     lang: Lang = "",
 ) -> None:
     node, since, until = node_of(config, data, lang), day(first), day(last)
+    kept = dict(map(anchor_of, anchor or []))
 
     async def read(dsn: str) -> Verified:
         async with open_stored(await Servers(dsn).primary()) as stored:
             with tables.Watching(node) as watch:
-                return await verify(stored, watch, first=since, last=until)
+                return await verify(stored, watch, first=since, last=until, kept=kept)
 
     with node.store() as store:
         found = asyncio.run(read(store.dsn))
@@ -228,6 +232,14 @@ def layer_of(text: str | None) -> Layer | None:
         if layer == text:
             return layer
     raise typer.BadParameter("pending, settled", param_hint="--layer")
+
+
+def anchor_of(text: str) -> tuple[dt.date, str]:
+    business_date, _, wanted = text.partition("=")
+    try:
+        return dt.date.fromisoformat(business_date), bytes.fromhex(wanted).hex()
+    except ValueError:
+        raise typer.BadParameter("YYYY-MM-DD=HASH", param_hint="--anchor") from None
 
 
 def behind_of(text: str | None) -> Place | None:

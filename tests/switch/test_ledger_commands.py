@@ -170,6 +170,11 @@ def test_verify_and_anchors(run: Callable[..., Answer], database_dsn: FreshDatab
         run("verify", "--from", "2026-08-04", "--to", "2026-08-04", "--json").out
     )
     assert (of_second["findings"], of_second["entries"]) == ([], 3)
+    kept = [f"{one['business_date']}={one['anchor']}" for one in anchors]
+    assert run("verify", "--anchor", kept[0], "--anchor", kept[1]).code == 0
+    assert run("verify", "--anchor", f"2026-08-03={anchors[1]['anchor']}").code == 1
+    assert run("verify", "--anchor", "2026-08-03").code == 1
+    assert run("verify", "--anchor", "yesterday=00").code == 2
 
     async def forge() -> None:
         owner = await asyncpg.connect(database_dsn.owner)
