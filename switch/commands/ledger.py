@@ -182,7 +182,8 @@ def verify_ledger(
     first: From = None,
     last: To = None,
     anchor: Annotated[
-        list[str] | None, typer.Option("--anchor", metavar="DATE=HASH", help="help_opt_anchor")
+        list[str] | None,
+        typer.Option("--anchor", metavar="DATE=HASH", help="help_opt_ledger_anchor"),
     ] = None,
     json: Json = False,  # noqa: FBT002
     config: ConfigFile = None,

@@ -24,6 +24,9 @@ ALONE: dict[str, str] = {
     "case.work": "assign a case, note on it",
     "dispute.work": "answer a dispute, add evidence",
     "payout.withdraw": "take a payout back before it is sent",
+    "payout.export": "write the bank's file of a released payout",
+    "statement.import": "take in a bank's statement",
+    "reserve.check": "run the daily check of customers' money",
     "operator.suspend": "suspend an operator",
     "operator.unlock": "end an operator's lock-out",
 }
@@ -61,7 +64,15 @@ _ROLES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
         (),
     ),
     "finance": (
-        ("day.close", "case.work", "dispute.work", "payout.withdraw"),
+        (
+            "day.close",
+            "case.work",
+            "dispute.work",
+            "payout.withdraw",
+            "payout.export",
+            "statement.import",
+            "reserve.check",
+        ),
         ("merchant.account", "file.accept", "case.adjust", "case.write_off", "payout.release"),
         (),
     ),
