@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from settlement.adapters.ledger_memory import MemoryLedger
+from settlement.adapters.payout_memory import MemoryPayouts
 from settlement.cases import Resolution
 from settlement.contracts import BankAccount
 from settlement.funding import Known, explain
@@ -35,7 +37,20 @@ from tests.settlement.payout_world import (
     pay,
     told,
 )
-from tests.settlement.world import PANS, reference
+from tests.settlement.world import (
+    DAY,
+    NEXT,
+    PANS,
+    REFERENCES as CLOSE_REFERENCES,
+    Dates,
+    billed,
+    com_file,
+    inbox,
+    reference,
+    run_close,
+    trade,
+    world,
+)
 
 TUESDAY, WEDNESDAY, THURSDAY = (MONDAY + n * ONE_DAY for n in (1, 2, 3))
 A, B = "acct-a", "acct-b"  # of the networks
@@ -308,6 +323,43 @@ def test_statements_that_are_missing_are_named() -> None:
         assert (gap.after, gap.before, gap.missing_minor, gap.missing) == ("S0002", "S0004", 4, 1)
         await take_in(town.desk(), "found again", lost, PANS)
         assert gaps(await town.payouts.statements()) == []
+
+    asyncio.run(scenario())
+
+
+def test_cases_of_statements_are_no_business_of_the_close() -> None:
+    """A real day's end on a date on which statements came: what they put into suspense, and took out
+    of it, is there once."""
+
+    async def scenario() -> None:
+        trades = [trade(1), trade(2, 7_000)]
+        town = Town()
+        rows = [billed(one) for one in trades]
+        town.books = world(trades, [*CLOSE_REFERENCES, *REFERENCES[:4]])
+        town.books.ledger = MemoryLedger(first=DAY)
+        town.payouts = MemoryPayouts(town.books)
+        dates = Dates({DAY: "open"})
+        await told(town, DAY, Told(-5), Told(17_000))  # before the close: in suspense
+        result = await run_close(town.books, inbox(com_file(rows)), dates=dates)
+        assert result.exit_code == 1, "the two lines are cases of the date"
+        assert await town.balance("short_suspense") == 5
+        assert await town.balance("long_suspense") == -17_000
+        net = -await town.balance("merchant_payable")
+        owed = await town.balance("network_receivable")
+        town.bank.balances[RESERVE] = 16_995
+        await told(town, NEXT, Told(owed, counterparty="990001"))
+        await bring_on(town.desk(), NEXT)
+        later = await run_close(town.books, inbox(com_file([], NEXT)), day=NEXT, dates=dates)
+        assert later.exit_code == 0
+        assert await town.balance("network_receivable") == 0
+        assert await town.balance("long_suspense") == -17_000
+        assert await town.balance("short_suspense") == 5
+        assert -await town.balance("merchant_payable") == net
+        assert "funded" in {one.state for one in await town.payouts.states(DAY)}
+        await bring_on(town.desk(), NEXT)
+        assert await reserve_check(town.desk(), NEXT) == await town.payouts.checks(NEXT)
+        for check in await town.payouts.checks(NEXT):
+            assert (check.bank_difference_minor, check.cover_difference_minor) == (0, 0)
 
     asyncio.run(scenario())
 
