@@ -112,7 +112,7 @@ _ACCOUNTS: Final = (
     Account("own_due", "liability", "own", "Advances due to own funds", "应付自有资金垫款"),
     Account("own_funds", "liability", "own", "Own funds", "自有资金"),
     Account("long_suspense", "liability", "acquirer", "Long suspense", "长款挂账"),
-    Account("agent_share_payable", "liability", "own", "Agent shares payable", "应付代理分润"),
+    Account("agent_share_payable", "liability", "agent", "Agent shares payable", "应付代理分润"),
     Account("vat_payable", "liability", "own", "VAT payable", "应交增值税"),
     Account(
         "card_liability",

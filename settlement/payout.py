@@ -5,7 +5,7 @@
     export    the file, a function of the stored orders: written again, it is the same bytes
     withdraw  a batch that was not released makes room for another
 
-An order's end-to-end id derives from (payout date, cycle, merchant, currency, sequence) and is
+An order's end-to-end id derives from (payout date, cycle, payee, currency, sequence) and is
 unique in the store. What was released is never made into another order unless the bank gave it
 back; then the new one names the old one and counts one sequence on.
 """
@@ -18,7 +18,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from settlement.contracts import KINDS, BankAccount, Contracts
+from settlement.contracts import KINDS, BankAccount, Contracts, agent_of, cycle_of
 from settlement.four_eyes import Actor, Approval, People, Proposal, RefusedError, require
 from settlement.iso20022 import pain001
 from settlement.ledger import Entry, entry
@@ -40,6 +40,8 @@ Kind = Literal["payout", "advance"]
 ACT: Final = "payout.release"
 WITHDRAW: Final = "payout.withdraw"
 EXPORT: Final = "payout.export"
+AGENT_RULES: Final = ("payout_released", "payout_returned", "payout_rejected")
+NAME_CHARACTERS: Final = 15  # of the payee in an end-to-end id
 BATCH_MAX: Final = 10_000  # orders of one file
 TRIES: Final = 8  # of an act that others overtake
 
@@ -63,8 +65,8 @@ class Desk(msgspec.Struct, frozen=True):
         await self.payouts.commit(done)
 
 
-class Merchant(msgspec.Struct, frozen=True):
-    """One merchant's money in one currency, with what its contract says of it today."""
+class Payee(msgspec.Struct, frozen=True):
+    """A payee's money in one currency, with what the contract says of it today."""
 
     position: Position
     creditor: tuple[str, str, str]  # name, account, bank
@@ -75,11 +77,11 @@ class Merchant(msgspec.Struct, frozen=True):
 
 
 async def positions(payouts: Payouts, payout_date: date) -> list[Position]:
-    """Every merchant with a balance, and why he is paid what he is paid."""
-    return [one.position for one in await _merchants(payouts, payout_date)]
+    """Every payee with a balance, and why he is paid what he is paid."""
+    return [one.position for one in await _payees(payouts, payout_date)]
 
 
-async def _merchants(payouts: Payouts, payout_date: date) -> list[Merchant]:
+async def _payees(payouts: Payouts, payout_date: date) -> list[Payee]:
     contracts = Contracts(await payouts.references(KINDS), payout_date)
     posted = await payouts.posted()
     if not posted:
@@ -90,20 +92,20 @@ async def _merchants(payouts: Payouts, payout_date: date) -> list[Merchant]:
     released = {
         one.batch for one in await payouts.decisions({order.batch for order in open_orders})
     }
-    pending = _by_merchant(order for order in open_orders if order.batch not in released)
-    returned = _by_merchant(await payouts.returned_orders())
+    pending = _by_payee(order for order in open_orders if order.batch not in released)
+    returned = _by_payee(await payouts.returned_orders())
     by_through: dict[date, dict[tuple[str, str], Payable]] = {}
-    found: list[Merchant] = []
+    found: list[Payee] = []
     for all_of in await payouts.payables(posted_through):
-        key = (all_of.merchant, all_of.currency)
+        key = (all_of.payee, all_of.currency)
         of = due(contracts, *key, payout_date, posted_through, funded_through)
         through = of.through or posted_through
         if through not in by_through:
             by_through[through] = {
-                (one.merchant, one.currency): one for one in await payouts.payables(through)
+                (one.payee, one.currency): one for one in await payouts.payables(through)
             }
         found.append(
-            Merchant(
+            Payee(
                 position(
                     of,
                     by_through[through].get(key, all_of),
@@ -112,7 +114,7 @@ async def _merchants(payouts: Payouts, payout_date: date) -> list[Merchant]:
                     pending.get(key, ()),
                 ),
                 (
-                    of.contract.settlement_name or of.contract.name or all_of.merchant,
+                    of.contract.settlement_name or of.contract.name or all_of.payee,
                     of.contract.settlement_account,
                     of.contract.settlement_bank,
                 ),
@@ -132,10 +134,10 @@ def funded_up_to(posted: Sequence[date], funded: Collection[date]) -> date:
     return last
 
 
-def _by_merchant(orders: Iterable[Order]) -> dict[tuple[str, str], list[Order]]:
+def _by_payee(orders: Iterable[Order]) -> dict[tuple[str, str], list[Order]]:
     found: dict[tuple[str, str], list[Order]] = {}
     for order in orders:
-        found.setdefault((order.merchant, order.currency), []).append(order)
+        found.setdefault((order.payee, order.currency), []).append(order)
     return found
 
 
@@ -172,14 +174,14 @@ async def pending(payouts: Payouts) -> list[Batch]:
 async def _propose_once(desk: Desk, payout_date: date, replace: Collection[str]) -> None:
     payouts = desk.payouts
     generation = await payouts.generation()
-    merchants = await _merchants(payouts, payout_date)
+    payees = await _payees(payouts, payout_date)
     known = await payouts.batches(payout_date)
     orders = await payouts.orders([batch.id for batch in known])
     used = _sequences(orders)
     if replace:
-        made = await _replacements(payouts, merchants, replace, used, payout_date)
+        made = await _replacements(payouts, payees, replace, used, payout_date)
     else:
-        made = [_order(one, used, payout_date) for one in merchants if one.position.amount_minor]
+        made = [_order(one, used, payout_date) for one in payees if one.position.amount_minor]
     batches, stored = _batches(desk, payout_date, made, len(known))
     if batches:
         await desk.commit(Facts(generation, "payout.propose", batches=batches, orders=stored))
@@ -236,27 +238,27 @@ def _place(one: Placed) -> tuple[tuple[str, str, Kind], str]:
 def _sequences(orders: Iterable[Order]) -> dict[tuple[str, str, str], int]:
     used: dict[tuple[str, str, str], int] = {}
     for order in orders:
-        key = (order.cycle, order.merchant, order.currency)
+        key = (order.cycle, order.payee, order.currency)
         used[key] = max(used.get(key, 0), order.sequence)
     return used
 
 
 def _order(
-    one: Merchant,
+    one: Payee,
     used: dict[tuple[str, str, str], int],
     payout_date: date,
     replaces: str = "",
 ) -> Placed:
     at = one.position
-    assert at.amount_minor > 0, f"{at.merchant}: a payout of {at.amount_minor}"
-    assert at.through is not None, at.merchant
-    assert one.debtor is not None, at.merchant
-    key = (at.cycle, at.merchant, at.currency)
+    assert at.amount_minor > 0, f"{at.payee}: a payout of {at.amount_minor}"
+    assert at.through is not None, at.payee
+    assert one.debtor is not None, at.payee
+    key = (at.cycle, at.payee, at.currency)
     used[key] = sequence = used.get(key, 0) + 1
     order = Order(
         batch="",
-        end_to_end_id=end_to_end_id(payout_date, at.cycle, at.merchant, at.currency, sequence),
-        merchant=at.merchant,
+        end_to_end_id=end_to_end_id(payout_date, at.cycle, at.payee, at.currency, sequence),
+        payee=at.payee,
         currency=at.currency,
         cycle=at.cycle,
         sequence=sequence,
@@ -271,28 +273,26 @@ def _order(
     return Placed(one.debtor, "advance" if at.cycle == "T+0" else "payout", order)
 
 
-def end_to_end_id(
-    payout_date: date, cycle: str, merchant: str, currency: str, sequence: int
-) -> str:
-    """At most 35 characters; a merchant id with other signs than letters and digits stands as the
-    first 15 hex digits of its SHA-256.
+def end_to_end_id(payout_date: date, cycle: str, payee: str, currency: str, sequence: int) -> str:
+    """At most 35 characters; an id that is not 15 letters and digits, as a merchant's mostly is,
+    stands as the first 15 hex digits of its SHA-256.
 
     >>> end_to_end_id(date(2026, 8, 4), "T+1", "104110058120001", "156", 1)
-    'P260804001104110058120001156001'
+    'P260804T01104110058120001156001'
     """
-    name = merchant
-    if not (merchant.isascii() and merchant.isalnum()):
-        name = hashlib.sha256(merchant.encode()).hexdigest()[:15]
-    assert sequence < 1000, f"{merchant}: {sequence} payouts on {payout_date}"
-    days = int(cycle.removeprefix("T+"))
-    made = f"P{payout_date:%y%m%d}{days:03d}{name}{currency}{sequence:03d}"
+    name = payee
+    if not (len(payee) == NAME_CHARACTERS and payee.isascii() and payee.isalnum()):
+        name = hashlib.sha256(payee.encode()).hexdigest()[:NAME_CHARACTERS]
+    assert sequence < 1000, f"{payee}: {sequence} payouts on {payout_date}"
+    unit, days = cycle_of(cycle)
+    made = f"P{payout_date:%y%m%d}{unit}{days:02d}{name}{currency}{sequence:03d}"
     assert len(made) <= 35, made
     return made
 
 
 async def _replacements(
     payouts: Payouts,
-    merchants: list[Merchant],
+    payees: list[Payee],
     replace: Collection[str],
     used: dict[tuple[str, str, str], int],
     payout_date: date,
@@ -300,18 +300,18 @@ async def _replacements(
     """New orders for returned ones, to the account that the contract has now."""
     returned = {order.end_to_end_id: order for order in await payouts.returned_orders()}
     waiting = {order.replaces for order in await payouts.open_orders()}
-    by_key = {(one.position.merchant, one.position.currency): one for one in merchants}
+    by_key = {(one.position.payee, one.position.currency): one for one in payees}
     made: list[Placed] = []
     for old_id in sorted(set(replace)):
         old = returned.get(old_id)
         if old is None or old_id in waiting:
             raise PayoutError(f"{old_id} did not come back, or has a new order already")
-        one = by_key.get((old.merchant, old.currency))
+        one = by_key.get((old.payee, old.currency))
         if one is None or one.position.through is None or not all(one.creditor):
-            raise PayoutError(f"{old_id}: {old.merchant} can not be paid now")
+            raise PayoutError(f"{old_id}: {old.payee} can not be paid now")
         at = one.position
         if at.reason in ("suspended", "holiday", "no_account", "no_calendar", "no_contract"):
-            raise PayoutError(f"{old_id}: {old.merchant} can not be paid now: {at.reason}")
+            raise PayoutError(f"{old_id}: {old.payee} can not be paid now: {at.reason}")
         left = at.payable_minor - at.pending_minor
         again = min(old.amount_minor + old.fee_minor, left)
         if again <= 0:
@@ -358,7 +358,7 @@ async def release(desk: Desk, approval: Approval) -> Batch:
     """Let the approved batch go.
 
     Raises `RefusedError` where the approval is used already or is of something else than what the
-    store holds, and `PayoutError` where the money is not there any more or the merchant's contract
+    store holds, and `PayoutError` where the money is not there any more or the payee's contract
     has changed: withdraw the batch and propose again.
     """
     for _ in range(TRIES):
@@ -405,30 +405,29 @@ async def batch_of(payouts: Payouts, batch_id: str) -> tuple[Batch, list[Order]]
 
 async def _assert_payable(payouts: Payouts, batch: Batch, orders: list[Order]) -> None:
     """The money is still there, and goes where the contract says today."""
-    merchants = {
-        (one.position.merchant, one.position.currency): one
-        for one in await _merchants(payouts, batch.payout_date)
+    payees = {
+        (one.position.payee, one.position.currency): one
+        for one in await _payees(payouts, batch.payout_date)
     }
     for order in orders:
-        one = merchants.get((order.merchant, order.currency))
+        one = payees.get((order.payee, order.currency))
         # the order itself is among what is pending, and its returned one no more among those
         if one is None or one.position.due_minor < 0 or one.position.payable_minor <= 0:
-            raise PayoutError(f"{order.end_to_end_id}: {order.merchant} has less than this by now")
+            raise PayoutError(f"{order.end_to_end_id}: {order.payee} has less than this by now")
         at = one.position
         if one.creditor != (order.creditor_name, order.creditor_account, order.creditor_bank):
-            raise PayoutError(f"{order.end_to_end_id}: {order.merchant} has another account by now")
+            raise PayoutError(f"{order.end_to_end_id}: {order.payee} has another account by now")
         if at.reason in ("suspended", "no_account", "no_contract") or at.account != batch.account:
-            raise PayoutError(
-                f"{order.end_to_end_id}: {order.merchant} can not be paid: {at.reason}"
-            )
+            raise PayoutError(f"{order.end_to_end_id}: {order.payee} can not be paid: {at.reason}")
 
 
 def order_entry(rule: str, order: Order, business_date: date, step: str, what: str) -> Entry:
     variables = {"amount": order.amount_minor}
     if rule.startswith("advance") and rule != "advance_confirmed":
         variables["fee"] = order.fee_minor
+    agent = agent_of(order.payee)
     made = entry(
-        rule,
+        f"agent_{rule}" if agent and rule in AGENT_RULES else rule,
         "payout",
         f"{order.end_to_end_id}/{what}",
         variables,
@@ -437,7 +436,8 @@ def order_entry(rule: str, order: Order, business_date: date, step: str, what: s
         currency=order.currency,
         acquirer="",
         settlement_date=order.through,
-        merchant=order.merchant,
+        merchant="" if agent else order.payee,
+        agent=agent,
     )
     assert made is not None, order
     return made

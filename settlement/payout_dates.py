@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from settlement.clearing import Reference
-from settlement.contracts import KINDS, Contracts
+from settlement.contracts import KINDS, Contracts, agent_of
 from settlement.ledger import Entry, entry
 from settlement.payout import TRIES, Desk, PayoutError
 from settlement.payout_ports import (
@@ -68,9 +68,7 @@ async def _withhold(desk: Desk, _: date, references: list[Reference]) -> Facts |
     if not waiting:
         return None
     day = waiting[0]
-    standing = {
-        (one.merchant, one.currency): one.reserve_minor for one in await payouts.payables(day)
-    }
+    standing = {(one.payee, one.currency): one.reserve_minor for one in await payouts.payables(day)}
     found = withheld(Contracts(references, day), await payouts.nets(day), standing)
     return Facts(
         -1,
@@ -158,17 +156,20 @@ def unpaid(
     contracts: Contracts, payables: Iterable[Payable], day: date, returned: Sequence[Order]
 ) -> list[Payable]:
     """Merchants that can be paid and are still owed something of `day` or before: whoever has no
-    account, is suspended, or is below his minimum holds no date up."""
+    account, is suspended, or is below his minimum holds no date up. Nor do agents: they are paid by
+    the month."""
     back: dict[tuple[str, str], int] = {}
     for order in returned:
-        key = (order.merchant, order.currency)
+        key = (order.payee, order.currency)
         back[key] = back.get(key, 0) + order.amount_minor + order.fee_minor
     found: list[Payable] = []
     for one in payables:
-        of = due(contracts, one.merchant, one.currency, day, day, day)
+        if agent_of(one.payee):
+            continue
+        of = due(contracts, one.payee, one.currency, day, day, day)
         if of.reason in ("suspended", "no_account", "no_contract"):
             continue
-        left = min(one.through_minor, one.total_minor) - back.get((one.merchant, one.currency), 0)
+        left = min(one.through_minor, one.total_minor) - back.get((one.payee, one.currency), 0)
         if left >= max(1, of.contract.payout_minimum_minor):
             found.append(one)
     return found

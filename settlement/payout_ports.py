@@ -40,15 +40,15 @@ class Batch(msgspec.Struct, frozen=True):
 
 
 class Order(msgspec.Struct, frozen=True):
-    """One payment to one merchant. What the bank is told derives from this alone."""
+    """One payment to one payee. What the bank is told derives from this alone."""
 
     batch: str
     end_to_end_id: str
-    merchant: str
+    payee: str  # a merchant, or agent/ID
     currency: str
-    cycle: str  # T+n
-    sequence: int  # of (payout date, cycle, merchant, currency), from 1
-    amount_minor: int  # what the merchant receives
+    cycle: str  # T+n, M+n
+    sequence: int  # of (payout date, cycle, payee, currency), from 1
+    amount_minor: int  # what the payee receives
     fee_minor: int  # of an advance; the payable falls by both
     through: date  # the last business date that it pays
     creditor_name: str
@@ -232,9 +232,9 @@ class StaleError(Exception):
 
 
 class Payable(msgspec.Struct, frozen=True, order=True):
-    """What the ledger owes one merchant in one currency; plus is owed to him."""
+    """What the ledger owes one payee in one currency; plus is owed to him."""
 
-    merchant: str
+    payee: str
     currency: str
     through_minor: int  # of business dates up to one, less all that was paid since
     total_minor: int

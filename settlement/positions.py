@@ -1,4 +1,4 @@
-"""What each merchant can be paid on a date, and why not more: pure, out of balances and contracts.
+"""What each payee can be paid on a date, and why not more: pure, out of balances and contracts.
 
     due     = payable through the last due and funded business date, less all that was paid since,
               and never more than the whole balance (a chargeback of today counts at once)
@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from settlement.calendars import CalendarError, is_working_day, last_due
+from settlement.calendars import CalendarError, is_working_day
 from settlement.contracts import BankAccount, Contract, Contracts, part_of
 from settlement.netting import Net
 from settlement.payout_ports import Order, Payable, RollingReserve
@@ -28,7 +28,7 @@ Reason = Literal[
     "returned",  # came back from the bank: `payout propose --replace`
     "not_due",
     "not_funded",
-    "holiday",  # no working day of merchant or bank
+    "holiday",  # no working day of payee or bank
     "suspended",
     "no_account",  # no settlement account, or none of ours that may pay
     "no_calendar",
@@ -38,10 +38,10 @@ REASONS: Final[tuple[Reason, ...]] = Reason.__args__  # type: ignore[attr-define
 
 
 class Position(msgspec.Struct, frozen=True, order=True):
-    """One merchant in one currency on one payout date. Amounts in minor units; plus is owed to him."""
+    """One payee in one currency on one payout date. Amounts in minor units; plus is owed to him."""
 
     payout_date: date
-    merchant: str
+    payee: str
     currency: str
     cycle: str
     through: date | None  # the last business date that is due and, but for T+0, funded
@@ -76,23 +76,23 @@ class Due(msgspec.Struct, frozen=True):
 
 def due(
     contracts: Contracts,
-    merchant: str,
+    payee: str,
     currency: str,
     payout_date: date,
     posted_through: date,
     funded_through: date,
 ) -> Due:
     """`posted_through`, `funded_through`: the last dates up to which all are posted, funded."""
-    contract = contracts.merchants.get(merchant)
+    contract = contracts.payees.get(payee)
     if contract is None:
-        return Due(Contract(merchant), None, None, "no_contract")
+        return Due(Contract(payee), None, None, "no_contract")
     account = contracts.paying_account(contract, currency)
     if account is None or not (contract.settlement_account and contract.settlement_bank):
         return Due(contract, account, None, "no_account")
     try:
         calendars = contracts.calendars_of(contract, account)
         working = is_working_day(calendars, payout_date)
-        latest = last_due(calendars, payout_date, contract.days)
+        latest = contract.last_due(calendars, payout_date)
     except CalendarError as error:
         return Due(contract, account, None, "no_calendar", str(error))
     through = min(latest, posted_through)
@@ -113,7 +113,7 @@ def position(
     returned: Iterable[Order],
     pending: Iterable[Order],
 ) -> Position:
-    """`returned`, `pending`: the merchant's orders in this currency of either kind."""
+    """`returned`, `pending`: the payee's orders in this currency of either kind."""
     waiting = list(pending)
     replaced = {order.replaces for order in waiting}
     pending_minor = sum(order.amount_minor + order.fee_minor for order in waiting)
@@ -131,7 +131,7 @@ def position(
         amount = due_minor - fee
     return Position(
         payout_date=payout_date,
-        merchant=payable.merchant,
+        payee=payable.payee,
         currency=payable.currency,
         cycle=of.contract.payout_cycle,
         through=of.through,
@@ -177,7 +177,7 @@ def withheld(
     currency) as they are, in minor units."""
     found: list[RollingReserve] = []
     for net in nets:
-        contract = contracts.merchants.get(net.merchant)
+        contract = contracts.payees.get(net.merchant)
         if contract is None or not contract.reserve_rate:
             continue
         so_far = standing.get((net.merchant, net.currency), 0)

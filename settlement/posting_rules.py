@@ -114,6 +114,27 @@ _RULES: Final = (
         ("payout_in_transit", {"amount": -1}),
     ),
     _rule(
+        "agent_payout_released",
+        1,
+        "a payout of an agent's shares is on its way",
+        ("agent_share_payable", {"amount": 1}),
+        ("payout_in_transit", {"amount": -1}),
+    ),
+    _rule(
+        "agent_payout_returned",
+        1,
+        "the payout came back: it is the agent's again",
+        ("bank_reserve", {"amount": 1}),
+        ("agent_share_payable", {"amount": -1}),
+    ),
+    _rule(
+        "agent_payout_rejected",
+        1,
+        "the bank did not execute the agent's payout: it never left",
+        ("payout_in_transit", {"amount": 1}),
+        ("agent_share_payable", {"amount": -1}),
+    ),
+    _rule(
         "payout_confirmed",
         1,
         "the bank's statement shows the payout",

@@ -84,6 +84,7 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     "finding_anchor": ("Anchor broken", "锚不符"),
     "finding_checkpoint": ("Closing balance wrong", "期末余额不符"),
     "finding_limit": ("Limited balance wrong", "限额余额不符"),
+    "payee": ("Payee", "收款方"),
     "cycle": ("Cycle", "周期"),
     "through": ("Through", "截至"),
     "payable": ("Payable", "应付"),

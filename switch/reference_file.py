@@ -28,7 +28,7 @@ from hsm.mac_profiles import PROFILES as MAC_PROFILES
 from iso8583 import amount
 from iso8583.dialects import registry
 from settlement.calendars import Calendar, problems
-from settlement.contracts import NAME, BankAccount, cycle_days
+from settlement.contracts import NAME, BankAccount, is_cycle
 from settlement.fees import BUILT_IN, COMPONENTS, Plan
 from settlement.iso20022.pain001 import ACCOUNT_MAX, BANK_MAX
 from switch.reference import Link, Route
@@ -188,8 +188,8 @@ def _check_bank_account(item: BankAccount) -> None:
 
 def _check_contract(item: Merchant) -> None:
     """How a merchant is paid."""
-    if cycle_days(item.payout_cycle) is None:
-        raise ItemError("payout_cycle", "T+0, T+1, T+2 …, in working days")
+    if not is_cycle(item.payout_cycle):
+        raise ItemError("payout_cycle", "T+0, T+1 … in working days; or M+1 … of the next month")
     if item.payout_cycle == "T+0" and item.settlement_account and not item.payout_account:
         raise ItemError("payout_account", "T+0 names the own-funds account that advances it")
     _at_most("settlement_account", item.settlement_account, ACCOUNT_MAX)

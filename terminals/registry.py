@@ -31,7 +31,9 @@ class Merchant(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     settlement_account: str = ""  # where payouts go: IBAN, or the bank's own number
     settlement_bank: str = ""  # BIC, or CNAPS code
     settlement_name: str = ""  # of the account's holder; "": name
-    payout_cycle: str = "T+1"  # T+n, n in working days; T+0 is an advance from own funds
+    payout_cycle: str = (
+        "T+1"  # n in working days; T+0 is an advance from own funds; M+n by the month
+    )
     payout_calendar: str = ""  # whose working days; "": those of the bank that pays
     payout_account: str = ""  # ours that pays; "": the first reserve account of the currency
     payout_minimum_minor: int = 0  # less is carried

@@ -7,6 +7,7 @@ import msgspec
 
 from settlement.adapters.memory import MemoryStore
 from settlement.clearing import Reference
+from settlement.contracts import AGENT
 from settlement.four_eyes import RefusedError
 from settlement.ledger import Entry, LedgerClosedError
 from settlement.netting import Net
@@ -126,12 +127,18 @@ class MemoryPayouts:
 
     async def payables(self, through: date) -> list[Payable]:
         sums: dict[tuple[str, str], list[int]] = {}
-        columns = {"merchant_payable": 1, "merchant_held": 2, "merchant_reserve": 3}
+        columns = {
+            "merchant_payable": 1,
+            "agent_share_payable": 1,
+            "merchant_held": 2,
+            "merchant_reserve": 3,
+        }
         for made, account, owner, amount in self._postings():
             if account in columns:
-                line = sums.setdefault((owner, made.currency), [0, 0, 0, 0])
+                payee = AGENT + owner if account == "agent_share_payable" else owner
+                line = sums.setdefault((payee, made.currency), [0, 0, 0, 0])
                 line[columns[account]] -= amount
-                if account == "merchant_payable" and counts(made, through, -amount):
+                if columns[account] == 1 and counts(made, through, -amount):
                     line[0] -= amount
         return sorted(Payable(*key, *line) for key, line in sums.items() if any(line))
 

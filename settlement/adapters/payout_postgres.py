@@ -21,6 +21,7 @@ from settlement.adapters.ledger_reading import PostgresLedgerQueries
 from settlement.adapters.postgres import POOL_MAX, PostgresStore
 from settlement.cases import Break, Resolution
 from settlement.clearing import Reference
+from settlement.contracts import AGENT
 from settlement.ledger import LedgerClosedError
 from settlement.netting import Net
 from settlement.payout_ports import (
@@ -46,10 +47,11 @@ from settlement.posting_rules import rules_on
 Struct = TypeVar("Struct", bound=msgspec.Struct)
 
 SINCE: Final = ["payout", "statement"]  # steps that count at once, whatever their date
+# rules of those steps, and of rolling reserves, on what payees are owed: where the index finds them
 RULES: Final = [
     name
-    for name in rules_on("merchant_payable")
-    if name.startswith(("payout_", "advance_", "rolling"))
+    for name in sorted({*rules_on("merchant_payable"), *rules_on("agent_share_payable")})
+    if name.startswith(("payout_", "advance_", "agent_payout_", "rolling_"))
 ]
 
 
@@ -110,27 +112,30 @@ class PostgresPayouts:
         def add(column: int, owner: str, currency: str, owed_minor: int) -> None:
             sums.setdefault((owner, currency), [0, 0, 0, 0])[column] += owed_minor
 
-        payable = "merchant_payable"
-        for column, account, at in (
-            (0, payable, through),
-            (1, payable, None),
-            (2, "merchant_held", None),
-            (3, "merchant_reserve", None),
+        for column, account, at, prefix in (
+            (0, "merchant_payable", through, ""),
+            (1, "merchant_payable", None, ""),
+            (0, "agent_share_payable", through, AGENT),
+            (1, "agent_share_payable", None, AGENT),
+            (2, "merchant_held", None, ""),
+            (3, "merchant_reserve", None, ""),
         ):
             for one in await self._ledger.balances(account, at=at):
-                add(column, one.owner, one.currency, -one.balance_minor)
+                add(column, prefix + one.owner, one.currency, -one.balance_minor)
         rows = await self._pool.fetch(
-            "SELECT owner, currency, -sum(amount_minor)::bigint AS owed_minor "
-            "FROM settlement.posting WHERE business_date > $1 AND account = $2 "
-            "AND rule = ANY ($3) AND (step = ANY ($4) "
+            "SELECT CASE account WHEN 'agent_share_payable' THEN $4 ELSE '' END || owner AS payee, "
+            "currency, -sum(amount_minor)::bigint AS owed_minor "
+            "FROM settlement.posting WHERE business_date > $1 "
+            "AND account IN ('merchant_payable', 'agent_share_payable') "
+            "AND rule = ANY ($2) AND (step = ANY ($3) "
             "OR step = 'reserve' AND (amount_minor < 0 OR settlement_date <= $1)) GROUP BY 1, 2",
             through,
-            payable,
             RULES,
             SINCE,
+            AGENT,
         )
         for row in rows:
-            add(0, row["owner"], row["currency"], row["owed_minor"])
+            add(0, row["payee"], row["currency"], row["owed_minor"])
         return sorted(Payable(*key, *line) for key, line in sums.items() if any(line))
 
     async def receivables(self) -> list[Receivable]:

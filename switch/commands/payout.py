@@ -50,11 +50,11 @@ def show_due(
 
 
 def positions(node: Node, found: list[Position]) -> None:
-    columns = ("merchant", "currency", "cycle", "through", "payable>", "held>", "reserve>",
+    columns = ("payee", "currency", "cycle", "through", "payable>", "held>", "reserve>",
                "due>", "to_pay>", "account", "reason")  # fmt: skip
     rows = [
         (
-            one.merchant,
+            one.payee,
             one.currency,
             one.cycle,
             str(one.through or ""),
@@ -313,12 +313,12 @@ async def orders_with_states(payouts: Payouts, orders: list[Order]) -> list[dict
 
 
 def show_orders(node: Node, orders: list[dict[str, Any]]) -> None:
-    columns = ("order", "merchant", "currency", "amount>", "fee>", "through", "account", "state",
+    columns = ("order", "payee", "currency", "amount>", "fee>", "through", "account", "state",
                "reason")  # fmt: skip
     rows = [
         (
             one["end_to_end_id"],
-            one["merchant"],
+            one["payee"],
             one["currency"],
             money(one["amount_minor"], one["currency"]),
             money(one["fee_minor"], one["currency"]),

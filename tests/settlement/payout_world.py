@@ -13,6 +13,7 @@ from settlement.adapters.ledger_memory import MemoryLedger
 from settlement.adapters.memory import MemoryStore
 from settlement.adapters.payout_memory import MemoryPayouts
 from settlement.clearing import Reference
+from settlement.contracts import agent_of
 from settlement.four_eyes import Actor, Proposal, RefusedError, content_hash, judge, require
 from settlement.ledger import Entry, entry
 from settlement.netting import Net
@@ -57,6 +58,17 @@ def merchant(key: str, **changes: object) -> Reference:
         "settlement_bank": "102100099996",
     }
     return reference("merchant", key, content | changes)
+
+
+def agent(key: str, **changes: object) -> Reference:
+    content: dict[str, object] = {
+        "agent": key,
+        "name": "North",
+        "payout_calendar": "CN",
+        "settlement_account": "330000000000000001",
+        "settlement_bank": "102100099996",
+    }
+    return reference("agent", key, content | changes)
 
 
 def bank_account(name: str, purpose: str, currency: str = CNY) -> Reference:
@@ -184,7 +196,7 @@ class Town:
         settlement_date: date | None = None,
         acquirer: str = "bank-a",
     ) -> None:
-        """A closed date: `sales` of merchants (or of merchant and currency) by net effect."""
+        """A closed date: `sales` of payees (or of payee and currency) by net effect."""
         nets, entries = sold(business_date, sales, settlement_date or business_date, acquirer)
         await self.books.finish(Step(business_date, "post", "0" * 64, {}), Facts(entries=entries))
         await self.books.seal(business_date)
@@ -216,6 +228,9 @@ def sold(
     entries: list[Entry] = []
     for key, amount in sales.items():
         who, currency = key if isinstance(key, tuple) else (key, CNY)
+        if agent_of(who):
+            entries.append(share(business_date, agent_of(who), amount))
+            continue
         gross, back = max(amount, 0), min(amount, 0)
         nets.append(Net(business_date, who, currency, 1, gross, back, 0, 0, amount))
         made = entry(
@@ -232,6 +247,27 @@ def sold(
         )
         entries += [made] if made is not None else []
     return nets, entries
+
+
+def share(business_date: date, agent: str, amount: int) -> Entry:
+    """An agent's share of the date, out of our discount."""
+    return Entry(
+        business_date,
+        "post",
+        "share",
+        f"{business_date}/{agent}",
+        "agent_share",
+        1,
+        CNY,
+        "",
+        "",
+        "",
+        0,
+        business_date,
+        ("merchant_discount", "agent_share_payable"),
+        ("", agent),
+        (amount, -amount),
+    )
 
 
 # -- the bank -------------------------------------------------------------------------------------

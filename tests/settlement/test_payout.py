@@ -14,6 +14,8 @@ import msgspec
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from settlement.calendars import Calendar, Holiday
+from settlement.contracts import Contract
 from settlement.four_eyes import Actor, Approval, RefusedError, judge
 from settlement.ledger import entry, movements, trial_balance
 from settlement.payout import PayoutError, export, positions, propose, release, withdraw
@@ -35,6 +37,7 @@ from tests.settlement.payout_world import (
     TEA,
     Told,
     Town,
+    agent,
     bank_account,
     let_go,
     merchant,
@@ -58,7 +61,7 @@ async def funded_monday(sales: dict[Any, int] | None = None, **town: Any) -> Tow
 
 
 def the_reason(found: list[Any], who: str, currency: str = CNY) -> str:
-    (one,) = [one for one in found if (one.merchant, one.currency) == (who, currency)]
+    (one,) = [one for one in found if (one.payee, one.currency) == (who, currency)]
     return str(one.reason)
 
 
@@ -374,13 +377,66 @@ def test_a_reserve_of_a_date_that_is_not_due_leaves_earlier_dates_alone() -> Non
     asyncio.run(scenario())
 
 
+# -- agents ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cycle", "on", "through"),
+    [
+        ("M+1", date(2026, 9, 1), date(2026, 8, 31)),  # Tuesday, the first working day
+        ("M+1", date(2026, 8, 31), date(2026, 7, 31)),
+        ("M+3", date(2026, 9, 2), date(2026, 7, 31)),
+        ("M+3", date(2026, 9, 3), date(2026, 8, 31)),
+        ("M+1", date(2026, 10, 7), date(2026, 8, 31)),  # holidays to the 7th
+        ("M+1", date(2026, 10, 8), date(2026, 9, 30)),
+        ("M+1", date(2026, 2, 2), date(2026, 1, 31)),  # the 1st is a Sunday
+        ("M+1", date(2026, 2, 1), date(2025, 12, 31)),
+    ],
+)
+def test_a_month_is_paid_in_the_next(cycle: str, on: date, through: date) -> None:
+    calendar = Calendar("CN", (2026,), holidays=(Holiday(date(2026, 10, 1), date(2026, 10, 7)),))
+    assert Contract("x", payout_cycle=cycle).last_due([calendar], on) == through
+
+
+def test_agents_are_paid_by_the_month_from_their_shares() -> None:
+    async def scenario() -> None:
+        town = Town([*REFERENCES, agent("north"), agent("south", settlement_account="")])
+        await town.day(MONDAY, {TEA: 10_000, "agent/north": 700, "agent/south": 9})
+        await told(town, TUESDAY, Told(10_000, counterparty=PAYER))
+        await bring_on(town.desk(), TUESDAY)
+        found = await positions(town.payouts, TUESDAY)
+        assert the_reason(found, "agent/north") == "not_due"
+        assert the_reason(found, "agent/south") == "no_account"
+        await pay(town, TUESDAY)
+        await told(town, TUESDAY, Told(-10_000, f"P260804T01{TEA}156001"))
+        await bring_on(town.desk(), TUESDAY)
+        assert "confirmed" in {one.state for one in await town.payouts.states(MONDAY)}
+        september = date(2026, 9, 1)
+        (batch,) = await pay(town, september)
+        (order,) = await town.payouts.orders([batch.id])
+        assert (order.payee, order.amount_minor, order.cycle) == ("agent/north", 700, "M+1")
+        assert await town.balance("agent_share_payable", "north") == 0
+        await told(
+            town,
+            september,
+            Told(-700, order.end_to_end_id),
+            Told(700, order.end_to_end_id, reason="AC04"),
+        )
+        assert await town.balance("agent_share_payable", "north") == -700
+        assert await town.balance("payout_in_transit") == 0
+        (batch,) = await pay(town, september, replace=[order.end_to_end_id])
+        assert batch.sum_minor == 700
+
+    asyncio.run(scenario())
+
+
 # -- returns --------------------------------------------------------------------------------------
 
 
 async def returned(town: Town) -> str:
     (batch,) = await pay(town, TUESDAY)
-    order = next(o for o in await town.payouts.orders([batch.id]) if o.merchant == TEA)
-    others = [o for o in await town.payouts.orders([batch.id]) if o.merchant != TEA]
+    order = next(o for o in await town.payouts.orders([batch.id]) if o.payee == TEA)
+    others = [o for o in await town.payouts.orders([batch.id]) if o.payee != TEA]
     await told(
         town,
         TUESDAY,
@@ -539,9 +595,7 @@ async def check(town: Town, days: list[dict[str, int]]) -> None:
     paid: dict[str, int] = {}
     for name, order in orders.items():
         if order.batch in released and name not in back:
-            paid[order.merchant] = (
-                paid.get(order.merchant, 0) + order.amount_minor + order.fee_minor
-            )
+            paid[order.payee] = paid.get(order.payee, 0) + order.amount_minor + order.fee_minor
     for key in SHOPS:
         sold = sum(day.get(key, 0) for day in days)
         held = await town.balance("merchant_reserve", key)
@@ -626,7 +680,7 @@ async def everything(town: Town, sink: Sink, statements: list[bytes]) -> None:
 async def town_and_statements() -> tuple[Town, list[bytes]]:
     town = Town([*REFERENCES[:-1], ADVANCED])
     await town.day(MONDAY, {TEA: 10_000, BOOKS: 5_000, NOODLES: 2_000})
-    ids = [f"P260804001{who}156001" for who in (TEA, BOOKS)]
+    ids = [f"P260804T01{who}156001" for who in (TEA, BOOKS)]
     statements = [
         town.bank.statement(TUESDAY, Told(17_000, counterparty=PAYER)),
         town.bank.statement(
@@ -635,7 +689,7 @@ async def town_and_statements() -> tuple[Town, list[bytes]]:
             Told(-5_000, ids[1]),
             Told(10_000, ids[0], reason="AC04"),
         ),
-        town.bank.statement(WEDNESDAY, Told(-1_980, f"P260804000{NOODLES}156001"), account=OWN),
+        town.bank.statement(WEDNESDAY, Told(-1_980, f"P260804T00{NOODLES}156001"), account=OWN),
     ]
     return town, statements
 

@@ -174,6 +174,9 @@ def test_what_is_owed_and_by_whom(with_town: Callable[[Check], None]) -> None:
             Balance("merchant_payable", CNY, -15_000),
             Balance("network_receivable", CNY, 15_000),
         ]
+        await town.day(WEDNESDAY, {"agent/north": 70})
+        assert (await payouts.payables(WEDNESDAY))[-1] == Payable("agent/north", CNY, 70, 70, 0, 0)
+        assert (await payouts.payables(TUESDAY))[-1] == Payable("agent/north", CNY, 0, 70, 0, 0)
         await bring_on(town.desk(), MONDAY)
         # a tenth of Monday's books waits; it counts for Monday and comes back on Tuesday
         assert (await payouts.payables(MONDAY))[1] == Payable(BOOKS, CNY, 4_500, 4_500, 0, 500)
@@ -321,7 +324,7 @@ def test_many_who_propose_and_release_at_once_pay_once(database_dsn: FreshDataba
 
             await asyncio.gather(*(one() for _ in range(6)), return_exceptions=True)
             orders = await town.payouts.orders()
-            assert sorted(order.merchant for order in orders) == [TEA, BOOKS]
+            assert sorted(order.payee for order in orders) == [TEA, BOOKS]
             assert await town.balance("payout_in_transit") == -14_500
             assert await town.balance("merchant_payable") == 0
 

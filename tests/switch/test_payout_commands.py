@@ -151,7 +151,7 @@ def run(tmp_path: Path, database_dsn: FreshDatabase) -> Command:
 
 def test_a_date_from_posted_to_confirmed(run: Command) -> None:
     on = ("--date", TUESDAY.isoformat())
-    due = {one["merchant"]: one for one in run.read("payout", "due", *on)}
+    due = {one["payee"]: one for one in run.read("payout", "due", *on)}
     assert (due[TEA]["reason"], due[BOOKS]["reason"]) == ("not_funded", "pay")
     assert due[BOOKS]["amount_minor"] == 4_950
     assert "1 lines taken in, 0 unexplained" in run.statement(

@@ -31,7 +31,7 @@ CREATE INDEX payout_batch_date ON payout_batch (payout_date);
 CREATE TABLE payout_order (
     batch             text    NOT NULL COLLATE "C" REFERENCES payout_batch,
     end_to_end_id     text    PRIMARY KEY COLLATE "C" CHECK (length(end_to_end_id) <= 35),
-    merchant          text    NOT NULL COLLATE "C",
+    payee             text    NOT NULL COLLATE "C",  -- a merchant, or agent/ID
     currency          text    NOT NULL COLLATE "C",
     cycle             text    NOT NULL COLLATE "C",
     sequence          integer NOT NULL CHECK (sequence > 0),
