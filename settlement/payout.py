@@ -3,6 +3,7 @@
     propose   orders of what is due, by account and currency; their money is spoken for from here on
     release   a different operator lets the batch go: the payable falls, in the same commit
     export    the file, a function of the stored orders: written again, it is the same bytes
+    reject    two people say that the bank did not execute an order
     withdraw  a batch that was not released makes room for another
 
 An order's end-to-end id derives from (payout date, cycle, payee, currency, sequence) and is
@@ -27,6 +28,7 @@ from settlement.payout_ports import (
     Decision,
     Facts,
     Order,
+    OrderEvent,
     Payable,
     PayoutFile,
     Payouts,
@@ -38,6 +40,7 @@ from settlement.positions import Position, due, position
 Kind = Literal["payout", "advance"]
 
 ACT: Final = "payout.release"
+REJECT: Final = "payout.reject"
 WITHDRAW: Final = "payout.withdraw"
 EXPORT: Final = "payout.export"
 AGENT_RULES: Final = ("payout_released", "payout_returned", "payout_rejected")
@@ -460,6 +463,76 @@ async def withdraw(desk: Desk, batch_id: str) -> Batch:
             continue
         return batch
     raise PayoutError("others change the books all the time: try again")
+
+
+# -- what the bank did not execute ----------------------------------------------------------------
+
+
+async def propose_rejection(desk: Desk, end_to_end_id: str, reason: str) -> Proposal:
+    """That the bank did not execute a released order, and told so outside its statements.
+
+    Two people have to say so: from then on the money can be paid again, and a debit that comes
+    all the same is a case.
+    """
+    order = await _in_transit(desk.payouts, end_to_end_id)
+    payload: dict[str, object] = {
+        "end_to_end_id": end_to_end_id,
+        "payee": order.payee,
+        "amount_minor": order.amount_minor,
+        "currency": order.currency,
+        "reason": reason,
+    }
+    return await desk.people.propose(REJECT, end_to_end_id, payload, desk.actor)
+
+
+async def reject(desk: Desk, approval: Approval) -> Order:
+    """Give the order's money back to its payee, by two people's word; see `propose_rejection`."""
+    proposal = approval.proposal
+    if proposal.act != REJECT:
+        raise RefusedError("unknown", f"{proposal.id} rejects no payout")
+    for _ in range(TRIES):
+        generation = await desk.payouts.generation()
+        order = await _in_transit(desk.payouts, proposal.subject)
+        batch, _orders = await batch_of(desk.payouts, order.batch)
+        book_date = await desk.payouts.open_date()
+        told = OrderEvent(
+            order.end_to_end_id,
+            "rejected",
+            book_date,
+            batch.account,
+            proposal.id,
+            0,
+            str(proposal.payload["reason"]),
+        )
+        made = order_entry(f"{batch.kind}_rejected", order, book_date, "payout", "rejected")
+        try:
+            await desk.commit(
+                Facts(
+                    generation,
+                    REJECT,
+                    subject=order.end_to_end_id,
+                    events=[told],
+                    entries=[made],
+                    approval=approval,
+                )
+            )
+        except StaleError:
+            continue
+        return order
+    raise PayoutError("others change the books all the time: try again")
+
+
+async def _in_transit(payouts: Payouts, end_to_end_id: str) -> Order:
+    """A released order that has not come to its end. Raises `PayoutError`."""
+    order = (await payouts.orders_by_id([end_to_end_id])).get(end_to_end_id)
+    if order is None:
+        raise PayoutError(f"there is no order {end_to_end_id}")
+    for one in await payouts.events([end_to_end_id]):
+        raise PayoutError(f"order {end_to_end_id} is {one.kind} already")
+    decided = await payouts.decisions([order.batch])
+    if not decided or decided[0].decision != "released":
+        raise PayoutError(f"order {end_to_end_id} is not released")
+    return order
 
 
 # -- the file -------------------------------------------------------------------------------------

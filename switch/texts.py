@@ -310,6 +310,13 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Write a released batch's pain.001; again: the same bytes.",
         "为已放行批次写出 pain.001；重复执行内容不变。",
     ),
+    "help_payout_reject": (
+        "Propose that the bank did not execute an order; it can be paid again.",
+        "提交：银行未执行该指令，款项可重新支付。",
+    ),
+    "help_arg_order": ("End-to-end id of the order.", "付款指令的端到端编号。"),
+    "help_opt_reason": ("The bank's reason, such as AC01.", "银行给出的原因，如 AC01。"),
+    "payout_rejected": ("{order} is rejected", "{order} 已作拒付处理"),
     "help_payout_list": ("Batches and their states.", "付款批次及状态。"),
     "help_payout_show": ("A batch with its orders.", "批次及其付款指令。"),
     "help_payout_returns": (

@@ -31,6 +31,7 @@ ACTS: dict[str, Act] = {
     "file.accept": stands,  # the day's end takes the file in
     "merchant.account": reference.change_account,
     "payout.release": payout.release_approved,
+    "payout.reject": payout.reject_approved,
     "operator.add": operator.add_approved,
     "operator.roles": operator.change_approved,
     "operator.credential": operator.renew_approved,

@@ -202,6 +202,33 @@ def export(
     end(Exit.DONE)
 
 
+@app.command(help="help_payout_reject")
+def reject(
+    order: Annotated[str, typer.Argument(metavar="END_TO_END_ID", help="help_arg_order")],
+    reason: Annotated[str, typer.Option("--reason", help="help_opt_reason")],
+    demo: Demo = False,  # noqa: FBT002
+    config: ConfigFile = None,
+    data: DataFolder = None,
+    lang: Lang = "",
+) -> None:
+    node = node_of(config, data, lang, demo=demo)
+
+    async def act(desk: Desk, _: str) -> Proposal:
+        return await payout.propose_rejection(desk, order, reason)
+
+    made = done(node, f"propose:{payout.REJECT}", order, act)
+    print_line(node.say("proposed", proposal=made.id))
+    end(Exit.WAITING)
+
+
+async def reject_approved(node: Node, dsn: str, approval: Approval) -> None:
+    """What an approval of `payout.reject` lets through."""
+    with told():
+        async with desk_of(dsn, Actor(approval.checker)) as desk:
+            order = await payout.reject(desk, approval)
+    print_line(node.say("payout_rejected", order=order.end_to_end_id))
+
+
 # -- lists ----------------------------------------------------------------------------------------
 
 

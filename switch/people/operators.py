@@ -38,6 +38,7 @@ TOGETHER: dict[str, str] = {
     "case.adjust": "end a case by an adjusting entry",
     "case.write_off": "write a difference off",
     "payout.release": "send payouts to the bank",
+    "payout.reject": "say that the bank did not execute a payout, so that it can be paid again",
     "operator.add": "add an operator with its roles",
     "operator.roles": "change an operator's roles, or take a suspended one back",
     "operator.credential": "let an operator choose a new credential",
@@ -73,13 +74,27 @@ _ROLES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
             "statement.import",
             "reserve.check",
         ),
-        ("merchant.account", "file.accept", "case.adjust", "case.write_off", "payout.release"),
+        (
+            "merchant.account",
+            "file.accept",
+            "case.adjust",
+            "case.write_off",
+            "payout.release",
+            "payout.reject",
+        ),
         (),
     ),
     "finance_checker": (
         ("case.work", "dispute.work"),
         (),
-        ("merchant.account", "file.accept", "case.adjust", "case.write_off", "payout.release"),
+        (
+            "merchant.account",
+            "file.accept",
+            "case.adjust",
+            "case.write_off",
+            "payout.release",
+            "payout.reject",
+        ),
     ),
     "auditor": ((), (), ()),  # reads, as everybody who has the store may; and changes nothing
 }

@@ -39,6 +39,7 @@ MAKER = Actor(
     frozenset(
         {
             "propose:payout.release",
+            "propose:payout.reject",
             "do:payout.withdraw",
             "do:payout.export",
             "do:statement.import",
@@ -46,7 +47,7 @@ MAKER = Actor(
         }
     ),
 )
-CHECKER = Actor("chen", frozenset({"approve:payout.release"}))
+CHECKER = Actor("chen", frozenset({"approve:payout.release", "approve:payout.reject"}))
 
 
 def merchant(key: str, **changes: object) -> Reference:

@@ -18,7 +18,16 @@ from settlement.calendars import Calendar, Holiday
 from settlement.contracts import Contract
 from settlement.four_eyes import Actor, Approval, RefusedError, judge
 from settlement.ledger import entry, movements, trial_balance
-from settlement.payout import PayoutError, export, positions, propose, release, withdraw
+from settlement.payout import (
+    PayoutError,
+    export,
+    positions,
+    propose,
+    propose_rejection,
+    reject,
+    release,
+    withdraw,
+)
 from settlement.payout_dates import bring_on
 from settlement.payout_ports import StaleError
 from settlement.reserve import reserve_check
@@ -493,6 +502,56 @@ def test_new_sales_are_paid_beside_a_returned_payout() -> None:
         await bring_on(town.desk(), WEDNESDAY)
         (batch,) = await pay(town, WEDNESDAY)
         assert batch.sum_minor == 700
+
+    asyncio.run(scenario())
+
+
+async def say_rejected(town: Town, name: str) -> Any:
+    proposal = await propose_rejection(town.desk(), name, "AC01")
+    return judge(proposal, CHECKER, seen=proposal.sha256, used=False)
+
+
+@pytest.mark.parametrize("advance", [False, True])
+def test_what_the_bank_did_not_execute_can_be_paid_again(advance: bool) -> None:
+    async def scenario() -> None:
+        town = Town([*REFERENCES[:-1], ADVANCED])
+        who = NOODLES if advance else TEA
+        await town.day(MONDAY, {who: 10_000})
+        await told(town, TUESDAY, Told(10_000, counterparty=PAYER))
+        await bring_on(town.desk(), TUESDAY)
+        ((batch, proposal),) = await propose(town.desk(), TUESDAY)
+        (order,) = await town.payouts.orders([batch.id])
+        name = order.end_to_end_id
+        for asked, why in ((name, "is not released"), ("P9", "there is no order P9")):
+            with pytest.raises(PayoutError, match=why):
+                await propose_rejection(town.desk(), asked, "AC01")
+        await let_go(town, proposal)
+        approval = await say_rejected(town, name)
+        await reject(town.desk(CHECKER), approval)
+        assert await town.balance("merchant_payable") == -10_000
+        for account in ("payout_in_transit", "advance_in_transit", "own_due", "own_claim"):
+            assert await town.balance(account) == 0
+        with pytest.raises(PayoutError, match="is rejected already"):
+            await reject(town.desk(CHECKER), approval)
+        account = OWN if advance else RESERVE
+        (taken,) = await told(town, TUESDAY, Told(-order.amount_minor, name), account=account)
+        assert taken.unmatched == 1, "paid all the same: a case"
+        assert the_reason(await positions(town.payouts, TUESDAY), who) == "returned"
+        (batch,) = await pay(town, TUESDAY, replace=[name])
+        assert batch.sum_minor == order.amount_minor
+
+    asyncio.run(scenario())
+
+
+def test_a_confirmed_order_is_not_rejected() -> None:
+    async def scenario() -> None:
+        town = await funded_monday()
+        (batch,) = await pay(town, TUESDAY)
+        tea = (await town.payouts.orders([batch.id]))[0]
+        approval = await say_rejected(town, tea.end_to_end_id)
+        await told(town, TUESDAY, Told(-tea.amount_minor, tea.end_to_end_id))
+        with pytest.raises(PayoutError, match="is confirmed already"):
+            await reject(town.desk(CHECKER), approval)
 
     asyncio.run(scenario())
 

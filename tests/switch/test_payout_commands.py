@@ -222,6 +222,21 @@ def test_a_return_is_listed_and_sent_again(run: Command) -> None:
     assert [one["missing_before"] for one in statements] == [None, None]
 
 
+def test_an_order_that_the_bank_did_not_execute(run: Command) -> None:
+    run("payout", "propose", "--date", TUESDAY.isoformat(), code=3)
+    run.release()
+    (order,) = run.one("payout", "show", "20260804-001")["orders"]
+    asked = ("payout", "reject", order["end_to_end_id"], "--reason", "AC01")
+    assert "waits for a checker" in run(*asked, code=3).stdout
+    (waiting,) = run.read("approval", "list")
+    assert waiting["payload"]["reason"] == "AC01"
+    said = ("approval", "approve", waiting["id"], "--sha256", waiting["sha256"])
+    assert "is rejected" in run(*said, who="demo-checker").stdout
+    (back,) = run.read("payout", "returns")
+    assert (back["state"], back["reason"]) == ("rejected", "AC01")
+    assert "is rejected already" in run(*asked, code=4).stderr
+
+
 def test_withdraw_and_what_there_is_not(run: Command) -> None:
     on = ("--date", TUESDAY.isoformat())
     run("payout", "propose", *on, code=3)
