@@ -18,7 +18,6 @@ from switch.commands.common import (
     CommandError,
     Exit,
     print_line,
-    print_object,
     print_objects,
     reference,
 )
@@ -146,7 +145,7 @@ def show_statement(
         raise CommandError(node.say("not_found", kind="statement", key=f"{account}/{statement}"))
     by_line = {one.line: one for one in matches}
     if json:
-        print_object([line_object(one, by_line.get(one.line)) for one in lines])
+        print_objects(line_object(one, by_line.get(one.line)) for one in lines)
     else:
         columns = ("line>", "booked_on", "currency", "amount>", "reference", "rule", "explained")
         show_table(

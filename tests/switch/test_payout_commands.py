@@ -19,6 +19,7 @@ from settlement.adapters.payout_postgres import open_payouts
 from switch import cli
 from switch.commands.common import office
 from switch.store import prepare_data_keys
+from tests.schemas import assert_valid
 from tests.settlement.payout_world import (
     BOOKS,
     MONDAY,
@@ -85,6 +86,22 @@ advance_fee_rate = "0.01"
 """
 
 
+SHAPES = {
+    ("approval", "list"): "proposal",
+    ("payout", "due"): "payout-position",
+    ("payout", "propose"): "payout-batch",
+    ("payout", "list"): "payout-batch",
+    ("payout", "show"): "payout-batch",
+    ("payout", "returns"): "payout-order",
+    ("payout", "export"): "payout-file",
+    ("statement", "import"): "bank-statement-import",
+    ("statement", "list"): "bank-statement",
+    ("statement", "show"): "bank-statement-line",
+    ("reserve", "check"): "reserve-check",
+    ("date", "show"): "date",
+}
+
+
 class Command:
     def __init__(self, folder: Path, database: FreshDatabase) -> None:
         self.folder = folder
@@ -106,10 +123,17 @@ class Command:
 
     def read(self, *words: str, code: int = 0) -> list[Any]:
         out = self(*words, "--json", code=code, demo=False).stdout
-        return [json.loads(line) for line in out.splitlines()]
+        found = [json.loads(line) for line in out.splitlines()]
+        for one in found:
+            assert_valid(SHAPES[words[0], words[1]], one)
+        return found
 
     def one(self, *words: str, code: int = 0, demo: bool = False) -> Any:
-        return json.loads(self(*words, "--json", code=code, demo=demo).stdout)
+        found = json.loads(self(*words, "--json", code=code, demo=demo).stdout)
+        assert_valid(SHAPES[words[0], words[1]], found)
+        for order in found.get("orders", ()):
+            assert_valid("payout-order", order)
+        return found
 
     def statement(self, day: Any, *told: Told, code: int = 0, account: str = RESERVE) -> str:
         path = self.folder / "statement.xml"
@@ -163,6 +187,8 @@ def test_a_date_from_posted_to_confirmed(run: Command) -> None:
     assert "20260804-001: 1 orders, 49.50 156 from own-a; P" in proposed
     assert "20260804-002: 1 orders, 100.00 156 from reserve-a; P" in proposed
     assert run("payout", "propose", *on, code=3).stdout == proposed, "nothing new"
+    batches = run.read("payout", "propose", *on, "--demo", code=3)
+    assert [one["state"] for one in batches] == ["proposed"] * 2
     refused = run("payout", "export", "20260804-002", code=4)
     assert "not released" in refused.stderr
     waiting = run.read("approval", "list")
@@ -210,7 +236,7 @@ def test_a_return_is_listed_and_sent_again(run: Command) -> None:
     assert "3 lines taken in, 1 unexplained" in unknown
     (back,) = run.read("payout", "returns")
     assert (back["end_to_end_id"], back["state"], back["reason"]) == (name, "returned", "AC04")
-    lines = json.loads(run("statement", "show", RESERVE, "S0002", "--json", demo=False).stdout)
+    lines = run.read("statement", "show", RESERVE, "S0002")
     assert [one["match"] and one["match"]["kind"] for one in lines] == ["payout", "return", None]
     assert run("payout", "propose", *on).stdout == "nothing is due\n"
     run("payout", "propose", *on, "--replace", name, code=3)
@@ -220,6 +246,12 @@ def test_a_return_is_listed_and_sent_again(run: Command) -> None:
     assert run.read("payout", "returns") == []
     statements = run.read("statement", "list")
     assert [one["missing_before"] for one in statements] == [None, None]
+    (again,) = run.read("statement", "import", str(run.folder / "statement.xml"), "--demo", code=1)
+    assert (again["state"], again["matched"], again["unmatched"]) == ("known", 2, 1)
+    run.bank.statement(TUESDAY, Told(3))  # never comes
+    run.statement(TUESDAY, Told(4), code=1)
+    *_, last = run.read("statement", "list", code=1)
+    assert last["missing_before"]["missing_minor"] == 3
 
 
 def test_an_order_that_the_bank_did_not_execute(run: Command) -> None:
