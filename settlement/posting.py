@@ -291,13 +291,14 @@ def _shifts() -> "ir.Table":
 
 
 async def _break_entries(run: Run) -> list[Entry | None]:
-    """What breaks of today move to suspense and hold, and what resolved ones give back."""
-    found = [one for one in await run.store.breaks(run.date) if one.step != "fees"]
+    """What breaks of today move to suspense and hold, and what resolved ones give back. Cases that
+    others open and end on an open date (bank statements) bring their own entries."""
+    found = [one for one in await run.store.breaks(run.date) if one.step == "reconcile"]
     ended = {one.break_id: one for one in await run.store.resolutions(run.date)}
     released = [
         msgspec.structs.replace(one, settlement_date=ended[one.id].settlement_date)
         for one in await run.store.open_breaks(run.date)
-        if one.id in ended
+        if one.id in ended and one.step == "reconcile"
     ]
     records = await run.store.records_by_key(
         [one.record for one in (*found, *released) if one.record]

@@ -300,6 +300,87 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Go on behind this entry: what the page before said.",
         "从此分录之后继续：取自上一页末尾的提示。",
     ),
+    "help_payout": (
+        "Payouts to merchants: due, proposed, released, written, returned.",
+        "商户付款：应付、提交、放行、出盘、退回。",
+    ),
+    "help_payout_due": (
+        "What each merchant can be paid on a date, and why not more.",
+        "各商户在某付款日可付金额及原因。",
+    ),
+    "help_payout_propose": (
+        "Make batches of what is due; a second person releases them.",
+        "按应付金额生成付款批次，由复核人放行。",
+    ),
+    "help_payout_release": (
+        "Let a batch go, as the second person; `approval approve` by its name.",
+        "作为复核人放行批次（等同 `approval approve`）。",
+    ),
+    "help_payout_withdraw": ("Give up a batch that was not released.", "撤回未放行的批次。"),
+    "help_payout_export": (
+        "Write a released batch's pain.001; again: the same bytes.",
+        "为已放行批次写出 pain.001；重复执行内容不变。",
+    ),
+    "help_payout_reject": (
+        "Propose that the bank did not execute an order; it can be paid again.",
+        "提交：银行未执行该指令，款项可重新支付。",
+    ),
+    "help_arg_order": ("End-to-end id of the order.", "付款指令的端到端编号。"),
+    "help_opt_reject_reason": ("The bank's reason, such as AC01.", "银行给出的原因，如 AC01。"),
+    "payout_rejected": ("{order} is rejected", "{order} 已作拒付处理"),
+    "help_payout_list": ("Batches and their states.", "付款批次及状态。"),
+    "help_payout_show": ("A batch with its orders.", "批次及其付款指令。"),
+    "help_payout_returns": (
+        "Orders that came back and wait for a new one.",
+        "已退回、待重新付款的指令。",
+    ),
+    "help_statement": ("Bank statements (camt.053).", "银行对账单（camt.053）。"),
+    "help_statement_import": (
+        "Take in a statement; 1 where a line is left unexplained.",
+        "导入对账单；有未匹配流水时返回 1。",
+    ),
+    "help_statement_list": (
+        "Statements; 1 where one is missing between two.",
+        "对账单列表；中间有缺失时返回 1。",
+    ),
+    "help_statement_show": ("A statement's lines and what they are.", "对账单流水及匹配结果。"),
+    "help_reserve": ("Customers' money.", "客户备付金。"),
+    "help_reserve_check": (
+        "Hold the bank's balance and what is owed against each other; 1 where they differ.",
+        "核对银行余额与应付客户资金；不平时返回 1。",
+    ),
+    "help_date": ("Business dates.", "营业日。"),
+    "help_date_show": (
+        "How far a date has come: steps, posted, funded, paid, confirmed.",
+        "某营业日的进度：日终步骤、入账、到账、付款、确认。",
+    ),
+    "help_arg_batch": ("Batch, such as 20260804-001.", "批次号，如 20260804-001。"),
+    "help_arg_statement": ("camt.053 file.", "camt.053 文件。"),
+    "help_arg_bank_account": ("Name of the bank account.", "银行账户名称。"),
+    "help_arg_statement_id": ("The statement's id.", "对账单编号。"),
+    "help_opt_payout_date": (
+        "Day on which the bank is to pay; default: today.",
+        "付款日；默认今天。",
+    ),
+    "help_opt_replace": (
+        "End-to-end id of an order that came back, to be sent again; may be repeated.",
+        "需重新付款的退回指令的端到端编号；可重复。",
+    ),
+    "payout_nothing": ("nothing is due", "没有应付款项"),
+    "payout_proposed": (
+        "{batch}: {count} orders, {amount} {currency} from {account}; {proposal} waits for a second person",
+        "{batch}：{count} 笔，{amount} {currency}，付款账户 {account}；{proposal} 待复核",
+    ),
+    "payout_released": ("{batch} is released", "{batch} 已放行"),
+    "payout_withdrawn": ("{batch} is withdrawn", "{batch} 已撤回"),
+    "statement_taken_in": (
+        "{account}/{statement}: {lines} lines taken in, {unmatched} unexplained",
+        "{account}/{statement}：导入 {lines} 条，未匹配 {unmatched} 条",
+    ),
+    "statement_known": (
+        "{account}/{statement}: known already, {unmatched} of {lines} lines unexplained",
+        "{account}/{statement}：此前已导入，{lines} 条中未匹配 {unmatched} 条",
+    ),
     "help_simulate": (
         "Simulated terminals or banks alone, against any switch.",
         "单独运行模拟终端或模拟银行。",

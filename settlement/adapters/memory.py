@@ -178,6 +178,23 @@ class MemoryStore:
         self._outputs += [(step.business_date, output) for output in facts.outputs]
         return True
 
+    # -- for the other parts of the books, which keep their facts beside these
+
+    def done(self, name: str) -> list[date]:
+        """Business dates on which that step is done."""
+        return sorted(day for day, step in self._steps if step == name)
+
+    def add(
+        self,
+        entries: Sequence[Entry] = (),
+        breaks: Sequence[Break] = (),
+        resolutions: Sequence[Resolution] = (),
+    ) -> None:
+        """All of it, or nothing where the ledger refuses an entry."""
+        self.ledger.add(entries)
+        self._breaks += breaks
+        self._resolutions += resolutions
+
     # -- incoming files
 
     async def files(self, acquirer: str) -> list[IncomingFile]:
