@@ -282,7 +282,9 @@ async def _reports(run: Run) -> tuple[Facts, dict[str, int]]:
         digest = hashlib.sha256(data).hexdigest()
         outputs.append(Output(f"{run.date.isoformat()}/{name}", digest, len(data)))
         run.sink.write(outputs[-1].name, data)
+        run.written.add(outputs[-1].name)
         run.progress.advanced("reports", name)
+    run.sink.sync()
     return Facts(outputs=outputs), {
         "files_written": len(outputs),
         "bytes_written": sum(output.size for output in outputs),
@@ -292,7 +294,11 @@ async def _reports(run: Run) -> tuple[Facts, dict[str, int]]:
 async def _reports_after(run: Run) -> None:
     """Files that are gone or were changed are written again, and only as they were."""
     outputs = {one.name: one.sha256 for one in await run.store.outputs(run.date)}
-    lost = {name for name, digest in outputs.items() if run.sink.sha256(name) != digest}
+    lost = {
+        name
+        for name, digest in outputs.items()
+        if name not in run.written and run.sink.sha256(name) != digest
+    }
     if not lost:
         return
     for short_name, data in reports.render(await _day(run)):
@@ -301,6 +307,7 @@ async def _reports_after(run: Run) -> None:
             digest = hashlib.sha256(data).hexdigest()
             assert digest == outputs[name], f"{name} would not be what was written first"
             run.sink.write(name, data)
+    run.sink.sync()
 
 
 async def _day(run: Run) -> reports.Day:

@@ -20,7 +20,7 @@ import pyarrow.csv as pa_csv  # type: ignore[import-untyped]
 Struct = TypeVar("Struct", bound=msgspec.Struct)
 
 BATCH: Final = 65_536  # rows
-_TYPES: Final = {
+_TYPES: Final[dict[object, pa.DataType]] = {
     str: pa.string(),
     bytes: pa.string(),
     int: pa.int64(),

@@ -234,6 +234,9 @@ class Store(SwitchFacts, FileRows, BatchTotals, Protocol):
     async def discounts(self, keys: Collection[str]) -> dict[str, int]:
         """Our discount on these records."""
 
+    async def freed(self, break_ids: Collection[str]) -> dict[str, int]:
+        """What casework has released already of the holds of these breaks, plus."""
+
     async def merchant_fees(self, business_date: date) -> list[MerchantFee]: ...
 
     async def network_costs(self, business_date: date) -> list[NetworkCost]: ...
@@ -307,6 +310,9 @@ class FileSink(Protocol):
     """Outgoing files, each written whole or not at all."""
 
     def write(self, name: str, data: bytes) -> None: ...
+
+    def sync(self) -> None:
+        """What was written stands from here on, whatever happens to the machine."""
 
     def sha256(self, name: str) -> str | None:
         """Hash of the file that stands there, hex; None where there is none."""

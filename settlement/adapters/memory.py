@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import date, datetime
 
+import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from settlement.adapters.ledger_memory import MemoryLedger
@@ -177,6 +178,23 @@ class MemoryStore:
         self._outputs += [(step.business_date, output) for output in facts.outputs]
         return True
 
+    # -- for the other parts of the books, which keep their facts beside these
+
+    def done(self, name: str) -> list[date]:
+        """Business dates on which that step is done."""
+        return sorted(day for day, step in self._steps if step == name)
+
+    def add(
+        self,
+        entries: Sequence[Entry] = (),
+        breaks: Sequence[Break] = (),
+        resolutions: Sequence[Resolution] = (),
+    ) -> None:
+        """All of it, or nothing where the ledger refuses an entry."""
+        self.ledger.add(entries)
+        self._breaks += breaks
+        self._resolutions += resolutions
+
     # -- incoming files
 
     async def files(self, acquirer: str) -> list[IncomingFile]:
@@ -206,6 +224,16 @@ class MemoryStore:
                 and row.version == versions[row.acquirer, row.file]
             ),
             key=lambda row: (row.settlement_date, row.acquirer, row.file, row.line),
+        )
+
+    async def files_between(self, first: date, last: date) -> list[IncomingFile]:
+        return sorted(
+            (
+                msgspec.structs.replace(one, sealed=b"")
+                for one in self._files
+                if first <= one.settlement_date <= last
+            ),
+            key=lambda one: (one.settlement_date, one.acquirer, one.name, one.version),
         )
 
     async def held(self, acquirer: str) -> list[HeldFile]:
@@ -344,6 +372,15 @@ class MemoryStore:
         wanted = set(keys)
         return {one.key: one.discount_minor for one in self._merchant_fees if one.key in wanted}
 
+    async def freed(self, break_ids: Collection[str]) -> dict[str, int]:
+        sums: dict[str, int] = {}
+        for made in self.every_entry():
+            break_id = made.key.split("/", 1)[0]
+            if made.source == "case_unhold" and break_id in break_ids:
+                amount = made.amounts[made.accounts.index("merchant_held")]
+                sums[break_id] = sums.get(break_id, 0) + amount
+        return sums
+
     async def merchant_fees(self, business_date: date) -> list[MerchantFee]:
         return sorted(
             (one for one in self._merchant_fees if one.business_date == business_date),
@@ -384,3 +421,28 @@ class MemoryStore:
             (output for day, output in self._outputs if day == business_date),
             key=lambda output: output.name,
         )
+
+    # -- what casework in memory reads and writes (`settlement/adapters/cases_memory.py`)
+
+    def is_running(self, business_date: date) -> bool:
+        return business_date in self._running
+
+    def every_break(self) -> list[Break]:
+        return list(self._breaks)
+
+    def break_of(self, break_id: str) -> Break | None:
+        return next((one for one in self._breaks if one.id == break_id), None)
+
+    def resolution_of(self, break_id: str) -> Resolution | None:
+        return next((one for one in self._resolutions if one.break_id == break_id), None)
+
+    def captured_by_rrn(self, acquirer: str, rrns: Collection[str]) -> list[ClearingRecord]:
+        return self._sorted(
+            one
+            for one in self._records.values()
+            if one.captured and one.acquirer == acquirer and one.rrn and one.rrn in rrns
+        )
+
+    def every_entry(self) -> list[Entry]:
+        """By business date, then in canonical order."""
+        return [made for day in self.ledger.dates() for made in self.ledger.entries(day)]

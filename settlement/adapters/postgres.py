@@ -16,7 +16,7 @@ import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from settlement.adapters.bulk_postgres import NUMBER, QUERIES, columns, copy_in, extract
-from settlement.adapters.files_postgres import copy_file_rows, read_file_rows
+from settlement.adapters.files_postgres import copy_file_rows, read_file_rows, read_files
 from settlement.adapters.ledger_postgres import entry_of, post_relation, read_entries
 from settlement.adapters.ledger_sealing import read_seals, seal_date
 from settlement.adapters.passes_postgres import (
@@ -50,13 +50,16 @@ from settlement.terminal_totals import BatchKey, BatchTotal
 Struct = TypeVar("Struct", bound=msgspec.Struct)
 
 POOL_MAX: Final = 4
+WORK_MEM: Final = "128MB"  # of a connection's sort or join
 LOCK: Final = 8591  # class of the advisory locks of the day's end, one for each business date
 
 
 @asynccontextmanager
 async def open_postgres(dsn: str) -> AsyncIterator[tuple["PostgresStore", "PostgresDates"]]:
-    """Store and dates on a pool of their own."""
-    async with asyncpg.create_pool(dsn, min_size=1, max_size=POOL_MAX) as pool:
+    """Store and dates on a pool of their own, with room for joins of a whole day."""
+    async with asyncpg.create_pool(
+        dsn, min_size=1, max_size=POOL_MAX, server_settings={"work_mem": WORK_MEM}
+    ) as pool:
         yield PostgresStore(pool), PostgresDates(pool)
 
 
@@ -248,6 +251,9 @@ class PostgresStore:
     async def file_rows(self, kind: str, first: date, last: date) -> list[FileRow]:
         return await read_file_rows(self._pool, kind, first, last)
 
+    async def files_between(self, first: date, last: date) -> list[IncomingFile]:
+        return await read_files(self._pool, first, last)
+
     async def held(self, acquirer: str) -> list[HeldFile]:
         return await self._read(
             HeldFile,
@@ -382,6 +388,15 @@ class PostgresStore:
             sorted(set(keys)),
         )
         return {row["key"]: row["discount_minor"] for row in rows}
+
+    async def freed(self, break_ids: Collection[str]) -> dict[str, int]:
+        rows = await self._pool.fetch(
+            "SELECT split_part(key, '/', 1) AS break_id, sum(amount_minor)::bigint AS amount "
+            "FROM settlement.posting WHERE source = 'case_unhold' AND account = 'merchant_held' "
+            "AND split_part(key, '/', 1) = ANY ($1::text[]) GROUP BY 1",
+            sorted(break_ids),
+        )
+        return {row["break_id"]: row["amount"] for row in rows}
 
     async def merchant_fees(self, business_date: date) -> list[MerchantFee]:
         return await self._read_named("merchant_fees", MerchantFee, business_date)
