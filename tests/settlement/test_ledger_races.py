@@ -218,3 +218,17 @@ def test_the_application_may_only_add(database_dsn: FreshDatabase) -> None:
             await pool.execute("UPDATE settlement.limited_balance SET settled_minor = 0")
 
     run(database_dsn, scenario)
+
+
+@pytest.mark.parametrize(
+    "amounts", ["{5,-4}", "[0:1]={5,-4}", "[2:3]={5,-4}", "{{5},{-4}}", "{5,NULL}", "{NULL,NULL}"]
+)
+def test_no_list_of_amounts_gets_past_the_sum(database_dsn: FreshDatabase, amounts: str) -> None:
+    async def scenario(pool: asyncpg.Pool, _: PostgresLedger) -> None:
+        with pytest.raises(asyncpg.CheckViolationError):
+            await pool.execute(
+                "INSERT INTO settlement.entry VALUES ('s', 'k', '2026-08-03', 'case', 'r', 1, '156', "
+                f"'', '', '', 0, '2026-08-03', '{{a,b}}', '{{x,y}}', '{amounts}', sha256('x'))"
+            )
+
+    run(database_dsn, scenario)

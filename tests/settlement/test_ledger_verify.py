@@ -30,7 +30,7 @@ HASH = """sha256(convert_to(concat_ws(E'\\x1f', business_date, step, source, key
     currency, merchant, acquirer, terminal, batch, settlement_date, array_to_string(accounts, E'\\x1e'),
     array_to_string(owners, E'\\x1e'), array_to_string(amounts, E'\\x1e'), layer), 'UTF8'))"""
 REHASH = f"UPDATE settlement.entry SET hash = {HASH}"
-UNCHECKED = "ALTER TABLE settlement.entry DROP CONSTRAINT entry_amounts_check"
+UNCHECKED = "ALTER TABLE settlement.entry DROP CONSTRAINT entry_sums_to_zero"
 ROW = (
     "(source, key, business_date, step, rule, rule_version, currency, merchant, acquirer, "
     "terminal, batch, settlement_date, accounts, owners, amounts, hash, layer)"

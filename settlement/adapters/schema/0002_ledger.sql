@@ -15,6 +15,11 @@ END $$;
 ALTER TABLE entry ADD COLUMN layer text COLLATE "C" NOT NULL DEFAULT 'settled'
     CHECK (layer IN ('pending', 'settled'));
 
+-- Plain lists from 1 on, with no gap: so that what is said of amounts[1], amounts[2] … is said of all.
+ALTER TABLE entry ADD CONSTRAINT entry_amounts_are_a_list CHECK (
+    array_ndims(amounts) = 1 AND array_lower(amounts, 1) = 1
+    AND array_position(amounts, NULL) IS NULL);
+
 CREATE OR REPLACE VIEW posting AS
     SELECT e.source, e.key, p.line, e.business_date, e.step, e.rule, e.rule_version, e.currency,
            e.merchant, e.acquirer, e.terminal, e.batch, e.settlement_date,
