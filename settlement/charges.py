@@ -1,15 +1,20 @@
 """The day's fees: our discount on every record, the networks' fees beside ours."""
 
 from datetime import date
+from typing import Final
 
 import msgspec
 
 from settlement.clearing import ClearingRecord, ClearingRow
-from settlement.fees import MerchantFee, NetworkCost, Plan, Tariffs
+from settlement.fees import MerchantFee, NetworkCost, Plan, Tariffs, entry_class
 from settlement.ports import Facts
 from settlement.reconcile import Match, break_of
 from settlement.run import Run, in_minor, number
 from settlement.settings import Settings
+from settlement.shares import RecordShare, Volumes, shares_of
+
+Chains = dict[int, list[ClearingRecord]]
+NO_VOLUMES: Final[Volumes] = {}
 
 
 async def fees(run: Run) -> tuple[Facts, dict[str, int]]:
@@ -17,8 +22,12 @@ async def fees(run: Run) -> tuple[Facts, dict[str, int]]:
     matches = await run.store.matches(run.date)
     matched = await _costed(run, matches)
     chains = await _chains(run, [*records, *(record for record, _ in matched)])
-    discounts = merchant_fees(run.date, records, chains, run.tariffs)
+    volumes = await _volumes(run, chains)
+    discounts = merchant_fees(run.date, records, chains, run.tariffs, volumes)
     costs = network_costs(run.date, matched, chains, run.tariffs, run.settings)
+    shares = shares_of(
+        run.date, records, chains, run.tariffs, await _earlier_shares(run, chains), volumes
+    )
     by_key = {record.key: (record, row) for record, row in matched}
     currency = {r.key: r.currency for r in (*records, *(record for record, _ in matched))}
     breaks = []
@@ -32,13 +41,35 @@ async def fees(run: Run) -> tuple[Facts, dict[str, int]]:
                 msgspec.structs.replace(found, step="fees", difference_minor=-cost.excess_minor)
             )
     return Facts(
-        merchant_fees=discounts, network_costs=costs, breaks=number(breaks, run.date, "F")
+        merchant_fees=discounts,
+        network_costs=costs,
+        agent_shares=shares,
+        breaks=number(breaks, run.date, "F"),
     ), {
         **in_minor("discount", ((currency[d.key], d.discount_minor) for d in discounts), run.home),
         **in_minor("issuer_fee", ((currency[c.key], c.issuer_minor) for c in costs), run.home),
         **in_minor("network_fee", ((currency[c.key], c.network_minor) for c in costs), run.home),
+        **in_minor("agent_share", ((s.currency, sum(s.shares_minor)) for s in shares), run.home),
         "fee_mismatch": len(breaks),
     }
+
+
+async def _volumes(run: Run, chains: Chains) -> Volumes:
+    """The turnovers of the months in which the chains' sales stand; none where no plan asks."""
+    if not run.tariffs.asks_volumes:
+        return {}
+    book = run.store.fee_book()
+    return {
+        (day, *of): volume
+        for day in sorted({chain[0].business_date for chain in chains.values()})
+        for of, volume in (await book.month_volumes(day)).items()
+    }
+
+
+async def _earlier_shares(run: Run, chains: Chains) -> dict[str, RecordShare]:
+    sales = [chain[0] for chain in chains.values()]
+    keys = [sale.key for sale in sales if sale.business_date < run.date]
+    return await run.store.fee_book().shares_by_key(keys)
 
 
 async def _costed(run: Run, matches: list[Match]) -> list[tuple[ClearingRecord, ClearingRow]]:
@@ -53,9 +84,6 @@ async def _costed(run: Run, matches: list[Match]) -> list[tuple[ClearingRecord, 
     records = await run.store.records_by_key([match.record for match in wanted])
     rows = await run.store.rows_by_id([match.row for match in wanted])
     return [(records[match.record], rows[match.row]) for match in wanted]
-
-
-Chains = dict[int, list[ClearingRecord]]
 
 
 async def _chains(run: Run, records: list[ClearingRecord]) -> Chains:
@@ -87,7 +115,11 @@ def _age(record: ClearingRecord) -> tuple[date, bool, bool, str, int]:
 
 
 def merchant_fees(
-    business_date: date, records: list[ClearingRecord], chains: Chains, tariffs: Tariffs
+    business_date: date,
+    records: list[ClearingRecord],
+    chains: Chains,
+    tariffs: Tariffs,
+    volumes: Volumes = NO_VOLUMES,
 ) -> list[MerchantFee]:
     """Our discount on each record, by the plan and version of its chain's sale."""
     made: list[MerchantFee] = []
@@ -102,6 +134,10 @@ def merchant_fees(
             sale.card_type,
             sale.mcc,
             refund=record.type == "refund",
+            entry=entry_class(sale.entry_mode),
+            volume_minor=plan.volume_step(
+                volumes.get((sale.business_date, sale.merchant, sale.currency), 0)
+            ),
         )
         made.append(
             MerchantFee(
@@ -185,6 +221,7 @@ def _fees_of(
             sale.card_type,
             sale.mcc,
             refund=record.type == "refund",
+            entry=entry_class(sale.entry_mode),
         )
         for part in ("issuer", "network")
     )

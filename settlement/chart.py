@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 import msgspec
 
-Owner = Literal["acquirer_day", "acquirer", "merchant", "own"]
+Owner = Literal["acquirer_day", "acquirer", "merchant", "agent", "own"]
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -29,7 +29,7 @@ _ACCOUNTS: Final = (
     Account("merchant_payable", "liability", "merchant", "Merchant payable", "应付商户款"),
     Account("merchant_held", "liability", "merchant", "Merchant money held", "商户冻结款"),
     Account("long_suspense", "liability", "acquirer", "Long suspense", "长款挂账"),
-    Account("agent_share_payable", "liability", "own", "Agent shares payable", "应付代理分润"),
+    Account("agent_share_payable", "liability", "agent", "Agent shares payable", "应付代理分润"),
     Account("vat_payable", "liability", "own", "VAT payable", "应交增值税"),
     Account("card_liability", "liability", "own", "Prepaid card liability", "预付卡负债"),
     Account("agent_float", "liability", "own", "Agent float", "代理商预存款"),

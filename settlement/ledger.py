@@ -27,7 +27,7 @@ class Entry(msgspec.Struct, frozen=True):
 
     business_date: date
     step: str
-    source: str  # captured, cost, fee, break, release, hold, cutoff
+    source: str  # captured, cost, fee, break, release, hold, cutoff, agent_share
     key: str
     rule: str
     rule_version: int
@@ -105,6 +105,7 @@ def entry(
     acquirer: str,
     settlement_date: date,
     merchant: str = "",
+    agent: str = "",
     terminal: str = "",
     batch: int = 0,
     from_settlement_date: date | None = None,
@@ -125,7 +126,7 @@ def entry(
             continue
         day = from_settlement_date if from_settlement_date and index else settlement_date
         accounts.append(leg.account)
-        owners.append(_owner(leg.account, acquirer, day, merchant))
+        owners.append(_owner(leg.account, acquirer, day, merchant, agent))
         amounts.append(amount)
     if not amounts:
         return None
@@ -148,11 +149,11 @@ def entry(
     )
 
 
-def _owner(account: str, acquirer: str, day: date, merchant: str) -> str:
+def _owner(account: str, acquirer: str, day: date, merchant: str, agent: str) -> str:
     kind = CHART[account].owner
     if kind == "acquirer_day":
         return owner_of_day(acquirer, day)
-    return {"acquirer": acquirer, "merchant": merchant, "own": ""}[kind]
+    return {"acquirer": acquirer, "merchant": merchant, "agent": agent, "own": ""}[kind]
 
 
 def owner_of_day(acquirer: str, settlement_date: date) -> str:

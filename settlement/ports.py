@@ -22,10 +22,13 @@ from settlement.fees import MerchantFee, NetworkCost
 from settlement.ledger import Entry, Movement, Seal
 from settlement.netting import Net
 from settlement.reconcile import Match
+from settlement.shares import RecordShare
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir  # type: ignore[import-untyped]
     import pyarrow as pa  # type: ignore[import-untyped]
+
+    from settlement.fee_book import FeeBook
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -54,6 +57,7 @@ class Facts(msgspec.Struct, frozen=True):
     resolutions: Sequence[Resolution] = ()
     merchant_fees: Sequence[MerchantFee] = ()
     network_costs: Sequence[NetworkCost] = ()
+    agent_shares: Sequence[RecordShare] = ()
     entries: Sequence[Entry] = ()
     seals: Sequence[Seal] = ()
     nets: Sequence[Net] = ()
@@ -103,6 +107,9 @@ class SwitchFacts(Protocol):
 
 class Store(SwitchFacts, Protocol):
     """The settlement's own append-only facts. Every read is totally ordered."""
+
+    def fee_book(self) -> "FeeBook":
+        """What fees, shares and reports read."""
 
     def alone(self, business_date: date) -> AbstractAsyncContextManager[bool]:
         """Keeps other runs of the date out while it is held; False where one is under way."""

@@ -13,6 +13,7 @@ from settlement.netting import MerchantTotal, nets
 from settlement.ports import Facts, Total
 from settlement.receivable import assert_as_filed
 from settlement.run import Run, in_minor
+from settlement.shares import accruals
 
 
 async def post(run: Run) -> tuple[Facts, dict[str, int]]:
@@ -28,6 +29,7 @@ async def post(run: Run) -> tuple[Facts, dict[str, int]]:
     made += await _cost_entries(run)
     made += await _transfers(run)
     made += await _break_entries(run)
+    made += accruals(run.date, await run.store.fee_book().shares(run.date))
     entries = sorted((one for one in made if one is not None), key=lambda one: one.order)
     last = await run.store.last_seal()
     seals = seal(run.date, "post", entries, last.hash if last else b"")

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import date, datetime
 
+from settlement.adapters.fees_memory import MemoryFeeBook
 from settlement.cases import Break, Resolution
 from settlement.clearing import (
     Capture,
@@ -46,10 +47,14 @@ class MemoryStore:
         self._resolutions: list[Resolution] = []
         self._merchant_fees: list[MerchantFee] = []
         self._network_costs: list[NetworkCost] = []
+        self._fee_book = MemoryFeeBook(self)
         self._entries: dict[tuple[str, str], Entry] = {}
         self._seals: list[Seal] = []
         self._nets: list[Net] = []
         self._outputs: list[tuple[date, Output]] = []
+
+    def fee_book(self) -> MemoryFeeBook:
+        return self._fee_book
 
     # -- what the switch publishes
 
@@ -143,6 +148,7 @@ class MemoryStore:
         self._resolutions += facts.resolutions
         self._merchant_fees += facts.merchant_fees
         self._network_costs += facts.network_costs
+        self._fee_book.add(facts.agent_shares)
         self._entries |= {(made.source, made.key): made for made in facts.entries}
         self._seals += facts.seals
         self._nets += facts.nets

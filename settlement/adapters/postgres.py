@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 import asyncpg
 import msgspec
 
+from settlement.adapters.fees_postgres import PostgresFeeBook, copy_shares
 from settlement.cases import Break, Resolution
 from settlement.clearing import (
     Capture,
@@ -80,6 +81,9 @@ class PostgresStore:
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
+
+    def fee_book(self) -> PostgresFeeBook:
+        return PostgresFeeBook(self._pool)
 
     async def _read(self, shape: type[Struct], query: str, *values: object) -> list[Struct]:
         rows = await self._pool.fetch(query, *values)
@@ -188,6 +192,7 @@ class PostgresStore:
             await _copy(connection, "resolution", Resolution, facts.resolutions)
             await _copy(connection, "merchant_fee", MerchantFee, facts.merchant_fees)
             await _copy(connection, "network_cost", NetworkCost, facts.network_costs)
+            await copy_shares(connection, facts.agent_shares)
             await _post(connection, facts.entries)
             await _copy(connection, "seal", Seal, facts.seals)
             await _copy(connection, "net", Net, facts.nets)

@@ -230,10 +230,13 @@ def apply_file(node: Node, path: Path, effective_from: dt.datetime | None) -> Ex
     async def write(dsn: str) -> None:
         async with reference(dsn) as store:
             in_force: dict[str, set[str]] = {}
-            for kind, key in newest(await store.items()):
+            parents: dict[str, str] = {}
+            for (kind, key), item in newest(await store.items()).items():
                 in_force.setdefault(kind, set()).add(key)
+                if kind == "agent":
+                    parents[key] = str(item.content.get("parent", ""))
             try:
-                entries = parse(text, str(path), in_force)
+                entries = parse(text, str(path), in_force, parents)
             except ReferenceFileError as error:
                 raise CommandError(str(error), Exit.USAGE) from error
             await apply(store, node, entries, effective_from)
