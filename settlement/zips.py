@@ -21,8 +21,11 @@ def packed(members: Iterable[tuple[str, bytes]]) -> bytes:
     return data.getvalue()
 
 
-def members(data: bytes) -> Iterator[tuple[str, bytes]]:
-    """The members of a zip, in its order."""
+def members(data: bytes, *, packed_here: bool = True) -> Iterator[tuple[str, bytes]]:
+    """The members of a zip, in its order. One that was `packed_here` has none compressed: what
+    comes from elsewhere can not be small and open large. Raises ValueError, and what `zipfile` does."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         for member in archive.infolist():
+            if packed_here and member.compress_type != zipfile.ZIP_STORED:
+                raise ValueError(f"{member.filename} is compressed")
             yield member.filename, archive.read(member)

@@ -43,7 +43,7 @@ def render(report: Report) -> bytes:
     for table in report.tables:
         _sheet(book.add_worksheet(both(table.key)[:NAME_MAX]), table, formats)
     book.close()
-    return packed(members(data.getvalue()))
+    return packed(members(data.getvalue(), packed_here=False))
 
 
 def _sheet(sheet: Any, table: Table, formats: dict[Any, Any]) -> None:
