@@ -7,24 +7,28 @@ the date was closed, and compares what comes out with what was recorded.
 """
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from datetime import date, datetime, time, timedelta
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.compute as pc  # type: ignore[import-untyped]
 
 from settlement.close import REFERENCE_KINDS, facts_of
+from settlement.columns import Relation, schema_of
 from settlement.evidence import Finding, canonical, first_difference
 from settlement.fees import ZONE, Plan, Tariffs
 from settlement.ledger import trial_balance
-from settlement.ports import Facts, Step, Store
+from settlement.passes import PASSES
+from settlement.ports import SHAPES, Extracted, Facts, Step, Store
 from settlement.posting_rules import POSTING_RULES
-from settlement.reconcile import PASSES, VERSIONS
+from settlement.reconcile import VERSIONS
 from settlement.run import Run, WaitingError
 from settlement.settings import Settings
 
 # Facts of a date that are hashed line by line, never held.
-EXTRACTS: Final = (
+EXTRACTS: Final[tuple[Extracted, ...]] = (
     "captures",
     "records",
     "matches",
@@ -37,17 +41,7 @@ AGAIN: Final = ("reconcile", "fees", "post", "net")  # steps whose facts rest on
 LAST_STEP: Final = "reports"
 
 
-class EvidenceStore(Store, Protocol):
-    """A store as it stood when a date was closed: what later dates added is not seen by the steps
-    of that date. Nothing is written through it."""
-
-    async def extract(self, name: str, business_date: date, write: Callable[[bytes], None]) -> None:
-        """One of `EXTRACTS` of a date as lines of text in a total order, piece by piece."""
-
-
-async def documents(
-    store: EvidenceStore, business_date: date, settings: Settings
-) -> dict[str, Any]:
+async def documents(store: Store, business_date: date, settings: Settings) -> dict[str, Any]:
     """The documents of a date's evidence by name. Raises `WaitingError` while it is not closed."""
     steps = await store.steps(business_date)
     if LAST_STEP not in steps:
@@ -119,17 +113,18 @@ async def _plans(store: Store, tariffs: Tariffs, business_date: date) -> list[Pl
     return [tariffs.plan(name, version) for name, version in sorted(used)]
 
 
-async def _extract(store: EvidenceStore, name: str, business_date: date) -> dict[str, Any]:
-    digest = hashlib.sha256()
-    lines = 0
+async def _extract(store: Store, name: Extracted, business_date: date) -> dict[str, Any]:
+    digest, rows = hashlib.sha256(), 0
+    async for batch in store.extract(name, business_date, ordered=True):
+        rows += batch.num_rows
+        for part in _text(batch):
+            digest.update(part)
+    return {"rows": rows, "sha256": digest.hexdigest()}
 
-    def take(piece: bytes) -> None:
-        nonlocal lines
-        digest.update(piece)
-        lines += piece.count(b"\n")
 
-    await store.extract(name, business_date, take)
-    return {"lines": lines, "sha256": digest.hexdigest()}
+def _text(batch: pa.RecordBatch) -> Iterator[bytes]:
+    """The canonical text of some rows."""
+    return Relation(pa.Table.from_batches([batch])).csv()
 
 
 def _step(step: Step) -> dict[str, Any]:
@@ -146,9 +141,7 @@ def _hexed(value: msgspec.Struct) -> dict[str, Any]:
 # -- once more --------------------------------------------------------------------------------
 
 
-async def compared(
-    store: EvidenceStore, bundle_documents: dict[str, Any], on: date
-) -> list[Finding]:
+async def compared(store: Store, bundle_documents: dict[str, Any], on: date) -> list[Finding]:
     """Where the store no longer says what was signed: the first difference of each document."""
     settings = msgspec.convert(bundle_documents["settings.json"], Settings)
     now = await documents(store, on, settings)
@@ -174,67 +167,85 @@ class Decided(msgspec.Struct, frozen=True):
 
 
 async def decided_again(run: Run, names: Collection[str] = AGAIN) -> AsyncIterator[Decided]:
-    """The date's decisions made once more, on `run.store`, an `EvidenceStore` of the date."""
+    """The date's decisions made once more. `run.store` shows what later dates added as it was when
+    the date was closed (`adapters/evidence_*`); each step rests on what was recorded before it."""
     for name in AGAIN:
         if name not in names:
             continue
+        fresh = msgspec.structs.replace(run, at_hand={}, moved=None)
         try:
-            facts, totals = await facts_of(run, name)
+            facts, totals = await facts_of(fresh, name)
         except Exception as error:  # noqa: BLE001 - changed facts may break a step anyhow
             problem = f"can not be decided again: {type(error).__name__}: {error}"
             yield Decided(name, "", Finding(name, problem))
             continue
-        recorded = run.steps[name]
         finding = await _first_other(run, name, facts)
-        if finding is None and facts.content != recorded.content:
+        if finding is None and facts.content != run.steps[name].content:
             finding = Finding(name, "its recorded hash is not that of its facts")
         if finding is None:
-            finding = first_difference(f"{name}.totals", recorded.totals, totals)
+            finding = first_difference(f"{name}.totals", run.steps[name].totals, totals)
         yield Decided(name, facts.content, finding)
+
+
+# what a step adds: in columns, and one by one
+_RELATIONS: Final[dict[str, tuple[Extracted, ...]]] = {
+    "reconcile": ("matches",),
+    "fees": ("merchant_fees", "network_costs", "agent_shares"),
+    "post": ("entries",),
+    "net": (),
+}
 
 
 async def _first_other(run: Run, name: str, facts: Facts) -> Finding | None:
     """The first fact of a step that is not what was recorded, by kind and order."""
-    store, on = run.store, run.date
-    step = [one for one in await store.breaks(on) if one.step == name]
-    recorded: dict[str, dict[str, Any]] = {
-        "reconcile": {
-            "matches": await store.matches(on),
-            "breaks": step,
-            "resolutions": await store.resolutions(on),
-        },
-        "fees": {
-            "merchant_fees": await store.merchant_fees(on),
-            "network_costs": await store.network_costs(on),
-            "agent_shares": await store.fee_book().shares(on),
-            "breaks": step,
-        },
-        "post": {
-            "entries": [one for one in await store.entries(on) if one.step == name],
-            "seals": [one for one in await store.seals(on) if one.step == name],
-        },
-        "net": {"nets": await store.nets(on)},
-    }
-    for kind, stands in recorded[name].items():
-        again = sorted(map(_line, getattr(facts, kind)))
-        before = sorted(map(_line, stands))
-        found = _first_line(f"{name}.{kind}", before, again)
+    for kind in _RELATIONS[name]:
+        found = await _other_row(run, name, kind, getattr(facts, kind))
         if found is not None:
             return found
+    store, on = run.store, run.date
+    stand: dict[str, Sequence[msgspec.Struct]] = {
+        "breaks": [one for one in await store.breaks(on) if one.step == name],
+        "resolutions": await store.resolutions(on) if name == "reconcile" else (),
+        "seals": [one for one in await store.seals(on) if one.step == name],
+        "nets": await store.nets(on) if name == "net" else (),
+    }
+    for what, recorded in stand.items():
+        before, again = sorted(map(_line, recorded)), sorted(map(_line, getattr(facts, what)))
+        if before != again:
+            return _first_line(f"{name}.{what}", before, again)
     return None
+
+
+async def _other_row(run: Run, name: str, kind: Extracted, again: Relation) -> Finding | None:
+    """The first row of a relation that is not what stands in the store; both are in one order, and
+    neither is held."""
+    names = schema_of(SHAPES[kind]).names
+    parts = (part for batch in again.batches() for part in _text(batch.select(names)))
+    lines = (line for part in parts for line in part.splitlines())
+    async for batch in run.store.extract(kind, run.date, ordered=True):
+        if kind == "entries":  # of the date other steps have some, too
+            batch = batch.filter(pc.equal(batch.column("step"), name))
+        for line in (line for part in _text(batch) for line in part.splitlines()):
+            other = next(lines, None)
+            if line != other:
+                return _row_finding(f"{name}.{kind}", line, other)
+    other = next(lines, None)
+    return None if other is None else _row_finding(f"{name}.{kind}", None, other)
+
+
+def _row_finding(place: str, recorded: bytes | None, again: bytes | None) -> Finding:
+    texts = [None if line is None else line.decode() for line in (recorded, again)]
+    return Finding(
+        place, f"recorded: {texts[0] or 'nothing'}; decided again: {texts[1] or 'nothing'}"
+    )
 
 
 def _line(fact: msgspec.Struct) -> str:
     return msgspec.json.encode(fact).decode()
 
 
-def _first_line(place: str, before: list[str], again: list[str]) -> Finding | None:
+def _first_line(place: str, before: list[str], again: list[str]) -> Finding:
     gone = sorted(set(before) - set(again))
     new = sorted(set(again) - set(before))
-    if gone and new:
-        return Finding(place, f"recorded: {gone[0]}; decided again: {new[0]}")
-    if gone:
-        return Finding(place, f"recorded, but not decided again: {gone[0]}")
-    if new:
-        return Finding(place, f"decided again, but not recorded: {new[0]}")
-    return None
+    recorded = gone[0] if gone else "nothing"
+    return Finding(place, f"recorded: {recorded}; decided again: {new[0] if new else 'nothing'}")

@@ -88,16 +88,20 @@ class Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def unmet(self, amount_minor: int, basis: Basis) -> str:
         """The first condition that does not hold, by its key; empty where the line applies."""
+        if amount_minor < self.amount_from_minor:
+            return "amount_from_minor"
+        if self.amount_up_to_minor is not None and amount_minor > self.amount_up_to_minor:
+            return "amount_up_to_minor"
+        return self.unmet_by(basis)
+
+    def unmet_by(self, basis: Basis) -> str:
+        """The same without those that ask for the amount."""
         if self.card_type not in (None, basis.card_type):
             return "card_type"
         if self.mcc is not None and not any(_within(basis.mcc, codes) for codes in self.mcc):
             return "mcc"
         if self.entry is not None and basis.entry not in self.entry:
             return "entry"
-        if amount_minor < self.amount_from_minor:
-            return "amount_from_minor"
-        if self.amount_up_to_minor is not None and amount_minor > self.amount_up_to_minor:
-            return "amount_up_to_minor"
         if basis.volume_minor < self.volume_from_minor:
             return "volume_from_minor"
         return ""
@@ -200,8 +204,24 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """What the step of a chain's net from `before` to `after` changes in its fee. Depends on
         nothing but its arguments: of equal combinations one is computed."""
         basis = Basis(card_type, mcc, entry, volume_minor)
+        return self.change_on(basis, component, before, after, refund=refund)
+
+    def change_on(
+        self, basis: Basis, component: str, before: int, after: int, *, refund: bool
+    ) -> int:
+        """`change` on a basis that is made already."""
         return sum(
             part.change(before, after, basis, refund=refund) for part in self.parts(component)
+        )
+
+    def alike(self, components: Iterable[str], basis: Basis) -> tuple[bool, ...]:
+        """Which of the lines may apply on a basis. Where this is the same, so are the changes of
+        these components, whatever the amounts."""
+        return tuple(
+            not rate.unmet_by(basis)
+            for component in components
+            for part in self.parts(component)
+            for rate in part.rates
         )
 
     @property
@@ -218,10 +238,11 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             )
         )
 
-    def volume_step(self, volume_minor: int) -> int:
-        """The highest step that a turnover has reached: it stands for the turnover in `change`,
-        so that merchants on one step make one combination."""
-        return max((step for step in self.volume_steps if step <= volume_minor), default=0)
+
+def step_reached(volume_minor: int, steps: Iterable[int]) -> int:
+    """The highest step that a turnover has reached. It stands for the turnover wherever prices
+    are asked for, so that merchants on one step make one combination."""
+    return max((step for step in steps if step <= volume_minor), default=0)
 
 
 def month_start(business_date: date) -> date:
@@ -360,14 +381,16 @@ class Tariffs:
         return sorted(key for known, key in self._versions if known == kind)
 
     @property
-    def asks_volumes(self) -> bool:
-        """Whether any version of any plan has prices by the month's turnover."""
-        return any(
-            self.plan(key, one.version).volume_steps
+    def volume_steps(self) -> tuple[int, ...]:
+        """Where the month's turnover changes a price of any version of any plan, ascending."""
+        steps = {
+            step
             for (kind, key), versions in self._versions.items()
             if kind == "fee_plan"
             for one in versions
-        )
+            for step in self.plan(key, one.version).volume_steps
+        }
+        return tuple(sorted(steps))
 
     def versioned(self, kind: str, key: str, version: int) -> Reference | None:
         versions = self._versions.get((kind, key), [])

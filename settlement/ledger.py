@@ -11,11 +11,14 @@ from datetime import date
 from typing import Final
 
 import msgspec
+import pyarrow as pa  # type: ignore[import-untyped]
 
 from settlement.chart import CHART
+from settlement.columns import Relation, schema_of, table_of
 from settlement.posting_rules import POSTING_RULES
 
 CHUNK: Final = 10_000  # entries a link of the chain
+FIELD, ITEM = "\x1f", "\x1e"  # between fields of the canonical form, and between items of a list
 
 
 class LedgerConflictError(Exception):
@@ -48,11 +51,35 @@ class Entry(msgspec.Struct, frozen=True):
 
     @property
     def hash(self) -> bytes:
-        return hashlib.sha256(msgspec.json.encode(msgspec.structs.astuple(self))).digest()
+        return hashlib.sha256(canonical(msgspec.structs.astuple(self))).digest()
 
     @property
     def order(self) -> tuple[date, str, str, str]:
         return (self.business_date, self.step, self.source, self.key)
+
+
+def canonical(fields: tuple[object, ...]) -> bytes:
+    """What an entry's hash is over: its fields in the order of `Entry`, as text, with U+001F
+    between them and U+001E between the items of a list; dates as YYYY-MM-DD, numbers in decimal;
+    UTF-8. So SQL, too, can make it: `concat_ws` over the columns, `array_to_string` for lists.
+
+    Asserts that no field contains a separator; without that two entries could have one form.
+
+    >>> canonical(("a", 1, ("x", "y"), (5, -5)))
+    b'a\\x1f1\\x1fx\\x1ey\\x1f5\\x1e-5'
+    """
+    parts: list[str] = []
+    items = 0
+    for field in fields:
+        if isinstance(field, tuple | list):
+            parts.append(ITEM.join(map(str, field)))
+            items += len(field) - 1
+        else:
+            parts.append(str(field))
+    text = FIELD.join(parts)
+    assert text.count(FIELD) == len(parts) - 1, f"a separator in {fields}"
+    assert text.count(ITEM) == items, f"a separator in {fields}"
+    return text.encode()
 
 
 class Movement(msgspec.Struct, frozen=True, order=True):
@@ -160,6 +187,16 @@ def owner_of_day(acquirer: str, settlement_date: date) -> str:
     return f"{acquirer}/{settlement_date.isoformat()}"
 
 
+ENTRY_COLUMNS: Final = schema_of(Entry).append(pa.field("hash", pa.string()))
+
+
+def entry_relation(entries: Iterable[Entry]) -> Relation:
+    """Entries in columns, each with its hash last."""
+    made = list(entries)
+    hashes = pa.array(["\\x" + one.hash.hex() for one in made], pa.string())
+    return Relation(table_of(Entry, made).append_column("hash", hashes))
+
+
 def movements(entries: Iterable[Entry]) -> list[Movement]:
     """The sums of entries; what a store's `movements` must equal."""
     sums: dict[tuple[str, str, str, str], list[int]] = {}
@@ -192,6 +229,13 @@ def seal(
 ) -> list[Seal]:
     """Chain a step's entries, in canonical order, onto the chain's last link."""
     hashes = [made.hash for made in sorted(entries, key=lambda made: made.order)]
+    return seal_hashes(business_date, step, hashes, previous, chunk)
+
+
+def seal_hashes(
+    business_date: date, step: str, hashes: Sequence[bytes], previous: bytes, chunk: int = CHUNK
+) -> list[Seal]:
+    """The same of the entries' hashes, in canonical order."""
     seals: list[Seal] = []
     for number, first in enumerate(range(0, len(hashes), chunk)):
         part = hashes[first : first + chunk]

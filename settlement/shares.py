@@ -24,7 +24,16 @@ from typing import Final
 import msgspec
 
 from settlement.clearing import ClearingRecord
-from settlement.fees import DISCOUNT, ONE, Basis, NotInForceError, Plan, Tariffs, entry_class
+from settlement.fees import (
+    DISCOUNT,
+    ONE,
+    Basis,
+    NotInForceError,
+    Plan,
+    Tariffs,
+    entry_class,
+    step_reached,
+)
 from settlement.ledger import Entry, entry
 
 DEPTH_MAX: Final = 9  # levels over one merchant; ACOMA has as many [C1]
@@ -148,9 +157,8 @@ class Sale(msgspec.Struct, frozen=True):
 
         def change(plan: Plan, *components: str) -> int:
             return sum(
-                part.change(before, after, self.basis, refund=refund)
+                plan.change_on(self.basis, component, before, after, refund=refund)
                 for component in components
-                for part in plan.parts(component)
             )
 
         prices = state.prices_minor or (0,) * len(self.levels)
@@ -252,7 +260,7 @@ def shares_of(
         plan = tariffs.plan(sale.plan, sale.plan_version)
         volume = volumes.get((sale.business_date, sale.merchant, sale.currency), 0)
         plans = (plan, *(level.plan for level in agreed if level.plan))
-        step = max(one.volume_step(volume) for one in plans)
+        step = step_reached(volume, (step for one in plans for step in one.volume_steps))
         of = Sale(
             plan,
             tariffs.cost_plan(sale.acquirer, sale.settlement_date),
@@ -262,7 +270,11 @@ def shares_of(
         steps = _steps(chain, record.key)
         if (of, steps) not in known:
             known[of, steps] = step_shares(of, steps)
-        made.append(_record_share(business_date, record, of, *known[of, steps]))
+        made.append(
+            record_share(
+                business_date, record.key, record.merchant, record.currency, of, *known[of, steps]
+            )
+        )
     return made
 
 
@@ -275,21 +287,24 @@ def _steps(chain: Sequence[ClearingRecord], key: str) -> Steps:
     return tuple(made)
 
 
-def _record_share(
+def record_share(
     business_date: date,
-    record: ClearingRecord,
+    key: str,
+    merchant: str,
+    currency: str,
     sale: Sale,
     before: State,
     after: State,
     given: tuple[int, ...],
 ) -> RecordShare:
+    """What `step_shares` found, as the share of one record."""
     discount = after.discount_minor - before.discount_minor
     cost = after.cost_minor - before.cost_minor
     return RecordShare(
         business_date=business_date,
-        key=record.key,
-        merchant=record.merchant,
-        currency=record.currency,
+        key=key,
+        merchant=merchant,
+        currency=currency,
         agents=tuple(level.agent for level in sale.levels),
         versions=tuple(level.version for level in sale.levels),
         terms=tuple(level.terms for level in sale.levels),
@@ -309,8 +324,8 @@ def totals(made: Iterable[RecordShare]) -> dict[tuple[str, str], int]:
     return {key: sums[key] for key in sorted(sums) if sums[key]}
 
 
-def accruals(business_date: date, made: Iterable[RecordShare]) -> list[Entry]:
-    """One entry for each agent and currency: out of our discount, owed to the agent."""
+def accruals(business_date: date, owed: Mapping[tuple[str, str], int]) -> list[Entry]:
+    """One entry for each (agent, currency) of `totals`: out of our discount, owed to the agent."""
     entries = [
         entry(
             "agent_share",
@@ -324,7 +339,7 @@ def accruals(business_date: date, made: Iterable[RecordShare]) -> list[Entry]:
             settlement_date=business_date,
             agent=agent,
         )
-        for (agent, currency), share in totals(made).items()
+        for (agent, currency), share in sorted(owed.items())
     ]
     return [one for one in entries if one is not None]
 

@@ -1,9 +1,6 @@
 """`settlement.evidence_facts.EvidenceStore` over the store in memory."""
 
-from collections.abc import Callable, Iterable
 from datetime import date
-
-import msgspec
 
 from settlement.adapters.memory import MemoryStore
 from settlement.clearing import ClearingRecord, ClearingRow, IncomingFile
@@ -54,16 +51,3 @@ class MemoryEvidence(MemoryStore):
     async def last_seal(self) -> Seal | None:
         before = [one for one in self._seals if one.business_date < self._date]
         return before[-1] if before else None
-
-    async def extract(self, name: str, business_date: date, write: Callable[[bytes], None]) -> None:
-        facts: dict[str, Iterable[msgspec.Struct]] = {
-            "captures": await self.captures(business_date),
-            "records": await self.records(business_date),
-            "matches": await self.matches(business_date),
-            "merchant_fees": await self.merchant_fees(business_date),
-            "network_costs": await self.network_costs(business_date),
-            "agent_shares": await self.fee_book().shares(business_date),
-            "entries": await self.entries(business_date),
-        }
-        for fact in facts[name]:
-            write(msgspec.json.encode(fact) + b"\n")

@@ -2,40 +2,48 @@
 
 # ruff: noqa: S608 - what is formatted into queries are column names of our own structs
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import date, datetime
 from typing import Final
 
 import asyncpg
 import msgspec
+import pyarrow as pa  # type: ignore[import-untyped]
 
-from settlement.adapters.postgres import PostgresStore
-from settlement.clearing import Capture, ClearingRecord, ClearingRow, IncomingFile, Transaction
-from settlement.fees import MerchantFee, NetworkCost
-from settlement.ledger import Entry, Seal
-from settlement.ports import Facts, Step
-from settlement.reconcile import Match
-from settlement.shares import RecordShare
+from settlement.adapters.bulk_postgres import QUERIES, Query, columns, extract
+from settlement.adapters.postgres import PostgresStore, Struct
+from settlement.clearing import ClearingRecord, ClearingRow, IncomingFile, Transaction
+from settlement.ledger import Seal
+from settlement.ports import Extracted, Facts, Step
 
-# name -> (shape, table, order)
-_EXTRACTS: Final[dict[str, tuple[type[msgspec.Struct], str, str]]] = {
-    "captures": (Capture, "switch.capture_v1", "capture_id"),
-    "records": (
-        ClearingRecord,
-        "settlement.clearing_record",
-        "left(key, 1), substr(key, 2)::bigint",
+# The reads that later dates add to, as they were for the date that is asked last. Of what comes
+# later the close could see only what had come when it had reconciled.
+_AS_OF: Final = {
+    "transactions_ahead": Query(
+        Transaction,
+        "FROM switch.transaction_v1 WHERE business_date > $1 AND settlement_date <= $2 "
+        "AND state = 'approved' AND received_at <= (SELECT finished_at FROM settlement.step "
+        "WHERE (business_date, name) = ($3, 'reconcile'))",
+        "request_id",
     ),
-    "matches": (Match, "settlement.match", "record, row"),
-    "merchant_fees": (MerchantFee, "settlement.merchant_fee", "substr(key, 2)::bigint"),
-    "network_costs": (NetworkCost, "settlement.network_cost", "substr(key, 2)::bigint"),
-    "agent_shares": (RecordShare, "settlement.agent_share", "substr(key, 2)::bigint"),
-    "entries": (Entry, "settlement.entry", "step, source, key"),
+    "open_records": Query(
+        ClearingRecord,
+        "FROM settlement.clearing_record AS r WHERE business_date < $1 AND settlement_date >= $2 "
+        "AND NOT EXISTS (SELECT FROM settlement.match AS m "
+        "WHERE m.record = r.key AND m.business_date < $3)",
+        QUERIES["open_records"].order,
+    ),
+    "rows": Query(
+        ClearingRow,
+        "FROM settlement.clearing_row AS r WHERE settlement_date BETWEEN $1 AND $2 "
+        "AND version = (SELECT max(f.version) FROM settlement.incoming_file AS f "
+        "WHERE (f.acquirer, f.name) = (r.acquirer, r.file) AND f.business_date <= $3) "
+        "AND NOT EXISTS (SELECT FROM settlement.match AS m WHERE m.business_date < $3 "
+        "AND m.row = r.acquirer || '/' || r.file || '/' || r.version || ':' || r.line)",
+        QUERIES["rows"].order,
+    ),
 }
-
-
-def _columns(shape: type[msgspec.Struct], of: str = "") -> str:
-    return ", ".join(f"{of}{name}" for name in shape.__struct_fields__)
 
 
 class PostgresEvidence(PostgresStore):
@@ -52,65 +60,32 @@ class PostgresEvidence(PostgresStore):
         return [one for one in await super().files(acquirer) if one.business_date <= self._date]
 
     async def transactions_ahead(self, business_date: date, last: date) -> list[Transaction]:
-        # those that the close could see: it had finished when the others came
-        return await self._read(
-            Transaction,
-            f"SELECT {_columns(Transaction)} FROM switch.transaction_v1 WHERE business_date > $1 "
-            "AND settlement_date <= $2 AND state = 'approved' AND received_at <= "
-            "(SELECT finished_at FROM settlement.step WHERE (business_date, name) = ($3, 'reconcile')) "
-            "ORDER BY request_id",
-            business_date,
-            last,
-            self._date,
-        )
+        return await self._as_of("transactions_ahead", Transaction, business_date, last)
 
     async def open_records(self, before: date, settles_from: date) -> list[ClearingRecord]:
-        return await self._records(
-            "business_date < $1 AND settlement_date >= $2 AND NOT EXISTS (SELECT FROM settlement.match "
-            "AS m WHERE m.record = r.key AND m.business_date < $3)",
-            before,
-            settles_from,
-            self._date,
-        )
+        return await self._as_of("open_records", ClearingRecord, before, settles_from)
 
     async def rows(self, first: date, last: date) -> list[ClearingRow]:
-        return await self._read(
-            ClearingRow,
-            f"SELECT {_columns(ClearingRow, 'r.')} FROM settlement.clearing_row AS r "
-            "WHERE r.settlement_date BETWEEN $1 AND $2 "
-            "AND r.version = (SELECT max(f.version) FROM settlement.incoming_file AS f "
-            "WHERE (f.acquirer, f.name) = (r.acquirer, r.file) AND f.business_date <= $3) "
-            "AND NOT EXISTS (SELECT FROM settlement.match AS m WHERE m.business_date < $3 "
-            "AND m.row = r.acquirer || '/' || r.file || '/' || r.version || ':' || r.line) "
-            "ORDER BY r.settlement_date, r.acquirer, r.file, r.line",
-            first,
-            last,
-            self._date,
-        )
+        return await self._as_of("rows", ClearingRow, first, last)
+
+    async def _as_of(self, name: str, shape: type[Struct], *dates: date) -> list[Struct]:
+        return await self._read(shape, _AS_OF[name].text, *dates, self._date)
+
+    def extract(
+        self, name: Extracted, *dates: date, ordered: bool = False
+    ) -> AsyncIterator[pa.RecordBatch]:
+        if name in _AS_OF:
+            return extract(self._pool, _AS_OF[name], *dates, self._date, ordered=ordered)
+        return super().extract(name, *dates, ordered=ordered)
 
     async def last_seal(self) -> Seal | None:
         found = await self._read(
             Seal,
-            f"SELECT {_columns(Seal)} FROM settlement.seal "
+            f"SELECT {columns(Seal)} FROM settlement.seal "
             "WHERE business_date < $1 ORDER BY business_date DESC, step DESC, chunk DESC LIMIT 1",
             self._date,
         )
         return found[0] if found else None
-
-    async def extract(self, name: str, business_date: date, write: Callable[[bytes], None]) -> None:
-        shape, table, order = _EXTRACTS[name]
-
-        async def take(piece: bytes) -> None:
-            write(piece)
-
-        async with self._pool.acquire() as connection:
-            await connection.copy_from_query(
-                f"SELECT {_columns(shape)} FROM {table} WHERE business_date = $1 ORDER BY {order}",
-                business_date,
-                output=take,
-                format="csv",
-                null="\\N",
-            )
 
 
 @asynccontextmanager
@@ -142,7 +117,7 @@ async def evidence_keys(dsn: str) -> list[EvidenceKey]:
     """All of them, the newest, which signs, first."""
     async with connected(dsn) as connection:
         rows = await connection.fetch(
-            f"SELECT {_columns(EvidenceKey)} FROM settlement.evidence_key ORDER BY version DESC"
+            f"SELECT {columns(EvidenceKey)} FROM settlement.evidence_key ORDER BY version DESC"
         )
         return [EvidenceKey(**row) for row in rows]
 

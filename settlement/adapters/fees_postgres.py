@@ -1,6 +1,6 @@
 """`settlement.fee_book.FeeBook` and the keys of evidence on PostgreSQL."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from datetime import date
 from typing import Any, Final, TypeVar
 
@@ -16,7 +16,7 @@ Struct = TypeVar("Struct", bound=msgspec.Struct)
 SHARE_COLUMNS: Final = ", ".join(RecordShare.__struct_fields__)
 _NULL: Final = "\\N"  # no cell is null; without another word for it empty cells would be quoted
 
-# The columns of `fee_book.DETAIL`; text that a spreadsheet would run is marked as text.
+# The columns of `detail.DETAIL`; text that a spreadsheet would run is marked as text.
 _DETAIL: Final = """
 SELECT r.business_date, r.settlement_date, {merchant}, {terminal}, to_char(r.batch, 'FM000000'),
     to_char(r.stan, 'FM000000'), {rrn}, r.type, r.pan_masked, r.card_type, {acquirer}, r.currency,
@@ -150,13 +150,3 @@ class PostgresFeeBook:
 def _share(row: Any) -> RecordShare:
     lists = ("agents", "versions", "terms", "shares_minor")
     return RecordShare(**{**row, **{name: tuple(row[name]) for name in lists}})
-
-
-async def copy_shares(connection: Any, shares: Sequence[RecordShare]) -> None:
-    """Store shares within the transaction of the step that made them."""
-    await connection.copy_records_to_table(
-        "agent_share",
-        schema_name="settlement",
-        columns=list(RecordShare.__struct_fields__),
-        records=(msgspec.structs.astuple(one) for one in shares),
-    )

@@ -1,7 +1,7 @@
 """A date's reports as the day's end writes them: the overview, breaks, merchants' nets, fees,
 shares, trial balance."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Final
 
@@ -9,10 +9,11 @@ import msgspec
 
 from settlement.cases import BREAK_CLASSES, Break
 from settlement.chart import CHART
-from settlement.fee_book import AgentLine, CostLine, DiscountLine
-from settlement.ledger import TrialLine
+from settlement.fee_book import AgentLine, CostLine, DiscountLine, FeeBook
+from settlement.fees import Tariffs
+from settlement.ledger import TrialLine, trial_balance
 from settlement.netting import Net
-from settlement.ports import Step
+from settlement.ports import Step, Store
 from settlement.reports import breaks, csv, fees, html, shares, xlsx
 from settlement.reports.figures import money
 from settlement.reports.model import Bar, Chart, Column, Money, Report, Row, Table, totals
@@ -36,6 +37,39 @@ class Day(msgspec.Struct, frozen=True):
     costs: list[CostLine]
     agents: list[AgentLine]
     merchant_names: Names
+
+
+async def day_of(
+    store: Store,
+    book: FeeBook,
+    business_date: date,
+    at: datetime,
+    steps: Mapping[str, Step],
+    tariffs: Tariffs,
+) -> Day:
+    """What the reports say of a date whose net is made. `at` is the recorded instant of its run."""
+    return Day(
+        business_date=business_date,
+        at=at,
+        steps=[step for name, step in steps.items() if name != "reports"],  # as they finished
+        breaks=await store.breaks(business_date),
+        nets=await store.nets(business_date),
+        trial=trial_balance(await store.movements(business_date)),
+        discounts=await book.discount_lines(business_date),
+        costs=await book.cost_lines(business_date),
+        agents=await book.agent_lines(business_date),
+        merchant_names=merchant_names(tariffs, business_date),
+    )
+
+
+def merchant_names(tariffs: Tariffs, on: date) -> Names:
+    names: Names = {}
+    for merchant in tariffs.keys("merchant"):
+        found = tariffs.in_force("merchant", merchant, on)
+        if found is not None:
+            content = found.content
+            names[merchant] = (str(content.get("name", "")), str(content.get("name_zh", "")))
+    return names
 
 
 def files(day: Day) -> Iterator[tuple[str, bytes]]:

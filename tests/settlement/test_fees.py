@@ -20,6 +20,7 @@ from settlement.fees import (
     Plan,
     Rate,
     Tariffs,
+    step_reached,
 )
 from tests.settlement.world import reference
 
@@ -161,13 +162,9 @@ def test_an_explanation_says_why_and_what_bounded_it() -> None:
 
 def test_turnovers_on_one_step_make_one_combination() -> None:
     assert TIERS.volume_steps == (100_000_000,)
-    assert [TIERS.volume_step(n) for n in (0, 99_999_999, 100_000_000, 10**12)] == [
-        0,
-        0,
-        100_000_000,
-        100_000_000,
-    ]
-    assert STANDARD.volume_step(10**12) == 0
+    reached = [step_reached(n, TIERS.volume_steps) for n in (0, 99_999_999, 100_000_000, 10**12)]
+    assert reached == [0, 0, 100_000_000, 100_000_000]
+    assert step_reached(10**12, STANDARD.volume_steps) == 0
 
 
 def test_a_discount_in_parts_is_their_sum() -> None:

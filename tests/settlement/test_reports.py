@@ -9,18 +9,18 @@ import csv
 import io
 import re
 import zipfile
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from html.parser import HTMLParser
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
-from hypothesis import given, strategies as st
 
 from settlement.adapters.memory import MemoryStore
 from settlement.cases import Break
-from settlement.fee_book import DETAIL, AgentLine, CostLine, DiscountLine
+from settlement.detail import DETAIL
+from settlement.fee_book import AgentLine, CostLine, DiscountLine
 from settlement.reports import breaks, csv as csvs, fees, html, merchant, reserve, shares, xlsx
 from settlement.reports.figures import money
 from settlement.reports.model import (
@@ -33,7 +33,6 @@ from settlement.reports.model import (
     Table,
     totals,
 )
-from settlement.reports.step import _MerchantFiles
 from settlement.shares import ShareLine, statements
 from tests.settlement.test_close import a_day
 from tests.settlement.world import DAY, Sink, com_file, inbox, run_close, world
@@ -301,28 +300,3 @@ def test_a_reserve_that_differs_says_by_how_much() -> None:
         reserve.Term("owe", "merchant_payable", "344", 2),
     ]
     assert reserve.differences(terms) == {"156": 1, "344": -2}
-
-
-NAMES = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=8)
-
-
-@given(st.lists(st.tuples(NAMES, st.integers(1, 3)), max_size=5), st.integers(1, 40))
-def test_detail_is_cut_by_merchant_wherever_its_pieces_end(
-    merchants: list[tuple[str, int]], size: int
-) -> None:
-    given = {name: count for name, count in merchants if name[0] != "'"}
-    day = date(2026, 8, 3)
-    data = b"".join(
-        csvs.lines(
-            (day, day, name, f"T{number}", "x,y")
-            for name in sorted(given)
-            for number in range(given[name])
-        )
-    )
-    made: dict[str, bytes] = {}
-    cut = _MerchantFiles(made.__setitem__)
-    for start in range(0, len(data), size):
-        cut.feed(data[start : start + size])
-    cut.end()
-    assert b"".join(lines.removeprefix(merchant.HEADING) for lines in made.values()) == data
-    assert len(made) == len(given)

@@ -32,7 +32,6 @@ from settlement.shares import (
     totals,
     tree_fault,
 )
-from tests.settlement.test_charges import record, sorted_as_read
 from tests.settlement.world import (
     DAY,
     NEXT,
@@ -47,6 +46,48 @@ from tests.settlement.world import (
 )
 
 DEBIT = Basis("debit", "5812")
+SOLD = date(2026, 3, 5)
+
+
+def record(
+    request_id: int, root: int, effect_minor: int, time: str, **changes: str
+) -> ClearingRecord:
+    return ClearingRecord(
+        key=f"c{request_id * 16}",
+        business_date=SOLD,
+        settlement_date=SOLD,
+        request_id=request_id,
+        root_request_id=root,
+        type=changes.get("type", "purchase" if request_id == root else "refund"),
+        state=changes.get("state", "approved"),
+        merchant="M",
+        terminal="T",
+        batch=1,
+        stan=1,
+        acquirer="bank",
+        effect_minor=effect_minor,
+        amount_minor=effect_minor,
+        currency="156",
+        de32="1",
+        de33="1",
+        link_stan="000001",
+        transmission_time=time,
+        rrn="",
+        auth_code="",
+        pan_token=b"",
+        pan_masked="",
+        mcc="5411",
+        entry_mode="",
+        response_code="00",
+        card_type="debit",
+        plan="standard",
+        plan_version=1,
+    )
+
+
+def by_age(one: ClearingRecord) -> tuple[date, bool, str]:
+    """A chain's sale first, the others by DE 7."""
+    return one.business_date, one.request_id != one.root_request_id, one.transmission_time
 
 
 def price(rate: str, name: str = "p", **more: Any) -> Plan:
@@ -234,7 +275,7 @@ def made_of(
     earlier: dict[str, RecordShare] | None = None,
 ) -> list[RecordShare]:
     chains: dict[int, list[ClearingRecord]] = {}
-    for one in sorted_as_read(records):
+    for one in sorted(records, key=by_age):
         chains.setdefault(one.root_request_id, []).append(one)
     today = [one for one in records if one.business_date == on]
     return shares_of(on, today, chains, Tariffs(references), earlier or {}, {})
@@ -337,7 +378,7 @@ def test_a_date_accrues_to_each_agent_out_of_the_discount() -> None:
     records = [record(1, 1, 500_000, "0305120000"), record(3, 3, 77_777, "0305120200")]
     day = records[0].business_date
     made = made_of(records, day)
-    entries = accruals(day, made)
+    entries = accruals(day, totals(made))
     assert {(one.key, one.owners, one.amounts) for one in entries} == {
         (f"{day:%Y%m%d}/{agent}/156", ("", agent), (share, -share))
         for (agent, _), share in totals(made).items()
