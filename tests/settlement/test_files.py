@@ -13,7 +13,6 @@ import settlement.clearing
 import settlement.fees
 import settlement.files.layout
 import settlement.reports.figures
-import settlement.reports.step
 import settlement.run
 import settlement.shares
 import settlement.texts
@@ -212,7 +211,6 @@ def test_examples_in_docstrings() -> None:
         settlement.fees,
         settlement.files.layout,
         settlement.reports.figures,
-        settlement.reports.step,
         settlement.shares,
         settlement.run,
         settlement.texts,
