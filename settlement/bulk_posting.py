@@ -12,7 +12,8 @@ import ibis  # type: ignore[import-untyped]
 
 from settlement.chart import CHART
 from settlement.columns import schema_of
-from settlement.ledger import ENTRY_COLUMNS, FIELD, ITEM, Entry, Movement
+from settlement.entry_columns import ENTRY_COLUMNS
+from settlement.ledger import FIELD, ITEM, Entry, Movement
 from settlement.posting_rules import POSTING_RULES, Leg
 from settlement.records import exact
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 # what a line says of its entry
 LINE: Final = (
-    *("key", "currency", "acquirer", "settlement_date", "merchant", "terminal", "batch"),
+    *("key", "currency", "acquirer", "settlement_date", "merchant", "terminal", "batch", "layer"),
 )
 
 

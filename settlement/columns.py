@@ -11,7 +11,7 @@ import typing
 from collections.abc import Iterable, Iterator
 from datetime import date
 from functools import cache, cached_property
-from typing import Final, TypeVar, Union
+from typing import Final, Literal, TypeVar, Union
 
 import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -20,7 +20,7 @@ import pyarrow.csv as pa_csv  # type: ignore[import-untyped]
 Struct = TypeVar("Struct", bound=msgspec.Struct)
 
 BATCH: Final = 65_536  # rows
-_TYPES: Final = {
+_TYPES: Final[dict[object, pa.DataType]] = {
     str: pa.string(),
     bytes: pa.string(),
     int: pa.int64(),
@@ -45,6 +45,8 @@ def _kinds(shape: type[msgspec.Struct]) -> dict[str, object]:
         kind = hint
         if typing.get_origin(hint) in (Union, types.UnionType):
             (kind,) = (one for one in typing.get_args(hint) if one is not type(None))
+        if typing.get_origin(kind) is Literal:
+            kind = str
         if kind in _TYPES:
             kinds[name] = kind
     return kinds

@@ -206,7 +206,6 @@ async def _first_other(run: Run, name: str, facts: Facts) -> Finding | None:
     stand: dict[str, Sequence[msgspec.Struct]] = {
         "breaks": [one for one in await store.breaks(on) if one.step == name],
         "resolutions": await store.resolutions(on) if name == "reconcile" else (),
-        "seals": [one for one in await store.seals(on) if one.step == name],
         "nets": await store.nets(on) if name == "net" else (),
     }
     for what, recorded in stand.items():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol
 import msgspec
 
 from settlement.cases import Break, Resolution
+from settlement.chain import Anchor, Seal
 from settlement.clearing import (
     Capture,
     ClearingRecord,
@@ -20,8 +21,11 @@ from settlement.clearing import (
     Transaction,
 )
 from settlement.columns import Relation, relation
+from settlement.entry_columns import entry_relation
 from settlement.fees import MerchantFee, NetworkCost
-from settlement.ledger import Entry, Movement, Seal, entry_relation
+from settlement.files.rows import FileRow
+from settlement.files.store import FileRows
+from settlement.ledger import Entry, Movement
 from settlement.netting import Net
 from settlement.reconcile import Match
 from settlement.shares import RecordShare
@@ -101,7 +105,6 @@ class Facts(msgspec.Struct, frozen=True):
     entries: Relation = entry_relation(())
     breaks: Sequence[Break] = ()
     resolutions: Sequence[Resolution] = ()
-    seals: Sequence[Seal] = ()
     nets: Sequence[Net] = ()
     outputs: Sequence[Output] = ()
     held: Sequence[HeldFile] = ()
@@ -160,7 +163,7 @@ class SwitchFacts(Protocol):
     async def references(self, kinds: Collection[str]) -> list[Reference]: ...
 
 
-class Store(SwitchFacts, BatchTotals, Protocol):
+class Store(SwitchFacts, FileRows, BatchTotals, Protocol):
     """The settlement's own append-only facts. Every read is totally ordered."""
 
     def fee_book(self) -> "FeeBook":
@@ -191,8 +194,11 @@ class Store(SwitchFacts, BatchTotals, Protocol):
     async def files(self, acquirer: str) -> list[IncomingFile]:
         """Files taken in, by (settlement date, name, version), without their sealed bytes."""
 
-    async def take_in(self, file: IncomingFile, rows: Relation) -> None:
-        """Store the sealed file and its rows in one commit; nothing where the version stands."""
+    async def take_in(
+        self, file: IncomingFile, rows: Relation, others: Sequence[FileRow] = ()
+    ) -> None:
+        """Store the sealed file, its transactions and its other rows in one commit; nothing where
+        the version stands."""
 
     async def held(self, acquirer: str) -> list[HeldFile]:
         """Files whose name is taken, approved since or not, by (name, SHA-256)."""
@@ -246,13 +252,17 @@ class Store(SwitchFacts, BatchTotals, Protocol):
     async def entries(self, business_date: date) -> list[Entry]:
         """In canonical order (step, source, key)."""
 
+    async def entries_by_key(self, source: str, keys: Collection[str]) -> dict[str, Entry]:
+        """Those of the source's entries that stand, of whatever date."""
+
     async def posted_totals(self, business_date: date) -> list[Total]:
         """Sums of the receivable's legs of capture entries, by P5's dimensions."""
 
     async def movements(self, business_date: date) -> list[Movement]:
-        """What the date's entries moved, summed by account, owner, rule and currency."""
+        """What the date's entries of the day's end moved, by account, owner, rule and currency."""
 
-    async def last_seal(self) -> Seal | None: ...
+    async def seal(self, business_date: date) -> Anchor:
+        """`posting_port.Ledger.seal`: the date takes no more entries, and its chain stands."""
 
     async def seals(self, business_date: date) -> list[Seal]: ...
 
@@ -308,6 +318,9 @@ class FileSink(Protocol):
     """Outgoing files, each written whole or not at all."""
 
     def write(self, name: str, data: bytes) -> None: ...
+
+    def sync(self) -> None:
+        """What was written stands from here on, whatever happens to the machine."""
 
     def sha256(self, name: str) -> str | None:
         """Hash of the file that stands there, hex; None where there is none."""

@@ -3,9 +3,11 @@
 captured   an entry a captured effect
 cost       an entry a merchant, acquirer and settlement date; each record's own cost is a fact
            beside it (`network_cost`), and the entry is their sum
-others     one by one: fees beyond the tolerance, cut-off transfers, what breaks and resolutions move
+others     one by one: fees beyond the tolerance, cut-off transfers, what breaks and resolutions move,
+           what leaves the pending layer
 """
 
+import asyncio
 from collections.abc import Iterable
 from datetime import date
 from functools import cache
@@ -19,17 +21,10 @@ from settlement.cases import Break
 from settlement.charges import load_matched, subjects, unbooked_costs
 from settlement.clearing import ClearingRecord
 from settlement.columns import schema_of
+from settlement.entry_columns import ENTRY_COLUMNS, entry_relation
 from settlement.fees import MerchantFee, NetworkCost
-from settlement.ledger import (
-    ENTRY_COLUMNS,
-    Entry,
-    Movement,
-    entry,
-    entry_relation,
-    movements,
-    seal_hashes,
-    trial_balance,
-)
+from settlement.layers import confirmations, load_broken, with_layer
+from settlement.ledger import Entry, Movement, entry, movements, trial_balance
 from settlement.netting import MerchantTotal, nets
 from settlement.ports import Facts, Total
 from settlement.receivable import assert_as_filed
@@ -47,8 +42,9 @@ STEP = "post"
 
 async def post(run: Run) -> tuple[Facts, dict[str, int]]:
     for name in ("records", "matches", "merchant_fees", "network_costs"):
-        await extract(run, name)  # type: ignore[arg-type]
+        await extract(run, name)
     await load_matched(run)
+    await load_broken(run)
     run.engine.keep("captured_legs", _captured())
     run.engine.keep("cost_legs", _costs(run.date))
     assert_conserved(
@@ -60,18 +56,11 @@ async def post(run: Run) -> tuple[Facts, dict[str, int]]:
     run.engine.load("entries_rest", entry_relation(others).table())
     run.progress.advanced(STEP, "entries")
     entries = run.extracts.keep("entries", _entries(run.date), ENTRY_COLUMNS)
-    hashes = [
-        bytes.fromhex(text[2:])
-        for batch in entries.batches()
-        for text in batch.column("hash").to_pylist()
-    ]
-    last = await run.store.last_seal()
-    seals = seal_hashes(run.date, STEP, hashes, last.hash if last else b"")
     moved = _moved(run, others)
     await assert_as_filed(run, moved)
     lines = trial_balance(moved)
     run.progress.advanced(STEP, f"{len(entries):,} entries")
-    return Facts(entries=entries, seals=seals), {
+    return Facts(entries=entries), {
         "entries": len(entries),
         **in_minor("debit", ((line.currency, line.debit_minor) for line in lines), run.home),
         **in_minor("credit", ((line.currency, line.credit_minor) for line in lines), run.home),
@@ -83,7 +72,7 @@ def _captured() -> "ir.Table":
     records = records_table("records")
     captured = records.filter(records.effect_minor != 0)
     fees = table_named("merchant_fees", schema_of(MerchantFee)).select("key", "discount_minor")
-    lines = captured.join(fees, "key")
+    lines = with_layer(captured).join(fees, "key")
     variables = {"effect": lines.effect_minor, "discount": lines.discount_minor}
     return bulk_posting.legs("captured", lines, variables)
 
@@ -105,7 +94,12 @@ def _costs(business_date: date) -> "ir.Table":
     key = ibis.literal(business_date.isoformat())
     for part in place:
         key = key + "/" + part
-    lines = sums.mutate(key=key, terminal=ibis.literal(""), batch=ibis.literal(0, "int64"))
+    lines = sums.mutate(
+        key=key,
+        terminal=ibis.literal(""),
+        batch=ibis.literal(0, "int64"),
+        layer=ibis.literal("settled"),
+    )
     variables = {"issuer": lines.issuer, "network": lines.network}
     return bulk_posting.legs("network_cost", lines, variables)
 
@@ -198,17 +192,23 @@ async def post_after(run: Run) -> None:
     """Read back what was written; only a ledger that holds P5, agrees with the files and sums to
     zero locks the date."""
     for name in ("records", "matches", "network_costs"):
-        await extract(run, name)  # type: ignore[arg-type]
+        await extract(run, name)
     await load_matched(run)
+    captured, posted, moved = await asyncio.gather(
+        run.store.captured_totals(run.date),
+        run.store.posted_totals(run.date),
+        run.store.movements(run.date),
+    )
     assert_conserved(
         run.date,
-        ("captures", await run.store.captured_totals(run.date)),
+        ("captures", captured),
         ("clearing records", captured_totals(run)),
-        ("postings", await run.store.posted_totals(run.date)),
+        ("postings", posted),
     )
-    run.moved = await run.store.movements(run.date)
-    await assert_as_filed(run, run.moved)
-    trial_balance(run.moved)
+    run.moved = moved
+    await assert_as_filed(run, moved)
+    trial_balance(moved)
+    await run.store.seal(run.date)
     if await run.dates.state(run.date) != "posted":
         await run.dates.mark_posted(run.date)
 
@@ -220,6 +220,7 @@ async def _others(run: Run) -> list[Entry]:
     made = [*await _excess_entries(run), *await _transfers(run), *await _break_entries(run)]
     shared = await run.store.fee_book().agent_lines(run.date)
     made += accruals(run.date, {(one.agent, one.currency): one.share_minor for one in shared})
+    made += await confirmations(run)
     return sorted((one for one in made if one is not None), key=lambda one: one.order)
 
 
@@ -355,7 +356,8 @@ async def net(run: Run) -> tuple[Facts, dict[str, int]]:
     await extract(run, "records")
     await extract(run, "merchant_fees")
     totals = [MerchantTotal(*cast("Any", line)) for line in run.engine.rows(_merchant_totals())]
-    made = nets(run.date, totals, await run.movements())
+    moved = [line for line in await run.movements() if line.rule != "confirmed"]  # sums to zero
+    made = nets(run.date, totals, moved)
     return Facts(nets=made), {
         "merchants": len({net.merchant for net in made}),
         **in_minor("net", ((net.currency, net.net_minor) for net in made), run.home),

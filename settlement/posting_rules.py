@@ -3,7 +3,8 @@
 A leg names an account and, for each variable of the record, how often it counts there: +1 is a
 debit of that variable, -1 a credit. Because the coefficients of every variable sum to zero, an
 entry balances whatever the amounts are; that is checked when the table is built.
-A change of a rule is a new version; entries keep the version they were made by.
+A change of a rule is a new version; entries keep the version they were made by. Versions that are no
+longer made stay in the table, last version last: `POSTING_RULES` has the ones in force.
 """
 
 from typing import Final
@@ -34,6 +35,7 @@ def _rule(name: str, version: int, meaning: str, *legs: tuple[str, dict[str, int
     for variable in rule.variables:
         assert sum(leg.weights.get(variable, 0) for leg in rule.legs) == 0, f"{name}: {variable}"
     assert all(leg.account in CHART for leg in rule.legs), name
+    assert all(weight for leg in rule.legs for weight in leg.weights.values()), f"{name}: a zero"
     return rule
 
 
@@ -90,6 +92,14 @@ _RULES: Final = (
         ("network_receivable", {"effect": -1}),
     ),
     _rule(
+        "confirmed",
+        1,
+        "a capture that waited for its file: once out of pending, once into settled",
+        ("network_receivable", {"effect": 1}),
+        ("merchant_payable", {"effect": -1, "discount": 1}),
+        ("merchant_discount", {"discount": -1}),
+    ),
+    _rule(
         "payout_hold",
         1,
         "the merchant's money of an open short waits (minus: is released)",
@@ -106,3 +116,24 @@ _RULES: Final = (
 )
 
 POSTING_RULES: Final[dict[str, PostingRule]] = {rule.name: rule for rule in _RULES}
+RULE_VERSIONS: Final[dict[tuple[str, int], PostingRule]] = {
+    (rule.name, rule.version): rule for rule in _RULES
+}
+for _name, _last in POSTING_RULES.items():
+    _versions = [version for name, version in RULE_VERSIONS if name == _name]
+    assert _versions == list(range(1, _last.version + 1)), f"{_name}: versions {_versions}"
+
+
+def rules_on(account: str) -> list[str]:
+    """The rules that, in some version, post on an account: where to look for its entries.
+
+    >>> rules_on("fee_rounding")
+    []
+    """
+    return sorted(
+        {
+            rule.name
+            for rule in RULE_VERSIONS.values()
+            if any(leg.account == account for leg in rule.legs)
+        }
+    )

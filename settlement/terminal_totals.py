@@ -41,7 +41,7 @@ class BatchTotals(Protocol):
     async def said(self, business_date: date) -> list[BatchTotal]:
         """Of the batches that were settled up to the date and that no close has checked, sorted."""
 
-    async def captured(self, batches: Collection[BatchKey]) -> list[BatchTotal]:
+    async def captured_by_batch(self, batches: Collection[BatchKey]) -> list[BatchTotal]:
         """What earlier closes added for these batches: a line for each business date, sorted."""
 
 
@@ -60,7 +60,7 @@ async def check_totals(
     sums = batch_sums(records)
     said = await store.said(business_date)
     wanted = {one.key for one in said}
-    captured = await store.captured(wanted)
+    captured = await store.captured_by_batch(wanted)
     captured += [one for one in sums if one.key in wanted]
     breaks = terminal_leg(business_date, said, captured, currency)
     return Checked(sums, [one.key for one in said], breaks)

@@ -29,6 +29,7 @@ from iso8583 import amount
 from iso8583.dialects import registry
 from settlement.fee_check import faults
 from settlement.fees import BUILT_IN, Plan
+from settlement.files.registry import ExpectedError, expected_of
 from settlement.shares import Agent, contract_faults, tree_fault
 from switch.reference import Link, Route
 from terminals.registry import Merchant, Profile, Terminal
@@ -42,7 +43,6 @@ Entry = tuple[str, str, Content]  # kind, key, content
 ITEMS_MAX = 1_000_000
 NO_PARENTS: Mapping[str, str] = {}
 MERCHANT_CHARACTERS, TERMINAL_CHARACTERS = 15, 8  # DE 42, DE 41
-CLEARING = ("com", "none")  # layouts of clearing files
 ACQUIRER = re.compile(r"[A-Za-z0-9_-]+")
 CUTOFF = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 
@@ -152,7 +152,7 @@ def check(item: msgspec.Struct) -> None:
     if isinstance(item, Link):
         _one_of("mac_algorithm", item.mac_algorithm, tuple(MAC_PROFILES))
         _one_of("length", item.length, ("binary2", "ascii4"))
-        _one_of("clearing", item.clearing, CLEARING)
+        _check_clearing(item.clearing)
         if not amount.is_currency(item.currency):
             raise ItemError("currency", "a currency's three digits, as in DE 49")
         if not 0 < item.port < 65_536:
@@ -180,6 +180,14 @@ def check(item: msgspec.Struct) -> None:
     if isinstance(item, Plan | Agent):
         for path, reason in faults(item) if isinstance(item, Plan) else contract_faults(item):
             raise ItemError(path, reason)
+
+
+def _check_clearing(clearing: object) -> None:
+    try:
+        expected_of(clearing)
+    except ExpectedError as error:
+        at = f"clearing.{error.path}" if error.path else "clearing"
+        raise ItemError(at, error.reason) from error
 
 
 def _exactly(path: str, value: str, characters: int) -> None:

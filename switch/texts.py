@@ -105,6 +105,115 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "key_refused": ("the key was refused: {reason}", "密钥被拒绝：{reason}"),
     "share": ("share of a custodian (empty: no more)", "保管人份额（空行结束）"),
+    # -- people
+    "operator_missing": (
+        "who are you? --operator ID or TONGBAO_OPERATOR",
+        "请用 --operator 或 TONGBAO_OPERATOR 指明操作员",
+    ),
+    "no_operators": (
+        "there is no operator yet: `tongbao operator bootstrap ID`, or try with --demo",
+        "尚无操作员：请先运行 `tongbao operator bootstrap 操作员号`，或用 --demo 试用",
+    ),
+    "not_of_the_demo": ("--demo has the operators {names}", "--demo 只有操作员 {names}"),
+    "demo_refused": (
+        "this store is not one of the demo: it has operators, or keys under another LMK",
+        "此数据库不是演示库：已有操作员，或密钥不在测试主密钥之下",
+    ),
+    "operator_password": ("password", "口令"),
+    "operator_totp": ("six-digit code", "六位动态码"),
+    "not_asked": ("not at a terminal: give {option}", "不在终端上：请给出 {option}"),
+    "ssh_agent_missing": (
+        "no SSH agent: SSH_AUTH_SOCK is not set",
+        "没有 SSH 代理：SSH_AUTH_SOCK 未设置",
+    ),
+    "ssh_agent_refused": ("the SSH agent did not sign: {reason}", "SSH 代理未签名：{reason}"),
+    "login_wrong": (
+        "{operator}: password, code or signature is wrong",
+        "{operator}：口令、动态码或签名有误",
+    ),
+    "login_replayed_code": (
+        "{operator}: this code, or a later one, was used already; wait for the next",
+        "{operator}：该动态码或其后的动态码已用过，请等下一个",
+    ),
+    "login_locked": (
+        "{operator} is locked out until {until}",
+        "{operator} 已锁定，至 {until}",
+    ),
+    "login_suspended": ("{operator} is suspended", "{operator} 已停用"),
+    "login_other_credential": (
+        "{operator} has no such credential; who is new enrols first: `tongbao operator enrol {operator}`",
+        "{operator} 没有此类凭证；新操作员请先运行 `tongbao operator enrol {operator}`",
+    ),
+    "login_expired": (
+        "the enrolment code of {operator} has expired: have a new one approved",
+        "{operator} 的登记码已过期：请重新申请",
+    ),
+    "password_length": (
+        "a password has {least} characters at least",
+        "口令至少 {least} 个字符",
+    ),
+    "new_password": ("new password", "新口令"),
+    "totp_secret": ("for the authenticator application: {uri}", "动态码应用请登记：{uri}"),
+    "totp_refused": (
+        "that is not the code of this secret; check the clocks, then begin again",
+        "动态码不符；请核对时钟后重新开始",
+    ),
+    "terminal_needed": ("only at a terminal", "只能在终端上执行"),
+    "operator_made": ("operator {operator}: {roles}", "操作员 {operator}：{roles}"),
+    "operator_known": ("there is an operator {key} already", "操作员 {key} 已存在"),
+    "operator_id_refused": (
+        "{operator}: an id is a to z, then also 0 to 9 . _ -, 32 characters at most",
+        "{operator}：操作员号以 a 至 z 开头，其后可用 0 至 9 . _ -，最多 32 个字符",
+    ),
+    "roles_refused": ("--role: one or more of {roles}", "--role：一个或多个：{roles}"),
+    "operator_suspended": ("operator {operator} is suspended", "操作员 {operator} 已停用"),
+    "operator_unlocked": ("operator {operator} may try again", "操作员 {operator} 已解锁"),
+    "bootstrap_over": (
+        "there are two admins already, or one of this id: `tongbao operator add`",
+        "已有两名管理员，或该操作员号已存在：请用 `tongbao operator add`",
+    ),
+    "enrolment_code": (
+        "enrolment code for {operator}, shown once, to be handed over in person: {code}",
+        "{operator} 的登记码（仅显示一次，请当面交付）：{code}",
+    ),
+    "enrolment_code_asked": ("enrolment code", "登记码"),
+    "credential_chosen": ("{operator} has a new credential", "{operator} 的凭证已更新"),
+    "proposed": (
+        "{proposal} waits for a checker (`tongbao approval show {proposal}`)",
+        "{proposal} 待复核（`tongbao approval show {proposal}`）",
+    ),
+    "approve_this": ("approve this", "确认复核通过"),
+    "approved": ("{proposal} is approved", "{proposal} 已复核通过"),
+    "withdrawn": ("{proposal} is withdrawn", "{proposal} 已撤回"),
+    "not_pending": ("{proposal} is not pending", "{proposal} 不在待复核状态"),
+    "act_unknown": (
+        "nothing here does {act}: another release has proposed it",
+        "本版本不支持 {act}：该申请由其他版本提出",
+    ),
+    "audit_intact": (
+        "{count} records, none broken; anchor {anchor}",
+        "共 {count} 条记录，链完整；锚点 {anchor}",
+    ),
+    "audit_changed": ("record {seq} was changed", "第 {seq} 条记录被篡改"),
+    "audit_rehashed": (
+        "record {seq} was changed, its hash with it",
+        "第 {seq} 条记录连同其散列值被篡改",
+    ),
+    "audit_missing": ("record {seq} is missing", "第 {seq} 条记录缺失"),
+    "audit_twice": ("record {seq} stands twice", "第 {seq} 条记录重复"),
+    "audit_not_the_anchor": (
+        "record {seq} is not the one whose anchor was noted: it, or one before it, was replaced",
+        "第 {seq} 条记录与所记锚点不符：该条或其之前的记录被替换",
+    ),
+    "account_proposed": (
+        "merchant {merchant}: another settlement account takes two; {proposal} waits for a checker"
+        " (`tongbao approval show {proposal}`)",
+        "商户 {merchant}：变更结算账户须复核；{proposal} 待复核（`tongbao approval show {proposal}`）",
+    ),
+    "proposal_overtaken": (
+        "{proposal}: what it would change has changed since; propose it again",
+        "{proposal}：待变更内容已改变，请重新提出",
+    ),
     # -- help
     "help_tongbao": (
         "Tongbao: POS payment switch and settlement engine.",
@@ -132,10 +241,91 @@ TEXTS: dict[str, tuple[str, str]] = {
     "help_keys": ("Keys of links, kept under the LMK.", "链路密钥（以主密钥加密保存）。"),
     "help_journal": ("The journal of transactions.", "交易流水。"),
     "help_close": ("The day's end of a business date.", "某营业日的日终处理。"),
+    "help_ledger": (
+        "The ledger: balances, statements, trial balance, and whether it is whole.",
+        "总账：余额、明细账、试算平衡表，以及完整性校验。",
+    ),
+    "help_ledger_accounts": (
+        "The chart of accounts, with subtotals and limits.",
+        "会计科目表，含汇总科目与余额限制。",
+    ),
+    "help_ledger_balance": (
+        "An account's balances, now or at the end of a date.",
+        "某科目的余额：当前，或某营业日终了时。",
+    ),
+    "help_ledger_statement": (
+        "What moved an account, entry by entry, with the balance after each.",
+        "某科目的逐笔明细及每笔之后的余额。",
+    ),
+    "help_ledger_trial": (
+        "Opening, debit, credit and closing of every account; sums to zero.",
+        "各科目的期初、借方、贷方、期末；合计为零。",
+    ),
+    "help_ledger_entry": ("One entry with its postings.", "一笔分录及其各条记账。"),
+    "help_ledger_anchors": (
+        "The sealed dates, each with the hash that the ledger up to it rests on.",
+        "已封存的营业日，各附总账截至该日的锚定摘要。",
+    ),
+    "help_ledger_verify": (
+        "Hold every entry, link, anchor and balance against each other; 1 where one does not hold.",
+        "逐笔核对分录、链节、锚与余额；任何一处不符则返回 1。",
+    ),
+    "help_arg_account": ("Account of the chart.", "科目代码。"),
+    "help_arg_source": ("Source of the entry, such as captured.", "分录来源，如 captured。"),
+    "help_arg_key": ("Its key there.", "分录在来源中的键。"),
+    "help_opt_owner": (
+        "Whom the account is kept by: a merchant, an agent, acquirer/date.",
+        "科目的归属：商户、代理商、收单机构/日期。",
+    ),
+    "help_opt_currency": ("ISO 4217 numeric.", "ISO 4217 数字代码。"),
+    "help_opt_layer": ("pending or settled; default: both.", "pending 或 settled；默认两层合计。"),
+    "help_opt_from": ("First business date, YYYY-MM-DD.", "起始营业日，YYYY-MM-DD。"),
+    "help_opt_to": ("Last business date, YYYY-MM-DD.", "截止营业日，YYYY-MM-DD。"),
+    "help_opt_ledger_anchor": (
+        "An anchor that was kept elsewhere; the ledger must still rest on it.",
+        "另行保存的锚定摘要；总账必须仍以其为准。",
+    ),
+    "help_opt_after": (
+        "Go on behind this entry: what the page before said.",
+        "从此分录之后继续：取自上一页末尾的提示。",
+    ),
     "help_simulate": (
         "Simulated terminals or banks alone, against any switch.",
         "单独运行模拟终端或模拟银行。",
     ),
+    "help_files": (
+        "Clearing files: what is in one, and how they are laid out.",
+        "清算文件：查看内容与版式。",
+    ),
+    "help_files_show": (
+        "The rows of a file, masked, or where it is wrong. Needs no node.",
+        "显示文件各行（卡号屏蔽），或指出错误位置；无需节点。",
+    ),
+    "help_files_layout": ("All types, or the table of one.", "列出全部类型，或某类型的版式。"),
+    "help_opt_file_type": ("Type of the file: COM, ERRA …", "文件类型：COM、ERRA 等。"),
+    "help_opt_settlement_date": ("Settlement date, YYYY-MM-DD.", "清算日期，YYYY-MM-DD。"),
+    "help_opt_expected": (
+        "TOML as in a link's `clearing`: a table for each type.",
+        "TOML 文件，同链路的 `clearing`：每种类型一个表。",
+    ),
+    "help_opt_markdown": ("The whole page about all types.", "输出全部类型的说明页。"),
+    "help_arg_clearing_file": (
+        "The file; .Z, .gz and .tar.gz are unpacked.",
+        "文件；.Z、.gz、.tar.gz 自动解包。",
+    ),
+    "file_type": ("type", "类型"),
+    "file_title": ("what", "内容"),
+    "file_line": ("line", "行"),
+    "file_kind": ("kind", "种类"),
+    "file_merchant": ("merchant", "商户"),
+    "file_terminal": ("terminal", "终端"),
+    "file_rrn": ("RRN", "参考号"),
+    "file_stan": ("trace", "跟踪号"),
+    "file_pan": ("card", "卡号"),
+    "file_amount": ("amount", "金额"),
+    "file_fee": ("fee", "手续费"),
+    "file_net": ("net", "净额"),
+    "file_refused": ("refused: {error}", "文件被拒绝：{error}"),
     "help_add": ("Add, or change by adding the next version.", "新增；已存在时生成新版本。"),
     "help_list": ("List all.", "列出全部。"),
     "help_show": ("Show one.", "显示一个。"),
@@ -149,6 +339,69 @@ TEXTS: dict[str, tuple[str, str]] = {
         "导入 TOML 文件，要么全部生效，要么全不生效。",
     ),
     "help_import": ("Import a link's ZMK, ZPK or ZAK.", "导入链路的 ZMK、ZPK 或 ZAK。"),
+    "help_operator": ("Operators, credentials, roles.", "操作员、凭证与角色。"),
+    "help_bootstrap": (
+        "Make the first admin, and as the first the second.",
+        "建立首位管理员，再由其建立第二位。",
+    ),
+    "help_operator_add": ("Propose a new operator.", "申请新增操作员。"),
+    "help_operator_roles": (
+        "Propose an operator's roles; a suspended one becomes active.",
+        "申请变更操作员角色；已停用的恢复启用。",
+    ),
+    "help_operator_credential": (
+        "Propose a new credential: a code to enrol with, or an SSH key.",
+        "申请更换凭证：登记码或 SSH 公钥。",
+    ),
+    "help_operator_suspend": ("Suspend an operator at once.", "立即停用操作员。"),
+    "help_operator_unlock": ("End an operator's lock-out.", "解除操作员锁定。"),
+    "help_enrol": (
+        "Choose password and authenticator, with the code that was handed over.",
+        "凭登记码设置口令与动态码。",
+    ),
+    "help_password": ("Change one's own password.", "修改本人口令。"),
+    "help_approval": ("What waits for a second person.", "待复核事项。"),
+    "help_approval_list": ("List what is pending.", "列出待复核事项。"),
+    "help_approve": ("Let a proposal through, and do it.", "复核通过并执行。"),
+    "help_withdraw": ("Take a proposal back.", "撤回申请。"),
+    "help_audit": ("The log of privileged acts.", "审计日志。"),
+    "help_audit_list": ("List the records.", "列出审计记录。"),
+    "help_audit_verify": (
+        "Name the first record that is not as it was appended; print the anchor.",
+        "指出首条被改动的记录；打印锚点。",
+    ),
+    "help_opt_anchor": (
+        "NUMBER:HASH that was noted: nothing up to it may differ or be missing.",
+        "所记锚点 序号:散列值：其之前不得有改动或缺失。",
+    ),
+    "help_opt_actor": ("Only what this operator did.", "仅限该操作员。"),
+    "help_opt_last": ("Only the last so many.", "仅最后若干条。"),
+    "help_opt_act": ("Only this act; may be repeated.", "仅限该事项；可重复。"),
+    "help_opt_sha256": (
+        "Hash of the proposal as `show` printed it; default: shown and asked.",
+        "`show` 所显示申请的散列值；默认显示后询问。",
+    ),
+    "help_opt_name": ("The operator's name.", "操作员姓名。"),
+    "help_opt_role": ("A role; may be repeated.", "角色；可重复。"),
+    "help_opt_ssh_key": (
+        "File of an SSH public key, instead of a password.",
+        "SSH 公钥文件，代替口令。",
+    ),
+    "help_opt_code": ("Enrolment code; default: asked for.", "登记码；默认交互输入。"),
+    "help_arg_operator": ("Operator id.", "操作员号。"),
+    "help_arg_proposal": ("Proposal id.", "申请编号。"),
+    "help_opt_operator": (
+        "Who runs the command; default: TONGBAO_OPERATOR. May stand anywhere.",
+        "操作员；默认取 TONGBAO_OPERATOR。可写在任意位置。",
+    ),
+    "help_opt_password_fd": (
+        "Read the operator's password from this descriptor.",
+        "从该文件描述符读取操作员口令。",
+    ),
+    "help_opt_totp": (
+        "The operator's six-digit code; default: asked for.",
+        "操作员的六位动态码；默认交互输入。",
+    ),
     "help_opt_config": ("Configuration file.", "配置文件。"),
     "help_opt_data": (
         "Data folder; default: the configuration's, ./var.",
@@ -205,8 +458,8 @@ TEXTS: dict[str, tuple[str, str]] = {
         "清算文件目录：DIR/<收单方>/<文件>。",
     ),
     "help_opt_approve": (
-        "SHA-256 of a file that a second person lets in; may be repeated.",
-        "经复核人放行的文件的 SHA-256；可重复。",
+        "SHA-256 of a file to take in: proposed by the first, let in by the second; repeatable.",
+        "待放行文件的 SHA-256：首位操作员申请，第二位放行；可重复。",
     ),
     "help_fees": ("Fee plans: check a file, explain a price.", "费率方案：检查文件、解释计价。"),
     "help_fees_check": (

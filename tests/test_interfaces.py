@@ -12,7 +12,7 @@ import asyncio
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import asyncpg
 import msgspec
@@ -25,8 +25,11 @@ from settlement.close import STEPS, CloseResult, StepResult
 from settlement.ledger import TrialLine
 from settlement.netting import Net
 from settlement.ports import Output
+from switch.commands.acts import ACTS
 from switch.commands.common import Exit
 from switch.journal import OutcomeState
+from switch.people.audit import Broken
+from switch.people.operators import ALONE, ROLES, TOGETHER
 from switch.reference_file import KINDS, parse
 from switch.rows import UNSUPPORTED
 from switch.transactions import TYPES
@@ -114,6 +117,27 @@ def test_metrics() -> None:
         for name, kind, labels, _ in table(HEADINGS["Metrics"])
     }
     assert told == defined
+
+
+def test_acts_and_who_may_do_them() -> None:
+    told = {name: (takes, what) for name, takes, what in table(HEADINGS["Acts"])}
+    alone = {name: ("one", what) for name, what in ALONE.items()}
+    assert told == alone | {name: ("two", what) for name, what in TOGETHER.items()}
+    assert set(ACTS) <= set(TOGETHER)
+    page = sections((ROOT / "docs" / "operations.md").read_text(encoding="utf-8"))
+    roles = {
+        role: frozenset(
+            f"{verb}:{act}"
+            for verb, acts in zip(("do", "propose", "approve"), columns, strict=True)
+            for act in re.findall(r"[\w.]+", acts)
+        )
+        for role, *columns in table(page["People"])
+    }
+    assert roles == ROLES
+    assert schema("operator")["properties"]["roles"]["items"]["enum"] == list(ROLES)
+    assert schema("audit-verification")["properties"]["broken"]["oneOf"][1]["properties"]["reason"][
+        "enum"
+    ] == list(get_args(get_type_hints(Broken)["reason"]))
 
 
 # -- database and reference data ----------------------------------------------------------------

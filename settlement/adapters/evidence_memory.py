@@ -4,7 +4,6 @@ from datetime import date
 
 from settlement.adapters.memory import MemoryStore
 from settlement.clearing import ClearingRecord, ClearingRow, IncomingFile
-from settlement.ledger import Seal
 from settlement.ports import Facts, Step
 
 
@@ -47,7 +46,3 @@ class MemoryEvidence(MemoryStore):
             ),
             key=lambda row: (row.settlement_date, row.acquirer, row.file, row.line),
         )
-
-    async def last_seal(self) -> Seal | None:
-        before = [one for one in self._seals if one.business_date < self._date]
-        return before[-1] if before else None

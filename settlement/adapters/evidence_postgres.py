@@ -12,9 +12,9 @@ import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from settlement.adapters.bulk_postgres import QUERIES, Query, columns, extract
+from settlement.adapters.four_eyes_postgres import audit
 from settlement.adapters.postgres import PostgresStore, Struct
 from settlement.clearing import ClearingRecord, ClearingRow, IncomingFile, Transaction
-from settlement.ledger import Seal
 from settlement.ports import Extracted, Facts, Step
 
 # The reads that later dates add to, as they were for the date that is asked last. Of what comes
@@ -82,15 +82,6 @@ class PostgresEvidence(PostgresStore):
             return extract(self._pool, _AS_OF[name], *dates, self._date, ordered=ordered)
         return super().extract(name, *dates, ordered=ordered)
 
-    async def last_seal(self) -> Seal | None:
-        found = await self._read(
-            Seal,
-            f"SELECT {columns(Seal)} FROM settlement.seal "
-            "WHERE business_date < $1 ORDER BY business_date DESC, step DESC, chunk DESC LIMIT 1",
-            self._date,
-        )
-        return found[0] if found else None
-
 
 @asynccontextmanager
 async def open_evidence(dsn: str, business_date: date) -> AsyncIterator[PostgresEvidence]:
@@ -126,12 +117,15 @@ async def evidence_keys(dsn: str) -> list[EvidenceKey]:
         return [EvidenceKey(**row) for row in rows]
 
 
-async def add_evidence_key(dsn: str, key: EvidenceKey) -> None:
-    """Raises where the version stands already: two at once can not both be the next."""
-    async with connected(dsn) as connection:
+async def add_evidence_key(dsn: str, key: EvidenceKey, maker: str) -> None:
+    """With its audit record, or not at all. Raises where the version stands already: two at once
+    can not both be the next."""
+    after = {"version": key.version, "public_key": key.public_key}
+    async with connected(dsn) as connection, connection.transaction():
         await connection.execute(
             "INSERT INTO settlement.evidence_key (version, public_key, sealed) VALUES ($1, $2, $3)",
             key.version,
             key.public_key,
             key.sealed,
         )
+        await audit(connection, maker, "evidence.key", f"evidence key {key.version}", None, after)

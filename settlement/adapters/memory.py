@@ -1,13 +1,15 @@
 """The store in memory: the simulation's, and the measure of what PostgreSQL must answer."""
 
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import date, datetime
 
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from settlement.adapters.fees_memory import MemoryFeeBook
+from settlement.adapters.ledger_memory import MemoryLedger
 from settlement.cases import Break, Resolution
+from settlement.chain import Anchor, Seal
 from settlement.clearing import (
     Capture,
     ClearingRecord,
@@ -19,7 +21,8 @@ from settlement.clearing import (
 )
 from settlement.columns import Relation, structs_of, table_of
 from settlement.fees import MerchantFee, NetworkCost
-from settlement.ledger import Entry, LedgerConflictError, Movement, Seal, movements
+from settlement.files.rows import FileRow
+from settlement.ledger import DAY_END_STEP, Entry, Movement, movements
 from settlement.netting import Net
 from settlement.ports import SHAPES, Extracted, Facts, Output, Step, Total
 from settlement.posting import posted_totals_of
@@ -48,6 +51,7 @@ class MemoryStore:
         self._extracts: dict[date, dict[str, str]] = {}
         self._files: list[IncomingFile] = []
         self._rows: dict[tuple[str, str, int], list[ClearingRow]] = {}
+        self._file_rows: list[FileRow] = []
         self._held: list[HeldFile] = []
         self._records: dict[str, ClearingRecord] = {}
         self._matches: list[Match] = []
@@ -59,8 +63,7 @@ class MemoryStore:
         self._merchant_fees: list[MerchantFee] = []
         self._network_costs: list[NetworkCost] = []
         self._fee_book = MemoryFeeBook(self)
-        self._entries: dict[tuple[str, str], Entry] = {}
-        self._seals: list[Seal] = []
+        self.ledger = MemoryLedger()
         self._nets: list[Net] = []
         self._outputs: list[tuple[date, Output]] = []
 
@@ -155,10 +158,6 @@ class MemoryStore:
         if (step.business_date, step.name) in self._steps:
             return False
         entries = structs_of(Entry, facts.entries.table())
-        for made in entries:
-            stands = self._entries.get((made.source, made.key))
-            if stands is not None and stands != made:
-                raise LedgerConflictError(f"{made.source} {made.key} stands with other content")
         used = {one.record for one in self._matches}, {one.row for one in self._matches}
         matches = structs_of(Match, facts.matches.table())
         for match in matches:
@@ -168,6 +167,7 @@ class MemoryStore:
         alone |= {("theirs", match.row) for match in matches}
         for member in facts.members:
             assert (member.side, member.member) in alone, f"{member.member} is in no match"
+        self.ledger.add(entries)
         self._steps[step.business_date, step.name] = step
         self._extracts.setdefault(step.business_date, {}).update(facts.extracts)
         for record in structs_of(ClearingRecord, facts.records.table()):
@@ -183,8 +183,6 @@ class MemoryStore:
         self._merchant_fees += structs_of(MerchantFee, facts.merchant_fees.table())
         self._network_costs += structs_of(NetworkCost, facts.network_costs.table())
         self._fee_book.add(structs_of(RecordShare, facts.agent_shares.table()))
-        self._entries |= {(made.source, made.key): made for made in entries}
-        self._seals += facts.seals
         self._nets += facts.nets
         self._outputs += [(step.business_date, output) for output in facts.outputs]
         return True
@@ -197,12 +195,28 @@ class MemoryStore:
             key=lambda one: (one.settlement_date, one.name, one.version),
         )
 
-    async def take_in(self, file: IncomingFile, rows: Relation) -> None:
+    async def take_in(
+        self, file: IncomingFile, rows: Relation, others: Sequence[FileRow] = ()
+    ) -> None:
         key = (file.acquirer, file.name, file.version)
         if key in self._rows:
             return
         self._files.append(file)
         self._rows[key] = structs_of(ClearingRow, rows.table())
+        self._file_rows += others
+
+    async def file_rows(self, kind: str, first: date, last: date) -> list[FileRow]:
+        versions = self._last_versions()
+        return sorted(
+            (
+                row
+                for row in self._file_rows
+                if row.kind == kind
+                and first <= row.settlement_date <= last
+                and row.version == versions[row.acquirer, row.file]
+            ),
+            key=lambda row: (row.settlement_date, row.acquirer, row.file, row.line),
+        )
 
     async def held(self, acquirer: str) -> list[HeldFile]:
         return sorted(
@@ -222,10 +236,14 @@ class MemoryStore:
             if (one.acquirer, one.name, one.version) == (acquirer, name, version)
         )
 
-    def _standing_rows(self) -> list[ClearingRow]:
+    def _last_versions(self) -> dict[tuple[str, str], int]:
         last: dict[tuple[str, str], int] = {}
         for acquirer, name, version in self._rows:
             last[acquirer, name] = max(version, last.get((acquirer, name), 0))
+        return last
+
+    def _standing_rows(self) -> list[ClearingRow]:
+        last = self._last_versions()
         return [row for (a, n), version in last.items() for row in self._rows[a, n, version]]
 
     async def rows(self, first: date, last: date) -> list[ClearingRow]:
@@ -307,7 +325,7 @@ class MemoryStore:
             if day <= business_date and one.key not in self._batches_checked
         )
 
-    async def captured(self, batches: Collection[BatchKey]) -> list[BatchTotal]:
+    async def captured_by_batch(self, batches: Collection[BatchKey]) -> list[BatchTotal]:
         return sorted(one for _, one in self._batch_sums if one.key in set(batches))
 
     async def breaks(self, business_date: date) -> list[Break]:
@@ -349,22 +367,24 @@ class MemoryStore:
         )
 
     async def entries(self, business_date: date) -> list[Entry]:
-        return sorted(
-            (one for one in self._entries.values() if one.business_date == business_date),
-            key=lambda one: one.order,
-        )
+        return self.ledger.entries(business_date)
+
+    async def entries_by_key(self, source: str, keys: Collection[str]) -> dict[str, Entry]:
+        found = {key: await self.ledger.entry(source, key) for key in sorted(set(keys))}
+        return {key: made for key, made in found.items() if made is not None}
 
     async def posted_totals(self, business_date: date) -> list[Total]:
         return posted_totals_of(await self.entries(business_date))
 
     async def movements(self, business_date: date) -> list[Movement]:
-        return movements(await self.entries(business_date))
+        entries = self.ledger.entries(business_date)
+        return movements(one for one in entries if one.step == DAY_END_STEP)
 
-    async def last_seal(self) -> Seal | None:
-        return self._seals[-1] if self._seals else None
+    async def seal(self, business_date: date) -> Anchor:
+        return await self.ledger.seal(business_date)
 
     async def seals(self, business_date: date) -> list[Seal]:
-        return [one for one in self._seals if one.business_date == business_date]
+        return self.ledger.seals(business_date)
 
     async def nets(self, business_date: date) -> list[Net]:
         return sorted(one for one in self._nets if one.business_date == business_date)

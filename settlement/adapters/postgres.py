@@ -6,7 +6,7 @@ same names, so a row is read into its struct by name and a wrong column is an er
 
 # ruff: noqa: S608 - what is formatted into queries are column names of our own structs
 
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import date, datetime
 from typing import Any, Final, TypeVar
@@ -17,6 +17,9 @@ import pyarrow as pa  # type: ignore[import-untyped]
 
 from settlement.adapters.bulk_postgres import NUMBER, QUERIES, columns, copy_in, extract
 from settlement.adapters.fees_postgres import PostgresFeeBook
+from settlement.adapters.files_postgres import copy_file_rows, read_file_rows
+from settlement.adapters.ledger_postgres import entry_of, post_relation, read_entries
+from settlement.adapters.ledger_sealing import read_seals, seal_date
 from settlement.adapters.passes_postgres import (
     batches_captured,
     batches_said,
@@ -25,6 +28,7 @@ from settlement.adapters.passes_postgres import (
     store_members,
 )
 from settlement.cases import Break, Resolution
+from settlement.chain import Anchor, Seal
 from settlement.clearing import (
     Capture,
     ClearingRecord,
@@ -34,9 +38,10 @@ from settlement.clearing import (
     Reference,
     Transaction,
 )
-from settlement.columns import Relation, structs_of
+from settlement.columns import Relation
 from settlement.fees import MerchantFee, NetworkCost
-from settlement.ledger import Entry, LedgerConflictError, Movement, Seal
+from settlement.files.rows import FileRow
+from settlement.ledger import DAY_END_STEP, Entry, Movement
 from settlement.netting import Net
 from settlement.ports import Extracted, Facts, Output, Step, Total
 from settlement.reconcile import Match
@@ -46,13 +51,16 @@ from settlement.terminal_totals import BatchKey, BatchTotal
 Struct = TypeVar("Struct", bound=msgspec.Struct)
 
 POOL_MAX: Final = 4
+WORK_MEM: Final = "128MB"  # of a connection's sort or join
 LOCK: Final = 8591  # class of the advisory locks of the day's end, one for each business date
 
 
 @asynccontextmanager
 async def open_postgres(dsn: str) -> AsyncIterator[tuple["PostgresStore", "PostgresDates"]]:
-    """Store and dates on a pool of their own."""
-    async with asyncpg.create_pool(dsn, min_size=1, max_size=POOL_MAX) as pool:
+    """Store and dates on a pool of their own, with room for joins of a whole day."""
+    async with asyncpg.create_pool(
+        dsn, min_size=1, max_size=POOL_MAX, server_settings={"work_mem": WORK_MEM}
+    ) as pool:
         yield PostgresStore(pool), PostgresDates(pool)
 
 
@@ -208,8 +216,7 @@ class PostgresStore:
             await copy_in(connection, "merchant_fee", facts.merchant_fees)
             await copy_in(connection, "network_cost", facts.network_costs)
             await copy_in(connection, "agent_share", facts.agent_shares)
-            await _post(connection, facts.entries)
-            await _copy(connection, "seal", Seal, facts.seals)
+            await post_relation(connection, step.business_date, facts.entries)
             await _copy(connection, "net", Net, facts.nets)
             await connection.copy_records_to_table(
                 "output",
@@ -231,7 +238,9 @@ class PostgresStore:
             acquirer,
         )
 
-    async def take_in(self, file: IncomingFile, rows: Relation) -> None:
+    async def take_in(
+        self, file: IncomingFile, rows: Relation, others: Sequence[FileRow] = ()
+    ) -> None:
         async with self._pool.acquire() as connection, connection.transaction():
             names = columns(IncomingFile)
             places = ", ".join(f"${n}" for n, _ in enumerate(IncomingFile.__struct_fields__, 1))
@@ -242,6 +251,10 @@ class PostgresStore:
             )
             if not stored.endswith(" 0"):
                 await copy_in(connection, "clearing_row", rows)
+                await copy_file_rows(connection, others)
+
+    async def file_rows(self, kind: str, first: date, last: date) -> list[FileRow]:
+        return await read_file_rows(self._pool, kind, first, last)
 
     async def held(self, acquirer: str) -> list[HeldFile]:
         return await self._read(
@@ -332,7 +345,7 @@ class PostgresStore:
     async def said(self, business_date: date) -> list[BatchTotal]:
         return await batches_said(self._pool, business_date)
 
-    async def captured(self, batches: Collection[BatchKey]) -> list[BatchTotal]:
+    async def captured_by_batch(self, batches: Collection[BatchKey]) -> list[BatchTotal]:
         return await batches_captured(self._pool, batches)
 
     async def breaks(self, business_date: date) -> list[Break]:
@@ -390,7 +403,13 @@ class PostgresStore:
             "WHERE business_date = $1 ORDER BY step, source, key",
             business_date,
         )
-        return [_entry(row) for row in rows]
+        return [entry_of(row) for row in rows]
+
+    async def entries_by_key(self, source: str, keys: Collection[str]) -> dict[str, Entry]:
+        names = [(source, key) for key in sorted(set(keys))]
+        async with self._pool.acquire() as connection:
+            found = await read_entries(connection, names)
+        return {key: found[source, key] for _, key in names if (source, key) in found}
 
     async def posted_totals(self, business_date: date) -> list[Total]:
         found = await self._read(
@@ -410,27 +429,18 @@ class PostgresStore:
             "SELECT account, owner, currency, rule, count(*) AS count, "
             "coalesce(sum(amount_minor) FILTER (WHERE amount_minor > 0), 0)::bigint AS debit_minor, "
             "coalesce(-sum(amount_minor) FILTER (WHERE amount_minor < 0), 0)::bigint AS credit_minor "
-            "FROM settlement.posting WHERE business_date = $1 GROUP BY 1, 2, 3, 4",
+            "FROM settlement.posting WHERE business_date = $1 AND step = $2 GROUP BY 1, 2, 3, 4",
             business_date,
+            DAY_END_STEP,
         )
         return sorted(found)
 
-    async def last_seal(self) -> Seal | None:
-        found = await self._read(
-            Seal,
-            f"SELECT {columns(Seal)} FROM settlement.seal AS s "
-            "WHERE NOT EXISTS (SELECT FROM settlement.seal AS n WHERE n.previous = s.hash)",
-        )
-        assert len(found) <= 1, "the chain forks"
-        return found[0] if found else None
+    async def seal(self, business_date: date) -> Anchor:
+        return await seal_date(self._pool, business_date)
 
     async def seals(self, business_date: date) -> list[Seal]:
-        return await self._read(
-            Seal,
-            f"SELECT {columns(Seal)} FROM settlement.seal "
-            "WHERE business_date = $1 ORDER BY step, chunk",
-            business_date,
-        )
+        async with self._pool.acquire() as connection:
+            return await read_seals(connection, business_date)
 
     async def nets(self, business_date: date) -> list[Net]:
         found = await self._read(
@@ -475,38 +485,3 @@ async def _copy(
         columns=list(shape.__struct_fields__),
         records=(_values(one) for one in facts),
     )
-
-
-async def _post(connection: Any, entries: Relation) -> None:
-    """Entries, by COPY; where one stands already, one by one, and it must be the same."""
-    try:
-        async with connection.transaction():  # a savepoint: a loser undoes only the COPY
-            await copy_in(connection, "entry", entries)
-            return
-    except asyncpg.UniqueViolationError:
-        pass
-    names = ", ".join(entries.names)
-    places = ", ".join(f"${number}" for number in range(1, len(entries.names) + 1))
-    for made in structs_of(Entry, entries.table()):
-        await connection.execute(
-            f"INSERT INTO settlement.entry ({names}) VALUES ({places}) "
-            "ON CONFLICT (source, key) DO NOTHING",
-            *msgspec.structs.astuple(made),
-            made.hash,
-        )
-        stands = await connection.fetchval(
-            "SELECT hash FROM settlement.entry WHERE (source, key) = ($1, $2)",
-            made.source,
-            made.key,
-        )
-        if stands != made.hash:
-            raise LedgerConflictError(f"{made.source} {made.key} stands with other content")
-
-
-def _entry(row: Any) -> Entry:
-    """An entry read back: balanced, and what its hash says it was."""
-    values = {name: row[name] for name in Entry.__struct_fields__}
-    values |= {name: tuple(values[name]) for name in ("accounts", "owners", "amounts")}
-    made = Entry(**values)
-    assert made.hash == row["hash"], f"{made.source} {made.key} is not what was written"
-    return made

@@ -23,9 +23,11 @@ async def reports(run: Run) -> tuple[Facts, dict[str, int]]:
         digest = hashlib.sha256(data).hexdigest()
         outputs.append(Output(f"{run.date.isoformat()}/{short_name}", digest, len(data)))
         run.sink.write(outputs[-1].name, data)
+        run.written.add(outputs[-1].name)
         run.progress.advanced("reports", short_name)
 
     await render(run, emit)
+    run.sink.sync()
     return Facts(outputs=outputs), {
         "files_written": len(outputs),
         "bytes_written": sum(output.size for output in outputs),
@@ -35,7 +37,11 @@ async def reports(run: Run) -> tuple[Facts, dict[str, int]]:
 async def reports_after(run: Run) -> None:
     """Files that are gone or were changed are written again, and only as they were."""
     outputs = {one.name: one.sha256 for one in await run.store.outputs(run.date)}
-    lost = {name for name, digest in outputs.items() if run.sink.sha256(name) != digest}
+    lost = {
+        name
+        for name, digest in outputs.items()
+        if name not in run.written and run.sink.sha256(name) != digest
+    }
     if not lost:
         return
 
@@ -47,6 +53,7 @@ async def reports_after(run: Run) -> None:
             run.sink.write(name, data)
 
     await render(run, emit)
+    run.sink.sync()
 
 
 async def render(run: Run, emit: Emit) -> None:

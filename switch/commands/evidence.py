@@ -29,6 +29,7 @@ from switch.cli import (
 from switch.commands.common import (
     CommandError,
     Exit,
+    authorised,
     print_line,
     print_object,
     print_objects,
@@ -131,18 +132,20 @@ def init(node: Node, *, new: bool) -> Exit:
 
     core_dumps_off()
 
-    async def write(dsn: str) -> str:
-        kept = await evidence_keys(dsn)
-        if kept and not new:
-            return kept[0].public_key
+    async def write(dsn: str, kept: Sequence[EvidenceKey], maker: str) -> str:
         version = kept[0].version + 1 if kept else 1
         key = SigningKey.made(SystemEntropy().bytes)
         sealed = key.sealed(await opened_pans(node, dsn), key_name(version))
-        await add_evidence_key(dsn, EvidenceKey(version, key.public_key.hex(), sealed))
+        await add_evidence_key(dsn, EvidenceKey(version, key.public_key.hex(), sealed), maker)
         return key.public_key.hex()
 
     with node.store() as store:
-        print_line(asyncio.run(write(store.dsn)))
+        kept = asyncio.run(evidence_keys(store.dsn))
+        if not kept or new:
+            who = authorised(node, "evidence.key", "evidence", store.dsn)
+            print_line(asyncio.run(write(store.dsn, kept, who.operator)))
+        else:
+            print_line(kept[0].public_key)
     return Exit.DONE
 
 

@@ -11,11 +11,12 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+from settlement.adapters.ledger_memory import MemoryStored
 from settlement.adapters.memory import MemoryStore
 from settlement.cases import MATCH_CLASSES
 from settlement.clearing import Capture, Transaction
 from settlement.close import STEPS, CloseResult
-from settlement.ledger import verify
+from settlement.ledger_verify import Unwatched, verify
 from settlement.ports import Facts, Step
 from settlement.posting import assert_conserved, posted_totals_of
 from tests.settlement.oracle import totals_of
@@ -166,7 +167,9 @@ def test_p5_after_the_day_by_every_dimension() -> None:
             ("postings", await store.posted_totals(DAY)),
             ("postings, summed here", posted_totals_of(await store.entries(DAY))),
         )
-        assert verify(await store.entries(DAY), await store.seals(DAY)) is None
+        verified = await verify(MemoryStored(store.ledger), Unwatched())
+        assert verified.findings == []
+        assert (verified.dates, verified.open_entries) == (1, 0)
 
     asyncio.run(check())
 

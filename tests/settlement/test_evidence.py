@@ -306,7 +306,8 @@ async def tampered(dsn: str, sql: str) -> Callable[[], Awaitable[None]]:
         connection = await asyncpg.connect(dsn)
         try:
             await connection.execute("SET session_replication_role = replica")  # no foreign keys
-            return [await connection.execute(each) for each in statements][-1]
+            done = [str(await connection.execute(each)) for each in statements]
+            return done[-1]
         finally:
             await connection.close()
 
@@ -351,10 +352,10 @@ def test_keys_of_evidence_are_kept_and_only_added(database_dsn: FreshDatabase) -
     async def scenario() -> None:
         assert await evidence_keys(database_dsn.app) == []
         first = EvidenceKey(1, PUBLIC.hex(), b"sealed")
-        await add_evidence_key(database_dsn.app, first)
+        await add_evidence_key(database_dsn.app, first, "amy")
         with pytest.raises(asyncpg.UniqueViolationError):
-            await add_evidence_key(database_dsn.app, EvidenceKey(1, "00" * 32, b"x"))
-        await add_evidence_key(database_dsn.app, EvidenceKey(2, "00" * 32, b"x"))
+            await add_evidence_key(database_dsn.app, EvidenceKey(1, "00" * 32, b"x"), "amy")
+        await add_evidence_key(database_dsn.app, EvidenceKey(2, "00" * 32, b"x"), "amy")
         assert [one.version for one in await evidence_keys(database_dsn.app)] == [2, 1]
 
     asyncio.run(scenario())

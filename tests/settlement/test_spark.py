@@ -11,7 +11,7 @@ from typing import Any
 import ibis  # type: ignore[import-untyped]
 import pytest
 
-from settlement.passes import COLUMNS, OURS_LEFT, THEIRS_LEFT, pair_tables
+from settlement.passes import BULK, COLUMNS, OURS_LEFT, THEIRS_LEFT, pair_tables
 from settlement.ports import Engine
 from settlement.sums import sum_tables
 from tests.settlement.engines import Line, drawn_sides, oracle, table
@@ -37,11 +37,14 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 Rows = list[tuple[object, ...]]
 
 
-def passes_on(engine: Engine, ours: list[Line], theirs: list[Line]) -> tuple[Rows, Rows]:
+def passes_on(
+    engine: Engine, ours: list[Line], theirs: list[Line], bulk: int = BULK
+) -> tuple[Rows, Rows]:
     engine.load("ours", table(ours, "key"))
     engine.load("theirs", table(theirs, "row"))
-    found = pair_tables(engine, "ours", "theirs").order_by(["record", "row"])
-    return engine.rows(found), left(engine)
+    found = pair_tables(engine, "ours", "theirs", bulk=bulk)
+    assert found is not None
+    return engine.rows(found.order_by(["record", "row"])), left(engine)
 
 
 def left(engine: Engine) -> Rows:
@@ -53,10 +56,10 @@ def left(engine: Engine) -> Rows:
     return rows
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_passes_find_the_same_pairs(spark: Engine, seed: int) -> None:
-    ours, theirs = drawn_sides(random.Random(seed), 400)
-    here, there = passes_on(ENGINE, ours, theirs), passes_on(spark, ours, theirs)
+@pytest.mark.parametrize("bulk", [BULK, 100], ids=["counted", "hashed first"])
+def test_passes_find_the_same_pairs(spark: Engine, bulk: int) -> None:
+    ours, theirs = drawn_sides(random.Random(bulk), 400)
+    here, there = (passes_on(engine, ours, theirs, bulk) for engine in (ENGINE, spark))
     assert there == here
     assert here[0] == oracle(ours, theirs)[0]
     # and one with several, over what is left
@@ -78,7 +81,9 @@ def test_files_go_in_and_out(spark: Engine, tmp_path: Path) -> None:
         engine.write_parquet(drawn.order_by("key"), tmp_path / f"{number}.parquet")
         engine.read_parquet("ours", [tmp_path / f"{number}.parquet"])
         engine.load("theirs", table(theirs, "row"))
-        pairs.append(engine.rows(pair_tables(engine, "ours", "theirs").order_by("record")))
+        found = pair_tables(engine, "ours", "theirs")
+        assert found is not None
+        pairs.append(engine.rows(found.order_by("record")))
         again = ibis.table({"key": "string", **COLUMNS}, name="ours")
         assert len(engine.rows(again.order_by("key"))) == len(ours)
     assert pairs[0] == pairs[1]

@@ -117,6 +117,8 @@ class Sink:
             assert self.files[name] == data, f"{name} was written with other bytes"
         self.files[name] = data
 
+    def sync(self) -> None: ...
+
     def sha256(self, name: str) -> str | None:
         data = self.files.get(name)
         return None if data is None else hashlib.sha256(data).hexdigest()

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from click.testing import Result
-
     from tests.database import FreshDatabase
 
 PLAN = """
@@ -41,7 +39,7 @@ rates = [
 
 
 @pytest.fixture
-def run(tmp_path: Path, database_dsn: FreshDatabase) -> Callable[..., Result]:
+def run(tmp_path: Path, database_dsn: FreshDatabase) -> Callable[..., Any]:
     """`run("report", "day", …)` on a database with two closed dates."""
     config = tmp_path / "node.toml"
     config.write_text(
@@ -56,7 +54,7 @@ def run(tmp_path: Path, database_dsn: FreshDatabase) -> Callable[..., Result]:
 
     asyncio.run(closed())
 
-    def call(*words: str) -> Result:
+    def call(*words: str) -> Any:
         return CliRunner().invoke(
             cli.app, [*words, "--config", str(config), "--data", str(tmp_path), "--lang", "en"]
         )
@@ -64,11 +62,11 @@ def run(tmp_path: Path, database_dsn: FreshDatabase) -> Callable[..., Result]:
     return call
 
 
-def plain(*words: str) -> Result:
+def plain(*words: str) -> Any:
     return CliRunner().invoke(cli.app, [*words, "--lang", "en"])
 
 
-def lines(answer: Result) -> list[dict[str, Any]]:
+def lines(answer: Any) -> list[dict[str, Any]]:
     assert answer.exit_code == 0, answer.output
     return [json.loads(line) for line in answer.stdout.splitlines()]
 
@@ -95,7 +93,7 @@ def test_plans_are_judged_and_explained_without_a_store(tmp_path: Path) -> None:
     assert plain("fees", "check", str(tmp_path / "none.toml")).exit_code == 2
 
 
-def test_reports_in_every_form(run: Callable[..., Result], tmp_path: Path) -> None:
+def test_reports_in_every_form(run: Callable[..., Any], tmp_path: Path) -> None:
     date = ("--date", DAY.isoformat())
     rows = lines(run("report", "fees", *date, "--json"))
     assert {row["table"] for row in rows} == {"discounts", "costs"}
@@ -118,7 +116,7 @@ def test_reports_in_every_form(run: Callable[..., Result], tmp_path: Path) -> No
 
 
 def test_evidence_from_its_key_to_a_changed_store(
-    run: Callable[..., Result], tmp_path: Path, database_dsn: FreshDatabase
+    run: Callable[..., Any], tmp_path: Path, database_dsn: FreshDatabase
 ) -> None:
     date, file = ("--date", DAY.isoformat()), tmp_path / "evidence.zip"
     make = ("evidence", "make", *date, "--demo", "--out", str(file))
