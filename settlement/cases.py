@@ -19,6 +19,10 @@ BREAK_CLASSES: Final[dict[str, str]] = {
     "fee_mismatch": "the file's fee differs from ours by more than the tolerance",
     "file_changed": "other content under the name of a file already taken in",
     "file_late": "a file of a settlement date that is posted already",
+    "terminal_totals": "a terminal's totals of its batch are not what the journal captured",
+    "bank_mismatch": "the bank's credit names a settlement date, with another amount",
+    "bank_missing": "the money of a settlement date is overdue",
+    "statement_unmatched": "a network's line of the bank statement meets nothing owed",
 }
 # Breaks with one side only: a later close may find the other.
 ONE_SIDED: Final = frozenset({"network_long", "network_short", "duplicate", "orphan_refund"})

@@ -53,6 +53,10 @@ from settlement.run import Run, UsageError, WaitingError, in_minor, number
 from settlement.settings import DEFAULTS, Settings
 
 STEPS: Final = ("cut", "freeze", "intake", "reconcile", "fees", "post", "net", "reports")
+OTHER_STEPS_FIND: Final = frozenset(
+    {"fee_mismatch", "file_changed", "file_late", "terminal_totals"}
+    | {"bank_mismatch", "bank_missing", "statement_unmatched"}
+)
 REFERENCE_KINDS: Final = ("merchant", "fee_plan", "link", "route")
 
 DONE, DIFFERENCES, USAGE, WAITING, FAILURE = 0, 1, 2, 3, 4  # exit codes, rules section 18
@@ -347,7 +351,7 @@ async def _reconcile(run: Run) -> tuple[Facts, dict[str, int]]:
     by_class = {
         name: counts[name]
         for name in (*MATCH_CLASSES, *BREAK_CLASSES)
-        if name not in ("fee_mismatch", "file_changed", "file_late")  # other steps' findings
+        if name not in OTHER_STEPS_FIND
     }
     return Facts(matches=result.matches, breaks=breaks, resolutions=resolutions), {
         **by_class,

@@ -147,10 +147,10 @@ Chosen = tuple[str, str]  # total, member
 
 
 def _choose(lines: list[tuple[object, ...]]) -> list[Chosen]:
-    """What covers the totals of each group; `lines` are (group, is total, identity, amount)."""
+    """What covers the totals of each group; `lines` are (identity, amount, is total, keys …)."""
     found: list[Chosen] = []
-    for _, group in groupby(lines, key=lambda line: line[0]):
-        in_order = [(bool(total), str(name), int(str(amount))) for _, total, name, amount in group]
+    for _, group in groupby(lines, key=lambda line: line[3:]):
+        in_order = [(bool(line[2]), str(line[0]), int(str(line[1]))) for line in group]
         members = [(name, amount) for total, name, amount in in_order if not total]
         for total, name, amount in in_order:
             chosen = cover(amount, [each for _, each in members]) if total else None
@@ -252,21 +252,18 @@ def _whole_sums(
 def _lines_to_choose(
     totals: "ir.Table", members: "ir.Table", groups: "ir.Table", keys: list[str]
 ) -> "ir.Table":
-    """(group, is total, identity, amount), in the order of keys and content."""
+    """(identity, amount, is total, keys …), in the order of keys and content."""
     small = (groups.lines <= MEMBERS_MAX) & (groups.totals <= TOTALS_MAX)
-    open_groups = groups.filter(
-        small & ~((groups.totals == 1) & (groups.total_minor == groups.lines_minor))
-    )
-    numbered = open_groups.order_by(keys).limit(GROUPS_MAX)
-    numbered = numbered.select(*keys, group=ibis.row_number().over(order_by=keys))
-    columns = ("group", "is_total", "name", "amount", "rank", "content")
+    whole = (groups.totals == 1) & (groups.total_minor == groups.lines_minor)
+    chosen = groups.filter(small & ~whole).select(*keys).order_by(keys).limit(GROUPS_MAX)
     lines = ibis.union(
         *(
-            side.join(numbered, keys).mutate(is_total=ibis.literal(is_total)).select(*columns)
+            side.semi_join(chosen, keys).mutate(is_total=ibis.literal(is_total))
             for side, is_total in ((totals, 1), (members, 0))
         )
     )
-    return lines.order_by(["group", "is_total", "rank", "content"]).select(*columns[:4])
+    in_order = lines.order_by([*keys, "is_total", "rank", "content"])
+    return in_order.select("name", "amount", "is_total", *keys)
 
 
 def _without(side: "ir.Table", matched: "ir.Column") -> "ir.Table":

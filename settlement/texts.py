@@ -54,6 +54,10 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     "class_fee_mismatch": ("Fee mismatch", "手续费不符"),
     "class_file_changed": ("File changed", "文件内容变更"),
     "class_file_late": ("File late", "文件迟到"),
+    "class_terminal_totals": ("Terminal totals differ", "终端结算总计不符"),
+    "class_bank_mismatch": ("Bank credit differs", "银行入账金额不符"),
+    "class_bank_missing": ("Bank credit missing", "银行款项逾期未到"),
+    "class_statement_unmatched": ("Statement line unmatched", "银行流水未匹配"),
 }
 
 

@@ -11,14 +11,18 @@ from typing import Any
 import ibis  # type: ignore[import-untyped]
 import pytest
 
-from settlement.passes import BULK, COLUMNS, OURS_LEFT, THEIRS_LEFT, pair_tables
+from settlement.passes import COLUMNS, OURS_LEFT, THEIRS_LEFT, pair_tables
 from settlement.ports import Engine
 from settlement.sums import sum_tables
 from tests.settlement.engines import Line, drawn_sides, oracle, table
 from tests.settlement.spark_cluster import spark_cluster
 from tests.settlement.world import ENGINE
 
-pytestmark = pytest.mark.spark
+pytestmark = [
+    pytest.mark.spark,
+    # PySpark leaves the sockets that bring rows to the collector of garbage
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +41,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 Rows = list[tuple[object, ...]]
 
 
-def passes_on(
-    engine: Engine, ours: list[Line], theirs: list[Line], bulk: int = BULK
-) -> tuple[Rows, Rows]:
+def passes_on(engine: Engine, ours: list[Line], theirs: list[Line], bulk: int) -> tuple[Rows, Rows]:
     engine.load("ours", table(ours, "key"))
     engine.load("theirs", table(theirs, "row"))
     found = pair_tables(engine, "ours", "theirs", bulk=bulk)
@@ -56,10 +58,10 @@ def left(engine: Engine) -> Rows:
     return rows
 
 
-@pytest.mark.parametrize("bulk", [BULK, 100], ids=["counted", "hashed first"])
-def test_passes_find_the_same_pairs(spark: Engine, bulk: int) -> None:
-    ours, theirs = drawn_sides(random.Random(bulk), 400)
-    here, there = (passes_on(engine, ours, theirs, bulk) for engine in (ENGINE, spark))
+def test_passes_find_the_same_pairs(spark: Engine) -> None:
+    # the first passes by hashes, then counted; the last, with fewer lines left, counted alone
+    ours, theirs = drawn_sides(random.Random(1), 400)
+    here, there = (passes_on(engine, ours, theirs, bulk=200) for engine in (ENGINE, spark))
     assert there == here
     assert here[0] == oracle(ours, theirs)[0]
     # and one with several, over what is left
@@ -78,8 +80,8 @@ def test_files_go_in_and_out(spark: Engine, tmp_path: Path) -> None:
     for number, engine in enumerate((ENGINE, spark)):
         engine.load("drawn", table(ours, "key"))
         drawn = ibis.table({"key": "string", **COLUMNS}, name="drawn")
-        engine.write_parquet(drawn.order_by("key"), tmp_path / f"{number}.parquet")
-        engine.read_parquet("ours", [tmp_path / f"{number}.parquet"])
+        engine.write_parquet(drawn.order_by("key"), str(tmp_path / f"{number}.parquet"))
+        engine.read_parquet("ours", [str(tmp_path / f"{number}.parquet")])
         engine.load("theirs", table(theirs, "row"))
         found = pair_tables(engine, "ours", "theirs")
         assert found is not None
