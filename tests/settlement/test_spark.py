@@ -3,6 +3,7 @@
 Run by `make test-spark`; needs the extra `spark`, and Java 17 of the system.
 """
 
+import asyncio
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,8 @@ from settlement.ports import Engine
 from settlement.sums import sum_tables
 from tests.settlement.engines import Line, drawn_sides, oracle, table
 from tests.settlement.spark_cluster import spark_cluster
-from tests.settlement.world import ENGINE
+from tests.settlement.test_close import a_day
+from tests.settlement.world import ENGINE, Sink, com_file, inbox, run_close, world
 
 pytestmark = [
     pytest.mark.spark,
@@ -72,6 +74,19 @@ def test_passes_find_the_same_pairs(spark: Engine) -> None:
     assert sums[0] == sums[1]
     assert sums[0]
     assert left(ENGINE) == left(spark)
+
+
+def test_a_close_writes_the_same_files(spark: Engine) -> None:
+    trades, rows = a_day()
+    files: list[dict[str, bytes]] = []
+    for engine in (ENGINE, spark):
+        sink = Sink()
+        done = asyncio.run(
+            run_close(world(trades), inbox(com_file(rows)), sink=sink, engine=engine)
+        )
+        assert (done.exit_code, done.message) == (1, "")
+        files.append(sink.files)
+    assert files[0] == files[1]
 
 
 def test_files_go_in_and_out(spark: Engine, tmp_path: Path) -> None:

@@ -264,6 +264,7 @@ async def run_close(
     at: datetime = AT,
     approved: Sequence[str] = (),
     settings: Settings = FAST,
+    engine: ports.Engine = ENGINE,
 ) -> CloseResult:
     return await close(
         day,
@@ -272,7 +273,7 @@ async def run_close(
         dates or Dates({day: "open"}),
         PANS,
         sink or Sink(),
-        engine=ENGINE,
+        engine=engine,
         at=at,
         approved=approved,
         settings=settings,
