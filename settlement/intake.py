@@ -1,17 +1,29 @@
 """The networks' files come in: sealed, parsed, stored whole or refused whole."""
 
 import hashlib
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import suppress
 from datetime import date
+from functools import cache
+from typing import TYPE_CHECKING, cast
 
 import msgspec
+import pyarrow as pa  # type: ignore[import-untyped]
 
 from settlement.cases import Break, Resolution
-from settlement.clearing import FileName, HeldFile, IncomingFile
+from settlement.clearing import ClearingRow, FileName, HeldFile, IncomingFile
+from settlement.columns import Relation, schema_of, table_of
 from settlement.expected_files import described, expected_from, is_known, members, missing
+from settlement.files import com, com_bulk
 from settlement.files.registry import parse
-from settlement.files.rows import Context, Parsed
+from settlement.files.rows import Context, FileRow
 from settlement.ports import Facts, Step
-from settlement.run import Run, UsageError, WaitingError, number
+from settlement.records import exact, records_table
+from settlement.rows import fee_of, rows_table
+from settlement.run import Run, UsageError, WaitingError, extract, number
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir  # type: ignore[import-untyped]
 
 
 async def intake(run: Run) -> tuple[Facts, dict[str, int]]:
@@ -50,10 +62,18 @@ async def intake_after(run: Run) -> None:
 async def _settles_on(run: Run) -> dict[str, set[date]]:
     """acquirer -> settlement dates that the date's captures name; every acquirer with a link."""
     named: dict[str, set[date]] = {acquirer: set() for acquirer in run.tariffs.acquirers}
-    for record in await run.store.records(run.date):
-        if record.captured:
-            named.setdefault(record.acquirer, set()).add(record.settlement_date)
+    await extract(run, "records")
+    for acquirer, day in cast("list[tuple[str, date]]", run.engine.rows(_named())):
+        named.setdefault(acquirer, set()).add(day)
     return dict(sorted(named.items()))
+
+
+@cache
+def _named() -> "ir.Table":
+    records = records_table("records")
+    captured = records.filter(records.effect_minor != 0)
+    days = captured.select("acquirer", "settlement_date").distinct()
+    return days.order_by("acquirer", "settlement_date")
 
 
 def due_dates(business_date: date, named: set[date]) -> set[date]:
@@ -115,10 +135,9 @@ async def _take_in(run: Run, name: FileName, data: bytes) -> None:
         )
     run.progress.advanced("intake", f"{name.acquirer}/{name.name}")
     version = len(earlier) + 1
-    parsed = _read(run, name, data, version)
-    rows = parsed.transactions
+    rows, others = await _read(run, name, data, version)
     sha256 = hashlib.sha256(data)
-    turnover, fees = sum(r.amount_minor for r in rows), sum(abs(r.fee_minor) for r in rows)
+    ((turnover, fees),) = cast("list[tuple[int, int]]", run.engine.rows(_turnover()))
     if (
         fees * 1_000_000 > turnover * run.settings.file_fee_bound_ppm
         and sha256.hexdigest() not in run.approved
@@ -136,27 +155,59 @@ async def _take_in(run: Run, name: FileName, data: bytes) -> None:
             sequence=name.sequence,
             version=version,
             sha256=sha256.digest(),
-            rows=len(rows) + len(parsed.rows),
+            rows=len(rows) + len(others),
             business_date=run.date,
             sealed=run.pans.seal(data, f"{name.acquirer}/{name.name}/{version}"),
         ),
         rows,
-        parsed.rows,
+        others,
     )
 
 
-def _read(run: Run, name: FileName, data: bytes, version: int) -> Parsed:
-    return parse(
-        data,
-        name,
-        Context(
-            token=run.pans.token,
-            mask=run.pans.mask,
-            currency=str(run.tariffs.link(name.acquirer).get("currency") or run.settings.currency),
+async def _read(
+    run: Run, name: FileName, data: bytes, version: int
+) -> tuple[Relation, Sequence[FileRow]]:
+    """The transactions of a file, as the engine's `intake_rows`, and its other rows. A COM file all at
+    once where it is plainly right; else line by line, which says what is wrong."""
+    context = Context(
+        token=run.pans.token,
+        mask=run.pans.mask,
+        currency=str(run.tariffs.link(name.acquirer).get("currency") or run.settings.currency),
+        version=version,
+        approved=run.tariffs.approved_codes(name.acquirer),
+        expected=described(name.type, expected_from(run.tariffs, name.acquirer)),
+    )
+
+    async def counted(batches: Iterable[pa.RecordBatch]) -> AsyncIterator[pa.RecordBatch]:
+        lines = 0
+        for batch in batches:
+            yield batch
+            lines += batch.num_rows
+            run.progress.advanced("intake", f"{name.acquirer}/{name.name}: {lines:,}")
+
+    schema = schema_of(ClearingRow)
+    if name.type == "COM":
+        reading = com_bulk.Reading(
+            token=context.token,
+            mask=context.mask,
+            currency=context.currency,
             version=version,
-            approved=run.tariffs.approved_codes(name.acquirer),
-            expected=described(name.type, expected_from(run.tariffs, name.acquirer)),
-        ),
+            approved=context.approved or com.APPROVED,
+        )
+        with suppress(com_bulk.OddError):
+            batches = counted(com_bulk.parse(data, name, reading))
+            return await run.extracts.load("intake_rows", schema, batches), ()
+    parsed = parse(data, name, context)
+    batches = counted(table_of(ClearingRow, parsed.transactions).to_batches())
+    return await run.extracts.load("intake_rows", schema, batches), parsed.rows
+
+
+@cache
+def _turnover() -> "ir.Table":
+    rows = rows_table("intake_rows")
+    return rows.agg(
+        turnover=exact(rows.amount_minor.sum()).fill_null(0),
+        fees=exact(fee_of(rows).abs().sum()).fill_null(0),
     )
 
 

@@ -17,7 +17,7 @@ from settlement.four_eyes import (
 )
 from switch.people.audit import Record, append
 from switch.people.login import Standing, Verdict
-from switch.people.operators import ADMINS
+from switch.people.operators import ADMINS, check_change, check_key
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -172,6 +172,7 @@ class MemoryOperators:
         self._people = people
         self._versions: dict[str, list[Operator]] = {}
         self._credentials: dict[str, Credential] = {}
+        self._holders: dict[str, str] = {}  # public key → operator
         self._failures: dict[str, tuple[dt.datetime, ...]] = {}
         self._totp_steps: dict[str, int] = {}
 
@@ -230,7 +231,7 @@ class MemoryOperators:
         taken = operator.id in self._versions
         if len(admins) >= ADMINS or taken or first != (not self._versions):
             return False
-        self._change("operator.bootstrap", actor, operator, credential, None)
+        self._change("operator.bootstrap", actor, operator, credential)
         return True
 
     async def change(
@@ -242,27 +243,29 @@ class MemoryOperators:
         approval: Approval | None = None,
     ) -> Operator:
         await asyncio.sleep(0)
-        return self._change(act, actor, operator, credential, approval)
-
-    def _change(
-        self,
-        act: str,
-        actor: str,
-        operator: Operator,
-        credential: Credential | None,
-        approval: Approval | None,
-    ) -> Operator:
+        versions = self._versions.get(operator.id)
+        public_key = None if credential is None else credential.public_key
+        check_change(act, versions[-1] if versions else None, operator, public_key, approval)
         if approval is not None:
             self._people.may_use(approval)
-        versions = self._versions.setdefault(operator.id, [])
-        former = versions[-1] if versions else None
-        made = msgspec.structs.replace(operator, version=len(versions) + 1)
-        versions.append(made)
-        if credential is not None:
-            self._credentials[operator.id] = credential
-        self._people.append(actor, act, operator.id, former, made)
+        made = self._change(act, actor, operator, credential)
         if approval is not None:
             self._people.use(approval)
+        return made
+
+    def _change(
+        self, act: str, actor: str, operator: Operator, credential: Credential | None
+    ) -> Operator:
+        versions = self._versions.get(operator.id, [])
+        former = versions[-1] if versions else None
+        made = msgspec.structs.replace(operator, version=len(versions) + 1)
+        if credential is not None:
+            check_key(operator.id, self._holders.get(credential.public_key))
+            self._credentials[operator.id] = credential
+            if credential.public_key:
+                self._holders[credential.public_key] = operator.id
+        self._versions[operator.id] = [*versions, made]
+        self._people.append(actor, act, operator.id, former, made)
         return made
 
     async def unlock(self, operator_id: str, actor: str) -> None:

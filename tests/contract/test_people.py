@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import os
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import asyncpg
@@ -28,13 +29,13 @@ from switch.adapters.system import SystemClock
 from switch.config import People as Settings
 from switch.people import credentials, login
 from switch.people.audit import Broken, Record, Verifier
+from switch.people.credentials import Credential
 from switch.people.operators import Operator
 from terminals.registry import StoredKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from switch.people.credentials import Credential
     from switch.people.login import Standing, Verdict
     from switch.people.ports import Operators, People
     from switch.reference import ReferenceStore
@@ -245,20 +246,56 @@ def test_the_first_two_admins_are_made_without_a_checker(run: Callable[[Any], No
     run(scenario)
 
 
+def test_a_key_is_one_operators(run: Callable[[Any], None]) -> None:
+    async def scenario(desk: Desk) -> None:
+        make = desk.operators.bootstrap
+        key = Credential("an", "ssh_key", public_key="ssh-ed25519 AAAA")
+        assert await make(operator("an", "admin"), key, "an", first=True)
+        again = msgspec.structs.replace(key, operator="bo")
+        with pytest.raises(RefusedError) as refused:
+            await make(operator("bo", "admin"), again, "an", first=False)
+        assert str(refused.value) == "the key of bo is that of an"
+        assert [each.id for each in await desk.operators.operators()] == ["an"]
+        other = msgspec.structs.replace(again, public_key="ssh-ed25519 BBBB")
+        assert await make(operator("bo", "admin"), other, "an", first=False)
+
+    run(scenario)
+
+
 def test_an_operator_is_added_by_an_approval_and_enrols_with_a_code(
     run: Callable[[Any], None],
 ) -> None:
     async def scenario(desk: Desk) -> None:
         admin = Actor("an", frozenset({"propose:operator.add"}))
         checker = Actor("bo", frozenset({"approve:operator.add"}))
-        made = await desk.people.propose("operator.add", "li", {"name": "Li"}, admin)
+        wanted: dict[str, object] = {"name": "Li", "roles": ["finance"], "public_key": ""}
+        made = await desk.people.propose("operator.add", "li", wanted, admin)
         soon = dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)
         enrolment = credentials.of_enrolment("li", "ABCDEF", soon, os.urandom)
         approval = await approval_of(desk, made, checker)
         change = desk.operators.change
-        await change("operator.add", "bo", operator("li", "finance"), enrolment, approval)
-        with pytest.raises(RefusedError):
-            await change("operator.add", "bo", operator("li", "admin"), enrolment, approval)
+        for other, credential in (
+            (operator("li", "admin"), enrolment),
+            (operator("zhao", "finance"), enrolment),
+            (operator("li", "finance", state="suspended"), enrolment),
+            (operator("li", "finance"), None),
+            (operator("li", "finance"), Credential("li", "ssh_key", public_key="ssh-rsa A")),
+        ):
+            with pytest.raises(RefusedError) as refused:
+                await change("operator.add", "an", other, credential, approval)
+            assert refused.value.reason == "changed"
+        await change("operator.add", "an", operator("li", "finance"), enrolment, approval)
+        with pytest.raises(RefusedError):  # there is one now
+            await change("operator.add", "an", operator("li", "finance"), enrolment, approval)
+        for act, alone in (
+            ("operator.suspend", operator("li", "admin", state="suspended")),
+            ("operator.suspend", operator("li", "finance")),
+            ("operator.roles", operator("li", "admin")),
+            ("operator.suspend", operator("zhao", state="suspended")),
+        ):
+            with pytest.raises(RefusedError) as refused:
+                await change(act, "an", alone)
+            assert refused.value.reason == "not_allowed"
         assert [each.roles for each in await desk.operators.operators()] == [("finance",)]
 
         def enrolling(code: str) -> Any:
@@ -281,8 +318,9 @@ def test_an_operator_is_added_by_an_approval_and_enrols_with_a_code(
 def test_a_code_is_taken_once(run: Callable[[Any], None]) -> None:
     async def scenario(desk: Desk) -> None:
         await desk.operators.bootstrap(operator("an", "admin"), password("an"), "an", first=True)
-        assert (await desk.operators.login("an", trying(PASSWORD))).passed
-        assert (await desk.operators.login("an", trying(PASSWORD))).reason == "replayed_code"
+        once = trying(PASSWORD, credentials.totp(TOTP_SECRET, int(time.time()) // 30))
+        assert (await desk.operators.login("an", once)).passed
+        assert (await desk.operators.login("an", once)).reason == "replayed_code"
         assert await told(desk) == [
             ("an", "operator.bootstrap", "an", "done"),
             ("an", "login", "an", "refused"),
@@ -490,7 +528,9 @@ def test_where_nothing_can_be_written_down_nothing_is_done(database_dsn: FreshDa
             desk.people.approve(Approval(made, "wang")),
             desk.people.withdraw(made.id, "li"),
             desk.people.audit("li", "test", "x"),
-            desk.operators.change("operator.suspend", "an", operator("an", state="suspended")),
+            desk.operators.change(
+                "operator.suspend", "an", operator("an", "admin", state="suspended")
+            ),
             desk.operators.unlock("an", "an"),
         ):
             with pytest.raises(asyncpg.CheckViolationError):

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from settlement.adapters.memory import MemoryStore
-from settlement.clearing import IncomingFile
+from settlement.clearing import ClearingRow, IncomingFile
+from settlement.columns import relation
 from settlement.disputes.files import adjustment_of, take
 from settlement.files import erra
 from settlement.files.rows import Adjustment, Context
@@ -49,7 +50,7 @@ def about_sale(error_type: str, amount: int, **changes: Any) -> dict[str, Any]:
 async def taken_in(desk: Desk, rows: list[Adjustment], name: str = NAME) -> None:
     assert isinstance(desk.books, MemoryStore)
     file = IncomingFile(ACQUIRER, name, "ERRA", NEXT, 32, 1, name.encode().ljust(32), 1, NEXT)
-    await desk.books.take_in(file, [], rows)
+    await desk.books.take_in(file, relation(ClearingRow), rows)
 
 
 def test_an_error_file_opens_and_moves_disputes_once() -> None:

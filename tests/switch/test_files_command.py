@@ -10,7 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from settlement.adapters.postgres import open_postgres
-from settlement.clearing import IncomingFile
+from settlement.clearing import ClearingRow, IncomingFile
+from settlement.columns import relation
 from settlement.files.registry import FORMATS
 from switch.commands.common import CommandError, Exit
 from switch.commands.files import app, marked
@@ -175,7 +176,8 @@ def test_files_and_their_rows_are_listed(tmp_path: Path, database_dsn: "FreshDat
                 file = IncomingFile(
                     ACQUIRER, name, type_, DAY, 1, 1, type_.encode().ljust(32), count, DAY, b"s"
                 )
-                await store.take_in(file, parsed.transactions, parsed.rows)
+                transactions = relation(ClearingRow, parsed.transactions)
+                await store.take_in(file, transactions, parsed.rows)
 
     asyncio.run(fill())
     config = tmp_path / "node.toml"

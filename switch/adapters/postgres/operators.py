@@ -9,7 +9,7 @@ import msgspec
 from settlement.adapters import four_eyes_postgres as transactions
 from switch.people.credentials import Credential
 from switch.people.login import Standing, Verdict
-from switch.people.operators import ADMINS, Operator
+from switch.people.operators import ADMINS, Operator, check_change, check_key
 
 if TYPE_CHECKING:
     from settlement.four_eyes import Approval
@@ -34,6 +34,10 @@ _CHANGED = f"""
     SELECT $1, 1 + coalesce(max(version), 0), $2, $3, $4 FROM switch.operator WHERE id = $1
     RETURNING {_OPERATOR}
 """  # noqa: S608 # constants
+_HOLDER = """
+    SELECT operator FROM switch.credential WHERE public_key = $1 AND public_key <> ''
+    ORDER BY made_at, operator LIMIT 1
+"""
 _MADE_BEFORE = """
     SELECT count(DISTINCT id) AS operators, coalesce(bool_or(id = $1), false) AS taken,
            count(DISTINCT id) FILTER (WHERE 'admin' = ANY (roles)) AS admins
@@ -83,7 +87,8 @@ class PostgresOperators:
             row = await connection.fetchrow(_MADE_BEFORE, operator.id)
             if row["admins"] >= ADMINS or row["taken"] or first != (row["operators"] == 0):
                 return False
-            await _change(connection, "operator.bootstrap", actor, operator, credential, None)
+            act = "operator.bootstrap"
+            await _change(connection, act, actor, None, operator, credential)
             return True
 
         return await self._sessions.transaction(write)
@@ -98,7 +103,13 @@ class PostgresOperators:
     ) -> Operator:
         async def write(connection: Any) -> Operator:
             await _alone(connection)
-            return await _change(connection, act, actor, operator, credential, approval)
+            former = await _newest(connection, operator.id)
+            public_key = None if credential is None else credential.public_key
+            check_change(act, former, operator, public_key, approval)
+            made = await _change(connection, act, actor, former, operator, credential)
+            if approval is not None:
+                await transactions.approve(connection, approval)
+            return made
 
         return await self._sessions.transaction(write)
 
@@ -165,20 +176,18 @@ async def _change(
     connection: Any,
     act: str,
     actor: str,
+    former: Operator | None,
     operator: Operator,
     credential: Credential | None,
-    approval: Approval | None,
 ) -> Operator:
-    former = await _newest(connection, operator.id)
     row = await connection.fetchrow(
         _CHANGED, operator.id, operator.name, list(operator.roles), operator.state
     )
     made = _operator(row)
     if credential is not None:
+        check_key(operator.id, await connection.fetchval(_HOLDER, credential.public_key))
         await connection.execute(_ENROLLED, *msgspec.structs.astuple(credential))
     await transactions.audit(connection, actor, act, operator.id, former, made)
-    if approval is not None:
-        await transactions.approve(connection, approval)
     return made
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from settlement.adapters.memory import MemoryStore
 from settlement.adapters.postgres import open_postgres
-from settlement.clearing import IncomingFile
+from settlement.clearing import ClearingRow, IncomingFile
+from settlement.columns import relation
 from settlement.files.rows import KINDS, FileRow, Parsed
 from settlement.ports import Store
 from tests.settlement.files.samples import FILES, NAMES, acoma_row, read
@@ -45,7 +46,7 @@ async def take_in(
     file = IncomingFile(
         ACQUIRER, NAMES[type_], type_, DAY, 1, version, sha256, count, DAY, b"sealed"
     )
-    await store.take_in(file, parsed.transactions, parsed.rows)
+    await store.take_in(file, relation(ClearingRow, parsed.transactions), parsed.rows)
 
 
 def test_every_kind_comes_back_as_it_went_in(with_store: Callable[[Check], None]) -> None:
