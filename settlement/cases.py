@@ -19,6 +19,8 @@ BREAK_CLASSES: Final[dict[str, str]] = {
     "fee_mismatch": "the file's fee differs from ours by more than the tolerance",
     "file_changed": "other content under the name of a file already taken in",
     "file_late": "a file of a settlement date that is posted already",
+    "statement_unmatched": "a line of a bank statement that nothing in the books explains",
+    "reserve_difference": "the reserve account and what it must cover differ",
 }
 # class -> what it means; opened by something else than the day's end
 OPENED_CLASSES: Final[dict[str, str]] = {

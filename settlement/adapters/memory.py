@@ -7,6 +7,7 @@ from datetime import date, datetime
 import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]
 
+from settlement.adapters.fees_memory import MemoryFeeBook
 from settlement.adapters.ledger_memory import MemoryLedger
 from settlement.cases import Break, Resolution
 from settlement.chain import Anchor, Seal
@@ -27,6 +28,7 @@ from settlement.netting import Net
 from settlement.ports import SHAPES, Extracted, Facts, Output, Step, Total
 from settlement.posting import posted_totals_of
 from settlement.reconcile import Match
+from settlement.shares import RecordShare
 from settlement.sums import Member
 from settlement.terminal_totals import BatchKey, BatchTotal
 
@@ -61,9 +63,13 @@ class MemoryStore:
         self._resolutions: list[Resolution] = []
         self._merchant_fees: list[MerchantFee] = []
         self._network_costs: list[NetworkCost] = []
+        self._fee_book = MemoryFeeBook(self)
         self.ledger = MemoryLedger()
         self._nets: list[Net] = []
         self._outputs: list[tuple[date, Output]] = []
+
+    def fee_book(self) -> MemoryFeeBook:
+        return self._fee_book
 
     # -- what the switch publishes
 
@@ -143,6 +149,9 @@ class MemoryStore:
         for batch in table_of(SHAPES[name], items).to_batches():
             yield batch
 
+    async def agent_shares(self, business_date: date) -> list[RecordShare]:
+        return await self._fee_book.shares(business_date)
+
     async def extracts(self, business_date: date) -> dict[str, str]:
         return dict(self._extracts.get(business_date, {}))
 
@@ -174,9 +183,27 @@ class MemoryStore:
         self._resolutions += facts.resolutions
         self._merchant_fees += structs_of(MerchantFee, facts.merchant_fees.table())
         self._network_costs += structs_of(NetworkCost, facts.network_costs.table())
+        self._fee_book.add(structs_of(RecordShare, facts.agent_shares.table()))
         self._nets += facts.nets
         self._outputs += [(step.business_date, output) for output in facts.outputs]
         return True
+
+    # -- for the other parts of the books, which keep their facts beside these
+
+    def done(self, name: str) -> list[date]:
+        """Business dates on which that step is done."""
+        return sorted(day for day, step in self._steps if step == name)
+
+    def add(
+        self,
+        entries: Sequence[Entry] = (),
+        breaks: Sequence[Break] = (),
+        resolutions: Sequence[Resolution] = (),
+    ) -> None:
+        """All of it, or nothing where the ledger refuses an entry."""
+        self.ledger.add(entries)
+        self._breaks += breaks
+        self._resolutions += resolutions
 
     # -- incoming files
 
@@ -351,6 +378,10 @@ class MemoryStore:
     async def resolved(self, break_ids: Collection[str]) -> set[str]:
         return {one.break_id for one in self._resolutions} & set(break_ids)
 
+    async def discounts(self, keys: Collection[str]) -> dict[str, int]:
+        wanted = set(keys)
+        return {one.key: one.discount_minor for one in self._merchant_fees if one.key in wanted}
+
     async def freed(self, break_ids: Collection[str]) -> dict[str, int]:
         sums: dict[str, int] = {}
         for made in self.every_entry():
@@ -359,10 +390,6 @@ class MemoryStore:
                 amount = made.amounts[made.accounts.index("merchant_held")]
                 sums[break_id] = sums.get(break_id, 0) + amount
         return sums
-
-    async def discounts(self, keys: Collection[str]) -> dict[str, int]:
-        wanted = set(keys)
-        return {one.key: one.discount_minor for one in self._merchant_fees if one.key in wanted}
 
     async def merchant_fees(self, business_date: date) -> list[MerchantFee]:
         return sorted(

@@ -10,7 +10,7 @@ import typer
 from settlement.casework import told, work
 from settlement.casework.ports import Wanted
 from settlement.casework.states import STATES
-from settlement.reports import money, pairs
+from settlement.reports.figures import money, pairs
 from switch.adapters.system import SystemClock
 from switch.cli import ConfigFile, DataFolder, Demo, Json, Lang, end, group, node_of
 from switch.commands.casework import act, heading, opened, read, terms, today, word
