@@ -68,6 +68,10 @@ _ACCOUNTS: Final = (
         "receivables",
     ),
     Account("bank_reserve", "asset", "own", "Bank reserve account", "备付金银行存款", "cash"),
+    Account("payout_in_transit", "asset", "own", "Payouts in transit", "在途付款", "cash"),
+    Account("bank_own", "asset", "own", "Own-funds bank account", "自有资金银行存款"),
+    Account("advance_in_transit", "asset", "own", "Advances in transit", "在途垫款"),
+    Account("own_claim", "asset", "own", "Own funds' claim on the reserve", "应收备付金垫款"),
     Account("short_suspense", "asset", "acquirer", "Short suspense", "短款垫款", "receivables"),
     Account(
         "chargeback_receivable",
@@ -96,8 +100,19 @@ _ACCOUNTS: Final = (
         "customer_money",
         minimum_minor=0,  # nothing is released that was not held
     ),
+    Account(
+        "merchant_reserve",
+        "liability",
+        "merchant",
+        "Rolling reserve",
+        "商户风险保证金",
+        "customer_money",
+        minimum_minor=0,  # nothing is released that was not withheld
+    ),
+    Account("own_due", "liability", "own", "Advances due to own funds", "应付自有资金垫款"),
+    Account("own_funds", "liability", "own", "Own funds", "自有资金"),
     Account("long_suspense", "liability", "acquirer", "Long suspense", "长款挂账"),
-    Account("agent_share_payable", "liability", "own", "Agent shares payable", "应付代理分润"),
+    Account("agent_share_payable", "liability", "agent", "Agent shares payable", "应付代理分润"),
     Account("vat_payable", "liability", "own", "VAT payable", "应交增值税"),
     Account(
         "card_liability",
@@ -117,9 +132,13 @@ _ACCOUNTS: Final = (
         minimum_minor=0,  # an agent spends what he has paid in
     ),
     Account("merchant_discount", "income", "own", "Merchant discount income", "商户手续费收入"),
+    Account("write_off_gain", "income", "own", "Differences written off", "差错核销收入"),
+    Account("advance_fee", "income", "own", "Fees of T+0 advances", "垫资手续费收入"),
+    Account("income_swept", "income", "own", "Own income swept from the reserve", "已划转自有收入"),
     Account("issuer_fee", "expense", "own", "Issuer fee", "发卡行服务费"),
     Account("network_fee", "expense", "own", "Network fee", "网络服务费"),
     Account("fee_rounding", "expense", "own", "Fee rounding", "手续费尾差"),
+    Account("write_off_loss", "expense", "own", "Losses written off", "差错核销损失"),
 )
 
 _TOPS: Final[dict[Kind, str]] = {

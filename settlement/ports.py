@@ -28,12 +28,15 @@ from settlement.files.store import FileRows
 from settlement.ledger import Entry, Movement
 from settlement.netting import Net
 from settlement.reconcile import Match
+from settlement.shares import RecordShare
 from settlement.sums import Member
 from settlement.terminal_totals import BatchKey, BatchTotal, BatchTotals
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir  # type: ignore[import-untyped]
     import pyarrow as pa  # type: ignore[import-untyped]
+
+    from settlement.fee_book import FeeBook
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -68,6 +71,8 @@ SHAPES: Final[dict[str, type[msgspec.Struct]]] = EXTRACTS | {
     "open_records": ClearingRecord,
     "rows": ClearingRow,
     "matched_rows": ClearingRow,
+    "agent_shares": RecordShare,
+    "entries": Entry,
 }
 Extracted = Literal[
     "captures",
@@ -80,6 +85,8 @@ Extracted = Literal[
     "matches",
     "merchant_fees",
     "network_costs",
+    "agent_shares",
+    "entries",
 ]
 
 
@@ -94,6 +101,7 @@ class Facts(msgspec.Struct, frozen=True):
     matches: Relation = relation(Match)
     merchant_fees: Relation = relation(MerchantFee)
     network_costs: Relation = relation(NetworkCost)
+    agent_shares: Relation = relation(RecordShare)
     entries: Relation = entry_relation(())
     breaks: Sequence[Break] = ()
     resolutions: Sequence[Resolution] = ()
@@ -157,6 +165,9 @@ class SwitchFacts(Protocol):
 
 class Store(SwitchFacts, FileRows, BatchTotals, Protocol):
     """The settlement's own append-only facts. Every read is totally ordered."""
+
+    def fee_book(self) -> "FeeBook":
+        """What fees, shares and reports read."""
 
     def extract(
         self, name: Extracted, *dates: date, ordered: bool = False
@@ -233,6 +244,9 @@ class Store(SwitchFacts, FileRows, BatchTotals, Protocol):
 
     async def discounts(self, keys: Collection[str]) -> dict[str, int]:
         """Our discount on these records."""
+
+    async def freed(self, break_ids: Collection[str]) -> dict[str, int]:
+        """What casework has released already of the holds of these breaks, plus."""
 
     async def merchant_fees(self, business_date: date) -> list[MerchantFee]: ...
 

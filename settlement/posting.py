@@ -32,6 +32,7 @@ from settlement.reconcile import Match
 from settlement.records import exact, number_of, records_table, table_named
 from settlement.rows import id_of, rows_table
 from settlement.run import Run, extract, in_minor
+from settlement.shares import accruals
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir  # type: ignore[import-untyped]
@@ -217,6 +218,8 @@ async def post_after(run: Run) -> None:
 
 async def _others(run: Run) -> list[Entry]:
     made = [*await _excess_entries(run), *await _transfers(run), *await _break_entries(run)]
+    shared = await run.store.fee_book().agent_lines(run.date)
+    made += accruals(run.date, {(one.agent, one.currency): one.share_minor for one in shared})
     made += await confirmations(run)
     return sorted((one for one in made if one is not None), key=lambda one: one.order)
 
@@ -291,18 +294,20 @@ def _shifts() -> "ir.Table":
 
 
 async def _break_entries(run: Run) -> list[Entry | None]:
-    """What breaks of today move to suspense and hold, and what resolved ones give back."""
-    found = [one for one in await run.store.breaks(run.date) if one.step != "fees"]
+    """What breaks of today move to suspense and hold, and what resolved ones give back. Cases that
+    others open and end on an open date (bank statements) bring their own entries."""
+    found = [one for one in await run.store.breaks(run.date) if one.step == "reconcile"]
     ended = {one.break_id: one for one in await run.store.resolutions(run.date)}
     released = [
         msgspec.structs.replace(one, settlement_date=ended[one.id].settlement_date)
         for one in await run.store.open_breaks(run.date)
-        if one.id in ended
+        if one.id in ended and one.step == "reconcile"
     ]
     records = await run.store.records_by_key(
         [one.record for one in (*found, *released) if one.record]
     )
     discounts = await run.store.discounts(sorted(records))
+    freed = await run.store.freed([one.id for one in released])
     made: list[Entry | None] = []
     for one, sign in [*((one, 1) for one in found), *((one, -1) for one in released)]:
         record = records.get(one.record)
@@ -312,7 +317,7 @@ async def _break_entries(run: Run) -> list[Entry | None]:
             variables = {"difference": sign * one.difference_minor}
             made.append(_break_entry(run.date, one, record, rule, sources[0], variables))
         if record is not None and record.effect_minor > 0 and not one.theirs_minor:
-            held = record.effect_minor - discounts[record.key]
+            held = record.effect_minor - discounts[record.key] - freed.get(one.id, 0)
             made.append(
                 _break_entry(
                     run.date, one, record, "payout_hold", sources[1], {"held": sign * held}

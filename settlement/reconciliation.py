@@ -3,7 +3,7 @@
 from collections import Counter
 from datetime import date, timedelta
 from functools import cache
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from settlement import plain
 from settlement.cases import BREAK_CLASSES, MATCH_CLASSES, ONE_SIDED, Break, Resolution
@@ -18,6 +18,15 @@ if TYPE_CHECKING:
     import ibis.expr.types as ir  # type: ignore[import-untyped]
 
 Taken = set[tuple[str, date]]
+
+# break classes that other steps find
+OTHERS_FINDINGS: Final = (
+    "fee_mismatch",
+    "file_changed",
+    "file_late",
+    "statement_unmatched",
+    "reserve_difference",
+)
 
 
 async def reconcile_day(run: Run) -> tuple[Facts, dict[str, int]]:
@@ -60,7 +69,7 @@ async def reconcile_day(run: Run) -> tuple[Facts, dict[str, int]]:
     by_class = {
         name: counts[name]
         for name in (*MATCH_CLASSES, *BREAK_CLASSES)
-        if name not in ("fee_mismatch", "file_changed", "file_late")  # other steps' findings
+        if name not in OTHERS_FINDINGS
     }
     return Facts(matches=matches, breaks=breaks, resolutions=resolutions), {
         **by_class,

@@ -65,6 +65,9 @@ class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     clearing: str | dict[str, Any] = "com"
     currency: str = "156"  # of clearing files that name none
     cost_plan: str = "reform-96"  # fee plan of what the bank and the network take
+    settlement_payer: str = (
+        ""  # account that its money comes from, as our bank's statements name it
+    )
 
     @property
     def wire(self) -> tuple[str | int, ...]:

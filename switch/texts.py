@@ -214,6 +214,17 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{proposal}: what it would change has changed since; propose it again",
         "{proposal}：待变更内容已改变，请重新提出",
     ),
+    # -- cases and disputes
+    "case_now": ("{case}: {state}, owner {owner}", "{case}：{state}，负责人 {owner}"),
+    "case_pending": (
+        "not one proposal is pending on {case}, but: {proposals}; see `tongbao approval list`",
+        "{case} 没有唯一的待复核提请：{proposals}；请查看 `tongbao approval list`",
+    ),
+    "close_under_way": ("{reason}: try again", "{reason}：请稍后再试"),
+    "dispute_now": (
+        "{dispute}: {state}, until {deadline}",
+        "{dispute}：{state}，期限 {deadline}",
+    ),
     # -- help
     "help_tongbao": (
         "Tongbao: POS payment switch and settlement engine.",
@@ -288,6 +299,87 @@ TEXTS: dict[str, tuple[str, str]] = {
     "help_opt_after": (
         "Go on behind this entry: what the page before said.",
         "从此分录之后继续：取自上一页末尾的提示。",
+    ),
+    "help_payout": (
+        "Payouts to merchants: due, proposed, released, written, returned.",
+        "商户付款：应付、提交、放行、出盘、退回。",
+    ),
+    "help_payout_due": (
+        "What each merchant can be paid on a date, and why not more.",
+        "各商户在某付款日可付金额及原因。",
+    ),
+    "help_payout_propose": (
+        "Make batches of what is due; a second person releases them.",
+        "按应付金额生成付款批次，由复核人放行。",
+    ),
+    "help_payout_release": (
+        "Let a batch go, as the second person; `approval approve` by its name.",
+        "作为复核人放行批次（等同 `approval approve`）。",
+    ),
+    "help_payout_withdraw": ("Give up a batch that was not released.", "撤回未放行的批次。"),
+    "help_payout_export": (
+        "Write a released batch's pain.001; again: the same bytes.",
+        "为已放行批次写出 pain.001；重复执行内容不变。",
+    ),
+    "help_payout_reject": (
+        "Propose that the bank did not execute an order; it can be paid again.",
+        "提交：银行未执行该指令，款项可重新支付。",
+    ),
+    "help_arg_order": ("End-to-end id of the order.", "付款指令的端到端编号。"),
+    "help_opt_reject_reason": ("The bank's reason, such as AC01.", "银行给出的原因，如 AC01。"),
+    "payout_rejected": ("{order} is rejected", "{order} 已作拒付处理"),
+    "help_payout_list": ("Batches and their states.", "付款批次及状态。"),
+    "help_payout_show": ("A batch with its orders.", "批次及其付款指令。"),
+    "help_payout_returns": (
+        "Orders that came back and wait for a new one.",
+        "已退回、待重新付款的指令。",
+    ),
+    "help_statement": ("Bank statements (camt.053).", "银行对账单（camt.053）。"),
+    "help_statement_import": (
+        "Take in a statement; 1 where a line is left unexplained.",
+        "导入对账单；有未匹配流水时返回 1。",
+    ),
+    "help_statement_list": (
+        "Statements; 1 where one is missing between two.",
+        "对账单列表；中间有缺失时返回 1。",
+    ),
+    "help_statement_show": ("A statement's lines and what they are.", "对账单流水及匹配结果。"),
+    "help_reserve": ("Customers' money.", "客户备付金。"),
+    "help_reserve_check": (
+        "Hold the bank's balance and what is owed against each other; 1 where they differ.",
+        "核对银行余额与应付客户资金；不平时返回 1。",
+    ),
+    "help_date": ("Business dates.", "营业日。"),
+    "help_date_show": (
+        "How far a date has come: steps, posted, funded, paid, confirmed.",
+        "某营业日的进度：日终步骤、入账、到账、付款、确认。",
+    ),
+    "help_arg_batch": ("Batch, such as 20260804-001.", "批次号，如 20260804-001。"),
+    "help_arg_statement": ("camt.053 file.", "camt.053 文件。"),
+    "help_arg_bank_account": ("Name of the bank account.", "银行账户名称。"),
+    "help_arg_statement_id": ("The statement's id.", "对账单编号。"),
+    "help_opt_payout_date": (
+        "Day on which the bank is to pay; default: today.",
+        "付款日；默认今天。",
+    ),
+    "help_opt_replace": (
+        "End-to-end id of an order that came back, to be sent again; may be repeated.",
+        "需重新付款的退回指令的端到端编号；可重复。",
+    ),
+    "payout_nothing": ("nothing is due", "没有应付款项"),
+    "payout_proposed": (
+        "{batch}: {count} orders, {amount} {currency} from {account}; {proposal} waits for a second person",
+        "{batch}：{count} 笔，{amount} {currency}，付款账户 {account}；{proposal} 待复核",
+    ),
+    "payout_released": ("{batch} is released", "{batch} 已放行"),
+    "payout_withdrawn": ("{batch} is withdrawn", "{batch} 已撤回"),
+    "statement_taken_in": (
+        "{account}/{statement}: {lines} lines taken in, {unmatched} unexplained",
+        "{account}/{statement}：导入 {lines} 条，未匹配 {unmatched} 条",
+    ),
+    "statement_known": (
+        "{account}/{statement}: known already, {unmatched} of {lines} lines unexplained",
+        "{account}/{statement}：此前已导入，{lines} 条中未匹配 {unmatched} 条",
     ),
     "help_simulate": (
         "Simulated terminals or banks alone, against any switch.",
@@ -418,6 +510,83 @@ TEXTS: dict[str, tuple[str, str]] = {
         "The operator's six-digit code; default: asked for.",
         "操作员的六位动态码；默认交互输入。",
     ),
+    "help_case": ("Cases: breaks, worked to their end.", "差错：从发现到了结。"),
+    "help_dispute": ("Disputes with issuers, through the network.", "与发卡方的差错争议。"),
+    "help_case_list": ("Open cases, oldest first.", "未了结的差错，由旧到新。"),
+    "help_case_history": ("What was done about a case.", "差错的处理经过。"),
+    "help_case_ageing": ("Open cases by class and age.", "按类别与账龄统计未了结差错。"),
+    "help_case_assign": ("Give a case to an operator.", "把差错分派给操作员。"),
+    "help_case_note": ("Write a note on a case.", "为差错添加备注。"),
+    "help_case_withdraw": (
+        "What is proposed for a case shall not be done.",
+        "撤回对差错的提请。",
+    ),
+    "help_case_propose": (
+        "Propose an act on a case; another operator approves it.",
+        "提请差错处理，由另一操作员复核。",
+    ),
+    "help_case_approve": (
+        "Approve the one proposal that is pending on a case.",
+        "复核差错唯一的待复核提请。",
+    ),
+    "help_dispute_list": ("Disputes under way.", "处理中的争议。"),
+    "help_dispute_reasons": ("The network's reason codes.", "网络的原因码。"),
+    "help_dispute_answer": (
+        "Answer; claim again; file for arbitration: by the state.",
+        "按状态回复、再请款或提请仲裁。",
+    ),
+    "help_dispute_refused": ("The network refused what we sent.", "网络拒绝了我方提交。"),
+    "help_dispute_evidence": (
+        "Note a document that speaks for us, by its hash.",
+        "登记证据文件（记录摘要）。",
+    ),
+    "help_dispute_expire": (
+        "Let every deadline that has passed take effect.",
+        "处理所有已逾期的期限。",
+    ),
+    "help_dispute_take": (
+        "Place the rows of error files that were taken in; each once.",
+        "处理已接收差错文件的记录，每条一次。",
+    ),
+    "help_opt_settled_from": ("First settlement date.", "起始清算日。"),
+    "help_opt_settled_to": ("Last settlement date.", "截止清算日。"),
+    "help_dispute_open": (
+        "Propose to start a dispute about a sale of ours.",
+        "提请就我方交易发起差错。",
+    ),
+    "help_dispute_give_up": (
+        "Propose to give a chargeback up.",
+        "提请接受退单。",
+    ),
+    "help_arg_case": ("Id of the case.", "差错编号。"),
+    "help_arg_dispute": ("Id of the dispute.", "争议编号。"),
+    "help_arg_text": ("What to write down.", "说明文字。"),
+    "help_arg_act": ("What to do; `case show` lists it.", "操作；见 `case show`。"),
+    "help_arg_evidence": ("The document.", "证据文件。"),
+    "help_arg_record": ("Key of the sale's clearing record.", "交易的清算记录编号。"),
+    "help_arg_started": (
+        "credit_adjustment, claim, collection or manual_refund.",
+        "credit_adjustment、claim、collection 或 manual_refund（贷记调整、请款、托收、手工退货）。",
+    ),
+    "help_arg_give_up": (
+        "accept: the merchant bears it; absorb: we do.",
+        "accept：商户承担；absorb：我方承担。",
+    ),
+    "help_opt_text": ("What to write down with it.", "附加说明。"),
+    "help_opt_reason": ("Why; the checker reads it.", "理由，供复核人阅读。"),
+    "help_opt_reason_code": ("The network's reason code.", "网络原因码。"),
+    "help_opt_amount": ("Minor units; default: the whole.", "最小货币单位；默认全部。"),
+    "help_opt_class": ("Of this class.", "差错类别。"),
+    "help_opt_state": (
+        "open, assigned, proposed, disputed or ended.",
+        "open、assigned、proposed、disputed 或 ended（状态）。",
+    ),
+    "help_opt_case_owner": ("Given to this operator.", "负责的操作员。"),
+    "help_opt_age": ("At least so many days old.", "账龄至少天数。"),
+    "help_opt_acquirer": ("Of this acquirer.", "收单方。"),
+    "help_opt_dispute_state": ("In this state.", "争议状态。"),
+    "help_opt_due": ("Due within so many days.", "多少天内到期。"),
+    "help_opt_ended": ("Ended ones, too.", "包括已结束的。"),
     "help_opt_config": ("Configuration file.", "配置文件。"),
     "help_opt_data": (
         "Data folder; default: the configuration's, ./var.",
@@ -476,6 +645,100 @@ TEXTS: dict[str, tuple[str, str]] = {
     "help_opt_approve": (
         "SHA-256 of a file to take in: proposed by the first, let in by the second; repeatable.",
         "待放行文件的 SHA-256：首位操作员申请，第二位放行；可重复。",
+    ),
+    "help_fees": ("Fee plans: check a file, explain a price.", "费率方案：检查文件、解释计价。"),
+    "help_fees_check": (
+        "Judge every fee plan of a file, without a store.",
+        "检查文件中的全部费率方案，无需数据库。",
+    ),
+    "help_fees_explain": (
+        "Which line of a plan applies to an amount, and why.",
+        "某笔金额适用方案的哪一行，以及原因。",
+    ),
+    "help_opt_plan": ("Name of the fee plan.", "费率方案名称。"),
+    "help_opt_plan_file": ("Look in this file, not in the store.", "从该文件而非数据库中查找。"),
+    "help_opt_priced_amount": ("Amount in minor units.", "金额，以最小货币单位计。"),
+    "help_opt_card_type": ("debit or credit.", "debit（借记）或 credit（贷记）。"),
+    "help_opt_mcc": ("The merchant's category code.", "商户类别码。"),
+    "help_opt_entry_mode": ("DE 22, such as 072.", "DE 22，如 072。"),
+    "help_opt_volume": (
+        "The merchant's turnover of the month before, in minor units.",
+        "商户本月此前的交易额，以最小货币单位计。",
+    ),
+    "help_opt_refund": (
+        "Also what a refund of this much gives back.",
+        "同时计算退货该金额时退还的手续费。",
+    ),
+    "fees_checked": ("{count} fee plans, no faults", "{count} 个费率方案，未发现问题"),
+    "fees_component": ("component", "组成"),
+    "fees_line": ("line", "适用行"),
+    "fees_how": ("how", "计算"),
+    "fees_fee": ("fee", "手续费"),
+    "fees_back": ("refund", "退还"),
+    "fees_why": ("passed over: asks, has", "未适用：要求、实际"),
+    "help_report": ("Reports of closed dates, in any form.", "已日终日期的报表，可选多种格式。"),
+    "help_report_day": ("The overview of a date.", "某日总览。"),
+    "help_report_breaks": ("The breaks of a date.", "某日差错明细。"),
+    "help_report_fees": (
+        "Fees of a date by plan and by file.",
+        "某日手续费，按方案与文件汇总。",
+    ),
+    "help_report_shares": ("Agents' shares of a date.", "某日代理分润。"),
+    "help_report_merchant": (
+        "One merchant's settlement report of a date.",
+        "某商户某日的结算单。",
+    ),
+    "help_report_statement": (
+        "An agent's statement of a month, with tax.",
+        "代理商月度分润结算单，含税额。",
+    ),
+    "help_opt_form": ("text, html, xlsx or csv.", "text、html、xlsx 或 csv。"),
+    "help_opt_out": ("Write into this file.", "写入该文件。"),
+    "help_opt_table": (
+        "Only this table; csv: the first where none is named.",
+        "仅此表；csv 未指定时取第一张表。",
+    ),
+    "help_opt_agent": ("The agent.", "代理商。"),
+    "help_opt_month": ("Month of business dates.", "营业日所在月份。"),
+    "help_evidence": (
+        "Signed evidence of a date's close.",
+        "日终的签名证据包。",
+    ),
+    "help_evidence_init": (
+        "Make the key that signs, and print its public half.",
+        "生成签名密钥并显示其公钥。",
+    ),
+    "help_evidence_keys": ("List the public keys.", "列出公钥。"),
+    "help_evidence_make": ("Make the bundle of a closed date.", "生成已日终日期的证据包。"),
+    "help_evidence_verify": (
+        "Check a bundle; with --rerun the store and its decisions, too.",
+        "核验证据包；--rerun 时并核对数据库及其决定。",
+    ),
+    "help_opt_new_key": (
+        "Make the next key; the former stay to be trusted.",
+        "生成下一把密钥；旧公钥仍可信任。",
+    ),
+    "help_opt_evidence_key": (
+        "Public key you trust: 64 hex digits or @FILE; repeat.",
+        "所信任的公钥：64 位十六进制或 @文件；可重复。",
+    ),
+    "help_opt_rerun": (
+        "Compare with the store, and decide the date once more.",
+        "与数据库比对，并重新作出该日的决定。",
+    ),
+    "help_arg_bundle": ("Bundle of evidence.", "证据包文件。"),
+    "evidence_no_key": (
+        "there is no key that signs: tongbao evidence init",
+        "尚无签名密钥：请先运行 tongbao evidence init",
+    ),
+    "evidence_differs": (
+        "{path} stands with other content",
+        "{path} 已存在且内容不同",
+    ),
+    "evidence_holds": ("signature and hashes hold", "签名与摘要均有效"),
+    "evidence_rerun_holds": (
+        "signature and hashes hold; the store says the same and decides the same",
+        "签名与摘要均有效；数据库内容一致，重新作出的决定一致",
     ),
     "help_arg_merchant": ("Merchant id (DE 42), 15 characters.", "商户号（DE 42），15 位。"),
     "help_arg_terminal": ("Terminal id (DE 41), 8 characters.", "终端号（DE 41），8 位。"),

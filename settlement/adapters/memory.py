@@ -7,6 +7,7 @@ from datetime import date, datetime
 import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]
 
+from settlement.adapters.fees_memory import MemoryFeeBook
 from settlement.adapters.ledger_memory import MemoryLedger
 from settlement.cases import Break, Resolution
 from settlement.chain import Anchor, Seal
@@ -27,6 +28,7 @@ from settlement.netting import Net
 from settlement.ports import SHAPES, Extracted, Facts, Output, Step, Total
 from settlement.posting import posted_totals_of
 from settlement.reconcile import Match
+from settlement.shares import RecordShare
 from settlement.sums import Member
 from settlement.terminal_totals import BatchKey, BatchTotal
 
@@ -61,9 +63,13 @@ class MemoryStore:
         self._resolutions: list[Resolution] = []
         self._merchant_fees: list[MerchantFee] = []
         self._network_costs: list[NetworkCost] = []
+        self._fee_book = MemoryFeeBook(self)
         self.ledger = MemoryLedger()
         self._nets: list[Net] = []
         self._outputs: list[tuple[date, Output]] = []
+
+    def fee_book(self) -> MemoryFeeBook:
+        return self._fee_book
 
     # -- what the switch publishes
 
@@ -143,6 +149,9 @@ class MemoryStore:
         for batch in table_of(SHAPES[name], items).to_batches():
             yield batch
 
+    async def agent_shares(self, business_date: date) -> list[RecordShare]:
+        return await self._fee_book.shares(business_date)
+
     async def extracts(self, business_date: date) -> dict[str, str]:
         return dict(self._extracts.get(business_date, {}))
 
@@ -174,9 +183,27 @@ class MemoryStore:
         self._resolutions += facts.resolutions
         self._merchant_fees += structs_of(MerchantFee, facts.merchant_fees.table())
         self._network_costs += structs_of(NetworkCost, facts.network_costs.table())
+        self._fee_book.add(structs_of(RecordShare, facts.agent_shares.table()))
         self._nets += facts.nets
         self._outputs += [(step.business_date, output) for output in facts.outputs]
         return True
+
+    # -- for the other parts of the books, which keep their facts beside these
+
+    def done(self, name: str) -> list[date]:
+        """Business dates on which that step is done."""
+        return sorted(day for day, step in self._steps if step == name)
+
+    def add(
+        self,
+        entries: Sequence[Entry] = (),
+        breaks: Sequence[Break] = (),
+        resolutions: Sequence[Resolution] = (),
+    ) -> None:
+        """All of it, or nothing where the ledger refuses an entry."""
+        self.ledger.add(entries)
+        self._breaks += breaks
+        self._resolutions += resolutions
 
     # -- incoming files
 
@@ -355,6 +382,15 @@ class MemoryStore:
         wanted = set(keys)
         return {one.key: one.discount_minor for one in self._merchant_fees if one.key in wanted}
 
+    async def freed(self, break_ids: Collection[str]) -> dict[str, int]:
+        sums: dict[str, int] = {}
+        for made in self.every_entry():
+            break_id = made.key.split("/", 1)[0]
+            if made.source == "case_unhold" and break_id in break_ids:
+                amount = made.amounts[made.accounts.index("merchant_held")]
+                sums[break_id] = sums.get(break_id, 0) + amount
+        return sums
+
     async def merchant_fees(self, business_date: date) -> list[MerchantFee]:
         return sorted(
             (one for one in self._merchant_fees if one.business_date == business_date),
@@ -395,3 +431,28 @@ class MemoryStore:
             (output for day, output in self._outputs if day == business_date),
             key=lambda output: output.name,
         )
+
+    # -- what casework in memory reads and writes (`settlement/adapters/cases_memory.py`)
+
+    def is_running(self, business_date: date) -> bool:
+        return business_date in self._running
+
+    def every_break(self) -> list[Break]:
+        return list(self._breaks)
+
+    def break_of(self, break_id: str) -> Break | None:
+        return next((one for one in self._breaks if one.id == break_id), None)
+
+    def resolution_of(self, break_id: str) -> Resolution | None:
+        return next((one for one in self._resolutions if one.break_id == break_id), None)
+
+    def captured_by_rrn(self, acquirer: str, rrns: Collection[str]) -> list[ClearingRecord]:
+        return self._sorted(
+            one
+            for one in self._records.values()
+            if one.captured and one.acquirer == acquirer and one.rrn and one.rrn in rrns
+        )
+
+    def every_entry(self) -> list[Entry]:
+        """By business date, then in canonical order."""
+        return [made for day in self.ledger.dates() for made in self.ledger.entries(day)]

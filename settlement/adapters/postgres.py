@@ -16,6 +16,7 @@ import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from settlement.adapters.bulk_postgres import NUMBER, QUERIES, columns, copy_in, extract
+from settlement.adapters.fees_postgres import PostgresFeeBook
 from settlement.adapters.files_postgres import copy_file_rows, read_file_rows, read_files
 from settlement.adapters.ledger_postgres import entry_of, post_relation, read_entries
 from settlement.adapters.ledger_sealing import read_seals, seal_date
@@ -99,6 +100,9 @@ class PostgresStore:
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
+    def fee_book(self) -> PostgresFeeBook:
+        return PostgresFeeBook(self._pool)
+
     async def _read(self, shape: type[Struct], query: str, *values: object) -> list[Struct]:
         rows = await self._pool.fetch(query, *values)
         return [shape(**row) for row in rows]
@@ -109,7 +113,7 @@ class PostgresStore:
     def extract(
         self, name: Extracted, *dates: date, ordered: bool = False
     ) -> AsyncIterator[pa.RecordBatch]:
-        return extract(self._pool, name, *dates, ordered=ordered)
+        return extract(self._pool, QUERIES[name], *dates, ordered=ordered)
 
     # -- what the switch publishes
 
@@ -211,6 +215,7 @@ class PostgresStore:
             await _copy(connection, "resolution", Resolution, facts.resolutions)
             await copy_in(connection, "merchant_fee", facts.merchant_fees)
             await copy_in(connection, "network_cost", facts.network_costs)
+            await copy_in(connection, "agent_share", facts.agent_shares)
             await post_relation(connection, step.business_date, facts.entries)
             await _copy(connection, "net", Net, facts.nets)
             await connection.copy_records_to_table(
@@ -388,6 +393,15 @@ class PostgresStore:
             sorted(set(keys)),
         )
         return {row["key"]: row["discount_minor"] for row in rows}
+
+    async def freed(self, break_ids: Collection[str]) -> dict[str, int]:
+        rows = await self._pool.fetch(
+            "SELECT split_part(key, '/', 1) AS break_id, sum(amount_minor)::bigint AS amount "
+            "FROM settlement.posting WHERE source = 'case_unhold' AND account = 'merchant_held' "
+            "AND split_part(key, '/', 1) = ANY ($1::text[]) GROUP BY 1",
+            sorted(break_ids),
+        )
+        return {row["break_id"]: row["amount"] for row in rows}
 
     async def merchant_fees(self, business_date: date) -> list[MerchantFee]:
         return await self._read_named("merchant_fees", MerchantFee, business_date)

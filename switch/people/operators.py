@@ -20,10 +20,14 @@ ALONE: dict[str, str] = {
     "terminal.add": "register or change a terminal, bring in its TMK",
     "terminal.suspend": "suspend a terminal, or take it back",
     "keys.import": "bring in a link's key",
+    "evidence.key": "make a key that signs evidence",
     "day.close": "run the day's end",
-    "case.work": "assign a case, note on it",
-    "dispute.work": "answer a dispute, add evidence",
+    "case.work": "assign a case, note on it, withdraw what is proposed for it",
+    "dispute.work": "answer a dispute, add evidence, take error files' rows, let deadlines pass",
     "payout.withdraw": "take a payout back before it is sent",
+    "payout.export": "write the bank's file of a released payout",
+    "statement.import": "take in a bank's statement",
+    "reserve.check": "run the daily check of customers' money",
     "operator.suspend": "suspend an operator",
     "operator.unlock": "end an operator's lock-out",
 }
@@ -32,13 +36,23 @@ ALONE: dict[str, str] = {
 TOGETHER: dict[str, str] = {
     "file.accept": "take in other content under a clearing file's name, or fees beyond the bound",
     "merchant.account": "change a merchant's settlement account",
-    "case.adjust": "end a case by an adjusting entry",
+    "case.adjust": "end a case by an adjusting entry, or through the network",
     "case.write_off": "write a difference off",
+    "case.release": "release a merchant's money before its case ends",
+    "dispute.open": "start a dispute about a sale: refund by hand, adjust, claim",
+    "dispute.accept": "give a chargeback up; the merchant bears it",
+    "dispute.absorb": "give a chargeback up; we bear it",
     "payout.release": "send payouts to the bank",
+    "payout.reject": "say that the bank did not execute a payout, so that it can be paid again",
     "operator.add": "add an operator with its roles",
     "operator.roles": "change an operator's roles, or take a suspended one back",
     "operator.credential": "let an operator choose a new credential",
 }
+
+_CASEWORK = (
+    *("case.adjust", "case.write_off", "case.release"),
+    *("dispute.open", "dispute.accept", "dispute.absorb"),
+)
 
 # role -> acts done alone, proposed, approved
 _ROLES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
@@ -47,7 +61,7 @@ _ROLES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
         ("operator.add", "operator.roles", "operator.credential"),
         ("operator.add", "operator.roles", "operator.credential"),
     ),
-    "keys": (("keys.import", "terminal.add"), (), ()),
+    "keys": (("keys.import", "evidence.key", "terminal.add"), (), ()),
     "operations": (
         (
             "data.apply",
@@ -61,14 +75,22 @@ _ROLES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
         (),
     ),
     "finance": (
-        ("day.close", "case.work", "dispute.work", "payout.withdraw"),
-        ("merchant.account", "file.accept", "case.adjust", "case.write_off", "payout.release"),
+        (
+            "day.close",
+            "case.work",
+            "dispute.work",
+            "payout.withdraw",
+            "payout.export",
+            "statement.import",
+            "reserve.check",
+        ),
+        ("merchant.account", "file.accept", *_CASEWORK, "payout.release", "payout.reject"),
         (),
     ),
     "finance_checker": (
         ("case.work", "dispute.work"),
         (),
-        ("merchant.account", "file.accept", "case.adjust", "case.write_off", "payout.release"),
+        ("merchant.account", "file.accept", *_CASEWORK, "payout.release", "payout.reject"),
     ),
     "auditor": ((), (), ()),  # reads, as everybody who has the store may; and changes nothing
 }
