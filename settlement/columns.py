@@ -52,6 +52,11 @@ def _kinds(shape: type[msgspec.Struct]) -> dict[str, object]:
     return kinds
 
 
+def text_arrays(shape: type[msgspec.Struct]) -> frozenset[str]:
+    """The columns that hold an array of texts, as text."""
+    return frozenset(name for name, kind in _kinds(shape).items() if kind == tuple[str, ...])
+
+
 def table_of(shape: type[msgspec.Struct], items: Iterable[msgspec.Struct]) -> pa.Table:
     """The relation of some Structs, row by row in their order."""
     rows = list(items)

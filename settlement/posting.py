@@ -32,6 +32,7 @@ from settlement.reconcile import Match
 from settlement.records import exact, number_of, records_table, table_named
 from settlement.rows import id_of, rows_table
 from settlement.run import Run, extract, in_minor
+from settlement.shares import accruals
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir  # type: ignore[import-untyped]
@@ -217,6 +218,8 @@ async def post_after(run: Run) -> None:
 
 async def _others(run: Run) -> list[Entry]:
     made = [*await _excess_entries(run), *await _transfers(run), *await _break_entries(run)]
+    shared = await run.store.fee_book().agent_lines(run.date)
+    made += accruals(run.date, {(one.agent, one.currency): one.share_minor for one in shared})
     made += await confirmations(run)
     return sorted((one for one in made if one is not None), key=lambda one: one.order)
 

@@ -321,6 +321,13 @@ _RULES: Final = (
         ("bank_own", {"amount": 1}),
         ("own_funds", {"amount": -1}),
     ),
+    _rule(
+        "agent_share",
+        1,
+        "an agent's shares of a date, out of our discount (minus: refunds take back)",
+        ("merchant_discount", {"share": 1}),
+        ("agent_share_payable", {"share": -1}),
+    ),
 )
 
 POSTING_RULES: Final[dict[str, PostingRule]] = {rule.name: rule for rule in _RULES}

@@ -7,6 +7,7 @@ from datetime import date, datetime
 import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]
 
+from settlement.adapters.fees_memory import MemoryFeeBook
 from settlement.adapters.ledger_memory import MemoryLedger
 from settlement.cases import Break, Resolution
 from settlement.chain import Anchor, Seal
@@ -27,6 +28,7 @@ from settlement.netting import Net
 from settlement.ports import SHAPES, Extracted, Facts, Output, Step, Total
 from settlement.posting import posted_totals_of
 from settlement.reconcile import Match
+from settlement.shares import RecordShare
 from settlement.sums import Member
 from settlement.terminal_totals import BatchKey, BatchTotal
 
@@ -43,7 +45,7 @@ class MemoryStore:
         self.captured = list(captures)
         self.requests = list(transactions)
         self.reference = list(references)
-        self.batches_said: list[tuple[date, BatchTotal]] = []
+        self.batches: list[tuple[date, BatchTotal]] = []
         self._running: set[date] = set()
         self._begun: dict[date, datetime] = {}
         self._steps: dict[tuple[date, str], Step] = {}
@@ -61,9 +63,13 @@ class MemoryStore:
         self._resolutions: list[Resolution] = []
         self._merchant_fees: list[MerchantFee] = []
         self._network_costs: list[NetworkCost] = []
+        self._fee_book = MemoryFeeBook(self)
         self.ledger = MemoryLedger()
         self._nets: list[Net] = []
         self._outputs: list[tuple[date, Output]] = []
+
+    def fee_book(self) -> MemoryFeeBook:
+        return self._fee_book
 
     # -- what the switch publishes
 
@@ -143,6 +149,9 @@ class MemoryStore:
         for batch in table_of(SHAPES[name], items).to_batches():
             yield batch
 
+    async def agent_shares(self, business_date: date) -> list[RecordShare]:
+        return await self._fee_book.shares(business_date)
+
     async def extracts(self, business_date: date) -> dict[str, str]:
         return dict(self._extracts.get(business_date, {}))
 
@@ -174,6 +183,7 @@ class MemoryStore:
         self._resolutions += facts.resolutions
         self._merchant_fees += structs_of(MerchantFee, facts.merchant_fees.table())
         self._network_costs += structs_of(NetworkCost, facts.network_costs.table())
+        self._fee_book.add(structs_of(RecordShare, facts.agent_shares.table()))
         self._nets += facts.nets
         self._outputs += [(step.business_date, output) for output in facts.outputs]
         return True
@@ -336,14 +346,14 @@ class MemoryStore:
             key=lambda one: (one.match_id, one.side, one.member),
         )
 
-    async def said(self, business_date: date) -> list[BatchTotal]:
+    async def batches_said(self, business_date: date) -> list[BatchTotal]:
         return sorted(
             one
-            for day, one in self.batches_said
+            for day, one in self.batches
             if day <= business_date and one.key not in self._batches_checked
         )
 
-    async def captured_by_batch(self, batches: Collection[BatchKey]) -> list[BatchTotal]:
+    async def batches_captured(self, batches: Collection[BatchKey]) -> list[BatchTotal]:
         return sorted(one for _, one in self._batch_sums if one.key in set(batches))
 
     async def breaks(self, business_date: date) -> list[Break]:

@@ -16,6 +16,7 @@ import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from settlement.adapters.bulk_postgres import NUMBER, QUERIES, columns, copy_in, extract
+from settlement.adapters.fees_postgres import PostgresFeeBook
 from settlement.adapters.files_postgres import copy_file_rows, read_file_rows, read_files
 from settlement.adapters.ledger_postgres import entry_of, post_relation, read_entries
 from settlement.adapters.ledger_sealing import read_seals, seal_date
@@ -99,6 +100,9 @@ class PostgresStore:
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
+    def fee_book(self) -> PostgresFeeBook:
+        return PostgresFeeBook(self._pool)
+
     async def _read(self, shape: type[Struct], query: str, *values: object) -> list[Struct]:
         rows = await self._pool.fetch(query, *values)
         return [shape(**row) for row in rows]
@@ -109,7 +113,7 @@ class PostgresStore:
     def extract(
         self, name: Extracted, *dates: date, ordered: bool = False
     ) -> AsyncIterator[pa.RecordBatch]:
-        return extract(self._pool, name, *dates, ordered=ordered)
+        return extract(self._pool, QUERIES[name], *dates, ordered=ordered)
 
     # -- what the switch publishes
 
@@ -211,6 +215,7 @@ class PostgresStore:
             await _copy(connection, "resolution", Resolution, facts.resolutions)
             await copy_in(connection, "merchant_fee", facts.merchant_fees)
             await copy_in(connection, "network_cost", facts.network_costs)
+            await copy_in(connection, "agent_share", facts.agent_shares)
             await post_relation(connection, step.business_date, facts.entries)
             await _copy(connection, "net", Net, facts.nets)
             await connection.copy_records_to_table(
@@ -340,10 +345,10 @@ class PostgresStore:
     async def members(self, business_date: date) -> list[Member]:
         return await members(self._pool, business_date)
 
-    async def said(self, business_date: date) -> list[BatchTotal]:
+    async def batches_said(self, business_date: date) -> list[BatchTotal]:
         return await batches_said(self._pool, business_date)
 
-    async def captured_by_batch(self, batches: Collection[BatchKey]) -> list[BatchTotal]:
+    async def batches_captured(self, batches: Collection[BatchKey]) -> list[BatchTotal]:
         return await batches_captured(self._pool, batches)
 
     async def breaks(self, business_date: date) -> list[Break]:

@@ -10,7 +10,7 @@ import typer
 from settlement.casework import told, work
 from settlement.casework.ports import Wanted
 from settlement.casework.states import STATES
-from settlement.reports import money, pairs
+from settlement.reports.figures import money, pairs
 from switch.adapters.system import SystemClock
 from switch.cli import ConfigFile, DataFolder, Demo, Json, Lang, end, group, node_of
 from switch.commands.casework import act, heading, opened, read, terms, today, word
@@ -296,12 +296,23 @@ def withdraw(
     data: DataFolder = None,
     lang: Lang = "",
 ) -> None:
+    """The event makes what is proposed void; then it leaves the list of what waits, too."""
     node, now = node_of(config, data, lang, demo=demo), SystemClock().now()
 
-    async def do(casework: Casework, who: Actor) -> Case:
-        return await work.withdraw(casework, case_id, text, who, now)
+    async def writing(dsn: str, who: Actor) -> Case:
+        async with (
+            office(dsn) as desk,
+            refusals(desk.people, who, "do:case.work", case_id),
+            opened(node, dsn) as casework,
+        ):
+            one = await work.withdraw(casework, case_id, text, who, now)
+            for each in await desk.people.pending():
+                if each.subject == case_id:
+                    await desk.people.withdraw(each.id, who.operator)
+            return one
 
-    _say(node, act(node, "do:case.work", case_id, do))
+    with node.store() as store:
+        _say(node, asyncio.run(writing(store.dsn, actor(node, store.dsn))))
 
 
 def _say(node: Node, one: Case) -> None:

@@ -14,7 +14,7 @@ from settlement.casework import told
 from settlement.disputes import files, work
 from settlement.disputes.reasons import EVENT_OF, REASONS, meaning
 from settlement.disputes.table import STARTED_BY_US, STATES
-from settlement.reports import money
+from settlement.reports.figures import money
 from switch.adapters.system import SystemClock
 from switch.cli import ConfigFile, DataFolder, Demo, Json, Lang, day, end, group, node_of
 from switch.commands.casework import act, heading, opened, read, terms, today, word

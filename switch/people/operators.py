@@ -20,6 +20,7 @@ ALONE: dict[str, str] = {
     "terminal.add": "register or change a terminal, bring in its TMK",
     "terminal.suspend": "suspend a terminal, or take it back",
     "keys.import": "bring in a link's key",
+    "evidence.key": "make a key that signs evidence",
     "day.close": "run the day's end",
     "case.work": "assign a case, note on it, withdraw what is proposed for it",
     "dispute.work": "answer a dispute, add evidence, take error files' rows, let deadlines pass",
@@ -60,7 +61,7 @@ _ROLES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
         ("operator.add", "operator.roles", "operator.credential"),
         ("operator.add", "operator.roles", "operator.credential"),
     ),
-    "keys": (("keys.import", "terminal.add"), (), ()),
+    "keys": (("keys.import", "evidence.key", "terminal.add"), (), ()),
     "operations": (
         (
             "data.apply",

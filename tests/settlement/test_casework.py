@@ -424,7 +424,7 @@ def suspense_by_case(entries: list[Entry], found: list[Case]) -> dict[str, int]:
     return sums
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(STEPS, st.booleans())
 def test_suspense_is_what_open_cases_have_left(
     steps: list[tuple[int, int, int]], with_missing: bool
@@ -433,7 +433,7 @@ def test_suspense_is_what_open_cases_have_left(
 
     async def check(desk: Desk) -> None:
         for number, (which, act, percent) in enumerate(steps):
-            if number == len(steps) // 2:
+            if number == len(steps) // 2 > 0:
                 await close_next_day(desk, with_missing=with_missing)
             found = await work.cases(desk.casework, Wanted(ended=True), today=NEXT)
             one = found[which]

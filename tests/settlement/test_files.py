@@ -12,8 +12,9 @@ from hypothesis import given, strategies as st
 import settlement.clearing
 import settlement.fees
 import settlement.files.layout
-import settlement.reports
+import settlement.reports.figures
 import settlement.run
+import settlement.shares
 import settlement.texts
 from settlement.clearing import ClearingRow, FileName, infer_date
 from settlement.fees import Tariffs
@@ -218,7 +219,8 @@ def test_examples_in_docstrings() -> None:
         settlement.clearing,
         settlement.fees,
         settlement.files.layout,
-        settlement.reports,
+        settlement.reports.figures,
+        settlement.shares,
         settlement.run,
         settlement.texts,
         com,

@@ -86,6 +86,10 @@ def test_a_case_is_worked_to_its_end(run: Callable[..., tuple[int, str]]) -> Non
     code, out = run("case", "assign", found, "demo", "--text", "yours", by="demo")
     assert (code, out.strip()) == (0, f"{found}: assigned, owner demo")
     assert run("case", "note", found, "asked the bank", by="demo-checker")[0] == 0
+    assert run("case", "propose", found, "write_off", "--amount", "5", by="demo")[0] == 3
+    code, out = run("case", "withdraw", found, "all of it", by="demo-checker")
+    assert (code, "assigned" in out) == (0, True), out
+    assert run("approval", "list", "--json")[1] == ""
     code, out = run("case", "propose", found, "write_off", "--reason", "too small", by="demo")
     assert code == 3, out
     (pending,) = lines(run("approval", "list", "--json")[1])
@@ -100,12 +104,8 @@ def test_a_case_is_worked_to_its_end(run: Callable[..., tuple[int, str]]) -> Non
     code, out = run("case", "show", found, "--json")
     shown = fits("case", json.loads(out))
     assert (shown["state"], shown["left_minor"], shown["held_minor"]) == ("ended", 0, 0)
-    assert [one["kind"] for one in shown["history"]] == [
-        "assigned",
-        "noted",
-        "proposed",
-        "adjusted",
-    ]
+    kinds = [one["kind"] for one in shown["history"]]
+    assert kinds == ["assigned", "noted", "proposed", "withdrawn", "proposed", "adjusted"]
     assert shown["history"][-1]["checker"] == "demo-checker"
     assert found not in run("case", "list")[1]
     assert found in run("case", "list", "--state", "ended")[1]
@@ -115,7 +115,13 @@ def test_a_case_is_worked_to_its_end(run: Callable[..., tuple[int, str]]) -> Non
     assert [(one["actor"], one["object"]) for one in refused] == [("demo", found)]
     done = [one["act"] for one in lines(out) if one["object"] == found and one["result"] == "done"]
     assert sorted(done) == sorted(
-        [*["case.work"] * 3, "propose:case.write_off", "case.write_off", "approve:case.write_off"]
+        [
+            *["case.work"] * 5,
+            *["propose:case.write_off"] * 2,
+            "withdraw:case.write_off",
+            "case.write_off",
+            "approve:case.write_off",
+        ]
     )
     assert run("audit", "verify")[0] == 0
 
