@@ -17,11 +17,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from settlement.adapters.engines import open_engine
+from settlement.adapters.extracts import ParquetExtracts
 from settlement.adapters.files import DirectoryInbox, DirectorySink
 from settlement.chart import CHART
 from settlement.close import STEPS, USAGE, CloseResult, close
 from settlement.ports import Dates, Pans, Progress as StepProgress, Store
-from settlement.reports import money, pairs
+from settlement.reports.figures import money, pairs
 from settlement.run import UsageError
 from settlement.settings import DEFAULTS, Settings
 from settlement.texts import TEXTS
@@ -34,6 +35,7 @@ def close_command(
     business_date: date,
     files: Path,
     reports: Path,
+    books: Path,
     open_books: Callable[[], Books],
     *,
     at: datetime,
@@ -49,7 +51,9 @@ def close_command(
     try:
         with Bars(chinese=chinese) as bars:
             result = asyncio.run(
-                close_books(business_date, files, reports, open_books, bars, at, approved, settings)
+                close_books(
+                    business_date, files, reports, books, open_books, bars, at, approved, settings
+                )
             )
     except UsageError as usage:
         sys.stderr.write(f"{usage}\n")
@@ -65,14 +69,17 @@ async def close_books(
     business_date: date,
     files: Path,
     reports: Path,
+    books: Path,
     open_books: Callable[[], Books],
     progress: StepProgress,
     at: datetime,
     approved: Collection[str] = (),
     settings: Settings = DEFAULTS,
 ) -> CloseResult:
-    """The same without a screen: for a program that shows progress and result itself."""
-    engine = open_engine(settings, reports / ".spill")
+    """The same without a screen: for a program that shows progress and result itself. `books` keeps
+    the date's relations, `<date>/<name>.parquet`, for the runs that go on with it."""
+    folder = books / business_date.isoformat()
+    engine = open_engine(settings, books / ".spill")
     try:
         async with open_books() as (store, dates, pans):
             return await close(
@@ -84,6 +91,7 @@ async def close_books(
                 DirectorySink(reports),
                 progress,
                 engine=engine,
+                extracts=ParquetExtracts(engine, folder),
                 at=at,
                 approved=approved,
                 settings=settings,

@@ -7,6 +7,7 @@ proposed or shown, and acting without the role (rules section 14).
 """
 
 import hashlib
+import re
 from collections.abc import Collection
 from datetime import datetime
 from typing import Literal, Protocol
@@ -57,7 +58,8 @@ class People(Protocol):
 
     async def propose(
         self, act: str, subject: str, payload: dict[str, object], maker: Actor
-    ) -> Proposal: ...
+    ) -> Proposal:
+        """Needs `propose:ACT` (RefusedError). The maker's own that is pending already is returned."""
 
     async def proposal(self, proposal_id: str) -> Proposal | None: ...
 
@@ -72,9 +74,25 @@ class People(Protocol):
 
 
 def content_hash(act: str, subject: str, payload: dict[str, object]) -> str:
-    """SHA-256 over (act, subject, payload) in canonical JSON: keys sorted, no blanks; hex."""
-    data = msgspec.json.encode([act, subject, payload], order="sorted")
-    return hashlib.sha256(data).hexdigest()
+    """SHA-256 over (act, subject, payload) in canonical JSON: keys sorted, no blanks; hex.
+
+    Act and subject have nothing that JSON would escape, so that a store can make the hash, too.
+    """
+    assert re.fullmatch(r"[a-z_.]+", act), act
+    assert subject.isprintable(), subject
+    assert not {'"', "\\"} & set(subject), subject
+    return hashlib.sha256(canonical([act, subject, payload]).encode()).hexdigest()
+
+
+def canonical(value: object) -> str:
+    """JSON with keys sorted and without blanks; empty for None: there is nothing."""
+    return "" if value is None else msgspec.json.encode(value, order="sorted").decode()
+
+
+def require(actor: Actor, permission: str) -> None:
+    """Raises RefusedError unless the actor has the permission, such as `propose:case.adjust`."""
+    if permission not in actor.permissions:
+        raise RefusedError("not_allowed", f"{actor.operator} has no permission {permission}")
 
 
 def judge(proposal: Proposal, checker: Actor, *, seen: str, used: bool) -> Approval:

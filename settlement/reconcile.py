@@ -1,7 +1,8 @@
 """Our clearing records against the rows of the networks' files.
 
-The matching passes (`settlement.passes`) pair one record with one row. A pair's class follows from
-the two states and amounts; what is left over is classed last.
+The matching passes (`settlement.passes`) pair one record with one row; what is plain of that stays in
+columns (`settlement.plain`). Here is the rest of a day, one by one: a pair's class follows from the two
+states and amounts; what is left over is classed last.
 
 A record that has no success (declined, unknown, pending) is never matched: it explains a
 network long, and the row stays open, since the approval may still come on another date.
@@ -9,17 +10,14 @@ network long, and the row stays open, since the approval may still come on anoth
 
 from collections.abc import Collection, Sequence
 from datetime import date
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 
 from settlement.cases import Break
 from settlement.clearing import ClearingRecord, ClearingRow, infer_date
-from settlement.passes import PASSES, pairs
-
-if TYPE_CHECKING:
-    from settlement.ports import Engine
-
+from settlement.passes import PASSES
+from settlement.plain import Rest
 
 VERSIONS: Final = {one.name: one.version for one in PASSES} | {
     "file-reversal": 1,  # a reversal row and the row it reverses, within the files
@@ -43,7 +41,8 @@ class Match(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True):
-    """`matches` settle both sides; `breaks` do not. `carried` wait for another date's file."""
+    """What the rest of a day came to. `matches` settle both sides; `breaks` do not; `carried` wait
+    for another date's file."""
 
     matches: list[Match]
     breaks: list[Break]
@@ -88,29 +87,27 @@ class _Sheet(msgspec.Struct):
 
 def reconcile(
     business_date: date,
-    records: Sequence[ClearingRecord],
-    rows: Sequence[ClearingRow],
-    engine: "Engine",
+    rest: Rest,
     *,
-    ahead: Sequence[ClearingRecord] = (),
     broken: Collection[str] = (),
     mismatched: Sequence[ClearingRow] = (),
     reversed_there: Sequence[ClearingRecord] = (),
     taken_in: Collection[tuple[str, date]] = (),
     window_days: int = 1,
 ) -> Result:
-    """Classes every record and row of a close.
+    """Classes every record and row of a close that is not plain.
 
-    `records` are the date's and the open ones of earlier dates; `ahead` are standing captures of
-    later dates: their rows wait for that date's close. `broken` are the records and rows of earlier
-    open breaks: they may find their other side, and break no second time. Of earlier status
-    mismatches, `mismatched` are the rows that the file bills and a reversal row may still end,
+    `rest.records` are the date's and the open ones of earlier dates; `rest.waiting` are standing
+    captures of later dates: their rows wait for that date's close. `broken` are the records and rows
+    of earlier open breaks: they may find their other side, and break no second time. Of earlier
+    status mismatches, `mismatched` are the rows that the file bills and a reversal row may still end,
     `reversed_there` the records that only the file had reversed and a linked opposite ends.
     `taken_in` are the (acquirer, settlement date) whose files are here: a record that settles after
     the business date waits only while its file is not. A row that settles and was sent after the
     business date waits, too, and so does a reversal row that settles after it: what it takes back
     may have broken on its own date, and ends on that of the reversal.
     """
+    records, rows = rest.records, rest.rows
     sheet = _Sheet(
         business_date,
         window_days,
@@ -119,12 +116,13 @@ def reconcile(
         broken,
         taken_in,
     )
-    waiting = {record.key: record for record in ahead}
+    waiting = {record.key: record for record in rest.waiting}
     assert len(sheet.records) == len(records), "a record stands twice"
     assert not waiting.keys() & sheet.records.keys(), "a record stands on two dates"
     assert len(sheet.rows) == len(rows), "a row stands twice"
-
-    paired = _within_window(sheet, waiting, pairs([*records, *ahead], rows, engine))
+    paired = [
+        (rule, sheet.records.get(key) or waiting[key], row_id) for rule, key, row_id in rest.paired
+    ]
     # A reversal row that a linked opposite of ours meets is an event of its own on both sides;
     # any other takes its original out of the file.
     ours_too = {row_id for _, _, row_id in paired if sheet.rows[row_id].is_reversal}
@@ -159,7 +157,7 @@ def reconcile(
             _drop_reversed(sheet, original, reversal)
     _pair_chains(sheet)
     reversed_since = _pair_late_opposites(sheet, reversed_there)
-    _classify_rows(sheet)
+    _classify_rows(sheet, rest.neighbours)
     _classify_records(sheet)
 
     result = Result(
@@ -179,20 +177,6 @@ def reconcile(
     )
     _assert_whole(result, records, rows)
     return result
-
-
-def _within_window(
-    sheet: _Sheet, waiting: dict[str, ClearingRecord], found: list[tuple[str, str, str]]
-) -> list[tuple[str, ClearingRecord, str]]:
-    """Pairs not too many settlement days apart. A linked opposite is delivered when the acquirer
-    can be reached: its row may be of any later date."""
-    paired = []
-    for rule, key, row_id in found:
-        record = sheet.records.get(key) or waiting[key]
-        apart = (sheet.rows[row_id].settlement_date - record.settlement_date).days
-        if abs(apart) <= sheet.window_days or (record.state == "opposite" and apart > 0):
-            paired.append((rule, record, row_id))
-    return paired
 
 
 def _classify_pairs(
@@ -263,14 +247,10 @@ def _pair_late_opposites(
     return dict(sorted(found.items()))
 
 
-def _classify_rows(sheet: _Sheet) -> None:
+def _classify_rows(sheet: _Sheet, neighbours: Sequence[ClearingRow]) -> None:
     """What no record and no reversal met."""
-    known_keys = {
-        (row.acquirer, *keys)
-        for row in sheet.rows.values()
-        if row.id in sheet.used
-        for keys in _same(row)
-    }
+    settled = [*neighbours, *(row for row in sheet.rows.values() if row.id in sheet.used)]
+    known_keys = {(row.acquirer, *keys) for row in settled for keys in _same(row)}
     for row in sorted(sheet.rows.values(), key=_content_order):
         if row.id in sheet.used:
             continue

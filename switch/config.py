@@ -289,6 +289,45 @@ class Settlement(Section, frozen=True):
     ] = 1_024
 
 
+class People(Section, frozen=True):
+    """Operators: lock-out and enrolment."""
+
+    failures_max: Annotated[
+        int, whole(1, 100, "failures", "in a row, then an operator is locked out")
+    ] = 5
+    lock_out_s: Annotated[
+        float, seconds(1, 86_400, "after the last failure of an operator who is locked out")
+    ] = 900.0
+    enrolment_s: Annotated[
+        float, seconds(60, 2_592_000, "an enrolment code is good, from its approval")
+    ] = 86_400.0
+
+
+class Disputes(Section, frozen=True):
+    """Working days to go on, by what a dispute waits for; networks differ."""
+
+    query: Annotated[int, whole(1, 366, "working days", "to answer a query")] = 5
+    retrieval: Annotated[int, whole(1, 366, "working days", "to answer a retrieval")] = 10
+    representment: Annotated[int, whole(1, 366, "working days", "to claim a chargeback again")] = 20
+    network: Annotated[
+        int, whole(1, 366, "working days", "for the network's row of what was claimed again")
+    ] = 10
+    second_chargeback: Annotated[
+        int, whole(1, 366, "working days", "for the issuer's second chargeback")
+    ] = 20
+    arbitration: Annotated[int, whole(1, 366, "working days", "to file for arbitration")] = 20
+    award: Annotated[int, whole(1, 1_000, "working days", "for the award of an arbitration")] = 60
+    quiet: Annotated[
+        int, whole(1, 1_000, "working days", "after an answer, until the issuer asks no more")
+    ] = 120
+    credit_adjustment: Annotated[
+        int, whole(1, 366, "working days", "for the network's row of a credit adjustment")
+    ] = 10
+    claim: Annotated[int, whole(1, 366, "working days", "... of a claim")] = 20
+    collection: Annotated[int, whole(1, 366, "working days", "... of a collection")] = 30
+    manual_refund: Annotated[int, whole(1, 366, "working days", "... of a manual refund")] = 10
+
+
 class Log(Section, frozen=True):
     """JSON lines in the folder log/ of the data folder."""
 
@@ -330,6 +369,8 @@ class Config(Section, frozen=True):
     rules: Rules = Rules()
     batch: Batch = Batch()
     settlement: Settlement = Settlement()
+    disputes: Disputes = Disputes()
+    people: People = People()
     log: Log = Log()
 
     @property
@@ -452,6 +493,17 @@ def credential(name: str) -> Path | None:
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
     path = Path(folder) / name if folder else None
     return path if path is not None and path.is_file() else None
+
+
+def operator_named(option: str) -> str:
+    """Who runs a command: what `--operator` says, else TONGBAO_OPERATOR."""
+    return option or os.environ.get("TONGBAO_OPERATOR", "")
+
+
+def ssh_agent() -> Path | None:
+    """The socket of the operator's SSH agent."""
+    path = os.environ.get("SSH_AUTH_SOCK")
+    return Path(path) if path else None
 
 
 def operator_language(option: str, config: Config | None = None) -> str:

@@ -44,7 +44,8 @@ async def ensure(store: ReferenceStore, hsm: Hsm) -> None:
                     block=made.block,
                     check_value=made.check_value,
                     lmk_id=made.lmk_id,
-                )
+                ),
+                act="data_keys.make",
             )
 
 

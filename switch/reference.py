@@ -11,10 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import msgspec
 
+from settlement.four_eyes import RefusedError
 from terminals.registry import Merchant, Profile, StoredKey, Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from settlement.four_eyes import Approval
+
+ACCOUNT = "merchant.account"  # the act of changing a merchant's settlement account
+NODE = "node"  # who makes what a node makes for itself, in the audit log
 
 
 class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -55,9 +61,13 @@ class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     retry_total_s: float = 86_400.0
     queue_max: int = 100_000
     queue_concurrency: int = 8
-    clearing: str = "com"  # layout of its clearing files; none: the day's end waits for no file
+    # its clearing files: com, none, or type -> what settlement.files.registry.expected_of takes
+    clearing: str | dict[str, Any] = "com"
     currency: str = "156"  # of clearing files that name none
     cost_plan: str = "reform-96"  # fee plan of what the bank and the network take
+    settlement_payer: str = (
+        ""  # account that its money comes from, as our bank's statements name it
+    )
 
     @property
     def wire(self) -> tuple[str | int, ...]:
@@ -95,6 +105,27 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     effective_from: dt.datetime
     content: dict[str, Any]
     maker: str = ""
+
+
+def check_account(
+    kind: str,
+    key: str,
+    former: dict[str, Any] | None,
+    content: dict[str, Any],
+    approval: Approval | None,
+) -> None:
+    """A merchant's settlement account is changed by two people: RefusedError where it is not.
+
+    `former` is the newest version; a merchant that is registered brings its first account along.
+    """
+    account = content.get("settlement_account", "")
+    if kind != "merchant" or former is None or former.get("settlement_account", "") == account:
+        return
+    if approval is None:
+        raise RefusedError("not_allowed", f"merchant {key}: another settlement account takes two")
+    of = approval.proposal
+    if (of.act, of.subject) != (ACCOUNT, key) or of.payload.get("settlement_account") != account:
+        raise RefusedError("changed", f"{of.id} is not for this account of merchant {key}")
 
 
 class Snapshot:
@@ -188,6 +219,10 @@ class Snapshot:
                 return key
         return None
 
+    def lmk_ids(self) -> set[str]:
+        """The LMKs that stored keys are under."""
+        return {key.lmk_id for keys in self._keys.values() for key in keys}
+
     def keys(self, owner: str, usage: str) -> list[StoredKey]:
         """The newest first."""
         return [key for key in self._keys.get(owner, ()) if key.usage == usage]
@@ -209,11 +244,19 @@ class ReferenceStore(Protocol):
         items: Sequence[tuple[str, str, dict[str, Any]]],
         *,
         maker: str,
+        act: str = "data.apply",
         effective_from: dt.datetime | None = None,
+        approval: Approval | None = None,
     ) -> list[Item]:
-        """New versions of the (kind, key, content) that differ from what is in force; returns those."""
+        """New versions of the (kind, key, content) that differ from what is in force; returns those.
+
+        Each is in the audit log as the maker's `act`. Another settlement account of a merchant takes
+        the approval of just that (RefusedError).
+        """
         ...
 
-    async def add_key(self, key: StoredKey) -> StoredKey:
+    async def add_key(
+        self, key: StoredKey, *, maker: str = NODE, act: str = "keys.import"
+    ) -> StoredKey:
         """Store a key as the next version of (owner, usage); `key.version` is ignored."""
         ...

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -27,7 +27,13 @@ import msgspec
 from hsm.mac_profiles import PROFILES as MAC_PROFILES
 from iso8583 import amount
 from iso8583.dialects import registry
-from settlement.fees import BUILT_IN, COMPONENTS, Plan
+from settlement.calendars import Calendar, problems
+from settlement.contracts import NAME, BankAccount, is_cycle
+from settlement.fee_check import faults
+from settlement.fees import BUILT_IN, Plan
+from settlement.files.registry import ExpectedError, expected_of
+from settlement.iso20022.pain001 import ACCOUNT_MAX, BANK_MAX
+from settlement.shares import Agent, contract_faults, tree_fault
 from switch.reference import Link, Route
 from terminals.registry import Merchant, Profile, Terminal
 
@@ -38,8 +44,8 @@ Content = dict[str, Any]
 Entry = tuple[str, str, Content]  # kind, key, content
 
 ITEMS_MAX = 1_000_000
+NO_PARENTS: Mapping[str, str] = {}
 MERCHANT_CHARACTERS, TERMINAL_CHARACTERS = 15, 8  # DE 42, DE 41
-CLEARING = ("com", "none")  # layouts of clearing files
 ACQUIRER = re.compile(r"[A-Za-z0-9_-]+")
 CUTOFF = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 
@@ -55,6 +61,9 @@ class Kind(msgspec.Struct, frozen=True):
 KINDS: dict[str, Kind] = {
     "profile": Kind(Profile, lambda item: item.name),
     "fee_plan": Kind(Plan, lambda item: item.name),
+    "calendar": Kind(Calendar, lambda item: item.name),
+    "bank_account": Kind(BankAccount, lambda item: item.name),
+    "agent": Kind(Agent, lambda item: item.agent),
     "link": Kind(Link, lambda item: item.acquirer),
     "route": Kind(Route, lambda item: item.prefix),
     "merchant": Kind(Merchant, lambda item: item.merchant),
@@ -70,8 +79,14 @@ class ReferenceFileError(Exception):
         self.at = at
 
 
-def parse(text: str, source: str, in_force: dict[str, set[str]]) -> list[Entry]:
-    """The items of a file. `in_force`: keys by kind that the store knows already."""
+def parse(
+    text: str,
+    source: str,
+    in_force: dict[str, set[str]],
+    parents: Mapping[str, str] = NO_PARENTS,
+) -> list[Entry]:
+    """The items of a file. `in_force`: keys by kind that the store knows already; `parents`: of
+    its agents."""
     try:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -105,6 +120,12 @@ def parse(text: str, source: str, in_force: dict[str, set[str]]) -> list[Entry]:
         for path, kind, key in named_by(item):
             if key not in known[kind]:
                 raise ReferenceFileError(source, f"{at}.{path}", f"there is no {kind} {key}")
+    agents = {item.agent: (at, item.parent) for at, item in items if isinstance(item, Agent)}
+    fault = tree_fault({**parents, **{key: parent for key, (_, parent) in agents.items()}})
+    if fault is not None:
+        key, reason = fault
+        at = f"{agents[key][0]}.parent" if key in agents else "agent"
+        raise ReferenceFileError(source, at, f"agent {key} {reason}")
     return [(kind, key, content) for (kind, key), content in entries.items()]
 
 
@@ -136,7 +157,7 @@ def check(item: msgspec.Struct) -> None:
     if isinstance(item, Link):
         _one_of("mac_algorithm", item.mac_algorithm, tuple(MAC_PROFILES))
         _one_of("length", item.length, ("binary2", "ascii4"))
-        _one_of("clearing", item.clearing, CLEARING)
+        _check_clearing(item.clearing)
         if not amount.is_currency(item.currency):
             raise ItemError("currency", "a currency's three digits, as in DE 49")
         if not 0 < item.port < 65_536:
@@ -159,28 +180,65 @@ def check(item: msgspec.Struct) -> None:
             raise ItemError("prefix", "digits only")
     if isinstance(item, Link) and not ACQUIRER.fullmatch(item.acquirer):
         raise ItemError("acquirer", "letters, digits, - and _ only: it names folders and accounts")
-    if isinstance(item, Plan):
-        _check_plan(item)
+    if isinstance(item, Agent) and not ACQUIRER.fullmatch(item.agent):
+        raise ItemError("agent", "letters, digits, - and _ only: it names accounts")
+    if isinstance(item, Plan | Agent):
+        for path, reason in faults(item) if isinstance(item, Plan) else contract_faults(item):
+            raise ItemError(path, reason)
+    if isinstance(item, Calendar):
+        for path, reason in problems(item):
+            raise ItemError(path, reason)
+    if isinstance(item, BankAccount):
+        _check_bank_account(item)
+    if isinstance(item, Merchant):
+        _check_contract(item)
 
 
-def _check_plan(plan: Plan) -> None:
-    if not plan.name:
-        raise ItemError("name", "a fee plan has a name")
-    for number, component in enumerate(plan.components):
-        at = f"components[{number}]"
-        _one_of(f"{at}.name", component.name, COMPONENTS)
-        for line, rate in enumerate(component.rates):
-            if not 0 <= rate.rate <= 1:
-                raise ItemError(f"{at}.rates[{line}].rate", "0 to 1, a part of the amount")
-            if min(rate.fixed_minor, rate.minimum_minor) < 0:
-                raise ItemError(f"{at}.rates[{line}]", "fixed_minor and minimum_minor from 0 on")
-            if rate.cap_minor is not None and rate.cap_minor < rate.minimum_minor:
-                raise ItemError(f"{at}.rates[{line}].cap_minor", "not below minimum_minor")
+def _check_bank_account(item: BankAccount) -> None:
+    if not NAME.fullmatch(item.name):
+        raise ItemError("name", "letters, digits, - and _ only: it names objects")
+    if not amount.is_currency(item.currency):
+        raise ItemError("currency", "a currency's three digits, as in DE 49")
+    _at_most("account", item.account, ACCOUNT_MAX)
+    _at_most("bank", item.bank, BANK_MAX)
+    if not (item.account and item.bank and item.holder):
+        raise ItemError("account", "account, bank and holder are what payments bear")
+
+
+def _check_contract(item: Merchant) -> None:
+    """How a merchant is paid."""
+    if not is_cycle(item.payout_cycle):
+        raise ItemError("payout_cycle", "T+0, T+1 … in working days; or M+1 … of the next month")
+    if item.payout_cycle == "T+0" and item.settlement_account and not item.payout_account:
+        raise ItemError("payout_account", "T+0 names the own-funds account that advances it")
+    _at_most("settlement_account", item.settlement_account, ACCOUNT_MAX)
+    _at_most("settlement_bank", item.settlement_bank, BANK_MAX)
+    for path in ("reserve_rate", "advance_fee_rate"):
+        if not 0 <= getattr(item, path) < 1:
+            raise ItemError(path, "0 to below 1, a part of the amount")
+    for path in ("payout_minimum_minor", "reserve_days", "reserve_cap_minor"):
+        if (getattr(item, path) or 0) < 0:
+            raise ItemError(path, "from 0 on")
+    if item.reserve_rate and not item.reserve_days:
+        raise ItemError("reserve_days", "a rolling reserve comes back after so many days")
+
+
+def _check_clearing(clearing: object) -> None:
+    try:
+        expected_of(clearing)
+    except ExpectedError as error:
+        at = f"clearing.{error.path}" if error.path else "clearing"
+        raise ItemError(at, error.reason) from error
 
 
 def _exactly(path: str, value: str, characters: int) -> None:
     if len(value) != characters or not (value.isascii() and value.isprintable()):
         raise ItemError(path, f"exactly {characters} printable ASCII characters, as on the wire")
+
+
+def _at_most(path: str, value: str, characters: int) -> None:
+    if len(value) > characters or not (value.isascii() and (value.isprintable() or not value)):
+        raise ItemError(path, f"at most {characters} printable ASCII characters")
 
 
 def _one_of(path: str, value: str, names: tuple[str, ...]) -> None:
@@ -192,6 +250,18 @@ def named_by(item: msgspec.Struct) -> Iterator[tuple[str, str, str]]:
     """The items that this one names: (path, kind, key). Built-in names need no item."""
     if isinstance(item, Merchant) and item.fee_plan and item.fee_plan not in BUILT_IN:
         yield "fee_plan", "fee_plan", item.fee_plan
+    if isinstance(item, Merchant) and item.payout_calendar:
+        yield "payout_calendar", "calendar", item.payout_calendar
+    if isinstance(item, Merchant) and item.payout_account:
+        yield "payout_account", "bank_account", item.payout_account
+    if isinstance(item, BankAccount) and item.calendar:
+        yield "calendar", "calendar", item.calendar
+    if isinstance(item, Merchant) and item.agent:
+        yield "agent", "agent", item.agent
+    if isinstance(item, Agent) and item.parent:
+        yield "parent", "agent", item.parent
+    if isinstance(item, Agent) and item.cost_plan and item.cost_plan not in BUILT_IN:
+        yield "cost_plan", "fee_plan", item.cost_plan
     if isinstance(item, Link) and item.cost_plan not in BUILT_IN:
         yield "cost_plan", "fee_plan", item.cost_plan
     if isinstance(item, Terminal):
@@ -222,13 +292,17 @@ def render(entries: list[Entry]) -> str:
         for of, _, content in entries:
             if of == kind:
                 lines += [f"[[{kind}]]"]
-                lines += [f"{name} = {_toml(value)}" for name, value in content.items()]
+                lines += [
+                    f"{name} = {_toml(value)}"
+                    for name, value in content.items()
+                    if value is not None
+                ]
                 lines += [""]
     return "\n".join(lines)
 
 
 def _toml(value: Any) -> str:
-    """A TOML value; inline tables leave out what is None."""
+    """A TOML value; what is None is left out, in tables and inline tables."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, dict):

@@ -7,6 +7,7 @@ batches) is not here.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from enum import StrEnum
 
 import msgspec
@@ -27,8 +28,19 @@ class Merchant(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     place: str = ""  # DE 43 on links: name and place, 40 characters
     agent: str = ""
     fee_plan: str = ""
-    settlement_account: str = ""
-    payout_cycle: str = "T+1"
+    settlement_account: str = ""  # where payouts go: IBAN, or the bank's own number
+    settlement_bank: str = ""  # BIC, or CNAPS code
+    settlement_name: str = ""  # of the account's holder; "": name
+    payout_cycle: str = (
+        "T+1"  # n in working days; T+0 is an advance from own funds; M+n by the month
+    )
+    payout_calendar: str = ""  # whose working days; "": those of the bank that pays
+    payout_account: str = ""  # ours that pays; "": the first reserve account of the currency
+    payout_minimum_minor: int = 0  # less is carried
+    reserve_rate: Decimal = Decimal(0)  # of a date's gross sales: waits reserve_days
+    reserve_days: int = 0
+    reserve_cap_minor: int | None = None
+    advance_fee_rate: Decimal = Decimal(0)  # of what T+0 pays
     status: Status = Status.ACTIVE
     timezone: str = "Asia/Shanghai"
     currency: str = "156"  # DE 49 its terminals may use

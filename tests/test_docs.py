@@ -14,13 +14,20 @@ import pytest
 import typer.main
 
 from switch import cli
+from switch.commands import approval, audit, operator
 from switch.reference_file import KINDS
 from switch.transactions import TYPES, OnUnknown
-from terminals.cli import app as simulate
+from terminals import cli as simulate
 from tests.pages import commands
 from tests.tables import sections, table
 
 ROOT = Path(__file__).resolve().parent.parent
+FORWARDED = {
+    "simulate": simulate.app,
+    "operator": operator.app,
+    "approval": approval.app,
+    "audit": audit.app,
+}
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
@@ -43,8 +50,8 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_commands_have_the_options_that_are_shown(page: Path) -> None:
     for words in commands(page):
         tree, rest = cli.command("en"), words
-        if rest[0] == "simulate":
-            tree, rest = typer.main.get_command(simulate), rest[1:]
+        if rest[0] in FORWARDED:
+            tree, rest = typer.main.get_command(FORWARDED[rest[0]]), rest[1:]
         while hasattr(tree, "commands"):
             assert rest, words
             assert rest[0] in tree.commands, f"{page.name}: {' '.join(words)}"

@@ -12,7 +12,7 @@ import asyncio
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import asyncpg
 import msgspec
@@ -21,12 +21,17 @@ import pytest
 from hsm.keys import KeyUsage
 from iso8583.inspect import inspect_message
 from settlement.cases import BREAK_CLASSES, MATCH_CLASSES, Break
+from settlement.casework import acts as casework, states
 from settlement.close import STEPS, CloseResult, StepResult
+from settlement.disputes import table as disputes
 from settlement.ledger import TrialLine
 from settlement.netting import Net
 from settlement.ports import Output
+from switch.commands.acts import ACTS
 from switch.commands.common import Exit
 from switch.journal import OutcomeState
+from switch.people.audit import Broken
+from switch.people.operators import ALONE, ROLES, TOGETHER
 from switch.reference_file import KINDS, parse
 from switch.rows import UNSUPPORTED
 from switch.transactions import TYPES
@@ -116,6 +121,27 @@ def test_metrics() -> None:
     assert told == defined
 
 
+def test_acts_and_who_may_do_them() -> None:
+    told = {name: (takes, what) for name, takes, what in table(HEADINGS["Acts"])}
+    alone = {name: ("one", what) for name, what in ALONE.items()}
+    assert told == alone | {name: ("two", what) for name, what in TOGETHER.items()}
+    assert set(ACTS) <= set(TOGETHER)
+    page = sections((ROOT / "docs" / "operations.md").read_text(encoding="utf-8"))
+    roles = {
+        role: frozenset(
+            f"{verb}:{act}"
+            for verb, acts in zip(("do", "propose", "approve"), columns, strict=True)
+            for act in re.findall(r"[\w.]+", acts)
+        )
+        for role, *columns in table(page["People"])
+    }
+    assert roles == ROLES
+    assert schema("operator")["properties"]["roles"]["items"]["enum"] == list(ROLES)
+    assert schema("audit-verification")["properties"]["broken"]["oneOf"][1]["properties"]["reason"][
+        "enum"
+    ] == list(get_args(get_type_hints(Broken)["reason"]))
+
+
 # -- database and reference data ----------------------------------------------------------------
 
 
@@ -156,13 +182,28 @@ def test_reference_data(kind: str) -> None:
 
 def test_the_example_file_applies() -> None:
     entries = parse((ROOT / "docs" / "example-data.toml").read_text(encoding="utf-8"), "", {})
-    assert {kind for kind, _, _ in entries} == set(KINDS) - {"terminal"}
+    assert {kind for kind, _, _ in entries} == set(KINDS) - {"terminal", "agent"}
 
 
 @pytest.mark.parametrize("kind", ["merchant", "terminal"])
 def test_listed_items_have_the_keys_of_data_apply(kind: str) -> None:
     fields = KINDS[kind].shape.__struct_fields__
     assert set(schema(kind)["properties"]) == {*fields, "version", "versions"}
+
+
+def test_cases_and_disputes() -> None:
+    of_case = schema("case")["properties"]
+    assert of_case["state"]["enum"] == list(states.STATES)
+    assert of_case["acts"]["items"]["enum"] == list(casework.ACTS)
+    told = of_case["history"]["items"]["properties"]
+    assert set(told) == set(states.CaseEvent.__struct_fields__)
+    of_dispute = schema("dispute")["properties"]
+    assert of_dispute["state"]["enum"] == list(disputes.STATES)
+    of_event = of_dispute["events"]["items"]["properties"]
+    assert of_event["event"]["enum"] == list(disputes.EVENTS)
+    assert set(of_event) == set(disputes.DisputeEvent.__struct_fields__)
+    evidence = of_dispute["evidence"]["items"]["properties"]
+    assert set(evidence) == set(disputes.Evidence.__struct_fields__)
 
 
 # -- objects ------------------------------------------------------------------------------------

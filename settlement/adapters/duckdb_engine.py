@@ -68,6 +68,9 @@ class DuckDbEngine:
     def rows(self, expression: "ir.Table") -> list[tuple[object, ...]]:
         return self._database.execute(self._query(expression)).fetchall()
 
+    def table(self, expression: "ir.Table") -> "pa.Table":
+        return self._database.sql(self._query(expression)).to_arrow_table()
+
     def close(self) -> None:
         self._database.close()
 

@@ -4,7 +4,13 @@ from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import date, datetime
 
+import msgspec
+import pyarrow as pa  # type: ignore[import-untyped]
+
+from settlement.adapters.fees_memory import MemoryFeeBook
+from settlement.adapters.ledger_memory import MemoryLedger
 from settlement.cases import Break, Resolution
+from settlement.chain import Anchor, Seal
 from settlement.clearing import (
     Capture,
     ClearingRecord,
@@ -14,12 +20,15 @@ from settlement.clearing import (
     Reference,
     Transaction,
 )
+from settlement.columns import Relation, structs_of, table_of
 from settlement.fees import MerchantFee, NetworkCost
-from settlement.ledger import Entry, LedgerConflictError, Movement, Seal, movements
+from settlement.files.rows import FileRow
+from settlement.ledger import DAY_END_STEP, Entry, Movement, movements
 from settlement.netting import Net
-from settlement.ports import Facts, Output, Step, Total
+from settlement.ports import SHAPES, Extracted, Facts, Output, Step, Total
 from settlement.posting import posted_totals_of
 from settlement.reconcile import Match
+from settlement.shares import RecordShare
 from settlement.sums import Member
 from settlement.terminal_totals import BatchKey, BatchTotal
 
@@ -40,8 +49,10 @@ class MemoryStore:
         self._running: set[date] = set()
         self._begun: dict[date, datetime] = {}
         self._steps: dict[tuple[date, str], Step] = {}
+        self._extracts: dict[date, dict[str, str]] = {}
         self._files: list[IncomingFile] = []
         self._rows: dict[tuple[str, str, int], list[ClearingRow]] = {}
+        self._file_rows: list[FileRow] = []
         self._held: list[HeldFile] = []
         self._records: dict[str, ClearingRecord] = {}
         self._matches: list[Match] = []
@@ -52,10 +63,13 @@ class MemoryStore:
         self._resolutions: list[Resolution] = []
         self._merchant_fees: list[MerchantFee] = []
         self._network_costs: list[NetworkCost] = []
-        self._entries: dict[tuple[str, str], Entry] = {}
-        self._seals: list[Seal] = []
+        self._fee_book = MemoryFeeBook(self)
+        self.ledger = MemoryLedger()
         self._nets: list[Net] = []
         self._outputs: list[tuple[date, Output]] = []
+
+    def fee_book(self) -> MemoryFeeBook:
+        return self._fee_book
 
     # -- what the switch publishes
 
@@ -128,39 +142,68 @@ class MemoryStore:
     async def steps(self, business_date: date) -> dict[str, Step]:
         return {name: step for (day, name), step in self._steps.items() if day == business_date}
 
+    async def extract(
+        self, name: Extracted, *dates: date, ordered: bool = False
+    ) -> AsyncIterator[pa.RecordBatch]:
+        items = await getattr(self, name)(*dates)
+        for batch in table_of(SHAPES[name], items).to_batches():
+            yield batch
+
+    async def agent_shares(self, business_date: date) -> list[RecordShare]:
+        return await self._fee_book.shares(business_date)
+
+    async def extracts(self, business_date: date) -> dict[str, str]:
+        return dict(self._extracts.get(business_date, {}))
+
     async def finish(self, step: Step, facts: Facts) -> bool:
         if (step.business_date, step.name) in self._steps:
             return False
-        for made in facts.entries:
-            stands = self._entries.get((made.source, made.key))
-            if stands is not None and stands != made:
-                raise LedgerConflictError(f"{made.source} {made.key} stands with other content")
+        entries = structs_of(Entry, facts.entries.table())
         used = {one.record for one in self._matches}, {one.row for one in self._matches}
-        for match in facts.matches:
+        matches = structs_of(Match, facts.matches.table())
+        for match in matches:
             assert not match.record or match.record not in used[0], f"{match.record} matched twice"
             assert not match.row or match.row not in used[1], f"{match.row} matched twice"
-        alone = {("ours", match.record) for match in facts.matches}
-        alone |= {("theirs", match.row) for match in facts.matches}
+        alone = {("ours", match.record) for match in matches}
+        alone |= {("theirs", match.row) for match in matches}
         for member in facts.members:
             assert (member.side, member.member) in alone, f"{member.member} is in no match"
+        self.ledger.add(entries)
         self._steps[step.business_date, step.name] = step
-        for record in facts.records:
+        self._extracts.setdefault(step.business_date, {}).update(facts.extracts)
+        for record in structs_of(ClearingRecord, facts.records.table()):
             assert record.key not in self._records
             self._records[record.key] = record
-        self._matches += facts.matches
+        self._matches += matches
         self._members += facts.members
         self._batch_sums += [(step.business_date, one) for one in facts.batch_sums]
         self._batches_checked |= set(facts.batches_checked)
         self._breaks += facts.breaks
         self._held += facts.held
         self._resolutions += facts.resolutions
-        self._merchant_fees += facts.merchant_fees
-        self._network_costs += facts.network_costs
-        self._entries |= {(made.source, made.key): made for made in facts.entries}
-        self._seals += facts.seals
+        self._merchant_fees += structs_of(MerchantFee, facts.merchant_fees.table())
+        self._network_costs += structs_of(NetworkCost, facts.network_costs.table())
+        self._fee_book.add(structs_of(RecordShare, facts.agent_shares.table()))
         self._nets += facts.nets
         self._outputs += [(step.business_date, output) for output in facts.outputs]
         return True
+
+    # -- for the other parts of the books, which keep their facts beside these
+
+    def done(self, name: str) -> list[date]:
+        """Business dates on which that step is done."""
+        return sorted(day for day, step in self._steps if step == name)
+
+    def add(
+        self,
+        entries: Sequence[Entry] = (),
+        breaks: Sequence[Break] = (),
+        resolutions: Sequence[Resolution] = (),
+    ) -> None:
+        """All of it, or nothing where the ledger refuses an entry."""
+        self.ledger.add(entries)
+        self._breaks += breaks
+        self._resolutions += resolutions
 
     # -- incoming files
 
@@ -170,12 +213,38 @@ class MemoryStore:
             key=lambda one: (one.settlement_date, one.name, one.version),
         )
 
-    async def take_in(self, file: IncomingFile, rows: Sequence[ClearingRow]) -> None:
+    async def take_in(
+        self, file: IncomingFile, rows: Relation, others: Sequence[FileRow] = ()
+    ) -> None:
         key = (file.acquirer, file.name, file.version)
         if key in self._rows:
             return
         self._files.append(file)
-        self._rows[key] = list(rows)
+        self._rows[key] = structs_of(ClearingRow, rows.table())
+        self._file_rows += others
+
+    async def file_rows(self, kind: str, first: date, last: date) -> list[FileRow]:
+        versions = self._last_versions()
+        return sorted(
+            (
+                row
+                for row in self._file_rows
+                if row.kind == kind
+                and first <= row.settlement_date <= last
+                and row.version == versions[row.acquirer, row.file]
+            ),
+            key=lambda row: (row.settlement_date, row.acquirer, row.file, row.line),
+        )
+
+    async def files_between(self, first: date, last: date) -> list[IncomingFile]:
+        return sorted(
+            (
+                msgspec.structs.replace(one, sealed=b"")
+                for one in self._files
+                if first <= one.settlement_date <= last
+            ),
+            key=lambda one: (one.settlement_date, one.acquirer, one.name, one.version),
+        )
 
     async def held(self, acquirer: str) -> list[HeldFile]:
         return sorted(
@@ -195,10 +264,14 @@ class MemoryStore:
             if (one.acquirer, one.name, one.version) == (acquirer, name, version)
         )
 
-    def _standing_rows(self) -> list[ClearingRow]:
+    def _last_versions(self) -> dict[tuple[str, str], int]:
         last: dict[tuple[str, str], int] = {}
         for acquirer, name, version in self._rows:
             last[acquirer, name] = max(version, last.get((acquirer, name), 0))
+        return last
+
+    def _standing_rows(self) -> list[ClearingRow]:
+        last = self._last_versions()
         return [row for (a, n), version in last.items() for row in self._rows[a, n, version]]
 
     async def rows(self, first: date, last: date) -> list[ClearingRow]:
@@ -209,6 +282,13 @@ class MemoryStore:
                 for row in self._standing_rows()
                 if first <= row.settlement_date <= last and row.id not in used
             ),
+            key=lambda row: (row.settlement_date, row.acquirer, row.file, row.line),
+        )
+
+    async def matched_rows(self, business_date: date) -> list[ClearingRow]:
+        used = {one.row for one in await self.matches(business_date)}
+        return sorted(
+            (row for row in self._standing_rows() if row.id in used),
             key=lambda row: (row.settlement_date, row.acquirer, row.file, row.line),
         )
 
@@ -251,7 +331,7 @@ class MemoryStore:
         return {
             one.request_id: one.root_request_id
             for one in self._records.values()
-            if one.captured and one.request_id in wanted
+            if one.captured and one.request_id in wanted and one.request_id != one.root_request_id
         }
 
     async def matches(self, business_date: date) -> list[Match]:
@@ -298,6 +378,19 @@ class MemoryStore:
     async def resolved(self, break_ids: Collection[str]) -> set[str]:
         return {one.break_id for one in self._resolutions} & set(break_ids)
 
+    async def discounts(self, keys: Collection[str]) -> dict[str, int]:
+        wanted = set(keys)
+        return {one.key: one.discount_minor for one in self._merchant_fees if one.key in wanted}
+
+    async def freed(self, break_ids: Collection[str]) -> dict[str, int]:
+        sums: dict[str, int] = {}
+        for made in self.every_entry():
+            break_id = made.key.split("/", 1)[0]
+            if made.source == "case_unhold" and break_id in break_ids:
+                amount = made.amounts[made.accounts.index("merchant_held")]
+                sums[break_id] = sums.get(break_id, 0) + amount
+        return sums
+
     async def merchant_fees(self, business_date: date) -> list[MerchantFee]:
         return sorted(
             (one for one in self._merchant_fees if one.business_date == business_date),
@@ -311,22 +404,24 @@ class MemoryStore:
         )
 
     async def entries(self, business_date: date) -> list[Entry]:
-        return sorted(
-            (one for one in self._entries.values() if one.business_date == business_date),
-            key=lambda one: one.order,
-        )
+        return self.ledger.entries(business_date)
+
+    async def entries_by_key(self, source: str, keys: Collection[str]) -> dict[str, Entry]:
+        found = {key: await self.ledger.entry(source, key) for key in sorted(set(keys))}
+        return {key: made for key, made in found.items() if made is not None}
 
     async def posted_totals(self, business_date: date) -> list[Total]:
         return posted_totals_of(await self.entries(business_date))
 
     async def movements(self, business_date: date) -> list[Movement]:
-        return movements(await self.entries(business_date))
+        entries = self.ledger.entries(business_date)
+        return movements(one for one in entries if one.step == DAY_END_STEP)
 
-    async def last_seal(self) -> Seal | None:
-        return self._seals[-1] if self._seals else None
+    async def seal(self, business_date: date) -> Anchor:
+        return await self.ledger.seal(business_date)
 
     async def seals(self, business_date: date) -> list[Seal]:
-        return [one for one in self._seals if one.business_date == business_date]
+        return self.ledger.seals(business_date)
 
     async def nets(self, business_date: date) -> list[Net]:
         return sorted(one for one in self._nets if one.business_date == business_date)
@@ -336,3 +431,28 @@ class MemoryStore:
             (output for day, output in self._outputs if day == business_date),
             key=lambda output: output.name,
         )
+
+    # -- what casework in memory reads and writes (`settlement/adapters/cases_memory.py`)
+
+    def is_running(self, business_date: date) -> bool:
+        return business_date in self._running
+
+    def every_break(self) -> list[Break]:
+        return list(self._breaks)
+
+    def break_of(self, break_id: str) -> Break | None:
+        return next((one for one in self._breaks if one.id == break_id), None)
+
+    def resolution_of(self, break_id: str) -> Resolution | None:
+        return next((one for one in self._resolutions if one.break_id == break_id), None)
+
+    def captured_by_rrn(self, acquirer: str, rrns: Collection[str]) -> list[ClearingRecord]:
+        return self._sorted(
+            one
+            for one in self._records.values()
+            if one.captured and one.acquirer == acquirer and one.rrn and one.rrn in rrns
+        )
+
+    def every_entry(self) -> list[Entry]:
+        """By business date, then in canonical order."""
+        return [made for day in self.ledger.dates() for made in self.ledger.entries(day)]

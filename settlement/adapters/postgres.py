@@ -13,7 +13,13 @@ from typing import Any, Final, TypeVar
 
 import asyncpg
 import msgspec
+import pyarrow as pa  # type: ignore[import-untyped]
 
+from settlement.adapters.bulk_postgres import NUMBER, QUERIES, columns, copy_in, extract
+from settlement.adapters.fees_postgres import PostgresFeeBook
+from settlement.adapters.files_postgres import copy_file_rows, read_file_rows, read_files
+from settlement.adapters.ledger_postgres import entry_of, post_relation, read_entries
+from settlement.adapters.ledger_sealing import read_seals, seal_date
 from settlement.adapters.passes_postgres import (
     batches_captured,
     batches_said,
@@ -22,6 +28,7 @@ from settlement.adapters.passes_postgres import (
     store_members,
 )
 from settlement.cases import Break, Resolution
+from settlement.chain import Anchor, Seal
 from settlement.clearing import (
     Capture,
     ClearingRecord,
@@ -31,10 +38,12 @@ from settlement.clearing import (
     Reference,
     Transaction,
 )
+from settlement.columns import Relation
 from settlement.fees import MerchantFee, NetworkCost
-from settlement.ledger import Entry, LedgerConflictError, Movement, Seal
+from settlement.files.rows import FileRow
+from settlement.ledger import DAY_END_STEP, Entry, Movement
 from settlement.netting import Net
-from settlement.ports import Facts, Output, Step, Total
+from settlement.ports import Extracted, Facts, Output, Step, Total
 from settlement.reconcile import Match
 from settlement.sums import Member
 from settlement.terminal_totals import BatchKey, BatchTotal
@@ -42,15 +51,16 @@ from settlement.terminal_totals import BatchKey, BatchTotal
 Struct = TypeVar("Struct", bound=msgspec.Struct)
 
 POOL_MAX: Final = 4
+WORK_MEM: Final = "128MB"  # of a connection's sort or join
 LOCK: Final = 8591  # class of the advisory locks of the day's end, one for each business date
-# a captured record's age: its number, which is the key without its letter
-_NUMBER: Final = "substr(key, 2)::bigint"
 
 
 @asynccontextmanager
 async def open_postgres(dsn: str) -> AsyncIterator[tuple["PostgresStore", "PostgresDates"]]:
-    """Store and dates on a pool of their own."""
-    async with asyncpg.create_pool(dsn, min_size=1, max_size=POOL_MAX) as pool:
+    """Store and dates on a pool of their own, with room for joins of a whole day."""
+    async with asyncpg.create_pool(
+        dsn, min_size=1, max_size=POOL_MAX, server_settings={"work_mem": WORK_MEM}
+    ) as pool:
         yield PostgresStore(pool), PostgresDates(pool)
 
 
@@ -90,19 +100,25 @@ class PostgresStore:
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
+    def fee_book(self) -> PostgresFeeBook:
+        return PostgresFeeBook(self._pool)
+
     async def _read(self, shape: type[Struct], query: str, *values: object) -> list[Struct]:
         rows = await self._pool.fetch(query, *values)
         return [shape(**row) for row in rows]
 
+    async def _read_named(self, name: str, shape: type[Struct], *values: date) -> list[Struct]:
+        return await self._read(shape, QUERIES[name].text, *values)
+
+    def extract(
+        self, name: Extracted, *dates: date, ordered: bool = False
+    ) -> AsyncIterator[pa.RecordBatch]:
+        return extract(self._pool, QUERIES[name], *dates, ordered=ordered)
+
     # -- what the switch publishes
 
     async def captures(self, business_date: date) -> list[Capture]:
-        return await self._read(
-            Capture,
-            f"SELECT {_columns(Capture)} FROM switch.capture_v1 "
-            "WHERE business_date = $1 ORDER BY capture_id",
-            business_date,
-        )
+        return await self._read_named("captures", Capture, business_date)
 
     async def captured_totals(self, business_date: date) -> list[Total]:
         found = await self._read(
@@ -115,27 +131,14 @@ class PostgresStore:
         return sorted(found)
 
     async def transactions(self, business_date: date) -> list[Transaction]:
-        return await self._read(
-            Transaction,
-            f"SELECT {_columns(Transaction)} FROM switch.transaction_v1 WHERE business_date = $1 "
-            f"UNION ALL SELECT {_columns(Transaction)} FROM switch.transaction_v1 "
-            "WHERE business_date <> $1 AND request_id = ANY (SELECT c.request_id FROM switch.capture_v1 AS c "
-            "WHERE c.business_date = $1) ORDER BY request_id",
-            business_date,
-        )
+        return await self._read_named("transactions", Transaction, business_date)
 
     async def transactions_ahead(self, business_date: date, last: date) -> list[Transaction]:
-        return await self._read(
-            Transaction,
-            f"SELECT {_columns(Transaction)} FROM switch.transaction_v1 WHERE business_date > $1 "
-            "AND settlement_date <= $2 AND state = 'approved' ORDER BY request_id",
-            business_date,
-            last,
-        )
+        return await self._read_named("transactions_ahead", Transaction, business_date, last)
 
     async def references(self, kinds: Collection[str]) -> list[Reference]:
         rows = await self._pool.fetch(
-            f"SELECT {_columns(Reference)} FROM switch.reference_v1 WHERE kind = ANY ($1::text[]) "
+            f"SELECT {columns(Reference)} FROM switch.reference_v1 WHERE kind = ANY ($1::text[]) "
             'ORDER BY kind COLLATE "C", key COLLATE "C", version',
             sorted(kinds),
         )
@@ -177,6 +180,13 @@ class PostgresStore:
             for row in rows
         }
 
+    async def extracts(self, business_date: date) -> dict[str, str]:
+        rows = await self._pool.fetch(
+            "SELECT name, sha256 FROM settlement.extract WHERE business_date = $1 ORDER BY name",
+            business_date,
+        )
+        return {row["name"]: row["sha256"] for row in rows}
+
     async def finish(self, step: Step, facts: Facts) -> bool:
         async with self._pool.acquire() as connection, connection.transaction():
             stored = await connection.execute(
@@ -190,8 +200,12 @@ class PostgresStore:
             )
             if stored.endswith(" 0"):
                 return False
-            await _copy(connection, "clearing_record", ClearingRecord, facts.records)
-            await _copy(connection, "match", Match, facts.matches)
+            await connection.executemany(
+                "INSERT INTO settlement.extract VALUES ($1, $2, $3)",
+                [(step.business_date, *one) for one in sorted(facts.extracts.items())],
+            )
+            await copy_in(connection, "clearing_record", facts.records)
+            await copy_in(connection, "match", facts.matches, force_null=["record", "row"])
             await store_members(connection, facts.members)
             await store_batches(
                 connection, step.business_date, facts.batch_sums, facts.batches_checked
@@ -199,10 +213,10 @@ class PostgresStore:
             await _copy(connection, "break_case", Break, facts.breaks)
             await _copy(connection, "held_file", HeldFile, facts.held)
             await _copy(connection, "resolution", Resolution, facts.resolutions)
-            await _copy(connection, "merchant_fee", MerchantFee, facts.merchant_fees)
-            await _copy(connection, "network_cost", NetworkCost, facts.network_costs)
-            await _post(connection, facts.entries)
-            await _copy(connection, "seal", Seal, facts.seals)
+            await copy_in(connection, "merchant_fee", facts.merchant_fees)
+            await copy_in(connection, "network_cost", facts.network_costs)
+            await copy_in(connection, "agent_share", facts.agent_shares)
+            await post_relation(connection, step.business_date, facts.entries)
             await _copy(connection, "net", Net, facts.nets)
             await connection.copy_records_to_table(
                 "output",
@@ -219,27 +233,36 @@ class PostgresStore:
     async def files(self, acquirer: str) -> list[IncomingFile]:
         return await self._read(
             IncomingFile,
-            f"SELECT {_columns(IncomingFile, but='sealed')} FROM settlement.incoming_file "
+            f"SELECT {columns(IncomingFile, but='sealed')} FROM settlement.incoming_file "
             "WHERE acquirer = $1 ORDER BY settlement_date, name, version",
             acquirer,
         )
 
-    async def take_in(self, file: IncomingFile, rows: Sequence[ClearingRow]) -> None:
+    async def take_in(
+        self, file: IncomingFile, rows: Relation, others: Sequence[FileRow] = ()
+    ) -> None:
         async with self._pool.acquire() as connection, connection.transaction():
-            columns = _columns(IncomingFile)
+            names = columns(IncomingFile)
             places = ", ".join(f"${n}" for n, _ in enumerate(IncomingFile.__struct_fields__, 1))
             stored = await connection.execute(
-                f"INSERT INTO settlement.incoming_file ({columns}) VALUES ({places}) "
+                f"INSERT INTO settlement.incoming_file ({names}) VALUES ({places}) "
                 "ON CONFLICT DO NOTHING",
                 *msgspec.structs.astuple(file),
             )
             if not stored.endswith(" 0"):
-                await _copy(connection, "clearing_row", ClearingRow, rows)
+                await copy_in(connection, "clearing_row", rows)
+                await copy_file_rows(connection, others)
+
+    async def file_rows(self, kind: str, first: date, last: date) -> list[FileRow]:
+        return await read_file_rows(self._pool, kind, first, last)
+
+    async def files_between(self, first: date, last: date) -> list[IncomingFile]:
+        return await read_files(self._pool, first, last)
 
     async def held(self, acquirer: str) -> list[HeldFile]:
         return await self._read(
             HeldFile,
-            f"SELECT {_columns(HeldFile)} FROM settlement.held_file "
+            f"SELECT {columns(HeldFile)} FROM settlement.held_file "
             "WHERE acquirer = $1 ORDER BY name, sha256",
             acquirer,
         )
@@ -264,22 +287,17 @@ class PostgresStore:
         return found
 
     async def rows(self, first: date, last: date) -> list[ClearingRow]:
-        return await self._read(
-            ClearingRow,
-            f"SELECT {_columns(ClearingRow)} FROM settlement.standing_row AS r "
-            "WHERE settlement_date BETWEEN $1 AND $2 "
-            "AND NOT EXISTS (SELECT FROM settlement.match AS m WHERE m.row = r.id) "
-            "ORDER BY settlement_date, acquirer, file, line",
-            first,
-            last,
-        )
+        return await self._read_named("rows", ClearingRow, first, last)
+
+    async def matched_rows(self, business_date: date) -> list[ClearingRow]:
+        return await self._read_named("matched_rows", ClearingRow, business_date)
 
     async def rows_by_id(self, ids: Collection[str]) -> dict[str, ClearingRow]:
         # by the primary key: an id is acquirer/file/version:line
         wanted = [_row_key(one) for one in sorted(set(ids))]
         found = await self._read(
             ClearingRow,
-            f"SELECT {_columns(ClearingRow, of='r')} "
+            f"SELECT {columns(ClearingRow, of='r')} "
             "FROM unnest($1::text[], $2::text[], $3::int[], $4::int[]) "
             "AS w (acquirer, file, version, line) "
             "JOIN settlement.clearing_row AS r USING (acquirer, file, version, line)",
@@ -290,15 +308,10 @@ class PostgresStore:
     # -- reads
 
     async def records(self, business_date: date) -> list[ClearingRecord]:
-        return await self._records("business_date = $1", business_date)
+        return await self._read_named("records", ClearingRecord, business_date)
 
     async def open_records(self, before: date, settles_from: date) -> list[ClearingRecord]:
-        return await self._records(
-            "business_date < $1 AND settlement_date >= $2 "
-            "AND NOT EXISTS (SELECT FROM settlement.match AS m WHERE m.record = r.key)",
-            before,
-            settles_from,
-        )
+        return await self._read_named("open_records", ClearingRecord, before, settles_from)
 
     async def records_by_key(self, keys: Collection[str]) -> dict[str, ClearingRecord]:
         found = await self._records("key = ANY ($1::text[])", sorted(set(keys)))
@@ -312,27 +325,22 @@ class PostgresStore:
     async def _records(self, where: str, *values: object) -> list[ClearingRecord]:
         return await self._read(
             ClearingRecord,
-            f"SELECT {_columns(ClearingRecord)} FROM settlement.clearing_record AS r "
-            f"WHERE {where} ORDER BY business_date, left(key, 1), {_NUMBER}",
+            f"SELECT {columns(ClearingRecord)} FROM settlement.clearing_record AS r "
+            f"WHERE {where} ORDER BY business_date, left(key, 1), {NUMBER}",
             *values,
         )
 
     async def roots(self, request_ids: Collection[int]) -> dict[int, int]:
         rows = await self._pool.fetch(
             "SELECT DISTINCT request_id, root_request_id FROM settlement.clearing_record "
-            "WHERE effect_minor <> 0 AND request_id = ANY ($1::bigint[])",
+            "WHERE effect_minor <> 0 AND request_id <> root_request_id "
+            "AND request_id = ANY ($1::bigint[])",
             sorted(set(request_ids)),
         )
         return {row["request_id"]: row["root_request_id"] for row in rows}
 
     async def matches(self, business_date: date) -> list[Match]:
-        return await self._read(
-            Match,
-            "SELECT business_date, match_class, rule, rule_version, "
-            "coalesce(record, '') AS record, coalesce(row, '') AS row FROM settlement.match "
-            "WHERE business_date = $1 ORDER BY 5, 6",
-            business_date,
-        )
+        return await self._read_named("matches", Match, business_date)
 
     async def members(self, business_date: date) -> list[Member]:
         return await members(self._pool, business_date)
@@ -355,7 +363,7 @@ class PostgresStore:
 
     async def _breaks(self, where: str, *values: object) -> list[Break]:
         rows = await self._pool.fetch(
-            f"SELECT {_columns(Break)} FROM settlement.break_case AS b WHERE {where} ORDER BY id",
+            f"SELECT {columns(Break)} FROM settlement.break_case AS b WHERE {where} ORDER BY id",
             *values,
         )
         decode = msgspec.json.decode
@@ -367,7 +375,7 @@ class PostgresStore:
     async def resolutions(self, business_date: date) -> list[Resolution]:
         return await self._read(
             Resolution,
-            f"SELECT {_columns(Resolution)} FROM settlement.resolution "
+            f"SELECT {columns(Resolution)} FROM settlement.resolution "
             "WHERE business_date = $1 ORDER BY break_id",
             business_date,
         )
@@ -379,37 +387,50 @@ class PostgresStore:
         )
         return {row["break_id"] for row in rows}
 
-    async def merchant_fees(self, business_date: date) -> list[MerchantFee]:
-        return await self._read(
-            MerchantFee,
-            f"SELECT {_columns(MerchantFee)} FROM settlement.merchant_fee "
-            f"WHERE business_date = $1 ORDER BY {_NUMBER}",
-            business_date,
+    async def discounts(self, keys: Collection[str]) -> dict[str, int]:
+        rows = await self._pool.fetch(
+            "SELECT key, discount_minor FROM settlement.merchant_fee WHERE key = ANY ($1::text[])",
+            sorted(set(keys)),
         )
+        return {row["key"]: row["discount_minor"] for row in rows}
+
+    async def freed(self, break_ids: Collection[str]) -> dict[str, int]:
+        rows = await self._pool.fetch(
+            "SELECT split_part(key, '/', 1) AS break_id, sum(amount_minor)::bigint AS amount "
+            "FROM settlement.posting WHERE source = 'case_unhold' AND account = 'merchant_held' "
+            "AND split_part(key, '/', 1) = ANY ($1::text[]) GROUP BY 1",
+            sorted(break_ids),
+        )
+        return {row["break_id"]: row["amount"] for row in rows}
+
+    async def merchant_fees(self, business_date: date) -> list[MerchantFee]:
+        return await self._read_named("merchant_fees", MerchantFee, business_date)
 
     async def network_costs(self, business_date: date) -> list[NetworkCost]:
-        return await self._read(
-            NetworkCost,
-            f"SELECT {_columns(NetworkCost)} FROM settlement.network_cost "
-            f"WHERE business_date = $1 ORDER BY {_NUMBER}",
-            business_date,
-        )
+        return await self._read_named("network_costs", NetworkCost, business_date)
 
     async def entries(self, business_date: date) -> list[Entry]:
         rows = await self._pool.fetch(
-            f"SELECT {_columns(Entry)}, hash FROM settlement.entry "
+            f"SELECT {columns(Entry)}, hash FROM settlement.entry "
             "WHERE business_date = $1 ORDER BY step, source, key",
             business_date,
         )
-        return [_entry(row) for row in rows]
+        return [entry_of(row) for row in rows]
+
+    async def entries_by_key(self, source: str, keys: Collection[str]) -> dict[str, Entry]:
+        names = [(source, key) for key in sorted(set(keys))]
+        async with self._pool.acquire() as connection:
+            found = await read_entries(connection, names)
+        return {key: found[source, key] for _, key in names if (source, key) in found}
 
     async def posted_totals(self, business_date: date) -> list[Total]:
         found = await self._read(
             Total,
             "SELECT business_date, currency, merchant, acquirer, terminal, batch, "
-            "sum(amount_minor)::bigint AS amount_minor FROM settlement.posting "
-            "WHERE business_date = $1 AND source = 'captured' AND account = 'network_receivable' "
-            "GROUP BY 1, 2, 3, 4, 5, 6 HAVING sum(amount_minor) <> 0",
+            "sum(amounts[array_position(accounts, 'network_receivable')])::bigint AS amount_minor "
+            "FROM settlement.entry WHERE business_date = $1 AND source = 'captured' "
+            "GROUP BY 1, 2, 3, 4, 5, 6 "
+            "HAVING sum(amounts[array_position(accounts, 'network_receivable')]) <> 0",
             business_date,
         )
         return sorted(found)
@@ -420,32 +441,23 @@ class PostgresStore:
             "SELECT account, owner, currency, rule, count(*) AS count, "
             "coalesce(sum(amount_minor) FILTER (WHERE amount_minor > 0), 0)::bigint AS debit_minor, "
             "coalesce(-sum(amount_minor) FILTER (WHERE amount_minor < 0), 0)::bigint AS credit_minor "
-            "FROM settlement.posting WHERE business_date = $1 GROUP BY 1, 2, 3, 4",
+            "FROM settlement.posting WHERE business_date = $1 AND step = $2 GROUP BY 1, 2, 3, 4",
             business_date,
+            DAY_END_STEP,
         )
         return sorted(found)
 
-    async def last_seal(self) -> Seal | None:
-        found = await self._read(
-            Seal,
-            f"SELECT {_columns(Seal)} FROM settlement.seal AS s "
-            "WHERE NOT EXISTS (SELECT FROM settlement.seal AS n WHERE n.previous = s.hash)",
-        )
-        assert len(found) <= 1, "the chain forks"
-        return found[0] if found else None
+    async def seal(self, business_date: date) -> Anchor:
+        return await seal_date(self._pool, business_date)
 
     async def seals(self, business_date: date) -> list[Seal]:
-        return await self._read(
-            Seal,
-            f"SELECT {_columns(Seal)} FROM settlement.seal "
-            "WHERE business_date = $1 ORDER BY step, chunk",
-            business_date,
-        )
+        async with self._pool.acquire() as connection:
+            return await read_seals(connection, business_date)
 
     async def nets(self, business_date: date) -> list[Net]:
         found = await self._read(
             Net,
-            f"SELECT {_columns(Net)} FROM settlement.net WHERE business_date = $1",
+            f"SELECT {columns(Net)} FROM settlement.net WHERE business_date = $1",
             business_date,
         )
         return sorted(found)
@@ -453,15 +465,10 @@ class PostgresStore:
     async def outputs(self, business_date: date) -> list[Output]:
         return await self._read(
             Output,
-            f"SELECT {_columns(Output)} FROM settlement.output "
+            f"SELECT {columns(Output)} FROM settlement.output "
             "WHERE business_date = $1 ORDER BY name",
             business_date,
         )
-
-
-def _columns(shape: type[msgspec.Struct], *, but: str = "", of: str = "") -> str:
-    prefix = f"{of}." if of else ""
-    return ", ".join(prefix + name for name in shape.__struct_fields__ if name != but)
 
 
 def _row_key(row_id: str) -> tuple[str, str, int, int]:
@@ -476,8 +483,6 @@ def _json(value: object) -> str:
 
 def _values(one: msgspec.Struct) -> tuple[Any, ...]:
     values = msgspec.structs.astuple(one)
-    if isinstance(one, Match):
-        return (*values[:4], one.record or None, one.row or None)
     if isinstance(one, Break):
         return tuple(_json(value) if isinstance(value, dict) else value for value in values)
     return values
@@ -492,40 +497,3 @@ async def _copy(
         columns=list(shape.__struct_fields__),
         records=(_values(one) for one in facts),
     )
-
-
-async def _post(connection: Any, entries: Sequence[Entry]) -> None:
-    """Entries, by COPY; where one stands already, one by one, and it must be the same."""
-    columns = [*Entry.__struct_fields__, "hash"]
-    records = [(*msgspec.structs.astuple(made), made.hash) for made in entries]
-    try:
-        async with connection.transaction():  # a savepoint: a loser undoes only the COPY
-            await connection.copy_records_to_table(
-                "entry", schema_name="settlement", columns=columns, records=records
-            )
-            return
-    except asyncpg.UniqueViolationError:
-        pass
-    places = ", ".join(f"${number}" for number in range(1, len(columns) + 1))
-    for made, record in zip(entries, records, strict=True):
-        await connection.execute(
-            f"INSERT INTO settlement.entry ({', '.join(columns)}) VALUES ({places}) "
-            "ON CONFLICT (source, key) DO NOTHING",
-            *record,
-        )
-        stands = await connection.fetchval(
-            "SELECT hash FROM settlement.entry WHERE (source, key) = ($1, $2)",
-            made.source,
-            made.key,
-        )
-        if stands != made.hash:
-            raise LedgerConflictError(f"{made.source} {made.key} stands with other content")
-
-
-def _entry(row: Any) -> Entry:
-    """An entry read back: balanced, and what its hash says it was."""
-    values = {name: row[name] for name in Entry.__struct_fields__}
-    values |= {name: tuple(values[name]) for name in ("accounts", "owners", "amounts")}
-    made = Entry(**values)
-    assert made.hash == row["hash"], f"{made.source} {made.key} is not what was written"
-    return made

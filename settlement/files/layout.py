@@ -5,17 +5,22 @@ count bytes of the encoded text. A table is checked when it is built: no gap, no
 `str(layout)` prints it beside the standard's own page.
 
 Formats: `n` digits, zero filled left · `n..` digits, blank filled right (identifiers) · `an` text,
-blank filled right · `x+n` sign `C` (credit to us), `D` (debit to us) or blank, then digits.
+blank filled right · `ans` free text, of which the width may cut off half a two-byte character at
+the end · `x+n` sign `C` (credit to us), `D` (debit to us) or blank, then digits · `xn` the same, or
+one more digit in the sign's place (where sources give the width only).
 A field marked optional may be all blanks, which reads as None.
 """
 
 import re
 import struct
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
 
-FORMATS: Final = ("n", "n..", "an", "x+n")
+FORMATS: Final = ("n", "n..", "an", "ans", "x+n", "xn")
+TEXTS: Final = ("an", "ans")
+SIGNS: Final = (b"C", b"D", b" ")
 MAX_VALUE_SHOWN: Final = 40
 LONG_DIGITS: Final = re.compile(r"\d{7,}")
 
@@ -43,8 +48,37 @@ class Field(msgspec.Struct, frozen=True):
     secret: bool = False  # no error shows its value
 
 
+def column(
+    name: str,
+    length: int,
+    format_: str,
+    meaning: str,
+    *,
+    optional: bool = True,
+    secret: bool = False,
+) -> Field:
+    """A field whose offset `laid_out` finds; optional unless said otherwise."""
+    return Field(name, 0, length, format_, meaning, optional, secret)
+
+
+def laid_out(columns: Iterable[Field], *, start: int = 0, gap: int = 1) -> tuple[Field, ...]:
+    """The fields one behind another from `start`, `gap` bytes between them.
+
+    >>> [f.offset for f in laid_out([column("a", 3, "n", ""), column("b", 2, "n", "")], start=10)]
+    [10, 14]
+    """
+    fields: list[Field] = []
+    for one in columns:
+        fields.append(msgspec.structs.replace(one, offset=start))
+        start += one.length + gap
+    return tuple(fields)
+
+
 class Layout:
-    """A table of fields and the two functions over it: `split` a line, `join` values."""
+    """A table of fields and the two functions over it: `split` a line, `join` values.
+
+    `start` is where its first field stands in a line whose beginning is another table's.
+    """
 
     def __init__(
         self,
@@ -53,9 +87,10 @@ class Layout:
         *,
         encoding: str = "gbk",
         separator: bytes = b" ",
+        start: int = 0,
     ) -> None:
         self.name, self.fields, self.encoding, self.separator = name, fields, encoding, separator
-        at = 0
+        self.start = at = start
         for field in fields:
             assert field.format in FORMATS, f"{name}.{field.name}: unknown format {field.format}"
             assert field.offset == at, f"{name}.{field.name}: offset {field.offset}, expected {at}"
@@ -63,9 +98,10 @@ class Layout:
         self.length = at - len(separator)  # without the blank after the last field
         self.names = tuple(field.name for field in fields)
         assert len(set(self.names)) == len(fields), f"{name}: a name stands twice"
+        self.secrets = tuple(field for field in fields if field.secret)
         gap = f"{len(separator)}s" if separator else ""
         self._struct = struct.Struct(gap.join(f"{field.length}s" for field in fields))
-        assert self._struct.size == self.length
+        assert self._struct.size == self.length - start
 
     def __str__(self) -> str:
         rows = [f"{self.name} ({self.encoding}, {self.length} bytes)"]
@@ -80,7 +116,7 @@ class Layout:
         """The values of one line, in table order; blanks stripped, optional blank fields None."""
         if len(line) < self.length:
             line = self._filled(line, file, number)
-        parts = self._struct.unpack_from(line)
+        parts = self._struct.unpack_from(line, self.start)
         if self.separator:
             gaps = parts[1::2]
             if gaps.count(self.separator) != len(gaps):
@@ -100,12 +136,16 @@ class Layout:
             self._render(field, values.get(field.name)) + self.separator for field in self.fields
         )
 
+    def render(self, rows: Iterable[dict[str, str | int | None]], end: bytes = b"\n") -> bytes:
+        """A file of such lines."""
+        return b"".join(self.join(row) + end for row in rows)
+
     def _filled(self, line: bytes, file: str, number: int) -> bytes:
         # An editor or a transfer may have cut trailing blanks: only those may be missing.
         missing_from = next(f for f in self.fields if f.offset + f.length > len(line))
         after = [f for f in self.fields if f.offset >= missing_from.offset]
-        text_cut = missing_from.offset < len(line) and missing_from.format not in ("an", "n..")
-        if text_cut or not all(f.optional or f.format == "an" for f in after):
+        text_cut = missing_from.offset < len(line) and missing_from.format not in (*TEXTS, "n..")
+        if text_cut or not all(f.optional or f.format in TEXTS for f in after):
             raise FileError(
                 file,
                 number,
@@ -127,38 +167,50 @@ class Layout:
                 )
 
     def _value(self, field: Field, raw: bytes, file: str, number: int) -> str | None:
-        def refuse(reason: str) -> FileError:
-            shown = "" if field.secret else raw.decode(self.encoding, "replace")
-            return FileError(file, number, field.offset + 1, shown, f"{field.name}: {reason}")
-
+        # bytes.isdigit knows ASCII digits alone
         stripped = raw.strip(b" ")
         if not stripped:
             if field.optional:
                 return None
-            raise refuse("mandatory, but blank")
-        if field.format == "an":
-            try:
-                return stripped.decode(self.encoding)
-            except UnicodeDecodeError as error:
-                raise refuse(f"not {self.encoding} text") from error
-        if field.format == "n":
-            if not (raw.isdigit() and raw.isascii()):
-                raise refuse(f"not {field.length} digits")
-            return raw.decode("ascii")
-        if field.format == "n..":
-            if not (stripped.isdigit() and stripped.isascii() and raw.startswith(stripped)):
-                raise refuse("not digits filled with blanks on the right")
-            return stripped.decode("ascii")
-        if raw[:1] not in (b"C", b"D", b" ") or not raw[1:].isdigit():
-            raise refuse(f"not C, D or blank and {field.length - 1} digits")
-        return raw.decode("ascii")
+            raise self._refuse(field, raw, file, number, "mandatory, but blank")
+        kind = field.format
+        if kind in TEXTS:
+            return self._text(field, raw, file, number)
+        if kind == "n":
+            if raw.isdigit():
+                return raw.decode("ascii")
+            reason = f"not {field.length} digits"
+        elif kind == "n..":
+            if stripped.isdigit() and raw.startswith(stripped):
+                return stripped.decode("ascii")
+            reason = "not digits filled with blanks on the right"
+        else:
+            if raw[1:].isdigit() and (raw[:1] in SIGNS or (kind == "xn" and raw.isdigit())):
+                return raw.decode("ascii")
+            reason = f"not C, D or blank and {field.length - 1} digits"
+        raise self._refuse(field, raw, file, number, reason)
+
+    def _text(self, field: Field, raw: bytes, file: str, number: int) -> str:
+        stripped = raw.strip(b" ")
+        try:
+            return stripped.decode(self.encoding)
+        except UnicodeDecodeError as error:
+            half = error.reason == "incomplete multibyte sequence" and error.end == len(stripped)
+            if field.format == "ans" and half and raw.endswith(stripped):
+                return stripped[: error.start].decode(self.encoding).strip()
+            reason = f"not {self.encoding} text"
+            raise self._refuse(field, raw, file, number, reason) from error
+
+    def _refuse(self, field: Field, raw: bytes, file: str, number: int, reason: str) -> FileError:
+        shown = "" if field.secret else raw.decode(self.encoding, "replace")
+        return FileError(file, number, field.offset + 1, shown, f"{field.name}: {reason}")
 
     def _render(self, field: Field, value: str | int | None) -> bytes:
         if value is None:
             if not field.optional:
                 raise ValueError(f"{self.name}.{field.name} is mandatory")
             return b" " * field.length
-        if field.format == "x+n":
+        if field.format in ("x+n", "xn"):
             number = int(value)
             sign = "C" if number > 0 else "D" if number < 0 else " "
             data = f"{sign}{abs(number):0{field.length - 1}d}".encode()
@@ -172,11 +224,13 @@ class Layout:
 
 
 def signed(value: str | None) -> int | None:
-    """The amount of an `x+n` field: C is plus, D is minus.
+    """The amount of an `x+n` or `xn` field: C is plus, D is minus, a digit is one more digit.
 
-    >>> signed("D00000000325"), signed("C00000000010"), signed(" 00000000000")
-    (-325, 10, 0)
+    >>> signed("D00000000325"), signed("C00000000010"), signed(" 00000000000"), signed("10")
+    (-325, 10, 0, 10)
     """
     if value is None:
         return None
+    if value.isdigit():
+        return int(value)
     return -int(value[1:]) if value[0] == "D" else int(value[1:])

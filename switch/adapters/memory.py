@@ -29,6 +29,7 @@ from switch.adapters.batch_sums import (
     result_of,
     totals_of,
 )
+from switch.adapters.people_memory import MemoryPeople
 from switch.adapters.repeats import stored_outcome
 from switch.journal import (
     HOLDS_MAX_S,
@@ -66,13 +67,15 @@ from switch.journal import (
     Undecided,
     Verdict,
 )
-from switch.reference import Item, Snapshot
+from switch.people.told import told_of, told_of_key
+from switch.reference import NODE, Item, Snapshot, check_account
 from switch.slots import shares
 from switch.transactions import TOMBSTONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from settlement.four_eyes import Approval
     from switch.adapters.batch_sums import Totals
     from switch.journal import Find, FindByReference, Judgement
     from switch.ports import Clock
@@ -206,6 +209,7 @@ class MemoryStore:
         self.blocks: dict[str, int] = {}
         self.items: list[tuple[Item, dt.datetime]] = []  # and when it was made
         self.stored_keys: list[StoredKey] = []
+        self.people = MemoryPeople(clock)
         self.scheduled_until = clock.now()
         self._commit_count = 0
         self._position = 0
@@ -1086,12 +1090,15 @@ class MemoryReference:
         items: Sequence[tuple[str, str, dict[str, Any]]],
         *,
         maker: str,
+        act: str = "data.apply",
         effective_from: dt.datetime | None = None,
+        approval: Approval | None = None,
     ) -> list[Item]:
         await asyncio.sleep(0)
         store = self._store
         now = store.clock.now()
-        made = []
+        made: list[Item] = []
+        told = []
         for kind, key, content in items:
             versions = [item for item, _ in store.items if (item.kind, item.key) == (kind, key)]
             in_force = [item for item in self._in_force() if (item.kind, item.key) == (kind, key)]
@@ -1105,13 +1112,24 @@ class MemoryReference:
                 content=content,
                 maker=maker,
             )
-            store.items.append((item, now))
+            former = max(versions, key=lambda item: item.version).content if versions else None
+            check_account(kind, key, former, content, approval)
             made.append(item)
+            told.append((f"{kind} {key}", former and told_of(former), told_of(item)))
+        if made and approval is not None:
+            store.people.may_use(approval)
+        for subject, before, after in told:
+            store.people.append(maker, act, subject, before, after)
+        if made and approval is not None:
+            store.people.use(approval)
+        store.items += [(item, now) for item in made]
         if made:
             store.generation += 1
         return made
 
-    async def add_key(self, key: StoredKey) -> StoredKey:
+    async def add_key(
+        self, key: StoredKey, *, maker: str = NODE, act: str = "keys.import"
+    ) -> StoredKey:
         await asyncio.sleep(0)
         store = self._store
         version = 1 + max(
@@ -1123,6 +1141,7 @@ class MemoryReference:
             default=0,
         )
         stored = msgspec.structs.replace(key, version=version)
+        store.people.append(maker, act, *told_of_key(stored))
         store.stored_keys.append(stored)
         store.generation += 1
         return stored

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,16 @@ from settlement.cli import close_books, close_command
 from settlement.settings import DEFAULTS, Settings
 from switch.adapters.servers import Servers
 from switch.adapters.system import SystemClock, core_dumps_off
-from switch.commands.common import CommandError, Exit, reference
+from switch.commands.approval import let_through
+from switch.commands.common import (
+    CommandError,
+    Exit,
+    authorised,
+    office,
+    print_progress,
+    reference,
+    refusals,
+)
 from switch.data_keys import open_pans
 
 if TYPE_CHECKING:
@@ -22,34 +33,102 @@ if TYPE_CHECKING:
 
     from hsm.lmk import Lmk
     from settlement.close import CloseResult
+    from settlement.four_eyes import Actor
     from settlement.ports import Dates, Pans, Progress, Store
     from switch.commands.common import Node
     from switch.config import Config
 
+ACCEPT = "file.accept"
 REPORTS = "reports"  # folder in the data folder; file names carry the date
+BOOKS = "books"  # its relations, a cache of what the store holds
 
 
 def run(
-    node: Node, business_date: dt.date, files: Path, approved: Collection[str], *, as_json: bool
+    node: Node, business_date: dt.date, files: Path, accept: Collection[str], *, as_json: bool
 ) -> Exit:
-    """Close one business date, or go on with its close. The exit code is the result's."""
+    """Close one business date, or go on with its close. The exit code is the result's.
+
+    `accept` holds SHA-256 (hex) of files: the first operator who names one proposes that it is taken
+    in, the second lets it in.
+    """
     if not files.is_dir():
         raise CommandError(f"--files: no folder {files}", Exit.USAGE)
     core_dumps_off()
     lmk = node.lmk()
     with node.store() as store:
+        who = authorised(node, "day.close", business_date.isoformat(), store.dsn)
+        asyncio.run(begin(node, store.dsn, who, business_date, files, accept))
         code = close_command(
             business_date,
             files,
             node.config.data_folder / REPORTS,
+            node.config.data_folder / BOOKS,
             lambda: books(store.dsn, lmk),
             at=SystemClock().now(),
             as_json=as_json,
-            approved=approved,
+            approved=asyncio.run(accepted_files(store.dsn)),
             chinese=node.language == "zh",
             settings=settings_of(node.config),
         )
     return Exit(code)
+
+
+async def begin(
+    node: Node,
+    dsn: str,
+    who: Actor,
+    business_date: dt.date,
+    files: Path,
+    accept: Collection[str],
+) -> None:
+    """Write down who closes, and what he says of files that wait for a second person."""
+    async with office(dsn) as desk:
+        await desk.people.audit(who.operator, "day.close", business_date.isoformat())
+        accepted = await accepted_files(dsn)
+        for sha256 in dict.fromkeys(accept):
+            if sha256 in accepted:
+                continue
+            pending = [
+                each
+                for each in await desk.people.pending([ACCEPT])
+                if each.subject == sha256 and each.maker != who.operator
+            ]
+            if pending:
+                await let_through(node, dsn, pending[0].id, who, pending[0].sha256)
+                text = node.say("approved", proposal=pending[0].id)
+            else:
+                payload = await file_of(node, dsn, files, sha256)
+                async with refusals(desk.people, who, f"propose:{ACCEPT}", sha256):
+                    made = await desk.people.propose(ACCEPT, sha256, payload, who)
+                text = node.say("proposed", proposal=made.id)
+            print_progress(text)
+
+
+async def accepted_files(dsn: str) -> set[str]:
+    """SHA-256 (hex) of the files that two people have let in."""
+    async with office(dsn) as desk:
+        return {each.proposal.subject for each in await desk.people.approved([ACCEPT])}
+
+
+async def file_of(node: Node, dsn: str, files: Path, sha256: str) -> dict[str, object]:
+    """What a checker must know of a file: among those that came, and those that are held."""
+    if came := file_that_came(files, sha256):
+        return came
+    async with reference(dsn) as store:
+        acquirers = {item.key for item in await store.items("link")}
+    async with open_postgres(await Servers(dsn).primary()) as (store_of_books, _):
+        for acquirer in sorted(acquirers):
+            for held in await store_of_books.held(acquirer):
+                if held.sha256.hex() == sha256:
+                    return {"acquirer": acquirer, "file": held.name}
+    raise CommandError(node.say("not_found", kind="file", key=sha256))
+
+
+def file_that_came(files: Path, sha256: str) -> dict[str, object] | None:
+    for path in sorted(files.glob("*/*")):
+        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
+            return {"acquirer": path.parent.name, "file": path.name}
+    return None
 
 
 async def close_date(
@@ -57,7 +136,15 @@ async def close_date(
 ) -> CloseResult:
     """The day's end on the store at `dsn`, for a program that shows the result itself."""
     at = SystemClock().now()
-    return await close_books(business_date, files, reports, lambda: books(dsn, lmk), progress, at)
+    return await close_books(
+        business_date,
+        files,
+        reports,
+        reports.parent / BOOKS,
+        lambda: books(dsn, lmk),
+        progress,
+        at,
+    )
 
 
 @asynccontextmanager

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import getpass
 import json
 import sys
 from contextlib import asynccontextmanager, contextmanager
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from settlement.four_eyes import RefusedError, require
 from switch import config as configs
 from switch.config import Config
 from switch.texts import say
@@ -20,7 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hsm.lmk import Lmk
+    from settlement.four_eyes import Actor
     from switch.adapters.reading import Reader
+    from switch.people.ports import Operators, People
     from switch.reference import ReferenceStore
     from switch.store import Store
 
@@ -43,13 +47,25 @@ class CommandError(Exception):
         self.code = code
 
 
+class Login(msgspec.Struct, frozen=True):
+    """How the operator of a command shows who he is; what is not given is asked for."""
+
+    operator: str = ""
+    password_fd: int | None = None
+    totp: str = ""
+
+
+NOT_SAID = Login()
+
+
 class Node(msgspec.Struct, frozen=True):
-    """Where a command works: the configuration, the language, which LMK."""
+    """Where a command works: the configuration, the language, which LMK; and for whom."""
 
     config: Config
     language: str
     demo: bool = False
     passphrase_fd: int | None = None
+    login: Login = NOT_SAID
 
     def say(self, text: str, /, **values: Any) -> str:
         return say(text, self.language, **values)
@@ -91,9 +107,10 @@ def node(
     *,
     demo: bool = False,
     passphrase_fd: int | None = None,
+    login: Login = NOT_SAID,
 ) -> Node:
     loaded = configs.with_data(configs.load(config), data)
-    return Node(loaded, configs.operator_language(lang, loaded), demo, passphrase_fd)
+    return Node(loaded, configs.operator_language(lang, loaded), demo, passphrase_fd, login)
 
 
 @asynccontextmanager
@@ -119,9 +136,61 @@ async def reference(dsn: str) -> AsyncIterator[ReferenceStore]:
         await sessions.close()
 
 
-def maker() -> str:
-    """Who changes something: the operating system's name of the person."""
-    return getpass.getuser()
+class Office(NamedTuple):
+    """Who works here, what is proposed, and what was done."""
+
+    people: People
+    operators: Operators
+
+
+@asynccontextmanager
+async def office(dsn: str) -> AsyncIterator[Office]:
+    """The store for people, approvals and the audit log."""
+    from switch.adapters.postgres.operators import PostgresOperators
+    from switch.adapters.postgres.people import PostgresPeople
+    from switch.adapters.postgres.sessions import Sessions
+    from switch.adapters.servers import Servers
+
+    sessions = Sessions(Servers(dsn), "tongbao people", 1)
+    try:
+        yield Office(PostgresPeople(sessions), PostgresOperators(sessions))
+    finally:
+        await sessions.close()
+
+
+def actor(node: Node, dsn: str | None = None) -> Actor:
+    """The operator who runs this command, once he has shown who he is; CommandError where he has not.
+
+    `dsn` is that of the open store; without it one is opened for the moment.
+    """
+    from switch.commands.login import authenticate
+
+    if dsn is None:
+        with node.store() as store:
+            return actor(node, store.dsn)
+    return asyncio.run(authenticate(node, dsn))
+
+
+def authorised(node: Node, act: str, subject: str, dsn: str) -> Actor:
+    """The same, where he may do `act` alone; else RefusedError, and that is written down."""
+
+    async def judge(who: Actor) -> None:
+        async with office(dsn) as desk, refusals(desk.people, who, f"do:{act}", subject):
+            require(who, f"do:{act}")
+
+    who = actor(node, dsn)
+    asyncio.run(judge(who))
+    return who
+
+
+@asynccontextmanager
+async def refusals(people: People, who: Actor, act: str, subject: str) -> AsyncIterator[None]:
+    """Writes down what is refused in the block."""
+    try:
+        yield
+    except RefusedError as error:
+        await people.refused(who.operator, act, subject, error)
+        raise
 
 
 # -- output -------------------------------------------------------------------------------------
@@ -129,6 +198,11 @@ def maker() -> str:
 
 def print_line(text: str) -> None:
     sys.stdout.write(text + "\n")
+
+
+def print_progress(text: str) -> None:
+    """What is no part of the answer: stderr, so that JSON stays JSON."""
+    sys.stderr.write(text + "\n")
 
 
 def print_objects(objects: Iterable[Any]) -> None:

@@ -11,6 +11,7 @@ from switch.adapters.system import SystemEntropy, core_dumps_off
 from switch.commands.common import (
     CommandError,
     Exit,
+    authorised,
     components,
     print_line,
     print_objects,
@@ -72,7 +73,7 @@ def import_key(
         raise CommandError("give --component (twice or more) or --under-zmk", Exit.USAGE)
     box = vault(node)
 
-    async def write(dsn: str) -> StoredKey:
+    async def write(dsn: str, maker: str) -> StoredKey:
         async with reference(dsn) as store:
             if not any(item.key == link for item in await store.items("link")):
                 raise CommandError(node.say("not_found", kind="link", key=link))
@@ -98,10 +99,11 @@ def import_key(
                     check_value=check_value,
                     allow_weak=node.demo,
                 )
-            return await store.add_key(stored(owner, usage, block))
+            return await store.add_key(stored(owner, usage, block), maker=maker)
 
     with node.store() as store:
-        kept = asyncio.run(write(store.dsn))
+        who = authorised(node, "keys.import", f"{owner} {usage.value}", store.dsn)
+        kept = asyncio.run(write(store.dsn, who.operator))
     print_line(
         node.say(
             "key_stored",

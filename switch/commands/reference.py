@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from hsm.keys import Algorithm, KeyUsage
+from settlement.four_eyes import Actor, require
 from switch.commands.common import (
     CommandError,
     Exit,
+    Node,
+    authorised,
     components,
-    maker,
+    office,
     print_line,
     print_object,
     print_objects,
     print_table,
     reference,
+    refusals,
     show_content,
 )
 from switch.commands.keys import stored, vault
 from switch.data_keys import OWNER, check_lmk
+from switch.reference import ACCOUNT
 from switch.reference_file import (
     KINDS,
     ItemError,
@@ -33,12 +39,16 @@ from switch.reference_file import (
 )
 
 if TYPE_CHECKING:
-    import datetime as dt
+    from collections.abc import Callable, Coroutine
     from pathlib import Path
 
     from hsm.keys import KeyBlock
-    from switch.commands.common import Node
+    from settlement.four_eyes import Approval
     from switch.reference import Item, ReferenceStore
+
+    Entry = tuple[str, str, dict[str, Any]]  # kind, key, content
+
+FIELD = "settlement_account"
 
 # Columns of a list, by kind.
 COLUMNS = {
@@ -118,18 +128,81 @@ def show_item(node: Node, kind: str, key: str, *, as_json: bool) -> Exit:
 # -- changing -----------------------------------------------------------------------------------
 
 
-async def apply(
-    store: ReferenceStore,
-    node: Node,
-    entries: list[tuple[str, str, dict[str, Any]]],
-    effective_from: dt.datetime | None = None,
-) -> None:
-    """Store what differs, and say so."""
-    changed = await store.apply(entries, maker=maker(), effective_from=effective_from)
+class Change(msgspec.Struct, frozen=True):
+    """What one operator changes by one act."""
+
+    node: Node
+    dsn: str
+    who: Actor
+    act: str
+
+    async def apply(
+        self,
+        store: ReferenceStore,
+        entries: list[Entry],
+        effective_from: dt.datetime | None = None,
+    ) -> Exit:
+        """Store what differs, and say so. Another settlement account of a merchant is proposed."""
+        entries, accounts = without_accounts(entries, newest(await store.items("merchant")))
+        async with office(self.dsn) as desk:
+            if accounts:
+                verb = f"propose:{ACCOUNT}"
+                async with refusals(desk.people, self.who, verb, accounts[0][0]):
+                    require(self.who, verb)
+            changed = await store.apply(
+                entries, maker=self.who.operator, act=self.act, effective_from=effective_from
+            )
+            say_applied(self.node, changed, unchanged=not accounts)
+            for merchant, payload in accounts:
+                if effective_from is not None:
+                    payload["effective_from"] = effective_from.isoformat()
+                made = await desk.people.propose(ACCOUNT, merchant, payload, self.who)
+                print_line(self.node.say("account_proposed", merchant=merchant, proposal=made.id))
+        return Exit.WAITING if accounts else Exit.DONE
+
+
+def without_accounts(
+    entries: list[Entry], known: dict[tuple[str, str], Item]
+) -> tuple[list[Entry], list[tuple[str, dict[str, object]]]]:
+    """The entries with merchants' settlement accounts as they are, and the changes of these."""
+    kept: list[Entry] = []
+    accounts: list[tuple[str, dict[str, object]]] = []
+    for kind, key, content in entries:
+        item = known.get((kind, key)) if kind == "merchant" else None
+        former = item.content.get(FIELD, "") if item else None
+        account = content.get(FIELD, "")
+        if former is None or former == account:
+            kept.append((kind, key, content))
+        else:
+            kept.append((kind, key, {**content, FIELD: former}))
+            accounts.append((key, {FIELD: account, "former": former}))
+    return kept, accounts
+
+
+def say_applied(node: Node, changed: list[Item], *, unchanged: bool = True) -> None:
     for item in changed:
         print_line(node.say("applied", kind=item.kind, key=item.key, version=item.version))
-    if not changed:
+    if not changed and unchanged:
         print_line(node.say("unchanged"))
+
+
+async def change_account(node: Node, dsn: str, approval: Approval) -> None:
+    """What an approval of `merchant.account` lets through."""
+    proposal = approval.proposal
+    async with reference(dsn) as store:
+        found = newest(await store.items("merchant")).get(("merchant", proposal.subject))
+        if found is None or found.content.get(FIELD, "") != proposal.payload["former"]:
+            raise CommandError(node.say("proposal_overtaken", proposal=proposal.id))
+        content = {**found.content, FIELD: proposal.payload[FIELD]}
+        moment = proposal.payload.get("effective_from")
+        changed = await store.apply(
+            [("merchant", proposal.subject, content)],
+            maker=proposal.maker,
+            act=ACCOUNT,
+            effective_from=None if moment is None else dt.datetime.fromisoformat(str(moment)),
+            approval=approval,
+        )
+    say_applied(node, changed)
 
 
 def checked(kind: str, content: dict[str, Any]) -> msgspec.Struct:
@@ -151,14 +224,25 @@ def add_merchant(node: Node, content: dict[str, Any]) -> Exit:
     item = checked("merchant", content)
     key = KINDS["merchant"].key(item)
 
-    async def write(dsn: str) -> None:
-        async with reference(dsn) as store:
-            check_named(item, newest(await store.items()), node)
-            await apply(store, node, [("merchant", key, msgspec.to_builtins(item))])
+    async def write(change: Change) -> Exit:
+        async with reference(change.dsn) as store:
+            known = newest(await store.items())
+            check_named(item, known, node)
+            entry = msgspec.to_builtins(item)
+            if FIELD not in content and ("merchant", key) in known:
+                entry[FIELD] = known["merchant", key].content.get(FIELD, "")
+            return await change.apply(store, [("merchant", key, entry)])
 
+    return changing(node, "merchant.add", key, write)
+
+
+def changing(
+    node: Node, act: str, subject: str, write: Callable[[Change], Coroutine[Any, Any, Exit]]
+) -> Exit:
+    """Run `write` on the store, as an operator who may do `act`."""
     with node.store() as store:
-        asyncio.run(write(store.dsn))
-    return Exit.DONE
+        who = authorised(node, act, subject, store.dsn)
+        return asyncio.run(write(Change(node, store.dsn, who, act)))
 
 
 def add_terminal(
@@ -182,12 +266,16 @@ def add_terminal(
             allow_weak=node.demo,
         )
 
-    async def write(dsn: str) -> None:
-        async with reference(dsn) as store:
+    async def write(change: Change) -> Exit:
+        async with reference(change.dsn) as store:
             check_named(item, newest(await store.items()), node)
             if block is not None:
                 check_lmk((await store.snapshot()).keys(OWNER, KeyUsage.DATA.value), block.lmk_id)
-                kept = await store.add_key(stored(f"terminal:{key}", KeyUsage.TMK, block))
+                kept = await store.add_key(
+                    stored(f"terminal:{key}", KeyUsage.TMK, block),
+                    maker=change.who.operator,
+                    act=change.act,
+                )
                 print_line(
                     node.say(
                         "key_stored",
@@ -197,27 +285,23 @@ def add_terminal(
                         check_value=kept.check_value,
                     )
                 )
-            await apply(store, node, [("terminal", key, msgspec.to_builtins(item))])
+            return await change.apply(store, [("terminal", key, msgspec.to_builtins(item))])
 
-    with node.store() as store:
-        asyncio.run(write(store.dsn))
-    return Exit.DONE
+    return changing(node, "terminal.add", key, write)
 
 
 def suspend_terminal(node: Node, key: str, status: str) -> Exit:
     """A new version of the terminal with another status."""
 
-    async def write(dsn: str) -> None:
-        async with reference(dsn) as store:
+    async def write(change: Change) -> Exit:
+        async with reference(change.dsn) as store:
             found = newest(await store.items("terminal")).get(("terminal", key))
             if found is None:
                 raise CommandError(node.say("not_found", kind="terminal", key=key))
             content = {**found.content, "status": status}
-            await apply(store, node, [("terminal", key, content)])
+            return await change.apply(store, [("terminal", key, content)])
 
-    with node.store() as store:
-        asyncio.run(write(store.dsn))
-    return Exit.DONE
+    return changing(node, "terminal.suspend", key, write)
 
 
 def apply_file(node: Node, path: Path, effective_from: dt.datetime | None) -> Exit:
@@ -227,20 +311,21 @@ def apply_file(node: Node, path: Path, effective_from: dt.datetime | None) -> Ex
     except (OSError, UnicodeDecodeError) as error:
         raise CommandError(f"{path}: {error}", Exit.USAGE) from error
 
-    async def write(dsn: str) -> None:
-        async with reference(dsn) as store:
+    async def write(change: Change) -> Exit:
+        async with reference(change.dsn) as store:
             in_force: dict[str, set[str]] = {}
-            for kind, key in newest(await store.items()):
+            parents: dict[str, str] = {}
+            for (kind, key), item in newest(await store.items()).items():
                 in_force.setdefault(kind, set()).add(key)
+                if kind == "agent":
+                    parents[key] = str(item.content.get("parent", ""))
             try:
-                entries = parse(text, str(path), in_force)
+                entries = parse(text, str(path), in_force, parents)
             except ReferenceFileError as error:
                 raise CommandError(str(error), Exit.USAGE) from error
-            await apply(store, node, entries, effective_from)
+            return await change.apply(store, entries, effective_from)
 
-    with node.store() as store:
-        asyncio.run(write(store.dsn))
-    return Exit.DONE
+    return changing(node, "data.apply", path.name, write)
 
 
 def show_data(node: Node, *, as_json: bool) -> Exit:

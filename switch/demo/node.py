@@ -25,6 +25,7 @@ from switch.adapters.system import SystemEntropy
 from switch.commands.common import reference
 from switch.commands.keys import stored
 from switch.demo.texts import say
+from switch.people.operators import DEMO_MAKER
 from switch.reference_file import parse, render
 
 if TYPE_CHECKING:
@@ -174,5 +175,5 @@ async def furnish(
     async with reference(node.dsn) as store:
         for owner, usage, clear in keys:
             block = vault.import_components(usage, [bytes.fromhex(clear)], allow_weak=True)
-            await store.add_key(stored(owner, usage, block))
-        await store.apply(entries, maker="demo")
+            await store.add_key(stored(owner, usage, block), maker=DEMO_MAKER)
+        await store.apply(entries, maker=DEMO_MAKER)

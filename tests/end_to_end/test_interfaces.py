@@ -98,7 +98,15 @@ def test_everything_that_a_script_reads(tmp_path: Path) -> None:
             assert_valid("item", each)
         again = tmp_path / "again.toml"
         again.write_text(tongbao(node, "data", "show"))
-        tongbao(node, "data", "apply", str(again))
+        tongbao(node, "data", "apply", "--demo", str(again))
+
+        log = lines(tongbao(node, "audit", "list", "--json"))
+        for each in log:
+            assert_valid("audit-record", each)
+        assert {each["actor"] for each in log} >= {"node", "test"}
+        verified = json.loads(tongbao(node, "audit", "verify", "--json"))
+        assert_valid("audit-verification", verified)
+        assert (verified["intact"], verified["records"]) == (True, len(log))
 
         assert_valid("inspection", json.loads(tongbao(node, "inspect", "0200", "--json", code=1)))
 

@@ -1,19 +1,36 @@
-"""The ledger: balanced whatever the amounts, and a chain that names the first broken chunk."""
+"""Entries: balanced whatever the amounts, one canonical form, one chain for one set of entries; the chart,
+the rules and the limits as data."""
 
-from datetime import timedelta
+import asyncio
+import hashlib
 
 import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
-from settlement.ledger import Entry, Seal, entry, movements, seal, trial_balance, verify
-from settlement.posting_rules import POSTING_RULES
+from settlement.adapters.ledger_memory import MemoryLedger
+from settlement.chain import Anchor, Hashed, seal
+from settlement.chart import CHART, COMPOSITES, Account, Composite, chart_of, composites_of
+from settlement.definitions import definitions
+from settlement.ledger import (
+    Entry,
+    Layer,
+    canonical,
+    confirmed,
+    entry,
+    movements,
+    trial_balance,
+)
+from settlement.limits import Layered, LedgerLimitError, Limited, judge_limits
+from settlement.posting_rules import POSTING_RULES, RULE_VERSIONS, _rule, rules_on
 from tests.settlement.world import DAY, NEXT
 
 AMOUNT = st.integers(-(10**14), 10**14)
 
 
-def make(rule: str, variables: dict[str, int], key: str = "1") -> Entry | None:
+def make(
+    rule: str, variables: dict[str, int], key: str = "1", layer: Layer = "settled"
+) -> Entry | None:
     return entry(
         rule,
         "test",
@@ -26,6 +43,7 @@ def make(rule: str, variables: dict[str, int], key: str = "1") -> Entry | None:
         settlement_date=DAY,
         from_settlement_date=NEXT if rule == "cutoff_transfer" else None,
         merchant="m",
+        layer=layer,
     )
 
 
@@ -73,44 +91,198 @@ def entries(count: int) -> list[Entry]:
     return [one for one in made if one is not None]
 
 
-def test_the_chain_verifies_and_names_what_was_changed() -> None:
-    made = entries(25)
-    seals = seal(DAY, "post", made, b"", chunk=10)
+def hashed(made: list[Entry]) -> list[Hashed]:
+    return [
+        Hashed(one.step, one.source, one.key, one.hash)
+        for one in sorted(made, key=lambda one: one.order)
+    ]
+
+
+# -- the canonical form -------------------------------------------------------------------------
+
+
+def test_the_canonical_form_is_what_the_page_says() -> None:
+    sale = make("captured", {"effect": 10_000, "discount": 60}, "c1")
+    assert sale is not None
+    text = "2026-08-03|post|test|c1|captured|1|156|m|bank-a||0|2026-08-03|"
+    text += "network_receivable,merchant_payable,merchant_discount|bank-a/2026-08-03,m,|"
+    text += "10000,-9940,-60|settled"
+    expected = text.replace("|", "\x1f").replace(",", "\x1e").encode()
+    assert sale.hash == hashlib.sha256(expected).digest()
+
+
+@given(st.lists(st.text(st.sampled_from("a\x1e\x1f"), max_size=3), min_size=16, max_size=16))
+def test_no_two_entries_have_one_form(texts: list[str]) -> None:
+    fields = (*texts[:12], tuple(texts[12:14]), ("", ""), (1, -1), texts[15])
+    if any(c in text for text in (*texts[:14], texts[15]) for c in "\x1e\x1f"):
+        with pytest.raises(AssertionError, match="separator"):
+            canonical(fields)
+    else:
+        parts = canonical(fields).decode().split("\x1f")
+        assert (*parts[:12], tuple(parts[12].split("\x1e")), parts[15]) == (
+            *texts[:12],
+            tuple(texts[12:14]),
+            texts[15],
+        )
+
+
+def test_any_changed_field_changes_the_hash() -> None:
+    sale = make("captured", {"effect": 10_000, "discount": 60}, "c1")
+    assert sale is not None
+    changes: dict[str, object] = {
+        "business_date": NEXT, "step": "case", "source": "x", "key": "x", "rule": "x",
+        "rule_version": 2, "currency": "344", "merchant": "x", "acquirer": "x", "terminal": "x",
+        "batch": 1, "settlement_date": NEXT, "accounts": ("a", "b", "c"), "owners": ("a", "b", "c"),
+        "amounts": (10_000, -9_941, -59), "layer": "pending",
+    }  # fmt: skip
+    assert changes.keys() == set(Entry.__struct_fields__)
+    hashes = {msgspec.structs.replace(sale, **{name: to}).hash for name, to in changes.items()}
+    assert len(hashes | {sale.hash}) == len(changes) + 1
+
+
+# -- layers -------------------------------------------------------------------------------------
+
+
+@given(AMOUNT.filter(bool), AMOUNT)
+def test_what_is_confirmed_leaves_pending_and_joins_settled(effect: int, discount: int) -> None:
+    sale = make("captured", {"effect": effect, "discount": discount}, "c1", layer="pending")
+    assert sale is not None
+    leaves, joins = confirmed(sale, NEXT)
+    assert (leaves.layer, joins.layer) == ("pending", "settled")
+    assert leaves.amounts == tuple(-one for one in sale.amounts)
+    assert joins.amounts == sale.amounts
+    assert leaves.business_date == joins.business_date == NEXT
+    assert len({(one.source, one.key) for one in (sale, leaves, joins)}) == 3
+    with pytest.raises(AssertionError):
+        confirmed(joins, NEXT)
+
+
+# -- the chart and the rules as data ------------------------------------------------------------
+
+
+def test_every_variable_of_every_version_balances() -> None:
+    for (name, version), rule in RULE_VERSIONS.items():
+        assert (rule.name, rule.version) == (name, version)
+        for variable in rule.variables:
+            assert sum(leg.weights.get(variable, 0) for leg in rule.legs) == 0, (name, variable)
+        assert {leg.account for leg in rule.legs} <= CHART.keys()
+    for account in CHART:
+        expected = {
+            rule.name
+            for rule in RULE_VERSIONS.values()
+            if account in {leg.account for leg in rule.legs}
+        }
+        assert set(rules_on(account)) == expected
+
+
+def test_an_unbalanced_rule_can_not_be_written() -> None:
+    with pytest.raises(AssertionError, match="skewed: effect"):
+        _rule("skewed", 1, "", ("bank_reserve", {"effect": 1}), ("vat_payable", {"effect": -2}))
+    with pytest.raises(AssertionError, match="idle: a zero"):
+        _rule("idle", 1, "", ("bank_reserve", {"effect": 0}))
+    with pytest.raises(AssertionError, match="nowhere"):
+        _rule("nowhere", 1, "", ("assets", {"a": 1}), ("bank_reserve", {"a": -1}))
+
+
+ASSET = Account("a", "asset", "own", "A", "甲", "assets")
+REPLACED = msgspec.structs.replace
+
+
+@pytest.mark.parametrize(
+    ("accounts", "says"),
+    [
+        ([ASSET, ASSET], "a stands twice"),
+        ([REPLACED(ASSET, code="cash")], "cash is a composite"),
+        ([REPLACED(ASSET, parent="nowhere")], "a: no composite nowhere"),
+        ([REPLACED(ASSET, parent="income")], "a: parent of another kind"),
+        ([REPLACED(ASSET, minimum_minor=1, maximum_minor=0)], "a: no balance is within"),
+    ],
+)
+def test_a_wrong_chart_is_refused(accounts: list[Account], says: str) -> None:
+    with pytest.raises(AssertionError, match=says):
+        chart_of(accounts, COMPOSITES)
+
+
+def test_composites_come_before_what_is_below_them() -> None:
+    top, below = Composite("t", "asset", "", ""), Composite("b", "asset", "", "", "t")
+    assert list(composites_of([top, below])) == ["t", "b"]
+    with pytest.raises(AssertionError, match="b: t comes later"):
+        composites_of([below, top])
+    with pytest.raises(AssertionError, match="another kind"):
+        composites_of([top, REPLACED(below, kind="income")])
+
+
+def test_definitions_say_everything_once() -> None:
+    found = definitions()
+    names = [(one.kind, one.name, one.version) for one in found]
+    assert names == sorted(set(names))
+    assert len(found) == len(CHART) + len(COMPOSITES) + len(RULE_VERSIONS)
+    (captured,) = [one for one in found if (one.kind, one.name) == ("rule", "captured")]
+    assert msgspec.json.decode(captured.content)["legs"][0] == {
+        "account": "network_receivable",
+        "weights": {"effect": 1},
+    }
+
+
+# -- limits -------------------------------------------------------------------------------------
+
+FLOAT = Limited("agent_float", "agent-1", "156")
+
+
+@pytest.mark.parametrize(
+    ("before", "move", "allowed"),
+    [
+        # a float is a liability: what the agent has is a credit, minus
+        (Layered(0, -100), Layered(0, 100), True),
+        (Layered(0, -100), Layered(0, 101), False),
+        (Layered(-50, -100), Layered(0, 101), False),  # what is pending can not be spent
+        (Layered(50, -100), Layered(0, 51), False),  # what is promised is not there any more
+        (Layered(50, -100), Layered(1, 49), True),
+        (Layered(0, -100), Layered(101, 0), False),
+        (Layered(0, 30), Layered(0, -10), True),  # beyond its limit already, and mended
+        (Layered(0, 30), Layered(0, 1), False),
+        (Layered(), Layered(0, -1), True),
+    ],
+)
+def test_limits(before: Layered, move: Layered, allowed: bool) -> None:
+    if allowed:
+        judge_limits({FLOAT: before}, {FLOAT: move})
+    else:
+        with pytest.raises(LedgerLimitError, match="agent_float of agent-1 in 156 would go from"):
+            judge_limits({FLOAT: before}, {FLOAT: move})
+
+
+# -- the chain ----------------------------------------------------------------------------------
+
+
+def test_links_are_chunks_in_order_and_rest_on_each_other() -> None:
+    seals = seal(DAY, hashed(entries(25)), b"before", chunk=10)
     assert [link.count for link in seals] == [10, 10, 5]
-    assert verify(made, seals, chunk=10) is None
-    forged = [
-        msgspec.structs.replace(one, amounts=(999, -999)) if one.key == "c24" else one
-        for one in made
-    ]
-    order = sorted(made, key=lambda one: one.order)
-    chunk = next(i for i, one in enumerate(order) if one.key == "c24") // 10
-    assert (
-        verify(forged, seals, chunk=10) == f"2026-08-03 post chunk {chunk} is not what was sealed"
-    )
-    missing = verify(made[:-1], seals, chunk=10)
-    assert missing is not None
-    assert "is not what was sealed" in missing
-    extra = verify([*made, *entries(26)[25:]], seals, chunk=10)
-    assert extra is not None
+    assert [link.first_key for link in seals] == ["c0", "c18", "c5"]
+    assert [link.previous for link in seals] == [b"before", seals[0].hash, seals[1].hash]
+    assert len(seals[2].fingerprints) == 5 * 8
 
 
-def test_a_day_that_is_taken_out_of_the_chain_is_missed() -> None:
-    days = [
-        [
-            msgspec.structs.replace(one, business_date=day, key=f"{day}{one.key}")
-            for one in entries(5)
-        ]
-        for day in (DAY, NEXT, NEXT + timedelta(days=1))
+def test_steps_of_a_date_are_chained_one_after_the_other() -> None:
+    made = [
+        msgspec.structs.replace(one, step=step, key=f"{step}{one.key}")
+        for one in entries(3)
+        for step in ("post", "case")
     ]
-    seals: list[Seal] = []
-    for made in days:
-        seals += seal(made[0].business_date, "post", made, seals[-1].hash if seals else b"")
-    assert verify([*days[0], *days[1], *days[2]], seals) is None
-    assert verify(days[1], seals[1:2], previous=seals[0].hash) is None
-    gone = verify([*days[0], *days[2]], [seals[0], seals[2]])
-    assert gone == "2026-08-05 post chunk 0 does not follow its link"
+    seals = seal(DAY, hashed(made), b"")
+    assert [(link.step, link.chunk, link.count) for link in seals] == [
+        ("case", 0, 3),
+        ("post", 0, 3),
+    ]
+    assert seals[1].previous == seals[0].hash
 
 
 @given(st.permutations(entries(12)))
 def test_the_chain_does_not_depend_on_the_order_of_writing(made: list[Entry]) -> None:
-    assert seal(DAY, "post", made, b"x") == seal(DAY, "post", entries(12), b"x")
+    async def chained(in_order: list[Entry]) -> Anchor:
+        ledger = MemoryLedger(DAY)
+        for one in in_order:
+            await ledger.post([one])
+        return await ledger.seal(DAY)
+
+    assert asyncio.run(chained(made)) == asyncio.run(chained(entries(12)))

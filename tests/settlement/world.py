@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from settlement import ports
 from settlement.adapters.duckdb_engine import DuckDbEngine
+from settlement.adapters.extracts import MemoryExtracts
 from settlement.adapters.memory import MemoryStore
 from settlement.clearing import NEGATIVE_TYPES, Capture, Reference, Transaction
 from settlement.close import CloseResult, close
@@ -115,6 +116,8 @@ class Sink:
         if name in self.files:
             assert self.files[name] == data, f"{name} was written with other bytes"
         self.files[name] = data
+
+    def sync(self) -> None: ...
 
     def sha256(self, name: str) -> str | None:
         data = self.files.get(name)
@@ -265,6 +268,7 @@ async def run_close(
     approved: Sequence[str] = (),
     settings: Settings = FAST,
     engine: ports.Engine = ENGINE,
+    extracts: ports.Extracts | None = None,
 ) -> CloseResult:
     return await close(
         day,
@@ -274,6 +278,7 @@ async def run_close(
         PANS,
         sink or Sink(),
         engine=engine,
+        extracts=extracts or MemoryExtracts(engine),
         at=at,
         approved=approved,
         settings=settings,

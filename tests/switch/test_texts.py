@@ -6,8 +6,10 @@ import string
 from typing import Any
 
 import pytest
+import typer.main
 
 from switch import cli
+from switch.commands import approval, audit, case, dispute, operator
 from switch.texts import TEXTS
 
 
@@ -29,11 +31,22 @@ def walk(of: Any) -> list[Any]:
     return [of, *(inner for each in getattr(of, "commands", {}).values() for inner in walk(each))]
 
 
+def trees(language: str) -> list[Any]:
+    """The program's own commands, and those of the groups that it forwards to."""
+    mounted = [
+        typer.main.get_command(app)
+        for app in (operator.app, approval.app, audit.app, case.app, dispute.app)
+    ]
+    for tree in mounted:
+        cli.translate(tree, language)
+    return [cli.command(language), *mounted]
+
+
 @pytest.mark.parametrize(("language", "half"), [("en", 0), ("zh", 1)])
 def test_help_is_in_the_operators_language(language: str, half: int) -> None:
     halves = {text[half] for text in TEXTS.values()}
-    for command in walk(cli.command(language)):
-        if command.name == "root" or command.callback is None:
+    for command in (each for tree in trees(language) for each in walk(tree)):
+        if command.callback is None or hasattr(command, "commands"):
             continue
         assert command.help in halves, command.name
         for parameter in command.params:

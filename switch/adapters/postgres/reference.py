@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from switch.reference import Item, Snapshot
+from settlement.adapters import four_eyes_postgres as transactions
+from switch.people.told import told_of, told_of_key
+from switch.reference import NODE, Item, Snapshot, check_account
 from terminals.registry import StoredKey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from settlement.four_eyes import Approval
     from switch.adapters.postgres.sessions import Sessions
 
 # What came into force stays in force, also where the store's clock is set back behind its time.
@@ -121,11 +124,14 @@ class PostgresReference:
         items: Sequence[tuple[str, str, dict[str, Any]]],
         *,
         maker: str,
+        act: str = "data.apply",
         effective_from: dt.datetime | None = None,
+        approval: Approval | None = None,
     ) -> list[Item]:
         async def write(connection: Any) -> list[Item]:
             await connection.execute("SELECT pg_advisory_xact_lock(8586, 1)")
-            made = []
+            made: list[Item] = []
+            told = []
             for kind, key, content in items:
                 encoded = encode(content)
                 row = await connection.fetchrow(
@@ -143,7 +149,10 @@ class PostgresReference:
                               AND {_IN_FORCE}
                             ORDER BY version DESC LIMIT 1) AS now
                         WHERE now.sha256 = $4)
-                    RETURNING kind, key, version, effective_from, content::text, maker
+                    RETURNING kind, key, version, effective_from, content::text, maker,
+                        (SELECT former.content::text FROM switch.reference_item AS former
+                         WHERE former.kind = $1 AND former.key = $2
+                         ORDER BY former.version DESC LIMIT 1) AS former
                     """,  # noqa: S608 # a constant
                     kind,
                     key,
@@ -152,15 +161,24 @@ class PostgresReference:
                     maker,
                     effective_from,
                 )
-                if row is not None:
-                    made.append(_item(row))
+                if row is None:
+                    continue
+                former = row["former"] and msgspec.json.decode(row["former"])
+                check_account(kind, key, former, content, approval)
+                made.append(_item(row))
+                told.append((f"{kind} {key}", former and told_of(former), told_of(made[-1])))
             if made:
                 await connection.execute("SELECT switch.bump_generation()")
+            await transactions.audit_each(connection, maker, act, told)
+            if made and approval is not None:
+                await transactions.approve(connection, approval)
             return made
 
         return await self._sessions.transaction(write)
 
-    async def add_key(self, key: StoredKey) -> StoredKey:
+    async def add_key(
+        self, key: StoredKey, *, maker: str = NODE, act: str = "keys.import"
+    ) -> StoredKey:
         async def write(connection: Any) -> StoredKey:
             await connection.execute("SELECT pg_advisory_xact_lock(8586, 2)")
             row = await connection.fetchrow(
@@ -174,7 +192,9 @@ class PostgresReference:
                 key.lmk_id,
             )
             await connection.execute("SELECT switch.bump_generation()")
-            return _key(row)
+            made = _key(row)
+            await transactions.audit(connection, maker, act, *told_of_key(made))
+            return made
 
         return await self._sessions.transaction(write)
 

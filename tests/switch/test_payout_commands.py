@@ -1,0 +1,312 @@
+"""`tongbao payout`, `statement`, `reserve`, `date`: a date from its close to the bank's word.
+
+Method: the commands in this process on a database of the test, reference data by `data apply`, the
+closed date written as the day's end would; maker and checker are the demo's two.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import pytest
+from typer.testing import CliRunner
+
+from hsm.lmk import TEST_LMK
+from settlement.adapters.payout_postgres import open_payouts
+from switch import cli
+from switch.commands.common import office
+from switch.store import prepare_data_keys
+from tests.schemas import assert_valid
+from tests.settlement.payout_world import (
+    BOOKS,
+    MONDAY,
+    NUMBERS,
+    ONE_DAY,
+    OWN,
+    RESERVE,
+    TEA,
+    Bank,
+    Told,
+)
+from tests.settlement.test_payout_store import PostgresTown
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.database import FreshDatabase
+
+TUESDAY = MONDAY + ONE_DAY
+DATA = f"""
+[[calendar]]
+name = "CN"
+years = [2026]
+holidays = [{{ first = 2026-10-01, last = 2026-10-07, name = "国庆节" }}]
+make_up_days = [2026-10-10]
+
+[[bank_account]]
+name = "{RESERVE}"
+purpose = "reserve"
+account = "{NUMBERS[RESERVE]}"
+bank = "PBOCCNBJ"
+holder = "Tongbao Payments"
+calendar = "CN"
+
+[[bank_account]]
+name = "{OWN}"
+purpose = "own"
+account = "{NUMBERS[OWN]}"
+bank = "102584002000"
+holder = "Tongbao Payments"
+calendar = "CN"
+
+[[link]]
+acquirer = "bank-a"
+host = "127.0.0.1"
+port = 9001
+de32 = "48025840"
+settlement_payer = "990001"
+
+[[merchant]]
+merchant = "{TEA}"
+name = "Tea House"
+settlement_account = "6222021234567890123"
+settlement_bank = "102100099996"
+
+[[merchant]]
+merchant = "{BOOKS}"
+name = "Books"
+settlement_account = "440000000000000002"
+settlement_bank = "102100099996"
+payout_cycle = "T+0"
+payout_account = "{OWN}"
+advance_fee_rate = "0.01"
+"""
+
+
+SHAPES = {
+    ("approval", "list"): "proposal",
+    ("payout", "due"): "payout-position",
+    ("payout", "propose"): "payout-batch",
+    ("payout", "list"): "payout-batch",
+    ("payout", "show"): "payout-batch",
+    ("payout", "returns"): "payout-order",
+    ("payout", "export"): "payout-file",
+    ("statement", "import"): "bank-statement-import",
+    ("statement", "list"): "bank-statement",
+    ("statement", "show"): "bank-statement-line",
+    ("reserve", "check"): "reserve-check",
+    ("date", "show"): "date",
+}
+
+
+class Command:
+    def __init__(self, folder: Path, database: FreshDatabase) -> None:
+        self.folder = folder
+        self.database = database
+        self.bank = Bank()
+        self.config = folder / "node.toml"
+        self.config.write_text(
+            f'data = "{folder / "var"}"\n[database]\ndsn = "{database.app}"\n'
+            f'owner_dsn = "{database.owner}"\n'
+        )
+
+    def __call__(
+        self, *words: str, code: int = 0, who: str = "demo", demo: bool = True, lang: str = "en"
+    ) -> Any:
+        line = ["--operator", who, *words, *(["--demo"] if demo else [])]
+        answer = CliRunner().invoke(cli.app, [*line, "--config", str(self.config), "--lang", lang])
+        assert answer.exit_code == code, (line, answer.stdout, answer.stderr)
+        return answer
+
+    def read(self, *words: str, code: int = 0) -> list[Any]:
+        out = self(*words, "--json", code=code, demo=False).stdout
+        found = [json.loads(line) for line in out.splitlines()]
+        for one in found:
+            assert_valid(SHAPES[words[0], words[1]], one)
+        return found
+
+    def one(self, *words: str, code: int = 0, demo: bool = False) -> Any:
+        found = json.loads(self(*words, "--json", code=code, demo=demo).stdout)
+        assert_valid(SHAPES[words[0], words[1]], found)
+        for order in found.get("orders", ()):
+            assert_valid("payout-order", order)
+        return found
+
+    def statement(self, day: Any, *told: Told, code: int = 0, account: str = RESERVE) -> str:
+        path = self.folder / "statement.xml"
+        path.write_bytes(self.bank.statement(day, *told, account=account))
+        out: str = self("statement", "import", str(path), code=code).stdout
+        return out
+
+    def release(self) -> list[str]:
+        """Everything that waits, by the demo's checker."""
+        names = []
+        for one in self.read("approval", "list"):
+            names.append(one["subject"])
+            words = ("payout", "release", one["subject"], "--sha256", one["sha256"])
+            self(*words, who="demo-checker")
+        return names
+
+
+@pytest.fixture
+def run(tmp_path: Path, database_dsn: FreshDatabase) -> Command:
+    made = Command(tmp_path, database_dsn)
+    (tmp_path / "data.toml").write_text(DATA)
+    asyncio.run(prepare_data_keys(database_dsn.app, TEST_LMK))
+    made("data", "apply", str(tmp_path / "data.toml"), "--effective-from", "2026-01-01T00:00:00Z")
+
+    async def close() -> None:
+        owner = await asyncpg.connect(database_dsn.owner)
+        await owner.execute("DELETE FROM switch.business_date")
+        try:
+            async with open_payouts(database_dsn.app) as payouts, office(database_dsn.app) as desk:
+                town = PostgresTown(payouts, desk.people, owner)
+                await town._state(MONDAY, "open")
+                await town.day(MONDAY, {TEA: 10_000, BOOKS: 5_000})
+        finally:
+            await owner.close()
+
+    asyncio.run(close())
+    return made
+
+
+def test_a_date_from_posted_to_confirmed(run: Command) -> None:
+    on = ("--date", TUESDAY.isoformat())
+    due = {one["payee"]: one for one in run.read("payout", "due", *on)}
+    assert (due[TEA]["reason"], due[BOOKS]["reason"]) == ("not_funded", "pay")
+    assert due[BOOKS]["amount_minor"] == 4_950
+    assert "1 lines taken in, 0 unexplained" in run.statement(
+        TUESDAY, Told(15_000, counterparty="990001")
+    )
+    shown = run.one("date", "show", MONDAY.isoformat())
+    assert (shown["state"], shown["states"]) == ("posted", ["withheld", "funded"])
+    proposed = run("payout", "propose", *on, code=3).stdout
+    assert "20260804-001: 1 orders, 49.50 156 from own-a; P" in proposed
+    assert "20260804-002: 1 orders, 100.00 156 from reserve-a; P" in proposed
+    assert run("payout", "propose", *on, code=3).stdout == proposed, "nothing new"
+    batches = run.read("payout", "propose", *on, "--demo", code=3)
+    assert [one["state"] for one in batches] == ["proposed"] * 2
+    refused = run("payout", "export", "20260804-002", code=4)
+    assert "not released" in refused.stderr
+    waiting = run.read("approval", "list")
+    own = run("payout", "release", "20260804-002", "--sha256", waiting[1]["sha256"], code=4).stderr
+    assert "own proposal" in own
+    assert run.release() == ["20260804-001", "20260804-002"]
+    again = ("payout", "release", "20260804-002", "--sha256", waiting[1]["sha256"])
+    assert "already" in run(*again, code=4, who="demo-checker").stderr
+
+    written = run.one("payout", "export", "20260804-002", demo=True)
+    data = (run.folder / "var" / "payouts" / written["name"]).read_bytes()
+    assert b"<CdtrAcct><Id><Othr><Id>6222021234567890123</Id>" in data
+    assert run.one("payout", "export", "20260804-002", demo=True) == written
+    states = {one["id"]: one["state"] for one in run.read("payout", "list")}
+    assert states == {"20260804-001": "released", "20260804-002": "exported"}
+    shown = run.one("payout", "show", "20260804-002")
+    (order,) = shown["orders"]
+    assert order["creditor_account"] == "***************0123"
+    (advance,) = run.one("payout", "show", "20260804-001")["orders"]
+    assert (advance["amount_minor"], advance["fee_minor"]) == (4_950, 50)
+
+    run.statement(TUESDAY, Told(-10_000, order["end_to_end_id"]))
+    run.statement(TUESDAY, Told(-4_950, advance["end_to_end_id"]), account=OWN)
+    shown = run.one("date", "show", MONDAY.isoformat())
+    assert shown["states"] == ["withheld", "funded", "paid", "confirmed"]
+    assert run("payout", "propose", *on).stdout == "nothing is due\n"
+    (check,) = run.read("reserve", "check", "--date", MONDAY.isoformat(), "--demo")
+    assert (check["bank_difference_minor"], check["cover_difference_minor"]) == (0, 0)
+    table = (run.folder / "var" / "reports" / "2026-08-03" / "reserve.csv").read_text()
+    assert "2026-08-03,156,assets,network_receivable,15000\n" in table
+    assert "2026-08-03,156,liabilities,merchant_payable,15000\n" in table
+    run("audit", "verify", demo=False)
+
+
+def test_a_return_is_listed_and_sent_again(run: Command) -> None:
+    on = ("--date", TUESDAY.isoformat())
+    run.statement(TUESDAY, Told(15_000, counterparty="990001"))
+    run("payout", "propose", *on, code=3)
+    run.release()
+    (order,) = run.one("payout", "show", "20260804-002")["orders"]
+    name = order["end_to_end_id"]
+    unknown = run.statement(
+        TUESDAY, Told(-10_000, name), Told(10_000, name, reason="AC04"), Told(-7), code=1
+    )
+    assert "3 lines taken in, 1 unexplained" in unknown
+    (back,) = run.read("payout", "returns")
+    assert (back["end_to_end_id"], back["state"], back["reason"]) == (name, "returned", "AC04")
+    lines = run.read("statement", "show", RESERVE, "S0002")
+    assert [one["match"] and one["match"]["kind"] for one in lines] == ["payout", "return", None]
+    assert run("payout", "propose", *on).stdout == "nothing is due\n"
+    run("payout", "propose", *on, "--replace", name, code=3)
+    assert run.release() == ["20260804-003"]
+    (new,) = run.one("payout", "show", "20260804-003")["orders"]
+    assert (new["replaces"], new["sequence"]) == (name, 2)
+    assert run.read("payout", "returns") == []
+    statements = run.read("statement", "list")
+    assert [one["missing_before"] for one in statements] == [None, None]
+    (again,) = run.read("statement", "import", str(run.folder / "statement.xml"), "--demo", code=1)
+    assert (again["state"], again["matched"], again["unmatched"]) == ("known", 2, 1)
+    run.bank.statement(TUESDAY, Told(3))  # never comes
+    run.statement(TUESDAY, Told(4), code=1)
+    *_, last = run.read("statement", "list", code=1)
+    assert last["missing_before"]["missing_minor"] == 3
+
+
+def test_an_order_that_the_bank_did_not_execute(run: Command) -> None:
+    run("payout", "propose", "--date", TUESDAY.isoformat(), code=3)
+    run.release()
+    (order,) = run.one("payout", "show", "20260804-001")["orders"]
+    asked = ("payout", "reject", order["end_to_end_id"], "--reason", "AC01")
+    assert "waits for a checker" in run(*asked, code=3).stdout
+    (waiting,) = run.read("approval", "list")
+    assert waiting["payload"]["reason"] == "AC01"
+    said = ("approval", "approve", waiting["id"], "--sha256", waiting["sha256"])
+    assert "is rejected" in run(*said, who="demo-checker").stdout
+    (back,) = run.read("payout", "returns")
+    assert (back["state"], back["reason"]) == ("rejected", "AC01")
+    assert "is rejected already" in run(*asked, code=4).stderr
+
+
+def test_withdraw_and_what_there_is_not(run: Command) -> None:
+    on = ("--date", TUESDAY.isoformat())
+    run("payout", "propose", *on, code=3)
+    run("payout", "withdraw", "20260804-001")
+    assert "withdrawn already" in run("payout", "withdraw", "20260804-001", code=4).stderr
+    assert [one["state"] for one in run.read("payout", "list")] == ["withdrawn"]
+    for words in (
+        ("payout", "show", "20260804-009"),
+        ("payout", "release", "20260804-009"),
+        ("statement", "show", RESERVE, "S0001"),
+        ("date", "show", "2020-01-01"),
+    ):
+        assert words[-1] in run(*words, code=4, demo=False).stderr
+    assert "no working day" in run("payout", "due", "--date", "2026-08-08", demo=False).stdout
+    assert "非工作日" in run("payout", "due", "--date", "2026-08-08", demo=False, lang="zh").stdout
+    bad = run.folder / "bad.xml"
+    bad.write_text("<!DOCTYPE x><x/>")
+    assert "document type" in run("statement", "import", str(bad), code=4).stderr
+    run("statement", "import", str(run.folder / "none.xml"), code=2)
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_tables_for_people(run: Command, lang: str) -> None:
+    on = ("--date", TUESDAY.isoformat())
+    run.statement(TUESDAY, Told(15_000, counterparty="990001"), Told(-7), code=1)
+    lost = run.bank.statement(TUESDAY, Told(3))
+    assert lost
+    run.statement(TUESDAY, Told(4), code=1)
+    run("payout", "propose", *on, code=3)
+    for words, code in (
+        (("payout", "due", *on), 0),
+        (("payout", "list"), 0),
+        (("payout", "show", "20260804-001"), 0),
+        (("payout", "returns"), 0),
+        (("statement", "list"), 1),
+        (("statement", "show", RESERVE, "S0001"), 0),
+        (("date", "show", MONDAY.isoformat()), 0),
+    ):
+        assert run(*words, demo=False, lang=lang, code=code).stdout
+    shown = run("reserve", "check", "--date", MONDAY.isoformat(), lang=lang).stdout
+    assert ("Network receivable" if lang == "en" else "应收网络清算款") in shown
