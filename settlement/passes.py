@@ -88,28 +88,28 @@ def pair_tables(
     engine: "Engine", ours: str, theirs: str, *, identity: str = "string", bulk: int = BULK
 ) -> "ir.Table | None":
     """(rule, record, row) of every pass, as a relation over tables that stay in the engine; None
-    where a side is empty.
+    where nothing met.
 
     `ours` and `theirs` name tables of the engine with `COLUMNS` and an identity of the ibis type
     `identity`, called `key` in ours and `row` in theirs; neither table is changed. What no pass met is
     left in the tables `OURS_LEFT` and `THEIRS_LEFT`, with all columns. At size an identity should be
     an integer: 35 bytes of text on each line of a join cost more than the join.
     """
+    left = Sides(OURS_LEFT, THEIRS_LEFT, identity)
     sides = Sides(ours, theirs, identity)
     found = []
     for number, one in enumerate(PASSES):
-        ours_count, theirs_count = _count(engine, sides)
+        ours_count, theirs_count = _numbers(engine, _lines(sides))
         if not ours_count or not theirs_count:
             break
-        if min(ours_count, theirs_count) > bulk:
-            found.append(_pair_once(engine, once_plan(one, number, sides)))
-            sides = Sides(OURS_LEFT, THEIRS_LEFT, identity)
-        plan = pass_plan(one, number, sides)
-        for name, expression in plan.tables:
-            engine.keep(name, expression)
-        found.append(plan.found)
-        sides = Sides(OURS_LEFT, THEIRS_LEFT, identity)
-    if not found:  # nothing was looked at, so all of it is left
+        large = min(ours_count, theirs_count) > bulk
+        if large and _pair_once(engine, once := once_plan(one, number, sides)):
+            found.append(once.found)
+            sides = left
+        if _pair_counted(engine, counted := counted_plan(one, number, sides, only_again=large)):
+            found.append(counted.found)
+            sides = left
+    if not found:
         engine.keep(OURS_LEFT, sides.ours)
         engine.keep(THEIRS_LEFT, sides.theirs)
         return None
@@ -132,42 +132,62 @@ class Sides(NamedTuple):
         return ibis.table({"row": self.identity, **COLUMNS}, name=self.theirs_name)
 
 
-def _count(engine: "Engine", sides: Sides) -> tuple[int, int]:
-    """Lines of both sides."""
-    (ours, theirs), *_ = engine.rows(_counted(sides))
-    return int(str(ours)), int(str(theirs))
-
-
 @cache
-def _counted(sides: Sides) -> "ir.Table":
+def _lines(sides: Sides) -> "ir.Table":
+    """How many lines either side has."""
     ours, theirs = (side.aggregate(lines=side.count()) for side in (sides.ours, sides.theirs))
     return ours.cross_join(theirs, rname="theirs_{name}")
 
 
-class Plan(NamedTuple):
-    """A pass, or its part, as the tables it makes one after the other, and the pairs in them."""
-
-    tables: list[tuple[str, "ir.Table"]]
-    found: "ir.Table"
+def _numbers(engine: "Engine", counts: "ir.Table") -> list[int]:
+    (line,) = engine.rows(counts)
+    return [int(str(count)) for count in line]
 
 
 # -- counted: any number of lines of a key -------------------------------------------------------
 
 
+class CountedPlan(NamedTuple):
+    pair: "ir.Table"
+    pairs: "ir.Table"  # how many
+    ours_left: "ir.Table"
+    theirs_left: "ir.Table"
+    pair_name: str
+    found: "ir.Table"
+
+
+def _pair_counted(engine: "Engine", plan: CountedPlan) -> bool:
+    """Whether anything met; only then the tables of what is left are made anew."""
+    engine.keep(plan.pair_name, plan.pair)
+    if _numbers(engine, plan.pairs) == [0]:
+        return False
+    engine.keep(OURS_LEFT, plan.ours_left)
+    engine.keep(THEIRS_LEFT, plan.theirs_left)
+    return True
+
+
 @cache
-def pass_plan(one: Pass, number: int, sides: Sides) -> Plan:
-    """Built once a process: building and compiling cost more than a small day's rows."""
-    name = f"pair_{number}"
-    on = [*one.keys, *_day(one)]
-    left, right = (_numbered(*side, one) for side in ((sides.ours, "key"), (sides.theirs, "row")))
-    pair = ibis.table({"record": sides.identity, "row": sides.identity}, name=name)
-    return Plan(
-        [
-            (name, left.join(right, [*on, "nth"]).select(record="key", row="row")),
-            (OURS_LEFT, sides.ours.anti_join(pair, sides.ours.key == pair.record)),
-            (THEIRS_LEFT, sides.theirs.anti_join(pair, "row")),
-        ],
-        _named(pair, one),
+def counted_plan(one: Pass, number: int, sides: Sides, *, only_again: bool) -> CountedPlan:
+    """Built once a process: building and compiling cost more than a small day's rows.
+
+    With `only_again`, of the lines that `once_plan` found to stand several times, or that share
+    their hash with another: no other can meet any more.
+    """
+    ours, theirs = sides.ours, sides.theirs
+    if only_again:
+        ours = ours.semi_join(ibis.table({"key": sides.identity}, name="ours_again"), "key")
+        theirs = theirs.semi_join(ibis.table({"row": sides.identity}, name="theirs_again"), "row")
+    pair_name = f"pair_{number}"
+    pair = ibis.table({"record": sides.identity, "row": sides.identity}, name=pair_name)
+    left, right = _numbered(ours, "key", one), _numbered(theirs, "row", one)
+    on = [*one.keys, *_day(one), "nth"]
+    return CountedPlan(
+        pair=left.join(right, on).select(record="key", row="row"),
+        pairs=pair.aggregate(pairs=pair.count()),
+        ours_left=sides.ours.anti_join(pair, sides.ours.key == pair.record),
+        theirs_left=sides.theirs.anti_join(pair, "row"),
+        pair_name=pair_name,
+        found=_named(pair, one),
     )
 
 
@@ -203,34 +223,41 @@ def _named(pair: "ir.Table", one: Pass) -> "ir.Table":
 
 
 class OncePlan(NamedTuple):
-    """The part of a pass that pairs such keys; it leaves the rest to `pass_plan`."""
+    """The part of a pass that pairs such keys; it leaves the rest to `counted_plan`."""
 
     ours_hashed: "ir.Table"
     theirs_hashed: "ir.Table"
     several_theirs: "ir.Table"  # hashes that stand several times on their side
     several_both: "ir.Table"  # ... or on ours
-    again: "ir.Table"  # lines of theirs with such a hash
+    ours_again: "ir.Table"  # lines with such a hash
+    theirs_again: "ir.Table"
     met: "ir.Table"  # all other lines, each with what it meets, or with nothing
-    twice: "ir.Table"  # how often a row was met once more
+    counts: "ir.Table"  # pairs, and how often a row was met once more
     ours_left: "ir.Table"
     theirs_left: "ir.Table"
     met_name: str
     found: "ir.Table"
 
 
-def _pair_once(engine: "Engine", plan: OncePlan) -> "ir.Table":
+def _pair_once(engine: "Engine", plan: OncePlan) -> bool:
+    """As `_pair_counted`."""
     engine.keep("ours_hashed", plan.ours_hashed)
     engine.keep("theirs_hashed", plan.theirs_hashed)
+    pairs = 0
     # Ours hardly ever stand several times; whether they do is told by the join, for less.
     for several in (plan.several_theirs, plan.several_both):
         engine.keep("several", several)
-        engine.keep("again", plan.again)
+        engine.keep("theirs_again", plan.theirs_again)
         engine.keep(plan.met_name, plan.met)
-        if engine.rows(plan.twice) == [(0,)]:
+        pairs, twice = _numbers(engine, plan.counts)
+        if not twice:
             break
+    engine.keep("ours_again", plan.ours_again)
+    if not pairs:
+        return False
     engine.keep(OURS_LEFT, plan.ours_left)
     engine.keep(THEIRS_LEFT, plan.theirs_left)
-    return plan.found
+    return True
 
 
 @cache
@@ -238,36 +265,39 @@ def once_plan(one: Pass, number: int, sides: Sides) -> OncePlan:
     ours = ibis.table({"key": sides.identity, "hash": "int64"}, name="ours_hashed")
     theirs = ibis.table({"row": sides.identity, "hash": "int64"}, name="theirs_hashed")
     several = ibis.table({"hash": "int64"}, name="several")
-    again = ibis.table({"row": sides.identity}, name="again")
+    theirs_again = ibis.table({"row": sides.identity}, name="theirs_again")
     met_name = f"met_{number}"
     met = ibis.table({"record": sides.identity, "row": sides.identity}, name=met_name)
     once = theirs.anti_join(several, "hash")
     alone = met.filter(met["row"].isnull()).select(key="record")
-    theirs_alone = met.filter(met.record.isnull()).select("row").union(again)
-    counts = (
-        met.aggregate(met=met["row"].count()),
-        theirs.aggregate(lines=theirs.count()),
-        again.aggregate(again=again.count()),
-    )
+    theirs_alone = met.filter(met.record.isnull()).select("row").union(theirs_again)
+    both = met.record.notnull() & met["row"].notnull()
     return OncePlan(
         ours_hashed=_hashed(sides.ours, "key", one),
         theirs_hashed=_hashed(sides.theirs, "row", one),
         several_theirs=_several(theirs),
         several_both=_several(theirs).union(_several(ours), distinct=True),
-        again=theirs.semi_join(several, "hash").select("row"),
+        ours_again=ours.semi_join(several, "hash").select("key"),
+        theirs_again=theirs.semi_join(several, "hash").select("row"),
         met=ours.outer_join(once, "hash").select(record="key", row="row"),
-        twice=_twice(*counts),
+        counts=_counts(met, both, theirs, theirs_again),
         ours_left=sides.ours.semi_join(alone, "key"),
         theirs_left=sides.theirs.semi_join(theirs_alone, "row"),
         met_name=met_name,
-        found=_named(met.filter(met.record.notnull() & met["row"].notnull()), one),
+        found=_named(met.filter(both), one),
     )
 
 
-def _twice(met: "ir.Table", theirs: "ir.Table", again: "ir.Table") -> "ir.Table":
+def _counts(
+    met: "ir.Table", both: "ir.BooleanColumn", theirs: "ir.Table", again: "ir.Table"
+) -> "ir.Table":
     """Every row that stands once is in the outer join once, or once for each record it meets."""
-    counted = met.cross_join(theirs).cross_join(again)
-    return counted.select(twice=counted.met + counted.again - counted.lines)
+    counted = (
+        met.aggregate(met=met["row"].count(), pairs=met.count(where=both))
+        .cross_join(theirs.aggregate(lines=theirs.count()))
+        .cross_join(again.aggregate(again=again.count()))
+    )
+    return counted.select("pairs", twice=counted.met + counted.again - counted.lines)
 
 
 def _hashed(side: "ir.Table", identity: str, one: Pass) -> "ir.Table":

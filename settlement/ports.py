@@ -341,7 +341,7 @@ class Engine(Protocol):
         """Make or replace a table of the files' rows; the files stay as long as it is used."""
 
     def write_parquet(self, expression: "ir.Table", path: str) -> None:
-        """Write the expression's rows, in its order, so that `read_parquet` takes them at `path`."""
+        """Write the expression's rows, in its order, as one file."""
 
     def rows(self, expression: "ir.Table") -> list[tuple[object, ...]]:
         """The rows of an expression with a total order."""

@@ -6,7 +6,6 @@ by its content, and the run reads the store again. PANs are in them as token and
 
 import hashlib
 import os
-import shutil
 from collections.abc import AsyncIterable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -107,12 +106,6 @@ class ParquetExtracts:
     def keep(self, name: str, expression: "ir.Table", schema: pa.Schema) -> Relation:
         part = self._part(name)
         self._engine.write_parquet(expression, str(part))
-        if part.is_dir():  # a cluster writes files into a folder
-            (written,) = part.glob("part-*.parquet")
-            whole = part.with_suffix(".whole")
-            written.replace(whole)
-            shutil.rmtree(part)
-            part = whole
         _assert_columns(name, pq.read_schema(part), schema)
         return self._found(name, part)
 

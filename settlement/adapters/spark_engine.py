@@ -74,8 +74,12 @@ class SparkEngine:
         self._forget(name)
 
     def write_parquet(self, expression: "ir.Table", path: str) -> None:
-        """One file in a folder, which is `path`: rows in the expression's order."""
-        self._spark.sql(self._query(expression)).coalesce(1).write.parquet(path)
+        """One file, in the expression's order: Spark writes a folder, and the file is taken out."""
+        place = self._place("written")
+        self._spark.sql(self._query(expression)).coalesce(1).write.parquet(str(place))
+        (written,) = place.glob("part-*.parquet")
+        shutil.move(written, path)
+        shutil.rmtree(place)
 
     def rows(self, expression: "ir.Table") -> list[tuple[object, ...]]:
         return [tuple(row) for row in self._spark.sql(self._query(expression)).collect()]

@@ -12,6 +12,7 @@ from typing import Any
 import ibis  # type: ignore[import-untyped]
 import pytest
 
+from settlement.adapters.extracts import ParquetExtracts
 from settlement.passes import COLUMNS, OURS_LEFT, THEIRS_LEFT, pair_tables
 from settlement.ports import Engine
 from settlement.sums import sum_tables
@@ -76,13 +77,19 @@ def test_passes_find_the_same_pairs(spark: Engine) -> None:
     assert left(ENGINE) == left(spark)
 
 
-def test_a_close_writes_the_same_files(spark: Engine) -> None:
+def test_a_close_writes_the_same_files(spark: Engine, tmp_path: Path) -> None:
     trades, rows = a_day()
     files: list[dict[str, bytes]] = []
-    for engine in (ENGINE, spark):
+    for engine, extracts in ((ENGINE, None), (spark, ParquetExtracts(spark, tmp_path / "books"))):
         sink = Sink()
         done = asyncio.run(
-            run_close(world(trades), inbox(com_file(rows)), sink=sink, engine=engine)
+            run_close(
+                world(trades),
+                inbox(com_file(rows)),
+                sink=sink,
+                engine=engine,
+                extracts=extracts,
+            )
         )
         assert (done.exit_code, done.message) == (1, "")
         files.append(sink.files)

@@ -268,6 +268,7 @@ async def run_close(
     approved: Sequence[str] = (),
     settings: Settings = FAST,
     engine: ports.Engine = ENGINE,
+    extracts: ports.Extracts | None = None,
 ) -> CloseResult:
     return await close(
         day,
@@ -277,7 +278,7 @@ async def run_close(
         PANS,
         sink or Sink(),
         engine=engine,
-        extracts=MemoryExtracts(engine),
+        extracts=extracts or MemoryExtracts(engine),
         at=at,
         approved=approved,
         settings=settings,
