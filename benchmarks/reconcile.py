@@ -149,7 +149,7 @@ def passes(given: argparse.Namespace) -> dict[str, Any]:
     )
     started = begin()
     for name in ("ours", "theirs"):
-        engine.read_parquet(name, [folder / f"{name}.parquet"])
+        engine.read_parquet(name, [f"{folder}/{name}.parquet"])
     found = pair_tables(engine, "ours", "theirs", identity="int64")
     figures = taken(started)
     assert found is not None

@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import AsyncIterable, AsyncIterator, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import date, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import msgspec
@@ -338,10 +337,10 @@ class Engine(Protocol):
     def keep(self, name: str, expression: "ir.Table") -> None:
         """Make or replace a table of the expression's rows; it may read what it replaces."""
 
-    def read_parquet(self, name: str, paths: Sequence[Path]) -> None:
+    def read_parquet(self, name: str, paths: Sequence[str]) -> None:
         """Make or replace a table of the files' rows; the files stay as long as it is used."""
 
-    def write_parquet(self, expression: "ir.Table", path: Path) -> None:
+    def write_parquet(self, expression: "ir.Table", path: str) -> None:
         """Write the expression's rows, in its order, so that `read_parquet` takes them at `path`."""
 
     def rows(self, expression: "ir.Table") -> list[tuple[object, ...]]:

@@ -24,6 +24,9 @@ OTHERS_FINDINGS: Final = (
     "fee_mismatch",
     "file_changed",
     "file_late",
+    "terminal_totals",
+    "bank_mismatch",
+    "bank_missing",
     "statement_unmatched",
     "reserve_difference",
 )

@@ -53,14 +53,14 @@ class DuckDbEngine:
     def keep(self, name: str, expression: "ir.Table") -> None:
         self._database.execute(f"CREATE OR REPLACE TABLE {name} AS {self._query(expression)}")
 
-    def read_parquet(self, name: str, paths: Sequence[Path]) -> None:
+    def read_parquet(self, name: str, paths: Sequence[str]) -> None:
         files = ", ".join(_literal(path) for path in paths)
         self._database.execute(f"DROP TABLE IF EXISTS main.{name}")
         self._database.execute(
             f"CREATE OR REPLACE VIEW files.{name} AS SELECT * FROM read_parquet([{files}])"  # noqa: S608 - our own name, quoted paths
         )
 
-    def write_parquet(self, expression: "ir.Table", path: Path) -> None:
+    def write_parquet(self, expression: "ir.Table", path: str) -> None:
         self._database.execute(
             f"COPY ({self._query(expression)}) TO {_literal(path)} (FORMAT parquet, COMPRESSION zstd)"
         )
@@ -81,6 +81,6 @@ class DuckDbEngine:
         return self._queries[known]
 
 
-def _literal(path: Path) -> str:
-    quoted = str(path).replace("'", "''")
+def _literal(path: str) -> str:
+    quoted = path.replace("'", "''")
     return f"'{quoted}'"

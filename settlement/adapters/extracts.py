@@ -106,7 +106,7 @@ class ParquetExtracts:
 
     def keep(self, name: str, expression: "ir.Table", schema: pa.Schema) -> Relation:
         part = self._part(name)
-        self._engine.write_parquet(expression, part)
+        self._engine.write_parquet(expression, str(part))
         if part.is_dir():  # a cluster writes files into a folder
             (written,) = part.glob("part-*.parquet")
             whole = part.with_suffix(".whole")
@@ -139,13 +139,13 @@ class ParquetExtracts:
                 return None
         except (OSError, pa.ArrowException):
             return None
-        self._engine.read_parquet(name, [path])
+        self._engine.read_parquet(name, [str(path)])
         return relation
 
     def _found(self, name: str, part: Path) -> Relation:
         path = self._path(name)
         part.replace(path)
-        self._engine.read_parquet(name, [path])
+        self._engine.read_parquet(name, [str(path)])
         return ParquetRelation(path)
 
     def _path(self, name: str) -> Path:

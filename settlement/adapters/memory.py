@@ -45,7 +45,7 @@ class MemoryStore:
         self.captured = list(captures)
         self.requests = list(transactions)
         self.reference = list(references)
-        self.batches_said: list[tuple[date, BatchTotal]] = []
+        self.batches: list[tuple[date, BatchTotal]] = []
         self._running: set[date] = set()
         self._begun: dict[date, datetime] = {}
         self._steps: dict[tuple[date, str], Step] = {}
@@ -346,14 +346,14 @@ class MemoryStore:
             key=lambda one: (one.match_id, one.side, one.member),
         )
 
-    async def said(self, business_date: date) -> list[BatchTotal]:
+    async def batches_said(self, business_date: date) -> list[BatchTotal]:
         return sorted(
             one
-            for day, one in self.batches_said
+            for day, one in self.batches
             if day <= business_date and one.key not in self._batches_checked
         )
 
-    async def captured_by_batch(self, batches: Collection[BatchKey]) -> list[BatchTotal]:
+    async def batches_captured(self, batches: Collection[BatchKey]) -> list[BatchTotal]:
         return sorted(one for _, one in self._batch_sums if one.key in set(batches))
 
     async def breaks(self, business_date: date) -> list[Break]:

@@ -345,10 +345,10 @@ class PostgresStore:
     async def members(self, business_date: date) -> list[Member]:
         return await members(self._pool, business_date)
 
-    async def said(self, business_date: date) -> list[BatchTotal]:
+    async def batches_said(self, business_date: date) -> list[BatchTotal]:
         return await batches_said(self._pool, business_date)
 
-    async def captured_by_batch(self, batches: Collection[BatchKey]) -> list[BatchTotal]:
+    async def batches_captured(self, batches: Collection[BatchKey]) -> list[BatchTotal]:
         return await batches_captured(self._pool, batches)
 
     async def breaks(self, business_date: date) -> list[Break]:

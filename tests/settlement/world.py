@@ -267,6 +267,7 @@ async def run_close(
     at: datetime = AT,
     approved: Sequence[str] = (),
     settings: Settings = FAST,
+    engine: ports.Engine = ENGINE,
 ) -> CloseResult:
     return await close(
         day,
@@ -275,8 +276,8 @@ async def run_close(
         dates or Dates({day: "open"}),
         PANS,
         sink or Sink(),
-        engine=ENGINE,
-        extracts=MemoryExtracts(ENGINE),
+        engine=engine,
+        extracts=MemoryExtracts(engine),
         at=at,
         approved=approved,
         settings=settings,

@@ -13,8 +13,10 @@ from settlement.adapters.postgres import open_postgres
 from settlement.clearing import ClearingRow, IncomingFile
 from settlement.columns import relation
 from settlement.files.registry import FORMATS
+from settlement.files.rows import KINDS
 from switch.commands.common import CommandError, Exit
 from switch.commands.files import app, marked
+from switch.texts import TEXTS
 from tests.settlement.files.samples import FILES, NAMES, read
 from tests.settlement.world import ACQUIRER, DAY, PAN
 
@@ -201,5 +203,7 @@ def test_files_and_their_rows_are_listed(tmp_path: Path, database_dsn: "FreshDat
     )
     assert first["pan_masked"] == MASK
     assert MASK in run("rows", "adjustment", *place)[1]
+    for half in TEXTS["help_arg_kind"]:
+        assert all(kind in half for kind in KINDS)
     with pytest.raises(CommandError, match="no such kind; there are adjustment"):
         run("rows", "nothing", *place)
