@@ -306,6 +306,9 @@ class People(Section, frozen=True):
 class Disputes(Section, frozen=True):
     """Working days to go on, by what a dispute waits for; networks differ."""
 
+    calendar: Annotated[
+        str, text("whose working days; empty: Monday to Friday", "calendar of the reference data")
+    ] = ""
     query: Annotated[int, whole(1, 366, "working days", "to answer a query")] = 5
     retrieval: Annotated[int, whole(1, 366, "working days", "to answer a retrieval")] = 10
     representment: Annotated[int, whole(1, 366, "working days", "to claim a chargeback again")] = 20

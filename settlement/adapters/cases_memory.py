@@ -3,7 +3,10 @@
 from collections.abc import Collection
 from datetime import date
 
+import msgspec
+
 from settlement.adapters.memory import MemoryStore
+from settlement.calendars import Calendar
 from settlement.cases import Break, Resolution
 from settlement.casework.ports import (
     TARIFF_KINDS,
@@ -101,6 +104,10 @@ class MemoryCasework:
 
     async def tariffs(self) -> Tariffs:
         return Tariffs(await self._books.references(TARIFF_KINDS))
+
+    async def calendar(self, name: str) -> Calendar | None:
+        found = [one for one in await self._books.references(("calendar",)) if one.key == name]
+        return msgspec.convert(found[-1].content, Calendar) if found else None
 
     # -- disputes
 

@@ -23,6 +23,7 @@ from settlement.adapters.ledger_postgres import (
     post_entries,
 )
 from settlement.adapters.postgres import LOCK, POOL_MAX, PostgresStore
+from settlement.calendars import Calendar
 from settlement.cases import Break, Resolution
 from settlement.casework.ports import (
     TARIFF_KINDS,
@@ -152,6 +153,10 @@ class PostgresCasework:
 
     async def tariffs(self) -> Tariffs:
         return Tariffs(await self._books.references(TARIFF_KINDS))
+
+    async def calendar(self, name: str) -> Calendar | None:
+        found = [one for one in await self._books.references(("calendar",)) if one.key == name]
+        return msgspec.convert(found[-1].content, Calendar) if found else None
 
     # -- disputes
 

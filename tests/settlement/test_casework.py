@@ -15,7 +15,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from settlement.cases import Break, Resolution
+from settlement.cases import BREAK_CLASSES, OPENED_CLASSES, Break, Resolution
 from settlement.casework import work
 from settlement.casework.acts import ACTS, CLASS_ACTS, NotPossibleError, acts_of
 from settlement.casework.ports import BusyError, Wanted
@@ -68,6 +68,10 @@ def test_every_state_but_the_end_takes_what_people_do() -> None:
         kinds = {kind for of, kind in TABLE if of == state}
         assert "resolved" in kinds, state  # a close may find any case
         assert ("adjusted" in kinds) == (state != "ended")
+
+
+def test_every_class_says_what_may_end_it() -> None:
+    assert BREAK_CLASSES.keys() | OPENED_CLASSES.keys() <= CLASS_ACTS.keys()
 
 
 def test_every_act_has_its_rules_and_a_class() -> None:

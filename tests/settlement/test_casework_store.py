@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from settlement.adapters.cases_postgres import PostgresCasework
+from settlement.adapters.memory import MemoryStore
 from settlement.casework import work
 from settlement.casework.acts import ACTS, NotPossibleError, acts_of
 from settlement.casework.ports import (
@@ -21,6 +22,7 @@ from settlement.casework.ports import (
 )
 from settlement.casework.states import CaseEvent, CaseFacts, NotNowError
 from settlement.disputes import work as disputes
+from settlement.disputes.deadlines import WeekDays
 from settlement.disputes.intake import take_in
 from settlement.disputes.table import DisputeFacts
 from settlement.four_eyes import Approval, RefusedError
@@ -43,7 +45,7 @@ from tests.settlement.test_casework import close_next_day, suspense_by_case
 from tests.settlement.test_close import PLANTED, a_day
 from tests.settlement.test_disputes import row
 from tests.settlement.test_store import a_day_on
-from tests.settlement.world import DAY, NEXT, com_file, inbox, run_close
+from tests.settlement.world import DAY, NEXT, com_file, inbox, reference, run_close
 
 Check = Callable[[Desk], Awaitable[None]]
 
@@ -95,6 +97,7 @@ def test_cases_of_a_close_and_what_is_read_of_them(at_a_desk: Callable[[Check], 
         assert await desk.casework.originals(record.acquirer, [record.rrn, "x"]) == [record]
         assert await desk.casework.originals("bank-z", [record.rrn]) == []
         assert await desk.casework.earliest_unposted() == NEXT
+        assert await desk.casework.calendar("cn") is None
 
     at_a_desk(check)
 
@@ -206,6 +209,22 @@ def test_who_comes_second_changes_nothing(at_a_desk: Callable[[Check], None]) ->
 
 def _second(event: CaseEvent, *, resolved: bool) -> CaseEvent:
     return msgspec.structs.replace(event, sequence=3, resolved=resolved)
+
+
+def test_the_newest_version_of_a_calendar_counts() -> None:
+    async def scenario() -> None:
+        desk = await a_desk()
+        assert isinstance(desk.books, MemoryStore)
+        day = date(2026, 10, 1)
+        for version, off in ((1, []), (2, [{"first": "2026-10-01", "last": "2026-10-07"}])):
+            content: dict[str, object] = {"name": "cn", "years": [2026], "holidays": off}
+            desk.books.reference.append(reference("calendar", "cn", content, version))
+        found = await desk.casework.calendar("cn")
+        assert found is not None
+        assert found.add_working_days(day, 1) == date(2026, 10, 8)
+        assert WeekDays().add_working_days(day, 1) == date(2026, 10, 2)
+
+    asyncio.run(scenario())
 
 
 # -- on a real database ------------------------------------------------------------------------------
