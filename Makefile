@@ -2,13 +2,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint type sim sim-mutants crash bench clean
+.PHONY: demo test test-spark lint type sim sim-mutants crash bench clean
 
 demo: .venv/ready
 	$(BIN)/tongbao demo $(ARGS)
 
 test: .venv/ready
 	$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
+
+test-spark: .venv/ready-spark
+	$(BIN)/python -m pytest -m spark -n 0 tests/settlement/test_spark.py $(ARGS)
 
 lint: .venv/ready
 	$(BIN)/ruff check .
@@ -39,6 +42,13 @@ bench: .venv/ready
 	@echo "Installing into .venv, once …"
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,dev]'
+	touch $@
+
+.venv/ready-spark: .venv/ready
+	@java -version >/dev/null 2>&1 || { \
+		echo "Spark needs Java 17. Debian and Ubuntu: apt-get install openjdk-17-jre-headless"; exit 1; } >&2
+	@echo "Installing PySpark into .venv, once (0.9 GB) …"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[spark]'
 	touch $@
 
 clean:

@@ -22,6 +22,10 @@ BREAK_CLASSES: Final[dict[str, str]] = {
     "statement_unmatched": "a line of a bank statement that nothing in the books explains",
     "reserve_difference": "the reserve account and what it must cover differ",
 }
+# Classes that other steps than the matching find.
+OTHERS_FINDINGS: Final = frozenset(
+    {"fee_mismatch", "file_changed", "file_late", "statement_unmatched", "reserve_difference"}
+)
 # Breaks with one side only: a later close may find the other.
 ONE_SIDED: Final = frozenset({"network_long", "network_short", "duplicate", "orphan_refund"})
 # Dispositions that settle both sides and need nobody.

@@ -1,197 +1,487 @@
-"""The day's fees: our discount on every record, the networks' fees beside ours."""
+"""The day's fees: our discount on every record, the networks' fees beside ours.
 
+A fee is the change of its chain's fee (`Plan.change`), by the plan of the chain's sale. What a plan
+says is computed once for each different combination of price, net before and net after, and joined
+back: a day has far fewer of these than records.
+"""
+
+from collections.abc import Iterable, Sequence
 from datetime import date
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, cast
 
+import ibis  # type: ignore[import-untyped]
 import msgspec
+import pyarrow as pa  # type: ignore[import-untyped]
 
-from settlement.clearing import ClearingRecord, ClearingRow
+from settlement.cases import Break
+from settlement.clearing import ClearingRecord
+from settlement.columns import schema_of, table_of
 from settlement.fees import MerchantFee, NetworkCost, Plan, Tariffs
 from settlement.ports import Facts
 from settlement.reconcile import Match, break_of
-from settlement.run import Run, in_minor, number
+from settlement.records import exact, number_of, records_table, table_named
+from settlement.rows import effect_of, id_of, issuer_fee_of, network_fee_of, rows_table
+from settlement.run import Run, extract, in_minor, load, number
 from settlement.settings import Settings
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir  # type: ignore[import-untyped]
+
+    from settlement.ports import Engine
+
+# a price: what a plan asks, besides the amounts
+PRICE: Final = ("plan", "plan_version", "card_type", "mcc")
+ALIKE: Final = pa.schema(
+    [
+        ("plan", pa.string()),
+        ("plan_version", pa.int64()),
+        ("card_type", pa.string()),
+        ("mcc", pa.string()),
+        ("alike", pa.int64()),  # prices of one number give the same fee for every amount
+    ]
+)
+STEP: Final = ("alike", "before", "after", "refund")
+COST_PLANS: Final = pa.schema(
+    [
+        ("acquirer", pa.string()),
+        ("sale_settlement_date", pa.date32()),
+        ("cost_plan", pa.string()),
+        ("cost_plan_version", pa.int64()),
+    ]
+)
 
 
 async def fees(run: Run) -> tuple[Facts, dict[str, int]]:
-    records = [record for record in await run.store.records(run.date) if record.captured]
-    matches = await run.store.matches(run.date)
-    matched = await _costed(run, matches)
-    chains = await _chains(run, [*records, *(record for record, _ in matched)])
-    discounts = merchant_fees(run.date, records, chains, run.tariffs)
-    costs = network_costs(run.date, matched, chains, run.tariffs, run.settings)
-    by_key = {record.key: (record, row) for record, row in matched}
-    currency = {r.key: r.currency for r in (*records, *(record for record, _ in matched))}
-    breaks = []
-    for cost in costs:
-        if cost.excess_minor:
-            record, row = by_key[cost.key]
-            ours = cost.issuer_ours_minor + cost.network_ours_minor
-            theirs = ours + cost.difference_minor
-            found = break_of(run.date, "fee_mismatch", record, row, ours, theirs, "")
-            breaks.append(
-                msgspec.structs.replace(found, step="fees", difference_minor=-cost.excess_minor)
-            )
-    return Facts(
-        merchant_fees=discounts, network_costs=costs, breaks=number(breaks, run.date, "F")
-    ), {
-        **in_minor("discount", ((currency[d.key], d.discount_minor) for d in discounts), run.home),
-        **in_minor("issuer_fee", ((currency[c.key], c.issuer_minor) for c in costs), run.home),
-        **in_minor("network_fee", ((currency[c.key], c.network_minor) for c in costs), run.home),
+    await extract(run, "records")
+    await extract(run, "matches")
+    await load_matched(run)
+    await _load_chains(run)
+    run.engine.keep("priced", _priced())
+    run.progress.advanced("fees", "discounts")
+    price(run.engine, run.tariffs, "discount", ("merchant_discount",), _discount_steps())
+    discounts = run.extracts.keep("merchant_fees", _discounts(run.date), schema_of(MerchantFee))
+    run.progress.advanced("fees", "network costs")
+    _load_cost_plans(run)
+    run.engine.keep("costed", _costed())
+    price(run.engine, run.tariffs, "cost", ("issuer", "network"), _cost_steps())
+    costs = run.extracts.keep(
+        "network_costs", _costs(run.date, run.settings), schema_of(NetworkCost)
+    )
+    run.at_hand |= {"merchant_fees": discounts, "network_costs": costs}
+    breaks = await _breaks(run)
+    found = [(str(name), str(code), _int(n)) for name, code, n in run.engine.rows(_sums())]
+    sums = {
+        f"{name}_{unit}": amount
+        for name in ("discount", "issuer_fee", "network_fee")
+        for unit, amount in _of(found, name, run.home).items()
+    }
+    return Facts(merchant_fees=discounts, network_costs=costs, breaks=breaks), {
+        **sums,
         "fee_mismatch": len(breaks),
     }
 
 
-async def _costed(run: Run, matches: list[Match]) -> list[tuple[ClearingRecord, ClearingRow]]:
-    """Pairs whose file row bears a fee: a captured record with a billed row, by record."""
-    wanted = [
-        match
-        for match in matches
-        if match.record.startswith("c")
-        and match.row
-        and match.match_class in ("matched", "cutoff_shift", "amount_mismatch")
-    ]
-    records = await run.store.records_by_key([match.record for match in wanted])
-    rows = await run.store.rows_by_id([match.row for match in wanted])
-    return [(records[match.record], rows[match.row]) for match in wanted]
+def _of(found: list[tuple[str, str, int]], name: str, home: str) -> dict[str, int]:
+    made = in_minor(name, ((code, amount) for kind, code, amount in found if kind == name), home)
+    return {key.removeprefix(f"{name}_"): amount for key, amount in made.items()}
 
 
-Chains = dict[int, list[ClearingRecord]]
+def _int(value: object) -> int:
+    return int(cast("Any", value))
 
 
-async def _chains(run: Run, records: list[ClearingRecord]) -> Chains:
-    """The captured records of every chain, oldest first."""
-    follow_up = {
-        record.root_request_id
-        for record in records
-        if record.request_id != record.root_request_id or record.state == "opposite"
+# -- what the date's matches rest on --------------------------------------------------------------
+
+
+async def load_matched(run: Run) -> None:
+    """Records of earlier dates that the date's matches settle, as `earlier`; the rows of its matches
+    are among `incoming_rows`."""
+    if "incoming_rows" not in run.at_hand:
+        run.at_hand["incoming_rows"] = await load(run, "incoming_rows", "matched_rows", run.date)
+    keys = [str(key) for (key,) in run.engine.rows(_earlier_keys())]
+    found = await run.store.records_by_key(keys)
+    run.engine.load("earlier", table_of(ClearingRecord, [found[key] for key in keys]))
+
+
+@cache
+def _earlier_keys() -> "ir.Table":
+    matches = table_named("matches", schema_of(Match))
+    records = records_table("records")
+    named = matches.filter(matches.record != "")
+    return named.anti_join(records, named.record == records.key).select("record").order_by("record")
+
+
+@cache
+def subjects() -> "ir.Table":
+    """The date's captured records and the earlier ones that it settles."""
+    every = records_table("records").union(records_table("earlier"))
+    return every.filter(every.effect_minor != 0)
+
+
+# -- chains ---------------------------------------------------------------------------------------
+
+
+async def _load_chains(run: Run) -> None:
+    """The earlier parts of chains that began before the date, as `chains`."""
+    roots = [_int(root) for (root,) in run.engine.rows(_older_roots())]
+    found = await run.store.records_by_root(roots)
+    run.engine.load("chains", table_of(ClearingRecord, found))
+
+
+@cache
+def _older_roots() -> "ir.Table":
+    every = subjects()
+    begun = every.filter((every.request_id == every.root_request_id) & (every.state != "opposite"))
+    follow_ups = every.filter(
+        (every.request_id != every.root_request_id) | (every.state == "opposite")
+    )
+    older = follow_ups.anti_join(begun, "root_request_id")
+    return older.select("root_request_id").distinct().order_by("root_request_id")
+
+
+@cache
+def _priced() -> "ir.Table":
+    """Each subject with its chain's sale, and the chain's net before it.
+
+    A chain's sale comes first, its linked opposites last, between them by DE 7. Request ids are
+    given out in blocks to each process, so a refund's may well be below its sale's.
+    """
+    chains = records_table("chains")
+    every = subjects().union(chains.anti_join(subjects(), "key"))
+    counted = every.group_by("root_request_id").agg(parts=every.count())
+    several = counted.filter(counted.parts > 1)
+    alone = _with_sale(every.anti_join(several, "root_request_id"), None)
+    parts = every.semi_join(several, "root_request_id")
+    opposite = parts.state == "opposite"
+    follows = (parts.request_id != parts.root_request_id) | opposite
+    aged = parts.mutate(
+        age_1=follows.cast("int64"), age_2=opposite.cast("int64"), age_3=number_of(parts.key)
+    )
+    order = ["business_date", "age_1", "age_2", "transmission_time", "age_3"]
+    return alone.union(_with_sale(aged, order))
+
+
+def _with_sale(records: "ir.Table", order: Sequence[str] | None) -> "ir.Table":
+    sale: dict[str, Any] = {
+        "plan": records.plan,
+        "plan_version": records.plan_version,
+        "card_type": records.card_type,
+        "mcc": records.mcc,
+        "sale_settlement_date": records.settlement_date,
     }
-    known = {record.key: record for record in records}
-    known |= {record.key: record for record in await run.store.records_by_root(sorted(follow_up))}
-    chains: Chains = {}
-    for record in sorted(known.values(), key=_age):
-        chains.setdefault(record.root_request_id, []).append(record)
-    return chains
-
-
-def _age(record: ClearingRecord) -> tuple[date, bool, bool, str, int]:
-    """A chain's sale first, its linked opposites last, between them by DE 7. Request ids are given
-    out in blocks to each process, so a refund's may well be below its sale's."""
-    opposite = record.state == "opposite"
-    return (
-        record.business_date,
-        record.request_id != record.root_request_id or opposite,
-        opposite,
-        record.transmission_time,
-        int(record.key[1:]),
+    before: Any = ibis.literal(0, "int64")
+    if order is not None:
+        so_far = ibis.cumulative_window(
+            group_by=records.root_request_id, order_by=[records[name] for name in order]
+        )
+        sale = {name: column.first().over(so_far) for name, column in sale.items()}
+        before = exact(records.effect_minor.sum().over(so_far)) - records.effect_minor
+    return records.select(
+        "key",
+        "business_date",
+        "acquirer",
+        "currency",
+        "effect_minor",
+        before=before,
+        refund=records.type == "refund",
+        **sale,
     )
 
 
-def merchant_fees(
-    business_date: date, records: list[ClearingRecord], chains: Chains, tariffs: Tariffs
-) -> list[MerchantFee]:
-    """Our discount on each record, by the plan and version of its chain's sale."""
-    made: list[MerchantFee] = []
-    for record in sorted(records, key=_age):
-        sale, before = _before(record, chains)
-        plan = tariffs.plan(sale.plan, sale.plan_version)
-        after = before + record.effect_minor
-        change = plan.change(
-            "merchant_discount",
-            before,
-            after,
-            sale.card_type,
-            sale.mcc,
-            refund=record.type == "refund",
-        )
-        made.append(
-            MerchantFee(
-                business_date,
-                record.key,
-                plan.name,
-                plan.version,
-                sale.card_type,
-                before,
-                after,
-                change,
-            )
-        )
-    return made
+_PRICED: Final = {
+    "key": "string",
+    "business_date": "date",
+    "acquirer": "string",
+    "currency": "string",
+    "effect_minor": "int64",
+    "before": "int64",
+    "refund": "boolean",
+    "plan": "string",
+    "plan_version": "int64",
+    "card_type": "string",
+    "mcc": "string",
+    "sale_settlement_date": "date",
+}
 
 
-def _before(record: ClearingRecord, chains: Chains) -> tuple[ClearingRecord, int]:
-    """The chain's sale, and the chain's net before the record."""
-    chain = chains[record.root_request_id]
-    older = chain[: next(i for i, one in enumerate(chain) if one.key == record.key)]
-    return chain[0], sum(one.effect_minor for one in older)
+def _priced_table() -> "ir.Table":
+    return ibis.table(_PRICED, name="priced")
 
 
-def network_costs(
-    business_date: date,
-    matched: list[tuple[ClearingRecord, ClearingRow]],
-    chains: Chains,
+# -- what plans say -------------------------------------------------------------------------------
+
+
+def price(
+    engine: "Engine",
     tariffs: Tariffs,
-    settings: Settings,
-) -> list[NetworkCost]:
+    name: str,
+    components: Sequence[str],
+    steps: "ir.Table",
+) -> None:
+    """Ask the plans for every different step of `steps` (a price, before, after, refund): the tables
+    `<name>_alike` (price -> number) and `<name>_change` (number and step -> change by component)."""
+    alike: dict[object, int] = {}
+    prices: dict[int, tuple[Plan, str, str]] = {}
+    lines = []
+    found = cast("list[tuple[str, int, str, str]]", engine.rows(_prices(steps)))
+    for plan_name, version, card_type, mcc in found:
+        plan = tariffs.plan(plan_name, version)
+        same = (plan_name, version, _applies(plan, components, card_type, mcc))
+        index = alike.setdefault(same, len(alike))
+        prices.setdefault(index, (plan, card_type, mcc))
+        lines.append((plan_name, version, card_type, mcc, index))
+    engine.load(f"{name}_alike", _columns(lines, ALIKE))
+    different = cast("list[tuple[int, int, int, bool]]", engine.rows(_different(name, steps)))
+    changes = []
+    for index, before, after, refund in different:
+        plan, card_type, mcc = prices[index]
+        made = (
+            plan.change(part, before, after, card_type, mcc, refund=refund) for part in components
+        )
+        changes.append((index, before, after, refund, *made))
+    engine.load(f"{name}_change", _columns(changes, _change_schema(components)))
+
+
+def _applies(plan: Plan, components: Sequence[str], card_type: str, mcc: str) -> object:
+    return tuple(
+        tuple(rate.applies(card_type, mcc) for rate in part.rates)
+        for part in plan.components
+        if part.name in components
+    )
+
+
+def _columns(lines: Sequence[tuple[object, ...]], schema: pa.Schema) -> pa.Table:
+    columns: Iterable[Any] = zip(*lines, strict=True) if lines else [()] * len(schema)
+    return pa.table([pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema)
+
+
+def _change_schema(components: Sequence[str]) -> pa.Schema:
+    steps = [("alike", pa.int64()), ("before", pa.int64()), ("after", pa.int64())]
+    refund = [("refund", pa.bool_())]
+    return pa.schema([*steps, *refund, *((part, pa.int64()) for part in components)])
+
+
+def _prices(steps: "ir.Table") -> "ir.Table":
+    return steps.select(*PRICE).distinct().order_by(*PRICE)
+
+
+def _different(name: str, steps: "ir.Table") -> "ir.Table":
+    numbered = steps.join(table_named(f"{name}_alike", ALIKE), PRICE)
+    return numbered.select(*STEP).distinct().order_by(*STEP)
+
+
+def _changed(name: str, components: Sequence[str], steps: "ir.Table") -> "ir.Table":
+    """`steps` with the change that `price` found for each component."""
+    numbered = steps.join(table_named(f"{name}_alike", ALIKE), PRICE)
+    return numbered.join(table_named(f"{name}_change", _change_schema(components)), STEP)
+
+
+# -- our discount ---------------------------------------------------------------------------------
+
+
+@cache
+def _discount_steps() -> "ir.Table":
+    priced = _priced_table()
+    return priced.mutate(after=priced.before + priced.effect_minor)
+
+
+@cache
+def _discounts(business_date: date) -> "ir.Table":
+    steps = _discount_steps()
+    changed = _changed(
+        "discount", ("merchant_discount",), steps.filter(steps.business_date == business_date)
+    )
+    made = changed.select(
+        "business_date",
+        "key",
+        "plan",
+        "plan_version",
+        "card_type",
+        net_before_minor=changed.before,
+        net_after_minor=changed.after,
+        discount_minor=changed.merchant_discount,
+    )
+    return made.order_by(number_of(made.key))
+
+
+# -- the networks' fees ---------------------------------------------------------------------------
+
+
+def _load_cost_plans(run: Run) -> None:
+    found = cast("list[tuple[str, date]]", run.engine.rows(_sale_days()))
+    plans = [run.tariffs.cost_plan(acquirer, day) for acquirer, day in found]
+    lines = [(*one, plan.name, plan.version) for one, plan in zip(found, plans, strict=True)]
+    run.engine.load("cost_plans", _columns(lines, COST_PLANS))
+
+
+@cache
+def _sale_days() -> "ir.Table":
+    days = _priced_table().select("acquirer", "sale_settlement_date").distinct()
+    return days.order_by("acquirer", "sale_settlement_date")
+
+
+@cache
+def _costed() -> "ir.Table":
+    """Pairs whose file row bears a fee: a captured record with a billed row."""
+    matches = table_named("matches", schema_of(Match))
+    wanted = matches.filter(
+        matches.match_class.isin(["matched", "cutoff_shift", "amount_mismatch"])
+        & (matches.row != "")
+        & (matches.record.substr(0, 1) == "c")
+    ).select(key=matches.record, row=matches.row)
+    rows = rows_table("incoming_rows")
+    billed = rows.select(
+        row=id_of(rows),
+        file=rows.acquirer + "/" + rows.file,
+        billed=effect_of(rows),
+        issuer_file=issuer_fee_of(rows),
+        network_file=network_fee_of(rows),
+    )
+    paired = wanted.join(billed, "row").join(_priced_table(), "key")
+    return _with_cost_plan(paired)[list(_COSTED)]
+
+
+def _with_cost_plan(paired: "ir.Table") -> "ir.Table":
+    plans = table_named("cost_plans", COST_PLANS)
+    found = paired.join(plans, ["acquirer", "sale_settlement_date"])
+    return found.mutate(plan=found.cost_plan, plan_version=found.cost_plan_version)
+
+
+_COSTED: Final = {
+    "key": "string",
+    "row": "string",
+    "file": "string",
+    "billed": "int64",
+    "issuer_file": "int64",
+    "network_file": "int64",
+    "currency": "string",
+    "effect_minor": "int64",
+    "before": "int64",
+    "refund": "boolean",
+    "plan": "string",
+    "plan_version": "int64",
+    "card_type": "string",
+    "mcc": "string",
+}
+
+
+def _costed_table() -> "ir.Table":
+    return ibis.table(_COSTED, name="costed")
+
+
+@cache
+def _cost_steps() -> "ir.Table":
+    """Where the amounts differ the file's fee may be of either."""
+    costed = _costed_table()
+    names = [*PRICE, "before", "after", "refund"]
+    by_row = costed.mutate(after=costed.before + costed.billed)[names]
+    differing = costed.filter(costed.billed != costed.effect_minor)
+    by_record = differing.mutate(after=differing.before + differing.effect_minor)[names]
+    return by_row.union(by_record)
+
+
+@cache
+def _costs(business_date: date, settings: Settings) -> "ir.Table":
     """The file's fee within tolerance per row and file; else ours, and the rest is an excess."""
-    made: list[tuple[str, NetworkCost]] = []
-    differing: dict[str, int] = {}
-    for record, row in sorted(matched, key=lambda pair: _age(pair[0])):
-        sale, before = _before(record, chains)
-        plan = tariffs.cost_plan(record.acquirer, sale.settlement_date)
-        # Where the amounts differ the file's fee may be of either.
-        issuer, network = min(
-            (
-                _fees_of(plan, record, sale, before, amount)
-                for amount in (row.effect_minor, record.effect_minor)
-            ),
-            key=lambda ours, row=row: abs(row.fee_minor - sum(ours)),  # type: ignore[misc]
-        )
-        theirs = (
-            issuer if row.issuer_fee_minor is None else row.issuer_fee_minor,
-            network if row.network_fee_minor is None else row.network_fee_minor,
-        )
-        cost = NetworkCost(
-            business_date=business_date,
-            key=record.key,
-            row=row.id,
-            plan=plan.name,
-            plan_version=plan.version,
-            issuer_ours_minor=issuer,
-            network_ours_minor=network,
-            issuer_file_minor=row.issuer_fee_minor,
-            network_file_minor=row.network_fee_minor,
-            issuer_minor=theirs[0],
-            network_minor=theirs[1],
-        )
-        file = f"{row.acquirer}/{row.file}"
-        if abs(cost.difference_minor) > settings.fee_tolerance_row_minor:
-            cost = _ours(cost)
-        else:
-            differing[file] = differing.get(file, 0) + abs(cost.difference_minor)
-        made.append((file, cost))
-    beyond = {f for f, total in differing.items() if total > settings.fee_tolerance_file_minor}
-    return [_ours(cost) if file in beyond else cost for file, cost in made]
-
-
-def _fees_of(
-    plan: Plan, record: ClearingRecord, sale: ClearingRecord, before: int, amount: int
-) -> tuple[int, int]:
-    """Issuer's and network's fee of a record that moves its chain's net by `amount`."""
-    issuer, network = (
-        plan.change(
-            part,
-            before,
-            before + amount,
-            sale.card_type,
-            sale.mcc,
-            refund=record.type == "refund",
-        )
-        for part in ("issuer", "network")
+    ours = _nearer()
+    issuer_file, network_file = ours.issuer_file, ours.network_file
+    compared = ours.mutate(
+        differs=issuer_file.fill_null(ours.issuer)
+        + network_file.fill_null(ours.network)
+        - ours.issuer
+        - ours.network
     )
-    return issuer, network
-
-
-def _ours(cost: NetworkCost) -> NetworkCost:
-    return msgspec.structs.replace(
-        cost, issuer_minor=cost.issuer_ours_minor, network_minor=cost.network_ours_minor
+    judged = compared.mutate(within=compared.differs.abs() <= settings.fee_tolerance_row_minor)
+    near = judged.filter(judged.within)
+    files = near.group_by("file").agg(differing=exact(near.differs.abs().sum()))
+    beyond = files.filter(files.differing > settings.fee_tolerance_file_minor)
+    booked = judged.mutate(theirs=judged.within & judged.file.notin(beyond.file))
+    made = booked.select(
+        "key",
+        "row",
+        "plan",
+        "plan_version",
+        business_date=ibis.literal(business_date),
+        issuer_ours_minor=booked.issuer,
+        network_ours_minor=booked.network,
+        issuer_file_minor=booked.issuer_file,
+        network_file_minor=booked.network_file,
+        issuer_minor=ibis.ifelse(
+            booked.theirs, booked.issuer_file.fill_null(booked.issuer), booked.issuer
+        ),
+        network_minor=ibis.ifelse(
+            booked.theirs, booked.network_file.fill_null(booked.network), booked.network
+        ),
     )
+    return made.order_by(number_of(made.key))[list(NetworkCost.__struct_fields__)]
+
+
+def _nearer() -> "ir.Table":
+    """Our fees on the row's amount; on the record's, where that is nearer to what the file asks."""
+    costed = _costed_table()
+    parts = ("issuer", "network")
+    by_row = _changed("cost", parts, costed.mutate(after=costed.before + costed.billed))
+    differing = costed.filter(costed.billed != costed.effect_minor)
+    other = _changed(
+        "cost", parts, differing.mutate(after=differing.before + differing.effect_minor)
+    )
+    also = other.select("key", record_issuer=other.issuer, record_network=other.network)
+    both = by_row.left_join(also, "key")
+    asked = both.issuer_file.fill_null(0) + both.network_file.fill_null(0)
+    on_row = (asked - both.issuer - both.network).abs()
+    on_record = (asked - both.record_issuer - both.record_network).abs()
+    nearer = on_record < on_row  # NULL, where the amounts are the same, is not nearer
+    return both.mutate(
+        issuer=ibis.ifelse(nearer, both.record_issuer, both.issuer),
+        network=ibis.ifelse(nearer, both.record_network, both.network),
+    )[[*_COSTED, *parts]]
+
+
+@cache
+def _sums() -> "ir.Table":
+    """(total, currency, amount) of what was booked."""
+    discounts = table_named("merchant_fees", schema_of(MerchantFee))
+    costs = table_named("network_costs", schema_of(NetworkCost))
+    currencies = _priced_table().select("key", "currency")
+    lines = []
+    for name, facts, column in (
+        ("discount", discounts, "discount_minor"),
+        ("issuer_fee", costs, "issuer_minor"),
+        ("network_fee", costs, "network_minor"),
+    ):
+        known = facts.join(currencies, "key")
+        sums = known.group_by("currency").agg(amount=exact(known[column].sum()))
+        lines.append(sums.select("currency", "amount", name=ibis.literal(name)))
+    every = ibis.union(*lines)
+    return every.select("name", "currency", "amount").order_by("name", "currency")
+
+
+# -- breaks ---------------------------------------------------------------------------------------
+
+
+async def _breaks(run: Run) -> list[Break]:
+    found = [NetworkCost(**line) for line in run.engine.table(unbooked_costs()).to_pylist()]
+    records = await run.store.records_by_key([cost.key for cost in found])
+    rows = await run.store.rows_by_id([cost.row for cost in found])
+    breaks = []
+    for cost in found:
+        ours = cost.issuer_ours_minor + cost.network_ours_minor
+        theirs = ours + cost.difference_minor
+        record, row = records[cost.key], rows[cost.row]
+        one = break_of(run.date, "fee_mismatch", record, row, ours, theirs, "")
+        breaks.append(
+            msgspec.structs.replace(one, step="fees", difference_minor=-cost.excess_minor)
+        )
+    return number(breaks, run.date, "F")
+
+
+@cache
+def unbooked_costs() -> "ir.Table":
+    """Costs of which not all was booked."""
+    costs = table_named("network_costs", schema_of(NetworkCost))
+    asked = costs.issuer_file_minor.fill_null(costs.issuer_ours_minor) + (
+        costs.network_file_minor.fill_null(costs.network_ours_minor)
+    )
+    unbooked = costs.filter(asked != costs.issuer_minor + costs.network_minor)
+    return unbooked.order_by(number_of(unbooked.key))

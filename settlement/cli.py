@@ -16,12 +16,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from settlement.adapters.duckdb_engine import DuckDbEngine
+from settlement.adapters.engines import open_engine
+from settlement.adapters.extracts import ParquetExtracts
 from settlement.adapters.files import DirectoryInbox, DirectorySink
 from settlement.chart import CHART
-from settlement.close import STEPS, CloseResult, close
+from settlement.close import STEPS, USAGE, CloseResult, close
 from settlement.ports import Dates, Pans, Progress as StepProgress, Store
 from settlement.reports import money, pairs
+from settlement.run import UsageError
 from settlement.settings import DEFAULTS, Settings
 from settlement.texts import TEXTS
 
@@ -33,6 +35,7 @@ def close_command(
     business_date: date,
     files: Path,
     reports: Path,
+    books: Path,
     open_books: Callable[[], Books],
     *,
     at: datetime,
@@ -45,10 +48,16 @@ def close_command(
 
     `files` holds `<acquirer>/<file>`; `reports` receives `<date>/...`. Returns the exit code.
     """
-    with Bars(chinese=chinese) as bars:
-        result = asyncio.run(
-            close_books(business_date, files, reports, open_books, bars, at, approved, settings)
-        )
+    try:
+        with Bars(chinese=chinese) as bars:
+            result = asyncio.run(
+                close_books(
+                    business_date, files, reports, books, open_books, bars, at, approved, settings
+                )
+            )
+    except UsageError as usage:
+        sys.stderr.write(f"{usage}\n")
+        return USAGE
     if as_json:
         sys.stdout.write(result.to_json().decode() + "\n")
     else:
@@ -60,18 +69,17 @@ async def close_books(
     business_date: date,
     files: Path,
     reports: Path,
+    books: Path,
     open_books: Callable[[], Books],
     progress: StepProgress,
     at: datetime,
     approved: Collection[str] = (),
     settings: Settings = DEFAULTS,
 ) -> CloseResult:
-    """The same without a screen: for a program that shows progress and result itself."""
-    engine = DuckDbEngine(
-        threads=settings.engine_threads,
-        memory_mib=settings.engine_memory_mib,
-        spill=reports / ".spill",
-    )
+    """The same without a screen: for a program that shows progress and result itself. `books` keeps
+    the date's relations, `<date>/<name>.parquet`, for the runs that go on with it."""
+    folder = books / business_date.isoformat()
+    engine = open_engine(settings, books / ".spill")
     try:
         async with open_books() as (store, dates, pans):
             return await close(
@@ -83,6 +91,7 @@ async def close_books(
                 DirectorySink(reports),
                 progress,
                 engine=engine,
+                extracts=ParquetExtracts(engine, folder),
                 at=at,
                 approved=approved,
                 settings=settings,

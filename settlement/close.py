@@ -16,27 +16,26 @@ run is the only time that reaches a file, and ids derive from (date, step, seque
 files again, byte for byte.
 """
 
-import asyncio
 import hashlib
-from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
 from datetime import date, datetime, timedelta
 from typing import Final, Literal
 
 import msgspec
 
-from settlement import reports
-from settlement.cases import BREAK_CLASSES, MATCH_CLASSES, ONE_SIDED, Break, Resolution
+from settlement import detail, reports
+from settlement.cases import Break
 from settlement.charges import fees
-from settlement.clearing import NEGATIVE_TYPES, Capture, ClearingRecord, ClearingRow, records_of
 from settlement.fees import NotInForceError, Tariffs
 from settlement.files.layout import FileError
+from settlement.freeze import freeze
 from settlement.intake import intake, intake_after
 from settlement.ledger import LedgerConflictError, TrialLine, trial_balance
 from settlement.netting import Net
 from settlement.ports import (
     Dates,
     Engine,
+    Extracts,
     Facts,
     FileSink,
     Inbox,
@@ -47,22 +46,13 @@ from settlement.ports import (
     Step,
     Store,
 )
-from settlement.posting import assert_conserved, net, post, post_after, totals_of
-from settlement.reconcile import Result, reconcile
-from settlement.run import Run, UsageError, WaitingError, in_minor, number
+from settlement.posting import net, post, post_after
+from settlement.reconciliation import reconcile_day
+from settlement.run import Run, UsageError, WaitingError, extract
 from settlement.settings import DEFAULTS, Settings
 
 STEPS: Final = ("cut", "freeze", "intake", "reconcile", "fees", "post", "net", "reports")
 REFERENCE_KINDS: Final = ("merchant", "fee_plan", "link", "route")
-
-# break classes that other steps find
-OTHERS_FINDINGS: Final = (
-    "fee_mismatch",
-    "file_changed",
-    "file_late",
-    "statement_unmatched",
-    "reserve_difference",
-)
 
 DONE, DIFFERENCES, USAGE, WAITING, FAILURE = 0, 1, 2, 3, 4  # exit codes, rules section 18
 
@@ -137,6 +127,7 @@ async def close(
     progress: Progress | None = None,
     *,
     engine: Engine,
+    extracts: Extracts,
     at: datetime,
     approved: Collection[str] = (),
     settings: Settings = DEFAULTS,
@@ -148,10 +139,11 @@ async def close(
     known name, fees beyond the sanity bound.
     """
     code, message, failed = DONE, "", ""
+    run: Run | None = None
     async with store.alone(business_date) as alone:
         if not alone:
             under_way = f"another run of {business_date} is under way"
-            return await _result(store, business_date, WAITING, under_way, "")
+            return await _result(store, None, business_date, WAITING, under_way, "")
         try:
             run = await _begin(
                 business_date,
@@ -162,6 +154,7 @@ async def close(
                 sink,
                 progress,
                 engine,
+                extracts,
                 at,
                 approved,
                 settings,
@@ -176,7 +169,7 @@ async def close(
             code, message = USAGE, str(usage)
         except (FileError, AssertionError, LedgerConflictError) as failure:
             code, message = FAILURE, f"{type(failure).__name__}: {failure}"
-    return await _result(store, business_date, code, message, failed)
+    return await _result(store, run, business_date, code, message, failed)
 
 
 async def _begin(
@@ -188,6 +181,7 @@ async def _begin(
     sink: FileSink,
     progress: Progress | None,
     engine: Engine,
+    extracts: Extracts,
     at: datetime,
     approved: Collection[str],
     settings: Settings,
@@ -208,6 +202,7 @@ async def _begin(
         pans=pans,
         sink=sink,
         engine=engine,
+        extracts=extracts,
         progress=progress or NoProgress(),
         settings=settings,
         approved=frozenset(approved),
@@ -232,7 +227,7 @@ async def _run_step(run: Run, name: str) -> None:
 
 
 async def _result(
-    store: Store, business_date: date, code: int, message: str, failed: str
+    store: Store, run: Run | None, business_date: date, code: int, message: str, failed: str
 ) -> CloseResult:
     done = await store.steps(business_date)
     reached = False
@@ -255,6 +250,7 @@ async def _result(
     totals = {
         key: value for name in STEPS if name in done for key, value in done[name].totals.items()
     }
+    moved = await (run.movements() if run else store.movements(business_date))
     return CloseResult(
         business_date=business_date,
         exit_code=code,
@@ -263,182 +259,18 @@ async def _result(
         totals=totals,
         breaks=breaks,
         nets=await store.nets(business_date),
-        trial_balance=trial_balance(await store.movements(business_date)),
+        trial_balance=trial_balance(moved),
         files=await store.outputs(business_date),
     )
 
 
-# -- cut, freeze ------------------------------------------------------------------------------
+# -- cut -------------------------------------------------------------------------------------
 
 
 async def _cut(run: Run) -> tuple[Facts, dict[str, int]]:
     if await run.dates.state(run.date) == "open":
         await run.dates.cut_over(run.date + timedelta(days=run.settings.offset_days))
     return Facts(), {}
-
-
-async def _freeze(run: Run) -> tuple[Facts, dict[str, int]]:
-    loop = asyncio.get_running_loop()
-    until = loop.time() + run.settings.freeze_wait_s
-    while left := await run.dates.freeze(run.date):
-        if loop.time() >= until:
-            raise WaitingError(
-                f"{left} requests of {run.date} are still undecided; a running node decides them "
-                "once their timers have passed: start `tongbao serve`, then close again"
-            )
-        run.progress.advanced("freeze", f"{left} undecided")
-        await asyncio.sleep(run.settings.freeze_poll_s)
-    captures = await run.store.captures(run.date)
-    transactions = await run.store.transactions(run.date)
-    known = {one.original_request_id for one in captures if one.original_request_id}
-    known |= {one.original_request_id for one in transactions if one.original_request_id}
-    known |= {one.request_id for one in captures}
-    roots = await run.store.roots(known)
-    records = [
-        _with_tariff(run.tariffs, record)
-        for record in records_of(run.date, captures, transactions, roots)
-    ]
-    assert_conserved(
-        run.date,
-        ("captures", await run.store.captured_totals(run.date)),
-        ("clearing records", totals_of(records)),
-    )
-    captured = [record for record in records if record.captured]
-    return Facts(records=records), {
-        "captures": len(captured),
-        **in_minor("captured", ((r.currency, r.effect_minor) for r in captured), run.home),
-        "requests_without_capture": len(records) - len(captured),
-    }
-
-
-def _with_tariff(tariffs: Tariffs, record: ClearingRecord) -> ClearingRecord:
-    record = msgspec.structs.replace(record, card_type=tariffs.card_type(record.card_type))
-    if not record.captured:
-        return record
-    plan = tariffs.merchant_plan(record.merchant, record.settlement_date)
-    return msgspec.structs.replace(record, plan=plan.name, plan_version=plan.version)
-
-
-# -- reconcile --------------------------------------------------------------------------------
-
-
-async def _reconcile(run: Run) -> tuple[Facts, dict[str, int]]:
-    window = timedelta(days=run.settings.window_days)
-    records = await run.store.records(run.date)
-    named = {record.settlement_date for record in records if record.captured} | {run.date}
-    named |= await _late_dates(run)
-    first, last = min(named) - window, max(named) + window
-    records += await run.store.open_records(run.date, first)
-    rows = await run.store.rows(first, last)
-    open_breaks = await run.store.open_breaks(run.date)
-    # however old: the other side of a short may still come
-    shorts = [one.record for one in open_breaks if one.break_class == "network_short"]
-    read = {record.key for record in records}
-    short_records = await run.store.records_by_key(set(shorts) - read)
-    records += [short_records[key] for key in sorted(short_records)]
-    mismatches = [one for one in open_breaks if one.break_class == "status_mismatch"]
-    result = reconcile(
-        run.date,
-        records,
-        rows,
-        run.engine,
-        mismatched=await _rows_of(run, mismatches),
-        reversed_there=await _records_of(run, mismatches),
-        ahead=await _standing_ahead(run, last),
-        taken_in=await _taken_in(run, {record.acquirer for record in records}),
-        broken={side for one in open_breaks for side in (one.record, one.row) if side},
-        window_days=run.settings.window_days,
-    )
-    resolutions = _resolutions(run, open_breaks, result)
-    breaks = number(result.breaks, run.date, "R")
-    counts = Counter(one.match_class for one in result.matches)
-    counts.update(one.break_class for one in breaks if one.break_class in ONE_SIDED)
-    by_class = {
-        name: counts[name]
-        for name in (*MATCH_CLASSES, *BREAK_CLASSES)
-        if name not in OTHERS_FINDINGS
-    }
-    return Facts(matches=result.matches, breaks=breaks, resolutions=resolutions), {
-        **by_class,
-        "carried_records": len(result.carried_records),
-        "carried_rows": len(result.carried_rows),
-        "resolved": len(resolutions),
-    }
-
-
-def _resolutions(run: Run, open_breaks: list[Break], result: Result) -> list[Resolution]:
-    """Open breaks whose other side this close found. What stood in suspense goes back on the
-    break's own receivable; where either side reversed later, on that reversal's."""
-    settled = {side for one in result.matches for side in (one.record, one.row) if side}
-    found: list[Resolution] = []
-    day: date | None
-    for one in open_breaks:
-        if one.row in result.taken_back:
-            day, reason = result.taken_back[one.row], "taken back by a later file"
-        elif one.break_class == "status_mismatch" and one.record in result.reversed_since:
-            day, reason = result.reversed_since[one.record], "reversed on our side, too"
-        elif one.break_class in ONE_SIDED and (one.row or one.record) in settled:
-            day, reason = one.settlement_date, "found by a later close"
-        else:
-            continue
-        assert day is not None
-        found.append(Resolution(one.id, run.date, reason, day))
-    return found
-
-
-async def _late_dates(run: Run) -> set[date]:
-    """Earlier settlement dates whose files came today."""
-    return {
-        file.settlement_date
-        for acquirer in run.tariffs.acquirers
-        for file in await run.store.files(acquirer)
-        if file.business_date == run.date and file.settlement_date < run.date
-    }
-
-
-async def _rows_of(run: Run, mismatches: list[Break]) -> list[ClearingRow]:
-    """Rows that were billed though we had taken them back: the network may yet take them back."""
-    rows = await run.store.rows_by_id([one.row for one in mismatches if one.theirs_minor])
-    return [rows[row_id] for row_id in sorted(rows)]
-
-
-async def _records_of(run: Run, mismatches: list[Break]) -> list[ClearingRecord]:
-    """Captures that the network had reversed: we may have reversed them since."""
-    records = await run.store.records_by_key([one.record for one in mismatches if one.ours_minor])
-    return [records[key] for key in sorted(records)]
-
-
-async def _taken_in(run: Run, acquirers: set[str]) -> set[tuple[str, date]]:
-    return {
-        (file.acquirer, file.settlement_date)
-        for acquirer in sorted(acquirers)
-        for file in await run.store.files(acquirer)
-    }
-
-
-async def _standing_ahead(run: Run, last: date) -> list[ClearingRecord]:
-    """Approved requests of later dates that settle up to `last`: they only hold rows back."""
-    later = await run.store.transactions_ahead(run.date, last)
-    captures = [
-        Capture(
-            capture_id=-one.request_id,  # no capture's: these are not frozen yet
-            request_id=one.request_id,
-            business_date=one.business_date,
-            settlement_date=one.settlement_date,
-            merchant=one.merchant,
-            terminal=one.terminal,
-            batch=one.batch,
-            stan=one.stan,
-            type=one.type,
-            acquirer=one.acquirer,
-            effect_minor=(-1 if one.type in NEGATIVE_TYPES else 1)
-            * (one.approved_amount_minor or one.amount_minor),
-            currency=one.currency,
-        )
-        for one in later
-        if one.acquirer is not None
-    ]
-    return records_of(run.date, captures, later, {})
 
 
 # -- reports ----------------------------------------------------------------------------------
@@ -472,16 +304,17 @@ async def _reports_after(run: Run) -> None:
 
 
 async def _day(run: Run) -> reports.Day:
+    await extract(run, "records")
+    await extract(run, "matches")
+    await extract(run, "merchant_fees")
     return reports.Day(
         business_date=run.date,
         at=run.at,
         steps=[run.steps[name] for name in STEPS if name in run.steps and name != "reports"],
-        records=[record for record in await run.store.records(run.date) if record.captured],
-        discounts={one.key: one for one in await run.store.merchant_fees(run.date)},
-        matches={one.record: one for one in await run.store.matches(run.date) if one.record},
+        detail=run.extracts.keep("detail", detail.lines(), detail.LINES),
         breaks=await run.store.breaks(run.date),
         nets=await run.store.nets(run.date),
-        trial=trial_balance(await run.store.movements(run.date)),
+        trial=trial_balance(await run.movements()),
         merchant_names=_merchant_names(run),
     )
 
@@ -498,9 +331,9 @@ def _merchant_names(run: Run) -> dict[str, tuple[str, str]]:
 
 _FUNCTIONS: Final[dict[str, tuple[StepFunction, Callable[[Run], Awaitable[None]] | None]]] = {
     "cut": (_cut, None),
-    "freeze": (_freeze, None),
+    "freeze": (freeze, None),
     "intake": (intake, intake_after),
-    "reconcile": (_reconcile, None),
+    "reconcile": (reconcile_day, None),
     "fees": (fees, None),
     "post": (post, post_after),
     "net": (net, None),

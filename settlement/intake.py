@@ -1,15 +1,27 @@
 """The networks' files come in: sealed, parsed, stored whole or refused whole."""
 
 import hashlib
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import date
+from functools import cache
+from typing import TYPE_CHECKING, cast
 
 import msgspec
+import pyarrow as pa  # type: ignore[import-untyped]
 
 from settlement.cases import Break, Resolution
-from settlement.clearing import FileName, HeldFile, IncomingFile
-from settlement.files import com
+from settlement.clearing import ClearingRow, FileName, HeldFile, IncomingFile
+from settlement.columns import Relation, schema_of
+from settlement.files import com, com_bulk
 from settlement.ports import Facts, Step
-from settlement.run import Run, UsageError, WaitingError, number
+from settlement.records import exact, records_table
+from settlement.rows import fee_of, rows_table
+from settlement.run import Run, UsageError, WaitingError, extract, number
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir  # type: ignore[import-untyped]
+
+Parse = Callable[[bytes, FileName, com_bulk.Reading], Iterator[pa.RecordBatch]]
 
 
 async def intake(run: Run) -> tuple[Facts, dict[str, int]]:
@@ -48,10 +60,18 @@ async def intake_after(run: Run) -> None:
 async def _settles_on(run: Run) -> dict[str, set[date]]:
     """acquirer -> settlement dates that the date's captures name; every acquirer with a link."""
     named: dict[str, set[date]] = {acquirer: set() for acquirer in run.tariffs.acquirers}
-    for record in await run.store.records(run.date):
-        if record.captured:
-            named.setdefault(record.acquirer, set()).add(record.settlement_date)
+    await extract(run, "records")
+    for acquirer, day in cast("list[tuple[str, date]]", run.engine.rows(_named())):
+        named.setdefault(acquirer, set()).add(day)
     return dict(sorted(named.items()))
+
+
+@cache
+def _named() -> "ir.Table":
+    records = records_table("records")
+    captured = records.filter(records.effect_minor != 0)
+    days = captured.select("acquirer", "settlement_date").distinct()
+    return days.order_by("acquirer", "settlement_date")
 
 
 def due_dates(business_date: date, named: set[date]) -> set[date]:
@@ -112,17 +132,9 @@ async def _take_in(run: Run, name: FileName, data: bytes) -> None:
         )
     run.progress.advanced("intake", f"{name.acquirer}/{name.name}")
     version = len(earlier) + 1
-    rows = com.parse(
-        data,
-        name,
-        token=run.pans.token,
-        mask=run.pans.mask,
-        currency=str(run.tariffs.link(name.acquirer).get("currency") or run.settings.currency),
-        version=version,
-        approved=run.tariffs.approved_codes(name.acquirer) or com.APPROVED,
-    )
+    rows = await _read(run, name, data, version)
     sha256 = hashlib.sha256(data)
-    turnover, fees = sum(r.amount_minor for r in rows), sum(abs(r.fee_minor) for r in rows)
+    ((turnover, fees),) = cast("list[tuple[int, int]]", run.engine.rows(_turnover()))
     if (
         fees * 1_000_000 > turnover * run.settings.file_fee_bound_ppm
         and sha256.hexdigest() not in run.approved
@@ -145,6 +157,40 @@ async def _take_in(run: Run, name: FileName, data: bytes) -> None:
             sealed=run.pans.seal(data, f"{name.acquirer}/{name.name}/{version}"),
         ),
         rows,
+    )
+
+
+async def _read(run: Run, name: FileName, data: bytes, version: int) -> Relation:
+    """The rows of a file, as the engine's `intake_rows`: all at once, else line by line, which says
+    what is wrong."""
+    reading = com_bulk.Reading(
+        token=run.pans.token,
+        mask=run.pans.mask,
+        currency=str(run.tariffs.link(name.acquirer).get("currency") or run.settings.currency),
+        version=version,
+        approved=run.tariffs.approved_codes(name.acquirer) or com.APPROVED,
+    )
+
+    async def batches(parse: Parse) -> AsyncIterator[pa.RecordBatch]:
+        lines = 0
+        for batch in parse(data, name, reading):
+            yield batch
+            lines += batch.num_rows
+            run.progress.advanced("intake", f"{name.acquirer}/{name.name}: {lines:,}")
+
+    schema = schema_of(ClearingRow)
+    try:
+        return await run.extracts.load("intake_rows", schema, batches(com_bulk.parse))
+    except com_bulk.OddError:
+        return await run.extracts.load("intake_rows", schema, batches(com_bulk.parse_lines))
+
+
+@cache
+def _turnover() -> "ir.Table":
+    rows = rows_table("intake_rows")
+    return rows.agg(
+        turnover=exact(rows.amount_minor.sum()).fill_null(0),
+        fees=exact(fee_of(rows).abs().sum()).fill_null(0),
     )
 
 

@@ -1,10 +1,11 @@
 """What the day's end needs of the outside, as Protocols; `settlement/adapters/` implements them."""
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import msgspec
 
@@ -19,10 +20,16 @@ from settlement.clearing import (
     Reference,
     Transaction,
 )
+from settlement.columns import Relation, relation
+from settlement.entry_columns import entry_relation
 from settlement.fees import MerchantFee, NetworkCost
+from settlement.files.rows import FileRow
+from settlement.files.store import FileRows
 from settlement.ledger import Entry, Movement
 from settlement.netting import Net
 from settlement.reconcile import Match
+from settlement.sums import Member
+from settlement.terminal_totals import BatchKey, BatchTotal, BatchTotals
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir  # type: ignore[import-untyped]
@@ -46,30 +53,77 @@ class Output(msgspec.Struct, frozen=True):
     size: int
 
 
-class Facts(msgspec.Struct, frozen=True):
-    """Everything that one step adds; stored with the step's record or not at all."""
+# the relations that later steps read: name -> what one of its rows is
+EXTRACTS: Final[dict[str, type[msgspec.Struct]]] = {
+    "records": ClearingRecord,
+    "matches": Match,
+    "merchant_fees": MerchantFee,
+    "network_costs": NetworkCost,
+}
+# every read that is to be had in columns, too
+SHAPES: Final[dict[str, type[msgspec.Struct]]] = EXTRACTS | {
+    "captures": Capture,
+    "transactions": Transaction,
+    "transactions_ahead": Transaction,
+    "open_records": ClearingRecord,
+    "rows": ClearingRow,
+    "matched_rows": ClearingRow,
+}
+Extracted = Literal[
+    "captures",
+    "transactions",
+    "transactions_ahead",
+    "records",
+    "open_records",
+    "rows",
+    "matched_rows",
+    "matches",
+    "merchant_fees",
+    "network_costs",
+]
 
-    records: Sequence[ClearingRecord] = ()
-    matches: Sequence[Match] = ()
+
+class Facts(msgspec.Struct, frozen=True):
+    """Everything that one step adds; stored with the step's record or not at all.
+
+    What there is of each transaction comes as a relation (`settlement.columns`); `entries` have
+    their hash as a last column.
+    """
+
+    records: Relation = relation(ClearingRecord)
+    matches: Relation = relation(Match)
+    merchant_fees: Relation = relation(MerchantFee)
+    network_costs: Relation = relation(NetworkCost)
+    entries: Relation = entry_relation(())
     breaks: Sequence[Break] = ()
     resolutions: Sequence[Resolution] = ()
-    merchant_fees: Sequence[MerchantFee] = ()
-    network_costs: Sequence[NetworkCost] = ()
-    entries: Sequence[Entry] = ()
     nets: Sequence[Net] = ()
     outputs: Sequence[Output] = ()
     held: Sequence[HeldFile] = ()
+    members: Sequence[Member] = ()
+    batch_sums: Sequence[BatchTotal] = ()  # of the step's business date
+    batches_checked: Sequence[BatchKey] = ()
     inputs: Sequence[str] = ()  # what of the outside the step rests on; part of its hash only
 
     @property
     def content(self) -> str:
-        """SHA-256 over every fact, hex; item by item, so a long day needs no second copy."""
+        """SHA-256 over every fact, hex."""
         digest = hashlib.sha256()
         for name in self.__struct_fields__:
             digest.update(name.encode())
-            for item in getattr(self, name):
-                digest.update(msgspec.json.encode(item) + b"\n")
+            items = getattr(self, name)
+            if isinstance(items, Relation):
+                digest.update(items.sha256.encode())
+            else:
+                for item in items:
+                    digest.update(msgspec.json.encode(item) + b"\n")
         return digest.hexdigest()
+
+    @property
+    def extracts(self) -> dict[str, str]:
+        """The SHA-256 of each relation that holds something, by its name."""
+        relations = {name: getattr(self, name) for name in EXTRACTS}
+        return {name: one.sha256 for name, one in relations.items() if len(one)}
 
 
 class Total(msgspec.Struct, frozen=True, order=True):
@@ -101,8 +155,13 @@ class SwitchFacts(Protocol):
     async def references(self, kinds: Collection[str]) -> list[Reference]: ...
 
 
-class Store(SwitchFacts, Protocol):
+class Store(SwitchFacts, FileRows, BatchTotals, Protocol):
     """The settlement's own append-only facts. Every read is totally ordered."""
+
+    def extract(
+        self, name: Extracted, *dates: date, ordered: bool = False
+    ) -> AsyncIterator["pa.RecordBatch"]:
+        """The rows that the read of this name gives, as columns; in its order only where asked."""
 
     def alone(self, business_date: date) -> AbstractAsyncContextManager[bool]:
         """Keeps other runs of the date out while it is held; False where one is under way."""
@@ -111,6 +170,9 @@ class Store(SwitchFacts, Protocol):
         """Record the instant of a date's first run, or return the one recorded."""
 
     async def steps(self, business_date: date) -> dict[str, Step]: ...
+
+    async def extracts(self, business_date: date) -> dict[str, str]:
+        """SHA-256 (hex) of the relations that the date's steps have added, by name."""
 
     async def finish(self, step: Step, facts: Facts) -> bool:
         """Store the facts and the step in one commit. False, and nothing, if it stands already.
@@ -121,8 +183,11 @@ class Store(SwitchFacts, Protocol):
     async def files(self, acquirer: str) -> list[IncomingFile]:
         """Files taken in, by (settlement date, name, version), without their sealed bytes."""
 
-    async def take_in(self, file: IncomingFile, rows: Sequence[ClearingRow]) -> None:
-        """Store the sealed file and its rows in one commit; nothing where the version stands."""
+    async def take_in(
+        self, file: IncomingFile, rows: Relation, others: Sequence[FileRow] = ()
+    ) -> None:
+        """Store the sealed file, its transactions and its other rows in one commit; nothing where
+        the version stands."""
 
     async def held(self, acquirer: str) -> list[HeldFile]:
         """Files whose name is taken, approved since or not, by (name, SHA-256)."""
@@ -132,6 +197,9 @@ class Store(SwitchFacts, Protocol):
 
     async def rows(self, first: date, last: date) -> list[ClearingRow]:
         """Rows of these settlement dates that no match has used, of each name's last version."""
+
+    async def matched_rows(self, business_date: date) -> list[ClearingRow]:
+        """Rows that the date's matches used."""
 
     async def records(self, business_date: date) -> list[ClearingRecord]: ...
 
@@ -145,9 +213,13 @@ class Store(SwitchFacts, Protocol):
     async def records_by_root(self, roots: Collection[int]) -> list[ClearingRecord]:
         """Every captured record of these chains, by (business date, key)."""
 
-    async def roots(self, request_ids: Collection[int]) -> dict[int, int]: ...
+    async def roots(self, request_ids: Collection[int]) -> dict[int, int]:
+        """The root of those whose captured records have another one than themselves."""
 
     async def matches(self, business_date: date) -> list[Match]: ...
+
+    async def members(self, business_date: date) -> list[Member]:
+        """By (match, side, member)."""
 
     async def breaks(self, business_date: date) -> list[Break]: ...
 
@@ -159,12 +231,18 @@ class Store(SwitchFacts, Protocol):
     async def resolved(self, break_ids: Collection[str]) -> set[str]:
         """Those of the breaks that are resolved, on whatever date."""
 
+    async def discounts(self, keys: Collection[str]) -> dict[str, int]:
+        """Our discount on these records."""
+
     async def merchant_fees(self, business_date: date) -> list[MerchantFee]: ...
 
     async def network_costs(self, business_date: date) -> list[NetworkCost]: ...
 
     async def entries(self, business_date: date) -> list[Entry]:
         """In canonical order (step, source, key)."""
+
+    async def entries_by_key(self, source: str, keys: Collection[str]) -> dict[str, Entry]:
+        """Those of the source's entries that stand, of whatever date."""
 
     async def posted_totals(self, business_date: date) -> list[Total]:
         """Sums of the receivable's legs of capture entries, by P5's dimensions."""
@@ -243,8 +321,34 @@ class Engine(Protocol):
     def keep(self, name: str, expression: "ir.Table") -> None:
         """Make or replace a table of the expression's rows; it may read what it replaces."""
 
+    def read_parquet(self, name: str, paths: Sequence[Path]) -> None:
+        """Make or replace a table of the files' rows; the files stay as long as it is used."""
+
+    def write_parquet(self, expression: "ir.Table", path: Path) -> None:
+        """Write the expression's rows, in its order, so that `read_parquet` takes them at `path`."""
+
     def rows(self, expression: "ir.Table") -> list[tuple[object, ...]]:
         """The rows of an expression with a total order."""
+
+    def table(self, expression: "ir.Table") -> "pa.Table":
+        """The same in columns."""
+
+    def close(self) -> None: ...
+
+
+class Extracts(Protocol):
+    """The relations of one run, each under a name where the engine finds it."""
+
+    def keep(self, name: str, expression: "ir.Table", schema: "pa.Schema") -> Relation:
+        """Make or replace a relation of an expression with a total order."""
+
+    async def load(
+        self, name: str, schema: "pa.Schema", batches: AsyncIterable["pa.RecordBatch"]
+    ) -> Relation:
+        """Make or replace a relation of rows from elsewhere."""
+
+    def find(self, name: str, sha256: str) -> Relation | None:
+        """The relation as an earlier run of the date left it, if its content is still that."""
 
 
 class Progress(Protocol):

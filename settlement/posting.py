@@ -1,37 +1,63 @@
-"""The day's entries, P5 over them, and what every merchant is owed out of them."""
+"""The day's entries, P5 over them, and what every merchant is owed out of them.
+
+captured   an entry a captured effect
+cost       an entry a merchant, acquirer and settlement date; each record's own cost is a fact
+           beside it (`network_cost`), and the entry is their sum
+others     one by one: fees beyond the tolerance, cut-off transfers, what breaks and resolutions move,
+           what leaves the pending layer
+"""
 
 from collections.abc import Iterable
 from datetime import date
+from functools import cache
+from typing import TYPE_CHECKING, Any, cast
 
+import ibis  # type: ignore[import-untyped]
 import msgspec
 
+from settlement import bulk_posting
 from settlement.cases import Break
-from settlement.clearing import ClearingRecord, ClearingRow
-from settlement.fees import MerchantFee
-from settlement.ledger import Entry, entry, movements, trial_balance
+from settlement.charges import load_matched, subjects, unbooked_costs
+from settlement.clearing import ClearingRecord
+from settlement.columns import schema_of
+from settlement.entry_columns import ENTRY_COLUMNS, entry_relation
+from settlement.fees import MerchantFee, NetworkCost
+from settlement.layers import confirmations, load_broken, with_layer
+from settlement.ledger import Entry, Movement, entry, movements, trial_balance
 from settlement.netting import MerchantTotal, nets
 from settlement.ports import Facts, Total
 from settlement.receivable import assert_as_filed
-from settlement.run import Run, in_minor
+from settlement.reconcile import Match
+from settlement.records import exact, number_of, records_table, table_named
+from settlement.rows import id_of, rows_table
+from settlement.run import Run, extract, in_minor
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir  # type: ignore[import-untyped]
+
+STEP = "post"
 
 
 async def post(run: Run) -> tuple[Facts, dict[str, int]]:
-    records = [record for record in await run.store.records(run.date) if record.captured]
-    discounts = {one.key: one for one in await run.store.merchant_fees(run.date)}
-    made = [_captured(run.date, record, discounts[record.key]) for record in records]
+    for name in ("records", "matches", "merchant_fees", "network_costs"):
+        await extract(run, name)  # type: ignore[arg-type]
+    await load_matched(run)
+    await load_broken(run)
+    run.engine.keep("captured_legs", _captured())
+    run.engine.keep("cost_legs", _costs(run.date))
     assert_conserved(
         run.date,
-        ("captures", await run.store.captured_totals(run.date)),
-        ("clearing records", totals_of(records)),
-        ("postings", posted_totals_of([one for one in made if one is not None])),
+        ("clearing records", captured_totals(run)),
+        ("postings", _posted_totals(run)),
     )
-    made += await _cost_entries(run)
-    made += await _transfers(run)
-    made += await _break_entries(run)
-    entries = sorted((one for one in made if one is not None), key=lambda one: one.order)
-    moved = movements(entries)
+    others = await _others(run)
+    run.engine.load("entries_rest", entry_relation(others).table())
+    run.progress.advanced(STEP, "entries")
+    entries = run.extracts.keep("entries", _entries(run.date), ENTRY_COLUMNS)
+    moved = _moved(run, others)
     await assert_as_filed(run, moved)
     lines = trial_balance(moved)
+    run.progress.advanced(STEP, f"{len(entries):,} entries")
     return Facts(entries=entries), {
         "entries": len(entries),
         **in_minor("debit", ((line.currency, line.debit_minor) for line in lines), run.home),
@@ -39,100 +65,223 @@ async def post(run: Run) -> tuple[Facts, dict[str, int]]:
     }
 
 
-def _captured(business_date: date, record: ClearingRecord, fee: MerchantFee) -> Entry | None:
-    return entry(
-        "captured",
-        "captured",
-        record.key,
-        {"effect": record.effect_minor, "discount": fee.discount_minor},
-        business_date=business_date,
-        step="post",
-        currency=record.currency,
-        acquirer=record.acquirer,
-        settlement_date=record.settlement_date,
-        merchant=record.merchant,
-        terminal=record.terminal,
-        batch=record.batch,
+@cache
+def _captured() -> "ir.Table":
+    records = records_table("records")
+    captured = records.filter(records.effect_minor != 0)
+    fees = table_named("merchant_fees", schema_of(MerchantFee)).select("key", "discount_minor")
+    lines = with_layer(captured).join(fees, "key")
+    variables = {"effect": lines.effect_minor, "discount": lines.discount_minor}
+    return bulk_posting.legs("captured", lines, variables)
+
+
+@cache
+def _costs(business_date: date) -> "ir.Table":
+    """Costs summed by what their receivable and their merchant are."""
+    costs = table_named("network_costs", schema_of(NetworkCost))
+    records = subjects().select("key", "acquirer", "currency", "merchant")
+    rows = rows_table("incoming_rows")
+    days = rows.select("settlement_date", row=id_of(rows))
+    known = costs.join(records, "key").join(days, "row")
+    names = ["acquirer", "settlement_date", "merchant", "currency"]
+    sums = known.group_by(names).agg(
+        issuer=exact(known.issuer_minor.sum()),
+        network=exact(known.network_minor.sum()),
     )
+    place = [sums.acquirer, sums.settlement_date.cast("string"), sums.merchant, sums.currency]
+    key = ibis.literal(business_date.isoformat())
+    for part in place:
+        key = key + "/" + part
+    lines = sums.mutate(
+        key=key,
+        terminal=ibis.literal(""),
+        batch=ibis.literal(0, "int64"),
+        layer=ibis.literal("settled"),
+    )
+    variables = {"issuer": lines.issuer, "network": lines.network}
+    return bulk_posting.legs("network_cost", lines, variables)
 
 
-async def _cost_entries(run: Run) -> list[Entry | None]:
-    costs = await run.store.network_costs(run.date)
-    records = await run.store.records_by_key([cost.key for cost in costs])
-    rows = await run.store.rows_by_id([cost.row for cost in costs])
-    made: list[Entry | None] = []
-    for cost in costs:
-        record, row = records[cost.key], rows[cost.row]
+def _legs(name: str, of: "ir.Table") -> "ir.Table":
+    return ibis.table(of.schema(), name=name)
 
-        def made_of(
-            rule: str,
-            source: str,
-            variables: dict[str, int],
-            record: ClearingRecord = record,
-            row: ClearingRow = row,
-        ) -> Entry | None:
-            return entry(
-                rule,
-                source,
-                record.key,
-                variables,
-                business_date=run.date,
-                step="post",
-                currency=record.currency,
-                acquirer=record.acquirer,
-                settlement_date=row.settlement_date,
-                merchant=record.merchant,
-                terminal=record.terminal,
-                batch=record.batch,
+
+@cache
+def _entries(business_date: date) -> "ir.Table":
+    captured = _legs("captured_legs", _captured())
+    costs = _legs("cost_legs", _costs(business_date))
+    every = ibis.union(
+        bulk_posting.entries("captured", "captured", captured, business_date, STEP),
+        bulk_posting.entries("network_cost", "cost", costs, business_date, STEP),
+        table_named("entries_rest", ENTRY_COLUMNS),
+    )
+    return every.order_by("source", "key")  # of one date and step: the canonical order
+
+
+def _moved(run: Run, others: list[Entry]) -> list[Movement]:
+    lines: list[tuple[object, ...]] = []
+    lines += run.engine.rows(bulk_posting.moved("captured", _legs("captured_legs", _captured())))
+    lines += run.engine.rows(
+        bulk_posting.moved("network_cost", _legs("cost_legs", _costs(run.date)))
+    )
+    return sorted([*(Movement(*cast("Any", line)) for line in lines), *movements(others)])
+
+
+# -- P5 -----------------------------------------------------------------------------------------
+
+
+def captured_totals(run: Run) -> list[Total]:
+    """Sums of the clearing records by P5's dimensions."""
+    return [Total(*cast("Any", line)) for line in run.engine.rows(_record_totals())]
+
+
+def _posted_totals(run: Run) -> list[Total]:
+    return [Total(run.date, *cast("Any", line)) for line in run.engine.rows(_posted_sums(run.date))]
+
+
+@cache
+def _record_totals() -> "ir.Table":
+    records = records_table("records")
+    names = [name for name in Total.__struct_fields__ if name != "amount_minor"]
+    summed = records.group_by(names).agg(amount_minor=exact(records.effect_minor.sum()))
+    return summed.filter(summed.amount_minor != 0).order_by(names)
+
+
+@cache
+def _posted_sums(business_date: date) -> "ir.Table":
+    """Sums of the receivable's leg, which is the first of `captured`."""
+    lines = _legs("captured_legs", _captured())
+    names = [n for n in Total.__struct_fields__ if n not in ("amount_minor", "business_date")]
+    summed = lines.group_by(names).agg(amount_minor=exact(lines.amount_0.sum()))
+    return summed.filter(summed.amount_minor != 0).order_by(names)
+
+
+def posted_totals_of(entries: Iterable[Entry]) -> list[Total]:
+    """What a store's `posted_totals` must equal."""
+    sums: dict[tuple[date, str, str, str, str, int], int] = {}
+    for one in entries:
+        if one.source == "captured":
+            key = (
+                one.business_date,
+                one.currency,
+                one.merchant,
+                one.acquirer,
+                one.terminal,
+                one.batch,
+            )
+            for account, amount in zip(one.accounts, one.amounts, strict=True):
+                if account == "network_receivable":
+                    sums[key] = sums.get(key, 0) + amount
+    return sorted(Total(*key, amount) for key, amount in sums.items() if amount)
+
+
+def assert_conserved(business_date: date, *sides: tuple[str, list[Total]]) -> None:
+    """P5: the sums agree in every dimension; the first that does not is named."""
+    first_name, first = sides[0]
+    for name, other in sides[1:]:
+        if first != other:
+            differing = sorted(set(first) ^ set(other))[:4]
+            raise AssertionError(
+                f"P5 of {business_date}: {first_name} and {name} differ: {differing}"
             )
 
-        booked = {"issuer": cost.issuer_minor, "network": cost.network_minor}
-        made.append(made_of("network_cost", "cost", booked))
-        if cost.excess_minor:
-            rule = "fee_over" if cost.excess_minor > 0 else "fee_under"
-            made.append(made_of(rule, "fee", {"excess": cost.excess_minor}))
-    return made
+
+async def post_after(run: Run) -> None:
+    """Read back what was written; only a ledger that holds P5, agrees with the files and sums to
+    zero locks the date."""
+    for name in ("records", "matches", "network_costs"):
+        await extract(run, name)  # type: ignore[arg-type]
+    await load_matched(run)
+    assert_conserved(
+        run.date,
+        ("captures", await run.store.captured_totals(run.date)),
+        ("clearing records", captured_totals(run)),
+        ("postings", await run.store.posted_totals(run.date)),
+    )
+    run.moved = await run.store.movements(run.date)
+    await assert_as_filed(run, run.moved)
+    trial_balance(run.moved)
+    await run.store.seal(run.date)
+    if await run.dates.state(run.date) != "posted":
+        await run.dates.mark_posted(run.date)
+
+
+# -- entries one by one -----------------------------------------------------------------------
+
+
+async def _others(run: Run) -> list[Entry]:
+    made = [*await _excess_entries(run), *await _transfers(run), *await _break_entries(run)]
+    made += await confirmations(run)
+    return sorted((one for one in made if one is not None), key=lambda one: one.order)
+
+
+async def _excess_entries(run: Run) -> list[Entry | None]:
+    """What of the files' fees is not booked as cost."""
+    costs = [NetworkCost(**line) for line in run.engine.table(unbooked_costs()).to_pylist()]
+    records = await run.store.records_by_key([cost.key for cost in costs])
+    rows = await run.store.rows_by_id([cost.row for cost in costs])
+    return [
+        entry(
+            "fee_over" if cost.excess_minor > 0 else "fee_under",
+            "fee",
+            cost.key,
+            {"excess": cost.excess_minor},
+            business_date=run.date,
+            step=STEP,
+            currency=records[cost.key].currency,
+            acquirer=records[cost.key].acquirer,
+            settlement_date=rows[cost.row].settlement_date,
+            merchant=records[cost.key].merchant,
+            terminal=records[cost.key].terminal,
+            batch=records[cost.key].batch,
+        )
+        for cost in costs
+    ]
 
 
 async def _transfers(run: Run) -> list[Entry | None]:
     """A record that settles on another date than its own moves to that date's receivable: the
     date of its row, or, for a pair that no file has, the later date of the two."""
-    matches = [
-        one
-        for one in await run.store.matches(run.date)
-        if one.record.startswith("c") and (one.row or one.rule == "voided-pair")
+    found = cast("list[tuple[str, date]]", run.engine.rows(_shifts()))
+    records = await run.store.records_by_key([key for key, _ in found])
+    return [
+        entry(
+            "cutoff_transfer",
+            "cutoff",
+            key,
+            {"effect": records[key].effect_minor},
+            business_date=run.date,
+            step=STEP,
+            currency=records[key].currency,
+            acquirer=records[key].acquirer,
+            settlement_date=day,
+            from_settlement_date=records[key].settlement_date,
+            merchant=records[key].merchant,
+            terminal=records[key].terminal,
+            batch=records[key].batch,
+        )
+        for key, day in found
     ]
-    records = await run.store.records_by_key([match.record for match in matches])
-    rows = await run.store.rows_by_id([match.row for match in matches if match.row])
-    latest: dict[int, date] = {}
-    for match in matches:
-        if not match.row:
-            record = records[match.record]
-            known = latest.get(record.root_request_id, record.settlement_date)
-            latest[record.root_request_id] = max(known, record.settlement_date)
-    made: list[Entry | None] = []
-    for match in matches:
-        record = records[match.record]
-        day = rows[match.row].settlement_date if match.row else latest[record.root_request_id]
-        if record.settlement_date != day:
-            made.append(
-                entry(
-                    "cutoff_transfer",
-                    "cutoff",
-                    record.key,
-                    {"effect": record.effect_minor},
-                    business_date=run.date,
-                    step="post",
-                    currency=record.currency,
-                    acquirer=record.acquirer,
-                    settlement_date=day,
-                    from_settlement_date=record.settlement_date,
-                    merchant=record.merchant,
-                    terminal=record.terminal,
-                    batch=record.batch,
-                )
-            )
-    return made
+
+
+@cache
+def _shifts() -> "ir.Table":
+    """(record, the settlement date that it moves to)."""
+    matches = table_named("matches", schema_of(Match))
+    records = subjects().select(
+        "root_request_id", record=subjects().key, own_date=subjects().settlement_date
+    )
+    rows = rows_table("incoming_rows")
+    days = rows.select("settlement_date", row=id_of(rows))
+    billed = matches.filter(matches.row != "").join(records, "record").join(days, "row")
+    paired = matches.filter((matches.row == "") & (matches.rule == "voided-pair"))
+    chains = paired.join(records, "record")
+    latest = chains.group_by("root_request_id").agg(settlement_date=chains.own_date.max())
+    voided = chains.join(latest, "root_request_id")
+    names = ["record", "own_date", "settlement_date"]
+    every = billed[names].union(voided[names])
+    moved = every.filter(every.own_date != every.settlement_date)
+    return moved.select("record", "settlement_date").order_by(number_of(moved.record))
 
 
 async def _break_entries(run: Run) -> list[Entry | None]:
@@ -148,11 +297,7 @@ async def _break_entries(run: Run) -> list[Entry | None]:
     records = await run.store.records_by_key(
         [one.record for one in (*found, *released) if one.record]
     )
-    discounts = {
-        fee.key: fee.discount_minor
-        for day in sorted({record.business_date for record in records.values()})
-        for fee in await run.store.merchant_fees(day)
-    }
+    discounts = await run.store.discounts(sorted(records))
     made: list[Entry | None] = []
     for one, sign in [*((one, 1) for one in found), *((one, -1) for one in released)]:
         record = records.get(one.record)
@@ -186,7 +331,7 @@ def _break_entry(
         one.id,
         variables,
         business_date=business_date,
-        step="post",
+        step=STEP,
         currency=one.currency,
         acquirer=one.acquirer,
         settlement_date=one.settlement_date,
@@ -196,76 +341,35 @@ def _break_entry(
     )
 
 
-async def post_after(run: Run) -> None:
-    """Read back what was written; only a ledger that holds P5, agrees with the files and sums to
-    zero locks the date."""
-    records = await run.store.records(run.date)
-    assert_conserved(
-        run.date,
-        ("captures", await run.store.captured_totals(run.date)),
-        ("clearing records", totals_of(records)),
-        ("postings", await run.store.posted_totals(run.date)),
-    )
-    moved = await run.store.movements(run.date)
-    await assert_as_filed(run, moved)
-    trial_balance(moved)
-    await run.store.seal(run.date)
-    if await run.dates.state(run.date) != "posted":
-        await run.dates.mark_posted(run.date)
-
-
-def totals_of(records: list[ClearingRecord]) -> list[Total]:
-    return _totals(
-        (r.business_date, r.currency, r.merchant, r.acquirer, r.terminal, r.batch, r.effect_minor)
-        for r in records
-        if r.captured
-    )
-
-
-def posted_totals_of(entries: Iterable[Entry]) -> list[Total]:
-    return _totals(
-        (e.business_date, e.currency, e.merchant, e.acquirer, e.terminal, e.batch, amount)
-        for e in entries
-        if e.source == "captured"
-        for account, amount in zip(e.accounts, e.amounts, strict=True)
-        if account == "network_receivable"
-    )
-
-
-def _totals(lines: Iterable[tuple[date, str, str, str, str, int, int]]) -> list[Total]:
-    sums: dict[tuple[date, str, str, str, str, int], int] = {}
-    for line in lines:
-        sums[line[:6]] = sums.get(line[:6], 0) + line[6]
-    return sorted(Total(*key, amount) for key, amount in sums.items() if amount)
-
-
-def assert_conserved(business_date: date, *sides: tuple[str, list[Total]]) -> None:
-    """P5: the sums agree in every dimension; the first that does not is named."""
-    first_name, first = sides[0]
-    for name, other in sides[1:]:
-        if first != other:
-            differing = sorted(set(first) ^ set(other))[:4]
-            raise AssertionError(
-                f"P5 of {business_date}: {first_name} and {name} differ: {differing}"
-            )
+# -- nets -----------------------------------------------------------------------------------------
 
 
 async def net(run: Run) -> tuple[Facts, dict[str, int]]:
-    totals: dict[tuple[str, str], list[int]] = {}
-    discounts = {one.key: one.discount_minor for one in await run.store.merchant_fees(run.date)}
-    for record in await run.store.records(run.date):
-        if record.captured:
-            line = totals.setdefault((record.merchant, record.currency), [0, 0, 0, 0])
-            line[0] += 1
-            line[1 if record.effect_minor > 0 else 2] += record.effect_minor
-            line[3] += discounts[record.key]
-    made = nets(
-        run.date,
-        [MerchantTotal(*key, *line) for key, line in sorted(totals.items())],
-        await run.store.movements(run.date),
-    )
+    await extract(run, "records")
+    await extract(run, "merchant_fees")
+    totals = [MerchantTotal(*cast("Any", line)) for line in run.engine.rows(_merchant_totals())]
+    moved = [line for line in await run.movements() if line.rule != "confirmed"]  # sums to zero
+    made = nets(run.date, totals, moved)
     return Facts(nets=made), {
         "merchants": len({net.merchant for net in made}),
         **in_minor("net", ((net.currency, net.net_minor) for net in made), run.home),
         **in_minor("held", ((net.currency, net.held_minor) for net in made), run.home),
     }
+
+
+@cache
+def _merchant_totals() -> "ir.Table":
+    records = records_table("records")
+    fees = table_named("merchant_fees", schema_of(MerchantFee)).select("key", "discount_minor")
+    captured = records.filter(records.effect_minor != 0).join(fees, "key")
+    effect = captured.effect_minor
+    return (
+        captured.group_by("merchant", "currency")
+        .agg(
+            count=captured.count(),
+            gross=exact(ibis.ifelse(effect > 0, effect, 0).sum()),
+            taken_back=exact(ibis.ifelse(effect < 0, effect, 0).sum()),
+            discount=exact(captured.discount_minor.sum()),
+        )
+        .order_by("merchant", "currency")
+    )

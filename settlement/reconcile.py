@@ -1,65 +1,24 @@
 """Our clearing records against the rows of the networks' files.
 
-Theory of operation. Passes run in order; each pairs what the earlier ones left, one record with
-one row, on equal keys. Where a key stands several times on a side, its n-th record meets its n-th
-row, counted in an order that depends on content alone, so shuffled or split files give the same
-pairs. A pair's class follows from the two states and amounts; what is left over is classed last.
-
-    pass           keys equal on both sides
-    exact          DE 32, 33, 11, 7, 41 and the amount
-    exact-keys     DE 32, 33, 11, 7, 41
-    rrn            RRN, terminal, merchant, amount
-    auth-day       authorisation code, PAN token, amount, same settlement day
-    auth-next-day  ... the row one settlement day later
-    auth-prev-day  ... the row one settlement day earlier
+The matching passes (`settlement.passes`) pair one record with one row; what is plain of that stays in
+columns (`settlement.plain`). Here is the rest of a day, one by one: a pair's class follows from the two
+states and amounts; what is left over is classed last.
 
 A record that has no success (declined, unknown, pending) is never matched: it explains a
 network long, and the row stays open, since the approval may still come on another date.
-The passes are ibis expressions, so the same text runs on DuckDB and on Spark.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from datetime import date
-from functools import cache
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final
 
-import ibis  # type: ignore[import-untyped]
 import msgspec
-import pyarrow as pa  # type: ignore[import-untyped]
 
 from settlement.cases import Break
-from settlement.clearing import ClearingRecord, ClearingRow, infer_date, institution
+from settlement.clearing import ClearingRecord, ClearingRow, infer_date
+from settlement.passes import PASSES
+from settlement.plain import Rest
 
-if TYPE_CHECKING:
-    import ibis.expr.types as ir  # type: ignore[import-untyped]
-
-    from settlement.ports import Engine
-
-
-class Pass(msgspec.Struct, frozen=True):
-    name: str
-    version: int
-    keys: tuple[str, ...]
-    day_shift: int | None = None  # row's settlement day less the record's; None: any
-
-
-# `side` keeps reversals apart: a reversal row names its original by DE 11 and 7, and so does the
-# linked opposite that our books post when a date was frozen already.
-SIDE: Final = ("acquirer", "currency", "side")
-EXACT_KEYS: Final = (*SIDE, "de32", "de33", "stan", "time", "terminal")
-PASSES: Final = (
-    Pass("exact", 2, (*EXACT_KEYS, "amount")),
-    Pass("exact-keys", 2, EXACT_KEYS),
-    Pass("rrn", 1, (*SIDE, "rrn", "terminal", "merchant", "amount")),
-    Pass("auth-day", 1, (*SIDE, "auth", "token", "amount"), 0),
-    Pass("auth-next-day", 1, (*SIDE, "auth", "token", "amount"), 1),
-    Pass("auth-prev-day", 1, (*SIDE, "auth", "token", "amount"), -1),
-)
-TEXT_COLUMNS: Final = (
-    *("acquirer", "currency", "side", "de32", "de33", "stan", "time"),
-    *("rrn", "terminal", "merchant", "auth", "token", "content"),
-)
-NUMBER_COLUMNS: Final = ("amount", "day", "rank")
 VERSIONS: Final = {one.name: one.version for one in PASSES} | {
     "file-reversal": 1,  # a reversal row and the row it reverses, within the files
     "voided-pair": 1,  # records of one chain that sum to zero and are absent from the files
@@ -82,7 +41,8 @@ class Match(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True):
-    """`matches` settle both sides; `breaks` do not. `carried` wait for another date's file."""
+    """What the rest of a day came to. `matches` settle both sides; `breaks` do not; `carried` wait
+    for another date's file."""
 
     matches: list[Match]
     breaks: list[Break]
@@ -127,29 +87,27 @@ class _Sheet(msgspec.Struct):
 
 def reconcile(
     business_date: date,
-    records: Sequence[ClearingRecord],
-    rows: Sequence[ClearingRow],
-    engine: "Engine",
+    rest: Rest,
     *,
-    ahead: Sequence[ClearingRecord] = (),
     broken: Collection[str] = (),
     mismatched: Sequence[ClearingRow] = (),
     reversed_there: Sequence[ClearingRecord] = (),
     taken_in: Collection[tuple[str, date]] = (),
     window_days: int = 1,
 ) -> Result:
-    """Classes every record and row of a close.
+    """Classes every record and row of a close that is not plain.
 
-    `records` are the date's and the open ones of earlier dates; `ahead` are standing captures of
-    later dates: their rows wait for that date's close. `broken` are the records and rows of earlier
-    open breaks: they may find their other side, and break no second time. Of earlier status
-    mismatches, `mismatched` are the rows that the file bills and a reversal row may still end,
+    `rest.records` are the date's and the open ones of earlier dates; `rest.waiting` are standing
+    captures of later dates: their rows wait for that date's close. `broken` are the records and rows
+    of earlier open breaks: they may find their other side, and break no second time. Of earlier
+    status mismatches, `mismatched` are the rows that the file bills and a reversal row may still end,
     `reversed_there` the records that only the file had reversed and a linked opposite ends.
     `taken_in` are the (acquirer, settlement date) whose files are here: a record that settles after
     the business date waits only while its file is not. A row that settles and was sent after the
     business date waits, too, and so does a reversal row that settles after it: what it takes back
     may have broken on its own date, and ends on that of the reversal.
     """
+    records, rows = rest.records, rest.rows
     sheet = _Sheet(
         business_date,
         window_days,
@@ -158,12 +116,13 @@ def reconcile(
         broken,
         taken_in,
     )
-    waiting = {record.key: record for record in ahead}
+    waiting = {record.key: record for record in rest.waiting}
     assert len(sheet.records) == len(records), "a record stands twice"
     assert not waiting.keys() & sheet.records.keys(), "a record stands on two dates"
     assert len(sheet.rows) == len(rows), "a row stands twice"
-
-    paired = _within_window(sheet, waiting, pairs([*records, *ahead], rows, engine))
+    paired = [
+        (rule, sheet.records.get(key) or waiting[key], row_id) for rule, key, row_id in rest.paired
+    ]
     # A reversal row that a linked opposite of ours meets is an event of its own on both sides;
     # any other takes its original out of the file.
     ours_too = {row_id for _, _, row_id in paired if sheet.rows[row_id].is_reversal}
@@ -198,7 +157,7 @@ def reconcile(
             _drop_reversed(sheet, original, reversal)
     _pair_chains(sheet)
     reversed_since = _pair_late_opposites(sheet, reversed_there)
-    _classify_rows(sheet)
+    _classify_rows(sheet, rest.neighbours)
     _classify_records(sheet)
 
     result = Result(
@@ -218,20 +177,6 @@ def reconcile(
     )
     _assert_whole(result, records, rows)
     return result
-
-
-def _within_window(
-    sheet: _Sheet, waiting: dict[str, ClearingRecord], found: list[tuple[str, str, str]]
-) -> list[tuple[str, ClearingRecord, str]]:
-    """Pairs not too many settlement days apart. A linked opposite is delivered when the acquirer
-    can be reached: its row may be of any later date."""
-    paired = []
-    for rule, key, row_id in found:
-        record = sheet.records.get(key) or waiting[key]
-        apart = (sheet.rows[row_id].settlement_date - record.settlement_date).days
-        if abs(apart) <= sheet.window_days or (record.state == "opposite" and apart > 0):
-            paired.append((rule, record, row_id))
-    return paired
 
 
 def _classify_pairs(
@@ -302,14 +247,10 @@ def _pair_late_opposites(
     return dict(sorted(found.items()))
 
 
-def _classify_rows(sheet: _Sheet) -> None:
+def _classify_rows(sheet: _Sheet, neighbours: Sequence[ClearingRow]) -> None:
     """What no record and no reversal met."""
-    known_keys = {
-        (row.acquirer, *keys)
-        for row in sheet.rows.values()
-        if row.id in sheet.used
-        for keys in _same(row)
-    }
+    settled = [*neighbours, *(row for row in sheet.rows.values() if row.id in sheet.used)]
+    known_keys = {(row.acquirer, *keys) for row in settled for keys in _same(row)}
     for row in sorted(sheet.rows.values(), key=_content_order):
         if row.id in sheet.used:
             continue
@@ -370,124 +311,6 @@ def pair_class(record: ClearingRecord, row: ClearingRow, *, reversed_in_file: bo
     if record.effect_minor != row.effect_minor:
         return "amount_mismatch"
     return "matched" if record.settlement_date == row.settlement_date else "cutoff_shift"
-
-
-def pairs(
-    records: Iterable[ClearingRecord], rows: Iterable[ClearingRow], engine: "Engine"
-) -> list[tuple[str, str, str]]:
-    """(rule, record key, row id) of every pass, in order of the record's key."""
-    engine.load("ours", record_table(records))
-    engine.load("theirs", row_table(rows))
-    found: list[tuple[str, str, str]] = []
-    for one in PASSES:
-        plan = pass_plan(one)
-        engine.keep("pair", plan.pair)
-        found += [(one.name, str(key), str(row)) for key, row in engine.rows(plan.found)]
-        engine.keep("ours", plan.ours_left)
-        engine.keep("theirs", plan.theirs_left)
-    return sorted(found, key=lambda line: line[1:])
-
-
-class PassPlan(NamedTuple):
-    """A pass as expressions over the tables `ours`, `theirs` and its own result `pair`."""
-
-    pair: "ir.Table"
-    found: "ir.Table"
-    ours_left: "ir.Table"
-    theirs_left: "ir.Table"
-
-
-@cache
-def pass_plan(one: Pass) -> PassPlan:
-    """Built once a process: building and compiling cost more than a small day's rows."""
-    shared = dict.fromkeys(TEXT_COLUMNS, "string") | dict.fromkeys(NUMBER_COLUMNS, "int64")
-    ours = ibis.table({"key": "string", **shared}, name="ours")
-    theirs = ibis.table({"row": "string", **shared}, name="theirs")
-    pair = ibis.table({"key": "string", "row": "string"}, name="pair")
-    left, right = _numbered(ours, one, one.day_shift or 0), _numbered(theirs, one, 0)
-    on = [*one.keys, "nth"] + (["matching_day"] if one.day_shift is not None else [])
-    return PassPlan(
-        pair=left.join(right, on).select("key", "row"),
-        found=pair.order_by("key"),
-        ours_left=ours.anti_join(pair, "key"),
-        theirs_left=theirs.anti_join(pair, "row"),
-    )
-
-
-def _numbered(side: "ir.Table", one: Pass, day_shift: int) -> "ir.Table":
-    """The side's rows that have every key, numbered within equal keys by content alone."""
-    present = [side[key] != "" for key in one.keys if key in TEXT_COLUMNS]
-    keyed = side.filter(present)
-    names = list(one.keys)
-    if one.day_shift is not None:
-        keyed = keyed.mutate(matching_day=keyed.day + day_shift)
-        names.append("matching_day")
-    window = ibis.window(
-        group_by=[keyed[name] for name in names], order_by=[keyed.rank, keyed.content]
-    )
-    return keyed.mutate(nth=ibis.row_number().over(window))
-
-
-def _side(is_reversal: object) -> str:
-    return "reversal" if is_reversal else "asked"
-
-
-def record_table(records: Iterable[ClearingRecord]) -> pa.Table:
-    chosen = list(records)
-    return pa.table(
-        {
-            "key": pa.array([r.key for r in chosen], pa.string()),
-            "acquirer": pa.array([r.acquirer for r in chosen], pa.string()),
-            "currency": pa.array([r.currency for r in chosen], pa.string()),
-            "side": pa.array([_side(r.state == "opposite") for r in chosen], pa.string()),
-            "de32": pa.array([r.de32 for r in chosen], pa.string()),
-            "de33": pa.array([r.de33 for r in chosen], pa.string()),
-            "stan": pa.array([r.link_stan for r in chosen], pa.string()),
-            "time": pa.array([r.transmission_time for r in chosen], pa.string()),
-            "rrn": pa.array([r.rrn for r in chosen], pa.string()),
-            "terminal": pa.array([r.terminal for r in chosen], pa.string()),
-            "merchant": pa.array([r.merchant for r in chosen], pa.string()),
-            "auth": pa.array([r.auth_code for r in chosen], pa.string()),
-            "token": pa.array([r.pan_token.hex() for r in chosen], pa.string()),
-            "amount": pa.array([r.amount_minor for r in chosen], pa.int64()),
-            "day": pa.array([r.settlement_date.toordinal() for r in chosen], pa.int64()),
-            # A standing capture is paired before a request without one.
-            "rank": pa.array([0 if r.captured else 1 for r in chosen], pa.int64()),
-            "content": pa.array([r.key for r in chosen], pa.string()),
-        }
-    )
-
-
-def row_table(rows: Iterable[ClearingRow]) -> pa.Table:
-    chosen = list(rows)
-    return pa.table(
-        {
-            "row": pa.array([r.id for r in chosen], pa.string()),
-            "acquirer": pa.array([r.acquirer for r in chosen], pa.string()),
-            "currency": pa.array([r.currency for r in chosen], pa.string()),
-            "side": pa.array([_side(r.is_reversal) for r in chosen], pa.string()),
-            "de32": pa.array([institution(r.de32) for r in chosen], pa.string()),
-            "de33": pa.array(
-                [institution(r.de33) or institution(r.de32) for r in chosen], pa.string()
-            ),
-            "stan": pa.array(
-                [r.original_stan if r.is_reversal else r.stan for r in chosen], pa.string()
-            ),
-            "time": pa.array(
-                [r.original_time if r.is_reversal else r.transmission_time for r in chosen],
-                pa.string(),
-            ),
-            "rrn": pa.array([r.rrn for r in chosen], pa.string()),
-            "terminal": pa.array([r.terminal for r in chosen], pa.string()),
-            "merchant": pa.array([r.merchant for r in chosen], pa.string()),
-            "auth": pa.array([r.auth_code for r in chosen], pa.string()),
-            "token": pa.array([r.pan_token.hex() for r in chosen], pa.string()),
-            "amount": pa.array([r.effect_minor for r in chosen], pa.int64()),
-            "day": pa.array([r.settlement_date.toordinal() for r in chosen], pa.int64()),
-            "rank": pa.array([r.settlement_date.toordinal() for r in chosen], pa.int64()),
-            "content": pa.array([f"{r.content.hex()} {r.id}" for r in chosen], pa.string()),
-        }
-    )
 
 
 def file_reversals(

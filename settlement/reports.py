@@ -16,12 +16,11 @@ import msgspec
 
 from settlement.cases import BREAK_CLASSES, Break
 from settlement.chart import CHART
-from settlement.clearing import ClearingRecord
-from settlement.fees import MerchantFee
+from settlement.columns import Relation
+from settlement.detail import DETAIL, files
 from settlement.ledger import TrialLine
 from settlement.netting import Net
 from settlement.ports import Step
-from settlement.reconcile import Match
 from settlement.texts import TEXTS, both
 
 CHART_BARS: Final = 20
@@ -35,9 +34,7 @@ class Day(msgspec.Struct, frozen=True):
     business_date: date
     at: datetime
     steps: list[Step]
-    records: list[ClearingRecord]
-    discounts: dict[str, MerchantFee]
-    matches: dict[str, Match]
+    detail: Relation
     breaks: list[Break]
     nets: list[Net]
     trial: list[TrialLine]
@@ -49,11 +46,9 @@ def render(day: Day) -> Iterator[tuple[str, bytes]]:
     yield "merchants.csv", merchants_csv(day)
     yield "breaks.csv", breaks_csv(day)
     yield "trial-balance.csv", trial_csv(day)
-    by_merchant: dict[str, list[ClearingRecord]] = {}
-    for record in day.records:
-        by_merchant.setdefault(record.merchant, []).append(record)
-    for merchant in sorted(by_merchant):
-        yield f"settlement/{file_name(merchant)}.csv", settlement_csv(day, by_merchant[merchant])
+    heading = (",".join(DETAIL) + "\n").encode()
+    for merchant, lines in files(day.detail):
+        yield f"settlement/{file_name(merchant)}.csv", heading + lines
     yield "report.html", page(day)
 
 
@@ -109,59 +104,6 @@ def merchants_csv(day: Day) -> bytes:
                 net.net_minor,
             )
             for net in day.nets
-        ),
-    )
-
-
-def settlement_csv(day: Day, records: list[ClearingRecord]) -> bytes:
-    """One merchant's settlement report, a line a captured effect."""
-    return _csv(
-        (
-            "business_date",
-            "settlement_date",
-            "merchant",
-            "terminal",
-            "batch",
-            "stan",
-            "rrn",
-            "type",
-            "pan_masked",
-            "card_type",
-            "acquirer",
-            "currency",
-            "effect_minor",
-            "discount_minor",
-            "net_minor",
-            "fee_plan",
-            "match",
-            "match_rule",
-        ),
-        (
-            (
-                record.business_date,
-                record.settlement_date,
-                record.merchant,
-                record.terminal,
-                f"{record.batch:06d}",
-                f"{record.stan:06d}",
-                record.rrn,
-                record.type,
-                record.pan_masked,
-                record.card_type,
-                record.acquirer,
-                record.currency,
-                record.effect_minor,
-                day.discounts[record.key].discount_minor,
-                record.effect_minor - day.discounts[record.key].discount_minor,
-                f"{day.discounts[record.key].plan}/{day.discounts[record.key].plan_version}",
-                day.matches[record.key].match_class if record.key in day.matches else "open",
-                f"{day.matches[record.key].rule}/{day.matches[record.key].rule_version}"
-                if record.key in day.matches
-                else "",
-            )
-            for record in sorted(
-                records, key=lambda r: (r.terminal, r.batch, r.stan, int(r.key[1:]))
-            )
         ),
     )
 

@@ -6,8 +6,22 @@ from datetime import date, datetime
 import msgspec
 
 from settlement.cases import Break
+from settlement.columns import Relation, relation, schema_of
 from settlement.fees import Tariffs
-from settlement.ports import Dates, Engine, FileSink, Inbox, Pans, Progress, Step, Store
+from settlement.ledger import Movement
+from settlement.ports import (
+    SHAPES,
+    Dates,
+    Engine,
+    Extracted,
+    Extracts,
+    FileSink,
+    Inbox,
+    Pans,
+    Progress,
+    Step,
+    Store,
+)
 from settlement.settings import Settings
 
 
@@ -30,16 +44,47 @@ class Run(msgspec.Struct):
     pans: Pans
     sink: FileSink
     engine: Engine
+    extracts: Extracts
     progress: Progress
     settings: Settings
     approved: frozenset[str]
     tariffs: Tariffs
     steps: dict[str, Step]
+    at_hand: dict[str, Relation] = {}  # what this run has made or read of the date's extracts
+    moved: list[Movement] | None = None  # as read back from the ledger
 
     @property
     def home(self) -> str:
         """The currency whose totals bear no code."""
         return self.settings.currency
+
+    async def movements(self) -> list[Movement]:
+        """What the date's entries moved, out of the store, once a run."""
+        if self.moved is None:
+            self.moved = await self.store.movements(self.date)
+        return self.moved
+
+
+async def extract(run: Run, name: Extracted) -> Relation:
+    """What a step of the date added, under its name in the engine: as this run or an earlier one
+    left it, else out of the store."""
+    if name not in run.at_hand:
+        shape = SHAPES[name]
+        digest = (await run.store.extracts(run.date)).get(name, relation(shape).sha256)
+        found = run.extracts.find(name, digest)
+        if found is None:
+            found = await load(run, name, name, run.date, ordered=True)
+            assert found.sha256 == digest, f"the {name} of {run.date} are not what was written"
+        run.at_hand[name] = found
+    return run.at_hand[name]
+
+
+async def load(
+    run: Run, table: str, name: Extracted, *dates: date, ordered: bool = False
+) -> Relation:
+    """A read of the store as the engine's `table`."""
+    batches = run.store.extract(name, *dates, ordered=ordered)
+    return await run.extracts.load(table, schema_of(SHAPES[name]), batches)
 
 
 def number(breaks: list[Break], business_date: date, letter: str) -> list[Break]:

@@ -275,6 +275,14 @@ class Settlement(Section, frozen=True):
     freeze_wait_s: Annotated[float, seconds(1, 3_600, "for requests that are still undecided")] = (
         90.0
     )
+    engine: Annotated[
+        str,
+        text(
+            "that matches; a cluster needs the extra `spark` and reports/ on a shared disk",
+            "duckdb, spark://host:port, local[2]",
+            r"^(duckdb|spark://[^\s/]+|local(\[(\d+|\*)\])?)$",
+        ),
+    ] = "duckdb"
     engine_threads: Annotated[int, whole(1, 256, "threads", "of the engine that matches")] = 2
     engine_memory_mib: Annotated[
         int, whole(64, 1_048_576, "MiB", "of that engine; more is spilled beside the reports")

@@ -61,7 +61,8 @@ class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     retry_total_s: float = 86_400.0
     queue_max: int = 100_000
     queue_concurrency: int = 8
-    clearing: str = "com"  # layout of its clearing files; none: the day's end waits for no file
+    # its clearing files: com, none, or type -> what settlement.files.registry.expected_of takes
+    clearing: str | dict[str, Any] = "com"
     currency: str = "156"  # of clearing files that name none
     cost_plan: str = "reform-96"  # fee plan of what the bank and the network take
     settlement_payer: str = (

@@ -30,6 +30,7 @@ from iso8583.dialects import registry
 from settlement.calendars import Calendar, problems
 from settlement.contracts import NAME, BankAccount, is_cycle
 from settlement.fees import BUILT_IN, COMPONENTS, Plan
+from settlement.files.registry import ExpectedError, expected_of
 from settlement.iso20022.pain001 import ACCOUNT_MAX, BANK_MAX
 from switch.reference import Link, Route
 from terminals.registry import Merchant, Profile, Terminal
@@ -42,7 +43,6 @@ Entry = tuple[str, str, Content]  # kind, key, content
 
 ITEMS_MAX = 1_000_000
 MERCHANT_CHARACTERS, TERMINAL_CHARACTERS = 15, 8  # DE 42, DE 41
-CLEARING = ("com", "none")  # layouts of clearing files
 ACQUIRER = re.compile(r"[A-Za-z0-9_-]+")
 CUTOFF = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 
@@ -141,7 +141,7 @@ def check(item: msgspec.Struct) -> None:
     if isinstance(item, Link):
         _one_of("mac_algorithm", item.mac_algorithm, tuple(MAC_PROFILES))
         _one_of("length", item.length, ("binary2", "ascii4"))
-        _one_of("clearing", item.clearing, CLEARING)
+        _check_clearing(item.clearing)
         if not amount.is_currency(item.currency):
             raise ItemError("currency", "a currency's three digits, as in DE 49")
         if not 0 < item.port < 65_536:
@@ -202,6 +202,14 @@ def _check_contract(item: Merchant) -> None:
             raise ItemError(path, "from 0 on")
     if item.reserve_rate and not item.reserve_days:
         raise ItemError("reserve_days", "a rolling reserve comes back after so many days")
+
+
+def _check_clearing(clearing: object) -> None:
+    try:
+        expected_of(clearing)
+    except ExpectedError as error:
+        at = f"clearing.{error.path}" if error.path else "clearing"
+        raise ItemError(at, error.reason) from error
 
 
 def _check_plan(plan: Plan) -> None:

@@ -5,6 +5,7 @@ backend is not used: ibis 12 with sqlglot >= 30.18 writes `DROP TABLE IF EXISTS`
 (ibis issues 12101, 12124), which breaks its caches and in-memory tables; compiling is unaffected.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,8 +28,12 @@ class DuckDbEngine:
                 "threads": threads,
                 "memory_limit": f"{memory_mib}MiB",
                 "temp_directory": str(spill),
+                # Rows of a table have no order of their own: queries that need one say so.
+                "preserve_insertion_order": False,
             },
         )
+        # Views of files stand behind the tables: `keep` may replace one that it reads.
+        self._database.execute("CREATE SCHEMA files; SET search_path = 'main,files'")
         self._queries: dict[object, str] = {}
 
     def load(self, name: str, rows: "pa.Table") -> None:
@@ -39,8 +44,23 @@ class DuckDbEngine:
     def keep(self, name: str, expression: "ir.Table") -> None:
         self._database.execute(f"CREATE OR REPLACE TABLE {name} AS {self._query(expression)}")
 
+    def read_parquet(self, name: str, paths: Sequence[Path]) -> None:
+        files = ", ".join(_literal(path) for path in paths)
+        self._database.execute(f"DROP TABLE IF EXISTS main.{name}")
+        self._database.execute(
+            f"CREATE OR REPLACE VIEW files.{name} AS SELECT * FROM read_parquet([{files}])"  # noqa: S608 - our own name, quoted paths
+        )
+
+    def write_parquet(self, expression: "ir.Table", path: Path) -> None:
+        self._database.execute(
+            f"COPY ({self._query(expression)}) TO {_literal(path)} (FORMAT parquet, COMPRESSION zstd)"
+        )
+
     def rows(self, expression: "ir.Table") -> list[tuple[object, ...]]:
         return self._database.execute(self._query(expression)).fetchall()
+
+    def table(self, expression: "ir.Table") -> "pa.Table":
+        return self._database.sql(self._query(expression)).to_arrow_table()
 
     def close(self) -> None:
         self._database.close()
@@ -50,3 +70,8 @@ class DuckDbEngine:
         if known not in self._queries:
             self._queries[known] = str(ibis.to_sql(expression, dialect="duckdb"))
         return self._queries[known]
+
+
+def _literal(path: Path) -> str:
+    quoted = str(path).replace("'", "''")
+    return f"'{quoted}'"

@@ -15,10 +15,12 @@ from typing import Any, Final
 import asyncpg
 import msgspec
 
+from settlement.adapters.bulk_postgres import copy_in
 from settlement.chain import CHUNK, FINGERPRINT, Anchor, Seal, anchor, link_hash
 from settlement.chart import LIMITED
+from settlement.columns import Relation, structs_of
 from settlement.definitions import definitions
-from settlement.ledger import Entry, LedgerClosedError, LedgerConflictError
+from settlement.ledger import DAY_END_STEP, Entry, LedgerClosedError, LedgerConflictError
 from settlement.limits import Layered, Limited, judge_limits, limited_moves
 from settlement.posting_port import conflict
 from settlement.posting_rules import rules_on
@@ -183,9 +185,28 @@ def entry_of(row: Mapping[str, Any]) -> Entry:
     return made
 
 
-async def move_limited_of(connection: Any, business_date: date, step: str) -> None:
-    """For who has copied a whole step's entries past `post_entries`, after `hold_open`, in one
-    transaction: move and judge the balances with limits."""
+async def post_relation(connection: Any, business_date: date, entries: Relation) -> None:
+    """`post_entries` for the day's end: all the entries of its step, in columns, by one COPY.
+
+    Beside an entry that stands already none is lost: then they are posted one by one.
+    """
+    if not len(entries):
+        return
+    ended = await hold_open(connection)
+    if ended is not None and business_date <= ended:
+        await post_entries(connection, structs_of(Entry, entries.table()))
+        return
+    try:
+        async with connection.transaction():  # a savepoint: a loser undoes only the COPY
+            await copy_in(connection, "entry", entries)
+    except asyncpg.UniqueViolationError:
+        await post_entries(connection, structs_of(Entry, entries.table()))
+    else:
+        await _move_limited_of(connection, business_date)
+
+
+async def _move_limited_of(connection: Any, business_date: date) -> None:
+    """What the day's end, which posts once a date, moves on balances with limits."""
     rows = await connection.fetch(
         "SELECT account, owner, currency, "
         "coalesce(sum(amount_minor) FILTER (WHERE layer = 'pending'), 0)::bigint AS pending, "
@@ -194,7 +215,7 @@ async def move_limited_of(connection: Any, business_date: date, step: str) -> No
         "AND step = $3 AND account = ANY ($4::text[]) GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
         business_date,
         LIMITED_RULES,
-        step,
+        DAY_END_STEP,
         sorted(LIMITED),
     )
     await _move_limited(

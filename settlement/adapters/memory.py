@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import date, datetime
 
+import pyarrow as pa  # type: ignore[import-untyped]
+
 from settlement.adapters.ledger_memory import MemoryLedger
 from settlement.cases import Break, Resolution
 from settlement.chain import Anchor, Seal
@@ -16,12 +18,16 @@ from settlement.clearing import (
     Reference,
     Transaction,
 )
+from settlement.columns import Relation, structs_of, table_of
 from settlement.fees import MerchantFee, NetworkCost
+from settlement.files.rows import FileRow
 from settlement.ledger import DAY_END_STEP, Entry, Movement, movements
 from settlement.netting import Net
-from settlement.ports import Facts, Output, Step, Total
+from settlement.ports import SHAPES, Extracted, Facts, Output, Step, Total
 from settlement.posting import posted_totals_of
 from settlement.reconcile import Match
+from settlement.sums import Member
+from settlement.terminal_totals import BatchKey, BatchTotal
 
 
 class MemoryStore:
@@ -36,14 +42,20 @@ class MemoryStore:
         self.captured = list(captures)
         self.requests = list(transactions)
         self.reference = list(references)
+        self.batches_said: list[tuple[date, BatchTotal]] = []
         self._running: set[date] = set()
         self._begun: dict[date, datetime] = {}
         self._steps: dict[tuple[date, str], Step] = {}
+        self._extracts: dict[date, dict[str, str]] = {}
         self._files: list[IncomingFile] = []
         self._rows: dict[tuple[str, str, int], list[ClearingRow]] = {}
+        self._file_rows: list[FileRow] = []
         self._held: list[HeldFile] = []
         self._records: dict[str, ClearingRecord] = {}
         self._matches: list[Match] = []
+        self._members: list[Member] = []
+        self._batch_sums: list[tuple[date, BatchTotal]] = []
+        self._batches_checked: set[BatchKey] = set()
         self._breaks: list[Break] = []
         self._resolutions: list[Resolution] = []
         self._merchant_fees: list[MerchantFee] = []
@@ -123,24 +135,44 @@ class MemoryStore:
     async def steps(self, business_date: date) -> dict[str, Step]:
         return {name: step for (day, name), step in self._steps.items() if day == business_date}
 
+    async def extract(
+        self, name: Extracted, *dates: date, ordered: bool = False
+    ) -> AsyncIterator[pa.RecordBatch]:
+        items = await getattr(self, name)(*dates)
+        for batch in table_of(SHAPES[name], items).to_batches():
+            yield batch
+
+    async def extracts(self, business_date: date) -> dict[str, str]:
+        return dict(self._extracts.get(business_date, {}))
+
     async def finish(self, step: Step, facts: Facts) -> bool:
         if (step.business_date, step.name) in self._steps:
             return False
+        entries = structs_of(Entry, facts.entries.table())
         used = {one.record for one in self._matches}, {one.row for one in self._matches}
-        for match in facts.matches:
+        matches = structs_of(Match, facts.matches.table())
+        for match in matches:
             assert not match.record or match.record not in used[0], f"{match.record} matched twice"
             assert not match.row or match.row not in used[1], f"{match.row} matched twice"
-        self.ledger.add(facts.entries)
+        alone = {("ours", match.record) for match in matches}
+        alone |= {("theirs", match.row) for match in matches}
+        for member in facts.members:
+            assert (member.side, member.member) in alone, f"{member.member} is in no match"
+        self.ledger.add(entries)
         self._steps[step.business_date, step.name] = step
-        for record in facts.records:
+        self._extracts.setdefault(step.business_date, {}).update(facts.extracts)
+        for record in structs_of(ClearingRecord, facts.records.table()):
             assert record.key not in self._records
             self._records[record.key] = record
-        self._matches += facts.matches
+        self._matches += matches
+        self._members += facts.members
+        self._batch_sums += [(step.business_date, one) for one in facts.batch_sums]
+        self._batches_checked |= set(facts.batches_checked)
         self._breaks += facts.breaks
         self._held += facts.held
         self._resolutions += facts.resolutions
-        self._merchant_fees += facts.merchant_fees
-        self._network_costs += facts.network_costs
+        self._merchant_fees += structs_of(MerchantFee, facts.merchant_fees.table())
+        self._network_costs += structs_of(NetworkCost, facts.network_costs.table())
         self._nets += facts.nets
         self._outputs += [(step.business_date, output) for output in facts.outputs]
         return True
@@ -170,12 +202,28 @@ class MemoryStore:
             key=lambda one: (one.settlement_date, one.name, one.version),
         )
 
-    async def take_in(self, file: IncomingFile, rows: Sequence[ClearingRow]) -> None:
+    async def take_in(
+        self, file: IncomingFile, rows: Relation, others: Sequence[FileRow] = ()
+    ) -> None:
         key = (file.acquirer, file.name, file.version)
         if key in self._rows:
             return
         self._files.append(file)
-        self._rows[key] = list(rows)
+        self._rows[key] = structs_of(ClearingRow, rows.table())
+        self._file_rows += others
+
+    async def file_rows(self, kind: str, first: date, last: date) -> list[FileRow]:
+        versions = self._last_versions()
+        return sorted(
+            (
+                row
+                for row in self._file_rows
+                if row.kind == kind
+                and first <= row.settlement_date <= last
+                and row.version == versions[row.acquirer, row.file]
+            ),
+            key=lambda row: (row.settlement_date, row.acquirer, row.file, row.line),
+        )
 
     async def held(self, acquirer: str) -> list[HeldFile]:
         return sorted(
@@ -195,10 +243,14 @@ class MemoryStore:
             if (one.acquirer, one.name, one.version) == (acquirer, name, version)
         )
 
-    def _standing_rows(self) -> list[ClearingRow]:
+    def _last_versions(self) -> dict[tuple[str, str], int]:
         last: dict[tuple[str, str], int] = {}
         for acquirer, name, version in self._rows:
             last[acquirer, name] = max(version, last.get((acquirer, name), 0))
+        return last
+
+    def _standing_rows(self) -> list[ClearingRow]:
+        last = self._last_versions()
         return [row for (a, n), version in last.items() for row in self._rows[a, n, version]]
 
     async def rows(self, first: date, last: date) -> list[ClearingRow]:
@@ -209,6 +261,13 @@ class MemoryStore:
                 for row in self._standing_rows()
                 if first <= row.settlement_date <= last and row.id not in used
             ),
+            key=lambda row: (row.settlement_date, row.acquirer, row.file, row.line),
+        )
+
+    async def matched_rows(self, business_date: date) -> list[ClearingRow]:
+        used = {one.row for one in await self.matches(business_date)}
+        return sorted(
+            (row for row in self._standing_rows() if row.id in used),
             key=lambda row: (row.settlement_date, row.acquirer, row.file, row.line),
         )
 
@@ -251,7 +310,7 @@ class MemoryStore:
         return {
             one.request_id: one.root_request_id
             for one in self._records.values()
-            if one.captured and one.request_id in wanted
+            if one.captured and one.request_id in wanted and one.request_id != one.root_request_id
         }
 
     async def matches(self, business_date: date) -> list[Match]:
@@ -259,6 +318,22 @@ class MemoryStore:
             (one for one in self._matches if one.business_date == business_date),
             key=lambda one: (one.record, one.row),
         )
+
+    async def members(self, business_date: date) -> list[Member]:
+        return sorted(
+            (one for one in self._members if one.business_date == business_date),
+            key=lambda one: (one.match_id, one.side, one.member),
+        )
+
+    async def said(self, business_date: date) -> list[BatchTotal]:
+        return sorted(
+            one
+            for day, one in self.batches_said
+            if day <= business_date and one.key not in self._batches_checked
+        )
+
+    async def captured_by_batch(self, batches: Collection[BatchKey]) -> list[BatchTotal]:
+        return sorted(one for _, one in self._batch_sums if one.key in set(batches))
 
     async def breaks(self, business_date: date) -> list[Break]:
         return sorted(
@@ -282,6 +357,10 @@ class MemoryStore:
     async def resolved(self, break_ids: Collection[str]) -> set[str]:
         return {one.break_id for one in self._resolutions} & set(break_ids)
 
+    async def discounts(self, keys: Collection[str]) -> dict[str, int]:
+        wanted = set(keys)
+        return {one.key: one.discount_minor for one in self._merchant_fees if one.key in wanted}
+
     async def merchant_fees(self, business_date: date) -> list[MerchantFee]:
         return sorted(
             (one for one in self._merchant_fees if one.business_date == business_date),
@@ -296,6 +375,10 @@ class MemoryStore:
 
     async def entries(self, business_date: date) -> list[Entry]:
         return self.ledger.entries(business_date)
+
+    async def entries_by_key(self, source: str, keys: Collection[str]) -> dict[str, Entry]:
+        found = {key: await self.ledger.entry(source, key) for key in sorted(set(keys))}
+        return {key: made for key, made in found.items() if made is not None}
 
     async def posted_totals(self, business_date: date) -> list[Total]:
         return posted_totals_of(await self.entries(business_date))

@@ -13,12 +13,23 @@ from typing import Any, Final, TypeVar
 
 import asyncpg
 import msgspec
+import pyarrow as pa  # type: ignore[import-untyped]
 
+from settlement.adapters.bulk_postgres import NUMBER, QUERIES, columns, copy_in, extract
+from settlement.adapters.files_postgres import copy_file_rows, read_file_rows
 from settlement.adapters.ledger_postgres import (
     entry_of,
-    post_entries,
+    post_relation,
+    read_entries,
     read_seals,
     seal_date,
+)
+from settlement.adapters.passes_postgres import (
+    batches_captured,
+    batches_said,
+    members,
+    store_batches,
+    store_members,
 )
 from settlement.cases import Break, Resolution
 from settlement.chain import Anchor, Seal
@@ -31,18 +42,20 @@ from settlement.clearing import (
     Reference,
     Transaction,
 )
+from settlement.columns import Relation
 from settlement.fees import MerchantFee, NetworkCost
+from settlement.files.rows import FileRow
 from settlement.ledger import DAY_END_STEP, Entry, Movement
 from settlement.netting import Net
-from settlement.ports import Facts, Output, Step, Total
+from settlement.ports import Extracted, Facts, Output, Step, Total
 from settlement.reconcile import Match
+from settlement.sums import Member
+from settlement.terminal_totals import BatchKey, BatchTotal
 
 Struct = TypeVar("Struct", bound=msgspec.Struct)
 
 POOL_MAX: Final = 4
 LOCK: Final = 8591  # class of the advisory locks of the day's end, one for each business date
-# a captured record's age: its number, which is the key without its letter
-_NUMBER: Final = "substr(key, 2)::bigint"
 
 
 @asynccontextmanager
@@ -92,15 +105,18 @@ class PostgresStore:
         rows = await self._pool.fetch(query, *values)
         return [shape(**row) for row in rows]
 
+    async def _read_named(self, name: str, shape: type[Struct], *values: date) -> list[Struct]:
+        return await self._read(shape, QUERIES[name].text, *values)
+
+    def extract(
+        self, name: Extracted, *dates: date, ordered: bool = False
+    ) -> AsyncIterator[pa.RecordBatch]:
+        return extract(self._pool, name, *dates, ordered=ordered)
+
     # -- what the switch publishes
 
     async def captures(self, business_date: date) -> list[Capture]:
-        return await self._read(
-            Capture,
-            f"SELECT {_columns(Capture)} FROM switch.capture_v1 "
-            "WHERE business_date = $1 ORDER BY capture_id",
-            business_date,
-        )
+        return await self._read_named("captures", Capture, business_date)
 
     async def captured_totals(self, business_date: date) -> list[Total]:
         found = await self._read(
@@ -113,27 +129,14 @@ class PostgresStore:
         return sorted(found)
 
     async def transactions(self, business_date: date) -> list[Transaction]:
-        return await self._read(
-            Transaction,
-            f"SELECT {_columns(Transaction)} FROM switch.transaction_v1 WHERE business_date = $1 "
-            f"UNION ALL SELECT {_columns(Transaction)} FROM switch.transaction_v1 "
-            "WHERE business_date <> $1 AND request_id = ANY (SELECT c.request_id FROM switch.capture_v1 AS c "
-            "WHERE c.business_date = $1) ORDER BY request_id",
-            business_date,
-        )
+        return await self._read_named("transactions", Transaction, business_date)
 
     async def transactions_ahead(self, business_date: date, last: date) -> list[Transaction]:
-        return await self._read(
-            Transaction,
-            f"SELECT {_columns(Transaction)} FROM switch.transaction_v1 WHERE business_date > $1 "
-            "AND settlement_date <= $2 AND state = 'approved' ORDER BY request_id",
-            business_date,
-            last,
-        )
+        return await self._read_named("transactions_ahead", Transaction, business_date, last)
 
     async def references(self, kinds: Collection[str]) -> list[Reference]:
         rows = await self._pool.fetch(
-            f"SELECT {_columns(Reference)} FROM switch.reference_v1 WHERE kind = ANY ($1::text[]) "
+            f"SELECT {columns(Reference)} FROM switch.reference_v1 WHERE kind = ANY ($1::text[]) "
             'ORDER BY kind COLLATE "C", key COLLATE "C", version',
             sorted(kinds),
         )
@@ -175,6 +178,13 @@ class PostgresStore:
             for row in rows
         }
 
+    async def extracts(self, business_date: date) -> dict[str, str]:
+        rows = await self._pool.fetch(
+            "SELECT name, sha256 FROM settlement.extract WHERE business_date = $1 ORDER BY name",
+            business_date,
+        )
+        return {row["name"]: row["sha256"] for row in rows}
+
     async def finish(self, step: Step, facts: Facts) -> bool:
         async with self._pool.acquire() as connection, connection.transaction():
             stored = await connection.execute(
@@ -188,14 +198,22 @@ class PostgresStore:
             )
             if stored.endswith(" 0"):
                 return False
-            await _copy(connection, "clearing_record", ClearingRecord, facts.records)
-            await _copy(connection, "match", Match, facts.matches)
+            await connection.executemany(
+                "INSERT INTO settlement.extract VALUES ($1, $2, $3)",
+                [(step.business_date, *one) for one in sorted(facts.extracts.items())],
+            )
+            await copy_in(connection, "clearing_record", facts.records)
+            await copy_in(connection, "match", facts.matches, force_null=["record", "row"])
+            await store_members(connection, facts.members)
+            await store_batches(
+                connection, step.business_date, facts.batch_sums, facts.batches_checked
+            )
             await _copy(connection, "break_case", Break, facts.breaks)
             await _copy(connection, "held_file", HeldFile, facts.held)
             await _copy(connection, "resolution", Resolution, facts.resolutions)
-            await _copy(connection, "merchant_fee", MerchantFee, facts.merchant_fees)
-            await _copy(connection, "network_cost", NetworkCost, facts.network_costs)
-            await post_entries(connection, facts.entries)
+            await copy_in(connection, "merchant_fee", facts.merchant_fees)
+            await copy_in(connection, "network_cost", facts.network_costs)
+            await post_relation(connection, step.business_date, facts.entries)
             await _copy(connection, "net", Net, facts.nets)
             await connection.copy_records_to_table(
                 "output",
@@ -212,27 +230,33 @@ class PostgresStore:
     async def files(self, acquirer: str) -> list[IncomingFile]:
         return await self._read(
             IncomingFile,
-            f"SELECT {_columns(IncomingFile, but='sealed')} FROM settlement.incoming_file "
+            f"SELECT {columns(IncomingFile, but='sealed')} FROM settlement.incoming_file "
             "WHERE acquirer = $1 ORDER BY settlement_date, name, version",
             acquirer,
         )
 
-    async def take_in(self, file: IncomingFile, rows: Sequence[ClearingRow]) -> None:
+    async def take_in(
+        self, file: IncomingFile, rows: Relation, others: Sequence[FileRow] = ()
+    ) -> None:
         async with self._pool.acquire() as connection, connection.transaction():
-            columns = _columns(IncomingFile)
+            names = columns(IncomingFile)
             places = ", ".join(f"${n}" for n, _ in enumerate(IncomingFile.__struct_fields__, 1))
             stored = await connection.execute(
-                f"INSERT INTO settlement.incoming_file ({columns}) VALUES ({places}) "
+                f"INSERT INTO settlement.incoming_file ({names}) VALUES ({places}) "
                 "ON CONFLICT DO NOTHING",
                 *msgspec.structs.astuple(file),
             )
             if not stored.endswith(" 0"):
-                await _copy(connection, "clearing_row", ClearingRow, rows)
+                await copy_in(connection, "clearing_row", rows)
+                await copy_file_rows(connection, others)
+
+    async def file_rows(self, kind: str, first: date, last: date) -> list[FileRow]:
+        return await read_file_rows(self._pool, kind, first, last)
 
     async def held(self, acquirer: str) -> list[HeldFile]:
         return await self._read(
             HeldFile,
-            f"SELECT {_columns(HeldFile)} FROM settlement.held_file "
+            f"SELECT {columns(HeldFile)} FROM settlement.held_file "
             "WHERE acquirer = $1 ORDER BY name, sha256",
             acquirer,
         )
@@ -257,22 +281,17 @@ class PostgresStore:
         return found
 
     async def rows(self, first: date, last: date) -> list[ClearingRow]:
-        return await self._read(
-            ClearingRow,
-            f"SELECT {_columns(ClearingRow)} FROM settlement.standing_row AS r "
-            "WHERE settlement_date BETWEEN $1 AND $2 "
-            "AND NOT EXISTS (SELECT FROM settlement.match AS m WHERE m.row = r.id) "
-            "ORDER BY settlement_date, acquirer, file, line",
-            first,
-            last,
-        )
+        return await self._read_named("rows", ClearingRow, first, last)
+
+    async def matched_rows(self, business_date: date) -> list[ClearingRow]:
+        return await self._read_named("matched_rows", ClearingRow, business_date)
 
     async def rows_by_id(self, ids: Collection[str]) -> dict[str, ClearingRow]:
         # by the primary key: an id is acquirer/file/version:line
         wanted = [_row_key(one) for one in sorted(set(ids))]
         found = await self._read(
             ClearingRow,
-            f"SELECT {_columns(ClearingRow, of='r')} "
+            f"SELECT {columns(ClearingRow, of='r')} "
             "FROM unnest($1::text[], $2::text[], $3::int[], $4::int[]) "
             "AS w (acquirer, file, version, line) "
             "JOIN settlement.clearing_row AS r USING (acquirer, file, version, line)",
@@ -283,15 +302,10 @@ class PostgresStore:
     # -- reads
 
     async def records(self, business_date: date) -> list[ClearingRecord]:
-        return await self._records("business_date = $1", business_date)
+        return await self._read_named("records", ClearingRecord, business_date)
 
     async def open_records(self, before: date, settles_from: date) -> list[ClearingRecord]:
-        return await self._records(
-            "business_date < $1 AND settlement_date >= $2 "
-            "AND NOT EXISTS (SELECT FROM settlement.match AS m WHERE m.record = r.key)",
-            before,
-            settles_from,
-        )
+        return await self._read_named("open_records", ClearingRecord, before, settles_from)
 
     async def records_by_key(self, keys: Collection[str]) -> dict[str, ClearingRecord]:
         found = await self._records("key = ANY ($1::text[])", sorted(set(keys)))
@@ -305,27 +319,31 @@ class PostgresStore:
     async def _records(self, where: str, *values: object) -> list[ClearingRecord]:
         return await self._read(
             ClearingRecord,
-            f"SELECT {_columns(ClearingRecord)} FROM settlement.clearing_record AS r "
-            f"WHERE {where} ORDER BY business_date, left(key, 1), {_NUMBER}",
+            f"SELECT {columns(ClearingRecord)} FROM settlement.clearing_record AS r "
+            f"WHERE {where} ORDER BY business_date, left(key, 1), {NUMBER}",
             *values,
         )
 
     async def roots(self, request_ids: Collection[int]) -> dict[int, int]:
         rows = await self._pool.fetch(
             "SELECT DISTINCT request_id, root_request_id FROM settlement.clearing_record "
-            "WHERE effect_minor <> 0 AND request_id = ANY ($1::bigint[])",
+            "WHERE effect_minor <> 0 AND request_id <> root_request_id "
+            "AND request_id = ANY ($1::bigint[])",
             sorted(set(request_ids)),
         )
         return {row["request_id"]: row["root_request_id"] for row in rows}
 
     async def matches(self, business_date: date) -> list[Match]:
-        return await self._read(
-            Match,
-            "SELECT business_date, match_class, rule, rule_version, "
-            "coalesce(record, '') AS record, coalesce(row, '') AS row FROM settlement.match "
-            "WHERE business_date = $1 ORDER BY 5, 6",
-            business_date,
-        )
+        return await self._read_named("matches", Match, business_date)
+
+    async def members(self, business_date: date) -> list[Member]:
+        return await members(self._pool, business_date)
+
+    async def said(self, business_date: date) -> list[BatchTotal]:
+        return await batches_said(self._pool, business_date)
+
+    async def captured_by_batch(self, batches: Collection[BatchKey]) -> list[BatchTotal]:
+        return await batches_captured(self._pool, batches)
 
     async def breaks(self, business_date: date) -> list[Break]:
         return await self._breaks("business_date = $1", business_date)
@@ -339,7 +357,7 @@ class PostgresStore:
 
     async def _breaks(self, where: str, *values: object) -> list[Break]:
         rows = await self._pool.fetch(
-            f"SELECT {_columns(Break)} FROM settlement.break_case AS b WHERE {where} ORDER BY id",
+            f"SELECT {columns(Break)} FROM settlement.break_case AS b WHERE {where} ORDER BY id",
             *values,
         )
         decode = msgspec.json.decode
@@ -351,7 +369,7 @@ class PostgresStore:
     async def resolutions(self, business_date: date) -> list[Resolution]:
         return await self._read(
             Resolution,
-            f"SELECT {_columns(Resolution)} FROM settlement.resolution "
+            f"SELECT {columns(Resolution)} FROM settlement.resolution "
             "WHERE business_date = $1 ORDER BY break_id",
             business_date,
         )
@@ -363,37 +381,41 @@ class PostgresStore:
         )
         return {row["break_id"] for row in rows}
 
-    async def merchant_fees(self, business_date: date) -> list[MerchantFee]:
-        return await self._read(
-            MerchantFee,
-            f"SELECT {_columns(MerchantFee)} FROM settlement.merchant_fee "
-            f"WHERE business_date = $1 ORDER BY {_NUMBER}",
-            business_date,
+    async def discounts(self, keys: Collection[str]) -> dict[str, int]:
+        rows = await self._pool.fetch(
+            "SELECT key, discount_minor FROM settlement.merchant_fee WHERE key = ANY ($1::text[])",
+            sorted(set(keys)),
         )
+        return {row["key"]: row["discount_minor"] for row in rows}
+
+    async def merchant_fees(self, business_date: date) -> list[MerchantFee]:
+        return await self._read_named("merchant_fees", MerchantFee, business_date)
 
     async def network_costs(self, business_date: date) -> list[NetworkCost]:
-        return await self._read(
-            NetworkCost,
-            f"SELECT {_columns(NetworkCost)} FROM settlement.network_cost "
-            f"WHERE business_date = $1 ORDER BY {_NUMBER}",
-            business_date,
-        )
+        return await self._read_named("network_costs", NetworkCost, business_date)
 
     async def entries(self, business_date: date) -> list[Entry]:
         rows = await self._pool.fetch(
-            f"SELECT {_columns(Entry)}, hash FROM settlement.entry "
+            f"SELECT {columns(Entry)}, hash FROM settlement.entry "
             "WHERE business_date = $1 ORDER BY step, source, key",
             business_date,
         )
         return [entry_of(row) for row in rows]
 
+    async def entries_by_key(self, source: str, keys: Collection[str]) -> dict[str, Entry]:
+        names = [(source, key) for key in sorted(set(keys))]
+        async with self._pool.acquire() as connection:
+            found = await read_entries(connection, names)
+        return {key: found[source, key] for _, key in names if (source, key) in found}
+
     async def posted_totals(self, business_date: date) -> list[Total]:
         found = await self._read(
             Total,
             "SELECT business_date, currency, merchant, acquirer, terminal, batch, "
-            "sum(amount_minor)::bigint AS amount_minor FROM settlement.posting "
-            "WHERE business_date = $1 AND source = 'captured' AND account = 'network_receivable' "
-            "GROUP BY 1, 2, 3, 4, 5, 6 HAVING sum(amount_minor) <> 0",
+            "sum(amounts[array_position(accounts, 'network_receivable')])::bigint AS amount_minor "
+            "FROM settlement.entry WHERE business_date = $1 AND source = 'captured' "
+            "GROUP BY 1, 2, 3, 4, 5, 6 "
+            "HAVING sum(amounts[array_position(accounts, 'network_receivable')]) <> 0",
             business_date,
         )
         return sorted(found)
@@ -420,7 +442,7 @@ class PostgresStore:
     async def nets(self, business_date: date) -> list[Net]:
         found = await self._read(
             Net,
-            f"SELECT {_columns(Net)} FROM settlement.net WHERE business_date = $1",
+            f"SELECT {columns(Net)} FROM settlement.net WHERE business_date = $1",
             business_date,
         )
         return sorted(found)
@@ -428,15 +450,10 @@ class PostgresStore:
     async def outputs(self, business_date: date) -> list[Output]:
         return await self._read(
             Output,
-            f"SELECT {_columns(Output)} FROM settlement.output "
+            f"SELECT {columns(Output)} FROM settlement.output "
             "WHERE business_date = $1 ORDER BY name",
             business_date,
         )
-
-
-def _columns(shape: type[msgspec.Struct], *, but: str = "", of: str = "") -> str:
-    prefix = f"{of}." if of else ""
-    return ", ".join(prefix + name for name in shape.__struct_fields__ if name != but)
 
 
 def _row_key(row_id: str) -> tuple[str, str, int, int]:
@@ -451,8 +468,6 @@ def _json(value: object) -> str:
 
 def _values(one: msgspec.Struct) -> tuple[Any, ...]:
     values = msgspec.structs.astuple(one)
-    if isinstance(one, Match):
-        return (*values[:4], one.record or None, one.row or None)
     if isinstance(one, Break):
         return tuple(_json(value) if isinstance(value, dict) else value for value in values)
     return values

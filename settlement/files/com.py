@@ -22,6 +22,8 @@ from settlement.files.layout import Field, FileError, Layout, signed
 APPROVED: Final = frozenset({"00", "10", "11", "A2", "A4", "A5", "A6"})
 MAX_LINES: Final = 20_000_000
 MAX_LINE: Final = 2_048
+PAN_DIGITS_MIN: Final = 12
+KINDS: Final = ("01", "02", "04")  # of the MTI: financial messages and reversals
 
 COM: Final = Layout(
     "COM",
@@ -153,10 +155,10 @@ def parse_line(
     if moment[4:6] > "23" or moment[6:8] > "59" or moment[8:] > "59":
         raise refuse("transmission_time", "no such time")
     pan = text("pan")
-    if len(pan) < 12:
-        raise refuse("pan", "shorter than 12 digits")
+    if len(pan) < PAN_DIGITS_MIN:
+        raise refuse("pan", f"shorter than {PAN_DIGITS_MIN} digits")
     mti, processing_code = text("mti"), text("processing_code")
-    if mti[:2] not in ("01", "02", "04"):
+    if mti[:2] not in KINDS:
         raise refuse("mti", "neither a financial message nor a reversal")
     if text("response_code") and text("response_code") not in approved:
         raise refuse("response_code", "not a code that this link approves with")

@@ -5,17 +5,21 @@ count bytes of the encoded text. A table is checked when it is built: no gap, no
 `str(layout)` prints it beside the standard's own page.
 
 Formats: `n` digits, zero filled left · `n..` digits, blank filled right (identifiers) · `an` text,
-blank filled right · `x+n` sign `C` (credit to us), `D` (debit to us) or blank, then digits.
+blank filled right · `ans` free text, of which the width may cut off half a two-byte character at
+the end · `x+n` sign `C` (credit to us), `D` (debit to us) or blank, then digits · `xn` the same, or
+one more digit in the sign's place (where sources give the width only).
 A field marked optional may be all blanks, which reads as None.
 """
 
 import re
 import struct
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
 
-FORMATS: Final = ("n", "n..", "an", "x+n")
+FORMATS: Final = ("n", "n..", "an", "ans", "x+n", "xn")
+TEXTS: Final = ("an", "ans")
 MAX_VALUE_SHOWN: Final = 40
 LONG_DIGITS: Final = re.compile(r"\d{7,}")
 
@@ -41,6 +45,32 @@ class Field(msgspec.Struct, frozen=True):
     meaning: str
     optional: bool = False
     secret: bool = False  # no error shows its value
+
+
+def column(
+    name: str,
+    length: int,
+    format_: str,
+    meaning: str,
+    *,
+    optional: bool = True,
+    secret: bool = False,
+) -> Field:
+    """A field whose offset `laid_out` finds; optional unless said otherwise."""
+    return Field(name, 0, length, format_, meaning, optional, secret)
+
+
+def laid_out(columns: Iterable[Field], *, start: int = 0, gap: int = 1) -> tuple[Field, ...]:
+    """The fields one behind another from `start`, `gap` bytes between them.
+
+    >>> [f.offset for f in laid_out([column("a", 3, "n", ""), column("b", 2, "n", "")], start=10)]
+    [10, 14]
+    """
+    fields: list[Field] = []
+    for one in columns:
+        fields.append(msgspec.structs.replace(one, offset=start))
+        start += one.length + gap
+    return tuple(fields)
 
 
 class Layout:
@@ -100,12 +130,16 @@ class Layout:
             self._render(field, values.get(field.name)) + self.separator for field in self.fields
         )
 
+    def render(self, rows: Iterable[dict[str, str | int | None]], end: bytes = b"\n") -> bytes:
+        """A file of such lines."""
+        return b"".join(self.join(row) + end for row in rows)
+
     def _filled(self, line: bytes, file: str, number: int) -> bytes:
         # An editor or a transfer may have cut trailing blanks: only those may be missing.
         missing_from = next(f for f in self.fields if f.offset + f.length > len(line))
         after = [f for f in self.fields if f.offset >= missing_from.offset]
-        text_cut = missing_from.offset < len(line) and missing_from.format not in ("an", "n..")
-        if text_cut or not all(f.optional or f.format == "an" for f in after):
+        text_cut = missing_from.offset < len(line) and missing_from.format not in (*TEXTS, "n..")
+        if text_cut or not all(f.optional or f.format in TEXTS for f in after):
             raise FileError(
                 file,
                 number,
@@ -136,10 +170,13 @@ class Layout:
             if field.optional:
                 return None
             raise refuse("mandatory, but blank")
-        if field.format == "an":
+        if field.format in TEXTS:
             try:
                 return stripped.decode(self.encoding)
             except UnicodeDecodeError as error:
+                cut_off = error.reason == "incomplete multibyte sequence"
+                if field.format == "ans" and cut_off and error.start == len(stripped) - 1:
+                    return stripped[:-1].decode(self.encoding)
                 raise refuse(f"not {self.encoding} text") from error
         if field.format == "n":
             if not (raw.isdigit() and raw.isascii()):
@@ -149,6 +186,8 @@ class Layout:
             if not (stripped.isdigit() and stripped.isascii() and raw.startswith(stripped)):
                 raise refuse("not digits filled with blanks on the right")
             return stripped.decode("ascii")
+        if field.format == "xn" and raw.isdigit():
+            return raw.decode("ascii")
         if raw[:1] not in (b"C", b"D", b" ") or not raw[1:].isdigit():
             raise refuse(f"not C, D or blank and {field.length - 1} digits")
         return raw.decode("ascii")
@@ -158,7 +197,7 @@ class Layout:
             if not field.optional:
                 raise ValueError(f"{self.name}.{field.name} is mandatory")
             return b" " * field.length
-        if field.format == "x+n":
+        if field.format in ("x+n", "xn"):
             number = int(value)
             sign = "C" if number > 0 else "D" if number < 0 else " "
             data = f"{sign}{abs(number):0{field.length - 1}d}".encode()
@@ -172,11 +211,13 @@ class Layout:
 
 
 def signed(value: str | None) -> int | None:
-    """The amount of an `x+n` field: C is plus, D is minus.
+    """The amount of an `x+n` or `xn` field: C is plus, D is minus, a digit is one more digit.
 
-    >>> signed("D00000000325"), signed("C00000000010"), signed(" 00000000000")
-    (-325, 10, 0)
+    >>> signed("D00000000325"), signed("C00000000010"), signed(" 00000000000"), signed("10")
+    (-325, 10, 0, 10)
     """
     if value is None:
         return None
+    if value.isdigit():
+        return int(value)
     return -int(value[1:]) if value[0] == "D" else int(value[1:])

@@ -17,7 +17,7 @@ from settlement.four_eyes import (
 )
 from switch.people.audit import Record, append
 from switch.people.login import Standing, Verdict
-from switch.people.operators import ADMINS
+from switch.people.operators import ADMINS, check_change
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -230,7 +230,7 @@ class MemoryOperators:
         taken = operator.id in self._versions
         if len(admins) >= ADMINS or taken or first != (not self._versions):
             return False
-        self._change("operator.bootstrap", actor, operator, credential, None)
+        self._change("operator.bootstrap", actor, operator, credential)
         return True
 
     async def change(
@@ -242,18 +242,19 @@ class MemoryOperators:
         approval: Approval | None = None,
     ) -> Operator:
         await asyncio.sleep(0)
-        return self._change(act, actor, operator, credential, approval)
-
-    def _change(
-        self,
-        act: str,
-        actor: str,
-        operator: Operator,
-        credential: Credential | None,
-        approval: Approval | None,
-    ) -> Operator:
+        versions = self._versions.get(operator.id)
+        public_key = None if credential is None else credential.public_key
+        check_change(act, versions[-1] if versions else None, operator, public_key, approval)
         if approval is not None:
             self._people.may_use(approval)
+        made = self._change(act, actor, operator, credential)
+        if approval is not None:
+            self._people.use(approval)
+        return made
+
+    def _change(
+        self, act: str, actor: str, operator: Operator, credential: Credential | None
+    ) -> Operator:
         versions = self._versions.setdefault(operator.id, [])
         former = versions[-1] if versions else None
         made = msgspec.structs.replace(operator, version=len(versions) + 1)
@@ -261,8 +262,6 @@ class MemoryOperators:
         if credential is not None:
             self._credentials[operator.id] = credential
         self._people.append(actor, act, operator.id, former, made)
-        if approval is not None:
-            self._people.use(approval)
         return made
 
     async def unlock(self, operator_id: str, actor: str) -> None:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 ACCEPT = "file.accept"
 REPORTS = "reports"  # folder in the data folder; file names carry the date
+BOOKS = "books"  # its relations, a cache of what the store holds
 
 
 def run(
@@ -61,6 +62,7 @@ def run(
             business_date,
             files,
             node.config.data_folder / REPORTS,
+            node.config.data_folder / BOOKS,
             lambda: books(store.dsn, lmk),
             at=SystemClock().now(),
             as_json=as_json,
@@ -134,7 +136,15 @@ async def close_date(
 ) -> CloseResult:
     """The day's end on the store at `dsn`, for a program that shows the result itself."""
     at = SystemClock().now()
-    return await close_books(business_date, files, reports, lambda: books(dsn, lmk), progress, at)
+    return await close_books(
+        business_date,
+        files,
+        reports,
+        reports.parent / BOOKS,
+        lambda: books(dsn, lmk),
+        progress,
+        at,
+    )
 
 
 @asynccontextmanager

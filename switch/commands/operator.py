@@ -286,6 +286,7 @@ def enrol(
     lang: Lang = "",
 ) -> None:
     node = node_of(config, data, lang)
+    _ = checked_id(node, operator_id)
     given = code or ask(node, "enrolment_code_asked", "--code")
 
     def judge(standing: Standing) -> Verdict:
@@ -303,6 +304,7 @@ def password(
 ) -> None:
     """A new password in the place of the old; the code's secret stays."""
     node = node_of(config, data, lang)
+    _ = checked_id(node, operator_id)
     if not at_terminal():
         raise CommandError(node.say("terminal_needed"), Exit.USAGE)
     old = ask(node, "operator_password", "")

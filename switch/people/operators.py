@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from settlement.four_eyes import Actor
+from settlement.four_eyes import Actor, Approval, RefusedError
 
 # act -> what it is. One person does it.
 ALONE: dict[str, str] = {
@@ -121,8 +121,6 @@ DEMO_MAKER, DEMO_CHECKER = "demo", "demo-checker"
 DEMO = {name: Actor(name, EVERYTHING) for name in (DEMO_MAKER, DEMO_CHECKER)}
 
 ADMINS = 2  # the first two are made without a checker; from then on it takes two
-
-
 ID = re.compile(r"[a-z][a-z0-9._-]{0,31}")
 
 
@@ -139,3 +137,34 @@ class Operator(msgspec.Struct, frozen=True):
         """What the operator may do; nothing while suspended."""
         roles = self.roles if self.state == "active" else ()
         return Actor(self.id, frozenset().union(*(ROLES.get(role, frozenset()) for role in roles)))
+
+
+def check_change(
+    act: str,
+    former: Operator | None,
+    later: Operator,
+    public_key: str | None,
+    approval: Approval | None,
+) -> None:
+    """One admin suspends; all else is what two agreed on, to the letter. RefusedError.
+
+    `public_key` is that of a new credential, empty where it is a code; None: the credential stays.
+    """
+    if approval is None:
+        if former is None or act != "operator.suspend":
+            raise RefusedError("not_allowed", f"{act} takes two")
+        if later.roles != former.roles or later.state != "suspended" or public_key is not None:
+            raise RefusedError("not_allowed", f"{act} changes nothing else")
+        return
+    payload = approval.proposal.payload
+    roles: object = payload.get("roles")
+    state = "active"
+    if act == "operator.credential" and former is not None:
+        roles, state = list(former.roles), former.state
+    key = None if act == "operator.roles" else payload.get("public_key")
+    asked = (act, later.id, list(later.roles), later.state, public_key)
+    agreed = (approval.proposal.act, approval.proposal.subject, roles, state, key)
+    if asked != agreed or (former is None) != (act == "operator.add"):
+        raise RefusedError(
+            "changed", f"{approval.proposal.id} is not for this change of {later.id}"
+        )

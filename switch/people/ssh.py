@@ -129,10 +129,10 @@ def verify(signature: Signature, public_key: bytes, challenge: bytes) -> bool:
     """Whether this key signed the challenge for us."""
     if signature.public_key != public_key or signature.namespace != NAMESPACE:
         return False
-    data = signed_data(challenge, signature.namespace, signature.hash)
-    fields = Fields(signature.signature)
-    algorithm, value = fields.text(), fields.string()
     try:
+        data = signed_data(challenge, signature.namespace, signature.hash)
+        fields = Fields(signature.signature)
+        algorithm, value = fields.text(), fields.string()
         match _load(public_key):
             case ed25519.Ed25519PublicKey() as key if algorithm == "ssh-ed25519":
                 key.verify(value, data)
@@ -145,7 +145,7 @@ def verify(signature: Signature, public_key: bytes, challenge: bytes) -> bool:
                 key.verify(value, data, padding.PKCS1v15(), RSA[algorithm])
             case _:
                 return False
-    except (InvalidSignature, ValueError):
+    except (InvalidSignature, SshError, ValueError):
         return False
     return True
 

@@ -28,13 +28,13 @@ from switch.adapters.system import SystemClock
 from switch.config import People as Settings
 from switch.people import credentials, login
 from switch.people.audit import Broken, Record, Verifier
+from switch.people.credentials import Credential
 from switch.people.operators import Operator
 from terminals.registry import StoredKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from switch.people.credentials import Credential
     from switch.people.login import Standing, Verdict
     from switch.people.ports import Operators, People
     from switch.reference import ReferenceStore
@@ -251,14 +251,34 @@ def test_an_operator_is_added_by_an_approval_and_enrols_with_a_code(
     async def scenario(desk: Desk) -> None:
         admin = Actor("an", frozenset({"propose:operator.add"}))
         checker = Actor("bo", frozenset({"approve:operator.add"}))
-        made = await desk.people.propose("operator.add", "li", {"name": "Li"}, admin)
+        wanted: dict[str, object] = {"name": "Li", "roles": ["finance"], "public_key": ""}
+        made = await desk.people.propose("operator.add", "li", wanted, admin)
         soon = dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)
         enrolment = credentials.of_enrolment("li", "ABCDEF", soon, os.urandom)
         approval = await approval_of(desk, made, checker)
         change = desk.operators.change
-        await change("operator.add", "bo", operator("li", "finance"), enrolment, approval)
-        with pytest.raises(RefusedError):
-            await change("operator.add", "bo", operator("li", "admin"), enrolment, approval)
+        for other, credential in (
+            (operator("li", "admin"), enrolment),
+            (operator("zhao", "finance"), enrolment),
+            (operator("li", "finance", state="suspended"), enrolment),
+            (operator("li", "finance"), None),
+            (operator("li", "finance"), Credential("li", "ssh_key", public_key="ssh-rsa A")),
+        ):
+            with pytest.raises(RefusedError) as refused:
+                await change("operator.add", "an", other, credential, approval)
+            assert refused.value.reason == "changed"
+        await change("operator.add", "an", operator("li", "finance"), enrolment, approval)
+        with pytest.raises(RefusedError):  # there is one now
+            await change("operator.add", "an", operator("li", "finance"), enrolment, approval)
+        for act, alone in (
+            ("operator.suspend", operator("li", "admin", state="suspended")),
+            ("operator.suspend", operator("li", "finance")),
+            ("operator.roles", operator("li", "admin")),
+            ("operator.suspend", operator("zhao", state="suspended")),
+        ):
+            with pytest.raises(RefusedError) as refused:
+                await change(act, "an", alone)
+            assert refused.value.reason == "not_allowed"
         assert [each.roles for each in await desk.operators.operators()] == [("finance",)]
 
         def enrolling(code: str) -> Any:
@@ -490,7 +510,9 @@ def test_where_nothing_can_be_written_down_nothing_is_done(database_dsn: FreshDa
             desk.people.approve(Approval(made, "wang")),
             desk.people.withdraw(made.id, "li"),
             desk.people.audit("li", "test", "x"),
-            desk.operators.change("operator.suspend", "an", operator("an", state="suspended")),
+            desk.operators.change(
+                "operator.suspend", "an", operator("an", "admin", state="suspended")
+            ),
             desk.operators.unlock("an", "an"),
         ):
             with pytest.raises(asyncpg.CheckViolationError):

@@ -14,6 +14,7 @@ from settlement.adapters.memory import MemoryStore
 from settlement.adapters.payout_memory import MemoryPayouts
 from settlement.clearing import Reference
 from settlement.contracts import agent_of
+from settlement.entry_columns import entry_relation
 from settlement.four_eyes import Actor, Proposal, RefusedError, content_hash, judge, require
 from settlement.ledger import Entry, entry
 from settlement.netting import Net
@@ -199,7 +200,9 @@ class Town:
     ) -> None:
         """A closed date: `sales` of payees (or of payee and currency) by net effect."""
         nets, entries = sold(business_date, sales, settlement_date or business_date, acquirer)
-        await self.books.finish(Step(business_date, "post", "0" * 64, {}), Facts(entries=entries))
+        await self.books.finish(
+            Step(business_date, "post", "0" * 64, {}), Facts(entries=entry_relation(entries))
+        )
         await self.books.seal(business_date)
         await self.books.finish(Step(business_date, "net", "0" * 64, {}), Facts(nets=nets))
 

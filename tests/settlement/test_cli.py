@@ -28,7 +28,14 @@ def run(folder: Path, *, as_json: bool) -> int:
         yield world(trades), Dates({DAY: "open"}), PANS
 
     return close_command(
-        DAY, folder / "in", folder / "out", books, at=AT, as_json=as_json, settings=FAST
+        DAY,
+        folder / "in",
+        folder / "out",
+        folder / "books",
+        books,
+        at=AT,
+        as_json=as_json,
+        settings=FAST,
     )
 
 

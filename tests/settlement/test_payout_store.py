@@ -14,6 +14,7 @@ import pytest
 from settlement.adapters import payout_postgres
 from settlement.adapters.payout_postgres import PostgresPayouts, open_payouts
 from settlement.adapters.postgres import PostgresStore
+from settlement.entry_columns import entry_relation
 from settlement.four_eyes import Actor, RefusedError, judge
 from settlement.ledger import movements
 from settlement.payout import Desk, PayoutError, export, propose, release
@@ -91,7 +92,7 @@ class PostgresTown:
     ) -> None:
         nets, entries = sold(business_date, sales, settlement_date or business_date, acquirer)
         await self.books.finish(
-            Step(business_date, "post", "0" * 64, {}), CloseFacts(entries=entries)
+            Step(business_date, "post", "0" * 64, {}), CloseFacts(entries=entry_relation(entries))
         )
         await self._state(business_date, "frozen")
         await self._state(business_date + ONE_DAY, "open")

@@ -15,18 +15,22 @@ from settlement.adapters.postgres import PostgresDates, PostgresStore, open_post
 from settlement.cases import Break, Resolution
 from settlement.clearing import (
     Capture,
+    ClearingRecord,
+    ClearingRow,
     FileName,
     HeldFile,
     IncomingFile,
     Reference,
     Transaction,
-    records_of,
 )
+from settlement.columns import relation
+from settlement.entry_columns import entry_relation
 from settlement.files import com
 from settlement.ledger import Entry, LedgerConflictError, entry, movements
 from settlement.ports import Facts, Output, Step, Store
 from settlement.reconcile import Match
 from tests.database import FreshDatabase
+from tests.settlement.oracle import records_of
 from tests.settlement.test_close import PLANTED, Killed, KilledAt, a_day
 from tests.settlement.world import (
     ACQUIRER,
@@ -176,8 +180,10 @@ def test_a_step_stands_once_with_its_facts(with_store: Callable[[Check], None]) 
     async def check(store: Store) -> None:
         transactions, captures = facts_of_a_day()
         records = records_of(DAY, captures[:2], transactions[:3], {})
-        assert await store.finish(step(), Facts(records=records, inputs=["x"]))
-        assert not await store.finish(step(), Facts(records=records))
+        assert await store.finish(
+            step(), Facts(records=relation(ClearingRecord, records), inputs=["x"])
+        )
+        assert not await store.finish(step(), Facts(records=relation(ClearingRecord, records)))
         assert await store.steps(DAY) == {"freeze": step()}
         assert await store.records(DAY) == records
         assert [one.key for one in records] == ["c1", "c2", "r3"]
@@ -194,7 +200,7 @@ def test_matches_close_and_open_sides_stay(with_store: Callable[[Check], None]) 
     async def check(store: Store) -> None:
         transactions, captures = facts_of_a_day()
         records = records_of(DAY, captures[:2], transactions[:3], {})
-        await store.finish(step(), Facts(records=records))
+        await store.finish(step(), Facts(records=relation(ClearingRecord, records)))
         name = FileName(ACQUIRER, "IND26080301ACOM", "COM", DAY, 1)
         rows = com.parse(
             com.render([billed(trade(1)), billed(trade(9))]),
@@ -203,7 +209,7 @@ def test_matches_close_and_open_sides_stay(with_store: Callable[[Check], None]) 
             mask=PANS.mask,
         )
         file = IncomingFile(ACQUIRER, name.name, "COM", DAY, 1, 1, b"h" * 32, 2, DAY, b"sealed")
-        await store.take_in(file, rows)
+        await store.take_in(file, relation(ClearingRow, rows))
         assert await store.files(ACQUIRER) == [msgspec.structs.replace(file, sealed=b"")] or (
             await store.files(ACQUIRER) == [file]
         )
@@ -227,7 +233,9 @@ def test_matches_close_and_open_sides_stay(with_store: Callable[[Check], None]) 
             settlement_date=DAY,
             difference_minor=690,
         )
-        await store.finish(step("reconcile"), Facts(matches=matches, breaks=[found]))
+        await store.finish(
+            step("reconcile"), Facts(matches=relation(Match, matches), breaks=[found])
+        )
         assert await store.matches(DAY) == matches
         assert await store.rows(DAY, DAY) == rows[1:]
         assert await store.rows_by_id([rows[1].id]) == {rows[1].id: rows[1]}
@@ -247,13 +255,13 @@ def test_matches_close_and_open_sides_stay(with_store: Callable[[Check], None]) 
 def test_nothing_stands_in_two_matches(with_store: Callable[[Check], None]) -> None:
     async def check(store: Store) -> None:
         first = Match(DAY, "matched", "exact", 1, "c1", "bank-a/f:1")
-        await store.finish(step("reconcile"), Facts(matches=[first]))
+        await store.finish(step("reconcile"), Facts(matches=relation(Match, [first])))
         for other in (
             msgspec.structs.replace(first, record="c2"),
             msgspec.structs.replace(first, row="bank-a/f:2"),
         ):
             with pytest.raises((AssertionError, asyncpg.UniqueViolationError)):
-                await store.finish(step("reconcile", NEXT), Facts(matches=[other]))
+                await store.finish(step("reconcile", NEXT), Facts(matches=relation(Match, [other])))
         assert await store.steps(NEXT) == {}, "the step went with its facts"
 
     with_store(check)
@@ -281,12 +289,14 @@ def an_entry(key: str, amount: int = 100, rule: str = "captured") -> Entry:
 def test_entries_are_idempotent_by_source_and_key(with_store: Callable[[Check], None]) -> None:
     async def check(store: Store) -> None:
         made = [an_entry("c1"), an_entry("c2", -40)]
-        assert await store.finish(step("post"), Facts(entries=made))
+        assert await store.finish(step("post"), Facts(entries=entry_relation(made)))
         assert await store.entries(DAY) == made
-        assert await store.finish(step("again"), Facts(entries=made))
+        assert await store.finish(step("again"), Facts(entries=entry_relation(made)))
         assert await store.entries(DAY) == made
         with pytest.raises(LedgerConflictError):
-            await store.finish(step("other"), Facts(entries=[an_entry("c3"), an_entry("c1", 99)]))
+            await store.finish(
+                step("other"), Facts(entries=entry_relation([an_entry("c3"), an_entry("c1", 99)]))
+            )
         assert await store.entries(DAY) == made
         assert await store.movements(DAY) == movements(made)
         (total,) = await store.posted_totals(DAY)
@@ -389,11 +399,11 @@ def test_a_file_is_stored_once(with_store: Callable[[Check], None]) -> None:
         rows = com.parse(com.render([billed(trade(1))]), name, token=PANS.token, mask=PANS.mask)
         file = IncomingFile(ACQUIRER, name.name, "COM", DAY, 1, 1, b"h" * 32, 1, DAY, b"sealed")
         for _ in range(2):
-            await store.take_in(file, rows)
+            await store.take_in(file, relation(ClearingRow, rows))
         assert await store.rows(DAY, DAY) == rows
         assert not await store.in_use(ACQUIRER, name.name)
         match = Match(DAY, "matched", "exact", 1, "c1", rows[0].id)
-        await store.finish(step("reconcile"), Facts(matches=[match]))
+        await store.finish(step("reconcile"), Facts(matches=relation(Match, [match])))
         assert await store.in_use(ACQUIRER, name.name)
         assert not await store.in_use(ACQUIRER, "IND26080302ACOM")
 
@@ -444,7 +454,7 @@ def test_the_database_refuses_what_the_core_would_not_write(database_dsn: FreshD
 def test_an_entry_changed_in_the_database_is_found_when_read(database_dsn: FreshDatabase) -> None:
     async def scenario() -> None:
         async with open_postgres(database_dsn.app) as (store, _):
-            await store.finish(step("post"), Facts(entries=[an_entry("c1")]))
+            await store.finish(step("post"), Facts(entries=entry_relation([an_entry("c1")])))
             owner = await asyncpg.connect(database_dsn.owner)
             await owner.execute("UPDATE settlement.entry SET amounts = '{200,-199,-1}'")
             await owner.close()

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from settlement import ports
 from settlement.adapters.duckdb_engine import DuckDbEngine
+from settlement.adapters.extracts import MemoryExtracts
 from settlement.adapters.memory import MemoryStore
 from settlement.clearing import NEGATIVE_TYPES, Capture, Reference, Transaction
 from settlement.close import CloseResult, close
@@ -273,6 +274,7 @@ async def run_close(
         PANS,
         sink or Sink(),
         engine=ENGINE,
+        extracts=MemoryExtracts(ENGINE),
         at=at,
         approved=approved,
         settings=settings,

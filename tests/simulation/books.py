@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from settlement.adapters.duckdb_engine import DuckDbEngine
+from settlement.adapters.extracts import MemoryExtracts
 from settlement.adapters.memory import MemoryStore
 from settlement.clearing import Capture, Reference, Transaction
 from settlement.close import DIFFERENCES, DONE, close
@@ -79,7 +80,16 @@ async def close_books(world: World) -> list[str]:
     date = min(world.store.dates)
     while date <= last:
         result = await close(
-            date, inbox, books, dates, pans, Sink(), engine=engine(), at=AT, settings=SETTINGS
+            date,
+            inbox,
+            books,
+            dates,
+            pans,
+            Sink(),
+            engine=engine(),
+            extracts=MemoryExtracts(engine()),
+            at=AT,
+            settings=SETTINGS,
         )
         if result.exit_code not in (DONE, DIFFERENCES):
             return [f"the close of {date} ends with {result.exit_code}: {result.message}"]

@@ -27,6 +27,7 @@ from terminals.simulator.terminal import APPROVED
 from tests.simulation.rest import Cases, ClosedDates, nothing_waits
 from tests.simulation.secrecy import Secrets
 from tests.simulation.store import CALLER
+from tests.simulation.till import NEVER_STORED
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -57,6 +58,7 @@ TOLD_OF_ROWS: Final = {
     "reversal_request": ("response_code", "rule"),
     "case": ("kind",),
 }
+TAKES_NO_KEY: Final = NEVER_STORED | {"98"}
 NOT_OF_THE_REQUEST: Final = frozenset({"94", "96", "98", "A0", "77", "30", "03"})
 
 
@@ -759,13 +761,14 @@ class Checkers:
         return found
 
     def copy_refused(self, slip: Slip) -> bool:
-        """Was it sent twice, and was one of the copies told that nothing could be done?"""
+        """Was it sent twice, and was one of the copies told what takes no key? The other one, on its
+        way for a while, is then a new request: its merchant may be active again (rules section 11)."""
         copied = any(
             (slip.batch, slip.trace) in till.copied
             for till in self.world.tills
             if till.name == slip.terminal
         )
-        return copied and slip.state == "declined" and slip.response_code in ("96", "98", "A0")
+        return copied and slip.state == "declined" and slip.response_code in TAKES_NO_KEY
 
     def _copy_refused(self, rrn: str) -> bool:
         row = self.by_rrn.get(rrn)

@@ -132,6 +132,7 @@ DRIFT_MAX: Final = 0.01  # of every clock, either way, where clocks drift
 RICH_UPHEAVAL_EVERY_S: Final = 20.0
 RICH_POST: Final = 4.0  # weight of `post` among upheavals, in rich worlds
 RICH_FREEZE: Final = 5.0  # of `freeze`: what comes between it and the posting is a linked opposite
+STORE_CLOCK_HOUR: Final = 2.0  # weight of `store_clock_hour`, where the store's clock is set
 RICH_POOR: Final = 10.0  # weight of cards without money
 
 

@@ -79,11 +79,15 @@ def faults(part: str, struct: type[msgspec.Struct]) -> str:
     return table(["fault", "what happens", "of worlds, rate", "rough", "rich"], rows)
 
 
+# Weights that are 0 in most worlds.
+ONLY: Final = {"post": "rich worlds only", "store_clock_hour": "every fifth world"}
+
+
 def weights(rates: type[msgspec.Struct]) -> str:
     """What happens to whole parts: one at a time, by weight."""
     says, values = meanings(rates), msgspec.structs.asdict(rates())
     rows = [
-        [f"`{name}`", says[name], f"{value:g}" if value else "rich worlds only"]
+        [f"`{name}`", says[name], f"{value:g}" if value else ONLY[name]]
         for name, value in values.items()
         if name != "every_s"
     ]

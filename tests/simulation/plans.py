@@ -23,6 +23,7 @@ from tests.simulation.draws import (
     RICH_UPHEAVAL_EVERY_S,
     SHARES,
     SPANS,
+    STORE_CLOCK_HOUR,
     TIGHT,
     drawn,
     rich_rates,
@@ -86,8 +87,14 @@ def fair(seed: int = 1, transactions: int = 20) -> Plan:
 
 
 def plan_of(seed: int, transactions: int = 0) -> Plan:
-    """The plan of a seed; every fourth world is rough, every fifth rich."""
-    return with_tight_bounds(before_bounds(seed, transactions), everything=seed % 4 == 0)
+    """The plan of a seed; every fourth world is rough, every fifth rich, and in every fifth, which is
+    another, the store's clock is set, too."""
+    plan = with_tight_bounds(before_bounds(seed, transactions), everything=seed % 4 == 0)
+    if seed % 5 != 3:
+        return plan
+    replace = msgspec.structs.replace
+    rates = replace(plan.upheaval.rates, store_clock_hour=STORE_CLOCK_HOUR)
+    return replace(plan, upheaval=replace(plan.upheaval, rates=rates))
 
 
 def with_tight_bounds(plan: Plan, *, everything: bool) -> Plan:

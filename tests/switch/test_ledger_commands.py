@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import asyncpg
 import pytest
 from typer.testing import CliRunner
 
 from settlement.chart import CHART, COMPOSITES
+from settlement.ledger_verify import FindingKind
 from switch import cli
+from tests.schemas import assert_valid, schema
 from tests.settlement.test_ledger_store import OTHER, SHOP, postgres_books, three_days
 from tests.settlement.world import ACQUIRER
 
@@ -59,6 +61,8 @@ def run(tmp_path: Path, database_dsn: FreshDatabase) -> Callable[..., Answer]:
 def test_accounts(run: Callable[..., Answer]) -> None:
     found = {one["code"]: one for one in run("accounts", "--json").lines()}
     assert found.keys() == {*CHART, *COMPOSITES}
+    for one in found.values():
+        assert_valid("ledger-account", one)
     assert found["customer_money"] == {
         "composite": True,
         "code": "customer_money",
@@ -92,6 +96,7 @@ def test_balance(run: Callable[..., Answer]) -> None:
         )
     ]
     of_one = run("balance", "merchant_payable", "--owner", OTHER, "--json").lines()
+    assert_valid("ledger-balance", of_one[0])
     assert [one["balance_minor"] for one in of_one] == [-693]
     shown = run("balance", "merchant_payable").out
     assert "-65.59" in shown
@@ -102,6 +107,7 @@ def test_balance(run: Callable[..., Answer]) -> None:
 def test_statement_by_pages(run: Callable[..., Answer]) -> None:
     asked = ("statement", "merchant_payable", "--owner", SHOP, "--limit", "5", "--json")
     first = json.loads(run(*asked).out)
+    assert_valid("ledger-statement", first)
     second = json.loads(run(*asked, "--after", first["more"]).out)
     assert [one["key"] for one in first["lines"]] == ["h1", "c1", "c2", "c3", "c3"]
     assert [one["key"] for one in second["lines"]] == ["c3", "h2", "c6"]
@@ -119,6 +125,8 @@ def test_statement_by_pages(run: Callable[..., Answer]) -> None:
 def test_trial_balance(run: Callable[..., Answer]) -> None:
     rows = run("trial-balance", "--date", "2026-08-04", "--json").lines()
     assert sum(one["closing_minor"] for one in rows if one["depth"] == 0) == 0
+    for one in rows:
+        assert_valid("ledger-trial", one)
     (payable,) = [
         one for one in rows if (one["account"], one["currency"]) == ("merchant_payable", "156")
     ]
@@ -134,6 +142,7 @@ def test_trial_balance(run: Callable[..., Answer]) -> None:
 
 def test_entry(run: Callable[..., Answer]) -> None:
     found = json.loads(run("entry", "captured", "c1", "--json").out)
+    assert_valid("ledger-entry", found)
     assert found["postings"] == [
         {
             "account": "network_receivable",
@@ -150,6 +159,7 @@ def test_entry(run: Callable[..., Answer]) -> None:
 
 def test_verify_and_anchors(run: Callable[..., Answer], database_dsn: FreshDatabase) -> None:
     anchors = run("anchors", "--json").lines()
+    assert_valid("ledger-anchor", anchors[0])
     assert [(one["business_date"], one["entries"]) for one in anchors] == [
         ("2026-08-03", 5),
         ("2026-08-04", 3),
@@ -184,6 +194,9 @@ def test_verify_and_anchors(run: Callable[..., Answer], database_dsn: FreshDatab
     asyncio.run(forge())
     answer = run("verify", "--json")
     assert answer.code == 1
+    assert_valid("ledger-verification", json.loads(answer.out))
     (finding,) = json.loads(answer.out)["findings"]
+    kinds = schema("ledger-verification")["properties"]["findings"]["items"]["properties"]["kind"]
+    assert kinds["enum"] == list(get_args(FindingKind))
     assert (finding["kind"], finding["chunk"], finding["key"]) == ("changed", 0, "c2")
     assert "被改动" in run("verify", lang="zh").out

@@ -61,6 +61,8 @@ REFUSED = [
     ('"0.0060"', '"0.6", fixed_minor = -1', "fee_plan[1].components[0].rates[0]", "from 0 on"),
     ("port = 9001", "port = 0", "link[1].port", "1 to 65535"),
     ("port = 9001", 'port = 1\nclearing = "tcr"', "link[1].clearing", "com, none"),
+    ("port = 9001", "port = 1\nclearing = { COM = {}, TCR = {} }", "link[1].clearing.TCR", "no such type"),
+    ("port = 9001", "port = 1\nclearing = { CSV = { name = '(' } }", "link[1].clearing.CSV", "columns: 1"),
     ("port = 9001", 'port = 1\ncost_plan = "free"', "link[1].cost_plan", "no fee_plan free"),
     ("port = 9001", 'port = 1\ntimezone = "Mars"', "link[1].timezone", "no time zone"),
     ("port = 9001", 'port = 1\nsettlement_cutoff = "24:00"', "link[1].settlement_cutoff", "hh:mm"),
@@ -92,6 +94,16 @@ def test_a_file_comes_out_as_it_came_in() -> None:
         ("merchant", "100000000000001"),
         ("terminal", "100000000000001/00000001"),
     ]
+    assert parse(render(entries), "again.toml", {}) == entries
+
+
+def test_what_a_link_expects_comes_out_as_it_came_in() -> None:
+    clearing = (
+        r"""clearing = { COM = {}, CHECK = { name = 'c(?P<date>\d{8})', gives = ["S22"] } }"""
+    )
+    entries = parse(GOOD.replace("port = 9001", f"port = 9001\n{clearing}", 1), "data.toml", {})
+    (link,) = (content for kind, _, content in entries if kind == "link")
+    assert link["clearing"]["CHECK"] == {"name": r"c(?P<date>\d{8})", "gives": ["S22"]}
     assert parse(render(entries), "again.toml", {}) == entries
 
 

@@ -9,7 +9,7 @@ import msgspec
 from settlement.adapters import four_eyes_postgres as transactions
 from switch.people.credentials import Credential
 from switch.people.login import Standing, Verdict
-from switch.people.operators import ADMINS, Operator
+from switch.people.operators import ADMINS, Operator, check_change
 
 if TYPE_CHECKING:
     from settlement.four_eyes import Approval
@@ -83,7 +83,8 @@ class PostgresOperators:
             row = await connection.fetchrow(_MADE_BEFORE, operator.id)
             if row["admins"] >= ADMINS or row["taken"] or first != (row["operators"] == 0):
                 return False
-            await _change(connection, "operator.bootstrap", actor, operator, credential, None)
+            act = "operator.bootstrap"
+            await _change(connection, act, actor, None, operator, credential)
             return True
 
         return await self._sessions.transaction(write)
@@ -98,7 +99,13 @@ class PostgresOperators:
     ) -> Operator:
         async def write(connection: Any) -> Operator:
             await _alone(connection)
-            return await _change(connection, act, actor, operator, credential, approval)
+            former = await _newest(connection, operator.id)
+            public_key = None if credential is None else credential.public_key
+            check_change(act, former, operator, public_key, approval)
+            made = await _change(connection, act, actor, former, operator, credential)
+            if approval is not None:
+                await transactions.approve(connection, approval)
+            return made
 
         return await self._sessions.transaction(write)
 
@@ -165,11 +172,10 @@ async def _change(
     connection: Any,
     act: str,
     actor: str,
+    former: Operator | None,
     operator: Operator,
     credential: Credential | None,
-    approval: Approval | None,
 ) -> Operator:
-    former = await _newest(connection, operator.id)
     row = await connection.fetchrow(
         _CHANGED, operator.id, operator.name, list(operator.roles), operator.state
     )
@@ -177,8 +183,6 @@ async def _change(
     if credential is not None:
         await connection.execute(_ENROLLED, *msgspec.structs.astuple(credential))
     await transactions.audit(connection, actor, act, operator.id, former, made)
-    if approval is not None:
-        await transactions.approve(connection, approval)
     return made
 
 

@@ -1,7 +1,7 @@
 -- People: who operates, what they did (one chain), and what only two of them do together.
 --
--- What changes these tables runs through functions of the owner, which the application may call and
--- can not go around: an act stands together with its record, or not at all.
+-- The log, proposals and approvals are written by functions of the owner, which the application may
+-- call, from within the transaction of the act, and can not go around.
 
 -- -- the audit log ------------------------------------------------------------------------------
 
@@ -34,7 +34,8 @@ CREATE FUNCTION audit_hash(
     SELECT sha256(previous
         || switch.audit_field(seq::text)
         || switch.audit_field((extract(epoch FROM at) * 1000000)::bigint::text)
-        || switch.audit_field(actor) || switch.audit_field(act) || switch.audit_field(object) || switch.audit_field(result)
+        || switch.audit_field(actor) || switch.audit_field(act)
+        || switch.audit_field(object) || switch.audit_field(result)
         || switch.audit_field(before) || switch.audit_field(after))
 $$;
 

@@ -205,6 +205,8 @@ def test_a_signature_of_ssh_keygen_verifies(tmp_path: Path, kind: str) -> None:
     assert not ssh.verify(signed(tmp_path, kind, b"challenge", "git"), key, b"challenge")
     torn = found.signature[:-1] + bytes([found.signature[-1] ^ 1])
     assert not ssh.verify(msgspec.structs.replace(found, signature=torn), key, b"challenge")
+    for cut in (b"", found.signature[:7], found.signature[:-1]):
+        assert not ssh.verify(msgspec.structs.replace(found, signature=cut), key, b"challenge")
     other = "ed25519" if kind != "ed25519" else "rsa"
     _ = signed(tmp_path, other, b"")
     assert not ssh.verify(

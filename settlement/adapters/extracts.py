@@ -1,0 +1,125 @@
+"""Where a run's relations lie: Parquet files in the data folder, or memory for small days.
+
+The files are a cache of what PostgreSQL holds: one that is lost, cut off or another's is not found
+by its content, and the run reads the store again. PANs are in them as token and mask only.
+"""
+
+import os
+import shutil
+from collections.abc import AsyncIterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
+
+from settlement.columns import BATCH, Relation
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir  # type: ignore[import-untyped]
+
+    from settlement.ports import Engine
+
+
+class MemoryExtracts:
+    """`settlement.ports.Extracts` in the engine's memory; nothing outlives the run."""
+
+    def __init__(self, engine: "Engine") -> None:
+        self._engine = engine
+
+    def keep(self, name: str, expression: "ir.Table", schema: pa.Schema) -> Relation:
+        rows = self._engine.table(expression)
+        _assert_columns(name, rows.schema, schema)
+        rows = rows.cast(schema)  # NULLs may stand where this time there are none
+        self._engine.load(name, rows)
+        return Relation(rows)
+
+    async def load(
+        self, name: str, schema: pa.Schema, batches: AsyncIterable[pa.RecordBatch]
+    ) -> Relation:
+        rows = pa.Table.from_batches([batch async for batch in batches], schema)
+        self._engine.load(name, rows)
+        return Relation(rows)
+
+    def find(self, name: str, sha256: str) -> Relation | None:
+        return None
+
+
+class ParquetRelation(Relation):
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __len__(self) -> int:
+        return int(pq.read_metadata(self._path).num_rows)
+
+    @property
+    def names(self) -> list[str]:
+        return list(pq.read_schema(self._path).names)
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        with pq.ParquetFile(self._path) as file:
+            yield from file.iter_batches(BATCH)
+
+    def table(self) -> pa.Table:
+        return pq.read_table(self._path)
+
+
+class ParquetExtracts:
+    """`settlement.ports.Extracts` as `<folder>/<name>.parquet`, each whole or not at all."""
+
+    def __init__(self, engine: "Engine", folder: Path) -> None:
+        self._engine, self._folder = engine, folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def keep(self, name: str, expression: "ir.Table", schema: pa.Schema) -> Relation:
+        part = self._part(name)
+        self._engine.write_parquet(expression, part)
+        if part.is_dir():  # a cluster writes files into a folder
+            (written,) = part.glob("part-*.parquet")
+            whole = part.with_suffix(".whole")
+            written.replace(whole)
+            shutil.rmtree(part)
+            part = whole
+        _assert_columns(name, pq.read_schema(part), schema)
+        return self._found(name, part)
+
+    async def load(
+        self, name: str, schema: pa.Schema, batches: AsyncIterable[pa.RecordBatch]
+    ) -> Relation:
+        part = self._part(name)
+        try:
+            with pq.ParquetWriter(part, schema) as file:
+                async for batch in batches:
+                    file.write_batch(batch)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        return self._found(name, part)
+
+    def find(self, name: str, sha256: str) -> Relation | None:
+        path = self._path(name)
+        try:
+            relation = ParquetRelation(path)
+            if relation.sha256 != sha256:
+                return None
+        except (OSError, pa.ArrowException):
+            return None
+        self._engine.read_parquet(name, [path])
+        return relation
+
+    def _found(self, name: str, part: Path) -> Relation:
+        path = self._path(name)
+        part.replace(path)
+        self._engine.read_parquet(name, [path])
+        return ParquetRelation(path)
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{name}.parquet"
+
+    def _part(self, name: str) -> Path:
+        return self._folder / f".{name}.{os.getpid()}.part"
+
+
+def _assert_columns(name: str, made: pa.Schema, expected: pa.Schema) -> None:
+    found, wanted = (list(zip(one.names, one.types, strict=True)) for one in (made, expected))
+    assert found == wanted, f"{name}: {made} is not {expected}"

@@ -1,0 +1,49 @@
+"""Rows of clearing files that are no transactions, on PostgreSQL."""
+
+# ruff: noqa: S608 - what is formatted into queries are column names of our own structs
+
+from collections.abc import Iterable
+from datetime import date
+from typing import Any, Final
+
+import asyncpg
+import msgspec
+
+from settlement.files.rows import KINDS, FileRow
+
+COLUMNS: Final = FileRow.__struct_fields__
+
+
+async def copy_file_rows(connection: Any, rows: Iterable[FileRow]) -> None:
+    """In the transaction that takes their file in."""
+    await connection.copy_records_to_table(
+        "file_row",
+        schema_name="settlement",
+        columns=["kind", *COLUMNS, "content"],
+        records=(_values(row) for row in rows),
+    )
+
+
+def _values(row: FileRow) -> tuple[Any, ...]:
+    content = {name: getattr(row, name) for name in row.__struct_fields__ if name not in COLUMNS}
+    columns = (getattr(row, name) for name in COLUMNS)
+    return (row.kind, *columns, msgspec.json.encode(content).decode())
+
+
+async def read_file_rows(pool: asyncpg.Pool, kind: str, first: date, last: date) -> list[FileRow]:
+    """`settlement.files.store.FileRows.file_rows`."""
+    found = await pool.fetch(
+        f"SELECT {', '.join(COLUMNS)}, content FROM settlement.standing_file_row "
+        "WHERE kind = $1 AND settlement_date BETWEEN $2 AND $3 "
+        "ORDER BY settlement_date, acquirer, file, line",
+        kind,
+        first,
+        last,
+    )
+    shape = KINDS[kind]
+    return [
+        msgspec.convert(
+            {**{name: row[name] for name in COLUMNS}, **msgspec.json.decode(row["content"])}, shape
+        )
+        for row in found
+    ]

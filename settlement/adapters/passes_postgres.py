@@ -1,0 +1,121 @@
+"""Matches of one with several, batch totals and open receivables on PostgreSQL: functions over a
+pool, or over the connection of the transaction that records the step."""
+
+from collections.abc import Collection, Sequence
+from datetime import date, timedelta
+from typing import Any, Final
+
+import asyncpg
+import msgspec
+
+from settlement.sums import Member
+from settlement.terminal_totals import BatchKey, BatchTotal
+from settlement.three_way import Receivable
+
+# Dates whose batches a close looks at: each was checked by its own close, but for those that were
+# settled while that close ran.
+LOOK_BACK_DAYS: Final = 7
+
+# -- matches of one with several
+
+
+async def store_members(connection: Any, found: Sequence[Member]) -> None:
+    """Asserts that each stands alone in `match`, too: its unique indexes keep the promise."""
+    if not found:
+        return
+    await connection.copy_records_to_table(
+        "match_member",
+        schema_name="settlement",
+        columns=list(Member.__struct_fields__),
+        records=(msgspec.structs.astuple(one) for one in found),
+    )
+    lacking = await connection.fetchval(
+        "SELECT m.member FROM settlement.match_member AS m WHERE m.business_date = $1 "
+        "AND NOT EXISTS (SELECT FROM settlement.match AS a WHERE m.side = 'ours' AND a.record = m.member) "
+        "AND NOT EXISTS (SELECT FROM settlement.match AS a WHERE m.side = 'theirs' AND a.row = m.member) "
+        "LIMIT 1",
+        found[0].business_date,
+    )
+    assert lacking is None, f"{lacking} is in no match"
+
+
+async def members(pool: asyncpg.Pool, business_date: date) -> list[Member]:
+    rows = await pool.fetch(
+        "SELECT business_date, match_id, rule, rule_version, side, member "
+        "FROM settlement.match_member WHERE business_date = $1 ORDER BY match_id, side, member",
+        business_date,
+    )
+    return [Member(**row) for row in rows]
+
+
+# -- the terminals' totals
+
+
+async def store_batches(
+    connection: Any,
+    business_date: date,
+    sums: Sequence[BatchTotal],
+    checked: Sequence[BatchKey],
+) -> None:
+    await connection.copy_records_to_table(
+        "batch_sum",
+        schema_name="settlement",
+        columns=["business_date", *BatchTotal.__struct_fields__],
+        records=((business_date, *msgspec.structs.astuple(one)) for one in sums),
+    )
+    await connection.copy_records_to_table(
+        "batch_checked",
+        schema_name="settlement",
+        columns=["merchant", "terminal", "batch", "business_date"],
+        records=((*key, business_date) for key in checked),
+    )
+
+
+async def batches_said(pool: asyncpg.Pool, business_date: date) -> list[BatchTotal]:
+    """A batch counts on the business date that was open when its terminal said what it came to."""
+    rows = await pool.fetch(
+        "SELECT merchant, terminal, batch, debit_minor, debit_count, credit_minor, credit_count "
+        "FROM switch.batch_v1 AS b "
+        "WHERE settled_at >= (SELECT min(d.opened_at) FROM switch.business_date AS d "
+        "WHERE d.business_date > $2) "
+        "AND settled_at < coalesce((SELECT min(d.opened_at) FROM switch.business_date AS d "
+        "WHERE d.business_date > $1), 'infinity') "
+        "AND NOT EXISTS (SELECT FROM settlement.batch_checked AS c "
+        "WHERE (c.merchant, c.terminal, c.batch) = (b.merchant, b.terminal, b.batch))",
+        business_date,
+        business_date - timedelta(days=LOOK_BACK_DAYS),
+    )
+    return sorted(BatchTotal(**row) for row in rows)
+
+
+async def batches_captured(pool: asyncpg.Pool, batches: Collection[BatchKey]) -> list[BatchTotal]:
+    keys = sorted(batches)
+    rows = await pool.fetch(
+        "SELECT s.merchant, s.terminal, s.batch, debit_minor, debit_count, credit_minor, credit_count "
+        "FROM settlement.batch_sum AS s "
+        "JOIN unnest($1::text[], $2::text[], $3::int[]) AS w (merchant, terminal, batch) "
+        "USING (merchant, terminal, batch)",
+        [merchant for merchant, _, _ in keys],
+        [terminal for _, terminal, _ in keys],
+        [batch for _, _, batch in keys],
+    )
+    return sorted(BatchTotal(**row) for row in rows)
+
+
+# -- the bank's credits
+
+
+async def open_receivables(pool: asyncpg.Pool, business_date: date) -> list[Receivable]:
+    """What the ledger still has of each settlement date up to the date, by (acquirer, date)."""
+    rows = await pool.fetch(
+        "SELECT owner, currency, sum(amount_minor)::bigint AS amount_minor "
+        "FROM settlement.posting WHERE account = 'network_receivable' "
+        "GROUP BY owner, currency HAVING sum(amount_minor) <> 0 ORDER BY owner, currency"
+    )
+    made = []
+    for row in rows:
+        acquirer, _, day = row["owner"].rpartition("/")
+        settlement_date = date.fromisoformat(day)
+        if settlement_date <= business_date:
+            made.append(Receivable(acquirer, settlement_date, row["currency"], row["amount_minor"]))
+    return made

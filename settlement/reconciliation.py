@@ -1,0 +1,159 @@
+"""Records against rows: the step of the day's end. Plain pairs in columns, the rest one by one."""
+
+from collections import Counter
+from datetime import date, timedelta
+from functools import cache
+from typing import TYPE_CHECKING, cast
+
+from settlement import plain
+from settlement.cases import (
+    BREAK_CLASSES,
+    MATCH_CLASSES,
+    ONE_SIDED,
+    OTHERS_FINDINGS,
+    Break,
+    Resolution,
+)
+from settlement.clearing import ClearingRecord, ClearingRow
+from settlement.columns import schema_of, table_of
+from settlement.ports import Facts
+from settlement.reconcile import VERSIONS, Match, Result, reconcile
+from settlement.records import records_table, table_named
+from settlement.run import Run, extract, load, number
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir  # type: ignore[import-untyped]
+
+Taken = set[tuple[str, date]]
+
+
+async def reconcile_day(run: Run) -> tuple[Facts, dict[str, int]]:
+    window = timedelta(days=run.settings.window_days)
+    await extract(run, "records")
+    named = _settling(run) | {run.date} | await _late_dates(run)
+    first, last = min(named) - window, max(named) + window
+    open_breaks = await run.store.open_breaks(run.date)
+    mismatches = [one for one in open_breaks if one.break_class == "status_mismatch"]
+    mismatched = await _rows_of(run, mismatches)
+    await load(run, "open_records", "open_records", run.date, first)
+    await _load_shorts(run, open_breaks)
+    await load(run, "ahead", "transactions_ahead", run.date, last)
+    run.at_hand["incoming_rows"] = await load(run, "incoming_rows", "rows", first, last)
+    run.engine.load("mismatched", table_of(ClearingRow, mismatched))
+    taken_in = await _taken_in(run)
+    broken = {side for one in open_breaks for side in (one.record, one.row) if side}
+    run.progress.advanced("reconcile", "pairs")
+    rest = plain.split(
+        run.engine, run.date, run.settings.window_days, broken=broken, taken_in=taken_in
+    )
+    run.progress.advanced("reconcile", f"{sum(rest.matched.values()):,} plain")
+    result = reconcile(
+        run.date,
+        rest,
+        broken=broken,
+        mismatched=mismatched,
+        reversed_there=await _records_of(run, mismatches),
+        taken_in=taken_in,
+        window_days=run.settings.window_days,
+    )
+    run.engine.load("match_rest", table_of(Match, result.matches))
+    matches = run.extracts.keep("matches", _matches(run.date), schema_of(Match))
+    run.at_hand["matches"] = matches
+    resolutions = _resolutions(run, open_breaks, result)
+    breaks = number(result.breaks, run.date, "R")
+    counts = Counter(rest.matched)
+    counts.update(one.match_class for one in result.matches)
+    counts.update(one.break_class for one in breaks if one.break_class in ONE_SIDED)
+    by_class = {
+        name: counts[name]
+        for name in (*MATCH_CLASSES, *BREAK_CLASSES)
+        if name not in OTHERS_FINDINGS
+    }
+    return Facts(matches=matches, breaks=breaks, resolutions=resolutions), {
+        **by_class,
+        "carried_records": rest.carried_records + len(result.carried_records),
+        "carried_rows": rest.carried_rows + len(result.carried_rows),
+        "resolved": len(resolutions),
+    }
+
+
+@cache
+def _matches(business_date: date) -> "ir.Table":
+    schema = schema_of(Match)
+    found = table_named("match_rest", schema)
+    every = plain.matches(VERSIONS, business_date)[schema.names].union(found)
+    return every.order_by("record", "row")
+
+
+def _settling(run: Run) -> set[date]:
+    """Settlement dates of the date's captures."""
+    return {day for (day,) in cast("list[tuple[date]]", run.engine.rows(_settling_dates()))}
+
+
+@cache
+def _settling_dates() -> "ir.Table":
+    records = records_table("records")
+    captured = records.filter(records.effect_minor != 0)
+    return captured.select("settlement_date").distinct().order_by("settlement_date")
+
+
+async def _load_shorts(run: Run, open_breaks: list[Break]) -> None:
+    """Shorts, however old: the other side of one may still come."""
+    shorts = [one.record for one in open_breaks if one.break_class == "network_short"]
+    found = await run.store.records_by_key(shorts)
+    run.engine.load("shorts", table_of(ClearingRecord, [found[key] for key in sorted(found)]))
+
+
+@cache
+def _acquirers() -> "ir.Table":
+    return plain.standing().select("acquirer").distinct().order_by("acquirer")
+
+
+def _resolutions(run: Run, open_breaks: list[Break], result: Result) -> list[Resolution]:
+    """Open breaks whose other side this close found. What stood in suspense goes back on the
+    break's own receivable; where either side reversed later, on that reversal's."""
+    settled = {side for one in result.matches for side in (one.record, one.row) if side}
+    found: list[Resolution] = []
+    day: date | None
+    for one in open_breaks:
+        if one.row in result.taken_back:
+            day, reason = result.taken_back[one.row], "taken back by a later file"
+        elif one.break_class == "status_mismatch" and one.record in result.reversed_since:
+            day, reason = result.reversed_since[one.record], "reversed on our side, too"
+        elif one.break_class in ONE_SIDED and (one.row or one.record) in settled:
+            day, reason = one.settlement_date, "found by a later close"
+        else:
+            continue
+        assert day is not None
+        found.append(Resolution(one.id, run.date, reason, day))
+    return found
+
+
+async def _late_dates(run: Run) -> set[date]:
+    """Earlier settlement dates whose files came today."""
+    return {
+        file.settlement_date
+        for acquirer in run.tariffs.acquirers
+        for file in await run.store.files(acquirer)
+        if file.business_date == run.date and file.settlement_date < run.date
+    }
+
+
+async def _rows_of(run: Run, mismatches: list[Break]) -> list[ClearingRow]:
+    """Rows that were billed though we had taken them back: the network may yet take them back."""
+    rows = await run.store.rows_by_id([one.row for one in mismatches if one.theirs_minor])
+    return [rows[row_id] for row_id in sorted(rows)]
+
+
+async def _records_of(run: Run, mismatches: list[Break]) -> list[ClearingRecord]:
+    """Captures that the network had reversed: we may have reversed them since."""
+    records = await run.store.records_by_key([one.record for one in mismatches if one.ours_minor])
+    return [records[key] for key in sorted(records)]
+
+
+async def _taken_in(run: Run) -> Taken:
+    return {
+        (file.acquirer, file.settlement_date)
+        for (acquirer,) in run.engine.rows(_acquirers())
+        for file in await run.store.files(str(acquirer))
+    }

@@ -1,0 +1,131 @@
+"""The terminals' own totals against the journal: what a 0500 said of a batch, and what it captured.
+
+A batch may have captures on several business dates, so every close adds what its records came to by
+batch, and checks the batches that were settled by then and that no close has checked. A difference
+moves no money: the journal is what was answered and what is cleared. The case finds out what the
+terminal has that the journal lacks, or the other way round.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import date
+from itertools import groupby
+from typing import Protocol
+
+import msgspec
+
+from settlement.cases import Break
+from settlement.clearing import NEGATIVE_TYPES, ClearingRecord
+
+BatchKey = tuple[str, str, int]  # merchant, terminal, batch
+
+
+class BatchTotal(msgspec.Struct, frozen=True, order=True):
+    """Debits (sales, completions) and credits (refunds, voids) of a batch, both sides of DE 48."""
+
+    merchant: str
+    terminal: str
+    batch: int
+    debit_minor: int
+    debit_count: int
+    credit_minor: int
+    credit_count: int
+
+    @property
+    def key(self) -> BatchKey:
+        return (self.merchant, self.terminal, self.batch)
+
+
+class BatchTotals(Protocol):
+    """Where totals and sums are kept; a step's facts bring the new ones."""
+
+    async def said(self, business_date: date) -> list[BatchTotal]:
+        """Of the batches that were settled up to the date and that no close has checked, sorted."""
+
+    async def captured_by_batch(self, batches: Collection[BatchKey]) -> list[BatchTotal]:
+        """What earlier closes added for these batches: a line for each business date, sorted."""
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """What a close adds: its date's sums, the batches it has checked, and what differs."""
+
+    sums: list[BatchTotal]
+    batches: list[BatchKey]
+    breaks: list[Break]
+
+
+async def check_totals(
+    store: BatchTotals, business_date: date, records: Iterable[ClearingRecord], currency: str
+) -> Checked:
+    """The terminals' leg of a date's close. `records` are those of the business date alone."""
+    sums = batch_sums(records)
+    said = await store.said(business_date)
+    wanted = {one.key for one in said}
+    captured = await store.captured_by_batch(wanted)
+    captured += [one for one in sums if one.key in wanted]
+    breaks = terminal_leg(business_date, said, captured, currency)
+    return Checked(sums, [one.key for one in said], breaks)
+
+
+def batch_sums(records: Iterable[ClearingRecord]) -> list[BatchTotal]:
+    """What records captured, by batch, as a 0500 counts it: a linked opposite takes its sale away."""
+    sums: dict[tuple[str, str, int], list[int]] = {}
+    for record in records:
+        if not record.captured:
+            continue
+        line = sums.setdefault((record.merchant, record.terminal, record.batch), [0, 0, 0, 0])
+        credit = record.type in NEGATIVE_TYPES
+        line[2 if credit else 0] += -record.effect_minor if credit else record.effect_minor
+        line[3 if credit else 1] += -1 if record.state == "opposite" else 1
+    return [BatchTotal(*key, *line) for key, line in sorted(sums.items())]
+
+
+def terminal_leg(
+    business_date: date,
+    said: Sequence[BatchTotal],
+    captured: Sequence[BatchTotal],
+    currency: str,
+) -> list[Break]:
+    """Batches whose terminal said something else than the journal captured, over all its dates.
+
+    `captured` may have several lines a batch, one for each business date. `currency` is that of the
+    terminals, whose totals name none.
+    """
+    ours = {key: list(lines) for key, lines in groupby(sorted(captured), key=lambda one: one.key)}
+    breaks = []
+    for one in sorted(said):
+        lines = ours.get(one.key, [])
+        sums = BatchTotal(
+            *one.key,
+            sum(line.debit_minor for line in lines),
+            sum(line.debit_count for line in lines),
+            sum(line.credit_minor for line in lines),
+            sum(line.credit_count for line in lines),
+        )
+        if sums != one:
+            breaks.append(_totals_break(business_date, one, sums, currency))
+    return breaks
+
+
+def _totals_break(business_date: date, said: BatchTotal, ours: BatchTotal, currency: str) -> Break:
+    evidence = {
+        f"{side}_{name}": str(getattr(total, name))
+        for side, total in (("terminal", said), ("journal", ours))
+        for name in ("debit_minor", "debit_count", "credit_minor", "credit_count")
+    }
+    return Break(
+        id="",
+        business_date=business_date,
+        break_class="terminal_totals",
+        acquirer="",
+        currency=currency,
+        keys={
+            "merchant": said.merchant,
+            "terminal": said.terminal,
+            "batch": f"{said.batch:06d}",
+        },
+        ours_minor=ours.debit_minor - ours.credit_minor,
+        theirs_minor=said.debit_minor - said.credit_minor,
+        evidence=evidence,
+        step="terminal_totals",
+        merchant=said.merchant,
+    )
