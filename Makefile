@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-spark lint type sim sim-mutants crash bench clean
+.PHONY: demo test test-spark lint type sim sim-mutants crash crash-close bench clean
 
 demo: .venv/ready
 	$(BIN)/tongbao demo $(ARGS)
@@ -25,6 +25,9 @@ sim: .venv/ready
 
 crash: .venv/ready
 	$(BIN)/python -m tests.crash.run $(ARGS)
+
+crash-close: .venv/ready
+	$(BIN)/python -m tests.crash.close --instants $(or $(INSTANTS),200) $(ARGS)
 
 sim-mutants: .venv/ready
 	$(BIN)/python -m tests.simulation.mutants $(ARGS)

@@ -279,7 +279,7 @@ async def load_journal(dsn: str, files: dict[str, Path], date: dt.date) -> None:
                 header=True,
             )
             await connection.execute(f"ANALYZE switch.{table}")
-        items = [
+        items: list[tuple[str, str, dict[str, Any]]] = [
             *(
                 ("link", name, {"acquirer": name, "host": "h", "port": 1, "de32": DE32[name]})
                 for name in BANKS

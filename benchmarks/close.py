@@ -68,9 +68,9 @@ async def prepare(store: Store, folder: Path, rows: int) -> dt.date:
     await prepare_data_keys(store.dsn, TEST_LMK)
     async with open_postgres(store.dsn) as (_, dates):
         date = dt.datetime.now(dt.UTC).date()
-        for day in (date, date + dt.timedelta(days=1)):
-            if await dates.state(day) == "open":
-                date = day
+        for each in (date, date + dt.timedelta(days=1)):
+            if await dates.state(each) == "open":
+                date = each
     async with common.reference(store.dsn) as reference:
         pans = open_pans(TEST_LMK, await reference.snapshot())
     day = BooksDay(rows, date, pans.token, pans.mask)
@@ -138,7 +138,7 @@ def close_here(given: argparse.Namespace) -> None:
 
 
 def show(figures: dict[str, Any]) -> None:
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             step["step"],
             f"{step['seconds']:.2f}",

@@ -4,9 +4,9 @@
                                    [--folder DIR] [--json]
 
 A day of N records and a file of about as many rows, in another order, as two Parquet files. In each
-thousand: one row is missing and one is foreign, one names another trace, one another trace and RRN,
-one of them on the next day, one has another amount, one is billed twice. In turns, each in a process of its own with so
-many threads and so much memory: `SELECT count(*)` of the files joined on the exact keys by DuckDB
+thousand one row is missing, one is foreign, one is billed twice, one has another amount, one another
+trace, and two another trace and RRN, one of them on the next day. In turns, each in a process of its
+own with the same threads and memory: `SELECT count(*)` of the files joined on the exact keys by DuckDB
 alone, and all passes through the engine of the day's end, which leave the pairs with their rules and
 what is open on both sides as tables. The counts of every rule are checked against what was planted.
 
@@ -41,7 +41,7 @@ THREADS: Final = 2
 
 # The n-th line as our books have it; a file's row differs by its fault, n % 1000.
 OURS: Final = """
-SELECT 'c' || (n * 16) AS key, 'bank-' || (n % 3) AS acquirer, '156' AS currency,
+SELECT n * 16 AS key, 'bank-' || (n % 3) AS acquirer, '156' AS currency,
        CASE WHEN n % 97 = 0 THEN 'reversal' ELSE 'asked' END AS side,
        '4802' || (n % 3) || '000' AS de32, '4802' || (n % 3) || '000' AS de33,
        lpad((n % 1000000)::text, 6, '0') AS stan,
@@ -55,16 +55,16 @@ SELECT 'c' || (n * 16) AS key, 'bank-' || (n % 3) AS acquirer, '156' AS currency
        (100 + hash(n) % 100000)::bigint AS amount, {day}::bigint AS day, 0::bigint AS rank
 FROM range({rows}) AS t (n)"""
 THEIRS: Final = """
-SELECT 'bank-' || (n % 3) || '/IND26080301ACOM/1:' || n || suffix AS row, acquirer, currency, side,
+SELECT n * 2 + (suffix = 'b')::bigint AS row, acquirer, currency, side,
        de32, de33,
        CASE WHEN fault IN (1, 2, 5, 6) THEN 'X' || stan ELSE stan END AS stan,
        CASE WHEN fault IN (1, 2, 5, 6) THEN '0804000000' ELSE time END AS time,
        CASE WHEN fault IN (2, 5, 6) THEN 'X' || rrn ELSE rrn END AS rrn,
        terminal, merchant, CASE WHEN fault = 6 THEN 'X' || auth ELSE auth END AS auth, token,
-       sha256(n::text) || ' ' || n || suffix AS content,
+       sha256(n::text) || suffix AS content,
        CASE WHEN fault = 3 THEN amount + 1 ELSE amount END AS amount,
        CASE WHEN fault = 5 THEN day + 1 ELSE day END AS day, rank
-FROM (SELECT *, substr(key, 2)::bigint // 16 AS n, substr(key, 2)::bigint // 16 % 1000 AS fault
+FROM (SELECT *, key // 16 AS n, key // 16 % 1000 AS fault
       FROM read_parquet('{ours}')),
      (VALUES (''), ('b')) AS twice (suffix)
 WHERE fault <> 0 AND (suffix = '' OR fault = 4)
@@ -78,7 +78,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="tongbao-reconcile-", dir=given.folder) as made:
         given.folder = Path(made)
-        make_files(given.folder, given.rows)
+        child("make", given)
         names = ["passes"] if given.no_bare else ["bare", "passes"]
         rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
         for _ in range(given.rounds):
@@ -100,23 +100,29 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def make_files(folder: Path, rows: int) -> None:
-    with duckdb.connect(":memory:", config={"temp_directory": str(folder / "spill")}) as database:
-        ours = OURS.format(rows=rows, day=DAY)
-        theirs = THEIRS.format(ours=folder / "ours.parquet")
-        for name, query in (("ours", ours), ("theirs", theirs)):
-            database.execute(f"COPY ({query}) TO '{folder}/{name}.parquet' (FORMAT parquet)")
-
-
 # -- what is measured, each in a process of its own ----------------------------------------------
 
 
 def child(name: str, given: argparse.Namespace) -> dict[str, Any]:
     command = [sys.executable, "-m", MODULE, "--child", name, "--folder", str(given.folder)]
-    command += ["--memory-mib", str(given.memory_mib)]
+    command += ["--memory-mib", str(given.memory_mib), "--rows", str(given.rows)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
+
+
+def make_files(given: argparse.Namespace) -> dict[str, Any]:
+    folder = Path(given.folder)
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "temp_directory": str(folder / "spill-make"),
+        "memory_limit": f"{given.memory_mib}MiB",
+    }
+    with duckdb.connect(":memory:", config=config) as database:
+        ours = OURS.format(rows=given.rows, day=DAY)
+        theirs = THEIRS.format(ours=folder / "ours.parquet")
+        for name, query in (("ours", ours), ("theirs", theirs)):
+            database.execute(f"COPY ({query}) TO '{folder}/{name}.parquet' (FORMAT parquet)")
+    return {}
 
 
 def bare(given: argparse.Namespace) -> dict[str, Any]:
@@ -128,7 +134,7 @@ def bare(given: argparse.Namespace) -> dict[str, Any]:
         "preserve_insertion_order": False,
     }
     with duckdb.connect(":memory:", config=config) as database:
-        started = time.perf_counter()
+        started = begin()
         (pairs,) = database.execute(
             f"SELECT count(*) FROM read_parquet('{folder}/ours.parquet') AS a"
             f" JOIN read_parquet('{folder}/theirs.parquet') AS b USING ({', '.join(PASSES[0].keys)})"
@@ -141,11 +147,12 @@ def passes(given: argparse.Namespace) -> dict[str, Any]:
     engine = DuckDbEngine(
         threads=THREADS, memory_mib=given.memory_mib, spill=folder / "spill-passes"
     )
-    started = time.perf_counter()
+    started = begin()
     for name in ("ours", "theirs"):
-        engine.read_parquet(name, [folder / f"{name}.parquet"])
-    found = pair_tables(engine, "ours", "theirs")
+        engine.read_parquet(name, [f"{folder}/{name}.parquet"])
+    found = pair_tables(engine, "ours", "theirs", identity="int64")
     figures = taken(started)
+    assert found is not None
     by_rule = found.group_by("rule").agg(pairs=found.count()).order_by("rule")
     return {
         "rules": {str(rule): count for rule, count in engine.rows(by_rule)},
@@ -159,15 +166,28 @@ def passes(given: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def taken(started: float) -> dict[str, float]:
-    seconds = time.perf_counter() - started
+def begin() -> tuple[float, float]:
+    return time.perf_counter(), processor_s()
+
+
+def processor_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def taken(started: tuple[float, float]) -> dict[str, float]:
+    """Seconds, those of the processor (both threads together), and the peak of memory so far."""
+    seconds, used_s = time.perf_counter() - started[0], processor_s() - started[1]
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    peak_kib = int(status.partition("VmHWM:")[2].split()[0])
     return {
         "seconds": seconds,
-        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "processor_s": used_s,
+        "peak_mib": peak_kib / 1024,
     }
 
 
-CHILDREN: Final = {"bare": bare, "passes": passes}
+CHILDREN: Final = {"make": make_files, "bare": bare, "passes": passes}
 
 
 # -- what came of it -----------------------------------------------------------------------------
@@ -189,26 +209,28 @@ def check(rounds: list[dict[str, Any]], rows: int) -> None:
         assert found["open"] == [2 * each, 2 * each], found["open"]
 
 
+FIGURES: Final = ("seconds", "processor_s", "peak_mib")
+
+
 def tell(given: argparse.Namespace, rounds: dict[str, list[dict[str, Any]]]) -> None:
     medians = {
-        name: {
-            figure: statistics.median(one[figure] for one in found)
-            for figure in ("seconds", "peak_mib")
-        }
+        name: {figure: statistics.median(one[figure] for one in found) for figure in FIGURES}
         for name, found in rounds.items()
     }
-    ratio = medians["passes"]["seconds"] / medians["bare"]["seconds"] if "bare" in medians else None
+    ratios = {
+        figure: medians["passes"][figure] / medians["bare"][figure]
+        for figure in FIGURES
+        if "bare" in medians
+    }
     if given.json:
         figures = {"rows": given.rows, "memory_mib": given.memory_mib, "threads": THREADS}
-        report.as_json(MODULE, **figures, medians=medians, ratio=ratio, rounds=rounds)
+        report.as_json(MODULE, **figures, medians=medians, ratios=ratios, rounds=rounds)
         return
-    lines = [
-        (name, f"{figures['seconds']:.2f}", f"{figures['peak_mib']:.0f}")
-        for name, figures in medians.items()
-    ]
+    lines = [[name, *(f"{one[figure]:.2f}" for figure in FIGURES)] for name, one in medians.items()]
+    if ratios:
+        lines.append(["passes / bare", *(f"{ratios[figure]:.2f}" for figure in FIGURES)])
     title = f"{given.rows:,} records, {THREADS} threads, {given.memory_mib} MiB for the engine"
-    note = "" if ratio is None else f"passes / bare join: {ratio:.2f}"
-    report.show(MODULE, title, ("", "s", "peak MiB"), lines, note)
+    report.show(MODULE, title, ("", "s", "processor s", "peak MiB"), lines)
 
 
 if __name__ == "__main__":

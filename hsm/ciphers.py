@@ -1,4 +1,4 @@
-"""Block ciphers with cached contexts: DES and Triple DES, AES, AES-GCM, CMAC, HMAC, scrypt.
+"""Block ciphers with cached contexts: DES and Triple DES, AES, AES-GCM, CMAC, HMAC, scrypt, Ed25519.
 
 The one module that imports `cryptography` (OpenSSL). Making a context costs 5 to 15 microseconds,
 using one costs half of one; so a context is made once a key and kept.
@@ -23,8 +23,9 @@ import threading
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
-from cryptography.exceptions import InvalidTag
+from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
@@ -409,3 +410,22 @@ def des_key_fault(key: bytes) -> str | None:
     if odd != key:
         return "wrong parity"
     return None
+
+
+def ed25519_public(private: bytes) -> bytes:
+    """The public key (32 bytes) of an Ed25519 private key, which is any 32 random bytes (RFC 8032)."""
+    return Ed25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
+
+
+def ed25519_sign(private: bytes, data: bytes) -> bytes:
+    """64 bytes; the same for the same data."""
+    return Ed25519PrivateKey.from_private_bytes(private).sign(data)
+
+
+def ed25519_verify(public: bytes, data: bytes, signature: bytes) -> bool:
+    """Whether the signature holds; a key or signature that is none does not."""
+    try:
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, data)
+    except (InvalidSignature, ValueError):
+        return False
+    return True

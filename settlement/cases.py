@@ -1,4 +1,4 @@
-"""A break: a difference between the books and a file, as a value. Deepened into a case later.
+"""A break: a difference between the books and a file, as a value. `casework` makes it a case.
 
 長款 / 短款 are said from the books' side: *long* means the file has more than our books.
 """
@@ -19,13 +19,16 @@ BREAK_CLASSES: Final[dict[str, str]] = {
     "fee_mismatch": "the file's fee differs from ours by more than the tolerance",
     "file_changed": "other content under the name of a file already taken in",
     "file_late": "a file of a settlement date that is posted already",
+    "terminal_totals": "a terminal's totals of its batch are not what the journal captured",
+    "bank_mismatch": "the bank's credit names a settlement date, with another amount",
+    "bank_missing": "the money of a settlement date is overdue",
     "statement_unmatched": "a line of a bank statement that nothing in the books explains",
     "reserve_difference": "the reserve account and what it must cover differ",
 }
-# Classes that other steps than the matching find.
-OTHERS_FINDINGS: Final = frozenset(
-    {"fee_mismatch", "file_changed", "file_late", "statement_unmatched", "reserve_difference"}
-)
+# class -> what it means; opened by something else than the day's end
+OPENED_CLASSES: Final[dict[str, str]] = {
+    "adjustment_unplaced": "a row of an error file that no transaction or dispute of ours explains",
+}
 # Breaks with one side only: a later close may find the other.
 ONE_SIDED: Final = frozenset({"network_long", "network_short", "duplicate", "orphan_refund"})
 # Dispositions that settle both sides and need nobody.

@@ -17,7 +17,15 @@ import pyarrow as pa  # type: ignore[import-untyped]
 from settlement.cases import Break
 from settlement.clearing import ClearingRecord
 from settlement.columns import schema_of, table_of
-from settlement.fees import MerchantFee, NetworkCost, Plan, Tariffs
+from settlement.fees import (
+    Basis,
+    MerchantFee,
+    NetworkCost,
+    Plan,
+    Tariffs,
+    entry_class,
+    step_reached,
+)
 from settlement.ports import Facts
 from settlement.reconcile import Match, break_of
 from settlement.records import exact, number_of, records_table, table_named
@@ -31,13 +39,15 @@ if TYPE_CHECKING:
     from settlement.ports import Engine
 
 # a price: what a plan asks, besides the amounts
-PRICE: Final = ("plan", "plan_version", "card_type", "mcc")
+PRICE: Final = ("plan", "plan_version", "card_type", "mcc", "entry_mode", "volume")
 ALIKE: Final = pa.schema(
     [
         ("plan", pa.string()),
         ("plan_version", pa.int64()),
         ("card_type", pa.string()),
         ("mcc", pa.string()),
+        ("entry_mode", pa.string()),
+        ("volume", pa.int64()),
         ("alike", pa.int64()),  # prices of one number give the same fee for every amount
     ]
 )
@@ -50,13 +60,23 @@ COST_PLANS: Final = pa.schema(
         ("cost_plan_version", pa.int64()),
     ]
 )
+# the step that a merchant's turnover of the month has reached, where a plan asks for it
+VOLUMES: Final = pa.schema(
+    [
+        ("sale_business_date", pa.date32()),
+        ("merchant", pa.string()),
+        ("currency", pa.string()),
+        ("reached", pa.int64()),
+    ]
+)
 
 
-async def fees(run: Run) -> tuple[Facts, dict[str, int]]:
+async def charges(run: Run) -> tuple[Facts, dict[str, int]]:
     await extract(run, "records")
     await extract(run, "matches")
     await load_matched(run)
     await _load_chains(run)
+    await _load_volumes(run)
     run.engine.keep("priced", _priced())
     run.progress.advanced("fees", "discounts")
     price(run.engine, run.tariffs, "discount", ("merchant_discount",), _discount_steps())
@@ -129,6 +149,22 @@ async def _load_chains(run: Run) -> None:
     run.engine.load("chains", table_of(ClearingRecord, found))
 
 
+async def _load_volumes(run: Run) -> None:
+    """The turnovers of the months in which chains began; none where no plan asks."""
+    steps = run.tariffs.volume_steps
+    lines = []
+    for (day,) in run.engine.rows(_days()) if steps else ():
+        found = await run.store.fee_book().month_volumes(cast("date", day))
+        lines += [(day, *of, step_reached(volume, steps)) for of, volume in found.items()]
+    run.engine.load("volumes", columns_of(lines, VOLUMES))
+
+
+@cache
+def _days() -> "ir.Table":
+    every = parts()
+    return every.select("business_date").distinct().order_by("business_date")
+
+
 @cache
 def _older_roots() -> "ir.Table":
     every = subjects()
@@ -141,25 +177,38 @@ def _older_roots() -> "ir.Table":
 
 
 @cache
+def parts() -> "ir.Table":
+    """The records of the chains that the date's records and matches touch."""
+    chains = records_table("chains")
+    return subjects().union(chains.anti_join(subjects(), "key"))
+
+
+@cache
+def several() -> "ir.Table":
+    """Roots of the chains with more than one record."""
+    counted = parts().group_by("root_request_id").agg(parts=parts().count())
+    return counted.filter(counted.parts > 1)
+
+
+@cache
 def _priced() -> "ir.Table":
     """Each subject with its chain's sale, and the chain's net before it.
 
     A chain's sale comes first, its linked opposites last, between them by DE 7. Request ids are
     given out in blocks to each process, so a refund's may well be below its sale's.
     """
-    chains = records_table("chains")
-    every = subjects().union(chains.anti_join(subjects(), "key"))
-    counted = every.group_by("root_request_id").agg(parts=every.count())
-    several = counted.filter(counted.parts > 1)
-    alone = _with_sale(every.anti_join(several, "root_request_id"), None)
-    parts = every.semi_join(several, "root_request_id")
-    opposite = parts.state == "opposite"
-    follows = (parts.request_id != parts.root_request_id) | opposite
-    aged = parts.mutate(
-        age_1=follows.cast("int64"), age_2=opposite.cast("int64"), age_3=number_of(parts.key)
+    alone = _with_sale(parts().anti_join(several(), "root_request_id"), None)
+    chained = parts().semi_join(several(), "root_request_id")
+    opposite = chained.state == "opposite"
+    follows = (chained.request_id != chained.root_request_id) | opposite
+    aged = chained.mutate(
+        age_1=follows.cast("int64"), age_2=opposite.cast("int64"), age_3=number_of(chained.key)
     )
     order = ["business_date", "age_1", "age_2", "transmission_time", "age_3"]
-    return alone.union(_with_sale(aged, order))
+    made = alone.union(_with_sale(aged, order))
+    volumes = table_named("volumes", VOLUMES)
+    known = made.left_join(volumes, ["sale_business_date", "merchant", "currency"])
+    return known.mutate(volume=known.reached.fill_null(0))[list(_PRICED)]
 
 
 def _with_sale(records: "ir.Table", order: Sequence[str] | None) -> "ir.Table":
@@ -168,6 +217,9 @@ def _with_sale(records: "ir.Table", order: Sequence[str] | None) -> "ir.Table":
         "plan_version": records.plan_version,
         "card_type": records.card_type,
         "mcc": records.mcc,
+        "entry_mode": records.entry_mode,
+        "merchant": records.merchant,
+        "sale_business_date": records.business_date,
         "sale_settlement_date": records.settlement_date,
     }
     before: Any = ibis.literal(0, "int64")
@@ -185,6 +237,7 @@ def _with_sale(records: "ir.Table", order: Sequence[str] | None) -> "ir.Table":
         "effect_minor",
         before=before,
         refund=records.type == "refund",
+        alone=ibis.literal(order is None),
         **sale,
     )
 
@@ -197,15 +250,20 @@ _PRICED: Final = {
     "effect_minor": "int64",
     "before": "int64",
     "refund": "boolean",
+    "alone": "boolean",  # a chain of one record
     "plan": "string",
     "plan_version": "int64",
     "card_type": "string",
     "mcc": "string",
+    "entry_mode": "string",
+    "volume": "int64",
+    "merchant": "string",
+    "sale_business_date": "date",
     "sale_settlement_date": "date",
 }
 
 
-def _priced_table() -> "ir.Table":
+def priced_table() -> "ir.Table":
     return ibis.table(_PRICED, name="priced")
 
 
@@ -222,36 +280,31 @@ def price(
     """Ask the plans for every different step of `steps` (a price, before, after, refund): the tables
     `<name>_alike` (price -> number) and `<name>_change` (number and step -> change by component)."""
     alike: dict[object, int] = {}
-    prices: dict[int, tuple[Plan, str, str]] = {}
+    prices: dict[int, tuple[Plan, Basis]] = {}
     lines = []
-    found = cast("list[tuple[str, int, str, str]]", engine.rows(_prices(steps)))
-    for plan_name, version, card_type, mcc in found:
-        plan = tariffs.plan(plan_name, version)
-        same = (plan_name, version, _applies(plan, components, card_type, mcc))
+    found = cast("list[tuple[str, int, str, str, str, int]]", engine.rows(_prices(steps)))
+    for of in found:
+        plan, basis = tariffs.plan(*of[:2]), basis_of(*of[2:])
+        same = (*of[:2], plan.alike(components, basis))
         index = alike.setdefault(same, len(alike))
-        prices.setdefault(index, (plan, card_type, mcc))
-        lines.append((plan_name, version, card_type, mcc, index))
-    engine.load(f"{name}_alike", _columns(lines, ALIKE))
+        prices.setdefault(index, (plan, basis))
+        lines.append((*of, index))
+    engine.load(f"{name}_alike", columns_of(lines, ALIKE))
     different = cast("list[tuple[int, int, int, bool]]", engine.rows(_different(name, steps)))
     changes = []
     for index, before, after, refund in different:
-        plan, card_type, mcc = prices[index]
-        made = (
-            plan.change(part, before, after, card_type, mcc, refund=refund) for part in components
-        )
+        plan, basis = prices[index]
+        made = (plan.change_on(basis, part, before, after, refund=refund) for part in components)
         changes.append((index, before, after, refund, *made))
-    engine.load(f"{name}_change", _columns(changes, _change_schema(components)))
+    engine.load(f"{name}_change", columns_of(changes, _change_schema(components)))
 
 
-def _applies(plan: Plan, components: Sequence[str], card_type: str, mcc: str) -> object:
-    return tuple(
-        tuple(rate.applies(card_type, mcc) for rate in part.rates)
-        for part in plan.components
-        if part.name in components
-    )
+def basis_of(card_type: str, mcc: str, entry_mode: str, volume: int) -> Basis:
+    """What of a line of `PRICE` plans look at."""
+    return Basis(card_type, mcc, entry_class(entry_mode), volume)
 
 
-def _columns(lines: Sequence[tuple[object, ...]], schema: pa.Schema) -> pa.Table:
+def columns_of(lines: Sequence[tuple[object, ...]], schema: pa.Schema) -> pa.Table:
     columns: Iterable[Any] = zip(*lines, strict=True) if lines else [()] * len(schema)
     return pa.table([pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema)
 
@@ -282,7 +335,7 @@ def _changed(name: str, components: Sequence[str], steps: "ir.Table") -> "ir.Tab
 
 @cache
 def _discount_steps() -> "ir.Table":
-    priced = _priced_table()
+    priced = priced_table()
     return priced.mutate(after=priced.before + priced.effect_minor)
 
 
@@ -312,12 +365,12 @@ def _load_cost_plans(run: Run) -> None:
     found = cast("list[tuple[str, date]]", run.engine.rows(_sale_days()))
     plans = [run.tariffs.cost_plan(acquirer, day) for acquirer, day in found]
     lines = [(*one, plan.name, plan.version) for one, plan in zip(found, plans, strict=True)]
-    run.engine.load("cost_plans", _columns(lines, COST_PLANS))
+    run.engine.load("cost_plans", columns_of(lines, COST_PLANS))
 
 
 @cache
 def _sale_days() -> "ir.Table":
-    days = _priced_table().select("acquirer", "sale_settlement_date").distinct()
+    days = priced_table().select("acquirer", "sale_settlement_date").distinct()
     return days.order_by("acquirer", "sale_settlement_date")
 
 
@@ -338,7 +391,7 @@ def _costed() -> "ir.Table":
         issuer_file=issuer_fee_of(rows),
         network_file=network_fee_of(rows),
     )
-    paired = wanted.join(billed, "row").join(_priced_table(), "key")
+    paired = wanted.join(billed, "row").join(priced_table(), "key")
     return _with_cost_plan(paired)[list(_COSTED)]
 
 
@@ -363,6 +416,8 @@ _COSTED: Final = {
     "plan_version": "int64",
     "card_type": "string",
     "mcc": "string",
+    "entry_mode": "string",
+    "volume": "int64",
 }
 
 
@@ -443,7 +498,7 @@ def _sums() -> "ir.Table":
     """(total, currency, amount) of what was booked."""
     discounts = table_named("merchant_fees", schema_of(MerchantFee))
     costs = table_named("network_costs", schema_of(NetworkCost))
-    currencies = _priced_table().select("key", "currency")
+    currencies = priced_table().select("key", "currency")
     lines = []
     for name, facts, column in (
         ("discount", discounts, "discount_minor"),

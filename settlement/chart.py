@@ -132,11 +132,13 @@ _ACCOUNTS: Final = (
         minimum_minor=0,  # an agent spends what he has paid in
     ),
     Account("merchant_discount", "income", "own", "Merchant discount income", "商户手续费收入"),
+    Account("write_off_gain", "income", "own", "Differences written off", "差错核销收入"),
     Account("advance_fee", "income", "own", "Fees of T+0 advances", "垫资手续费收入"),
     Account("income_swept", "income", "own", "Own income swept from the reserve", "已划转自有收入"),
     Account("issuer_fee", "expense", "own", "Issuer fee", "发卡行服务费"),
     Account("network_fee", "expense", "own", "Network fee", "网络服务费"),
     Account("fee_rounding", "expense", "own", "Fee rounding", "手续费尾差"),
+    Account("write_off_loss", "expense", "own", "Losses written off", "差错核销损失"),
 )
 
 _TOPS: Final[dict[Kind, str]] = {

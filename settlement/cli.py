@@ -22,7 +22,7 @@ from settlement.adapters.files import DirectoryInbox, DirectorySink
 from settlement.chart import CHART
 from settlement.close import STEPS, USAGE, CloseResult, close
 from settlement.ports import Dates, Pans, Progress as StepProgress, Store
-from settlement.reports import money, pairs
+from settlement.reports.figures import money, pairs
 from settlement.run import UsageError
 from settlement.settings import DEFAULTS, Settings
 from settlement.texts import TEXTS

@@ -16,16 +16,13 @@ run is the only time that reaches a file, and ids derive from (date, step, seque
 files again, byte for byte.
 """
 
-import hashlib
 from collections.abc import Awaitable, Callable, Collection
 from datetime import date, datetime, timedelta
 from typing import Final, Literal
 
 import msgspec
 
-from settlement import detail, reports
 from settlement.cases import Break
-from settlement.charges import fees
 from settlement.fees import NotInForceError, Tariffs
 from settlement.files.layout import FileError
 from settlement.freeze import freeze
@@ -48,11 +45,13 @@ from settlement.ports import (
 )
 from settlement.posting import net, post, post_after
 from settlement.reconciliation import reconcile_day
-from settlement.run import Run, UsageError, WaitingError, extract
+from settlement.reports.step import reports, reports_after
+from settlement.run import Run, UsageError, WaitingError
 from settlement.settings import DEFAULTS, Settings
+from settlement.sharing import fees
 
 STEPS: Final = ("cut", "freeze", "intake", "reconcile", "fees", "post", "net", "reports")
-REFERENCE_KINDS: Final = ("merchant", "fee_plan", "link", "route")
+REFERENCE_KINDS: Final = ("merchant", "agent", "fee_plan", "link", "route")
 
 DONE, DIFFERENCES, USAGE, WAITING, FAILURE = 0, 1, 2, 3, 4  # exit codes, rules section 18
 
@@ -226,6 +225,11 @@ async def _run_step(run: Run, name: str) -> None:
     run.progress.finished(name, run.steps[name].totals)
 
 
+async def facts_of(run: Run, name: str) -> tuple[Facts, dict[str, int]]:
+    """What a step makes of the run's store, and its totals; nothing is stored."""
+    return await _FUNCTIONS[name][0](run)
+
+
 async def _result(
     store: Store, run: Run | None, business_date: date, code: int, message: str, failed: str
 ) -> CloseResult:
@@ -273,62 +277,6 @@ async def _cut(run: Run) -> tuple[Facts, dict[str, int]]:
     return Facts(), {}
 
 
-# -- reports ----------------------------------------------------------------------------------
-
-
-async def _reports(run: Run) -> tuple[Facts, dict[str, int]]:
-    outputs: list[Output] = []
-    for name, data in reports.render(await _day(run)):
-        digest = hashlib.sha256(data).hexdigest()
-        outputs.append(Output(f"{run.date.isoformat()}/{name}", digest, len(data)))
-        run.sink.write(outputs[-1].name, data)
-        run.progress.advanced("reports", name)
-    return Facts(outputs=outputs), {
-        "files_written": len(outputs),
-        "bytes_written": sum(output.size for output in outputs),
-    }
-
-
-async def _reports_after(run: Run) -> None:
-    """Files that are gone or were changed are written again, and only as they were."""
-    outputs = {one.name: one.sha256 for one in await run.store.outputs(run.date)}
-    lost = {name for name, digest in outputs.items() if run.sink.sha256(name) != digest}
-    if not lost:
-        return
-    for short_name, data in reports.render(await _day(run)):
-        name = f"{run.date.isoformat()}/{short_name}"
-        if name in lost:
-            digest = hashlib.sha256(data).hexdigest()
-            assert digest == outputs[name], f"{name} would not be what was written first"
-            run.sink.write(name, data)
-
-
-async def _day(run: Run) -> reports.Day:
-    await extract(run, "records")
-    await extract(run, "matches")
-    await extract(run, "merchant_fees")
-    return reports.Day(
-        business_date=run.date,
-        at=run.at,
-        steps=[run.steps[name] for name in STEPS if name in run.steps and name != "reports"],
-        detail=run.extracts.keep("detail", detail.lines(), detail.LINES),
-        breaks=await run.store.breaks(run.date),
-        nets=await run.store.nets(run.date),
-        trial=trial_balance(await run.movements()),
-        merchant_names=_merchant_names(run),
-    )
-
-
-def _merchant_names(run: Run) -> dict[str, tuple[str, str]]:
-    names: dict[str, tuple[str, str]] = {}
-    for merchant in run.tariffs.keys("merchant"):
-        found = run.tariffs.in_force("merchant", merchant, run.date)
-        if found is not None:
-            content = found.content
-            names[merchant] = (str(content.get("name", "")), str(content.get("name_zh", "")))
-    return names
-
-
 _FUNCTIONS: Final[dict[str, tuple[StepFunction, Callable[[Run], Awaitable[None]] | None]]] = {
     "cut": (_cut, None),
     "freeze": (freeze, None),
@@ -337,6 +285,6 @@ _FUNCTIONS: Final[dict[str, tuple[StepFunction, Callable[[Run], Awaitable[None]]
     "fees": (fees, None),
     "post": (post, post_after),
     "net": (net, None),
-    "reports": (_reports, _reports_after),
+    "reports": (reports, reports_after),
 }
 assert tuple(_FUNCTIONS) == STEPS

@@ -20,7 +20,7 @@ import pyarrow.csv as pa_csv  # type: ignore[import-untyped]
 Struct = TypeVar("Struct", bound=msgspec.Struct)
 
 BATCH: Final = 65_536  # rows
-_TYPES: Final = {
+_TYPES: Final[dict[object, pa.DataType]] = {
     str: pa.string(),
     bytes: pa.string(),
     int: pa.int64(),
@@ -50,6 +50,11 @@ def _kinds(shape: type[msgspec.Struct]) -> dict[str, object]:
         if kind in _TYPES:
             kinds[name] = kind
     return kinds
+
+
+def text_arrays(shape: type[msgspec.Struct]) -> frozenset[str]:
+    """The columns that hold an array of texts, as text."""
+    return frozenset(name for name, kind in _kinds(shape).items() if kind == tuple[str, ...])
 
 
 def table_of(shape: type[msgspec.Struct], items: Iterable[msgspec.Struct]) -> pa.Table:

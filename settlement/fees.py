@@ -1,16 +1,21 @@
-"""Fee plans as data. A fee is computed on the absolute amount, rounded half up, then signed.
+"""Fee plans as data. A fee is computed on the absolute amount, rounded, then signed.
 
 One formula serves every record: the fee of the chain's net after it less the fee of the net
 before it, by the plan of the chain's sale. So a sale bears fee(amount), a void gives all of it
 back, a part refund gives back what the smaller net no longer bears (a capped fee gives back
 nothing until the net falls below the cap), and the sum over a chain is the fee of its net.
+
+A plan has components, a component has lines; the first line whose conditions all hold applies.
+What merchants pay is one component `merchant_discount`, or the parts `issuer`, `network` and
+`acquirer`, each with lines of its own: then the discount is their sum. What a bank and its network
+take from us (a link's cost plan) is `issuer` and `network`.
 Rules: rules of money, section 17; figures: the 96 reform (2016-09-06), settlement reference [C8].
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import date, datetime, time, timedelta
-from decimal import ROUND_HALF_UP, Decimal
-from typing import Final
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
+from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -18,8 +23,53 @@ import msgspec
 from settlement.clearing import Reference
 
 ONE: Final = Decimal(1)
-COMPONENTS: Final = ("merchant_discount", "issuer", "network")
+DISCOUNT: Final = "merchant_discount"
+PARTS: Final = ("issuer", "network", "acquirer")
+COMPONENTS: Final = (DISCOUNT, *PARTS)
 ZONE: Final = ZoneInfo("Asia/Shanghai")
+
+Rounding = Literal["half_up", "down", "half_even"]
+ROUNDINGS: Final[dict[Rounding, str]] = {
+    "half_up": ROUND_HALF_UP,
+    "down": ROUND_DOWN,
+    "half_even": ROUND_HALF_EVEN,
+}
+# What a refund does to a component: gives back the difference of the fees of the chain's net
+# before and after; gives back the fee of what was left, but only if it leaves nothing; nothing.
+OnRefund = Literal["difference", "whole", "none"]
+
+# First two digits of DE 22 -> class. QR codes: 03 and 04, 93 and 94 in networks' files [C2].
+ENTRY_CLASSES: Final[dict[str, tuple[str, ...]]] = {
+    "qr": ("03", "04", "93", "94"),
+    "contactless_no_pin": (),  # the contactless modes, and the third digit says: no PIN
+    "contactless": ("07", "91", "96", "98"),
+    "chip": ("05", "95"),
+    "stripe": ("02", "90"),
+    "keyed": ("01", "92"),
+}
+_CLASS_OF: Final = {mode: name for name, modes in ENTRY_CLASSES.items() for mode in modes}
+NO_PIN: Final = "2"
+
+
+def entry_class(entry_mode: str) -> str:
+    """The class of DE 22 that prices ask for; empty where it is none of them.
+
+    >>> entry_class("072"), entry_class("071"), entry_class("032"), entry_class("051"), entry_class("")
+    ('contactless_no_pin', 'contactless', 'qr', 'chip', '')
+    """
+    found = _CLASS_OF.get(entry_mode[:2], "")
+    if found == "contactless" and entry_mode[2:3] == NO_PIN:
+        return "contactless_no_pin"
+    return found
+
+
+class Basis(msgspec.Struct, frozen=True):
+    """What of a sale decides its price, but for the amount."""
+
+    card_type: str  # debit or credit
+    mcc: str
+    entry: str = ""  # a class of ENTRY_CLASSES
+    volume_minor: int = 0  # the merchant's turnover of the month; see `month_start`
 
 
 class Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -27,16 +77,42 @@ class Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     rate: Decimal  # of the amount: "0.0035" is 0.35 %
     card_type: str | None = None  # debit or credit; None: any
-    mcc: tuple[str, ...] | None = None  # None: any
+    mcc: tuple[str, ...] | None = None  # codes and ranges ("5811-5814"); None: any
     fixed_minor: int = 0
     minimum_minor: int = 0
     cap_minor: int | None = None
+    entry: tuple[str, ...] | None = None  # classes of ENTRY_CLASSES; None: any
+    amount_from_minor: int = 0
+    amount_up_to_minor: int | None = None  # inclusive; None: without end
+    volume_from_minor: int = 0  # of the month's turnover before the sale's business date
 
-    def applies(self, card_type: str, mcc: str) -> bool:
-        return self.card_type in (None, card_type) and (self.mcc is None or mcc in self.mcc)
+    def unmet(self, amount_minor: int, basis: Basis) -> str:
+        """The first condition that does not hold, by its key; empty where the line applies."""
+        if amount_minor < self.amount_from_minor:
+            return "amount_from_minor"
+        if self.amount_up_to_minor is not None and amount_minor > self.amount_up_to_minor:
+            return "amount_up_to_minor"
+        return self.unmet_by(basis)
 
-    def fee(self, amount_minor: int) -> int:
-        """The fee of an amount >= 0, rounded half up to the minor unit.
+    def unmet_by(self, basis: Basis) -> str:
+        """The same without those that ask for the amount."""
+        if self.card_type not in (None, basis.card_type):
+            return "card_type"
+        if self.mcc is not None and not any(_within(basis.mcc, codes) for codes in self.mcc):
+            return "mcc"
+        if self.entry is not None and basis.entry not in self.entry:
+            return "entry"
+        if basis.volume_minor < self.volume_from_minor:
+            return "volume_from_minor"
+        return ""
+
+    def exact(self, amount_minor: int) -> Decimal:
+        """The fee before rounding, minimum and cap."""
+        return Decimal(amount_minor) * self.rate + self.fixed_minor
+
+    def fee(self, amount_minor: int, rounding: Rounding = "half_up") -> int:
+        """The fee of an amount >= 0, rounded to the minor unit, then at least the minimum and at
+        most the cap; nothing bears nothing.
 
         >>> Rate(Decimal("0.0035"), cap_minor=1300).fee(1_000_000)
         1300
@@ -46,15 +122,41 @@ class Rate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         assert amount_minor >= 0
         if amount_minor == 0:
             return 0
-        exact = Decimal(amount_minor) * self.rate + self.fixed_minor
-        fee = max(int(exact.quantize(ONE, ROUND_HALF_UP)), self.minimum_minor)
+        rounded = self.exact(amount_minor).quantize(ONE, ROUNDINGS[rounding])
+        fee = max(int(rounded), self.minimum_minor)
         return fee if self.cap_minor is None else min(fee, self.cap_minor)
+
+
+def _within(mcc: str, codes: str) -> bool:
+    first, _, last = codes.partition("-")
+    return first <= mcc <= (last or first)
 
 
 class Component(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str  # one of COMPONENTS
     rates: tuple[Rate, ...]
-    returned_on_refund: bool = True
+    rounding: Rounding = "half_up"
+    on_refund: OnRefund = "difference"
+
+    def line(self, amount_minor: int, basis: Basis) -> int | None:
+        """The number of the line that applies, from 0; None: the component asks nothing."""
+        for number, rate in enumerate(self.rates):
+            if not rate.unmet(amount_minor, basis):
+                return number
+        return None
+
+    def fee(self, amount_minor: int, basis: Basis) -> int:
+        number = self.line(amount_minor, basis)
+        return 0 if number is None else self.rates[number].fee(amount_minor, self.rounding)
+
+    def change(self, before: int, after: int, basis: Basis, *, refund: bool) -> int:
+        if refund and (self.on_refund == "none" or (self.on_refund == "whole" and after)):
+            return 0
+        return self._signed(after, basis) - self._signed(before, basis)
+
+    def _signed(self, net: int, basis: Basis) -> int:
+        fee = self.fee(abs(net), basis)
+        return -fee if net < 0 else fee
 
 
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -64,28 +166,90 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str = ""
     version: int = 1
 
-    def fee(self, component: str, amount_minor: int, card_type: str, mcc: str) -> int:
+    def parts(self, component: str) -> Iterator[Component]:
+        """The components that make up one: of a plan with an `acquirer` part the discount is the
+        sum of the parts; else every component is itself."""
+        names = {part.name for part in self.components}
+        summed = component == DISCOUNT and "acquirer" in names
         for part in self.components:
-            if part.name == component:
-                for rate in part.rates:
-                    if rate.applies(card_type, mcc):
-                        return rate.fee(amount_minor)
-        return 0
+            if part.name == component or (summed and part.name in PARTS):
+                yield part
+
+    def fee(
+        self,
+        component: str,
+        amount_minor: int,
+        card_type: str,
+        mcc: str,
+        *,
+        entry: str = "",
+        volume_minor: int = 0,
+    ) -> int:
+        """The fee of one amount >= 0."""
+        basis = Basis(card_type, mcc, entry, volume_minor)
+        return sum(part.fee(amount_minor, basis) for part in self.parts(component))
 
     def change(
-        self, component: str, before: int, after: int, card_type: str, mcc: str, *, refund: bool
+        self,
+        component: str,
+        before: int,
+        after: int,
+        card_type: str,
+        mcc: str,
+        *,
+        refund: bool,
+        entry: str = "",
+        volume_minor: int = 0,
     ) -> int:
-        """What the step of a chain's net from `before` to `after` changes in its fee."""
-        kept = [part for part in self.components if part.name == component]
-        if refund and kept and not kept[0].returned_on_refund:
-            return 0
-        return self._signed(component, after, card_type, mcc) - self._signed(
-            component, before, card_type, mcc
+        """What the step of a chain's net from `before` to `after` changes in its fee. Depends on
+        nothing but its arguments: of equal combinations one is computed."""
+        basis = Basis(card_type, mcc, entry, volume_minor)
+        return self.change_on(basis, component, before, after, refund=refund)
+
+    def change_on(
+        self, basis: Basis, component: str, before: int, after: int, *, refund: bool
+    ) -> int:
+        """`change` on a basis that is made already."""
+        return sum(
+            part.change(before, after, basis, refund=refund) for part in self.parts(component)
         )
 
-    def _signed(self, component: str, net: int, card_type: str, mcc: str) -> int:
-        fee = self.fee(component, abs(net), card_type, mcc)
-        return -fee if net < 0 else fee
+    def alike(self, components: Iterable[str], basis: Basis) -> tuple[bool, ...]:
+        """Which of the lines may apply on a basis. Where this is the same, so are the changes of
+        these components, whatever the amounts."""
+        return tuple(
+            not rate.unmet_by(basis)
+            for component in components
+            for part in self.parts(component)
+            for rate in part.rates
+        )
+
+    @property
+    def volume_steps(self) -> tuple[int, ...]:
+        """Where the month's turnover changes a price, ascending; () where it never does."""
+        return tuple(
+            sorted(
+                {
+                    rate.volume_from_minor
+                    for part in self.components
+                    for rate in part.rates
+                    if rate.volume_from_minor
+                }
+            )
+        )
+
+
+def step_reached(volume_minor: int, steps: Iterable[int]) -> int:
+    """The highest step that a turnover has reached. It stands for the turnover wherever prices
+    are asked for, so that merchants on one step make one combination."""
+    return max((step for step in steps if step <= volume_minor), default=0)
+
+
+def month_start(business_date: date) -> date:
+    """First of the business dates whose nets make up a sale's turnover of the month; the last is
+    the one before the sale's own. They are closed when the sale's date closes, so the turnover is
+    the same whenever it is asked for."""
+    return business_date.replace(day=1)
 
 
 class MerchantFee(msgspec.Struct, frozen=True):
@@ -216,6 +380,22 @@ class Tariffs:
     def keys(self, kind: str) -> list[str]:
         return sorted(key for known, key in self._versions if known == kind)
 
+    @property
+    def volume_steps(self) -> tuple[int, ...]:
+        """Where the month's turnover changes a price of any version of any plan, ascending."""
+        steps = {
+            step
+            for (kind, key), versions in self._versions.items()
+            if kind == "fee_plan"
+            for one in versions
+            for step in self.plan(key, one.version).volume_steps
+        }
+        return tuple(sorted(steps))
+
+    def versioned(self, kind: str, key: str, version: int) -> Reference | None:
+        versions = self._versions.get((kind, key), [])
+        return next((one for one in versions if one.version == version), None)
+
     def in_force(self, kind: str, key: str, on: date) -> Reference | None:
         """The version in force at the end of that day, Shanghai time."""
         known = (kind, key, on)
@@ -246,12 +426,10 @@ class Tariffs:
     def plan(self, name: str, version: int) -> Plan:
         """One version of a plan by name; the sale's, when a refund asks."""
         if (name, version) not in self._plans:
-            found = [
-                one for one in self._versions.get(("fee_plan", name), []) if one.version == version
-            ]
-            if not found:
+            found = self.versioned("fee_plan", name, version)
+            if found is None:
                 return BUILT_IN[name]
-            content = {**found[0].content, "name": name, "version": version}
+            content = {**found.content, "name": name, "version": version}
             self._plans[name, version] = msgspec.convert(content, Plan, strict=False)
         return self._plans[name, version]
 

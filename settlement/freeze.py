@@ -8,7 +8,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 
 from settlement import records as expressions
 from settlement.clearing import ClearingRecord
-from settlement.columns import schema_of
+from settlement.columns import Relation, schema_of
 from settlement.ports import Facts
 from settlement.posting import assert_conserved, captured_totals
 from settlement.run import Run, WaitingError, in_minor, load
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 async def freeze(run: Run) -> tuple[Facts, dict[str, int]]:
     await _decided(run)
-    await load(run, "captures", "captures", run.date)
-    await load(run, "transactions", "transactions", run.date)
-    await _load_roots(run)
-    _load_tariffs(run)
-    records = run.extracts.keep("records", expressions.records(run.date), schema_of(ClearingRecord))
+    await asyncio.gather(
+        load(run, "captures", "captures", run.date),
+        load(run, "transactions", "transactions", run.date),
+    )
+    records, totals = await asyncio.gather(_records(run), run.store.captured_totals(run.date))
     run.at_hand["records"] = records
     assert_conserved(
         run.date,
-        ("captures", await run.store.captured_totals(run.date)),
+        ("captures", totals),
         ("clearing records", captured_totals(run)),
     )
     sums = [(str(one[0]), int(cast("Any", one[1]))) for one in run.engine.rows(_by_currency())]
@@ -38,6 +38,12 @@ async def freeze(run: Run) -> tuple[Facts, dict[str, int]]:
         **in_minor("captured", sums, run.home),
         "requests_without_capture": len(records) - captured,
     }
+
+
+async def _records(run: Run) -> Relation:
+    await _load_roots(run)
+    _load_tariffs(run)
+    return run.extracts.keep("records", expressions.records(run.date), schema_of(ClearingRecord))
 
 
 async def _decided(run: Run) -> None:

@@ -1,7 +1,8 @@
 """The networks' files come in: sealed, parsed, stored whole or refused whole."""
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import suppress
 from datetime import date
 from functools import cache
 from typing import TYPE_CHECKING, cast
@@ -11,8 +12,11 @@ import pyarrow as pa  # type: ignore[import-untyped]
 
 from settlement.cases import Break, Resolution
 from settlement.clearing import ClearingRow, FileName, HeldFile, IncomingFile
-from settlement.columns import Relation, schema_of
+from settlement.columns import Relation, schema_of, table_of
+from settlement.expected_files import described, expected_from, is_known, members, missing
 from settlement.files import com, com_bulk
+from settlement.files.registry import parse
+from settlement.files.rows import Context, FileRow
 from settlement.ports import Facts, Step
 from settlement.records import exact, records_table
 from settlement.rows import fee_of, rows_table
@@ -21,22 +25,20 @@ from settlement.run import Run, UsageError, WaitingError, extract, number
 if TYPE_CHECKING:
     import ibis.expr.types as ir  # type: ignore[import-untyped]
 
-Parse = Callable[[bytes, FileName, com_bulk.Reading], Iterator[pa.RecordBatch]]
-
 
 async def intake(run: Run) -> tuple[Facts, dict[str, int]]:
-    missing: list[str] = []
+    absent: list[str] = []
     taken: list[IncomingFile] = []
     settles_on = await _settles_on(run)
     for acquirer, named in settles_on.items():
         await _look(run, acquirer)
         await _take_in_approved(run, acquirer)
         files = await run.store.files(acquirer)
-        present = {file.settlement_date for file in files}
-        missing += [f"{acquirer} of {day}" for day in sorted(due_dates(run.date, named) - present)]
+        expected = expected_from(run.tariffs, acquirer)
+        absent += missing(acquirer, due_dates(run.date, named), expected, files)
         taken += [file for file in files if file.business_date == run.date]
-    if missing:
-        raise WaitingError(f"no clearing file yet from {', '.join(missing)}")
+    if absent:
+        raise WaitingError(f"no clearing file yet from {', '.join(absent)}")
     late = [
         _file_break(run, "file_late", file, file.sha256.hex())
         for file in taken
@@ -88,14 +90,15 @@ def due_dates(business_date: date, named: set[date]) -> set[date]:
 
 async def _look(run: Run, acquirer: str) -> None:
     """Every file with a known name, whatever its date. What is not taken in stays in the inbox."""
+    expected = expected_from(run.tariffs, acquirer)
     for name in run.files.names(acquirer):
-        file = com.parse_name(acquirer, name)
-        if file is None:
+        if not is_known(acquirer, name, expected):
             continue
         done = False
         data = run.files.take(acquirer, name)
         try:
-            done = await _see(run, file, data)
+            inside = members(acquirer, name, data, expected)
+            done = bool(inside) and all([await _see(run, *one) for one in inside])
         finally:
             if done:
                 run.files.remove(acquirer, name)
@@ -107,8 +110,8 @@ async def _see(run: Run, name: FileName, data: bytes) -> bool:
     """Whether the plaintext may go: the file is stored, now or before."""
     sha256 = hashlib.sha256(data)
     files = await run.store.files(name.acquirer)
-    same_day = [file for file in files if file.settlement_date == name.settlement_date]
-    if any(file.sha256 == sha256.digest() for file in same_day):
+    key = name.type, name.settlement_date, sha256.digest()
+    if any((file.type, file.settlement_date, file.sha256) == key for file in files):
         return True  # the same again changes nothing
     if any(file.name == name.name for file in files) and (
         "intake" in run.steps
@@ -132,7 +135,7 @@ async def _take_in(run: Run, name: FileName, data: bytes) -> None:
         )
     run.progress.advanced("intake", f"{name.acquirer}/{name.name}")
     version = len(earlier) + 1
-    rows = await _read(run, name, data, version)
+    rows, others = await _read(run, name, data, version)
     sha256 = hashlib.sha256(data)
     ((turnover, fees),) = cast("list[tuple[int, int]]", run.engine.rows(_turnover()))
     if (
@@ -152,37 +155,51 @@ async def _take_in(run: Run, name: FileName, data: bytes) -> None:
             sequence=name.sequence,
             version=version,
             sha256=sha256.digest(),
-            rows=len(rows),
+            rows=len(rows) + len(others),
             business_date=run.date,
             sealed=run.pans.seal(data, f"{name.acquirer}/{name.name}/{version}"),
         ),
         rows,
+        others,
     )
 
 
-async def _read(run: Run, name: FileName, data: bytes, version: int) -> Relation:
-    """The rows of a file, as the engine's `intake_rows`: all at once, else line by line, which says
-    what is wrong."""
-    reading = com_bulk.Reading(
+async def _read(
+    run: Run, name: FileName, data: bytes, version: int
+) -> tuple[Relation, Sequence[FileRow]]:
+    """The transactions of a file, as the engine's `intake_rows`, and its other rows. A COM file all at
+    once where it is plainly right; else line by line, which says what is wrong."""
+    context = Context(
         token=run.pans.token,
         mask=run.pans.mask,
         currency=str(run.tariffs.link(name.acquirer).get("currency") or run.settings.currency),
         version=version,
-        approved=run.tariffs.approved_codes(name.acquirer) or com.APPROVED,
+        approved=run.tariffs.approved_codes(name.acquirer),
+        expected=described(name.type, expected_from(run.tariffs, name.acquirer)),
     )
 
-    async def batches(parse: Parse) -> AsyncIterator[pa.RecordBatch]:
+    async def counted(batches: Iterable[pa.RecordBatch]) -> AsyncIterator[pa.RecordBatch]:
         lines = 0
-        for batch in parse(data, name, reading):
+        for batch in batches:
             yield batch
             lines += batch.num_rows
             run.progress.advanced("intake", f"{name.acquirer}/{name.name}: {lines:,}")
 
     schema = schema_of(ClearingRow)
-    try:
-        return await run.extracts.load("intake_rows", schema, batches(com_bulk.parse))
-    except com_bulk.OddError:
-        return await run.extracts.load("intake_rows", schema, batches(com_bulk.parse_lines))
+    if name.type == "COM":
+        reading = com_bulk.Reading(
+            token=context.token,
+            mask=context.mask,
+            currency=context.currency,
+            version=version,
+            approved=context.approved or com.APPROVED,
+        )
+        with suppress(com_bulk.OddError):
+            batches = counted(com_bulk.parse(data, name, reading))
+            return await run.extracts.load("intake_rows", schema, batches), ()
+    parsed = parse(data, name, context)
+    batches = counted(table_of(ClearingRow, parsed.transactions).to_batches())
+    return await run.extracts.load("intake_rows", schema, batches), parsed.rows
 
 
 @cache
@@ -224,9 +241,12 @@ async def _take_in_approved(run: Run, acquirer: str) -> None:
     files = await run.store.files(acquirer)
     for one in await run.store.held(acquirer):
         sha256 = one.sha256.hex()
-        name = com.parse_name(acquirer, one.name)
-        assert name is not None
-        if sha256 in run.approved and not any(file.sha256 == one.sha256 for file in files):
+        known = {(file.name, file.sha256) for file in files}
+        if sha256 in run.approved and (one.name, one.sha256) not in known:
+            earlier = next(file for file in files if file.name == one.name)
+            name = FileName(
+                acquirer, one.name, earlier.type, earlier.settlement_date, earlier.sequence
+            )
             data = run.pans.open(one.sealed, f"{acquirer}/{one.name}/{sha256}")
             await _take_in(run, name, data)
 

@@ -45,7 +45,8 @@ class Entry(msgspec.Struct, frozen=True):
 
     business_date: date
     step: str
-    source: str  # captured, cost, fee, break, release, hold, cutoff, confirm_out, confirm_in
+    # captured, cost, fee, break, release, hold, cutoff, confirm_out, confirm_in, agent_share
+    source: str
     key: str
     rule: str
     rule_version: int

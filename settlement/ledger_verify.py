@@ -3,11 +3,7 @@
 Everything is read once, date by date and entry by entry in canonical order; what is kept is one chunk and
 the balances. A finding names the chunk and its first broken row. What can be told apart:
 
-    changed      a row is not what its own hash says
-    unbalanced   a row's postings do not sum to zero
-    replaced     a row has the hash of its content, but another one was sealed
-    inserted     a row was put into a sealed chunk
-    missing      a row of a sealed chunk is gone; its neighbours are named
+    rows         as `chunk_verify` has them
     outside      a row of a sealed date, or before it, that no link covers
     link         a link does not follow the one before, or is not that of its rows
     anchor       an anchor does not follow the one before, or is not that of its links
@@ -15,37 +11,29 @@ the balances. A finding names the chunk and its first broken row. What can be to
     limit        a balance with limits is not the sum of the entries
 """
 
-import hashlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import date
-from typing import Final, Literal, NamedTuple, Protocol
+from typing import Final, Protocol
 
 import msgspec
 
-from settlement.chain import FINGERPRINT, Anchor, Seal, anchor, link_hash
-from settlement.ledger import Entry, canonical
+from settlement.chain import Anchor, Seal, anchor, link_hash
+from settlement.chunk_verify import (
+    Chunk,
+    Chunks,
+    FindingKind,
+    Order,
+    Place,
+    StoredEntry,
+    explain,
+    flaw_of,
+    moves_of,
+)
 from settlement.limits import Layered, Limited
 
 FINDINGS_MAX: Final = 100
 NONE_KEPT: Final[Mapping[date, str]] = {}
-ACCOUNTS, AMOUNTS, CURRENCY, LAYER = (
-    Entry.__struct_fields__.index(name) for name in ("accounts", "amounts", "currency", "layer")
-)
-SPARE: Final = 1_000  # rows kept of a chunk beyond its count: enough to say what came in
-
-FindingKind = Literal[
-    "changed",
-    "unbalanced",
-    "replaced",
-    "inserted",
-    "missing",
-    "outside",
-    "link",
-    "anchor",
-    "checkpoint",
-    "limit",
-]
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -70,21 +58,6 @@ class Verified(msgspec.Struct, frozen=True):
     entries: int
     open_entries: int
     anchor: str
-
-
-class StoredEntry(NamedTuple):
-    """A row as it stands, whatever stands there: the fields in the order of `Entry`, and its hash."""
-
-    fields: tuple[object, ...]
-    hash: bytes
-
-    @property
-    def order(self) -> tuple[str, str, str]:
-        _, step, source, key, *_ = self.fields
-        return str(step), str(source), str(key)
-
-
-Place = tuple[str, str, str, str]  # account, owner, currency, layer
 
 
 class Closing(msgspec.Struct, frozen=True):
@@ -202,7 +175,7 @@ class _Run:
         day: date,
         text: str,
         *,
-        order: tuple[str, str, str] = ("", "", ""),
+        order: Order = ("", "", ""),
         chunk: int | None = None,
     ) -> None:
         if len(self.findings) < FINDINGS_MAX:
@@ -219,7 +192,7 @@ class _Run:
     async def sealed(self, stands: Anchor) -> None:
         day = stands.business_date
         links = await self._stored.links(day)
-        chunks = _Chunks(links)
+        chunks = Chunks(links)
         moved: dict[Place, list[int]] = {}
         count = 0
         async for rows in self._stored.entries(day):
@@ -240,7 +213,7 @@ class _Run:
         self._anchored(stands, count)
         self._closed(day, moved, await self._stored.checkpoints(day))
 
-    async def _chunk(self, day: date, chunk: "_Chunk") -> None:
+    async def _chunk(self, day: date, chunk: Chunk) -> None:
         """Judge one chunk whose rows have all been seen."""
         link = chunk.link
         if link.previous != self._link:
@@ -323,111 +296,3 @@ class _Run:
                     f"{key.account} {key.owner} {key.currency}: {layered} stands, the entries come "
                     f"to {Layered(pending, settled)}",
                 )
-
-
-Flaw = tuple[FindingKind, tuple[str, str, str], str]
-
-
-class _Chunk:
-    """The rows that stand between a link's first and the next link's."""
-
-    def __init__(self, link: Seal) -> None:
-        self.link = link
-        self.count = 0
-        self.digest = hashlib.sha256()
-        self.rows: list[tuple[bytes, tuple[str, str, str]]] = []
-        self.flaw: Flaw | None = None
-
-    def add(self, row: StoredEntry, flaw: tuple[FindingKind, str] | None) -> None:
-        if flaw is not None and self.flaw is None:
-            self.flaw = (flaw[0], row.order, flaw[1])
-        self.count += 1
-        self.digest.update(row.hash)
-        if len(self.rows) < self.link.count + SPARE:
-            self.rows.append((row.hash, row.order))
-
-
-class _Chunks:
-    """Sorts a date's rows, which come in order, to its links."""
-
-    def __init__(self, links: Sequence[Seal]) -> None:
-        self._links = list(links)
-        # what stands before a step's first row was put there, and belongs to its first link
-        self._starts = [
-            (link.step, link.first_source, link.first_key) if link.chunk else (link.step, "", "")
-            for link in links
-        ]
-        self._steps = {link.step for link in links}
-        self._begun = 0
-        self._current: _Chunk | None = None
-        self.outside: tuple[str, str, str] | None = None
-
-    def add(self, row: StoredEntry, flaw: tuple[FindingKind, str] | None) -> list[_Chunk]:
-        """The chunks that are complete before the row."""
-        order = row.order
-        if order[0] not in self._steps:
-            self.outside = self.outside or order
-            return []
-        done: list[_Chunk] = []
-        while self._begun < len(self._starts) and order >= self._starts[self._begun]:
-            done += self._take()
-        assert self._current is not None
-        self._current.add(row, flaw)
-        return done
-
-    def rest(self) -> list[_Chunk]:
-        """The last chunk, and those of which no row stands any more."""
-        done: list[_Chunk] = []
-        while self._begun < len(self._links):
-            done += self._take()
-        return [*done, self._current] if self._current is not None else done
-
-    def _take(self) -> list[_Chunk]:
-        done = [self._current] if self._current is not None else []
-        self._current = _Chunk(self._links[self._begun])
-        self._begun += 1
-        return done
-
-
-def flaw_of(row: StoredEntry) -> tuple[FindingKind, str] | None:
-    """What is wrong with a row by itself."""
-    try:
-        content = hashlib.sha256(canonical(row.fields)).digest()
-    except AssertionError:
-        return "changed", "it holds a separator of the canonical form"
-    if content != row.hash:
-        return "changed", "it is not what its hash says"
-    amounts = row.fields[AMOUNTS]
-    assert isinstance(amounts, Sequence)
-    if sum(amounts) != 0:
-        return "unbalanced", f"its postings come to {sum(amounts)}"
-    return None
-
-
-def moves_of(row: StoredEntry) -> Iterator[tuple[Place, int]]:
-    accounts, owners, amounts = row.fields[ACCOUNTS : AMOUNTS + 1]
-    currency, layer = str(row.fields[CURRENCY]), str(row.fields[LAYER])
-    for account, owner, amount in zip(accounts, owners, amounts, strict=False):  # type: ignore[call-overload]
-        yield (account, owner, currency, layer), amount
-
-
-def explain(sealed: bytes, rows: Sequence[tuple[bytes, tuple[str, str, str]]], step: str) -> Flaw:
-    """The first row of a chunk that is not as sealed, by the fingerprints of those that were."""
-    were = [sealed[i : i + FINGERPRINT] for i in range(0, len(sealed), FINGERPRINT)]
-    are = [row_hash[:FINGERPRINT] for row_hash, _ in rows]
-    at = next(
-        (i for i, pair in enumerate(zip(were, are, strict=False)) if pair[0] != pair[1]), None
-    )
-    if at is None:
-        at = min(len(were), len(are))
-    if at == len(were) == len(are):
-        return "link", (step, "", ""), "every row is as it was sealed; the link itself was changed"
-    if at == len(were) or (at < len(are) and were[at] in are[at + 1 :]):
-        return "inserted", rows[at][1], f"row {at + 1} was not there when the chunk was sealed"
-    if at == len(are) or are[at] in were[at + 1 :]:
-        neighbours = " and ".join(
-            "/".join(rows[i][1][1:]) for i in (at - 1, at) if 0 <= i < len(rows)
-        )
-        order = rows[at][1] if at < len(rows) else rows[-1][1] if rows else (step, "", "")
-        return "missing", order, f"row {at + 1} of the chunk is gone, by {neighbours or 'nothing'}"
-    return "replaced", rows[at][1], f"row {at + 1} is another one than was sealed"

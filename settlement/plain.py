@@ -39,6 +39,7 @@ MET: Final = {
     "match_class": "string",
 }
 UNMET: Final = {"id": "string", "waits": "boolean"}
+PAIRS: Final = pa.schema([(name, pa.string()) for name in ("rule", "record", "row")])
 IDS: Final = pa.schema([("id", pa.string())])
 DUE: Final = pa.schema([("acquirer", pa.string()), ("settlement_date", pa.date32())])
 SENT: Final = pa.schema(
@@ -73,7 +74,11 @@ def split(
     engine.load("taken_in", pa.table([[a for a, _ in due], [d for _, d in due]], schema=DUE))
     engine.keep("ours", _ours(business_date))
     engine.keep("theirs", _theirs())
-    engine.keep("pairs", pair_tables(engine, "ours", "theirs"))
+    found = pair_tables(engine, "ours", "theirs")
+    if found is None:
+        engine.load("pairs", PAIRS.empty_table())
+    else:
+        engine.keep("pairs", found)
     engine.keep("touched", _touched())
     engine.keep("met", _met(business_date, window_days))
     _load_sent(engine, business_date)
@@ -211,7 +216,7 @@ def _touched() -> "ir.Table":
 def _met(business_date: date, window_days: int) -> "ir.Table":
     """Pairs not too many settlement days apart. A linked opposite is delivered when the acquirer
     can be reached: its row may be of any later date."""
-    found = ibis.table({"rule": "string", "record": "string", "row": "string"}, name="pairs")
+    found = table_named("pairs", PAIRS)
     ours = _pairing(standing(), waits=False).union(_pairing(ahead(business_date), waits=True))
     rows = rows_table("incoming_rows")
     theirs = rows.select(

@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import AsyncIterable, AsyncIterator, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import date, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import msgspec
@@ -28,12 +27,15 @@ from settlement.files.store import FileRows
 from settlement.ledger import Entry, Movement
 from settlement.netting import Net
 from settlement.reconcile import Match
+from settlement.shares import RecordShare
 from settlement.sums import Member
 from settlement.terminal_totals import BatchKey, BatchTotal, BatchTotals
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir  # type: ignore[import-untyped]
     import pyarrow as pa  # type: ignore[import-untyped]
+
+    from settlement.fee_book import FeeBook
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -68,6 +70,8 @@ SHAPES: Final[dict[str, type[msgspec.Struct]]] = EXTRACTS | {
     "open_records": ClearingRecord,
     "rows": ClearingRow,
     "matched_rows": ClearingRow,
+    "agent_shares": RecordShare,
+    "entries": Entry,
 }
 Extracted = Literal[
     "captures",
@@ -80,6 +84,8 @@ Extracted = Literal[
     "matches",
     "merchant_fees",
     "network_costs",
+    "agent_shares",
+    "entries",
 ]
 
 
@@ -94,6 +100,7 @@ class Facts(msgspec.Struct, frozen=True):
     matches: Relation = relation(Match)
     merchant_fees: Relation = relation(MerchantFee)
     network_costs: Relation = relation(NetworkCost)
+    agent_shares: Relation = relation(RecordShare)
     entries: Relation = entry_relation(())
     breaks: Sequence[Break] = ()
     resolutions: Sequence[Resolution] = ()
@@ -157,6 +164,9 @@ class SwitchFacts(Protocol):
 
 class Store(SwitchFacts, FileRows, BatchTotals, Protocol):
     """The settlement's own append-only facts. Every read is totally ordered."""
+
+    def fee_book(self) -> "FeeBook":
+        """What fees, shares and reports read."""
 
     def extract(
         self, name: Extracted, *dates: date, ordered: bool = False
@@ -234,6 +244,9 @@ class Store(SwitchFacts, FileRows, BatchTotals, Protocol):
     async def discounts(self, keys: Collection[str]) -> dict[str, int]:
         """Our discount on these records."""
 
+    async def freed(self, break_ids: Collection[str]) -> dict[str, int]:
+        """What casework has released already of the holds of these breaks, plus."""
+
     async def merchant_fees(self, business_date: date) -> list[MerchantFee]: ...
 
     async def network_costs(self, business_date: date) -> list[NetworkCost]: ...
@@ -308,6 +321,9 @@ class FileSink(Protocol):
 
     def write(self, name: str, data: bytes) -> None: ...
 
+    def sync(self) -> None:
+        """What was written stands from here on, whatever happens to the machine."""
+
     def sha256(self, name: str) -> str | None:
         """Hash of the file that stands there, hex; None where there is none."""
 
@@ -321,10 +337,10 @@ class Engine(Protocol):
     def keep(self, name: str, expression: "ir.Table") -> None:
         """Make or replace a table of the expression's rows; it may read what it replaces."""
 
-    def read_parquet(self, name: str, paths: Sequence[Path]) -> None:
+    def read_parquet(self, name: str, paths: Sequence[str]) -> None:
         """Make or replace a table of the files' rows; the files stay as long as it is used."""
 
-    def write_parquet(self, expression: "ir.Table", path: Path) -> None:
+    def write_parquet(self, expression: "ir.Table", path: str) -> None:
         """Write the expression's rows, in its order, so that `read_parquet` takes them at `path`."""
 
     def rows(self, expression: "ir.Table") -> list[tuple[object, ...]]:

@@ -7,6 +7,7 @@ others     one by one: fees beyond the tolerance, cut-off transfers, what breaks
            what leaves the pending layer
 """
 
+import asyncio
 from collections.abc import Iterable
 from datetime import date
 from functools import cache
@@ -31,6 +32,7 @@ from settlement.reconcile import Match
 from settlement.records import exact, number_of, records_table, table_named
 from settlement.rows import id_of, rows_table
 from settlement.run import Run, extract, in_minor
+from settlement.shares import accruals
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir  # type: ignore[import-untyped]
@@ -40,7 +42,7 @@ STEP = "post"
 
 async def post(run: Run) -> tuple[Facts, dict[str, int]]:
     for name in ("records", "matches", "merchant_fees", "network_costs"):
-        await extract(run, name)  # type: ignore[arg-type]
+        await extract(run, name)
     await load_matched(run)
     await load_broken(run)
     run.engine.keep("captured_legs", _captured())
@@ -190,17 +192,22 @@ async def post_after(run: Run) -> None:
     """Read back what was written; only a ledger that holds P5, agrees with the files and sums to
     zero locks the date."""
     for name in ("records", "matches", "network_costs"):
-        await extract(run, name)  # type: ignore[arg-type]
+        await extract(run, name)
     await load_matched(run)
+    captured, posted, moved = await asyncio.gather(
+        run.store.captured_totals(run.date),
+        run.store.posted_totals(run.date),
+        run.store.movements(run.date),
+    )
     assert_conserved(
         run.date,
-        ("captures", await run.store.captured_totals(run.date)),
+        ("captures", captured),
         ("clearing records", captured_totals(run)),
-        ("postings", await run.store.posted_totals(run.date)),
+        ("postings", posted),
     )
-    run.moved = await run.store.movements(run.date)
-    await assert_as_filed(run, run.moved)
-    trial_balance(run.moved)
+    run.moved = moved
+    await assert_as_filed(run, moved)
+    trial_balance(moved)
     await run.store.seal(run.date)
     if await run.dates.state(run.date) != "posted":
         await run.dates.mark_posted(run.date)
@@ -211,6 +218,8 @@ async def post_after(run: Run) -> None:
 
 async def _others(run: Run) -> list[Entry]:
     made = [*await _excess_entries(run), *await _transfers(run), *await _break_entries(run)]
+    shared = await run.store.fee_book().agent_lines(run.date)
+    made += accruals(run.date, {(one.agent, one.currency): one.share_minor for one in shared})
     made += await confirmations(run)
     return sorted((one for one in made if one is not None), key=lambda one: one.order)
 
@@ -298,6 +307,7 @@ async def _break_entries(run: Run) -> list[Entry | None]:
         [one.record for one in (*found, *released) if one.record]
     )
     discounts = await run.store.discounts(sorted(records))
+    freed = await run.store.freed([one.id for one in released])
     made: list[Entry | None] = []
     for one, sign in [*((one, 1) for one in found), *((one, -1) for one in released)]:
         record = records.get(one.record)
@@ -307,7 +317,7 @@ async def _break_entries(run: Run) -> list[Entry | None]:
             variables = {"difference": sign * one.difference_minor}
             made.append(_break_entry(run.date, one, record, rule, sources[0], variables))
         if record is not None and record.effect_minor > 0 and not one.theirs_minor:
-            held = record.effect_minor - discounts[record.key]
+            held = record.effect_minor - discounts[record.key] - freed.get(one.id, 0)
             made.append(
                 _break_entry(
                     run.date, one, record, "payout_hold", sources[1], {"held": sign * held}

@@ -39,6 +39,16 @@ def _rule(name: str, version: int, meaning: str, *legs: tuple[str, dict[str, int
     return rule
 
 
+def _of_case(
+    name: str, version: int, meaning: str, *legs: tuple[str, dict[str, int]]
+) -> list[PostingRule]:
+    """A rule that takes a case's difference out of suspense, for either suspense account."""
+    return [
+        _rule(f"{name}_{side}", version, meaning, (f"{side}_suspense", {"difference": 1}), *legs)
+        for side in ("long", "short")
+    ]
+
+
 _RULES: Final = (
     _rule(
         "captured",
@@ -105,6 +115,90 @@ _RULES: Final = (
         "the merchant's money of an open short waits (minus: is released)",
         ("merchant_payable", {"held": 1}),
         ("merchant_held", {"held": -1}),
+    ),
+    # -- casework: `difference` is the case's, long plus, short minus
+    *_of_case(
+        "case_follow_file",
+        1,
+        "the merchant gets the file's amount less our discount; the row's fees become cost",
+        ("issuer_fee", {"issuer": 1}),
+        ("network_fee", {"network": 1}),
+        (
+            "merchant_payable",
+            {"difference": -1, "issuer": -1, "network": -1, "discount": 1},
+        ),
+        ("merchant_discount", {"discount": -1}),
+    ),
+    *_of_case(
+        "case_accept_fee",
+        1,
+        "the file's fee is right after all: the excess is cost",
+        ("network_fee", {"difference": -1}),
+    ),
+    *_of_case(
+        "case_merchant",
+        1,
+        "the merchant gets it, or bears it, without discount",
+        ("merchant_payable", {"difference": -1}),
+    ),
+    _rule(
+        "case_write_off_long",
+        1,
+        "nobody claims it: ours",
+        ("long_suspense", {"difference": 1}),
+        ("write_off_gain", {"difference": -1}),
+    ),
+    _rule(
+        "case_write_off_short",
+        1,
+        "nobody pays it: our loss",
+        ("short_suspense", {"difference": 1}),
+        ("write_off_loss", {"difference": -1}),
+    ),
+    # -- disputes: `amount` is the effect on what the network owes us, its fees beside it
+    _rule(
+        "dispute_chargeback",
+        1,
+        "the issuer takes a sale back (minus), or must give it up again (plus)",
+        ("network_receivable", {"amount": 1, "issuer": -1, "network": -1}),
+        ("issuer_fee", {"issuer": 1}),
+        ("network_fee", {"network": 1}),
+        ("chargeback_receivable", {"amount": -1}),
+    ),
+    _rule(
+        "dispute_charge",
+        1,
+        "a lost chargeback is the merchant's",
+        ("merchant_payable", {"charged": 1}),
+        ("chargeback_receivable", {"charged": -1}),
+    ),
+    _rule(
+        "dispute_absorb",
+        1,
+        "a lost chargeback is our loss",
+        ("write_off_loss", {"charged": 1}),
+        ("chargeback_receivable", {"charged": -1}),
+    ),
+    _rule(
+        "dispute_merchant",
+        1,
+        "what we adjusted through the network, out of or to the merchant's account",
+        ("network_receivable", {"amount": 1, "issuer": -1, "network": -1}),
+        ("issuer_fee", {"issuer": 1}),
+        ("network_fee", {"network": 1}),
+        ("merchant_payable", {"amount": -1}),
+    ),
+    *(
+        _rule(
+            f"dispute_{side}",
+            1,
+            "what we adjusted through the network, out of a case; its row's fees become cost",
+            ("network_receivable", {"amount": 1, "issuer": -1, "network": -1}),
+            ("issuer_fee", {"issuer": 1, "issuer_borne": 1}),
+            ("network_fee", {"network": 1, "network_borne": 1}),
+            (f"{side}_suspense", {"amount": -1, "issuer_borne": -1, "network_borne": -1}),
+        )
+        for side in ("long", "short")
     ),
     _rule(
         "payout_released",
@@ -226,6 +320,13 @@ _RULES: Final = (
         "the own-funds account moves by what is no business of these books",
         ("bank_own", {"amount": 1}),
         ("own_funds", {"amount": -1}),
+    ),
+    _rule(
+        "agent_share",
+        1,
+        "an agent's shares of a date, out of our discount (minus: refunds take back)",
+        ("merchant_discount", {"share": 1}),
+        ("agent_share_payable", {"share": -1}),
     ),
 )
 

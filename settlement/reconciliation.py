@@ -3,17 +3,10 @@
 from collections import Counter
 from datetime import date, timedelta
 from functools import cache
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from settlement import plain
-from settlement.cases import (
-    BREAK_CLASSES,
-    MATCH_CLASSES,
-    ONE_SIDED,
-    OTHERS_FINDINGS,
-    Break,
-    Resolution,
-)
+from settlement.cases import BREAK_CLASSES, MATCH_CLASSES, ONE_SIDED, Break, Resolution
 from settlement.clearing import ClearingRecord, ClearingRow
 from settlement.columns import schema_of, table_of
 from settlement.ports import Facts
@@ -25,6 +18,18 @@ if TYPE_CHECKING:
     import ibis.expr.types as ir  # type: ignore[import-untyped]
 
 Taken = set[tuple[str, date]]
+
+# break classes that other steps find
+OTHERS_FINDINGS: Final = (
+    "fee_mismatch",
+    "file_changed",
+    "file_late",
+    "terminal_totals",
+    "bank_mismatch",
+    "bank_missing",
+    "statement_unmatched",
+    "reserve_difference",
+)
 
 
 async def reconcile_day(run: Run) -> tuple[Facts, dict[str, int]]:

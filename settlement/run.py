@@ -52,6 +52,7 @@ class Run(msgspec.Struct):
     steps: dict[str, Step]
     at_hand: dict[str, Relation] = {}  # what this run has made or read of the date's extracts
     moved: list[Movement] | None = None  # as read back from the ledger
+    written: set[str] = set()  # files that this run has written
 
     @property
     def home(self) -> str:

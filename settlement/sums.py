@@ -11,9 +11,9 @@ the first in the order of content are taken, so shuffled and split files give th
     split-capture   ours          RRN, terminal, merchant
     split-auth      ours          authorisation code, PAN token, merchant
     joined-capture  theirs        RRN, terminal, merchant
-    day-total       theirs        terminal, merchant, settlement day; the row names no transaction
+    day-total       theirs        terminal, merchant; the row names no transaction
 
-Requests without success take no part. Groups are summed by the engine; only the lines of the few
+All are of one settlement day, so a match moves nothing from one day's receivable to another's. Requests without success take no part. Groups are summed by the engine; only the lines of the few
 groups that need a choice become Python objects.
 """
 
@@ -51,9 +51,9 @@ class SumPass(msgspec.Struct, frozen=True):
 
 
 SUM_PASSES: Final = (
-    SumPass("split-capture", 1, "ours", (*SIDE, "rrn", "terminal", "merchant")),
-    SumPass("split-auth", 1, "ours", (*SIDE, "auth", "token", "merchant")),
-    SumPass("joined-capture", 1, "theirs", (*SIDE, "rrn", "terminal", "merchant")),
+    SumPass("split-capture", 1, "ours", (*SIDE, "rrn", "terminal", "merchant", "day")),
+    SumPass("split-auth", 1, "ours", (*SIDE, "auth", "token", "merchant", "day")),
+    SumPass("joined-capture", 1, "theirs", (*SIDE, "rrn", "terminal", "merchant", "day")),
     SumPass(
         "day-total",
         1,
@@ -75,20 +75,21 @@ class Member(msgspec.Struct, frozen=True):
     member: str  # key of a record, or id of a row
 
 
-def sum_tables(engine: "Engine") -> "ir.Table":
+def sum_tables(engine: "Engine", *, identity: str = "string") -> "ir.Table":
     """(rule, total, member) of every pass, as a relation over tables that stay in the engine.
 
     `total` is the identity of the one line, on the side that the rule names, and the match's name;
     `member` that of each line it is the sum of, on the other side. Reads the tables that
-    `pair_tables` left, and leaves in them what no pass met.
+    `pair_tables` left, with identities of the same type, and leaves in them what no pass met.
     """
+    kind = {"string": pa.string(), "int64": pa.int64()}[identity]
     found = []
     for number, one in enumerate(SUM_PASSES):
-        plan = sum_plan(one, number)
+        plan = sum_plan(one, number, identity)
         engine.keep("totals", plan.totals)
         engine.keep("members", plan.members)
         engine.keep("groups", plan.groups)
-        engine.load("chosen", _table(_choose(engine.rows(plan.lines))))
+        engine.load("chosen", _table(_choose(engine.rows(plan.lines)), kind))
         engine.keep(f"sum_{number}", plan.sum)
         engine.keep(OURS_LEFT, plan.ours_left)
         engine.keep(THEIRS_LEFT, plan.theirs_left)
@@ -143,14 +144,14 @@ def cover(total_minor: int, amounts: Sequence[int]) -> tuple[int, ...] | None:
     return tuple(picked)
 
 
-Chosen = tuple[str, str]  # total, member
+Chosen = tuple[object, object]  # identities of total and member
 
 
 def _choose(lines: list[tuple[object, ...]]) -> list[Chosen]:
-    """What covers the totals of each group; `lines` are (group, is total, identity, amount)."""
+    """What covers the totals of each group; `lines` are (identity, amount, is total, keys …)."""
     found: list[Chosen] = []
-    for _, group in groupby(lines, key=lambda line: line[0]):
-        in_order = [(bool(total), str(name), int(str(amount))) for _, total, name, amount in group]
+    for _, group in groupby(lines, key=lambda line: line[3:]):
+        in_order = [(bool(line[2]), line[0], int(str(line[1]))) for line in group]
         members = [(name, amount) for total, name, amount in in_order if not total]
         for total, name, amount in in_order:
             chosen = cover(amount, [each for _, each in members]) if total else None
@@ -160,11 +161,11 @@ def _choose(lines: list[tuple[object, ...]]) -> list[Chosen]:
     return found
 
 
-def _table(chosen: list[Chosen]) -> pa.Table:
+def _table(chosen: list[Chosen], kind: pa.DataType) -> pa.Table:
     return pa.table(
         {
-            "total": pa.array([total for total, _ in chosen], pa.string()),
-            "member": pa.array([member for _, member in chosen], pa.string()),
+            "total": pa.array([total for total, _ in chosen], kind),
+            "member": pa.array([member for _, member in chosen], kind),
         }
     )
 
@@ -183,22 +184,22 @@ class SumPlan(NamedTuple):
 
 
 @cache
-def sum_plan(one: SumPass, number: int) -> SumPlan:
+def sum_plan(one: SumPass, number: int, identity: str) -> SumPlan:
     """Built once a process, as `pass_plan`."""
     keys = list(one.keys)
     sides = {
-        "ours": ibis.table({"key": "string", **COLUMNS}, name=OURS_LEFT),
-        "theirs": ibis.table({"row": "string", **COLUMNS}, name=THEIRS_LEFT),
+        "ours": ibis.table({"key": identity, **COLUMNS}, name=OURS_LEFT),
+        "theirs": ibis.table({"row": identity, **COLUMNS}, name=THEIRS_LEFT),
     }
     lines = {name: _lines(side, name, one) for name, side in sides.items()}
-    shape = {"name": "string", "content": "string", "amount": "int64", "rank": "int64"}
+    shape = {"name": identity, "content": "string", "amount": "int64", "rank": "int64"}
     shape |= {key: COLUMNS[key] for key in keys}
     totals, members = (ibis.table(shape, name=name) for name in ("totals", "members"))
     counts = dict.fromkeys(("totals", "lines", "total_minor", "lines_minor"), "int64")
     groups = ibis.table({**{key: COLUMNS[key] for key in keys}, **counts}, name="groups")
     whole = groups.filter((groups.totals == 1) & (groups.total_minor == groups.lines_minor))
-    chosen = ibis.table({"total": "string", "member": "string"}, name="chosen")
-    summed = ibis.table({"total": "string", "member": "string"}, name=f"sum_{number}")
+    chosen = ibis.table({"total": identity, "member": identity}, name="chosen")
+    summed = ibis.table({"total": identity, "member": identity}, name=f"sum_{number}")
     other = "theirs" if one.total == "ours" else "ours"
     left = {
         one.total: _without(sides[one.total], summed.total),
@@ -252,21 +253,18 @@ def _whole_sums(
 def _lines_to_choose(
     totals: "ir.Table", members: "ir.Table", groups: "ir.Table", keys: list[str]
 ) -> "ir.Table":
-    """(group, is total, identity, amount), in the order of keys and content."""
+    """(identity, amount, is total, keys …), in the order of keys and content."""
     small = (groups.lines <= MEMBERS_MAX) & (groups.totals <= TOTALS_MAX)
-    open_groups = groups.filter(
-        small & ~((groups.totals == 1) & (groups.total_minor == groups.lines_minor))
-    )
-    numbered = open_groups.order_by(keys).limit(GROUPS_MAX)
-    numbered = numbered.select(*keys, group=ibis.row_number().over(order_by=keys))
-    columns = ("group", "is_total", "name", "amount", "rank", "content")
+    whole = (groups.totals == 1) & (groups.total_minor == groups.lines_minor)
+    chosen = groups.filter(small & ~whole).select(*keys).order_by(keys).limit(GROUPS_MAX)
     lines = ibis.union(
         *(
-            side.join(numbered, keys).mutate(is_total=ibis.literal(is_total)).select(*columns)
+            side.semi_join(chosen, keys).mutate(is_total=ibis.literal(is_total))
             for side, is_total in ((totals, 1), (members, 0))
         )
     )
-    return lines.order_by(["group", "is_total", "rank", "content"]).select(*columns[:4])
+    in_order = lines.order_by([*keys, "is_total", "rank", "content"])
+    return in_order.select("name", "amount", "is_total", *keys)
 
 
 def _without(side: "ir.Table", matched: "ir.Column") -> "ir.Table":

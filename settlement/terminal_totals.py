@@ -38,10 +38,10 @@ class BatchTotal(msgspec.Struct, frozen=True, order=True):
 class BatchTotals(Protocol):
     """Where totals and sums are kept; a step's facts bring the new ones."""
 
-    async def said(self, business_date: date) -> list[BatchTotal]:
+    async def batches_said(self, business_date: date) -> list[BatchTotal]:
         """Of the batches that were settled up to the date and that no close has checked, sorted."""
 
-    async def captured_by_batch(self, batches: Collection[BatchKey]) -> list[BatchTotal]:
+    async def batches_captured(self, batches: Collection[BatchKey]) -> list[BatchTotal]:
         """What earlier closes added for these batches: a line for each business date, sorted."""
 
 
@@ -58,9 +58,9 @@ async def check_totals(
 ) -> Checked:
     """The terminals' leg of a date's close. `records` are those of the business date alone."""
     sums = batch_sums(records)
-    said = await store.said(business_date)
+    said = await store.batches_said(business_date)
     wanted = {one.key for one in said}
-    captured = await store.captured_by_batch(wanted)
+    captured = await store.batches_captured(wanted)
     captured += [one for one in sums if one.key in wanted]
     breaks = terminal_leg(business_date, said, captured, currency)
     return Checked(sums, [one.key for one in said], breaks)

@@ -303,6 +303,31 @@ class People(Section, frozen=True):
     ] = 86_400.0
 
 
+class Disputes(Section, frozen=True):
+    """Working days to go on, by what a dispute waits for; networks differ."""
+
+    query: Annotated[int, whole(1, 366, "working days", "to answer a query")] = 5
+    retrieval: Annotated[int, whole(1, 366, "working days", "to answer a retrieval")] = 10
+    representment: Annotated[int, whole(1, 366, "working days", "to claim a chargeback again")] = 20
+    network: Annotated[
+        int, whole(1, 366, "working days", "for the network's row of what was claimed again")
+    ] = 10
+    second_chargeback: Annotated[
+        int, whole(1, 366, "working days", "for the issuer's second chargeback")
+    ] = 20
+    arbitration: Annotated[int, whole(1, 366, "working days", "to file for arbitration")] = 20
+    award: Annotated[int, whole(1, 1_000, "working days", "for the award of an arbitration")] = 60
+    quiet: Annotated[
+        int, whole(1, 1_000, "working days", "after an answer, until the issuer asks no more")
+    ] = 120
+    credit_adjustment: Annotated[
+        int, whole(1, 366, "working days", "for the network's row of a credit adjustment")
+    ] = 10
+    claim: Annotated[int, whole(1, 366, "working days", "... of a claim")] = 20
+    collection: Annotated[int, whole(1, 366, "working days", "... of a collection")] = 30
+    manual_refund: Annotated[int, whole(1, 366, "working days", "... of a manual refund")] = 10
+
+
 class Log(Section, frozen=True):
     """JSON lines in the folder log/ of the data folder."""
 
@@ -344,6 +369,7 @@ class Config(Section, frozen=True):
     rules: Rules = Rules()
     batch: Batch = Batch()
     settlement: Settlement = Settlement()
+    disputes: Disputes = Disputes()
     people: People = People()
     log: Log = Log()
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -29,9 +29,11 @@ from iso8583 import amount
 from iso8583.dialects import registry
 from settlement.calendars import Calendar, problems
 from settlement.contracts import NAME, BankAccount, is_cycle
-from settlement.fees import BUILT_IN, COMPONENTS, Plan
+from settlement.fee_check import faults
+from settlement.fees import BUILT_IN, Plan
 from settlement.files.registry import ExpectedError, expected_of
 from settlement.iso20022.pain001 import ACCOUNT_MAX, BANK_MAX
+from settlement.shares import Agent, contract_faults, tree_fault
 from switch.reference import Link, Route
 from terminals.registry import Merchant, Profile, Terminal
 
@@ -42,6 +44,7 @@ Content = dict[str, Any]
 Entry = tuple[str, str, Content]  # kind, key, content
 
 ITEMS_MAX = 1_000_000
+NO_PARENTS: Mapping[str, str] = {}
 MERCHANT_CHARACTERS, TERMINAL_CHARACTERS = 15, 8  # DE 42, DE 41
 ACQUIRER = re.compile(r"[A-Za-z0-9_-]+")
 CUTOFF = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
@@ -60,6 +63,7 @@ KINDS: dict[str, Kind] = {
     "fee_plan": Kind(Plan, lambda item: item.name),
     "calendar": Kind(Calendar, lambda item: item.name),
     "bank_account": Kind(BankAccount, lambda item: item.name),
+    "agent": Kind(Agent, lambda item: item.agent),
     "link": Kind(Link, lambda item: item.acquirer),
     "route": Kind(Route, lambda item: item.prefix),
     "merchant": Kind(Merchant, lambda item: item.merchant),
@@ -75,8 +79,14 @@ class ReferenceFileError(Exception):
         self.at = at
 
 
-def parse(text: str, source: str, in_force: dict[str, set[str]]) -> list[Entry]:
-    """The items of a file. `in_force`: keys by kind that the store knows already."""
+def parse(
+    text: str,
+    source: str,
+    in_force: dict[str, set[str]],
+    parents: Mapping[str, str] = NO_PARENTS,
+) -> list[Entry]:
+    """The items of a file. `in_force`: keys by kind that the store knows already; `parents`: of
+    its agents."""
     try:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -110,6 +120,12 @@ def parse(text: str, source: str, in_force: dict[str, set[str]]) -> list[Entry]:
         for path, kind, key in named_by(item):
             if key not in known[kind]:
                 raise ReferenceFileError(source, f"{at}.{path}", f"there is no {kind} {key}")
+    agents = {item.agent: (at, item.parent) for at, item in items if isinstance(item, Agent)}
+    fault = tree_fault({**parents, **{key: parent for key, (_, parent) in agents.items()}})
+    if fault is not None:
+        key, reason = fault
+        at = f"{agents[key][0]}.parent" if key in agents else "agent"
+        raise ReferenceFileError(source, at, f"agent {key} {reason}")
     return [(kind, key, content) for (kind, key), content in entries.items()]
 
 
@@ -164,8 +180,11 @@ def check(item: msgspec.Struct) -> None:
             raise ItemError("prefix", "digits only")
     if isinstance(item, Link) and not ACQUIRER.fullmatch(item.acquirer):
         raise ItemError("acquirer", "letters, digits, - and _ only: it names folders and accounts")
-    if isinstance(item, Plan):
-        _check_plan(item)
+    if isinstance(item, Agent) and not ACQUIRER.fullmatch(item.agent):
+        raise ItemError("agent", "letters, digits, - and _ only: it names accounts")
+    if isinstance(item, Plan | Agent):
+        for path, reason in faults(item) if isinstance(item, Plan) else contract_faults(item):
+            raise ItemError(path, reason)
     if isinstance(item, Calendar):
         for path, reason in problems(item):
             raise ItemError(path, reason)
@@ -212,21 +231,6 @@ def _check_clearing(clearing: object) -> None:
         raise ItemError(at, error.reason) from error
 
 
-def _check_plan(plan: Plan) -> None:
-    if not plan.name:
-        raise ItemError("name", "a fee plan has a name")
-    for number, component in enumerate(plan.components):
-        at = f"components[{number}]"
-        _one_of(f"{at}.name", component.name, COMPONENTS)
-        for line, rate in enumerate(component.rates):
-            if not 0 <= rate.rate <= 1:
-                raise ItemError(f"{at}.rates[{line}].rate", "0 to 1, a part of the amount")
-            if min(rate.fixed_minor, rate.minimum_minor) < 0:
-                raise ItemError(f"{at}.rates[{line}]", "fixed_minor and minimum_minor from 0 on")
-            if rate.cap_minor is not None and rate.cap_minor < rate.minimum_minor:
-                raise ItemError(f"{at}.rates[{line}].cap_minor", "not below minimum_minor")
-
-
 def _exactly(path: str, value: str, characters: int) -> None:
     if len(value) != characters or not (value.isascii() and value.isprintable()):
         raise ItemError(path, f"exactly {characters} printable ASCII characters, as on the wire")
@@ -252,6 +256,12 @@ def named_by(item: msgspec.Struct) -> Iterator[tuple[str, str, str]]:
         yield "payout_account", "bank_account", item.payout_account
     if isinstance(item, BankAccount) and item.calendar:
         yield "calendar", "calendar", item.calendar
+    if isinstance(item, Merchant) and item.agent:
+        yield "agent", "agent", item.agent
+    if isinstance(item, Agent) and item.parent:
+        yield "parent", "agent", item.parent
+    if isinstance(item, Agent) and item.cost_plan and item.cost_plan not in BUILT_IN:
+        yield "cost_plan", "fee_plan", item.cost_plan
     if isinstance(item, Link) and item.cost_plan not in BUILT_IN:
         yield "cost_plan", "fee_plan", item.cost_plan
     if isinstance(item, Terminal):

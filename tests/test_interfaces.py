@@ -21,7 +21,9 @@ import pytest
 from hsm.keys import KeyUsage
 from iso8583.inspect import inspect_message
 from settlement.cases import BREAK_CLASSES, MATCH_CLASSES, Break
+from settlement.casework import acts as casework, states
 from settlement.close import STEPS, CloseResult, StepResult
+from settlement.disputes import table as disputes
 from settlement.ledger import TrialLine
 from settlement.netting import Net
 from settlement.ports import Output
@@ -180,13 +182,28 @@ def test_reference_data(kind: str) -> None:
 
 def test_the_example_file_applies() -> None:
     entries = parse((ROOT / "docs" / "example-data.toml").read_text(encoding="utf-8"), "", {})
-    assert {kind for kind, _, _ in entries} == set(KINDS) - {"terminal"}
+    assert {kind for kind, _, _ in entries} == set(KINDS) - {"terminal", "agent"}
 
 
 @pytest.mark.parametrize("kind", ["merchant", "terminal"])
 def test_listed_items_have_the_keys_of_data_apply(kind: str) -> None:
     fields = KINDS[kind].shape.__struct_fields__
     assert set(schema(kind)["properties"]) == {*fields, "version", "versions"}
+
+
+def test_cases_and_disputes() -> None:
+    of_case = schema("case")["properties"]
+    assert of_case["state"]["enum"] == list(states.STATES)
+    assert of_case["acts"]["items"]["enum"] == list(casework.ACTS)
+    told = of_case["history"]["items"]["properties"]
+    assert set(told) == set(states.CaseEvent.__struct_fields__)
+    of_dispute = schema("dispute")["properties"]
+    assert of_dispute["state"]["enum"] == list(disputes.STATES)
+    of_event = of_dispute["events"]["items"]["properties"]
+    assert of_event["event"]["enum"] == list(disputes.EVENTS)
+    assert set(of_event) == set(disputes.DisputeEvent.__struct_fields__)
+    evidence = of_dispute["evidence"]["items"]["properties"]
+    assert set(evidence) == set(disputes.Evidence.__struct_fields__)
 
 
 # -- objects ------------------------------------------------------------------------------------

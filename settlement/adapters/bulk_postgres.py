@@ -12,9 +12,11 @@ import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from settlement.clearing import Capture, ClearingRecord, ClearingRow, Transaction
-from settlement.columns import Relation, read_csv, schema_of
+from settlement.columns import Relation, read_csv, schema_of, text_arrays
 from settlement.fees import MerchantFee, NetworkCost
+from settlement.ledger import Entry
 from settlement.reconcile import Match
+from settlement.shares import RecordShare
 
 BLOCK: Final = 4 << 20  # bytes of COPY that are parsed at once
 BLOCKS_AHEAD: Final = 4
@@ -92,16 +94,28 @@ QUERIES: Final = {
     "network_costs": Query(
         NetworkCost, "FROM settlement.network_cost WHERE business_date = $1", NUMBER
     ),
+    "agent_shares": Query(
+        RecordShare, "FROM settlement.agent_share WHERE business_date = $1", NUMBER
+    ),
+    "entries": Query(Entry, "FROM settlement.entry WHERE business_date = $1", "step, source, key"),
 }
 
 
+# a text array as `columns` writes it: every element in quotes, whether it needs them or not
+_TEXT_ARRAY: Final = (
+    r"""'{{' || coalesce((SELECT string_agg('"' || replace(replace(x, '\', '\\'), '"', '\"') || '"', ',' """
+    r"""ORDER BY n) FROM unnest({}) WITH ORDINALITY AS u (x, n)), '') || '}}'"""
+)
+
+
 async def extract(
-    pool: asyncpg.Pool, name: str, *values: date, ordered: bool
+    pool: asyncpg.Pool, query: Query, *values: date, ordered: bool
 ) -> AsyncIterator[pa.RecordBatch]:
     """The rows of a query in batches, while they arrive."""
-    query = QUERIES[name]
-    schema = schema_of(query.shape)
-    listed = ", ".join(schema.names)
+    schema, texts = schema_of(query.shape), text_arrays(query.shape)
+    listed = ", ".join(
+        f"{_TEXT_ARRAY.format(name)} AS {name}" if name in texts else name for name in schema.names
+    )
     text = query.text if ordered else query.text.rpartition(" ORDER BY ")[0]
     blocks: asyncio.Queue[bytes] = asyncio.Queue(BLOCKS_AHEAD)
 

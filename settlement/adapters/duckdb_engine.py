@@ -7,7 +7,7 @@ backend is not used: ibis 12 with sqlglot >= 30.18 writes `DROP TABLE IF EXISTS`
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import duckdb
 import ibis  # type: ignore[import-untyped]
@@ -15,6 +15,8 @@ import ibis  # type: ignore[import-untyped]
 if TYPE_CHECKING:
     import ibis.expr.types as ir  # type: ignore[import-untyped]
     import pyarrow as pa  # type: ignore[import-untyped]
+
+KEYS_MAX: Final = 16  # columns that a hash may be of
 
 
 class DuckDbEngine:
@@ -34,6 +36,13 @@ class DuckDbEngine:
         )
         # Views of files stand behind the tables: `keep` may replace one that it reads.
         self._database.execute("CREATE SCHEMA files; SET search_path = 'main,files'")
+        # What expressions call by Spark's name: 63 bits of DuckDB's own hash.
+        keys = [f"key_{number}" for number in range(KEYS_MAX)]
+        forms = [
+            f"({', '.join(keys[:count])}) AS (hash({', '.join(keys[:count])}) >> 1)::BIGINT"
+            for count in range(1, KEYS_MAX + 1)
+        ]
+        self._database.execute(f"CREATE MACRO xxhash64 {', '.join(forms)}")
         self._queries: dict[object, str] = {}
 
     def load(self, name: str, rows: "pa.Table") -> None:
@@ -44,14 +53,14 @@ class DuckDbEngine:
     def keep(self, name: str, expression: "ir.Table") -> None:
         self._database.execute(f"CREATE OR REPLACE TABLE {name} AS {self._query(expression)}")
 
-    def read_parquet(self, name: str, paths: Sequence[Path]) -> None:
+    def read_parquet(self, name: str, paths: Sequence[str]) -> None:
         files = ", ".join(_literal(path) for path in paths)
         self._database.execute(f"DROP TABLE IF EXISTS main.{name}")
         self._database.execute(
             f"CREATE OR REPLACE VIEW files.{name} AS SELECT * FROM read_parquet([{files}])"  # noqa: S608 - our own name, quoted paths
         )
 
-    def write_parquet(self, expression: "ir.Table", path: Path) -> None:
+    def write_parquet(self, expression: "ir.Table", path: str) -> None:
         self._database.execute(
             f"COPY ({self._query(expression)}) TO {_literal(path)} (FORMAT parquet, COMPRESSION zstd)"
         )
@@ -72,6 +81,6 @@ class DuckDbEngine:
         return self._queries[known]
 
 
-def _literal(path: Path) -> str:
-    quoted = str(path).replace("'", "''")
+def _literal(path: str) -> str:
+    quoted = path.replace("'", "''")
     return f"'{quoted}'"

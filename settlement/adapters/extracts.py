@@ -4,11 +4,13 @@ The files are a cache of what PostgreSQL holds: one that is lost, cut off or ano
 by its content, and the run reads the store again. PANs are in them as token and mask only.
 """
 
+import hashlib
 import os
 import shutil
 from collections.abc import AsyncIterable, Iterator
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
     import ibis.expr.types as ir  # type: ignore[import-untyped]
 
     from settlement.ports import Engine
+
+
+TEXT: Final = ".csv"
+TEXT_READ: Final = 1 << 20  # bytes
 
 
 class MemoryExtracts:
@@ -46,8 +52,12 @@ class MemoryExtracts:
 
 
 class ParquetRelation(Relation):
+    """Rows in a file. Its text, which is hashed first and copied into the store then, lies beside it
+    between the two."""
+
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._text = path.with_suffix(TEXT)
 
     def __len__(self) -> int:
         return int(pq.read_metadata(self._path).num_rows)
@@ -63,6 +73,27 @@ class ParquetRelation(Relation):
     def table(self) -> pa.Table:
         return pq.read_table(self._path)
 
+    @cached_property
+    def sha256(self) -> str:
+        digest = hashlib.sha256()
+        with self._text.open("wb") as file:
+            for part in super().csv():
+                digest.update(part)
+                file.write(part)
+        return digest.hexdigest()
+
+    def forget_text(self) -> None:
+        self._text.unlink(missing_ok=True)
+
+    def csv(self) -> Iterator[bytes]:
+        if not self._text.exists():
+            yield from super().csv()
+            return
+        with self._text.open("rb") as file:
+            while part := file.read(TEXT_READ):
+                yield part
+        self._text.unlink()
+
 
 class ParquetExtracts:
     """`settlement.ports.Extracts` as `<folder>/<name>.parquet`, each whole or not at all."""
@@ -70,10 +101,12 @@ class ParquetExtracts:
     def __init__(self, engine: "Engine", folder: Path) -> None:
         self._engine, self._folder = engine, folder
         folder.mkdir(parents=True, exist_ok=True)
+        for left in (*folder.glob(f"*{TEXT}"), *folder.glob(".*.part")):  # by a run that was killed
+            left.unlink()
 
     def keep(self, name: str, expression: "ir.Table", schema: pa.Schema) -> Relation:
         part = self._part(name)
-        self._engine.write_parquet(expression, part)
+        self._engine.write_parquet(expression, str(part))
         if part.is_dir():  # a cluster writes files into a folder
             (written,) = part.glob("part-*.parquet")
             whole = part.with_suffix(".whole")
@@ -100,17 +133,19 @@ class ParquetExtracts:
         path = self._path(name)
         try:
             relation = ParquetRelation(path)
-            if relation.sha256 != sha256:
+            found = relation.sha256
+            relation.forget_text()
+            if found != sha256:
                 return None
         except (OSError, pa.ArrowException):
             return None
-        self._engine.read_parquet(name, [path])
+        self._engine.read_parquet(name, [str(path)])
         return relation
 
     def _found(self, name: str, part: Path) -> Relation:
         path = self._path(name)
         part.replace(path)
-        self._engine.read_parquet(name, [path])
+        self._engine.read_parquet(name, [str(path)])
         return ParquetRelation(path)
 
     def _path(self, name: str) -> Path:

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 TAKEN: Final = ".taken"
@@ -48,26 +48,44 @@ class DirectoryInbox:
 
 
 class DirectorySink:
-    """Each file written beside its place, synced and renamed: whole or not at all."""
+    """Each file written beside its place, synced and renamed: whole or not at all. Its name stands
+    for good after `sync`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._written: set[Path] = set()  # folders whose names are not synced yet
 
     def write(self, name: str, data: bytes) -> None:
-        path = self._folder / name
-        assert path.resolve().is_relative_to(self._folder.resolve()), name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
+        folder, short_name = self._place(name)
+        part = f"{folder}/.{short_name}.{os.getpid()}.part"
+        file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         try:
-            os.fsync(folder)
+            left = memoryview(data)
+            while left:
+                left = left[os.write(file, left) :]
+            os.fsync(file)
         finally:
-            os.close(folder)
+            os.close(file)
+        os.replace(part, f"{folder}/{short_name}")
+
+    def sync(self) -> None:
+        for folder in sorted(self._written):
+            opened = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(opened)
+            finally:
+                os.close(opened)
+        self._written.clear()
+
+    def _place(self, name: str) -> tuple[Path, str]:
+        path = PurePosixPath(name)
+        assert not path.is_absolute(), name
+        assert ".." not in path.parts, name
+        folder = self._folder / path.parent
+        if folder not in self._written:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._written.add(folder)
+        return folder, path.name
 
     def sha256(self, name: str) -> str | None:
         try:

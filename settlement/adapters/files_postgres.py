@@ -1,4 +1,4 @@
-"""Rows of clearing files that are no transactions, on PostgreSQL."""
+"""`settlement.files.store.FileRows` on PostgreSQL."""
 
 # ruff: noqa: S608 - what is formatted into queries are column names of our own structs
 
@@ -9,9 +9,11 @@ from typing import Any, Final
 import asyncpg
 import msgspec
 
+from settlement.clearing import IncomingFile
 from settlement.files.rows import KINDS, FileRow
 
 COLUMNS: Final = FileRow.__struct_fields__
+FILE_COLUMNS: Final = tuple(n for n in IncomingFile.__struct_fields__ if n != "sealed")
 
 
 async def copy_file_rows(connection: Any, rows: Iterable[FileRow]) -> None:
@@ -31,7 +33,6 @@ def _values(row: FileRow) -> tuple[Any, ...]:
 
 
 async def read_file_rows(pool: asyncpg.Pool, kind: str, first: date, last: date) -> list[FileRow]:
-    """`settlement.files.store.FileRows.file_rows`."""
     found = await pool.fetch(
         f"SELECT {', '.join(COLUMNS)}, content FROM settlement.standing_file_row "
         "WHERE kind = $1 AND settlement_date BETWEEN $2 AND $3 "
@@ -47,3 +48,14 @@ async def read_file_rows(pool: asyncpg.Pool, kind: str, first: date, last: date)
         )
         for row in found
     ]
+
+
+async def read_files(pool: asyncpg.Pool, first: date, last: date) -> list[IncomingFile]:
+    found = await pool.fetch(
+        f"SELECT {', '.join(FILE_COLUMNS)} FROM settlement.incoming_file "
+        "WHERE settlement_date BETWEEN $1 AND $2 "
+        "ORDER BY settlement_date, acquirer, name, version",
+        first,
+        last,
+    )
+    return [IncomingFile(**row) for row in found]

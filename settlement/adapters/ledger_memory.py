@@ -6,6 +6,7 @@ from datetime import date, timedelta
 import msgspec
 
 from settlement.chain import CHUNK, Anchor, Hashed, Seal, anchor, seal
+from settlement.chunk_verify import Place as Address, StoredEntry
 from settlement.ledger import (
     Entry,
     Layer,
@@ -20,7 +21,7 @@ from settlement.ledger_queries import (
     StatementLine,
     Turnover,
 )
-from settlement.ledger_verify import Closing, Place as Address, StoredEntry
+from settlement.ledger_verify import Closing
 from settlement.limits import Layered, Limited, judge_limits, limited_moves
 from settlement.posting_port import conflict
 

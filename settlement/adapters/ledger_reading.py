@@ -13,7 +13,8 @@ from typing import Any, Final
 
 import asyncpg
 
-from settlement.adapters.ledger_postgres import read_anchors, read_entries
+from settlement.adapters.ledger_postgres import read_entries
+from settlement.adapters.ledger_sealing import read_anchors
 from settlement.chain import Anchor
 from settlement.chart import CHART
 from settlement.ledger import Entry, Layer

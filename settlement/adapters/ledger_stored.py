@@ -9,11 +9,12 @@ from typing import Any, Final
 
 import asyncpg
 
-from settlement.adapters.ledger_postgres import read_anchors
 from settlement.adapters.ledger_reading import PLACES, snapshot
+from settlement.adapters.ledger_sealing import read_anchors
 from settlement.chain import Anchor, Seal
+from settlement.chunk_verify import Place, StoredEntry
 from settlement.ledger import Entry
-from settlement.ledger_verify import Closing, Place, StoredEntry
+from settlement.ledger_verify import Closing
 from settlement.limits import Layered, Limited
 
 ROWS_A_FETCH: Final = 5_000

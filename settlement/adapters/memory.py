@@ -4,8 +4,10 @@ from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import date, datetime
 
+import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]
 
+from settlement.adapters.fees_memory import MemoryFeeBook
 from settlement.adapters.ledger_memory import MemoryLedger
 from settlement.cases import Break, Resolution
 from settlement.chain import Anchor, Seal
@@ -26,6 +28,7 @@ from settlement.netting import Net
 from settlement.ports import SHAPES, Extracted, Facts, Output, Step, Total
 from settlement.posting import posted_totals_of
 from settlement.reconcile import Match
+from settlement.shares import RecordShare
 from settlement.sums import Member
 from settlement.terminal_totals import BatchKey, BatchTotal
 
@@ -42,7 +45,7 @@ class MemoryStore:
         self.captured = list(captures)
         self.requests = list(transactions)
         self.reference = list(references)
-        self.batches_said: list[tuple[date, BatchTotal]] = []
+        self.batches: list[tuple[date, BatchTotal]] = []
         self._running: set[date] = set()
         self._begun: dict[date, datetime] = {}
         self._steps: dict[tuple[date, str], Step] = {}
@@ -60,9 +63,13 @@ class MemoryStore:
         self._resolutions: list[Resolution] = []
         self._merchant_fees: list[MerchantFee] = []
         self._network_costs: list[NetworkCost] = []
+        self._fee_book = MemoryFeeBook(self)
         self.ledger = MemoryLedger()
         self._nets: list[Net] = []
         self._outputs: list[tuple[date, Output]] = []
+
+    def fee_book(self) -> MemoryFeeBook:
+        return self._fee_book
 
     # -- what the switch publishes
 
@@ -142,6 +149,9 @@ class MemoryStore:
         for batch in table_of(SHAPES[name], items).to_batches():
             yield batch
 
+    async def agent_shares(self, business_date: date) -> list[RecordShare]:
+        return await self._fee_book.shares(business_date)
+
     async def extracts(self, business_date: date) -> dict[str, str]:
         return dict(self._extracts.get(business_date, {}))
 
@@ -173,6 +183,7 @@ class MemoryStore:
         self._resolutions += facts.resolutions
         self._merchant_fees += structs_of(MerchantFee, facts.merchant_fees.table())
         self._network_costs += structs_of(NetworkCost, facts.network_costs.table())
+        self._fee_book.add(structs_of(RecordShare, facts.agent_shares.table()))
         self._nets += facts.nets
         self._outputs += [(step.business_date, output) for output in facts.outputs]
         return True
@@ -223,6 +234,16 @@ class MemoryStore:
                 and row.version == versions[row.acquirer, row.file]
             ),
             key=lambda row: (row.settlement_date, row.acquirer, row.file, row.line),
+        )
+
+    async def files_between(self, first: date, last: date) -> list[IncomingFile]:
+        return sorted(
+            (
+                msgspec.structs.replace(one, sealed=b"")
+                for one in self._files
+                if first <= one.settlement_date <= last
+            ),
+            key=lambda one: (one.settlement_date, one.acquirer, one.name, one.version),
         )
 
     async def held(self, acquirer: str) -> list[HeldFile]:
@@ -325,14 +346,14 @@ class MemoryStore:
             key=lambda one: (one.match_id, one.side, one.member),
         )
 
-    async def said(self, business_date: date) -> list[BatchTotal]:
+    async def batches_said(self, business_date: date) -> list[BatchTotal]:
         return sorted(
             one
-            for day, one in self.batches_said
+            for day, one in self.batches
             if day <= business_date and one.key not in self._batches_checked
         )
 
-    async def captured_by_batch(self, batches: Collection[BatchKey]) -> list[BatchTotal]:
+    async def batches_captured(self, batches: Collection[BatchKey]) -> list[BatchTotal]:
         return sorted(one for _, one in self._batch_sums if one.key in set(batches))
 
     async def breaks(self, business_date: date) -> list[Break]:
@@ -360,6 +381,15 @@ class MemoryStore:
     async def discounts(self, keys: Collection[str]) -> dict[str, int]:
         wanted = set(keys)
         return {one.key: one.discount_minor for one in self._merchant_fees if one.key in wanted}
+
+    async def freed(self, break_ids: Collection[str]) -> dict[str, int]:
+        sums: dict[str, int] = {}
+        for made in self.every_entry():
+            break_id = made.key.split("/", 1)[0]
+            if made.source == "case_unhold" and break_id in break_ids:
+                amount = made.amounts[made.accounts.index("merchant_held")]
+                sums[break_id] = sums.get(break_id, 0) + amount
+        return sums
 
     async def merchant_fees(self, business_date: date) -> list[MerchantFee]:
         return sorted(
@@ -401,3 +431,28 @@ class MemoryStore:
             (output for day, output in self._outputs if day == business_date),
             key=lambda output: output.name,
         )
+
+    # -- what casework in memory reads and writes (`settlement/adapters/cases_memory.py`)
+
+    def is_running(self, business_date: date) -> bool:
+        return business_date in self._running
+
+    def every_break(self) -> list[Break]:
+        return list(self._breaks)
+
+    def break_of(self, break_id: str) -> Break | None:
+        return next((one for one in self._breaks if one.id == break_id), None)
+
+    def resolution_of(self, break_id: str) -> Resolution | None:
+        return next((one for one in self._resolutions if one.break_id == break_id), None)
+
+    def captured_by_rrn(self, acquirer: str, rrns: Collection[str]) -> list[ClearingRecord]:
+        return self._sorted(
+            one
+            for one in self._records.values()
+            if one.captured and one.acquirer == acquirer and one.rrn and one.rrn in rrns
+        )
+
+    def every_entry(self) -> list[Entry]:
+        """By business date, then in canonical order."""
+        return [made for day in self.ledger.dates() for made in self.ledger.entries(day)]

@@ -16,14 +16,10 @@ import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from settlement.adapters.bulk_postgres import NUMBER, QUERIES, columns, copy_in, extract
-from settlement.adapters.files_postgres import copy_file_rows, read_file_rows
-from settlement.adapters.ledger_postgres import (
-    entry_of,
-    post_relation,
-    read_entries,
-    read_seals,
-    seal_date,
-)
+from settlement.adapters.fees_postgres import PostgresFeeBook
+from settlement.adapters.files_postgres import copy_file_rows, read_file_rows, read_files
+from settlement.adapters.ledger_postgres import entry_of, post_relation, read_entries
+from settlement.adapters.ledger_sealing import read_seals, seal_date
 from settlement.adapters.passes_postgres import (
     batches_captured,
     batches_said,
@@ -55,13 +51,16 @@ from settlement.terminal_totals import BatchKey, BatchTotal
 Struct = TypeVar("Struct", bound=msgspec.Struct)
 
 POOL_MAX: Final = 4
+WORK_MEM: Final = "128MB"  # of a connection's sort or join
 LOCK: Final = 8591  # class of the advisory locks of the day's end, one for each business date
 
 
 @asynccontextmanager
 async def open_postgres(dsn: str) -> AsyncIterator[tuple["PostgresStore", "PostgresDates"]]:
-    """Store and dates on a pool of their own."""
-    async with asyncpg.create_pool(dsn, min_size=1, max_size=POOL_MAX) as pool:
+    """Store and dates on a pool of their own, with room for joins of a whole day."""
+    async with asyncpg.create_pool(
+        dsn, min_size=1, max_size=POOL_MAX, server_settings={"work_mem": WORK_MEM}
+    ) as pool:
         yield PostgresStore(pool), PostgresDates(pool)
 
 
@@ -101,6 +100,9 @@ class PostgresStore:
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
+    def fee_book(self) -> PostgresFeeBook:
+        return PostgresFeeBook(self._pool)
+
     async def _read(self, shape: type[Struct], query: str, *values: object) -> list[Struct]:
         rows = await self._pool.fetch(query, *values)
         return [shape(**row) for row in rows]
@@ -111,7 +113,7 @@ class PostgresStore:
     def extract(
         self, name: Extracted, *dates: date, ordered: bool = False
     ) -> AsyncIterator[pa.RecordBatch]:
-        return extract(self._pool, name, *dates, ordered=ordered)
+        return extract(self._pool, QUERIES[name], *dates, ordered=ordered)
 
     # -- what the switch publishes
 
@@ -213,6 +215,7 @@ class PostgresStore:
             await _copy(connection, "resolution", Resolution, facts.resolutions)
             await copy_in(connection, "merchant_fee", facts.merchant_fees)
             await copy_in(connection, "network_cost", facts.network_costs)
+            await copy_in(connection, "agent_share", facts.agent_shares)
             await post_relation(connection, step.business_date, facts.entries)
             await _copy(connection, "net", Net, facts.nets)
             await connection.copy_records_to_table(
@@ -252,6 +255,9 @@ class PostgresStore:
 
     async def file_rows(self, kind: str, first: date, last: date) -> list[FileRow]:
         return await read_file_rows(self._pool, kind, first, last)
+
+    async def files_between(self, first: date, last: date) -> list[IncomingFile]:
+        return await read_files(self._pool, first, last)
 
     async def held(self, acquirer: str) -> list[HeldFile]:
         return await self._read(
@@ -339,10 +345,10 @@ class PostgresStore:
     async def members(self, business_date: date) -> list[Member]:
         return await members(self._pool, business_date)
 
-    async def said(self, business_date: date) -> list[BatchTotal]:
+    async def batches_said(self, business_date: date) -> list[BatchTotal]:
         return await batches_said(self._pool, business_date)
 
-    async def captured_by_batch(self, batches: Collection[BatchKey]) -> list[BatchTotal]:
+    async def batches_captured(self, batches: Collection[BatchKey]) -> list[BatchTotal]:
         return await batches_captured(self._pool, batches)
 
     async def breaks(self, business_date: date) -> list[Break]:
@@ -387,6 +393,15 @@ class PostgresStore:
             sorted(set(keys)),
         )
         return {row["key"]: row["discount_minor"] for row in rows}
+
+    async def freed(self, break_ids: Collection[str]) -> dict[str, int]:
+        rows = await self._pool.fetch(
+            "SELECT split_part(key, '/', 1) AS break_id, sum(amount_minor)::bigint AS amount "
+            "FROM settlement.posting WHERE source = 'case_unhold' AND account = 'merchant_held' "
+            "AND split_part(key, '/', 1) = ANY ($1::text[]) GROUP BY 1",
+            sorted(break_ids),
+        )
+        return {row["break_id"]: row["amount"] for row in rows}
 
     async def merchant_fees(self, business_date: date) -> list[MerchantFee]:
         return await self._read_named("merchant_fees", MerchantFee, business_date)

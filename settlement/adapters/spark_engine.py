@@ -17,7 +17,7 @@ from pyspark.sql import SparkSession
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir  # type: ignore[import-untyped]
-    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow as pa
 
 _SETTINGS: Final = {
     "spark.sql.session.timeZone": "UTC",
@@ -69,13 +69,13 @@ class SparkEngine:
         self._spark.sql(self._query(expression)).write.parquet(str(place))
         self._stand(name, place)
 
-    def read_parquet(self, name: str, paths: Sequence[Path]) -> None:
-        self._spark.read.parquet(*map(str, paths)).createOrReplaceTempView(name)
+    def read_parquet(self, name: str, paths: Sequence[str]) -> None:
+        self._spark.read.parquet(*paths).createOrReplaceTempView(name)
         self._forget(name)
 
-    def write_parquet(self, expression: "ir.Table", path: Path) -> None:
+    def write_parquet(self, expression: "ir.Table", path: str) -> None:
         """One file in a folder, which is `path`: rows in the expression's order."""
-        self._spark.sql(self._query(expression)).coalesce(1).write.parquet(str(path))
+        self._spark.sql(self._query(expression)).coalesce(1).write.parquet(path)
 
     def rows(self, expression: "ir.Table") -> list[tuple[object, ...]]:
         return [tuple(row) for row in self._spark.sql(self._query(expression)).collect()]

@@ -12,6 +12,7 @@ three custom fees (9, as the other fees of this file), which of the fees may be 
 what follows the transfer-in card (not read).
 """
 
+import hashlib
 from collections import defaultdict
 from typing import Final
 
@@ -28,39 +29,38 @@ ROLES: Final = range(1, 10)
 CUSTOM_FEES: Final = range(1, 4)
 REVERSED, VOIDED = "R", "C"
 
-ACOMA: Final = Layout(
-    "ACOMA",
-    (
-        *com.COM.fields,
-        *laid_out(
-            (
-                column("sender_institution", 11, "n..", "发送方清算机构"),
-                column("receiver_institution", 11, "n..", "接收方清算机构"),
-                column("reversal_flag", 1, "an", "冲正标志 R"),
-                column("void_flag", 1, "an", "撤销标志 C"),
-                column("settlement_date", 4, "n", "清算日期 MMDD"),
-                column("session", 2, "an", "清算场次"),
-                column("merchant_name", 40, "ans", "商户名称地址 F43"),
-                column("currency", 3, "n", "交易币种 F49"),
-                column("discount", 9, "xn", "自动优惠手续费"),
-                column("merchant_fee", 9, "xn", "商户手续费"),
-                column("bank", 11, "n..", "商户结算行"),
-                column("bank_fee", 9, "xn", "结算行手续费"),
-                *(
-                    one
-                    for role in ROLES
-                    for one in (
-                        column(f"institution_{role}", 11, "n..", f"收单服务机构 {role}"),
-                        column(f"role_fee_{role}", 9, "xn", f"角色手续费 {role}"),
-                    )
-                ),
-                *(column(f"custom_fee_{n}", 9, "xn", f"自定义费用 {n}") for n in CUSTOM_FEES),
-                column("in_card", 19, "n..", "转入卡卡号", secret=True),
+SHARES: Final = Layout(
+    "ACOMA behind COM",
+    laid_out(
+        (
+            column("sender_institution", 11, "n..", "发送方清算机构"),
+            column("receiver_institution", 11, "n..", "接收方清算机构"),
+            column("reversal_flag", 1, "an", "冲正标志 R"),
+            column("void_flag", 1, "an", "撤销标志 C"),
+            column("settlement_date", 4, "n", "清算日期 MMDD"),
+            column("session", 2, "an", "清算场次"),
+            column("merchant_name", 40, "ans", "商户名称地址 F43"),
+            column("currency", 3, "n", "交易币种 F49"),
+            column("discount", 9, "xn", "自动优惠手续费"),
+            column("merchant_fee", 9, "xn", "商户手续费"),
+            column("bank", 11, "n..", "商户结算行"),
+            column("bank_fee", 9, "xn", "结算行手续费"),
+            *(
+                one
+                for role in ROLES
+                for one in (
+                    column(f"institution_{role}", 11, "n..", f"收单服务机构 {role}"),
+                    column(f"role_fee_{role}", 9, "xn", f"角色手续费 {role}"),
+                )
             ),
-            start=com.COM.length + 1,
+            *(column(f"custom_fee_{n}", 9, "xn", f"自定义费用 {n}") for n in CUSTOM_FEES),
+            column("in_card", 19, "n..", "转入卡卡号", secret=True),
         ),
+        start=com.COM.length + 1,
     ),
+    start=com.COM.length + 1,
 )
+ACOMA: Final = Layout("ACOMA", (*com.COM.fields, *SHARES.fields))
 
 render: Final = ACOMA.render  # rows as dicts by the names of the table
 parse_name: Final = unionpay("ACOMA", "ACOMA")
@@ -71,8 +71,8 @@ def parse(data: bytes, file: FileName, context: Context) -> Parsed:
     transactions: list[ClearingRow] = []
     rows: list[FileRow] = []
     flagged: dict[str, list[tuple[ClearingRow, str]]] = defaultdict(list)
-    for number, bytes_ in numbered(data, file):
-        line = Line(ACOMA, bytes_, file, number, tail=True)
+    for number, bytes_ in numbered(data, file, ACOMA.length):
+        line = Line(SHARES, bytes_, file, number, tail=True)
         row = _row(bytes_, line, context)
         flag = _flag(line)
         if flag:
@@ -112,7 +112,8 @@ def _row(data: bytes, line: Line, context: Context) -> ClearingRow:
         com.APPROVED if context.approved is None else context.approved,
     )
     # whether a row is flagged is part of what it says
-    return msgspec.structs.replace(row, content=line.content(context))
+    content = hashlib.sha256(row.content + line.content(context)).digest()
+    return msgspec.structs.replace(row, content=content)
 
 
 def _left_out(row: ClearingRow, flag: str) -> LeftOut:

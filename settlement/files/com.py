@@ -112,6 +112,9 @@ def parse(
     lines = data.split(b"\n")
     if lines[-1] in (b"", b"\r", b"\x1a"):
         lines.pop()
+    elif len(lines[-1]) < COM.length:  # trimmed lines have an end, a file that was cut off has none
+        reason = "the file ends within a line"
+        raise FileError(file.name, len(lines), len(lines[-1]) + 1, "", reason)
     if len(lines) > MAX_LINES:
         raise FileError(file.name, MAX_LINES, 1, "", f"more than {MAX_LINES} lines")
     return [

@@ -16,7 +16,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 
 from settlement.clearing import ClearingRow, FileName, infer_date
-from settlement.columns import schema_of, table_of
+from settlement.columns import schema_of
 from settlement.files import com
 from settlement.files.layout import Field
 
@@ -50,20 +50,6 @@ def parse(data: bytes, file: FileName, reading: Reading) -> Iterator[pa.RecordBa
     for first in range(0, len(lines), LINES):
         part = lines.slice(first, LINES)
         yield _batch(data, part, first, stride, end, file, reading)
-
-
-def parse_lines(data: bytes, file: FileName, reading: Reading) -> Iterator[pa.RecordBatch]:
-    """The same by the reference, line by line."""
-    rows = com.parse(
-        data,
-        file,
-        token=reading.token,
-        mask=reading.mask,
-        currency=reading.currency,
-        version=reading.version,
-        approved=reading.approved,
-    )
-    yield from table_of(ClearingRow, rows).to_batches()
 
 
 def _line(data: bytes) -> tuple[int, int]:

@@ -63,19 +63,21 @@ class CsvTrailer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class CsvExpected(CodedExpected, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole description. `sign` says where the direction is: in the code of column `type` (lists
-    `gives`, `takes_back`) or in the amount (minus takes back). `unit`: yuan with decimals, or fen."""
+    `gives`, `takes_back`) or in the amount (minus takes back). `unit`: major has the currency's
+    decimals, minor none. `skip_lines` stand before the header and are not read. `statuses`: codes of
+    column `status` that moved money; another refuses the file."""
 
     columns: tuple[CsvColumn, ...] = ()
     encoding: Literal["utf-8", "utf-8-sig", "gbk", "gb18030", "ascii", "latin-1"] = "utf-8"
     delimiter: str = ","
     quote: str = '"'
     header: bool = True
-    skip_lines: Annotated[int, msgspec.Meta(ge=0, le=100)] = 0  # before the header, not read
+    skip_lines: Annotated[int, msgspec.Meta(ge=0, le=100)] = 0
     unit: Literal["major", "minor"] = "major"
     decimal_mark: Literal[".", ","] = "."
     thousands_mark: Literal["", ",", ".", " ", "'"] = ""
     sign: Literal["type", "amount"] = "type"
-    statuses: tuple[str, ...] = ()  # of what moved money; the rest refuses the file
+    statuses: tuple[str, ...] = ()
     trailer: CsvTrailer | None = None
 
 

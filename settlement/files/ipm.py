@@ -15,6 +15,7 @@ Source: settlement reference [C11]. Unverified: function codes, the PDS numbers 
 trailer, and the EBCDIC code page (500).
 """
 
+from functools import cache
 from typing import Final
 
 import msgspec
@@ -142,7 +143,7 @@ class Coding:
     def __init__(self, expected: IpmExpected) -> None:
         self._ebcdic = expected.ebcdic
         self._hex = expected.hex_bitmap
-        self._codec = Codec(IPM_HEX if expected.hex_bitmap else IPM)
+        self._codec = _codec(IPM_HEX if expected.hex_bitmap else IPM)
 
     def decode(self, data: bytes, file: str, number: int) -> Record:
         """A record, or FileError with its number and the byte in it."""
@@ -183,6 +184,11 @@ class Coding:
         if self._hex:
             return MTI_BYTES + (32 if first and first in b"89abcdefABCDEF" else 16)
         return MTI_BYTES + (16 if first >= b"\x80" else 8)
+
+
+@cache  # two of them
+def _codec(dialect: Dialect) -> Codec:
+    return Codec(dialect)
 
 
 def pds_of(message: Message, file: str, number: int) -> dict[str, str]:

@@ -20,6 +20,7 @@ import msgspec
 
 FORMATS: Final = ("n", "n..", "an", "ans", "x+n", "xn")
 TEXTS: Final = ("an", "ans")
+SIGNS: Final = (b"C", b"D", b" ")
 MAX_VALUE_SHOWN: Final = 40
 LONG_DIGITS: Final = re.compile(r"\d{7,}")
 
@@ -74,7 +75,10 @@ def laid_out(columns: Iterable[Field], *, start: int = 0, gap: int = 1) -> tuple
 
 
 class Layout:
-    """A table of fields and the two functions over it: `split` a line, `join` values."""
+    """A table of fields and the two functions over it: `split` a line, `join` values.
+
+    `start` is where its first field stands in a line whose beginning is another table's.
+    """
 
     def __init__(
         self,
@@ -83,9 +87,10 @@ class Layout:
         *,
         encoding: str = "gbk",
         separator: bytes = b" ",
+        start: int = 0,
     ) -> None:
         self.name, self.fields, self.encoding, self.separator = name, fields, encoding, separator
-        at = 0
+        self.start = at = start
         for field in fields:
             assert field.format in FORMATS, f"{name}.{field.name}: unknown format {field.format}"
             assert field.offset == at, f"{name}.{field.name}: offset {field.offset}, expected {at}"
@@ -93,9 +98,10 @@ class Layout:
         self.length = at - len(separator)  # without the blank after the last field
         self.names = tuple(field.name for field in fields)
         assert len(set(self.names)) == len(fields), f"{name}: a name stands twice"
+        self.secrets = tuple(field for field in fields if field.secret)
         gap = f"{len(separator)}s" if separator else ""
         self._struct = struct.Struct(gap.join(f"{field.length}s" for field in fields))
-        assert self._struct.size == self.length
+        assert self._struct.size == self.length - start
 
     def __str__(self) -> str:
         rows = [f"{self.name} ({self.encoding}, {self.length} bytes)"]
@@ -110,7 +116,7 @@ class Layout:
         """The values of one line, in table order; blanks stripped, optional blank fields None."""
         if len(line) < self.length:
             line = self._filled(line, file, number)
-        parts = self._struct.unpack_from(line)
+        parts = self._struct.unpack_from(line, self.start)
         if self.separator:
             gaps = parts[1::2]
             if gaps.count(self.separator) != len(gaps):
@@ -161,36 +167,43 @@ class Layout:
                 )
 
     def _value(self, field: Field, raw: bytes, file: str, number: int) -> str | None:
-        def refuse(reason: str) -> FileError:
-            shown = "" if field.secret else raw.decode(self.encoding, "replace")
-            return FileError(file, number, field.offset + 1, shown, f"{field.name}: {reason}")
-
+        # bytes.isdigit knows ASCII digits alone
         stripped = raw.strip(b" ")
         if not stripped:
             if field.optional:
                 return None
-            raise refuse("mandatory, but blank")
-        if field.format in TEXTS:
-            try:
-                return stripped.decode(self.encoding)
-            except UnicodeDecodeError as error:
-                cut_off = error.reason == "incomplete multibyte sequence"
-                if field.format == "ans" and cut_off and error.start == len(stripped) - 1:
-                    return stripped[:-1].decode(self.encoding)
-                raise refuse(f"not {self.encoding} text") from error
-        if field.format == "n":
-            if not (raw.isdigit() and raw.isascii()):
-                raise refuse(f"not {field.length} digits")
-            return raw.decode("ascii")
-        if field.format == "n..":
-            if not (stripped.isdigit() and stripped.isascii() and raw.startswith(stripped)):
-                raise refuse("not digits filled with blanks on the right")
-            return stripped.decode("ascii")
-        if field.format == "xn" and raw.isdigit():
-            return raw.decode("ascii")
-        if raw[:1] not in (b"C", b"D", b" ") or not raw[1:].isdigit():
-            raise refuse(f"not C, D or blank and {field.length - 1} digits")
-        return raw.decode("ascii")
+            raise self._refuse(field, raw, file, number, "mandatory, but blank")
+        kind = field.format
+        if kind in TEXTS:
+            return self._text(field, raw, file, number)
+        if kind == "n":
+            if raw.isdigit():
+                return raw.decode("ascii")
+            reason = f"not {field.length} digits"
+        elif kind == "n..":
+            if stripped.isdigit() and raw.startswith(stripped):
+                return stripped.decode("ascii")
+            reason = "not digits filled with blanks on the right"
+        else:
+            if raw[1:].isdigit() and (raw[:1] in SIGNS or (kind == "xn" and raw.isdigit())):
+                return raw.decode("ascii")
+            reason = f"not C, D or blank and {field.length - 1} digits"
+        raise self._refuse(field, raw, file, number, reason)
+
+    def _text(self, field: Field, raw: bytes, file: str, number: int) -> str:
+        stripped = raw.strip(b" ")
+        try:
+            return stripped.decode(self.encoding)
+        except UnicodeDecodeError as error:
+            half = error.reason == "incomplete multibyte sequence" and error.end == len(stripped)
+            if field.format == "ans" and half and raw.endswith(stripped):
+                return stripped[: error.start].decode(self.encoding).strip()
+            reason = f"not {self.encoding} text"
+            raise self._refuse(field, raw, file, number, reason) from error
+
+    def _refuse(self, field: Field, raw: bytes, file: str, number: int, reason: str) -> FileError:
+        shown = "" if field.secret else raw.decode(self.encoding, "replace")
+        return FileError(file, number, field.offset + 1, shown, f"{field.name}: {reason}")
 
     def _render(self, field: Field, value: str | int | None) -> bytes:
         if value is None:

@@ -20,15 +20,22 @@ def lines_of(
 
     `tail`: columns that the table does not know may follow a line's last field, behind a blank.
     """
-    for number, line in numbered(data, file):
+    for number, line in numbered(data, file, layout.length):
         yield Line(layout, line, file, number, tail=tail)
 
 
-def numbered(data: bytes, file: FileName) -> Iterator[tuple[int, bytes]]:
-    """(number from 1, line without its end) of a file."""
+def numbered(data: bytes, file: FileName, length: int = 0) -> Iterator[tuple[int, bytes]]:
+    """(number from 1, line without its end) of a file.
+
+    Of a line that ends blanks may have been trimmed; one without an end and shorter than `length`
+    is where the file was cut off.
+    """
     lines = data.split(b"\n")
     if lines[-1] in (b"", b"\r", b"\x1a"):
         lines.pop()
+    elif len(lines[-1]) < length:
+        reason = "the file ends within a line"
+        raise FileError(file.name, len(lines), len(lines[-1]) + 1, "", reason)
     if len(lines) > MAX_LINES:
         raise FileError(file.name, MAX_LINES, 1, "", f"more than {MAX_LINES} lines")
     for number, line in enumerate(lines, 1):
@@ -43,7 +50,7 @@ class Line:
     def __init__(
         self, layout: Layout, data: bytes, file: FileName, number: int, *, tail: bool = False
     ) -> None:
-        self.layout, self.file, self.number = layout, file, number
+        self.layout, self.file, self.number, self._data = layout, file, number, data
         values = layout.split(data, file.name, number)
         self.values = dict(zip(layout.names, values, strict=True))
         rest = data[layout.length :]
@@ -101,13 +108,15 @@ class Line:
         return context.token(value), context.mask(value)
 
     def content(self, context: Context) -> bytes:
-        """SHA-256 of settlement date and values. Tokens stand for what is secret: a bare hash over
-        a PAN can be searched."""
+        """SHA-256 of settlement date and line. Tokens stand for what is secret: a bare hash over a
+        PAN can be searched."""
         digest = hashlib.sha256(self.file.settlement_date.isoformat().encode())
-        for field in self.layout.fields:
+        at = self.layout.start
+        for field in self.layout.secrets:
             value = self.text(field.name)
-            secret = field.secret and value
-            digest.update(b"\x1f" + (context.token(value) if secret else value.encode()))
+            digest.update(self._data[at : field.offset] + (context.token(value) if value else b""))
+            at = field.offset + field.length
+        digest.update(self._data[at : self.layout.length].rstrip())
         return digest.digest()
 
 

@@ -76,14 +76,14 @@ assert CHECK_TRAILER.length == CHECK.length
 
 
 class CheckExpected(CodedExpected, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Codes as `CodedExpected` has them; `statuses` are those of rows that moved money, empty: all."""
+    """`statuses` are those of rows that moved money; empty: all."""
 
     statuses: tuple[str, ...] = ()
 
 
 def parse(data: bytes, file: FileName, context: Context) -> Parsed:
     """All rows, once header and trailer are there and the sums agree; or FileError and nothing."""
-    lines = list(numbered(data, file))
+    lines = list(numbered(data, file, CHECK.length))
     if not lines or not lines[0][1].startswith(HEADER_MARK):
         raise FileError(file.name, 1, 1, "", "no header (ten zeros)")
     number, last = lines[-1]

@@ -124,6 +124,6 @@ def uncompress(name: str, data: bytes, max_bytes: int = MAX_BYTES) -> bytes:
         if len(table) >= 1 << bits and bits < widest:
             at += -(at - group) % (8 * bits)
             bits, group = bits + 1, at
-    if data and int.from_bytes(data[at // 8 :], "little") >> (at % 8):
+    if int.from_bytes(data[at // 8 :], "little") >> (at % 8):
         raise refuse("compress's data that was cut off")
     return b"".join(out)

@@ -32,12 +32,15 @@ that read the files: `tongbao files layout --markdown` prints it, and a test fai
 
 A file is taken in whole or not at all. What breaks its layout refuses it with file, line, column,
 value and reason; values that can hold a card number are not shown. Where a file tells counts and
-sums, they are compared before anything is taken in. `[unverified]` marks what no source says clearly.
+sums, they are compared before anything is taken in. What no source says clearly is called unverified;
+[a decision](decisions/0017-what-a-file-does-not-say.md) says how it is dealt with.
 
 | command | |
 | --- | --- |
 | `tongbao files layout [TYPE]` | all types, or the table of one |
 | `tongbao files show FILE [--type T] [--date D] [--expected F]` | the rows of a file, masked, or the mistake with its column marked; needs no node |
+| `tongbao files list [--date D]` | the files that were taken in |
+| `tongbao files rows KIND [--date D]` | rows that are no transactions |
 
 ## What a link expects
 
@@ -121,8 +124,8 @@ def _options() -> str:
         csv_file.CsvExpected,
         ipm.IpmExpected,
     ):
-        users = ", ".join(form.name for form in FORMATS.values() if form.expected is shape)
-        head = f"### Options of {users}"
+        users = [form.name for form in FORMATS.values() if issubclass(form.expected, shape)]
+        head = f"### Options of {', '.join(users)}"
         known = (
             Expected.__struct_fields__
             if shape is CodedExpected

@@ -17,7 +17,7 @@ from settlement.four_eyes import (
 )
 from switch.people.audit import Record, append
 from switch.people.login import Standing, Verdict
-from switch.people.operators import ADMINS, check_change
+from switch.people.operators import ADMINS, check_change, check_key
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -172,6 +172,7 @@ class MemoryOperators:
         self._people = people
         self._versions: dict[str, list[Operator]] = {}
         self._credentials: dict[str, Credential] = {}
+        self._holders: dict[str, str] = {}  # public key → operator
         self._failures: dict[str, tuple[dt.datetime, ...]] = {}
         self._totp_steps: dict[str, int] = {}
 
@@ -255,12 +256,15 @@ class MemoryOperators:
     def _change(
         self, act: str, actor: str, operator: Operator, credential: Credential | None
     ) -> Operator:
-        versions = self._versions.setdefault(operator.id, [])
+        versions = self._versions.get(operator.id, [])
         former = versions[-1] if versions else None
         made = msgspec.structs.replace(operator, version=len(versions) + 1)
-        versions.append(made)
         if credential is not None:
+            check_key(operator.id, self._holders.get(credential.public_key))
             self._credentials[operator.id] = credential
+            if credential.public_key:
+                self._holders[credential.public_key] = operator.id
+        self._versions[operator.id] = [*versions, made]
         self._people.append(actor, act, operator.id, former, made)
         return made
 

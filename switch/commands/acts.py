@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from switch.commands import operator, payout, reference
+from switch.commands import case, dispute, operator, payout, reference
 from switch.commands.common import office
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ async def stands(_node: Node, dsn: str, approval: Approval) -> None:
 ACTS: dict[str, Act] = {
     "file.accept": stands,  # the day's end takes the file in
     "merchant.account": reference.change_account,
+    **dict.fromkeys(("case.adjust", "case.write_off", "case.release"), case.do_approved),
+    **dict.fromkeys(("dispute.open", "dispute.accept", "dispute.absorb"), dispute.do_approved),
     "payout.release": payout.release_approved,
     "payout.reject": payout.reject_approved,
     "operator.add": operator.add_approved,

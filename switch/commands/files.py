@@ -1,31 +1,43 @@
-"""`tongbao files`: what is in a clearing file, or why it is refused, and how its type is laid out.
+"""`tongbao files`: what is in a clearing file, or why it is refused; its layout; what was taken in.
 
-Needs no node: cards are masked, nothing is kept.
+`show` and `layout` need no node: cards are masked, nothing is kept.
 """
 
+import asyncio
 import datetime as dt
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import typer
 
 from iso8583.amount import format_minor
 from iso8583.message import mask_pan
-from settlement.clearing import ClearingRow, FileName
+from settlement.adapters.postgres import open_postgres
+from settlement.clearing import ClearingRow, FileName, IncomingFile
 from settlement.files import packed, registry
 from settlement.files.layout import LONG_DIGITS, FileError, Layout
 from settlement.files.registry import FORMATS, ExpectedError
-from settlement.files.rows import Context, Expected, FileRow, Parsed
-from switch.cli import Json, Lang, day, end, group
-from switch.commands.common import CommandError, Exit, print_line, print_objects, print_table
+from settlement.files.rows import KINDS, Context, Expected, FileRow, Parsed
+from settlement.files.store import FileRows
+from switch.adapters.servers import Servers
+from switch.cli import ConfigFile, DataFolder, Json, Lang, day, end, group, node_of
+from switch.commands.common import (
+    CommandError,
+    Exit,
+    Node,
+    print_line,
+    print_objects,
+    print_table,
+)
 from switch.config import operator_language
 from switch.texts import say
 
 app = group()
+Found = TypeVar("Found")
 WINDOW = 30  # bytes shown on either side of a mistake
 
 TypeName = Annotated[str | None, typer.Option("--type", help="help_opt_file_type")]
@@ -79,6 +91,79 @@ def show(
         found = named(name, type_, day(date), described)
         worst = max(worst, show_one(content, found, described, language, as_json=json))
     end(worst)
+
+
+@app.command("list", help="help_files_list")
+def list_(
+    date: Annotated[str | None, typer.Option("--date", help="help_opt_settlement_date")] = None,
+    json: Json = False,  # noqa: FBT002
+    config: ConfigFile = None,
+    data: DataFolder = None,
+    lang: Lang = "",
+) -> None:
+    first, last = span(date)
+    node = node_of(config, data, lang)
+    found = read(node, lambda store: store.files_between(first, last))
+    if json:
+        print_objects(file_object(one) for one in found)
+    else:
+        print_table(
+            [node.say(f"file_{name}") for name in FILE_COLUMNS],
+            [tuple(file_object(one).values()) for one in found],
+        )
+
+
+@app.command(help="help_files_rows")
+def rows(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="help_arg_kind")],
+    date: Annotated[str | None, typer.Option("--date", help="help_opt_settlement_date")] = None,
+    json: Json = False,  # noqa: FBT002
+    config: ConfigFile = None,
+    data: DataFolder = None,
+    lang: Lang = "",
+) -> None:
+    if kind not in KINDS:
+        raise CommandError(f"{kind}: no such kind; there are {', '.join(KINDS)}", Exit.USAGE)
+    first, last = span(date)
+    node = node_of(config, data, lang)
+    found = read(node, lambda store: store.file_rows(kind, first, last))
+    if json:
+        print_objects(objects(Parsed(rows=found)))
+    else:
+        print_table([node.say(f"file_{name}") for name in COLUMNS], [cells(row) for row in found])
+
+
+def span(text: str | None) -> tuple[dt.date, dt.date]:
+    one = day(text)
+    return (one, one) if one else (dt.date.min, dt.date.max)
+
+
+def read(node: Node, ask: Callable[[FileRows], Awaitable[list[Found]]]) -> list[Found]:
+    """One question to the books' store."""
+
+    async def reading(dsn: str) -> list[Found]:
+        async with open_postgres(await Servers(dsn).primary()) as (store, _):
+            return await ask(store)
+
+    with node.store() as store:
+        return asyncio.run(reading(store.dsn))
+
+
+FILE_COLUMNS = (
+    "settlement_date",
+    "acquirer",
+    "type",
+    "name",
+    "version",
+    "rows",
+    "business_date",
+    "sha256",
+)
+
+
+def file_object(file: IncomingFile) -> dict[str, Any]:
+    values = {name: getattr(file, name) for name in FILE_COLUMNS}
+    return values | {"sha256": file.sha256.hex()}
 
 
 def form_of(type_: str) -> registry.Format:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from settlement.chart import CHART, COMPOSITES, Account, ancestors
 from settlement.ledger_queries import CHART_ORDER
-from settlement.reports import money
+from settlement.reports.figures import money
 from settlement.texts import TEXTS
 from switch.commands.common import print_line
 

@@ -355,7 +355,7 @@ def public_key(path: Path | None) -> str:
         _ = key_blob(line)
     except (OSError, UnicodeDecodeError, SshError) as error:
         raise CommandError(f"{path}: {error}", Exit.USAGE) from error
-    return line
+    return " ".join(line.split()[:2])  # a comment makes no other key
 
 
 def chosen(node: Node, operator_id: str, ssh_key: Path | None) -> Credential:

@@ -11,7 +11,7 @@ from settlement import payout
 from settlement.adapters.files import DirectorySink
 from settlement.four_eyes import Actor
 from settlement.payout_dates import bring_on
-from settlement.reports import money
+from settlement.reports.figures import money
 from switch.cli import ConfigFile, DataFolder, Day, Demo, Json, Lang, day, end, group, node_of
 from switch.commands.common import CommandError, Exit, print_line, print_object, print_objects
 from switch.commands.desk import FOLDER, asked, desk_of, done, payout_date, told
@@ -205,7 +205,7 @@ def export(
 @app.command(help="help_payout_reject")
 def reject(
     order: Annotated[str, typer.Argument(metavar="END_TO_END_ID", help="help_arg_order")],
-    reason: Annotated[str, typer.Option("--reason", help="help_opt_reason")],
+    reason: Annotated[str, typer.Option("--reason", help="help_opt_reject_reason")],
     demo: Demo = False,  # noqa: FBT002
     config: ConfigFile = None,
     data: DataFolder = None,

@@ -314,10 +314,13 @@ def apply_file(node: Node, path: Path, effective_from: dt.datetime | None) -> Ex
     async def write(change: Change) -> Exit:
         async with reference(change.dsn) as store:
             in_force: dict[str, set[str]] = {}
-            for kind, key in newest(await store.items()):
+            parents: dict[str, str] = {}
+            for (kind, key), item in newest(await store.items()).items():
                 in_force.setdefault(kind, set()).add(key)
+                if kind == "agent":
+                    parents[key] = str(item.content.get("parent", ""))
             try:
-                entries = parse(text, str(path), in_force)
+                entries = parse(text, str(path), in_force, parents)
             except ReferenceFileError as error:
                 raise CommandError(str(error), Exit.USAGE) from error
             return await change.apply(store, entries, effective_from)

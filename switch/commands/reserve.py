@@ -12,7 +12,7 @@ import typer
 from settlement.adapters.files import DirectorySink
 from settlement.chart import CHART
 from settlement.payout_dates import bring_on
-from settlement.reports import money
+from settlement.reports.figures import money
 from settlement.reserve import CHECK, OWN_INCOME, reserve_check
 from switch.cli import ConfigFile, DataFolder, Demo, Json, Lang, day, end, group, node_of
 from switch.commands.close import REPORTS

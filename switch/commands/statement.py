@@ -10,7 +10,7 @@ import msgspec
 import typer
 
 from settlement.payout_dates import bring_on
-from settlement.reports import money
+from settlement.reports.figures import money
 from settlement.statements import IMPORT, Taken, gaps, take_in
 from switch.adapters.system import core_dumps_off
 from switch.cli import ConfigFile, DataFolder, Demo, Json, Lang, PassphraseFd, end, group, node_of

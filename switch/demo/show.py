@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from settlement import reports
 from settlement.chart import CHART
+from settlement.reports import figures
 from switch.demo.plan import MERCHANTS, merchant_id
 from switch.demo.texts import say
 from terminals.simulator.commands import pairs_text
@@ -149,7 +149,7 @@ def _table(language: str, title: str, columns: Sequence[str], numbers: Iterable[
 
 def money(amount_minor: int) -> str:
     """An amount of the demonstration, which trades in yuan alone."""
-    return reports.money(amount_minor, YUAN)
+    return figures.money(amount_minor, YUAN)
 
 
 def _traffic(day: Day, language: str) -> Table:

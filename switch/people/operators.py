@@ -20,9 +20,10 @@ ALONE: dict[str, str] = {
     "terminal.add": "register or change a terminal, bring in its TMK",
     "terminal.suspend": "suspend a terminal, or take it back",
     "keys.import": "bring in a link's key",
+    "evidence.key": "make a key that signs evidence",
     "day.close": "run the day's end",
-    "case.work": "assign a case, note on it",
-    "dispute.work": "answer a dispute, add evidence",
+    "case.work": "assign a case, note on it, withdraw what is proposed for it",
+    "dispute.work": "answer a dispute, add evidence, take error files' rows, let deadlines pass",
     "payout.withdraw": "take a payout back before it is sent",
     "payout.export": "write the bank's file of a released payout",
     "statement.import": "take in a bank's statement",
@@ -35,14 +36,23 @@ ALONE: dict[str, str] = {
 TOGETHER: dict[str, str] = {
     "file.accept": "take in other content under a clearing file's name, or fees beyond the bound",
     "merchant.account": "change a merchant's settlement account",
-    "case.adjust": "end a case by an adjusting entry",
+    "case.adjust": "end a case by an adjusting entry, or through the network",
     "case.write_off": "write a difference off",
+    "case.release": "release a merchant's money before its case ends",
+    "dispute.open": "start a dispute about a sale: refund by hand, adjust, claim",
+    "dispute.accept": "give a chargeback up; the merchant bears it",
+    "dispute.absorb": "give a chargeback up; we bear it",
     "payout.release": "send payouts to the bank",
     "payout.reject": "say that the bank did not execute a payout, so that it can be paid again",
     "operator.add": "add an operator with its roles",
     "operator.roles": "change an operator's roles, or take a suspended one back",
     "operator.credential": "let an operator choose a new credential",
 }
+
+_CASEWORK = (
+    *("case.adjust", "case.write_off", "case.release"),
+    *("dispute.open", "dispute.accept", "dispute.absorb"),
+)
 
 # role -> acts done alone, proposed, approved
 _ROLES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
@@ -51,7 +61,7 @@ _ROLES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
         ("operator.add", "operator.roles", "operator.credential"),
         ("operator.add", "operator.roles", "operator.credential"),
     ),
-    "keys": (("keys.import", "terminal.add"), (), ()),
+    "keys": (("keys.import", "evidence.key", "terminal.add"), (), ()),
     "operations": (
         (
             "data.apply",
@@ -74,27 +84,13 @@ _ROLES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
             "statement.import",
             "reserve.check",
         ),
-        (
-            "merchant.account",
-            "file.accept",
-            "case.adjust",
-            "case.write_off",
-            "payout.release",
-            "payout.reject",
-        ),
+        ("merchant.account", "file.accept", *_CASEWORK, "payout.release", "payout.reject"),
         (),
     ),
     "finance_checker": (
         ("case.work", "dispute.work"),
         (),
-        (
-            "merchant.account",
-            "file.accept",
-            "case.adjust",
-            "case.write_off",
-            "payout.release",
-            "payout.reject",
-        ),
+        ("merchant.account", "file.accept", *_CASEWORK, "payout.release", "payout.reject"),
     ),
     "auditor": ((), (), ()),  # reads, as everybody who has the store may; and changes nothing
 }
@@ -137,6 +133,12 @@ class Operator(msgspec.Struct, frozen=True):
         """What the operator may do; nothing while suspended."""
         roles = self.roles if self.state == "active" else ()
         return Actor(self.id, frozenset().union(*(ROLES.get(role, frozenset()) for role in roles)))
+
+
+def check_key(operator_id: str, holder: str | None) -> None:
+    """`holder` has, or had, the SSH key already. One key for two operators would be one person as two."""
+    if holder is not None and holder != operator_id:
+        raise RefusedError("not_allowed", f"the key of {operator_id} is that of {holder}")
 
 
 def check_change(

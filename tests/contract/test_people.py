@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import os
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import asyncpg
@@ -245,6 +246,22 @@ def test_the_first_two_admins_are_made_without_a_checker(run: Callable[[Any], No
     run(scenario)
 
 
+def test_a_key_is_one_operators(run: Callable[[Any], None]) -> None:
+    async def scenario(desk: Desk) -> None:
+        make = desk.operators.bootstrap
+        key = Credential("an", "ssh_key", public_key="ssh-ed25519 AAAA")
+        assert await make(operator("an", "admin"), key, "an", first=True)
+        again = msgspec.structs.replace(key, operator="bo")
+        with pytest.raises(RefusedError) as refused:
+            await make(operator("bo", "admin"), again, "an", first=False)
+        assert str(refused.value) == "the key of bo is that of an"
+        assert [each.id for each in await desk.operators.operators()] == ["an"]
+        other = msgspec.structs.replace(again, public_key="ssh-ed25519 BBBB")
+        assert await make(operator("bo", "admin"), other, "an", first=False)
+
+    run(scenario)
+
+
 def test_an_operator_is_added_by_an_approval_and_enrols_with_a_code(
     run: Callable[[Any], None],
 ) -> None:
@@ -301,8 +318,9 @@ def test_an_operator_is_added_by_an_approval_and_enrols_with_a_code(
 def test_a_code_is_taken_once(run: Callable[[Any], None]) -> None:
     async def scenario(desk: Desk) -> None:
         await desk.operators.bootstrap(operator("an", "admin"), password("an"), "an", first=True)
-        assert (await desk.operators.login("an", trying(PASSWORD))).passed
-        assert (await desk.operators.login("an", trying(PASSWORD))).reason == "replayed_code"
+        once = trying(PASSWORD, credentials.totp(TOTP_SECRET, int(time.time()) // 30))
+        assert (await desk.operators.login("an", once)).passed
+        assert (await desk.operators.login("an", once)).reason == "replayed_code"
         assert await told(desk) == [
             ("an", "operator.bootstrap", "an", "done"),
             ("an", "login", "an", "refused"),

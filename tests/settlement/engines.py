@@ -65,9 +65,9 @@ def _named(ours: list[Line], theirs: list[Line]) -> tuple[list[Line], list[Line]
     )
 
 
-def table(lines: Sequence[Line], identity: str) -> pa.Table:
+def table(lines: Sequence[Line], identity: str, kind: str = "string") -> pa.Table:
     kinds = {"string": pa.string(), "int64": pa.int64()}
-    shape = {identity: "string", **COLUMNS}
+    shape = {identity: kind, **COLUMNS}
     return pa.table(
         {name: pa.array([line[name] for line in lines], kinds[k]) for name, k in shape.items()}
     )

@@ -12,8 +12,9 @@ from hypothesis import given, strategies as st
 import settlement.clearing
 import settlement.fees
 import settlement.files.layout
-import settlement.reports
+import settlement.reports.figures
 import settlement.run
+import settlement.shares
 import settlement.texts
 from settlement.clearing import ClearingRow, FileName, infer_date
 from settlement.fees import Tariffs
@@ -144,9 +145,18 @@ def test_a_refusal_shows_no_pan() -> None:
 
 def test_lines_may_end_as_windows_ends_them_or_within_trailing_blanks() -> None:
     whole = parse(LINE)
-    assert parse(LINE + b"\r\n") == parse(LINE.rstrip()) == whole
+    assert parse(LINE + b"\r\n") == parse(LINE.rstrip() + b"\n") == whole
     tail = LINE[:300] + b" " * 19 + b" 12 " + b"order".ljust(40) + b" " + b"0001 "
     assert parse(tail) == whole, "the tail, which may hold another PAN, is in no hash"
+
+
+@pytest.mark.parametrize("left", [b"", LINE + b"\n"])
+def test_a_file_that_ends_within_a_line_was_cut_off(left: bytes) -> None:
+    """Also where the cut is between two fields and the rest may be blank: fees would be lost."""
+    for length in (142, 155, 190, 217, 298):
+        with pytest.raises(FileError, match="the file ends within a line") as refused:
+            parse(left + LINE[:length])
+        assert refused.value.column == length + 1
 
 
 def test_an_empty_file_has_no_rows() -> None:
@@ -209,7 +219,8 @@ def test_examples_in_docstrings() -> None:
         settlement.clearing,
         settlement.fees,
         settlement.files.layout,
-        settlement.reports,
+        settlement.reports.figures,
+        settlement.shares,
         settlement.run,
         settlement.texts,
         com,

@@ -12,13 +12,13 @@ from typing import Any
 import asyncpg
 import pytest
 
-from settlement.adapters import ledger_postgres
+from settlement.adapters import ledger_postgres, ledger_sealing
 from settlement.adapters.ledger_postgres import PostgresLedger, post_entries
 from settlement.ledger import Entry, LedgerClosedError, LedgerConflictError
 from settlement.limits import LedgerLimitError
 from tests.database import FreshDatabase
-from tests.settlement.test_ledger_store import NEXT, held, sale
-from tests.settlement.world import DAY
+from tests.settlement.test_ledger_store import held, sale
+from tests.settlement.world import DAY, NEXT
 
 WAIT_S = 0.3
 
@@ -71,7 +71,7 @@ def test_who_seals_waits_for_posters(database_dsn: FreshDatabase) -> None:
 
 def test_a_poster_waits_for_who_ends_the_date_and_is_refused(database_dsn: FreshDatabase) -> None:
     async def end(connection: Any) -> None:
-        await ledger_postgres._end_posting(connection, DAY)
+        await ledger_sealing._end_posting(connection, DAY)
 
     async def scenario(pool: asyncpg.Pool, ledger: PostgresLedger) -> None:
         async with while_uncommitted(pool, end) as then:
@@ -170,7 +170,7 @@ def test_killed_between_the_end_of_a_date_and_its_chain(database_dsn: FreshDatab
     async def scenario(pool: asyncpg.Pool, ledger: PostgresLedger) -> None:
         await ledger.post([sale(1)])
         async with pool.acquire() as connection, connection.transaction():
-            await ledger_postgres._end_posting(connection, DAY)
+            await ledger_sealing._end_posting(connection, DAY)
         with pytest.raises(LedgerClosedError):
             await ledger.post([sale(2)])
         # the next date's seal takes the earlier one with it

@@ -16,14 +16,8 @@ from hypothesis import given, strategies as st
 from settlement.adapters.ledger_memory import MemoryLedger, MemoryStored
 from settlement.adapters.ledger_postgres import PostgresLedger
 from settlement.adapters.ledger_stored import PostgresStored, open_stored
-from settlement.ledger_verify import (
-    StoredEntry,
-    Unwatched,
-    Verified,
-    explain,
-    flaw_of,
-    verify,
-)
+from settlement.chunk_verify import StoredEntry, explain, flaw_of
+from settlement.ledger_verify import Unwatched, Verified, verify
 from settlement.posting_port import Ledger
 from tests.database import DatabaseServer, FreshDatabase
 from tests.settlement.test_ledger_store import AFTER, OTHER, held, sale

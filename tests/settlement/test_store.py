@@ -29,6 +29,8 @@ from settlement.files import com
 from settlement.ledger import Entry, LedgerConflictError, entry, movements
 from settlement.ports import Facts, Output, Step, Store
 from settlement.reconcile import Match
+from settlement.sums import Member, members_of
+from settlement.terminal_totals import BatchTotal, check_totals
 from tests.database import FreshDatabase
 from tests.settlement.oracle import records_of
 from tests.settlement.test_close import PLANTED, Killed, KilledAt, a_day
@@ -103,8 +105,21 @@ async def publish(
             "INSERT INTO switch.business_date (business_date, state) VALUES ($1, 'open')", DAY
         )
         await connection.execute("UPDATE switch.business_day SET business_date = $1", DAY)
+        for said in SAID:
+            # half of it by cards of the other side of DE 48
+            sides = [0, 0, *said[5:], *said[3:5], 0, 0]
+            await connection.execute(
+                "INSERT INTO switch.batch_settled (merchant, terminal, batch, said, ours, result)"
+                " VALUES ($1, $2, $3, $4, $4, '11')",
+                *said[:3],
+                sides,
+            )
     finally:
         await connection.close()
+
+
+# merchant, terminal, batch; debits, credits
+SAID = [("m1", "t1", 1, 10_000, 2, 4_000, 1), ("m1", "t2", 7, 0, 0, 0, 0)]
 
 
 def facts_of_a_day() -> tuple[list[Transaction], list[Capture]]:
@@ -134,7 +149,9 @@ def with_store(request: pytest.FixtureRequest) -> Callable[[Check], None]:
         dsn = request.getfixturevalue("database_dsn")
 
     async def memory(check: Check) -> None:
-        await check(MemoryStore(captures, transactions, REFERENCES))
+        store = MemoryStore(captures, transactions, REFERENCES)
+        store.batches = [(DAY, BatchTotal(*said)) for said in SAID]
+        await check(store)
 
     async def postgres(check: Check) -> None:
         assert dsn is not None
@@ -192,6 +209,54 @@ def test_a_step_stands_once_with_its_facts(with_store: Callable[[Check], None]) 
         }
         assert [one.key for one in await store.records_by_root([1])] == ["c1", "c2"]
         assert await store.roots([2, 3]) == {2: 1}
+
+    with_store(check)
+
+
+def test_batches_are_checked_once_over_all_their_dates(
+    with_store: Callable[[Check], None],
+) -> None:
+    async def check(store: Store) -> None:
+        first, second = (BatchTotal(*said) for said in SAID)
+        before = DAY - timedelta(days=1)
+        assert await store.batches_said(before) == []
+        assert await store.batches_said(DAY) == [first, second]
+        earlier = BatchTotal("m1", "t1", 1, 4_000, 1, 0, 0)
+        await store.finish(step("reconcile", before), Facts(batch_sums=[earlier]))
+        today = BatchTotal("m1", "t1", 1, 6_000, 1, 4_000, 1)
+        other = BatchTotal("m2", "t1", 1, 1, 1, 0, 0)
+        await store.finish(
+            step("reconcile"), Facts(batch_sums=[today, other], batches_checked=[first.key])
+        )
+        assert await store.batches_captured([first.key, second.key]) == [earlier, today]
+        assert await store.batches_said(DAY) == [second]
+        found = await check_totals(store, NEXT, [], "156")
+        assert (found.batches, found.breaks, found.sums) == ([second.key], [], [])
+
+    with_store(check)
+
+
+def test_lines_of_one_match_stand_in_no_other(with_store: Callable[[Check], None]) -> None:
+    async def check(store: Store) -> None:
+        members = members_of(DAY, [("split-capture", "c1", "r1"), ("split-capture", "c1", "r2")])
+        assert members == [
+            Member(DAY, "c1", "split-capture", 1, "ours", "c1"),
+            Member(DAY, "c1", "split-capture", 1, "theirs", "r1"),
+            Member(DAY, "c1", "split-capture", 1, "theirs", "r2"),
+        ]
+        alone = [
+            Match(DAY, "matched", "split-capture", 1, record, row)
+            for record, row in (("c1", ""), ("", "r1"), ("", "r2"))
+        ]
+        with pytest.raises(AssertionError, match="is in no match"):
+            await store.finish(step(), Facts(matches=relation(Match, alone[:2]), members=members))
+        assert await store.finish(step(), Facts(matches=relation(Match, alone), members=members))
+        assert await store.members(DAY) == members
+        with pytest.raises((asyncpg.UniqueViolationError, AssertionError)):
+            await store.finish(
+                step("again"),
+                Facts(matches=relation(Match, [Match(DAY, "matched", "exact", 2, "c9", "r2")])),
+            )
 
     with_store(check)
 

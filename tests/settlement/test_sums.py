@@ -13,7 +13,7 @@ from settlement.sums import MEMBERS_MAX, SUM_PASSES, cover, sum_tables
 from tests.settlement.engines import Line, sides, table
 from tests.settlement.world import ENGINE
 
-EXAMPLES = settings(max_examples=60, deadline=None)
+EXAMPLES = settings(max_examples=20, deadline=None)
 Sums = list[tuple[str, str, tuple[str, ...]]]  # rule, total, members
 
 BASE: Line = {**dict.fromkeys(COLUMNS, "x"), "amount": 0, "day": 1, "rank": 0}
@@ -134,6 +134,15 @@ def test_cover_is_the_only_choice(total: int, amounts: list[int]) -> None:
         assert tuple(sorted(amounts[index] for index in found)) in choices
     else:
         assert found is None
+
+
+def test_identities_may_be_integers() -> None:
+    left = [{**line, "key": n} for n, line in enumerate(ours(300, 70))]
+    right = [{**line, "row": n} for n, line in enumerate(theirs(100, 200, 40, 50))]
+    ENGINE.load(OURS_LEFT, table(left, "key", "int64"))
+    ENGINE.load(THEIRS_LEFT, table(right, "row", "int64"))
+    found = sum_tables(ENGINE, identity="int64").order_by(["total", "member"])
+    assert ENGINE.rows(found) == [("split-capture", 0, 0), ("split-capture", 0, 1)]
 
 
 def test_every_pass_has_its_own_name() -> None:

@@ -117,6 +117,8 @@ class Sink:
             assert self.files[name] == data, f"{name} was written with other bytes"
         self.files[name] = data
 
+    def sync(self) -> None: ...
+
     def sha256(self, name: str) -> str | None:
         data = self.files.get(name)
         return None if data is None else hashlib.sha256(data).hexdigest()
@@ -265,6 +267,7 @@ async def run_close(
     at: datetime = AT,
     approved: Sequence[str] = (),
     settings: Settings = FAST,
+    engine: ports.Engine = ENGINE,
 ) -> CloseResult:
     return await close(
         day,
@@ -273,8 +276,8 @@ async def run_close(
         dates or Dates({day: "open"}),
         PANS,
         sink or Sink(),
-        engine=ENGINE,
-        extracts=MemoryExtracts(ENGINE),
+        engine=engine,
+        extracts=MemoryExtracts(engine),
         at=at,
         approved=approved,
         settings=settings,

@@ -1,18 +1,27 @@
 """`tongbao files`: rows and mistakes of a file, without a node; no card number leaves it."""
 
+import asyncio
 import gzip
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from typer.testing import CliRunner
 
+from settlement.adapters.postgres import open_postgres
+from settlement.clearing import ClearingRow, IncomingFile
+from settlement.columns import relation
 from settlement.files.registry import FORMATS
+from settlement.files.rows import KINDS
 from switch.commands.common import CommandError, Exit
 from switch.commands.files import app, marked
-from tests.settlement.files.samples import FILES, NAMES
-from tests.settlement.world import PAN
+from switch.texts import TEXTS
+from tests.settlement.files.samples import FILES, NAMES, read
+from tests.settlement.world import ACQUIRER, DAY, PAN
+
+if TYPE_CHECKING:
+    from tests.database import FreshDatabase
 
 MASK = "622202*********0123"
 CHECK = r"""
@@ -154,3 +163,47 @@ def test_what_is_not_there_or_not_understood_is_usage(place: Path) -> None:
         bad.write_text(text)
         with pytest.raises(CommandError, match=r"bad\.toml"):
             run("show", str(place / NAMES["COM"]), "--expected", str(bad))
+
+
+# -- what was taken in ----------------------------------------------------------------------------
+
+
+def test_files_and_their_rows_are_listed(tmp_path: Path, database_dsn: "FreshDatabase") -> None:
+    async def fill() -> None:
+        async with open_postgres(database_dsn.app) as (store, _):
+            for type_ in ("COM", "ERRA"):
+                parsed = read(type_, FILES[type_])
+                count = len(parsed.transactions) + len(parsed.rows)
+                name = NAMES[type_]
+                file = IncomingFile(
+                    ACQUIRER, name, type_, DAY, 1, 1, type_.encode().ljust(32), count, DAY, b"s"
+                )
+                transactions = relation(ClearingRow, parsed.transactions)
+                await store.take_in(file, transactions, parsed.rows)
+
+    asyncio.run(fill())
+    config = tmp_path / "node.toml"
+    config.write_text(f'[database]\ndsn = "{database_dsn.owner}"\n')
+    place = ("--config", str(config))
+    code, text = run("list", "--json", *place)
+    assert code == Exit.DONE
+    assert [(one["type"], one["rows"], one["version"]) for one in objects(text)] == [
+        ("COM", 2, 1),
+        ("ERRA", 2, 1),
+    ]
+    assert "sealed" not in text
+    assert NAMES["ERRA"] in run("list", "--date", "2026-08-03", *place)[1]
+    assert NAMES["ERRA"] not in run("list", "--date", "2026-08-04", *place)[1]
+    _, text = run("rows", "adjustment", "--json", *place)
+    first, second = objects(text)
+    assert (first["error_type"], second["error_type"], first["payable_minor"]) == (
+        "E05",
+        "E25",
+        10_000,
+    )
+    assert first["pan_masked"] == MASK
+    assert MASK in run("rows", "adjustment", *place)[1]
+    for half in TEXTS["help_arg_kind"]:
+        assert all(kind in half for kind in KINDS)
+    with pytest.raises(CommandError, match="no such kind; there are adjustment"):
+        run("rows", "nothing", *place)

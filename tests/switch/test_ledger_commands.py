@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from settlement.chart import CHART, COMPOSITES
-from settlement.ledger_verify import FindingKind
+from settlement.chunk_verify import FindingKind
 from switch import cli
 from tests.schemas import assert_valid, schema
 from tests.settlement.test_ledger_store import OTHER, SHOP, postgres_books, three_days

@@ -179,17 +179,15 @@ def test_password_and_code_and_the_lock_out(shop: Shop) -> None:
     assert uri is not None
     digits = parse_qs(urlparse(uri[0]).query)["secret"][0]
     secret = base64.b32decode(digits)
-    suspend = ("operator", "unlock", "an", "--totp")
-
-    def code(later: int = 0) -> str:
-        return credentials.totp(secret, int(time.time()) // 30 + later)
-
-    shop("an", *suspend, code(), password=PASSWORD)
-    assert "used already" in shop("an", *suspend, code(), password=PASSWORD, code=4).stderr
-    shop("an", *suspend, code(1), password=PASSWORD)  # the next one is good already
+    unlock = ("operator", "unlock", "an", "--totp")
+    step = int(time.time()) // 30  # a step either way is good
+    this, later = credentials.totp(secret, step), credentials.totp(secret, step + 1)
+    shop("an", *unlock, this, password=PASSWORD)
+    assert "used already" in shop("an", *unlock, this, password=PASSWORD, code=4).stderr
+    shop("an", *unlock, later, password=PASSWORD)
     for _ in range(2):
-        assert "is wrong" in shop("an", *suspend, code(1), password="guessed it", code=4).stderr
-    assert "locked out" in shop("an", *suspend, code(1), password=PASSWORD, code=4).stderr
+        assert "is wrong" in shop("an", *unlock, later, password="guessed it", code=4).stderr
+    assert "locked out" in shop("an", *unlock, later, password=PASSWORD, code=4).stderr
     assert "--totp" in shop("an", "operator", "unlock", "an", password=PASSWORD, code=2).stderr
     assert PASSWORD not in json.dumps(shop.records())
     assert digits not in json.dumps(shop.records())
@@ -250,6 +248,9 @@ def test_roles_change_by_two_and_suspension_is_at_once(shop: Shop) -> None:
     shop("an", "operator", "add", "x", "--role", "king", code=2)
     shop("an", "operator", "add", "X!", "--role", "auditor", code=2)
     shop("an", "operator", "suspend", "ghost", code=4)
+    twice = ("operator", "add", "wu", "--role", "auditor", "--ssh-key", str(shop.folder / "li.pub"))
+    refused = shop.approve("bo", shop.proposed("an", *twice), code=4)
+    assert "is that of li" in refused.stderr
 
 
 # -- at a terminal --------------------------------------------------------------------------------
@@ -259,7 +260,8 @@ class Terminal:
     """Somebody who sits there: answers by the prompt, reads what is printed."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.password, self.new, self.later = PASSWORD, PASSWORD, 0
+        self.password, self.new = PASSWORD, PASSWORD
+        self.step = int(time.time()) // 30
         self.secret = bytes(20)
         monkeypatch.setattr(login, "at_terminal", lambda: True)
         monkeypatch.setattr(operator, "at_terminal", lambda: True)
@@ -272,18 +274,18 @@ class Terminal:
         return "otpauth://"
 
     def answer(self, prompt: str) -> str:
-        code = credentials.totp(self.secret, int(time.time()) // 30 + self.later)
+        code = credentials.totp(self.secret, self.step)
         answers = {"password": self.password, "six-digit code": code}
         return answers.get(prompt.removesuffix(": "), self.new)
 
 
 def test_somebody_at_a_terminal(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     somebody = Terminal(monkeypatch)
-    somebody.later = 9
+    somebody.step += 9
     assert "not the code" in shop("", "operator", "bootstrap", "an", code=4).stderr
-    somebody.later = 0
+    somebody.step -= 9
     shop("", "operator", "bootstrap", "an")
-    somebody.later = 1
+    somebody.step += 1
     somebody.new = "another password"
     shop("", "operator", "password", "an")
     assert "wrong" in shop("an", "operator", "unlock", "an", code=4).stderr

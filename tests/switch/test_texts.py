@@ -9,7 +9,7 @@ import pytest
 import typer.main
 
 from switch import cli
-from switch.commands import approval, audit, operator
+from switch.commands import approval, audit, case, dispute, operator
 from switch.texts import TEXTS
 
 
@@ -33,7 +33,10 @@ def walk(of: Any) -> list[Any]:
 
 def trees(language: str) -> list[Any]:
     """The program's own commands, and those of the groups that it forwards to."""
-    mounted = [typer.main.get_command(app) for app in (operator.app, approval.app, audit.app)]
+    mounted = [
+        typer.main.get_command(app)
+        for app in (operator.app, approval.app, audit.app, case.app, dispute.app)
+    ]
     for tree in mounted:
         cli.translate(tree, language)
     return [cli.command(language), *mounted]

@@ -9,7 +9,7 @@ import msgspec
 from settlement.adapters import four_eyes_postgres as transactions
 from switch.people.credentials import Credential
 from switch.people.login import Standing, Verdict
-from switch.people.operators import ADMINS, Operator, check_change
+from switch.people.operators import ADMINS, Operator, check_change, check_key
 
 if TYPE_CHECKING:
     from settlement.four_eyes import Approval
@@ -34,6 +34,10 @@ _CHANGED = f"""
     SELECT $1, 1 + coalesce(max(version), 0), $2, $3, $4 FROM switch.operator WHERE id = $1
     RETURNING {_OPERATOR}
 """  # noqa: S608 # constants
+_HOLDER = """
+    SELECT operator FROM switch.credential WHERE public_key = $1 AND public_key <> ''
+    ORDER BY made_at, operator LIMIT 1
+"""
 _MADE_BEFORE = """
     SELECT count(DISTINCT id) AS operators, coalesce(bool_or(id = $1), false) AS taken,
            count(DISTINCT id) FILTER (WHERE 'admin' = ANY (roles)) AS admins
@@ -181,6 +185,7 @@ async def _change(
     )
     made = _operator(row)
     if credential is not None:
+        check_key(operator.id, await connection.fetchval(_HOLDER, credential.public_key))
         await connection.execute(_ENROLLED, *msgspec.structs.astuple(credential))
     await transactions.audit(connection, actor, act, operator.id, former, made)
     return made

@@ -101,3 +101,16 @@ def test_an_agency_fee_stands_beside_its_transaction(with_store: Callable[[Check
         assert rows[0].rrn == acoma_row(1)["rrn"]
 
     with_store(check)
+
+
+def test_files_are_listed_in_one_order(with_store: Callable[[Check], None]) -> None:
+    async def check(store: Store) -> None:
+        for type_ in ("ERRA", "COM"):
+            await take_in(store, type_, Parsed(), sha256=type_.encode().ljust(32))
+        await take_in(store, "ERRA", Parsed(), version=2)
+        found = await store.files_between(DAY, DAY)
+        assert [(one.type, one.version) for one in found] == [("COM", 1), ("ERRA", 1), ("ERRA", 2)]
+        assert not any(one.sealed for one in found)
+        assert await store.files_between(NEXT, NEXT) == []
+
+    with_store(check)

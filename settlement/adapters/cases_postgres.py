@@ -1,0 +1,325 @@
+"""Casework on PostgreSQL: `settlement.casework.ports.Casework` over asyncpg.
+
+A commit that moves money shares the business date's lock of the day's end, so that no close resolves
+or posts a case between what was judged and what is written; the lock ends with the transaction.
+"""
+
+# ruff: noqa: S608 - what is formatted into queries are column names of our own structs
+
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from contextlib import asynccontextmanager
+from datetime import date
+from typing import Any, TypeVar
+
+import asyncpg
+import msgspec
+
+from settlement.adapters.four_eyes_postgres import approve, audit
+from settlement.adapters.ledger_postgres import (
+    ATTEMPTS,
+    entry_of,
+    hold_open,
+    open_date,
+    post_entries,
+)
+from settlement.adapters.postgres import LOCK, POOL_MAX, PostgresStore
+from settlement.cases import Break, Resolution
+from settlement.casework.ports import (
+    TARIFF_KINDS,
+    BusyError,
+    ChangedError,
+    DateMovedError,
+    Wanted,
+    Work,
+)
+from settlement.casework.states import CaseEvent, CaseFacts, case_of, in_order
+from settlement.clearing import ClearingRecord, ClearingRow
+from settlement.disputes.table import (
+    ENDS,
+    Dispute,
+    DisputeEvent,
+    DisputeFacts,
+    Evidence,
+    Placed,
+)
+from settlement.fees import Tariffs
+from settlement.files.rows import Adjustment
+from settlement.ledger import Entry, LedgerClosedError
+
+Struct = TypeVar("Struct", bound=msgspec.Struct)
+
+
+@asynccontextmanager
+async def open_casework(dsn: str) -> AsyncIterator["PostgresCasework"]:
+    """Casework on a pool of its own."""
+    async with asyncpg.create_pool(dsn, min_size=1, max_size=POOL_MAX) as pool:
+        yield PostgresCasework(pool)
+
+
+class PostgresCasework:
+    """`settlement.casework.ports.Casework`."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+        self._books = PostgresStore(pool)
+
+    async def earliest_unposted(self) -> date:
+        return await open_date(self._pool)
+
+    # -- cases
+
+    async def case(self, case_id: str) -> CaseFacts | None:
+        found = await self._cases("f.id = $1", case_id)
+        return found[0] if found else None
+
+    async def cases(self, wanted: Wanted) -> list[CaseFacts]:
+        found = await self._cases(
+            "($1 = '' OR f.break_class = $1) AND ($2 = '' OR f.acquirer = $2) "
+            # what has certainly ended is not read; the rest is judged below. A close that resolved
+            # a case ended it, unless it was adjusted before.
+            "AND ($3 OR ((r.break_id IS NULL OR EXISTS (SELECT FROM settlement.case_event AS e "
+            "WHERE e.case_id = f.id AND e.difference_minor <> 0)) "
+            "AND (SELECT e.state = 'ended' AND (r.break_id IS NULL OR e.resolved) "
+            "FROM settlement.case_event AS e WHERE e.case_id = f.id "
+            "ORDER BY e.sequence DESC LIMIT 1) IS NOT TRUE))",
+            wanted.case_class,
+            wanted.acquirer,
+            wanted.ended,
+        )
+        return [facts for facts in found if wanted.ended or case_of(facts).state != "ended"]
+
+    async def _cases(self, where: str, *values: object) -> list[CaseFacts]:
+        rows = await self._pool.fetch(
+            "WITH chosen AS MATERIALIZED (SELECT f.*, r.break_id, r.business_date AS resolved_on, "
+            "r.reason, r.settlement_date AS resolved_settlement_date "
+            "FROM settlement.case_found AS f "
+            "LEFT JOIN settlement.resolution AS r ON r.break_id = f.id "
+            f"WHERE {where}) "
+            f"SELECT {_columns(Break, 'c')}, c.break_id, c.resolved_on, c.reason, "
+            "c.resolved_settlement_date, c.opened OR d.state = 'posted' AS standing, "
+            "coalesce((SELECT -p.amount FROM unnest(h.accounts, h.amounts) AS p (account, amount) "
+            "WHERE p.account = 'merchant_held'), 0) AS hold_minor FROM chosen AS c "
+            "LEFT JOIN settlement.entry AS h ON (h.source, h.key) = ('hold', c.id) "
+            "LEFT JOIN switch.business_date AS d ON d.business_date = c.business_date ORDER BY c.id",
+            *values,
+        )
+        events = _by(
+            await self._read(
+                CaseEvent,
+                "settlement.case_event",
+                "case_id = ANY ($1::text[]) ORDER BY case_id, sequence",
+                [row["id"] for row in rows],
+            ),
+            "case_id",
+        )
+        return [
+            CaseFacts(
+                _break(row),
+                hold_minor=row["hold_minor"],
+                standing=bool(row["standing"]),
+                resolution=_resolution(row),
+                events=in_order(events.get(row["id"], ())),
+            )
+            for row in rows
+        ]
+
+    async def linked_entries(self, case_id: str) -> list[Entry]:
+        rows = await self._pool.fetch(
+            f"SELECT {_columns(Entry)}, hash FROM settlement.entry "
+            "WHERE source = 'case' AND key >= $1 AND key < $2 ORDER BY key",
+            f"{case_id}/",
+            f"{case_id}0",  # 0 comes after /
+        )
+        return [entry_of(row) for row in rows]
+
+    async def sides(self, found: Break) -> tuple[ClearingRecord | None, ClearingRow | None]:
+        record = await self.record(found.record) if found.record else None
+        rows = await self._books.rows_by_id([found.row]) if found.row else {}
+        return record, rows.get(found.row)
+
+    async def record(self, key: str) -> ClearingRecord | None:
+        return (await self._books.records_by_key([key])).get(key)
+
+    async def originals(self, acquirer: str, rrns: Collection[str]) -> list[ClearingRecord]:
+        return await self._read(
+            ClearingRecord,
+            "settlement.clearing_record",
+            "effect_minor <> 0 AND acquirer = $1 AND rrn <> '' AND rrn = ANY ($2::text[]) "
+            "ORDER BY business_date, substr(key, 2)::bigint",
+            acquirer,
+            sorted(set(rrns)),
+        )
+
+    async def tariffs(self) -> Tariffs:
+        return Tariffs(await self._books.references(TARIFF_KINDS))
+
+    # -- disputes
+
+    async def dispute(self, dispute_id: str) -> DisputeFacts | None:
+        found = await self._disputes("id = $1 ORDER BY id", dispute_id)
+        return found[0] if found else None
+
+    async def disputes(self, *, ended: bool = False) -> list[DisputeFacts]:
+        return await self._disputes(
+            "$1 OR NOT EXISTS (SELECT FROM settlement.dispute_event AS e "
+            "WHERE e.dispute_id = d.id AND e.state = ANY ($2::text[])) ORDER BY id",
+            ended,
+            sorted(ENDS),
+        )
+
+    async def disputes_by_rrn(self, acquirer: str, rrns: Collection[str]) -> list[DisputeFacts]:
+        return await self._disputes(
+            "acquirer = $1 AND rrn <> '' AND rrn = ANY ($2::text[]) ORDER BY business_date, id",
+            acquirer,
+            sorted(set(rrns)),
+        )
+
+    async def _disputes(self, where: str, *values: object) -> list[DisputeFacts]:
+        found = await self._read(Dispute, "settlement.dispute AS d", where, *values)
+        ids = [one.id for one in found]
+        of_these = "dispute_id = ANY ($1::text[]) ORDER BY dispute_id, "
+        events = _by(
+            await self._read(DisputeEvent, "settlement.dispute_event", of_these + "sequence", ids),
+            "dispute_id",
+        )
+        evidence = _by(
+            await self._read(
+                Evidence, "settlement.dispute_evidence", of_these + "at, name, sha256", ids
+            ),
+            "dispute_id",
+        )
+        return [
+            DisputeFacts(one, tuple(events.get(one.id, ())), tuple(evidence.get(one.id, ())))
+            for one in found
+        ]
+
+    async def adjustments(self, first: date, last: date) -> list[Adjustment]:
+        rows = await self._books.file_rows(Adjustment.kind, first, last)
+        return [row for row in rows if isinstance(row, Adjustment)]
+
+    async def approved(self, proposal_id: str) -> bool:
+        found: bool = await self._pool.fetchval(
+            "SELECT EXISTS (SELECT FROM settlement.case_event WHERE proposal = $1 AND checker <> '') "
+            "OR EXISTS (SELECT FROM settlement.dispute_event WHERE proposal = $1 AND checker <> '')",
+            proposal_id,
+        )
+        return found
+
+    async def placed(self, keys: Collection[str]) -> dict[str, Placed]:
+        found = await self._read(
+            Placed,
+            "settlement.placed_row",
+            "key = ANY ($1::text[]) ORDER BY key",
+            sorted(set(keys)),
+        )
+        return {one.key: one for one in found}
+
+    async def _read(
+        self, shape: type[Struct], table: str, where: str, *values: object
+    ) -> list[Struct]:
+        rows = await self._pool.fetch(
+            f"SELECT {_columns(shape)} FROM {table} WHERE {where}", *values
+        )
+        return [shape(**row) for row in rows]
+
+    # -- writing
+
+    async def commit(self, work: Work) -> None:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                async with self._pool.acquire() as connection, connection.transaction():
+                    await _commit(connection, work)
+            except asyncpg.DeadlockDetectedError:
+                if attempt == ATTEMPTS:
+                    raise
+            except asyncpg.UniqueViolationError as error:
+                raise ChangedError(f"{error.constraint_name}: somebody was first") from error
+            except LedgerClosedError as error:
+                raise DateMovedError(str(error)) from error
+            else:
+                return
+
+
+async def _commit(connection: Any, work: Work) -> None:
+    if work.moves_money:
+        await _hold_date(connection, work.business_date)
+    await _refuse_resolved(connection, work.case_events)
+    await _insert(connection, "case_opened", Break, work.opened)
+    await _insert(connection, "case_event", CaseEvent, work.case_events)
+    await _insert(connection, "dispute", Dispute, work.disputes)
+    await _insert(connection, "dispute_event", DisputeEvent, work.dispute_events)
+    await _insert(connection, "dispute_evidence", Evidence, work.evidence)
+    await _insert(connection, "placed_row", Placed, work.placed)
+    if work.entries:
+        await post_entries(connection, work.entries)
+    # last: these hold the audit log's lock to the end
+    if work.record:
+        told = work.record
+        await audit(connection, told.actor, told.act, told.subject, told.before, told.after)
+    if work.approval:
+        await approve(connection, work.approval)
+
+
+async def _hold_date(connection: Any, business_date: date) -> None:
+    """Keep the day's end out until this transaction ends, and see that the date takes entries. Casework
+    shares the lock: two acts on one case meet at its sequence."""
+    await hold_open(connection)
+    if not await connection.fetchval(
+        "SELECT pg_try_advisory_xact_lock_shared($1, $2)", LOCK, business_date.toordinal()
+    ):
+        raise BusyError(f"a close of {business_date} is under way")
+    if await open_date(connection) != business_date:
+        raise DateMovedError(f"{business_date} is posted")
+
+
+async def _refuse_resolved(connection: Any, events: Sequence[CaseEvent]) -> None:
+    """A close may have resolved a case since its event was judged."""
+    for event in events:
+        resolved = await connection.fetchval(
+            "SELECT EXISTS (SELECT FROM settlement.resolution WHERE break_id = $1)", event.case_id
+        )
+        if resolved != event.resolved:
+            raise ChangedError(f"{event.case_id}: a close has found its other side")
+
+
+async def _insert(
+    connection: Any, table: str, shape: type[msgspec.Struct], facts: Iterable[msgspec.Struct]
+) -> None:
+    places = ", ".join(f"${number}" for number, _ in enumerate(shape.__struct_fields__, 1))
+    for one in facts:
+        await connection.execute(
+            f"INSERT INTO settlement.{table} ({_columns(shape)}) VALUES ({places})",
+            *(
+                msgspec.json.encode(value).decode() if isinstance(value, dict) else value
+                for value in msgspec.structs.astuple(one)
+            ),
+        )
+
+
+# -- rows to structs --------------------------------------------------------------------------------
+
+
+def _columns(shape: type[msgspec.Struct], of: str = "") -> str:
+    prefix = f"{of}." if of else ""
+    return ", ".join(prefix + name for name in shape.__struct_fields__)
+
+
+def _by(facts: Iterable[Struct], name: str) -> dict[str, list[Struct]]:
+    found: dict[str, list[Struct]] = {}
+    for one in facts:
+        found.setdefault(getattr(one, name), []).append(one)
+    return found
+
+
+def _break(row: Any) -> Break:
+    values = {name: row[name] for name in Break.__struct_fields__}
+    decode = msgspec.json.decode
+    return Break(**{**values, "keys": decode(row["keys"]), "evidence": decode(row["evidence"])})
+
+
+def _resolution(row: Any) -> Resolution | None:
+    if row["break_id"] is None:
+        return None
+    return Resolution(
+        row["break_id"], row["resolved_on"], row["reason"], row["resolved_settlement_date"]
+    )

@@ -1,0 +1,48 @@
+"""`settlement.evidence_facts.EvidenceStore` over the store in memory."""
+
+from datetime import date
+
+from settlement.adapters.memory import MemoryStore
+from settlement.clearing import ClearingRecord, ClearingRow, IncomingFile
+from settlement.ports import Facts, Step
+
+
+class MemoryEvidence(MemoryStore):
+    """The facts of `store`, seen as of the close of `business_date`."""
+
+    def __init__(self, store: MemoryStore, business_date: date) -> None:
+        self.__dict__.update(store.__dict__)
+        self._date = business_date
+
+    async def finish(self, step: Step, facts: Facts) -> bool:
+        raise AssertionError("evidence writes nothing")
+
+    async def files(self, acquirer: str) -> list[IncomingFile]:
+        return [one for one in await super().files(acquirer) if one.business_date <= self._date]
+
+    async def open_records(self, before: date, settles_from: date) -> list[ClearingRecord]:
+        used = {one.record for one in self._matches if one.business_date < self._date}
+        return self._sorted(
+            one
+            for one in self._records.values()
+            if one.business_date < before
+            and one.settlement_date >= settles_from
+            and one.key not in used
+        )
+
+    async def rows(self, first: date, last: date) -> list[ClearingRow]:
+        used = {one.row for one in self._matches if one.business_date < self._date}
+        known = [one for one in self._files if one.business_date <= self._date]
+        newest: dict[tuple[str, str], int] = {}
+        for file in known:
+            key = (file.acquirer, file.name)
+            newest[key] = max(file.version, newest.get(key, 0))
+        return sorted(
+            (
+                row
+                for (acquirer, name), version in newest.items()
+                for row in self._rows[acquirer, name, version]
+                if first <= row.settlement_date <= last and row.id not in used
+            ),
+            key=lambda row: (row.settlement_date, row.acquirer, row.file, row.line),
+        )

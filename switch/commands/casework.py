@@ -1,0 +1,95 @@
+"""What the commands of cases and disputes share: the store, deadlines, the operator's words."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from settlement.adapters.cases_postgres import open_casework
+from settlement.casework.acts import NotPossibleError
+from settlement.casework.ports import BusyError
+from settlement.casework.states import NotNowError
+from settlement.casework.work import Terms, UnknownCaseError
+from settlement.disputes.deadlines import WeekDays
+from settlement.disputes.money import RefusedEventError
+from settlement.disputes.work import UnknownDisputeError
+from settlement.texts import TEXTS
+from switch.adapters.servers import Servers
+from switch.adapters.system import SystemClock
+from switch.commands.common import CommandError, Exit, actor, office, refusals
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from datetime import date
+
+    from settlement.casework.ports import Casework
+    from settlement.four_eyes import Actor
+    from switch.commands.common import Node
+
+
+@asynccontextmanager
+async def opened(node: Node, dsn: str) -> AsyncIterator[Casework]:
+    """Casework; what goes wrong there as a line and an exit code."""
+    async with open_casework(await Servers(dsn).primary()) as casework:
+        try:
+            yield casework
+        except UnknownCaseError as error:
+            raise CommandError(node.say("not_found", kind="case", key=error)) from error
+        except UnknownDisputeError as error:
+            raise CommandError(node.say("not_found", kind="dispute", key=error)) from error
+        except BusyError as error:
+            raise CommandError(node.say("close_under_way", reason=error), Exit.WAITING) from error
+        except (NotPossibleError, NotNowError, RefusedEventError) as error:
+            raise CommandError(str(error), Exit.USAGE) from error
+
+
+def terms(node: Node) -> Terms:
+    """Deadlines as the node's file has them."""
+    return Terms(WeekDays(), msgspec.structs.asdict(node.config.disputes))
+
+
+def word(node: Node, prefix: str, key: str) -> str:
+    """A class, state, act in the operator's language; the key itself where there is no text."""
+    text = TEXTS.get(f"{prefix}_{key}")
+    return key if text is None else text[int(node.language == "zh")]
+
+
+def heading(node: Node, *keys: str) -> list[str]:
+    return [TEXTS[key][int(node.language == "zh")] for key in keys]
+
+
+def today(node: Node) -> date:
+    """The operator's day, by which ages and deadlines are counted."""
+    return SystemClock().now().astimezone(ZoneInfo(node.config.timezone)).date()
+
+
+def read(node: Node, reader: Callable[[Casework], Awaitable[Any]]) -> Any:
+    """What `reader` finds in the store."""
+
+    async def reading(dsn: str) -> Any:
+        async with opened(node, dsn) as casework:
+            return await reader(casework)
+
+    with node.store() as store:
+        return asyncio.run(reading(store.dsn))
+
+
+def act(
+    node: Node, permission: str, subject: str, do: Callable[[Casework, Actor], Awaitable[Any]]
+) -> Any:
+    """What `do` does as the operator of the command; a refusal is written down."""
+
+    async def acting(dsn: str, who: Actor) -> Any:
+        async with (
+            office(dsn) as desk,
+            refusals(desk.people, who, permission, subject),
+            opened(node, dsn) as casework,
+        ):
+            return await do(casework, who)
+
+    with node.store() as store:
+        return asyncio.run(acting(store.dsn, actor(node, store.dsn)))
