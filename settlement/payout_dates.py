@@ -68,8 +68,13 @@ async def _withhold(desk: Desk, _: date, references: list[Reference]) -> Facts |
     if not waiting:
         return None
     day = waiting[0]
-    standing = {(one.payee, one.currency): one.reserve_minor for one in await payouts.payables(day)}
-    found = withheld(Contracts(references, day), await payouts.nets(day), standing)
+    contracts = Contracts(references, day)
+    found: list[RollingReserve] = []
+    if any(contract.reserve_rate for contract in contracts.payees.values()):
+        standing = {
+            (one.payee, one.currency): one.reserve_minor for one in await payouts.payables(day)
+        }
+        found = withheld(contracts, await payouts.nets(day), standing)
     return Facts(
         -1,
         "reserve.withhold",
@@ -139,14 +144,17 @@ async def _states(desk: Desk, payout_date: date, references: list[Reference]) ->
     contracts = Contracts(references, payout_date)
     returned = await payouts.returned_orders()
     found: list[DateState] = []
+    earlier_paid = True  # what is left of a date is left of those after it, too
     for day in posted:
         states = known.get(day, set())
         if "funded" not in states:
             if not open_receivables & set(await payouts.receivables_moved(day)):
                 found.append(DateState(day, "funded"))
         elif "paid" not in states:
-            if not unpaid(contracts, await payouts.payables(day), day, returned):
+            if earlier_paid and not unpaid(contracts, await payouts.payables(day), day, returned):
                 found.append(DateState(day, "paid"))
+            else:
+                earlier_paid = False
         elif not await _in_transit(desk, day):
             found.append(DateState(day, "confirmed"))
     return Facts(-1, "date.bring_on", states=found) if found else None

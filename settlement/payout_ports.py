@@ -332,4 +332,5 @@ class Payouts(Protocol):
 
     async def checks(self, business_date: date) -> list[ReserveCheck]: ...
 
-    async def resolved(self, break_ids: Collection[str]) -> set[str]: ...
+    async def resolved(self, break_ids: Collection[str]) -> set[str]:
+        """Those whose suspense was given back, or moved by people's work on the case."""

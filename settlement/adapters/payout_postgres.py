@@ -298,7 +298,12 @@ class PostgresPayouts:
         ]
 
     async def resolved(self, break_ids: Collection[str]) -> set[str]:
-        return await self._books.resolved(break_ids)
+        rows = await self._pool.fetch(
+            "SELECT DISTINCT case_id FROM settlement.case_event "
+            "WHERE case_id = ANY ($1) AND difference_minor <> 0",
+            sorted(break_ids),
+        )
+        return {row["case_id"] for row in rows} | await self._books.resolved(break_ids)
 
 
 # an order that counts: its batch was not withdrawn

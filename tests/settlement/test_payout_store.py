@@ -31,7 +31,7 @@ from settlement.payout_ports import (
 )
 from settlement.ports import Facts as CloseFacts, Step
 from settlement.reserve import reserve_check
-from settlement.statements import take_in
+from settlement.statements import case_id, take_in
 from switch.commands.common import office
 from tests.database import FreshDatabase
 from tests.settlement.payout_world import (
@@ -409,6 +409,26 @@ def test_the_database_refuses_what_the_core_would_not_write(database_dsn: FreshD
                 with pytest.raises(asyncpg.IntegrityConstraintViolationError):
                     await town.payouts.commit(facts)
             assert await town.payouts.generation() == at
+
+    asyncio.run(scenario())
+
+
+def test_a_line_whose_case_people_work_on_stays_theirs(database_dsn: FreshDatabase) -> None:
+    async def scenario() -> None:
+        async with a_town(database_dsn) as town:
+            await told(town, TUESDAY, Told(10_000, counterparty=PAYER))
+            (line,) = await town.payouts.open_lines()
+            await town._owner.execute(
+                "INSERT INTO settlement.case_event VALUES ($1, 1, 'ended', 'ended', 'li', now(), "
+                "$2, '', '', 'write_off', 'p1', 'wang', '', 10000, 0, false)",
+                case_id(line),
+                MONDAY,
+            )
+            await town.day(MONDAY, {TEA: 10_000})
+            await bring_on(town.desk(), TUESDAY)
+            assert await town.balance("network_receivable") == 10_000
+            assert await town.balance("long_suspense") == -10_000, "theirs to move"
+            assert await town.payouts.open_lines() == [line]
 
     asyncio.run(scenario())
 
