@@ -101,8 +101,6 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     "side": ("Side", "方向"),
     "term": ("Term", "项目"),
     "amount": ("Amount", "金额"),
-    "side_have": ("Reserve and claims", "备付金及债权"),
-    "side_owe": ("Owed to others", "对外负债"),
     "id": ("Number", "编号"),
     "evidence": ("Evidence", "依据"),
     "owner": ("Kept by", "归属"),

@@ -688,6 +688,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "某日手续费，按方案与文件汇总。",
     ),
     "help_report_shares": ("Agents' shares of a date.", "某日代理分润。"),
+    "help_report_reserve": (
+        "The reserve check of a date, as it was recorded.",
+        "某日备付金核对结果（以已记录为准）。",
+    ),
     "help_report_merchant": (
         "One merchant's settlement report of a date.",
         "某商户某日的结算单。",

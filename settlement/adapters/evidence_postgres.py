@@ -53,10 +53,6 @@ class PostgresEvidence(PostgresStore):
         super().__init__(pool)
         self._date = business_date
 
-    @property
-    def pool(self) -> asyncpg.Pool:
-        return self._pool
-
     async def finish(self, step: Step, facts: Facts) -> bool:
         raise AssertionError("evidence writes nothing")
 

@@ -100,6 +100,10 @@ class PostgresStore:
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
+    @property
+    def pool(self) -> asyncpg.Pool:
+        return self._pool
+
     def fee_book(self) -> PostgresFeeBook:
         return PostgresFeeBook(self._pool)
 

@@ -2,38 +2,37 @@
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Literal
-
-import msgspec
+from typing import Final
 
 from settlement.chart import CHART
-from settlement.reports.model import Column, Money, Report, Table
-from settlement.texts import both
+from settlement.payout_ports import ReserveCheck
+from settlement.reports.figures import money
+from settlement.reports.model import Bar, Chart, Column, Money, Report, Row, Table
+from settlement.texts import TEXTS, both
+
+_SIDES: Final = ("assets", "liabilities")
 
 
-class Term(msgspec.Struct, frozen=True):
-    """One term of the equation; both sides must come to the same, by currency."""
-
-    side: Literal["have", "owe"]
-    term: str  # an account of the chart, or words of the check's own
-    currency: str
-    amount_minor: int
+def report(business_date: date, at: datetime, checks: Sequence[ReserveCheck]) -> Report:
+    """The checks as they were recorded, one a currency."""
+    parts: list[Table | Chart] = [*(_chart(check) for check in checks), table(checks)]
+    return Report("report_reserve", business_date.isoformat(), at, tuple(parts))
 
 
-def report(business_date: date, at: datetime, terms: Sequence[Term]) -> Report:
-    return Report("report_reserve", business_date.isoformat(), at, (table(business_date, terms),))
+def _chart(check: ReserveCheck) -> Chart:
+    sums = {
+        side: sum(term.amount_minor for term in check.terms if term.side == side) for side in _SIDES
+    }
+    bars = tuple(
+        Bar(both(f"side_{side}"), max(amount, 0), money(amount, check.currency))
+        for side, amount in sums.items()
+    )
+    alarm = bool(check.bank_difference_minor or check.cover_difference_minor)
+    return Chart("reserve_terms", bars, check.currency, alarm)
 
 
-def differences(terms: Sequence[Term]) -> dict[str, int]:
-    """Currency -> what is held and claimed less what is owed."""
-    sums: dict[str, int] = {}
-    for term in terms:
-        sign = 1 if term.side == "have" else -1
-        sums[term.currency] = sums.get(term.currency, 0) + sign * term.amount_minor
-    return {currency: sums[currency] for currency in sorted(sums)}
-
-
-def table(business_date: date, terms: Sequence[Term]) -> Table:
+def table(checks: Sequence[ReserveCheck]) -> Table:
+    """A line a term; the differences stand below, and are cases."""
     columns = (
         Column("business_date", shown="data"),
         Column("side", shown="data"),
@@ -43,25 +42,40 @@ def table(business_date: date, terms: Sequence[Term]) -> Table:
         Column("currency"),
         Column("amount", "money"),
     )
-    rows = [
+    rows: list[Row] = [
         (
-            business_date,
+            check.business_date,
             term.side,
             both(f"side_{term.side}"),
             term.term,
             _name(term.term),
-            term.currency,
-            Money(term.amount_minor, term.currency),
+            check.currency,
+            Money(term.amount_minor, check.currency),
         )
-        for term in terms
+        for check in checks
+        for term in check.terms
     ]
-    foot = [
-        (None, "", both("difference"), "", "", currency, Money(amount, currency))
-        for currency, amount in differences(terms).items()
+    foot: list[Row] = [
+        (
+            "",
+            "",
+            both("difference_reserve"),
+            "",
+            both(name),
+            check.currency,
+            Money(amount, check.currency),
+        )
+        for check in checks
+        for name, amount in (
+            ("difference_bank", check.bank_difference_minor),
+            ("difference_cover", check.cover_difference_minor),
+        )
     ]
     return Table("reserve_terms", columns, rows, foot, "reserve.csv")
 
 
 def _name(term: str) -> str:
     account = CHART.get(term)
-    return f"{account.name} · {account.name_zh}" if account else term
+    if account is not None:
+        return f"{account.name} · {account.name_zh}"
+    return both(term) if term in TEXTS else term  # own income; or account/statement

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from settlement.reports import breaks, csv, day as days, fees, html, merchant, shares, xlsx
+from settlement.reports import (
+    breaks,
+    csv,
+    day as days,
+    fees,
+    html,
+    merchant,
+    reserve,
+    shares,
+    xlsx,
+)
 from settlement.reports.figures import money
 from settlement.reports.model import Money, Report, Table
 from settlement.shares import Agent, statements
@@ -120,6 +130,31 @@ def shares_command(
 
     async def make(store: PostgresStore) -> Report:
         return shares.report(on, await _instant(store, on), await store.fee_book().agent_lines(on))
+
+    end(tell(node_of(config, data, lang), make, form, out, table, as_json=json))
+
+
+@app.command("reserve", help="help_report_reserve")
+def reserve_command(
+    date: ReportDay,
+    form: Form = "text",
+    out: Out = None,
+    table: TableName = "",
+    json: Json = False,  # noqa: FBT002
+    config: ConfigFile = None,
+    data: DataFolder = None,
+    lang: Lang = "",
+) -> None:
+    on = _day(date)
+
+    async def make(store: PostgresStore) -> Report:
+        from settlement.adapters.payout_postgres import PostgresPayouts
+
+        at = await _instant(store, on)
+        checks = await PostgresPayouts(store.pool).checks(on)
+        if not checks:
+            raise CommandError(f"{on}: tongbao reserve check --date {on}", Exit.WAITING)
+        return reserve.report(on, at, checks)
 
     end(tell(node_of(config, data, lang), make, form, out, table, as_json=json))
 

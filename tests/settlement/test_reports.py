@@ -21,6 +21,7 @@ from settlement.adapters.memory import MemoryStore
 from settlement.cases import Break
 from settlement.detail import DETAIL
 from settlement.fee_book import AgentLine, CostLine, DiscountLine
+from settlement.payout_ports import ReserveCheck, ReserveTerm
 from settlement.reports import breaks, csv as csvs, fees, html, merchant, reserve, shares, xlsx
 from settlement.reports.figures import money
 from settlement.reports.model import (
@@ -255,6 +256,20 @@ def test_the_same_values_are_the_same_bytes() -> None:
         assert render(a_report(rows)) == render(a_report(rows))
 
 
+CHECK = ReserveCheck(
+    DAY,
+    "156",
+    (
+        ReserveTerm("bank", "reserve-1/1", 10),
+        ReserveTerm("assets", "bank_reserve", 9),
+        ReserveTerm("liabilities", "merchant_payable", 8),
+        ReserveTerm("liabilities", "own_income", 3),
+    ),
+    bank_difference_minor=1,
+    cover_difference_minor=-2,
+)
+
+
 @pytest.mark.parametrize(
     "made",
     [
@@ -273,14 +288,7 @@ def test_the_same_values_are_the_same_bytes() -> None:
             "2026-08",
             statements("a", "2026-08", Decimal(0), [ShareLine(DAY, "m", "156", 1, 3)]),
         ),
-        reserve.report(
-            DAY,
-            AT,
-            [
-                reserve.Term("have", "bank_reserve", "156", 10),
-                reserve.Term("owe", "merchant_payable", "156", 9),
-            ],
-        ),
+        reserve.report(DAY, AT, [CHECK]),
         breaks.report(DAY, AT, []),
     ],
 )
@@ -294,9 +302,8 @@ def test_every_report_in_every_form(made: Report) -> None:
 
 
 def test_a_reserve_that_differs_says_by_how_much() -> None:
-    terms = [
-        reserve.Term("have", "bank_reserve", "156", 10),
-        reserve.Term("owe", "merchant_payable", "156", 9),
-        reserve.Term("owe", "merchant_payable", "344", 2),
-    ]
-    assert reserve.differences(terms) == {"156": 1, "344": -2}
+    made = reserve.report(DAY, AT, [CHECK])
+    assert any(isinstance(part, Chart) and part.alarm for part in made.parts)
+    rows = Page(html.render(made)).tables[0]
+    assert [row[-1] for row in rows[-2:]] == ["0.01", "-0.02"]
+    assert rows[-3][1] == "Own income not yet swept · 未划转自有收入"

@@ -111,6 +111,7 @@ def test_reports_in_every_form(run: Callable[..., Any], tmp_path: Path) -> None:
     assert total["gross_minor"] == total["vat_minor"] + total["net_minor"]
     assert total["gross_minor"] == sum(row["share_minor"] for row in due[1:])
     assert run("report", "day", "--date", "2026-09-01").exit_code == 3
+    assert run("report", "reserve", *date).exit_code == 3  # not checked yet
     assert run("report", "day", *date, "--format", "pdf").exit_code == 2
     assert run("report", "day", *date, "--table", "none").exit_code == 2
 
