@@ -279,7 +279,7 @@ LINES = pa.schema(
 def test_entries_of_a_relation_are_those_of_one_by_one(
     lines: list[tuple[str, int, int]],
 ) -> None:
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "key": f"c{number}",
             "currency": "156",

@@ -2,8 +2,8 @@
 
 import pytest
 
-from settlement.clearing import records_of
 from settlement.terminal_totals import BatchTotal, batch_sums, terminal_leg
+from tests.settlement.oracle import records_of
 from tests.settlement.world import DAY, captures_of, trade
 
 
