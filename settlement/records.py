@@ -185,9 +185,9 @@ def _of_captures(standing: "ir.Table", transactions: "ir.Table") -> "ir.Table":
         ibis.window(group_by=standing.request_id, order_by=standing.capture_id)
     )
     numbered = standing.mutate(nth=nth)
+    sign = ibis.ifelse(numbered.type.isin(sorted(NEGATIVE_TYPES)), -1, 1)
     opposite = (numbered.nth > 0) | (
-        (numbered.type != "adjustment")
-        & ((numbered.effect_minor < 0) != numbered.type.isin(sorted(NEGATIVE_TYPES)))
+        (numbered.type != "adjustment") & (numbered.effect_minor * sign < 0)
     )
     settled = numbered.settlement_date.fill_null(numbered.business_date)
     shown = numbered.select(

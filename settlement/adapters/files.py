@@ -84,6 +84,10 @@ class DirectorySink:
         folder = self._folder / path.parent
         if folder not in self._written:
             folder.mkdir(parents=True, exist_ok=True)
+            for left in folder.glob(
+                ".*.part"
+            ):  # by a run that was killed: one has a date at a time
+                left.unlink()
             self._written.add(folder)
         return folder, path.name
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from settlement import ports
+from settlement.adapters.files import DirectorySink
 from settlement.clearing import FileName
 from settlement.cli import close_command
 from settlement.files import com
@@ -62,6 +63,16 @@ def test_tables_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     told = capsys.readouterr().out
     for words in ("Breaks", "Network long", "Trial balance", "Merchant nets"):
         assert words in told
+
+
+def test_what_a_killed_run_left_half_written_goes(tmp_path: Path) -> None:
+    folder = tmp_path / "2026-08-03"
+    folder.mkdir()
+    (folder / ".breaks.csv.99.part").write_bytes(b"half")
+    DirectorySink(tmp_path).write("2026-08-03/breaks.csv", b"whole")
+    assert [path.name for path in folder.iterdir()] == ["breaks.csv"]
+    with pytest.raises(AssertionError):
+        DirectorySink(tmp_path).write("../breaks.csv", b"")
 
 
 def test_an_inbox_never_leaves_its_folder(tmp_path: Path) -> None:
