@@ -239,7 +239,7 @@ def change_links(cluster: Cluster, folder: Path, change: int) -> None:
     changed, links = re.subn(r"^timeout_s = .*", link, shown, flags=re.M)
     assert links == len(cluster.hosts.banks)
     (folder / "links.toml").write_text(changed)
-    cluster.tongbao("data", "apply", str(folder / "links.toml"))
+    cluster.tongbao("data", "apply", "--demo", str(folder / "links.toml"))
 
 
 def test_what_a_killed_node_held_is_taken_over_within_ten_seconds(tmp_path: Path) -> None:
