@@ -51,6 +51,13 @@ class Agent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     cost_plan: str = ""  # fee plan whose merchant_discount is what the level above asks of it
     per_mille: Decimal = Decimal(0)  # or, instead: its fixed part of the amount, of a thousand
     vat_rate: Decimal = Decimal("0.06")  # contained in its shares
+    settlement_account: str = ""  # where its shares are paid to, as a merchant's
+    settlement_bank: str = ""
+    settlement_name: str = ""  # of the account's holder; "": name
+    payout_cycle: str = "M+1"  # n-th working day of the next month
+    payout_calendar: str = ""
+    payout_account: str = ""
+    payout_minimum_minor: int = 0
 
 
 class Level(msgspec.Struct, frozen=True):
@@ -408,6 +415,8 @@ def contract_faults(agent: Agent) -> Iterable[tuple[str, str]]:
         yield "vat_rate", "0 to below 1"
     if agent.parent == agent.agent:
         yield "parent", "an agent is not above itself"
+    if not agent.payout_cycle.startswith("M"):
+        yield "payout_cycle", "M+n: shares are paid by the month"
 
 
 def tree_fault(parents: Mapping[str, str]) -> tuple[str, str] | None:

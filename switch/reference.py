@@ -7,7 +7,7 @@ and its commit is refused as stale when the generation has grown since (`journal
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol
 
 import msgspec
 
@@ -107,6 +107,23 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     maker: str = ""
 
 
+# Where a payee's money goes, of merchants and agents.
+DESTINATION: Final = ("settlement_account", "settlement_bank", "settlement_name")
+
+
+def payee_of(kind: str, key: str) -> str:
+    """As payouts name it; empty where the item is no payee.
+
+    >>> payee_of("merchant", "104110058120001"), payee_of("agent", "north"), payee_of("link", "a")
+    ('104110058120001', 'agent/north', '')
+    """
+    return {"merchant": key, "agent": f"agent/{key}"}.get(kind, "")
+
+
+def destination(content: dict[str, Any]) -> dict[str, Any]:
+    return {name: content.get(name, "") for name in DESTINATION}
+
+
 def check_account(
     kind: str,
     key: str,
@@ -114,18 +131,18 @@ def check_account(
     content: dict[str, Any],
     approval: Approval | None,
 ) -> None:
-    """A merchant's settlement account is changed by two people: RefusedError where it is not.
+    """Where a payee's money goes is changed by two people: RefusedError where it is not.
 
-    `former` is the newest version; a merchant that is registered brings its first account along.
+    `former` is the newest version; who is registered brings its first account along.
     """
-    account = content.get("settlement_account", "")
-    if kind != "merchant" or former is None or former.get("settlement_account", "") == account:
+    payee, wanted = payee_of(kind, key), destination(content)
+    if not payee or former is None or destination(former) == wanted:
         return
     if approval is None:
-        raise RefusedError("not_allowed", f"merchant {key}: another settlement account takes two")
+        raise RefusedError("not_allowed", f"{kind} {key}: another settlement account takes two")
     of = approval.proposal
-    if (of.act, of.subject) != (ACCOUNT, key) or of.payload.get("settlement_account") != account:
-        raise RefusedError("changed", f"{of.id} is not for this account of merchant {key}")
+    if (of.act, of.subject) != (ACCOUNT, payee) or destination(of.payload) != wanted:
+        raise RefusedError("changed", f"{of.id} is not for this account of {kind} {key}")
 
 
 class Snapshot:

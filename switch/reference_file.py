@@ -190,6 +190,8 @@ def check(item: msgspec.Struct) -> None:
             raise ItemError(path, reason)
     if isinstance(item, BankAccount):
         _check_bank_account(item)
+    if isinstance(item, Merchant | Agent):
+        _check_payee(item)
     if isinstance(item, Merchant):
         _check_contract(item)
 
@@ -205,18 +207,24 @@ def _check_bank_account(item: BankAccount) -> None:
         raise ItemError("account", "account, bank and holder are what payments bear")
 
 
-def _check_contract(item: Merchant) -> None:
-    """How a merchant is paid."""
+def _check_payee(item: Merchant | Agent) -> None:
+    """How and where to a merchant or an agent is paid."""
     if not is_cycle(item.payout_cycle):
         raise ItemError("payout_cycle", "T+0, T+1 … in working days; or M+1 … of the next month")
-    if item.payout_cycle == "T+0" and item.settlement_account and not item.payout_account:
-        raise ItemError("payout_account", "T+0 names the own-funds account that advances it")
     _at_most("settlement_account", item.settlement_account, ACCOUNT_MAX)
     _at_most("settlement_bank", item.settlement_bank, BANK_MAX)
+    if item.payout_minimum_minor < 0:
+        raise ItemError("payout_minimum_minor", "from 0 on")
+
+
+def _check_contract(item: Merchant) -> None:
+    """What an agent's contract has not."""
+    if item.payout_cycle == "T+0" and item.settlement_account and not item.payout_account:
+        raise ItemError("payout_account", "T+0 names the own-funds account that advances it")
     for path in ("reserve_rate", "advance_fee_rate"):
         if not 0 <= getattr(item, path) < 1:
             raise ItemError(path, "0 to below 1, a part of the amount")
-    for path in ("payout_minimum_minor", "reserve_days", "reserve_cap_minor"):
+    for path in ("reserve_days", "reserve_cap_minor"):
         if (getattr(item, path) or 0) < 0:
             raise ItemError(path, "from 0 on")
     if item.reserve_rate and not item.reserve_days:
@@ -250,9 +258,9 @@ def named_by(item: msgspec.Struct) -> Iterator[tuple[str, str, str]]:
     """The items that this one names: (path, kind, key). Built-in names need no item."""
     if isinstance(item, Merchant) and item.fee_plan and item.fee_plan not in BUILT_IN:
         yield "fee_plan", "fee_plan", item.fee_plan
-    if isinstance(item, Merchant) and item.payout_calendar:
+    if isinstance(item, Merchant | Agent) and item.payout_calendar:
         yield "payout_calendar", "calendar", item.payout_calendar
-    if isinstance(item, Merchant) and item.payout_account:
+    if isinstance(item, Merchant | Agent) and item.payout_account:
         yield "payout_account", "bank_account", item.payout_account
     if isinstance(item, BankAccount) and item.calendar:
         yield "calendar", "calendar", item.calendar

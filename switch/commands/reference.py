@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from hsm.keys import Algorithm, KeyUsage
+from settlement.contracts import agent_of
 from settlement.four_eyes import Actor, require
 from switch.commands.common import (
     CommandError,
@@ -27,7 +28,7 @@ from switch.commands.common import (
 )
 from switch.commands.keys import stored, vault
 from switch.data_keys import OWNER, check_lmk
-from switch.reference import ACCOUNT
+from switch.reference import ACCOUNT, DESTINATION, destination, payee_of
 from switch.reference_file import (
     KINDS,
     ItemError,
@@ -47,8 +48,6 @@ if TYPE_CHECKING:
     from switch.reference import Item, ReferenceStore
 
     Entry = tuple[str, str, dict[str, Any]]  # kind, key, content
-
-FIELD = "settlement_account"
 
 # Columns of a list, by kind.
 COLUMNS = {
@@ -143,7 +142,7 @@ class Change(msgspec.Struct, frozen=True):
         effective_from: dt.datetime | None = None,
     ) -> Exit:
         """Store what differs, and say so. Another settlement account of a merchant is proposed."""
-        entries, accounts = without_accounts(entries, newest(await store.items("merchant")))
+        entries, accounts = without_accounts(entries, newest(await store.items()))
         async with office(self.dsn) as desk:
             if accounts:
                 verb = f"propose:{ACCOUNT}"
@@ -153,29 +152,28 @@ class Change(msgspec.Struct, frozen=True):
                 entries, maker=self.who.operator, act=self.act, effective_from=effective_from
             )
             say_applied(self.node, changed, unchanged=not accounts)
-            for merchant, payload in accounts:
+            for payee, payload in accounts:
                 if effective_from is not None:
                     payload["effective_from"] = effective_from.isoformat()
-                made = await desk.people.propose(ACCOUNT, merchant, payload, self.who)
-                print_line(self.node.say("account_proposed", merchant=merchant, proposal=made.id))
+                made = await desk.people.propose(ACCOUNT, payee, payload, self.who)
+                print_line(self.node.say("account_proposed", merchant=payee, proposal=made.id))
         return Exit.WAITING if accounts else Exit.DONE
 
 
 def without_accounts(
     entries: list[Entry], known: dict[tuple[str, str], Item]
 ) -> tuple[list[Entry], list[tuple[str, dict[str, object]]]]:
-    """The entries with merchants' settlement accounts as they are, and the changes of these."""
+    """The entries with payees' settlement accounts as they are, and the changes of these."""
     kept: list[Entry] = []
     accounts: list[tuple[str, dict[str, object]]] = []
     for kind, key, content in entries:
-        item = known.get((kind, key)) if kind == "merchant" else None
-        former = item.content.get(FIELD, "") if item else None
-        account = content.get(FIELD, "")
-        if former is None or former == account:
+        payee, item, wanted = payee_of(kind, key), known.get((kind, key)), destination(content)
+        former = destination(item.content) if item else wanted
+        if not payee or former == wanted:
             kept.append((kind, key, content))
         else:
-            kept.append((kind, key, {**content, FIELD: former}))
-            accounts.append((key, {FIELD: account, "former": former}))
+            kept.append((kind, key, {**content, **former}))
+            accounts.append((payee, {**wanted, "former": former}))
     return kept, accounts
 
 
@@ -190,13 +188,15 @@ async def change_account(node: Node, dsn: str, approval: Approval) -> None:
     """What an approval of `merchant.account` lets through."""
     proposal = approval.proposal
     async with reference(dsn) as store:
-        found = newest(await store.items("merchant")).get(("merchant", proposal.subject))
-        if found is None or found.content.get(FIELD, "") != proposal.payload["former"]:
+        agent = agent_of(proposal.subject)
+        kind, key = ("agent", agent) if agent else ("merchant", proposal.subject)
+        found = newest(await store.items(kind)).get((kind, key))
+        if found is None or destination(found.content) != proposal.payload["former"]:
             raise CommandError(node.say("proposal_overtaken", proposal=proposal.id))
-        content = {**found.content, FIELD: proposal.payload[FIELD]}
+        content = {**found.content, **destination(proposal.payload)}
         moment = proposal.payload.get("effective_from")
         changed = await store.apply(
-            [("merchant", proposal.subject, content)],
+            [(kind, key, content)],
             maker=proposal.maker,
             act=ACCOUNT,
             effective_from=None if moment is None else dt.datetime.fromisoformat(str(moment)),
@@ -229,8 +229,9 @@ def add_merchant(node: Node, content: dict[str, Any]) -> Exit:
             known = newest(await store.items())
             check_named(item, known, node)
             entry = msgspec.to_builtins(item)
-            if FIELD not in content and ("merchant", key) in known:
-                entry[FIELD] = known["merchant", key].content.get(FIELD, "")
+            if ("merchant", key) in known:
+                stands = destination(known["merchant", key].content)
+                entry |= {name: stands[name] for name in DESTINATION if name not in content}
             return await change.apply(store, [("merchant", key, entry)])
 
     return changing(node, "merchant.add", key, write)

@@ -31,6 +31,7 @@ from switch.people import credentials, login
 from switch.people.audit import Broken, Record, Verifier
 from switch.people.credentials import Credential
 from switch.people.operators import Operator
+from switch.reference import DESTINATION
 from terminals.registry import StoredKey
 
 if TYPE_CHECKING:
@@ -652,6 +653,41 @@ def test_an_account_is_changed_by_an_approval_of_just_that(
         before, after = msgspec.json.decode(record.before), msgspec.json.decode(record.after)
         assert before["content"]["settlement_account"] == "first"
         assert after["content"]["settlement_account"] == "second"
+
+    with_reference(scenario)
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "payee", "shape"),
+    [
+        ("merchant", KEY, KEY, SHOP),
+        ("agent", "north", "agent/north", {"agent": "north", "name": "N", "per_mille": "1"}),
+    ],
+)
+@pytest.mark.parametrize("field", DESTINATION)
+def test_all_that_says_where_a_payees_money_goes_takes_two(
+    with_reference: Callable[[Any], None],
+    kind: str,
+    key: str,
+    payee: str,
+    shape: dict[str, Any],
+    field: str,
+) -> None:
+    maker = Actor("li", frozenset({"propose:merchant.account"}))
+    checker = Actor("wang", frozenset({"approve:merchant.account"}))
+
+    async def scenario(desk: Desk, reference: ReferenceStore) -> None:
+        await reference.apply([(kind, key, shape)], maker="li")
+        other = (kind, key, {**shape, field: "elsewhere"})
+        with pytest.raises(RefusedError) as refused:
+            await reference.apply([other], maker="li")
+        assert refused.value.reason == "not_allowed"
+        made = await desk.people.propose("merchant.account", payee, {field: "elsewhere"}, maker)
+        approval = await approval_of(desk, made, checker)
+        (item,) = await reference.apply(
+            [other], maker="li", act="merchant.account", approval=approval
+        )
+        assert item.content[field] == "elsewhere"
 
     with_reference(scenario)
 

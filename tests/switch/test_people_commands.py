@@ -324,7 +324,12 @@ def test_another_settlement_account_takes_two(shop: Shop) -> None:
     assert account(shop) == "first"
     assert shop.proposed("li", *changed) == proposal  # waits already
     shown = json.loads(shop("", "approval", "show", proposal[0], "--json").stdout)
-    assert shown["payload"] == {"former": "first", "settlement_account": "second"}
+    elsewhere = {"settlement_bank": "", "settlement_name": ""}
+    assert shown["payload"] == {
+        "settlement_account": "second",
+        **elsewhere,
+        "former": {"settlement_account": "first", **elsewhere},
+    }
     assert "second" in shop("", "approval", "show", proposal[0]).stdout
     assert_valid("proposal", shown)
     assert [each["id"] for each in shop.listed("proposal", "approval", "list")] == [proposal[0]]
