@@ -26,8 +26,9 @@ from settlement.fees import (
     entry_class,
     step_reached,
 )
+from settlement.matches import Match
 from settlement.ports import Facts
-from settlement.reconcile import Match, break_of
+from settlement.reconcile import break_of
 from settlement.records import exact, number_of, records_table, table_named
 from settlement.rows import effect_of, id_of, issuer_fee_of, network_fee_of, rows_table
 from settlement.run import Run, extract, in_minor, load, number

@@ -20,8 +20,8 @@ from settlement.adapters.engines import open_engine
 from settlement.adapters.extracts import ParquetExtracts
 from settlement.adapters.files import DirectoryInbox, DirectorySink
 from settlement.chart import CHART
-from settlement.close import STEPS, USAGE, CloseResult, close
-from settlement.ports import Dates, Pans, Progress as StepProgress, Store
+from settlement.close import USAGE, CloseResult, close
+from settlement.ports import STEPS, Dates, Pans, Progress as StepProgress, Store
 from settlement.reports.figures import money, pairs
 from settlement.run import UsageError
 from settlement.settings import DEFAULTS, Settings

@@ -30,6 +30,8 @@ from settlement.intake import intake, intake_after
 from settlement.ledger import LedgerConflictError, TrialLine, trial_balance
 from settlement.netting import Net
 from settlement.ports import (
+    REFERENCE_KINDS,
+    STEPS,
     Dates,
     Engine,
     Extracts,
@@ -49,9 +51,6 @@ from settlement.reports.step import reports, reports_after
 from settlement.run import Run, UsageError, WaitingError
 from settlement.settings import DEFAULTS, Settings
 from settlement.sharing import fees
-
-STEPS: Final = ("cut", "freeze", "intake", "reconcile", "fees", "post", "net", "reports")
-REFERENCE_KINDS: Final = ("merchant", "agent", "fee_plan", "link", "route")
 
 DONE, DIFFERENCES, USAGE, WAITING, FAILURE = 0, 1, 2, 3, 4  # exit codes, rules section 18
 

@@ -12,33 +12,14 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 
 from settlement.columns import Relation, schema_of
+from settlement.fee_book import DETAIL
 from settlement.fees import MerchantFee
-from settlement.reconcile import Match
+from settlement.matches import Match
 from settlement.records import number_of, records_table, table_named
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir  # type: ignore[import-untyped]
 
-DETAIL: Final = (
-    "business_date",
-    "settlement_date",
-    "merchant",
-    "terminal",
-    "batch",
-    "stan",
-    "rrn",
-    "type",
-    "pan_masked",
-    "card_type",
-    "acquirer",
-    "currency",
-    "effect_minor",
-    "discount_minor",
-    "net_minor",
-    "fee_plan",
-    "match",
-    "match_rule",
-)
 LINES: Final = pa.schema([("merchant", pa.string()), ("line", pa.string())])
 
 

@@ -15,13 +15,13 @@ import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 
-from settlement.close import REFERENCE_KINDS, facts_of
+from settlement.close import facts_of
 from settlement.columns import Relation, schema_of
 from settlement.evidence import Finding, canonical, first_difference
 from settlement.fees import ZONE, Plan, Tariffs
 from settlement.ledger import trial_balance
 from settlement.passes import PASSES
-from settlement.ports import SHAPES, Extracted, Facts, Step, Store
+from settlement.ports import REFERENCE_KINDS, SHAPES, Extracted, Facts, Step, Store
 from settlement.posting_rules import POSTING_RULES
 from settlement.reconcile import VERSIONS
 from settlement.run import Run, WaitingError

@@ -2,11 +2,33 @@
 
 from collections.abc import Callable, Collection
 from datetime import date
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
 from settlement.shares import RecordShare, ShareLine
+
+# a line of a merchant's settlement report
+DETAIL: Final = (
+    "business_date",
+    "settlement_date",
+    "merchant",
+    "terminal",
+    "batch",
+    "stan",
+    "rrn",
+    "type",
+    "pan_masked",
+    "card_type",
+    "acquirer",
+    "currency",
+    "effect_minor",
+    "discount_minor",
+    "net_minor",
+    "fee_plan",
+    "match",
+    "match_rule",
+)
 
 
 class DiscountLine(msgspec.Struct, frozen=True, order=True):
@@ -84,6 +106,6 @@ class FeeBook(Protocol):
     async def detail(
         self, business_date: date, write: Callable[[bytes], None], merchant: str = ""
     ) -> None:
-        """The date's captured effects as CSV lines of `detail.DETAIL` without a heading, of one merchant
+        """The date's captured effects as CSV lines of `DETAIL` without a heading, of one merchant
         or of all, by merchant, terminal, batch, STAN and key; written piece by piece, a piece
         may end anywhere."""

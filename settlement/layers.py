@@ -13,7 +13,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 
 from settlement.columns import schema_of
 from settlement.ledger import Entry, confirmed
-from settlement.reconcile import Match
+from settlement.matches import Match
 from settlement.records import records_table, table_named
 from settlement.run import Run
 

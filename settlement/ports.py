@@ -25,10 +25,9 @@ from settlement.fees import MerchantFee, NetworkCost
 from settlement.files.rows import FileRow
 from settlement.files.store import FileRows
 from settlement.ledger import Entry, Movement
+from settlement.matches import Match, Member
 from settlement.netting import Net
-from settlement.reconcile import Match
 from settlement.shares import RecordShare
-from settlement.sums import Member
 from settlement.terminal_totals import BatchKey, BatchTotal, BatchTotals
 
 if TYPE_CHECKING:
@@ -36,6 +35,12 @@ if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped]
 
     from settlement.fee_book import FeeBook
+
+
+# of the day's end, in order
+STEPS: Final = ("cut", "freeze", "intake", "reconcile", "fees", "post", "net", "reports")
+# reference data that it reads
+REFERENCE_KINDS: Final = ("merchant", "agent", "fee_plan", "link", "route")
 
 
 class Step(msgspec.Struct, frozen=True):

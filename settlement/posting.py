@@ -25,10 +25,10 @@ from settlement.entry_columns import ENTRY_COLUMNS, entry_relation
 from settlement.fees import MerchantFee, NetworkCost
 from settlement.layers import confirmations, load_broken, with_layer
 from settlement.ledger import Entry, Movement, entry, movements, trial_balance
+from settlement.matches import Match
 from settlement.netting import MerchantTotal, nets
 from settlement.ports import Facts, Total
 from settlement.receivable import assert_as_filed
-from settlement.reconcile import Match
 from settlement.records import exact, number_of, records_table, table_named
 from settlement.rows import id_of, rows_table
 from settlement.run import Run, extract, in_minor

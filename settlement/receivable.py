@@ -21,8 +21,8 @@ from settlement.clearing import ClearingRecord, ClearingRow
 from settlement.columns import schema_of, table_of
 from settlement.fees import NetworkCost
 from settlement.ledger import Movement, owner_of_day
+from settlement.matches import Match
 from settlement.plain import IDS
-from settlement.reconcile import Match
 from settlement.records import exact, records_table, table_named
 from settlement.rows import effect_of, fee_of, id_of, rows_table
 from settlement.run import Run

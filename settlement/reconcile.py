@@ -16,6 +16,7 @@ import msgspec
 
 from settlement.cases import Break
 from settlement.clearing import ClearingRecord, ClearingRow, infer_date
+from settlement.matches import Match
 from settlement.passes import PASSES
 from settlement.plain import Rest
 
@@ -27,17 +28,6 @@ VERSIONS: Final = {one.name: one.version for one in PASSES} | {
 # States of a record that say: whatever the acquirer did, we took it back. An outcome `unknown`
 # queues its reversal in the same commit (rules section 3), so a billed row says: reversal lost.
 TAKEN_BACK: Final = frozenset({"reversed", "unknown"})
-
-
-class Match(msgspec.Struct, frozen=True):
-    """One disposition: a record with a row, or either alone where its pair is on its own side."""
-
-    business_date: date
-    match_class: str
-    rule: str
-    rule_version: int
-    record: str  # key, or ""
-    row: str  # id, or ""
 
 
 class Result(msgspec.Struct, frozen=True):

@@ -10,7 +10,8 @@ from settlement.cases import BREAK_CLASSES, MATCH_CLASSES, ONE_SIDED, Break, Res
 from settlement.clearing import ClearingRecord, ClearingRow
 from settlement.columns import schema_of, table_of
 from settlement.ports import Facts
-from settlement.reconcile import VERSIONS, Match, Result, reconcile
+from settlement.matches import Match
+from settlement.reconcile import VERSIONS, Result, reconcile
 from settlement.records import records_table, table_named
 from settlement.run import Run, extract, load, number
 

@@ -28,6 +28,7 @@ import ibis  # type: ignore[import-untyped]
 import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]
 
+from settlement.matches import Member
 from settlement.passes import COLUMNS, OURS_LEFT, SIDE, TEXT_COLUMNS, THEIRS_LEFT
 
 if TYPE_CHECKING:
@@ -62,17 +63,6 @@ SUM_PASSES: Final = (
         absent=("stan", "rrn", "auth"),
     ),
 )
-
-
-class Member(msgspec.Struct, frozen=True):
-    """A line of a match of one with several; the line that is the sum is a member, too."""
-
-    business_date: date
-    match_id: str  # identity of the line that is the sum
-    rule: str
-    rule_version: int
-    side: Literal["ours", "theirs"]
-    member: str  # key of a record, or id of a row
 
 
 def sum_tables(engine: "Engine", *, identity: str = "string") -> "ir.Table":

@@ -22,11 +22,11 @@ from hsm.keys import KeyUsage
 from iso8583.inspect import inspect_message
 from settlement.cases import BREAK_CLASSES, MATCH_CLASSES, Break
 from settlement.casework import acts as casework, states
-from settlement.close import STEPS, CloseResult, StepResult
+from settlement.close import CloseResult, StepResult
 from settlement.disputes import table as disputes
 from settlement.ledger import TrialLine
 from settlement.netting import Net
-from settlement.ports import Output
+from settlement.ports import STEPS, Output
 from switch.commands.acts import ACTS
 from switch.commands.common import Exit
 from switch.journal import OutcomeState

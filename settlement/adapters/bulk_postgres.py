@@ -15,7 +15,7 @@ from settlement.clearing import Capture, ClearingRecord, ClearingRow, Transactio
 from settlement.columns import Relation, read_csv, schema_of, text_arrays
 from settlement.fees import MerchantFee, NetworkCost
 from settlement.ledger import Entry
-from settlement.reconcile import Match
+from settlement.matches import Match
 from settlement.shares import RecordShare
 
 BLOCK: Final = 4 << 20  # bytes of COPY that are parsed at once

@@ -16,7 +16,7 @@ Struct = TypeVar("Struct", bound=msgspec.Struct)
 SHARE_COLUMNS: Final = ", ".join(RecordShare.__struct_fields__)
 _NULL: Final = "\\N"  # no cell is null; without another word for it empty cells would be quoted
 
-# The columns of `detail.DETAIL`; text that a spreadsheet would run is marked as text.
+# The columns of `fee_book.DETAIL`; text that a spreadsheet would run is marked as text.
 _DETAIL: Final = """
 SELECT r.business_date, r.settlement_date, {merchant}, {terminal}, to_char(r.batch, 'FM000000'),
     to_char(r.stan, 'FM000000'), {rrn}, r.type, r.pan_masked, r.card_type, {acquirer}, r.currency,

@@ -24,12 +24,11 @@ from settlement.columns import Relation, structs_of, table_of
 from settlement.fees import MerchantFee, NetworkCost
 from settlement.files.rows import FileRow
 from settlement.ledger import DAY_END_STEP, Entry, Movement, movements
+from settlement.matches import Match, Member
 from settlement.netting import Net
 from settlement.ports import SHAPES, Extracted, Facts, Output, Step, Total
 from settlement.posting import posted_totals_of
-from settlement.reconcile import Match
 from settlement.shares import RecordShare
-from settlement.sums import Member
 from settlement.terminal_totals import BatchKey, BatchTotal
 
 

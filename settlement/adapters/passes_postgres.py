@@ -8,7 +8,7 @@ from typing import Any, Final
 import asyncpg
 import msgspec
 
-from settlement.sums import Member
+from settlement.matches import Member
 from settlement.terminal_totals import BatchKey, BatchTotal
 from settlement.three_way import Receivable
 

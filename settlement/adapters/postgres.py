@@ -42,10 +42,9 @@ from settlement.columns import Relation
 from settlement.fees import MerchantFee, NetworkCost
 from settlement.files.rows import FileRow
 from settlement.ledger import DAY_END_STEP, Entry, Movement
+from settlement.matches import Match, Member
 from settlement.netting import Net
 from settlement.ports import Extracted, Facts, Output, Step, Total
-from settlement.reconcile import Match
-from settlement.sums import Member
 from settlement.terminal_totals import BatchKey, BatchTotal
 
 Struct = TypeVar("Struct", bound=msgspec.Struct)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from typing import Final
 
-from settlement.detail import DETAIL
+from settlement.fee_book import DETAIL
 from settlement.netting import Net
 from settlement.reports.model import Cell, Column, Money, Report, Row, Table, totals
 from settlement.texts import both

@@ -9,7 +9,7 @@ import typer
 
 from settlement.adapters.payout_postgres import open_payouts
 from settlement.adapters.postgres import open_postgres
-from settlement.close import STEPS
+from settlement.ports import STEPS
 from switch.adapters.servers import Servers
 from switch.cli import ConfigFile, DataFolder, Json, Lang, day, end, group, node_of
 from switch.commands.common import CommandError, Exit, print_object

@@ -254,10 +254,9 @@ async def run_again(dsn: str, bundle: Bundle) -> tuple[list[Finding], list[Decid
     from settlement.adapters.evidence_postgres import open_evidence
     from settlement.adapters.extracts import ParquetExtracts
     from settlement.adapters.postgres import PostgresDates
-    from settlement.close import REFERENCE_KINDS
     from settlement.evidence_facts import compared, decided_again
     from settlement.fees import Tariffs
-    from settlement.ports import NoProgress
+    from settlement.ports import REFERENCE_KINDS, NoProgress
     from settlement.run import Run
     from settlement.settings import Settings
 

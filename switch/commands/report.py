@@ -208,8 +208,8 @@ def statement_command(
     last = first.replace(day=calendar.monthrange(first.year, first.month)[1])
 
     async def make(store: PostgresStore) -> Report:
-        from settlement.close import REFERENCE_KINDS
         from settlement.fees import Tariffs
+        from settlement.ports import REFERENCE_KINDS
 
         contract = Tariffs(await store.references(REFERENCE_KINDS)).in_force("agent", agent, last)
         if contract is None:
@@ -239,8 +239,8 @@ async def _instant(store: PostgresStore, on: dt.date) -> dt.datetime:
 
 
 async def _day_of(store: PostgresStore, on: dt.date) -> days.Day:
-    from settlement.close import REFERENCE_KINDS
     from settlement.fees import Tariffs
+    from settlement.ports import REFERENCE_KINDS
 
     at = await _instant(store, on)
     tariffs = Tariffs(await store.references(REFERENCE_KINDS))

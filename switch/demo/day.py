@@ -406,7 +406,8 @@ class DayEnd(Progress):
         return self._options.data / REPORTS
 
     async def close(self, stage: str = "stage_close") -> CloseResult:
-        from settlement.close import DIFFERENCES, DONE, STEPS
+        from settlement.close import DIFFERENCES, DONE
+        from settlement.ports import STEPS
         from switch.commands.close import close_date
 
         self._watch.stage(stage, len(STEPS))

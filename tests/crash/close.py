@@ -30,7 +30,7 @@ import msgspec
 from benchmarks.books import BANKS, BooksDay, load_journal
 from hsm.lmk import TEST_LMK
 from settlement.adapters.postgres import PostgresStore
-from settlement.close import STEPS
+from settlement.ports import STEPS
 from switch.commands import common
 from switch.data_keys import open_pans
 from switch.store import prepare_data_keys

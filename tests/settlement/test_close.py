@@ -15,9 +15,9 @@ from settlement.adapters.ledger_memory import MemoryStored
 from settlement.adapters.memory import MemoryStore
 from settlement.cases import MATCH_CLASSES
 from settlement.clearing import Capture, Transaction
-from settlement.close import STEPS, CloseResult
+from settlement.close import CloseResult
 from settlement.ledger_verify import Unwatched, verify
-from settlement.ports import Facts, Step
+from settlement.ports import STEPS, Facts, Step
 from settlement.posting import assert_conserved, posted_totals_of
 from tests.settlement.oracle import totals_of
 from tests.settlement.world import (

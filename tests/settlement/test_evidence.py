@@ -28,7 +28,6 @@ from settlement.adapters.evidence_postgres import (
 from settlement.adapters.extracts import MemoryExtracts
 from settlement.adapters.memory import MemoryStore
 from settlement.adapters.postgres import open_postgres
-from settlement.close import REFERENCE_KINDS
 from settlement.evidence import (
     MANIFEST,
     SIGNATURE,
@@ -45,7 +44,7 @@ from settlement.evidence_facts import (
     documents,
 )
 from settlement.fees import Tariffs
-from settlement.ports import NoProgress, Store
+from settlement.ports import REFERENCE_KINDS, NoProgress, Store
 from settlement.run import Run, WaitingError
 from settlement.settings import DEFAULTS, Settings
 from settlement.zips import members, packed

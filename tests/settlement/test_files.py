@@ -232,7 +232,7 @@ def test_examples_in_docstrings() -> None:
 
 def test_every_text_has_both_halves() -> None:
     from settlement.cases import BREAK_CLASSES
-    from settlement.close import STEPS
+    from settlement.ports import STEPS
     from settlement.texts import TEXTS
 
     for key, (english, chinese) in TEXTS.items():

@@ -13,7 +13,8 @@ from settlement.cases import Break
 from settlement.clearing import ClearingRecord, ClearingRow, FileName, Transaction
 from settlement.columns import schema_of, structs_of, table_of
 from settlement.files import com
-from settlement.reconcile import VERSIONS, Match, reconcile
+from settlement.matches import Match
+from settlement.reconcile import VERSIONS, reconcile
 from tests.settlement.oracle import records_of
 from tests.settlement.world import (
     ACQUIRER,

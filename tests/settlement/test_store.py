@@ -30,9 +30,9 @@ from settlement.entry_columns import entry_relation
 from settlement.files import com
 from settlement.ledger import Entry, LedgerConflictError, entry, movements
 from settlement.ledger_verify import Unwatched, verify
+from settlement.matches import Match, Member
 from settlement.ports import Facts, Output, Step, Store
-from settlement.reconcile import Match
-from settlement.sums import Member, members_of
+from settlement.sums import members_of
 from settlement.terminal_totals import BatchTotal, check_totals
 from tests.database import FreshDatabase
 from tests.settlement.oracle import records_of

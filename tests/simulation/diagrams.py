@@ -14,7 +14,7 @@ import datetime as dt
 import inspect
 from typing import TYPE_CHECKING, Final
 
-from settlement.close import STEPS
+from settlement.ports import STEPS
 from switch import authorization
 from switch.acquirers.ports import Answer, AnswerKind
 from switch.adapters.memory import MemoryStore

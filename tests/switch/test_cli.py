@@ -340,6 +340,33 @@ def test_inspect_imports_nothing_it_does_not_need() -> None:
     assert done.stderr == ""
 
 
+def test_only_the_days_end_brings_its_engine_along() -> None:
+    """ibis alone takes half a second to import: nobody who works a case should wait for it."""
+    groups = [
+        "approval",
+        "audit",
+        "case",
+        "date",
+        "dispute",
+        "files",
+        "ledger",
+        "operator",
+        "payout",
+        "report",
+        "statement",
+    ]
+    code = (
+        "import importlib, sys\n"
+        f"for name in {groups}: importlib.import_module('switch.commands.' + name)\n"
+        "heavy = ('ibis', 'duckdb', 'pandas')\n"
+        "sys.stderr.write(' '.join(name for name in heavy if name in sys.modules))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert done.stderr == ""
+
+
 def test_help_names_every_command() -> None:
     answer = process("--help")
     assert answer.code == 0
