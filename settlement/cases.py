@@ -20,8 +20,6 @@ BREAK_CLASSES: Final[dict[str, str]] = {
     "file_changed": "other content under the name of a file already taken in",
     "file_late": "a file of a settlement date that is posted already",
     "terminal_totals": "a terminal's totals of its batch are not what the journal captured",
-    "bank_mismatch": "the bank's credit names a settlement date, with another amount",
-    "bank_missing": "the money of a settlement date is overdue",
     "statement_unmatched": "a line of a bank statement that nothing in the books explains",
     "reserve_difference": "the reserve account and what it must cover differ",
 }

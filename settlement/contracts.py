@@ -163,7 +163,3 @@ class Contracts:
             if name not in self.calendars:
                 raise CalendarError(f"there is no calendar {name}")
         return [self.calendars[name] for name in names]
-
-    def account_of(self, number: str) -> BankAccount | None:
-        """Ours with that number."""
-        return next((one for one in self.accounts.values() if one.account == number), None)

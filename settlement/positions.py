@@ -57,11 +57,6 @@ class Position(msgspec.Struct, frozen=True, order=True):
     reason: Reason
     note: str = ""
 
-    @property
-    def carried_minor(self) -> int:
-        """What stays in the balance when the order is made."""
-        return self.payable_minor - self.amount_minor - self.fee_minor
-
 
 class Due(msgspec.Struct, frozen=True):
     """Whom a contract pays on a date: through which business date, from where; or why not."""

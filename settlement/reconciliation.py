@@ -9,8 +9,8 @@ from settlement import plain
 from settlement.cases import BREAK_CLASSES, MATCH_CLASSES, ONE_SIDED, Break, Resolution
 from settlement.clearing import ClearingRecord, ClearingRow
 from settlement.columns import schema_of, table_of
-from settlement.ports import Facts
 from settlement.matches import Match
+from settlement.ports import Facts
 from settlement.reconcile import VERSIONS, Result, reconcile
 from settlement.records import records_table, table_named
 from settlement.run import Run, extract, load, number
@@ -26,8 +26,6 @@ OTHERS_FINDINGS: Final = (
     "file_changed",
     "file_late",
     "terminal_totals",
-    "bank_mismatch",
-    "bank_missing",
     "statement_unmatched",
     "reserve_difference",
 )

@@ -308,8 +308,6 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     "class_statement_unmatched": ("Bank line unexplained", "银行流水未匹配"),
     "class_reserve_difference": ("Reserve differs", "备付金不平"),
     "class_terminal_totals": ("Terminal totals differ", "终端结算总计不符"),
-    "class_bank_mismatch": ("Bank credit differs", "银行入账金额不符"),
-    "class_bank_missing": ("Bank credit missing", "银行款项逾期未到"),
 }
 
 

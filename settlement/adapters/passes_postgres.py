@@ -1,5 +1,5 @@
-"""Matches of one with several, batch totals and open receivables on PostgreSQL: functions over a
-pool, or over the connection of the transaction that records the step."""
+"""Matches of one with several and batch totals on PostgreSQL: functions over a pool, or over the
+connection of the transaction that records the step."""
 
 from collections.abc import Collection, Sequence
 from datetime import date, timedelta
@@ -10,7 +10,6 @@ import msgspec
 
 from settlement.matches import Member
 from settlement.terminal_totals import BatchKey, BatchTotal
-from settlement.three_way import Receivable
 
 # Dates whose batches a close looks at: each was checked by its own close, but for those that were
 # settled while that close ran.
@@ -100,22 +99,3 @@ async def batches_captured(pool: asyncpg.Pool, batches: Collection[BatchKey]) ->
         [batch for _, _, batch in keys],
     )
     return sorted(BatchTotal(**row) for row in rows)
-
-
-# -- the bank's credits
-
-
-async def open_receivables(pool: asyncpg.Pool, business_date: date) -> list[Receivable]:
-    """What the ledger still has of each settlement date up to the date, by (acquirer, date)."""
-    rows = await pool.fetch(
-        "SELECT owner, currency, sum(amount_minor)::bigint AS amount_minor "
-        "FROM settlement.posting WHERE account = 'network_receivable' "
-        "GROUP BY owner, currency HAVING sum(amount_minor) <> 0 ORDER BY owner, currency"
-    )
-    made = []
-    for row in rows:
-        acquirer, _, day = row["owner"].rpartition("/")
-        settlement_date = date.fromisoformat(day)
-        if settlement_date <= business_date:
-            made.append(Receivable(acquirer, settlement_date, row["currency"], row["amount_minor"]))
-    return made

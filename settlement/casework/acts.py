@@ -69,8 +69,6 @@ CLASS_ACTS: Final[dict[str, tuple[str, ...]]] = {
     "file_late": ("acknowledge",),
     "adjustment_unplaced": ("settle_with_merchant", "write_off", "acknowledge"),
     "terminal_totals": ("acknowledge",),
-    "bank_mismatch": ("write_off", "acknowledge"),
-    "bank_missing": ("write_off", "acknowledge"),
     "statement_unmatched": ("write_off", "acknowledge"),
     "reserve_difference": ("acknowledge",),
 }
