@@ -7,7 +7,7 @@ import calendar
 import datetime as dt
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 import typer
@@ -51,112 +51,68 @@ def root() -> None:
     pass
 
 
-@app.command("day", help="help_report_day")
-def day_command(
-    date: ReportDay,
-    form: Form = "text",
-    out: Out = None,
-    table: TableName = "",
-    json: Json = False,  # noqa: FBT002 - a flag of the command line
-    config: ConfigFile = None,
-    data: DataFolder = None,
-    lang: Lang = "",
-) -> None:
-    on = _day(date)
-
-    async def make(store: PostgresStore) -> Report:
-        return days.report(await _day_of(store, on))
-
-    end(tell(node_of(config, data, lang), make, form, out, table, as_json=json))
+async def _of_breaks(store: PostgresStore, on: dt.date) -> Report:
+    return breaks.report(on, await _instant(store, on), await store.breaks(on))
 
 
-@app.command("breaks", help="help_report_breaks")
-def breaks_command(
-    date: ReportDay,
-    form: Form = "text",
-    out: Out = None,
-    table: TableName = "",
-    json: Json = False,  # noqa: FBT002
-    config: ConfigFile = None,
-    data: DataFolder = None,
-    lang: Lang = "",
-) -> None:
-    on = _day(date)
-
-    async def make(store: PostgresStore) -> Report:
-        return breaks.report(on, await _instant(store, on), await store.breaks(on))
-
-    end(tell(node_of(config, data, lang), make, form, out, table, as_json=json))
+async def _of_fees(store: PostgresStore, on: dt.date) -> Report:
+    at, book = await _instant(store, on), store.fee_book()
+    return fees.report(
+        on,
+        at,
+        await book.discount_lines(on),
+        await book.cost_lines(on),
+        await book.agent_lines(on),
+    )
 
 
-@app.command("fees", help="help_report_fees")
-def fees_command(
-    date: ReportDay,
-    form: Form = "text",
-    out: Out = None,
-    table: TableName = "",
-    json: Json = False,  # noqa: FBT002
-    config: ConfigFile = None,
-    data: DataFolder = None,
-    lang: Lang = "",
-) -> None:
-    on = _day(date)
-
-    async def make(store: PostgresStore) -> Report:
-        at, book = await _instant(store, on), store.fee_book()
-        return fees.report(
-            on,
-            at,
-            await book.discount_lines(on),
-            await book.cost_lines(on),
-            await book.agent_lines(on),
-        )
-
-    end(tell(node_of(config, data, lang), make, form, out, table, as_json=json))
+async def _of_shares(store: PostgresStore, on: dt.date) -> Report:
+    return shares.report(on, await _instant(store, on), await store.fee_book().agent_lines(on))
 
 
-@app.command("shares", help="help_report_shares")
-def shares_command(
-    date: ReportDay,
-    form: Form = "text",
-    out: Out = None,
-    table: TableName = "",
-    json: Json = False,  # noqa: FBT002
-    config: ConfigFile = None,
-    data: DataFolder = None,
-    lang: Lang = "",
-) -> None:
-    on = _day(date)
+async def _of_reserve(store: PostgresStore, on: dt.date) -> Report:
+    from settlement.adapters.payout_postgres import PostgresPayouts
 
-    async def make(store: PostgresStore) -> Report:
-        return shares.report(on, await _instant(store, on), await store.fee_book().agent_lines(on))
-
-    end(tell(node_of(config, data, lang), make, form, out, table, as_json=json))
+    at = await _instant(store, on)
+    checks = await PostgresPayouts(store.pool).checks(on)
+    if not checks:
+        raise CommandError(f"{on}: tongbao reserve check --date {on}", Exit.WAITING)
+    return reserve.report(on, at, checks)
 
 
-@app.command("reserve", help="help_report_reserve")
-def reserve_command(
-    date: ReportDay,
-    form: Form = "text",
-    out: Out = None,
-    table: TableName = "",
-    json: Json = False,  # noqa: FBT002
-    config: ConfigFile = None,
-    data: DataFolder = None,
-    lang: Lang = "",
-) -> None:
-    on = _day(date)
+async def _of_day(store: PostgresStore, on: dt.date) -> Report:
+    return days.report(await _day_of(store, on))
 
-    async def make(store: PostgresStore) -> Report:
-        from settlement.adapters.payout_postgres import PostgresPayouts
 
-        at = await _instant(store, on)
-        checks = await PostgresPayouts(store.pool).checks(on)
-        if not checks:
-            raise CommandError(f"{on}: tongbao reserve check --date {on}", Exit.WAITING)
-        return reserve.report(on, at, checks)
+# Reports of one date that take nothing else.
+OF_A_DATE: Final[dict[str, Callable[[PostgresStore, dt.date], Awaitable[Report]]]] = {
+    "day": _of_day,
+    "breaks": _of_breaks,
+    "fees": _of_fees,
+    "shares": _of_shares,
+    "reserve": _of_reserve,
+}
 
-    end(tell(node_of(config, data, lang), make, form, out, table, as_json=json))
+
+def _mount(name: str, make: Callable[[PostgresStore, dt.date], Awaitable[Report]]) -> None:
+    @app.command(name, help=f"help_report_{name}")
+    def command(
+        date: ReportDay,
+        form: Form = "text",
+        out: Out = None,
+        table: TableName = "",
+        json: Json = False,  # noqa: FBT002 - a flag of the command line
+        config: ConfigFile = None,
+        data: DataFolder = None,
+        lang: Lang = "",
+    ) -> None:
+        on = _day(date)
+        node = node_of(config, data, lang)
+        end(tell(node, lambda store: make(store, on), form, out, table, as_json=json))
+
+
+for _name, _make in OF_A_DATE.items():
+    _mount(_name, _make)
 
 
 @app.command("merchant", help="help_report_merchant")
