@@ -13,17 +13,24 @@ from settlement.casework.states import STATES
 from settlement.reports.figures import money, pairs
 from switch.adapters.system import SystemClock
 from switch.cli import ConfigFile, DataFolder, Demo, Json, Lang, end, group, node_of
-from switch.commands.casework import act, heading, opened, read, terms, today, word
+from switch.commands.casework import (
+    act,
+    heading,
+    opened,
+    propose as offer,
+    read,
+    terms,
+    today,
+    word,
+)
 from switch.commands.common import (
     CommandError,
     Exit,
-    actor,
     office,
     print_line,
     print_object,
     print_objects,
     print_table,
-    refusals,
 )
 
 if TYPE_CHECKING:
@@ -33,6 +40,7 @@ if TYPE_CHECKING:
     from settlement.casework.states import Case, CaseEvent
     from settlement.four_eyes import Actor, Approval, Proposal
     from switch.commands.common import Node
+    from switch.people.ports import People
 
 app = group()
 CaseId = Annotated[str, typer.Argument(metavar="CASE", help="help_arg_case")]
@@ -264,7 +272,7 @@ def assign(
 ) -> None:
     node, now = node_of(config, data, lang, demo=demo), SystemClock().now()
 
-    async def do(casework: Casework, who: Actor) -> Case:
+    async def do(casework: Casework, _: People, who: Actor) -> Case:
         return await work.assign(casework, case_id, owner, who, now, text)
 
     _say(node, act(node, "do:case.work", case_id, do))
@@ -281,7 +289,7 @@ def note(
 ) -> None:
     node, now = node_of(config, data, lang, demo=demo), SystemClock().now()
 
-    async def do(casework: Casework, who: Actor) -> Case:
+    async def do(casework: Casework, _: People, who: Actor) -> Case:
         return await work.note(casework, case_id, text, who, now)
 
     _say(node, act(node, "do:case.work", case_id, do))
@@ -299,20 +307,14 @@ def withdraw(
     """The event makes what is proposed void; then it leaves the list of what waits, too."""
     node, now = node_of(config, data, lang, demo=demo), SystemClock().now()
 
-    async def writing(dsn: str, who: Actor) -> Case:
-        async with (
-            office(dsn) as desk,
-            refusals(desk.people, who, "do:case.work", case_id),
-            opened(node, dsn) as casework,
-        ):
-            one = await work.withdraw(casework, case_id, text, who, now)
-            for each in await desk.people.pending():
-                if each.subject == case_id:
-                    await desk.people.withdraw(each.id, who.operator)
-            return one
+    async def do(casework: Casework, people: People, who: Actor) -> Case:
+        one = await work.withdraw(casework, case_id, text, who, now)
+        for each in await people.pending():
+            if each.subject == case_id:
+                await people.withdraw(each.id, who.operator)
+        return one
 
-    with node.store() as store:
-        _say(node, asyncio.run(writing(store.dsn, actor(node, store.dsn))))
+    _say(node, act(node, "do:case.work", case_id, do))
 
 
 def _say(node: Node, one: Case) -> None:
@@ -334,27 +336,19 @@ def propose(
 ) -> None:
     node, now = node_of(config, data, lang, demo=demo), SystemClock().now()
 
-    async def writing(dsn: str, who: Actor) -> Proposal:
-        async with (
-            office(dsn) as desk,
-            refusals(desk.people, who, f"propose:{act_name}", case_id),
-            opened(node, dsn) as casework,
-        ):
-            return await work.propose(
-                casework,
-                desk.people,
-                case_id,
-                act_name,
-                who,
-                now,
-                amount_minor=amount,
-                reason=reason,
-            )
+    async def do(casework: Casework, people: People, who: Actor) -> Proposal:
+        return await work.propose(
+            casework,
+            people,
+            case_id,
+            act_name,
+            who,
+            now,
+            amount_minor=amount,
+            reason=reason,
+        )
 
-    with node.store() as store:
-        made = asyncio.run(writing(store.dsn, actor(node, store.dsn)))
-    print_line(node.say("proposed", proposal=made.id))
-    end(Exit.WAITING)
+    offer(node, act_name, case_id, do)
 
 
 @app.command("approve", help="help_case_approve")

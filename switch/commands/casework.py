@@ -21,15 +21,17 @@ from settlement.disputes.work import UnknownDisputeError
 from settlement.texts import TEXTS
 from switch.adapters.servers import Servers
 from switch.adapters.system import SystemClock
-from switch.commands.common import CommandError, Exit, actor, office, refusals
+from switch.cli import end
+from switch.commands.common import CommandError, Exit, actor, office, print_line, refusals
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from datetime import date
 
     from settlement.casework.ports import Casework
-    from settlement.four_eyes import Actor
+    from settlement.four_eyes import Actor, Proposal
     from switch.commands.common import Node
+    from switch.people.ports import People
 
 
 @asynccontextmanager
@@ -87,7 +89,10 @@ def read(node: Node, reader: Callable[[Casework], Awaitable[Any]]) -> Any:
 
 
 def act(
-    node: Node, permission: str, subject: str, do: Callable[[Casework, Actor], Awaitable[Any]]
+    node: Node,
+    permission: str,
+    subject: str,
+    do: Callable[[Casework, People, Actor], Awaitable[Any]],
 ) -> Any:
     """What `do` does as the operator of the command; a refusal is written down."""
 
@@ -97,7 +102,19 @@ def act(
             refusals(desk.people, who, permission, subject),
             opened(node, dsn) as casework,
         ):
-            return await do(casework, who)
+            return await do(casework, desk.people, who)
 
     with node.store() as store:
         return asyncio.run(acting(store.dsn, actor(node, store.dsn)))
+
+
+def propose(
+    node: Node,
+    act_name: str,
+    subject: str,
+    do: Callable[[Casework, People, Actor], Awaitable[Proposal]],
+) -> None:
+    """What `do` proposes waits for a second operator: says under which number, and ends with 3."""
+    made: Proposal = act(node, f"propose:{act_name}", subject, do)
+    print_line(node.say("proposed", proposal=made.id))
+    end(Exit.WAITING)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 import hashlib
 from pathlib import Path
@@ -17,17 +16,14 @@ from settlement.disputes.table import STARTED_BY_US, STATES
 from settlement.reports.figures import money
 from switch.adapters.system import SystemClock
 from switch.cli import ConfigFile, DataFolder, Demo, Json, Lang, day, end, group, node_of
-from switch.commands.casework import act, heading, opened, read, terms, today, word
+from switch.commands.casework import act, heading, opened, propose, read, terms, today, word
 from switch.commands.common import (
     CommandError,
     Exit,
-    actor,
-    office,
     print_line,
     print_object,
     print_objects,
     print_table,
-    refusals,
 )
 
 if TYPE_CHECKING:
@@ -185,7 +181,9 @@ def reasons(
 # -- doing ----------------------------------------------------------------------------------------
 
 
-def _act(node: Node, dispute_id: str, do: Callable[[Casework, Actor], Awaitable[Any]]) -> None:
+def _act(
+    node: Node, dispute_id: str, do: Callable[[Casework, People, Actor], Awaitable[Any]]
+) -> None:
     """What `do` does to the dispute, which is then told."""
 
     _say(node, act(node, "do:dispute.work", dispute_id, do))
@@ -210,7 +208,7 @@ def answer(
 ) -> None:
     node, now = node_of(config, data, lang, demo=demo), SystemClock().now()
 
-    async def do(casework: Casework, who: Actor) -> DisputeFacts:
+    async def do(casework: Casework, _: People, who: Actor) -> DisputeFacts:
         return await work.answer(casework, dispute_id, text, who, now, await terms(node, casework))
 
     _act(node, dispute_id, do)
@@ -227,7 +225,7 @@ def refused(
 ) -> None:
     node, now = node_of(config, data, lang, demo=demo), SystemClock().now()
 
-    async def do(casework: Casework, who: Actor) -> DisputeFacts:
+    async def do(casework: Casework, _: People, who: Actor) -> DisputeFacts:
         return await work.refused(casework, dispute_id, text, who, now, await terms(node, casework))
 
     _act(node, dispute_id, do)
@@ -246,7 +244,7 @@ def evidence(
     node, now = node_of(config, data, lang, demo=demo), SystemClock().now()
     sha256, size = _hash(file)
 
-    async def do(casework: Casework, who: Actor) -> DisputeFacts:
+    async def do(casework: Casework, _: People, who: Actor) -> DisputeFacts:
         return await work.add_evidence(
             casework, dispute_id, file.name, sha256, size, who, now, text
         )
@@ -281,7 +279,7 @@ def take(
     since = day(first) or today(node) - dt.timedelta(days=TAKE_DAYS)
     until = day(last) or today(node) + dt.timedelta(days=TAKE_DAYS)
 
-    async def do(casework: Casework, who: Actor) -> list[Placed]:
+    async def do(casework: Casework, _: People, who: Actor) -> list[Placed]:
         return await files.take(casework, since, until, now, await terms(node, casework), who)
 
     found: list[Placed] = act(node, "do:dispute.work", "", do)
@@ -313,7 +311,9 @@ def expire(
 ) -> None:
     node, now = node_of(config, data, lang, demo=demo), SystemClock().now()
 
-    async def do(casework: Casework, who: Actor) -> list[tuple[DisputeFacts, DisputeFacts]]:
+    async def do(
+        casework: Casework, _: People, who: Actor
+    ) -> list[tuple[DisputeFacts, DisputeFacts]]:
         return await work.expire(casework, today(node), now, await terms(node, casework), who)
 
     moved = act(node, "do:dispute.work", "", do)
@@ -351,7 +351,7 @@ def open_dispute(
             casework, people, record, chosen, amount, who, code=code, reason=reason
         )
 
-    _propose(node, "dispute.open", record, do)
+    propose(node, "dispute.open", record, do)
 
 
 @app.command("give-up", help="help_dispute_give_up")
@@ -370,7 +370,7 @@ def give_up(
     async def do(casework: Casework, people: People, who: Actor) -> Proposal:
         return await work.propose(casework, people, dispute_id, chosen, who, reason=reason)
 
-    _propose(node, f"dispute.{event}", dispute_id, do)
+    propose(node, f"dispute.{event}", dispute_id, do)
 
 
 def _one_of(event: str, events: tuple[Event, ...]) -> Event:
@@ -378,26 +378,6 @@ def _one_of(event: str, events: tuple[Event, ...]) -> Event:
         if each == event:
             return each
     raise typer.BadParameter(", ".join(events))
-
-
-def _propose(
-    node: Node,
-    act_name: str,
-    subject: str,
-    do: Callable[[Casework, People, Actor], Awaitable[Proposal]],
-) -> None:
-    async def writing(dsn: str, who: Actor) -> Proposal:
-        async with (
-            office(dsn) as desk,
-            refusals(desk.people, who, f"propose:{act_name}", subject),
-            opened(node, dsn) as casework,
-        ):
-            return await do(casework, desk.people, who)
-
-    with node.store() as store:
-        made = asyncio.run(writing(store.dsn, actor(node, store.dsn)))
-    print_line(node.say("proposed", proposal=made.id))
-    end(Exit.WAITING)
 
 
 async def do_approved(node: Node, dsn: str, approval: Approval) -> None:
