@@ -16,7 +16,7 @@ from settlement.netting import Net
 from settlement.ports import Step, Store
 from settlement.reports import breaks, csv, fees, html, shares, xlsx
 from settlement.reports.figures import money
-from settlement.reports.model import Bar, Chart, Column, Money, Report, Row, Table, totals
+from settlement.reports.model import Bar, Cell, Chart, Column, Money, Report, Row, Table, totals
 from settlement.texts import TEXTS, both
 
 CHART_BARS: Final = 20
@@ -127,6 +127,28 @@ def display_name(names: Names, merchant: str) -> str:
     return chinese or english or merchant
 
 
+NET_COLUMNS: Final = (
+    Column("count", "count"),
+    Column("gross", "money"),
+    Column("taken_back", "money"),
+    Column("discount", "money"),
+    Column("held", "money"),
+    Column("net", "money"),
+)
+
+
+def net_cells(net: Net) -> tuple[Cell, ...]:
+    """The cells of `NET_COLUMNS`."""
+    amounts = (
+        net.gross_minor,
+        net.taken_back_minor,
+        net.discount_minor,
+        net.held_minor,
+        net.net_minor,
+    )
+    return net.count, *(Money(amount, net.currency) for amount in amounts)
+
+
 def merchants(day: Day) -> Table:
     columns = (
         Column("business_date", shown="data"),
@@ -135,12 +157,7 @@ def merchants(day: Day) -> Table:
         Column("name_zh", shown="data"),
         Column("display_name", shown="page", text="name"),
         Column("currency"),
-        Column("count", "count"),
-        Column("gross", "money"),
-        Column("taken_back", "money"),
-        Column("discount", "money"),
-        Column("held", "money"),
-        Column("net", "money"),
+        *NET_COLUMNS,
     )
     rows: list[Row] = [
         (
@@ -149,17 +166,7 @@ def merchants(day: Day) -> Table:
             *day.merchant_names.get(net.merchant, ("", "")),
             display_name(day.merchant_names, net.merchant),
             net.currency,
-            net.count,
-            *(
-                Money(amount, net.currency)
-                for amount in (
-                    net.gross_minor,
-                    net.taken_back_minor,
-                    net.discount_minor,
-                    net.held_minor,
-                    net.net_minor,
-                )
-            ),
+            *net_cells(net),
         )
         for net in day.nets
     ]

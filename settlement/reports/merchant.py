@@ -8,6 +8,7 @@ from typing import Final
 
 from settlement.fee_book import DETAIL
 from settlement.netting import Net
+from settlement.reports.day import NET_COLUMNS, net_cells
 from settlement.reports.model import Cell, Column, Money, Report, Row, Table, totals
 from settlement.texts import both
 
@@ -60,27 +61,12 @@ def _rows(detail: bytes) -> Iterator[tuple[Cell, ...]]:
 def _net(nets: Sequence[Net]) -> Table:
     columns = (
         Column("currency"),
-        Column("count", "count"),
-        Column("gross", "money"),
-        Column("taken_back", "money"),
-        Column("discount", "money"),
-        Column("held", "money"),
-        Column("net", "money"),
+        *NET_COLUMNS,
     )
     rows: list[Row] = [
         (
             net.currency,
-            net.count,
-            *(
-                Money(amount, net.currency)
-                for amount in (
-                    net.gross_minor,
-                    net.taken_back_minor,
-                    net.discount_minor,
-                    net.held_minor,
-                    net.net_minor,
-                )
-            ),
+            *net_cells(net),
         )
         for net in nets
     ]
