@@ -40,15 +40,18 @@ if TYPE_CHECKING:
     from settlement.ports import Engine
 
 # a price: what a plan asks, besides the amounts
-PRICE: Final = ("plan", "plan_version", "card_type", "mcc", "entry_mode", "volume")
+PRICE: Final = {
+    "plan": "string",
+    "plan_version": "int64",
+    "card_type": "string",
+    "mcc": "string",
+    "entry_mode": "string",
+    "volume": "int64",
+}
+PRICE_FIELDS: Final = [(name, pa.type_for_alias(kind)) for name, kind in PRICE.items()]
 ALIKE: Final = pa.schema(
     [
-        ("plan", pa.string()),
-        ("plan_version", pa.int64()),
-        ("card_type", pa.string()),
-        ("mcc", pa.string()),
-        ("entry_mode", pa.string()),
-        ("volume", pa.int64()),
+        *PRICE_FIELDS,
         ("alike", pa.int64()),  # prices of one number give the same fee for every amount
     ]
 )
@@ -252,12 +255,7 @@ _PRICED: Final = {
     "before": "int64",
     "refund": "boolean",
     "alone": "boolean",  # a chain of one record
-    "plan": "string",
-    "plan_version": "int64",
-    "card_type": "string",
-    "mcc": "string",
-    "entry_mode": "string",
-    "volume": "int64",
+    **PRICE,
     "merchant": "string",
     "sale_business_date": "date",
     "sale_settlement_date": "date",
@@ -321,13 +319,13 @@ def _prices(steps: "ir.Table") -> "ir.Table":
 
 
 def _different(name: str, steps: "ir.Table") -> "ir.Table":
-    numbered = steps.join(table_named(f"{name}_alike", ALIKE), PRICE)
+    numbered = steps.join(table_named(f"{name}_alike", ALIKE), [*PRICE])
     return numbered.select(*STEP).distinct().order_by(*STEP)
 
 
 def _changed(name: str, components: Sequence[str], steps: "ir.Table") -> "ir.Table":
     """`steps` with the change that `price` found for each component."""
-    numbered = steps.join(table_named(f"{name}_alike", ALIKE), PRICE)
+    numbered = steps.join(table_named(f"{name}_alike", ALIKE), [*PRICE])
     return numbered.join(table_named(f"{name}_change", _change_schema(components)), STEP)
 
 
@@ -413,12 +411,7 @@ _COSTED: Final = {
     "effect_minor": "int64",
     "before": "int64",
     "refund": "boolean",
-    "plan": "string",
-    "plan_version": "int64",
-    "card_type": "string",
-    "mcc": "string",
-    "entry_mode": "string",
-    "volume": "int64",
+    **PRICE,
 }
 
 

@@ -16,6 +16,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 from settlement.charges import (
     COST_PLANS,
     PRICE,
+    PRICE_FIELDS,
     VOLUMES,
     basis_of,
     charges,
@@ -56,12 +57,7 @@ _PRICES: Final = ("levels", *PRICE, *COST)
 ALIKE: Final = pa.schema(
     [
         ("levels", pa.int64()),
-        ("plan", pa.string()),
-        ("plan_version", pa.int64()),
-        ("card_type", pa.string()),
-        ("mcc", pa.string()),
-        ("entry_mode", pa.string()),
-        ("volume", pa.int64()),
+        *PRICE_FIELDS,
         ("cost_plan", pa.string()),
         ("cost_plan_version", pa.int64()),
         ("alike", pa.int64()),  # prices of one number share alike, whatever the amount
