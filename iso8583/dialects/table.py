@@ -6,48 +6,76 @@
 |          |                                        | and blanks · `ans` printable · `z` track   |
 |          |                                        | (digits and `=`) · `zx` enciphered track   |
 |          |                                        | (hex digits, `D` as `=`) · `xn` `C`/`D`    |
-|          |                                        | then digits · `b` bytes                    |
+|          |                                        | then digits · `h` hex digits, upper case · |
+|          |                                        | `any` characters · `b` bytes               |
 | size     | how many: exactly, or at most          | in units: digits, characters, bytes        |
-| encoding | how the value is written               | `bcd` `ascii` `gbk` `raw` `hex`            |
-| prefix   | how the length is written              | `fixed` `ll_bcd` `lll_bcd` `ll_ascii`      |
-|          |                                        | `lll_ascii`                                |
-| padding  | an odd count of BCD digits             | `none` `left_0` (right-aligned) `right_0`  |
-|          |                                        | `right_0f` (writes 0, takes F) `right_f0`  |
-|          |                                        | (writes F, takes 0)                        |
+| encoding | how the value is written               | `bcd` two digits a byte · `raw` bytes ·    |
+|          |                                        | `hex` two upper-case characters a byte ·   |
+|          |                                        | else a text encoding that Python knows:    |
+|          |                                        | `ascii`, `gbk`, `cp500` (EBCDIC) …         |
+| prefix   | how the length is written              | `fixed`, or one `l` a digit and how the    |
+|          |                                        | digits are written: `ll_bcd` `lll_ascii`   |
+|          |                                        | `ll_ebcdic`; with `_bin` one `l` a byte    |
+| padding  | an odd count of BCD digits             | `none`, or the side and the digits: the    |
+|          |                                        | first is written, all are taken:           |
+|          |                                        | `left_0` `right_0` `right_0f` `right_f0`   |
+| counts   | what the prefix counts                 | `units`, or `bytes` as they are written    |
 
-A BCD prefix is one byte (LL) or two (LLL); an ASCII one two or three digits. A prefix counts units:
-digits where the encoding is `bcd`, bytes elsewhere (`reference/pos-messages.md` §2). `hex` writes a
-byte as two upper-case characters; its prefix counts bytes of the value.
+A BCD prefix packs two digits a byte (LL one byte, LLL and LLLL two). It counts units unless `counts`
+says otherwise: digits where the encoding is `bcd`, bytes elsewhere (`reference/pos-messages.md` §2).
+Where it counts the bytes of BCD digits, a filler can not be told from a digit and is one.
 """
 
 from __future__ import annotations
 
+import codecs
+import re
 from typing import Final, Literal, get_args
 
 import msgspec
 
 from iso8583 import elements
 
-Content = Literal["n", "an", "anp", "ans", "z", "zx", "xn", "b"]
-Encoding = Literal["bcd", "ascii", "gbk", "raw", "hex"]
-Prefix = Literal["fixed", "ll_bcd", "lll_bcd", "ll_ascii", "lll_ascii"]
-Padding = Literal["none", "left_0", "right_0", "right_0f", "right_f0"]
+Content = Literal["n", "an", "anp", "ans", "z", "zx", "xn", "h", "any", "b"]
+Counts = Literal["units", "bytes"]
+Mti = Literal["bcd", "ascii", "ebcdic"]
+Bitmap = Literal["binary", "hex", "hex_ebcdic"]
 
-# Which contents an encoding can carry.
+TEXTS: Final = frozenset({"n", "an", "anp", "ans", "z", "xn", "h", "any"})
+# Which contents an encoding can carry; a text encoding carries `TEXTS`.
 CARRIES: Final[dict[str, frozenset[str]]] = {
-    "bcd": frozenset({"n", "z", "zx"}),
-    "ascii": frozenset({"n", "an", "anp", "ans", "z", "xn"}),
-    "gbk": frozenset({"ans"}),
+    "bcd": frozenset({"n", "z", "zx", "h"}),
     "raw": frozenset({"b"}),
     "hex": frozenset({"b"}),
 }
-PREFIX_LIMIT: Final[dict[str, int]] = {
-    "fixed": 999,
-    "ll_bcd": 99,
-    "ll_ascii": 99,
-    "lll_bcd": 999,
-    "lll_ascii": 999,
-}
+BITMAPS_MAX: Final = 3
+_PREFIX: Final = re.compile(r"(l{1,6})_(bcd|ascii|ebcdic|bin)")
+_PADDING: Final = re.compile(r"(left|right)_([0-9a-f]{1,16})")
+
+
+class Prefix(msgspec.Struct, frozen=True):
+    """A length prefix: `width` bytes that can say at most `limit`; `kind` as in its name."""
+
+    kind: Literal["fixed", "bcd", "ascii", "ebcdic", "bin"]
+    digits: int
+    width: int
+    limit: int
+
+    @classmethod
+    def of(cls, name: str) -> Prefix | None:
+        """The prefix of that name; None where it is no prefix's."""
+        if name == "fixed":
+            return cls("fixed", 0, 0, 9999)
+        match = _PREFIX.fullmatch(name)
+        if match is None:
+            return None
+        letters = len(match[1])
+        if match[2] == "bin":
+            return cls("bin", letters, letters, min(256**letters - 1, 65_535))
+        limit = min(10**letters - 1, 65_535)
+        if match[2] == "bcd":
+            return cls("bcd", (letters + 1) // 2 * 2, (letters + 1) // 2, limit)
+        return cls("ebcdic" if match[2] == "ebcdic" else "ascii", letters, letters, limit)
 
 
 class Element(msgspec.Struct, frozen=True):
@@ -56,25 +84,50 @@ class Element(msgspec.Struct, frozen=True):
     de: int
     content: Content
     size: int
-    encoding: Encoding
-    prefix: Prefix = "fixed"
-    padding: Padding = "none"
+    encoding: str
+    prefix: str = "fixed"
+    padding: str = "none"
     name: str = ""
+    counts: Counts = "units"
 
     def __post_init__(self) -> None:
         where = f"DE {self.de}"
-        if not 2 <= self.de <= 128 or self.de == 65:
-            raise ValueError(f"{where}: elements are 2 to 64 and 66 to 128")
-        for column, values in _COLUMNS.items():
+        if not 2 <= self.de <= 192 or self.de == 65:
+            raise ValueError(f"{where}: elements are 2 to 64 and 66 to 192")
+        for column, values in (("content", get_args(Content)), ("counts", get_args(Counts))):
             if getattr(self, column) not in values:
                 raise ValueError(f"{where}: {column} is none of {', '.join(values)}")
-        if self.content not in CARRIES[self.encoding]:
+        if self.encoding not in CARRIES and not is_text_encoding(self.encoding):
+            named = ", ".join(CARRIES)
+            raise ValueError(f"{where}: encoding is none of {named} and no text encoding")
+        if self.content not in CARRIES.get(self.encoding, TEXTS):
             raise ValueError(f"{where}: {self.encoding} can not carry {self.content}")
-        if not 1 <= self.size <= PREFIX_LIMIT[self.prefix]:
-            raise ValueError(f"{where}: size {self.size} does not fit prefix {self.prefix}")
-        odd = self.prefix != "fixed" or self.size % 2 == 1
+        self._check_length(where)
+        odd = self.counts == "units" and (self.prefix != "fixed" or self.size % 2 == 1)
+        if self.padding != "none" and not _PADDING.fullmatch(self.padding):
+            raise ValueError(f"{where}: padding is none, or left_ or right_ and hex digits")
         if (self.encoding == "bcd" and odd) != (self.padding != "none"):
             raise ValueError(f"{where}: padding belongs to BCD that can be odd, and only there")
+
+    def _check_length(self, where: str) -> None:
+        prefix = Prefix.of(self.prefix)
+        if prefix is None:
+            raise ValueError(f"{where}: prefix is fixed, or l to llllll and _bcd, _ascii, … ")
+        if self.counts == "bytes" and self.prefix == "fixed":
+            raise ValueError(f"{where}: without a prefix nothing is counted")
+        counted = self.size
+        if self.counts == "bytes":
+            if self.encoding == "bcd" and self.size % 2:
+                raise ValueError(f"{where}: digits whose bytes are counted come in pairs")
+            counted = {"bcd": self.size // 2, "hex": self.size * 2}.get(self.encoding, self.size)
+        if not (1 <= self.size and counted <= prefix.limit):
+            raise ValueError(f"{where}: size {self.size} does not fit prefix {self.prefix}")
+
+    @property
+    def fillers(self) -> tuple[str, str]:
+        """The side of the filler, and its digits in lower case: the first written, all taken."""
+        side, _, digits = self.padding.partition("_")
+        return side, digits
 
     @property
     def title(self) -> str:
@@ -88,40 +141,60 @@ class Element(msgspec.Struct, frozen=True):
         >>> Element(2, "n", 19, "bcd", "ll_bcd", "right_0").format
         'n..19'
         """
-        dots = {"fixed": " ", "ll_bcd": "..", "ll_ascii": ".."}.get(self.prefix, "...")
+        dots = "." * max(self.prefix.count("l"), 2) if self.prefix != "fixed" else " "
         return f"{self.content}{dots}{self.size}"
 
 
-_COLUMNS: Final[dict[str, tuple[str, ...]]] = {
-    "content": get_args(Content),
-    "encoding": get_args(Encoding),
-    "prefix": get_args(Prefix),
-    "padding": get_args(Padding),
-}
+def is_text_encoding(name: str) -> bool:
+    """Whether Python knows an encoding of that name that is one of text.
+
+    >>> is_text_encoding("cp500"), is_text_encoding("zlib"), is_text_encoding("utf-16")
+    (True, False, False)
+
+    Those that write a byte order mark or need several bytes for a digit are none here.
+    """
+    try:
+        return codecs.lookup(name)._is_text_encoding and len("0".encode(name)) == 1  # type: ignore[attr-defined]
+    except (LookupError, UnicodeError, ValueError):
+        return False
 
 
 class Dialect(msgspec.Struct, frozen=True):
     """A host's way of writing messages: MTI, bitmap, and the table of elements.
 
-    `versions` are the first MTI digits it takes; `bitmap` is `binary` (8 bytes, 16 when bit 1 is
-    set) or `hex` (16 or 32 characters, written upper case). An element without a row is refused.
-    `base` names the dialect that a variant overrides. Raises ValueError on a contradiction.
+    `versions` and `classes` are the first two MTI digits it takes; `bitmap` is `binary` (8 bytes, 16
+    when bit 1 is set) or `hex` (16 or 32 characters, written upper case; `hex_ebcdic` in EBCDIC).
+    `bitmaps` is how many there can be: with 3, bit 65 announces another one behind the second. An
+    element without a row is refused. `header` names what stands before the MTI (`iso8583.headers`),
+    `base` the dialect that a variant overrides. Raises ValueError on a contradiction.
     """
 
     name: str
     title: str
-    mti: Literal["bcd", "ascii"]
-    bitmap: Literal["binary", "hex"]
+    mti: Mti
+    bitmap: Bitmap
     elements: tuple[Element, ...]
     versions: str = "0"
     base: str = ""
+    classes: str = "123456789"
+    bitmaps: int = 2
+    header: str = ""
 
     def __post_init__(self) -> None:
         numbers = [element.de for element in self.elements]
         if numbers != sorted(set(numbers)):
             raise ValueError(f"{self.name}: elements must ascend, each once")
-        if not self.versions or not (self.versions.isascii() and self.versions.isdigit()):
-            raise ValueError(f"{self.name}: versions are MTI digits")
+        for column, values in (("mti", get_args(Mti)), ("bitmap", get_args(Bitmap))):
+            if getattr(self, column) not in values:
+                raise ValueError(f"{self.name}: {column} is none of {', '.join(values)}")
+        for column in ("versions", "classes"):
+            digits = getattr(self, column)
+            if not digits or not (digits.isascii() and digits.isdigit()):
+                raise ValueError(f"{self.name}: {column} are MTI digits")
+        if not 1 <= self.bitmaps <= BITMAPS_MAX:
+            raise ValueError(f"{self.name}: there are 1 to {BITMAPS_MAX} bitmaps")
+        if numbers and numbers[-1] > 64 * self.bitmaps:
+            raise ValueError(f"{self.name}: DE {numbers[-1]} needs another bitmap")
 
     def __str__(self) -> str:
         """The table, to be read beside the standard's own page."""
@@ -146,16 +219,17 @@ class Dialect(msgspec.Struct, frozen=True):
         name: str,
         title: str,
         *overrides: Element,
-        bitmap: Literal["binary", "hex"] | None = None,
+        bitmap: Bitmap | None = None,
+        header: str | None = None,
     ) -> Dialect:
         """This table with some rows replaced or added, under a name of its own."""
         rows = {row.de: row for row in self.elements} | {row.de: row for row in overrides}
-        return Dialect(
+        return msgspec.structs.replace(
+            self,
             name=name,
             title=title,
-            mti=self.mti,
             bitmap=bitmap or self.bitmap,
+            header=self.header if header is None else header,
             elements=tuple(rows[de] for de in sorted(rows)),
-            versions=self.versions,
             base=self.base or self.name,
         )
