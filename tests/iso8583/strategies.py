@@ -17,6 +17,7 @@ ALPHABETS = {
     "ans": "".join(map(chr, range(32, 127))),
     "z": "0123456789=",
     "zx": "0123456789ABCEF=",
+    "h": "0123456789ABCDEF",
 }
 
 
@@ -29,7 +30,11 @@ def values(row: Element) -> st.SearchStrategy[str | bytes]:
     if row.content == "xn":
         digits = st.text("0123456789", min_size=most - 1, max_size=most - 1)
         return st.builds("".join, st.tuples(st.sampled_from("CD"), digits))
+    if row.content == "any":
+        return st.text(st.characters(codec=row.encoding), min_size=least, max_size=most)
     text = st.text(ALPHABETS[row.content], min_size=least, max_size=most)
+    if row.counts == "bytes" and row.encoding == "bcd":
+        return text.map(lambda value: value[: len(value) // 2 * 2])
     if row.encoding == "gbk" and row.prefix != "fixed":
         return text | st.text("成功有限公司A1 ", max_size=most // 2)
     return text

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from iso8583.codec import SHAPES_MAX, Codec, codec_for, elements_of
+from iso8583.codec import Codec, codec_for, elements_of
 from iso8583.dialects import registry
 from iso8583.dialects.table import Dialect, Element
 from iso8583.errors import DecodeError, EncodeError
+from iso8583.generic import PLANS_MAX, GenericCodec
 from tests.iso8583.strategies import messages
 
 if TYPE_CHECKING:
@@ -234,7 +235,7 @@ def test_either_case_of_a_hex_bitmap_is_one_shape() -> None:
     upper = b"0200" + b"000000000000000A" + b"001A001B"
     assert codec.decode(upper) == codec.decode(upper.replace(b"0A0", b"0a0")) == {
         0: "0200", 61: "A", 63: "B"}  # fmt: skip
-    assert len(codec._plans) == 1
+    assert len(codec.generic._plans) == 1
 
 
 def test_hex_encoding_of_bytes() -> None:
@@ -313,8 +314,8 @@ def test_a_flipped_byte_is_a_message_or_a_decode_error(data: st.DataObject) -> N
     assert codec.decode(codec.encode(message)) == message
 
 
-def test_caches_are_bounded_and_noise_does_not_enter_them() -> None:
-    codec = Codec(registry.get("unionpay_pos"))
+def test_caches_of_the_table_are_bounded_and_noise_does_not_enter_them() -> None:
+    codec = GenericCodec(registry.get("unionpay_pos"))
     rows = [row.de for row in codec.dialect.elements if row.prefix != "fixed"][:10]
     assert len(rows) == 10
     for shape in range(2**10):
@@ -324,8 +325,8 @@ def test_caches_are_bounded_and_noise_does_not_enter_them() -> None:
                 row = codec.dialect.element(de)
                 message[de] = b"" if row is not None and row.content == "b" else ""
         codec.decode(codec.encode(message))
-    assert 0 < len(codec._plans) <= SHAPES_MAX
-    assert 0 < len(codec._shapes) <= SHAPES_MAX
+    assert 0 < len(codec._plans) <= PLANS_MAX
+    assert 0 < len(codec._shapes) <= PLANS_MAX
     before = dict(codec._plans)
     for low in range(256):
         with pytest.raises(DecodeError):

@@ -20,11 +20,15 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 WRONG_ROWS: list[tuple[tuple[Any, ...], str]] = [
     ((1, "n", 4, "bcd"), "elements are"),
     ((65, "b", 8, "raw"), "elements are"),
-    ((129, "n", 4, "bcd"), "elements are"),
+    ((193, "n", 4, "bcd"), "elements are"),
     ((3, "x", 6, "bcd"), "content is none of"),
     ((3, "n", 6, "ebcdic"), "encoding is none of"),
-    ((3, "n", 6, "bcd", "llll_bcd"), "prefix is none of"),
-    ((3, "n", 6, "bcd", "fixed", "right_9"), "padding is none of"),
+    ((3, "n", 6, "utf-16"), "encoding is none of"),
+    ((3, "n", 6, "bcd", "lllllll_bcd", "right_0"), "prefix is fixed, or"),
+    ((3, "n", 5, "bcd", "fixed", "right_z"), "padding is none, or"),
+    ((3, "n", 5, "bcd", "ll_bcd", "none", "", "bytes"), "come in pairs"),
+    ((3, "n", 6, "bcd", "fixed", "none", "", "bytes"), "nothing is counted"),
+    ((52, "b", 50, "hex", "ll_ascii", "none", "", "bytes"), "does not fit prefix"),
     ((41, "ans", 8, "bcd"), "bcd can not carry ans"),
     ((52, "b", 8, "ascii"), "ascii can not carry b"),
     ((4, "n", 12, "raw"), "raw can not carry n"),
@@ -49,6 +53,10 @@ def test_a_wrong_table_is_refused() -> None:
         Dialect("twice", "", "bcd", "binary", (row, row))
     with pytest.raises(ValueError, match="versions"):
         Dialect("none", "", "bcd", "binary", (row,), versions="")
+    with pytest.raises(ValueError, match="DE 129 needs another bitmap"):
+        Dialect("far", "", "bcd", "binary", (Element(129, "n", 4, "bcd"),))
+    with pytest.raises(ValueError, match="1 to 3 bitmaps"):
+        Dialect("four", "", "bcd", "binary", (row,), bitmaps=4)
 
 
 def test_names() -> None:
