@@ -110,8 +110,7 @@ def text_reader(row: Element) -> Callable[[bytes], str | None]:
         is_content = has_no_control
     held_to_ascii = row.content not in {"ans", "any"}
     plain = is_content if row.content != "ans" else str.isprintable
-    # most text is ASCII where the encoding writes that as it is
-    over_ascii = "".join(map(chr, range(128))).encode(encoding, "replace") == bytes(range(128))
+    over_ascii = is_over_ascii(encoding)  # most text is ASCII where that is written as it is
 
     def read(octets: bytes) -> str | None:
         if over_ascii and octets.isascii():
@@ -128,6 +127,18 @@ def text_reader(row: Element) -> Callable[[bytes], str | None]:
         return value
 
     return read
+
+
+def is_over_ascii(encoding: str) -> bool:
+    """Whether a text encoding writes ASCII as it is.
+
+    >>> is_over_ascii("gbk"), is_over_ascii("cp500")
+    (True, False)
+    """
+    try:
+        return "".join(map(chr, range(128))).encode(encoding) == bytes(range(128))
+    except (LookupError, UnicodeError):
+        return False
 
 
 def unhex_upper(octets: bytes) -> bytes | None:

@@ -36,12 +36,10 @@ def prefix(row: Element, data: bytes, offset: int) -> DecodeError:
         if not (digits.isascii() and digits.isdigit()):
             return DecodeError(row.de, offset, "length prefix is not digits")
         count = int(digits)
-    if row.counts == "bytes" and row.encoding == "hex" and count % 2:
-        return DecodeError(row.de, offset, f"length {count} is odd, a byte is two characters")
-    most = row.size
-    if row.counts == "bytes":
-        most = {"bcd": row.size // 2, "hex": row.size * 2}.get(row.encoding, row.size)
-    return DecodeError(row.de, offset, f"length {count} over {most}")
+    most = row.counted(row.size)
+    if count > most:
+        return DecodeError(row.de, offset, f"length {count} over {most}")
+    return DecodeError(row.de, offset, f"length {count} is odd, what it counts comes in pairs")
 
 
 def bcd(
@@ -111,6 +109,6 @@ def value(row: Element, given: object) -> EncodeError:
 def length(row: Element, size: int) -> EncodeError:
     """A value of `size` units that the row does not take."""
     wanted = str(row.size) if row.prefix == "fixed" else f"at most {row.size}"
-    if row.counts == "bytes" and row.encoding == "bcd" and size % 2:
+    if row.in_pairs and size % 2:
         wanted += ", an even count"
     return EncodeError(row.de, f"wants {wanted}, has {size}")

@@ -210,31 +210,24 @@ def _prefix(row: Element) -> tuple[bool, int, dict[str, int]]:
     """Whether the prefix is looked up by hex digits, its width in bytes, its counts by writing."""
     prefix = Prefix.of(row.prefix)
     assert prefix is not None
-    return (
-        prefix.kind in {"bcd", "bin"},
-        prefix.width,
-        prefix_counts(row.prefix, row.size, units_a_byte(row)),
-    )
+    return prefix.kind in {"bcd", "bin"}, prefix.width, prefix_counts(row)
 
 
-def units_a_byte(row: Element) -> float:
-    """How many units one counted thing is: 1, but where bytes are counted as they are written."""
-    if row.counts == "units":
-        return 1
-    return {"bcd": 2.0, "hex": 0.5}.get(row.encoding, 1)
-
-
-@cache  # bounded by the rows of dialects; rows of one prefix and size share
-def prefix_counts(name: str, size: int, scale: float) -> dict[str, int]:
+def prefix_counts(row: Element) -> dict[str, int]:
     """Every legal prefix, as hex digits where it is packed and latin-1 text elsewhere -> units."""
+    return _prefix_counts(row.prefix, row.size, row.in_pairs, row.counted(2))
+
+
+@cache  # bounded by the rows of dialects; rows that are counted alike share
+def _prefix_counts(name: str, size: int, in_pairs: bool, of_two: int) -> dict[str, int]:  # noqa: FBT001
     prefix = Prefix.of(name)
     assert prefix is not None
     packed = prefix.kind in {"bcd", "bin"}
-    writings = ((int(counted * scale), write_prefix(prefix, counted))
-        for counted in range(int(size / scale) + 1) if (counted * scale) % 1 == 0)
-    return {
-        (octets.hex() if packed else octets.decode("latin-1")): units for units, octets in writings
-    }
+    counts = {}
+    for units in range(0, size + 1, 2 if in_pairs else 1):
+        octets = write_prefix(prefix, units * of_two // 2)
+        counts[octets.hex() if packed else octets.decode("latin-1")] = units
+    return counts
 
 
 def write_prefix(prefix: Prefix, counted: int) -> bytes:

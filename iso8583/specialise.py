@@ -21,10 +21,10 @@ from itertools import count, groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
-from iso8583.contents import CONTENT, bcd_content, bytes_content
+from iso8583.contents import CONTENT, bcd_content, bytes_content, is_over_ascii
 from iso8583.dialects.table import Element, Prefix
 from iso8583.generic import elements_of
-from iso8583.reading import prefix_counts, units_a_byte
+from iso8583.reading import prefix_counts
 from iso8583.writing import written_prefixes
 
 if TYPE_CHECKING:
@@ -90,15 +90,16 @@ def decoder(codec: GenericCodec, head: bytes) -> Decoder:
     mti = next(mti for mti, octets in codec.mtis.items() if head.startswith(octets))
     shape = [rows[de] for de in elements_of(codec.bitmap(head)[0])]
     source = Source("data")
+    # a copy has room for all keys in their order: faster than a literal, which grows as it is filled
+    blank = dict.fromkeys([0, *(row.de for row in shape)], mti)
     places = _offsets(source, shape, len(head))
+    source.line(f"message = {source.bind(blank.copy)}()")
     values: dict[int, str] = {}
     for kind, stretch in _stretches(shape):
         _READ[kind](source, stretch, places, values)
-    # a copy has room for all keys in their order: faster than a literal, which grows as it is filled
-    blank = dict.fromkeys([0, *(row.de for row in shape)], mti)
-    source.result(f"message = {source.bind(blank.copy)}()")
     for row in shape:
-        source.result(f"message[{row.de}] = {values[row.de]}")
+        if row.de in values:  # the others are cut straight into the message
+            source.result(f"message[{row.de}] = {values[row.de]}")
     source.result("return message")
     return source.compile("decode")
 
@@ -184,10 +185,16 @@ def _read_other(
     """What the row's own closure reads: text in other encodings, hex characters."""
     (row,) = rows
     place = places[row.de]
-    octets = f"data[{Place.text(place.content)}:{Place.text(place.end)}]"
-    source.line(f"v{row.de} = {source.bind(bytes_content(row))}({octets})")
-    source.check(f"v{row.de} is not None")
-    values[row.de] = f"v{row.de}"
+    name = f"v{row.de}"
+    values[row.de] = name
+    source.line(f"{name} = data[{Place.text(place.content)}:{Place.text(place.end)}]")
+    read = f"{source.bind(bytes_content(row))}({name})"
+    if row.content == "ans" and is_over_ascii(row.encoding):  # and mostly is ASCII
+        source.line(f"{name} = {name}.decode('ascii') if {name}.isascii() else {read}")
+        source.check(f"{name} is not None and ({name}.isprintable() or not {name}.isascii())")
+        return
+    source.line(f"{name} = {read}")
+    source.check(f"{name} is not None")
 
 
 def _read_nibbles(
@@ -199,7 +206,7 @@ def _read_nibbles(
     name = f"v{row.de}"
     source.line(f"{name} = data[{Place.text(place.content)}:{Place.text(place.end)}].hex()")
     fixed = row.prefix == "fixed"
-    if row.size % 2 if fixed else row.counts == "units":
+    if row.size % 2 if fixed else not row.in_pairs:
         side, accepted = row.fillers
         filler, digits = ("0", "1:") if side == "left" else ("-1", ":-1")
         taken = source.bind(accepted)
@@ -219,33 +226,32 @@ def _read_nibbles(
 
 
 def _read_digits(
-    source: Source, rows: list[Element], places: dict[int, Place], values: dict[int, str]
+    source: Source, rows: list[Element], places: dict[int, Place], _values: dict[int, str]
 ) -> None:
     """A stretch of fixed BCD digits: one `hex`, one check, one cut."""
     run = f"r{rows[0].de}"
     start, end = places[rows[0].de].content, places[rows[-1].de].end
     source.line(f"{run} = data[{Place.text(start)}:{Place.text(end)}].hex()")
-    cuts: list[tuple[int, slice]] = []
+    cuts: list[slice] = []
+    letters = False  # among the fillers that are taken
     at = 0
-    all_digits = True
     for row in rows:
-        width = row.size + row.size % 2
-        first, last = at, at + row.size
+        first = at
         if row.size % 2:
             side, accepted = row.fillers
+            first += side == "left"
             filler = at if side == "left" else at + row.size
-            if side == "left":
-                first, last = first + 1, last + 1
-            source.check(f"{run}[{filler}] in {source.bind(accepted)}")
-            all_digits = all_digits and accepted.isdigit()
-        cuts.append((row.de, slice(first, last)))
-        at += width
-    if all_digits:
+            equal = f"== '{int(accepted)}'" if accepted in {"0", "1"} else f"in {source.bind(accepted)}"
+            source.check(f"{run}[{filler}] {equal}")
+            letters = letters or not accepted.isdigit()
+        cuts.append(slice(first, first + row.size))
+        at += row.size + row.size % 2
+    if letters:
+        for cut in cuts:
+            source.check(f"{run}[{cut.start}:{cut.stop}].isdigit()")
+    else:
         source.check(f"{run}.isdigit()")
-    _cut(source, run, at, cuts, values)
-    if not all_digits:
-        for row in rows:
-            source.check(f"{values[row.de]}.isdigit()")
+    _cut(source, run, rows, cuts)
 
 
 def _read_characters(
@@ -256,7 +262,7 @@ def _read_characters(
     start, end = places[rows[0].de].prefix, places[rows[-1].de].end
     source.line(f"{run} = data[{Place.text(start)}:{Place.text(end)}].decode('ascii')")
     shift = str(start[1])
-    if start[0]:
+    if start[0] and any(row.prefix != "fixed" for row in rows):
         shift = f"b{rows[0].de}"
         source.line(f"{shift} = {Place.text(start)}")
 
@@ -265,6 +271,8 @@ def _read_characters(
             return str(at[1] - start[1])
         return f"{Place.text(at)} - {shift}"
 
+    if any(row.content == "ans" for row in rows) and all(row.content != "any" for row in rows):
+        source.check(f"{run}.isprintable()")
     for fixed, group in groupby(rows, key=lambda row: row.prefix == "fixed"):
         some = list(group)
         if fixed:
@@ -273,48 +281,42 @@ def _read_characters(
             if some != rows:
                 part = f"p{some[0].de}"
                 source.line(f"{part} = {run}[{within(first)}:{within(last)}]")
-            _read_fixed_characters(source, part, some, values)
+            _read_fixed_characters(source, part, some, rows)
             continue
         for row in some:
             place = places[row.de]
             source.line(f"v{row.de} = {run}[{within(place.content)}:{within(place.end)}]")
             values[row.de] = f"v{row.de}"
-            _check_characters(source, row.content, values[row.de], empty=True)
+            _check_characters(source, row.content, values[row.de], rows, empty=True)
 
 
 def _read_fixed_characters(
-    source: Source, run: str, rows: list[Element], values: dict[int, str]
+    source: Source, run: str, rows: list[Element], stretch: list[Element]
 ) -> None:
-    cuts: list[tuple[int, slice]] = []
     at = 0
+    cuts: list[slice] = []
+    pieces: list[tuple[str, slice]] = []  # neighbours that one check does for
     for row in rows:
-        cuts.append((row.de, slice(at, at + row.size)))
+        cut = slice(at, at + row.size)
+        cuts.append(cut)
+        if pieces and pieces[-1][0] == row.content and row.content in {"n", "an"}:
+            cut = slice(pieces.pop()[1].start, cut.stop)
+        pieces.append((row.content, cut))
         at += row.size
-    _cut(source, run, at, cuts, values)
-    for content, des, piece in _pieces(rows, cuts):
-        whole = run if (piece.start, piece.stop) == (0, at) else f"{run}[{piece.start}:{piece.stop}]"
-        _check_characters(source, content, values[des[0]] if len(des) == 1 else whole)
+    _cut(source, run, rows, cuts)
+    for content, cut in pieces:
+        whole = (cut.start, cut.stop) == (0, at)
+        piece = run if whole else f"{run}[{cut.start}:{cut.stop}]"
+        _check_characters(source, content, piece, stretch)
 
 
-def _pieces(
-    rows: list[Element], cuts: list[tuple[int, slice]]
-) -> list[tuple[str, list[int], slice]]:
-    """Neighbours that one check does for: digits, printable characters."""
-    found: list[tuple[str, list[int], slice]] = []
-    for row, (de, cut) in zip(rows, cuts, strict=True):
-        if found and found[-1][0] == row.content and row.content in {"n", "an", "ans"}:
-            content, des, before = found[-1]
-            found[-1] = (content, [*des, de], slice(before.start, cut.stop))
-        else:
-            found.append((row.content, [de], cut))
-    return found
-
-
-def _check_characters(source: Source, content: str, value: str, *, empty: bool = False) -> None:
+def _check_characters(
+    source: Source, content: str, value: str, stretch: list[Element], *, empty: bool = False
+) -> None:
     """What must hold of ASCII text; `empty` where there may be none."""
     plain = {"n": "isdigit", "an": "isalnum", "anp": "isalnum", "ans": "isprintable"}
-    if content == "any":
-        return
+    if content == "any" or (content == "ans" and all(row.content != "any" for row in stretch)):
+        return  # of the whole stretch it is asked once
     if content not in plain:
         source.check(f"{source.bind(CONTENT[content][0])}({value})")
         return
@@ -327,19 +329,14 @@ def _check_characters(source: Source, content: str, value: str, *, empty: bool =
         source.check(test)
 
 
-def _cut(
-    source: Source, run: str, width: int, cuts: list[tuple[int, slice]], values: dict[int, str]
-) -> None:
-    """Constant slices of a run of `width` characters, by one call where there are several."""
-    for de, _ in cuts:
-        values[de] = f"v{de}"
+def _cut(source: Source, run: str, rows: list[Element], cuts: list[slice]) -> None:
+    """Constant slices of a run into the message, by one call where there are several."""
     if len(cuts) == 1:
-        de, cut = cuts[0]
-        whole = cut.start == 0 and cut.stop == width
-        source.line(f"v{de} = {run}" if whole else f"v{de} = {run}[{cut.start}:{cut.stop}]")
+        (cut,) = cuts
+        source.line(f"message[{rows[0].de}] = {run}[{cut.start}:{cut.stop}]")
         return
-    names = ", ".join(f"v{de}" for de, _ in cuts)
-    source.line(f"{names} = {source.bind(itemgetter(*(cut for _, cut in cuts)))}({run})")
+    targets = ", ".join(f"message[{row.de}]" for row in rows)
+    source.line(f"{targets} = {source.bind(itemgetter(*cuts))}({run})")
 
 
 _READ: Final = {
@@ -364,10 +361,9 @@ def _wire_width(row: Element) -> int:
 def _counts(row: Element) -> dict[Any, int]:
     """Every legal prefix as the bytes it is written in -> units."""
     packed = _prefix(row).kind in {"bcd", "bin"}
-    known = prefix_counts(row.prefix, row.size, units_a_byte(row))
     return {
         bytes.fromhex(text) if packed else text.encode("latin-1"): units
-        for text, units in known.items()
+        for text, units in prefix_counts(row).items()
     }
 
 
@@ -403,7 +399,7 @@ def _written_kind(row: Element) -> str:
     packed = row.prefix == "fixed" or _prefix(row).kind in {"bcd", "bin"}
     if row.encoding == "raw":
         return "raw"
-    if row.encoding == "bcd" and packed and row.counts == "units":
+    if row.encoding == "bcd" and packed and not row.in_pairs:
         return {"n": "digits", "z": "track"}.get(row.content, "other")
     if row.encoding == "ascii" and (row.prefix == "fixed" or _prefix(row).kind == "ascii"):
         return "characters"
@@ -424,7 +420,12 @@ def _write_raw(source: Source, rows: list[Element], _codec: GenericCodec) -> lis
 def _write_other(source: Source, rows: list[Element], codec: GenericCodec) -> list[str]:
     """What the row's own closure writes; it raises EncodeError, so it runs before the result."""
     (row,) = rows
-    source.line(f"w{row.de} = {source.bind(codec.writers[row.de])}(v{row.de})")
+    name = f"v{row.de}"
+    write = f"{source.bind(codec.writers[row.de])}({name})"
+    if row.content == "ans" and row.prefix != "fixed" and is_over_ascii(row.encoding):
+        plain = f"{source.bind(written_prefixes(row))}[len({name})] + {name}.encode('ascii')"
+        write = f"{plain} if {name}.isascii() and {name}.isprintable() else {write}"
+    source.line(f"w{row.de} = {write}")
     return [f"w{row.de}"]
 
 
@@ -434,8 +435,7 @@ def _write_digits(source: Source, rows: list[Element], _codec: GenericCodec) -> 
     all_digits = True
     for row in rows:
         all_digits = _write_bcd_pieces(source, row, f"v{row.de}", pieces) and all_digits
-    run = f"r{rows[0].de}"
-    source.line(f"{run} = {source.bind(''.join)}(({', '.join(pieces)},))")
+    run = _joined(source, rows, pieces)
     if all_digits:
         source.check(f"{run}.isdigit()")
     else:
@@ -453,6 +453,16 @@ def _write_track(source: Source, rows: list[Element], _codec: GenericCodec) -> l
     source.check(f"({name}.replace('=', '').isdigit() or not {name}.strip('='))")
     joined = f"{source.bind(''.join)}(({', '.join(pieces)},))"
     return [f"{source.bind(unhexlify)}({joined})"]
+
+
+def _joined(source: Source, rows: list[Element], pieces: list[str]) -> str:
+    """The name of the pieces' joined text; a join refuses anything but text."""
+    if len(pieces) == 1:
+        source.check(f"type({pieces[0]}) is {source.bind(str)}")
+        return pieces[0]
+    run = f"r{rows[0].de}"
+    source.line(f"{run} = {source.bind(''.join)}(({', '.join(pieces)},))")
+    return run
 
 
 def _write_bcd_pieces(source: Source, row: Element, name: str, pieces: list[str]) -> bool:
@@ -474,7 +484,6 @@ def _write_bcd_pieces(source: Source, row: Element, name: str, pieces: list[str]
 
 def _write_characters(source: Source, rows: list[Element], _codec: GenericCodec) -> list[str]:
     """A stretch of ASCII, prefixes among it: one join, one `encode`, which refuses anything else."""
-    run = f"r{rows[0].de}"
     pieces: list[str] = []
     before: list[str] = []  # what stands before a row in the run, as terms of its length
     width = 0
@@ -496,8 +505,8 @@ def _write_characters(source: Source, rows: list[Element], _codec: GenericCodec)
             width += _prefix(row).width
         pieces.append(name)
         if row.content != "ans" and not (row.content == "n" and row.prefix == "fixed"):
-            _check_characters(source, row.content, name, empty=row.prefix != "fixed")
-    source.line(f"{run} = {source.bind(''.join)}(({', '.join(pieces)},))")
+            _check_characters(source, row.content, name, rows, empty=row.prefix != "fixed")
+    run = _joined(source, rows, pieces)
     for terms, first, last in digits:
         lead = f"{terms} + " if terms else ""
         source.check(f"{run}[{lead}{first}:{lead}{last}].isdigit()")

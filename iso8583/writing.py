@@ -14,7 +14,7 @@ from iso8583 import faults
 from iso8583.contents import CONTENT, ascii_content, text_reader
 from iso8583.dialects.table import Element, Prefix
 from iso8583.errors import EncodeError
-from iso8583.reading import units_a_byte, write_prefix
+from iso8583.reading import write_prefix
 
 Writer = Callable[[str | bytes], bytes]
 
@@ -50,7 +50,7 @@ def _write_bcd(row: Element) -> Writer:
     is_content, reason = CONTENT[row.content]
     side, fillers = row.fillers
     filler, left = fillers[:1].upper(), side == "left"
-    in_pairs = row.counts == "bytes"
+    in_pairs = row.in_pairs
     prefixes = written_prefixes(row)
 
     def write(value: str | bytes) -> bytes:
@@ -128,14 +128,14 @@ def _write_octets(row: Element) -> Writer:
 
 def written_prefixes(row: Element) -> list[bytes]:
     """The written length prefix by units; empty ones where the element is fixed."""
-    return _written_prefixes(row.prefix, row.size, units_a_byte(row))
+    return _written_prefixes(row.prefix, row.size, row.counted(2))
 
 
-@cache  # bounded by the rows of dialects; rows of one prefix and size share
-def _written_prefixes(name: str, size: int, scale: float) -> list[bytes]:
+@cache  # bounded by the rows of dialects; rows that are counted alike share
+def _written_prefixes(name: str, size: int, of_two: int) -> list[bytes]:
     prefix = Prefix.of(name)
     assert prefix is not None
     if prefix.kind == "fixed":
         return [b""] * (size + 1)
-    # a count of digits that no whole byte has is never written, but has its place in the list
-    return [write_prefix(prefix, int(units / scale)) for units in range(size + 1)]
+    # an odd count that only pairs have is never written, but has its place in the list
+    return [write_prefix(prefix, units * of_two // 2) for units in range(size + 1)]

@@ -18,8 +18,10 @@
 |          |                                        | `ll_ebcdic`; with `_bin` one `l` a byte    |
 | padding  | an odd count of BCD digits             | `none`, or the side and the digits: the    |
 |          |                                        | first is written, all are taken:           |
-|          |                                        | `left_0` `right_0` `right_0f` `right_f0`   |
-| counts   | what the prefix counts                 | `units`, or `bytes` as they are written    |
+|          |                                        | `left_0` `right_0` `right_0f` `right_f0`;  |
+|          |                                        | `even`: an odd count is refused            |
+| counts   | what the prefix counts                 | `units`, or `bytes` as they are written,   |
+|          |                                        | or `nibbles`, two of them                  |
 
 A BCD prefix packs two digits a byte (LL one byte, LLL and LLLL two). It counts units unless `counts`
 says otherwise: digits where the encoding is `bcd`, bytes elsewhere (`reference/pos-messages.md` §2).
@@ -37,7 +39,7 @@ import msgspec
 from iso8583 import elements
 
 Content = Literal["n", "an", "anp", "ans", "z", "zx", "xn", "h", "any", "b"]
-Counts = Literal["units", "bytes"]
+Counts = Literal["units", "bytes", "nibbles"]
 Mti = Literal["bcd", "ascii", "ebcdic"]
 Bitmap = Literal["binary", "hex", "hex_ebcdic"]
 
@@ -104,8 +106,10 @@ class Element(msgspec.Struct, frozen=True):
             raise ValueError(f"{where}: {self.encoding} can not carry {self.content}")
         self._check_length(where)
         odd = self.counts == "units" and (self.prefix != "fixed" or self.size % 2 == 1)
-        if self.padding != "none" and not _PADDING.fullmatch(self.padding):
-            raise ValueError(f"{where}: padding is none, or left_ or right_ and hex digits")
+        if self.padding not in {"none", "even"} and not _PADDING.fullmatch(self.padding):
+            raise ValueError(f"{where}: padding is none, even, or left_ or right_ and hex digits")
+        if self.padding == "even" and self.prefix == "fixed":
+            raise ValueError(f"{where}: an odd fixed size can not be even")
         if (self.encoding == "bcd" and odd) != (self.padding != "none"):
             raise ValueError(f"{where}: padding belongs to BCD that can be odd, and only there")
 
@@ -113,15 +117,30 @@ class Element(msgspec.Struct, frozen=True):
         prefix = Prefix.of(self.prefix)
         if prefix is None:
             raise ValueError(f"{where}: prefix is fixed, or l to llllll and _bcd, _ascii, … ")
-        if self.counts == "bytes" and self.prefix == "fixed":
+        if self.counts != "units" and self.prefix == "fixed":
             raise ValueError(f"{where}: without a prefix nothing is counted")
-        counted = self.size
-        if self.counts == "bytes":
-            if self.encoding == "bcd" and self.size % 2:
-                raise ValueError(f"{where}: digits whose bytes are counted come in pairs")
-            counted = {"bcd": self.size // 2, "hex": self.size * 2}.get(self.encoding, self.size)
-        if not (1 <= self.size and counted <= prefix.limit):
+        if self.counts == "nibbles" and self.encoding == "bcd":
+            raise ValueError(f"{where}: units of BCD are nibbles already")
+        if self.counts == "bytes" and self.encoding == "bcd" and self.size % 2:
+            raise ValueError(f"{where}: digits whose bytes are counted come in pairs")
+        if not (1 <= self.size and self.counted(self.size) <= prefix.limit):
             raise ValueError(f"{where}: size {self.size} does not fit prefix {self.prefix}")
+
+    def counted(self, units: int) -> int:
+        """What the prefix says of a value of so many units.
+
+        >>> Element(2, "n", 20, "bcd", "ll_bcd", "none", "", "bytes").counted(20)
+        10
+        """
+        if self.counts == "units":
+            return units
+        octets = {"bcd": units // 2, "hex": units * 2}.get(self.encoding, units)
+        return octets if self.counts == "bytes" else 2 * octets
+
+    @property
+    def in_pairs(self) -> bool:
+        """Whether an odd count of BCD digits is refused."""
+        return self.padding == "even" or (self.encoding == "bcd" and self.counts == "bytes")
 
     @property
     def fillers(self) -> tuple[str, str]:

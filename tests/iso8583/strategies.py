@@ -31,9 +31,14 @@ def values(row: Element) -> st.SearchStrategy[str | bytes]:
         digits = st.text("0123456789", min_size=most - 1, max_size=most - 1)
         return st.builds("".join, st.tuples(st.sampled_from("CD"), digits))
     if row.content == "any":
-        return st.text(st.characters(codec=row.encoding), min_size=least, max_size=most)
+        one_byte = row.encoding not in {"utf-8", "gbk"}
+        some = st.characters(codec=row.encoding if one_byte else "ascii")
+        text = st.text(some, min_size=least, max_size=most)
+        if one_byte or row.prefix == "fixed":
+            return text
+        return text | st.text(st.characters(codec=row.encoding), max_size=most // 4)
     text = st.text(ALPHABETS[row.content], min_size=least, max_size=most)
-    if row.counts == "bytes" and row.encoding == "bcd":
+    if row.in_pairs:
         return text.map(lambda value: value[: len(value) // 2 * 2])
     if row.encoding == "gbk" and row.prefix != "fixed":
         return text | st.text("成功有限公司A1 ", max_size=most // 2)

@@ -25,7 +25,7 @@ WRONG_ROWS: list[tuple[tuple[Any, ...], str]] = [
     ((3, "n", 6, "ebcdic"), "encoding is none of"),
     ((3, "n", 6, "utf-16"), "encoding is none of"),
     ((3, "n", 6, "bcd", "lllllll_bcd", "right_0"), "prefix is fixed, or"),
-    ((3, "n", 5, "bcd", "fixed", "right_z"), "padding is none, or"),
+    ((3, "n", 5, "bcd", "fixed", "right_z"), "padding is none, even, or"),
     ((3, "n", 5, "bcd", "ll_bcd", "none", "", "bytes"), "come in pairs"),
     ((3, "n", 6, "bcd", "fixed", "none", "", "bytes"), "nothing is counted"),
     ((52, "b", 50, "hex", "ll_ascii", "none", "", "bytes"), "does not fit prefix"),
