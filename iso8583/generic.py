@@ -7,7 +7,7 @@ reader gives back: `encode` refuses anything that would not decode to the same m
 
 from __future__ import annotations
 
-from binascii import Error as HexError, unhexlify
+from binascii import unhexlify
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from iso8583.errors import DecodeError, EncodeError
@@ -211,7 +211,9 @@ class GenericCodec:
     def written_bitmap(self, elements: list[int]) -> bytes:
         """The bitmap that announces the elements, as the dialect writes it."""
         highest = max(elements, default=0)
-        announced = {*elements} | ({1} if highest > 64 else set()) | ({65} if highest > 128 else set())
+        announced = (
+            {*elements} | ({1} if highest > 64 else set()) | ({65} if highest > 128 else set())
+        )
         width = 8 * ((highest > 64) + (highest > 128) + 1)
         bits = sum(1 << (8 * width - de) for de in announced)
         bitmap = bits.to_bytes(width, "big")

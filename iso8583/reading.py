@@ -16,6 +16,7 @@ from functools import cache
 from iso8583 import faults
 from iso8583.contents import ascii_content, bcd_content, bytes_content
 from iso8583.dialects.table import Element, Prefix
+from iso8583.errors import DecodeError
 from iso8583.message import Message
 
 # (data, its hex digits, its latin-1 text, offset, message) -> offset after the element
@@ -35,7 +36,7 @@ def absent(de: int) -> Reader:
     """The reader of an element that the dialect does not have: refuses."""
 
     def read(_data: bytes, _hexed: str, _text: str, offset: int, _message: Message) -> int:
-        raise faults.DecodeError(de, offset, "not in the dialect")
+        raise DecodeError(de, offset, "not in the dialect")
 
     return read
 

@@ -71,7 +71,10 @@ class Source:
         checks = [f"if not ({' and '.join(self.checks)}): return None"] if self.checks else []
         # constants are defaults of the function: locals are the fastest names there are
         arguments = ", ".join([self.argument, *(f"{name}={name}" for name in names)])
-        lines = [f"def {purpose}({arguments}):", *(f"    {one}" for one in [*self.lines, *checks, *self.results])]
+        lines = [
+            f"def {purpose}({arguments}):",
+            *(f"    {one}" for one in [*self.lines, *checks, *self.results]),
+        ]
         source = "\n".join(lines) + "\n"
         place = f"<iso8583 {purpose} {next(_numbers)}>"
         linecache.cache[place] = (len(source), None, source.splitlines(keepends=True), place)
@@ -107,7 +110,9 @@ def decoder(codec: GenericCodec, head: bytes) -> Decoder:
 class Place:
     """Where an element lies, as `base + constant` in bytes: prefix, content, end; and its count."""
 
-    def __init__(self, prefix: tuple[str, int], content: tuple[str, int], end: tuple[str, int]) -> None:
+    def __init__(
+        self, prefix: tuple[str, int], content: tuple[str, int], end: tuple[str, int]
+    ) -> None:
         self.prefix, self.content, self.end = prefix, content, end
 
     @staticmethod
@@ -241,7 +246,9 @@ def _read_digits(
             side, accepted = row.fillers
             first += side == "left"
             filler = at if side == "left" else at + row.size
-            equal = f"== '{int(accepted)}'" if accepted in {"0", "1"} else f"in {source.bind(accepted)}"
+            equal = (
+                f"== '{int(accepted)}'" if accepted in {"0", "1"} else f"in {source.bind(accepted)}"
+            )
             source.check(f"{run}[{filler}] {equal}")
             letters = letters or not accepted.isdigit()
         cuts.append(slice(first, first + row.size))
@@ -377,7 +384,10 @@ def encoder(codec: GenericCodec, keys: tuple[int, ...]) -> Encoder:
     source = Source("message")
     names = ", ".join(f"v{de}" for de in keys)
     source.line(f"{names}{',' if len(keys) == 1 else ''} = message.values()")
-    parts = [f"{source.bind(codec.mtis)}[v0]", source.bind(codec.written_bitmap([r.de for r in shape]))]
+    parts = [
+        f"{source.bind(codec.mtis)}[v0]",
+        source.bind(codec.written_bitmap([r.de for r in shape])),
+    ]
     for kind, stretch in _written_stretches(shape):
         parts += _WRITE[kind](source, stretch, codec)
     source.result(f"return {source.bind(b''.join)}(({', '.join(parts)},))")

@@ -107,7 +107,9 @@ def _write_encoded(row: Element) -> Writer:
         if len(octets) != size if fixed else len(octets) > size:
             raise faults.length(row, len(octets))
         if read(octets) != value:
-            reason = f"not printable {name} text" if row.content == "ans" else CONTENT[row.content][1]
+            reason = (
+                f"not printable {name} text" if row.content == "ans" else CONTENT[row.content][1]
+            )
             raise EncodeError(de, reason)
         return prefixes[len(octets)] + octets
 

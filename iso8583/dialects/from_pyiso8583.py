@@ -69,7 +69,9 @@ def _row(de: int, field: Mapping[str, Any]) -> Element:
                 raise ValueError(f"field {de}: {size} nibbles need a left_pad or right_pad")
         return Element(de, "h", size, "bcd", prefix, padding, name, counts)
     if not is_text_encoding(encoding):
-        raise ValueError(f"field {de}: data_enc {encoding!r} is no text encoding of one byte a digit")
+        raise ValueError(
+            f"field {de}: data_enc {encoding!r} is no text encoding of one byte a digit"
+        )
     size = (field["max_len"] + 1) // 2 if nibbles else field["max_len"]
     counts = "nibbles" if nibbles and prefix != "fixed" else "units"
     return Element(de, "any", size, encoding, prefix, "none", name, counts)

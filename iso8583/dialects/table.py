@@ -30,7 +30,6 @@ Where it counts the bytes of BCD digits, a filler can not be told from a digit a
 
 from __future__ import annotations
 
-import codecs
 import re
 from typing import Final, Literal, get_args
 
@@ -123,7 +122,7 @@ class Element(msgspec.Struct, frozen=True):
             raise ValueError(f"{where}: units of BCD are nibbles already")
         if self.counts == "bytes" and self.encoding == "bcd" and self.size % 2:
             raise ValueError(f"{where}: digits whose bytes are counted come in pairs")
-        if not (1 <= self.size and self.counted(self.size) <= prefix.limit):
+        if not (self.size >= 1 and self.counted(self.size) <= prefix.limit):
             raise ValueError(f"{where}: size {self.size} does not fit prefix {self.prefix}")
 
     def counted(self, units: int) -> int:
@@ -173,7 +172,7 @@ def is_text_encoding(name: str) -> bool:
     Those that write a byte order mark or need several bytes for a digit are none here.
     """
     try:
-        return codecs.lookup(name)._is_text_encoding and len("0".encode(name)) == 1  # type: ignore[attr-defined]
+        return len("0".encode(name)) == 1
     except (LookupError, UnicodeError, ValueError):
         return False
 

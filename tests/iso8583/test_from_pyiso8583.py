@@ -83,7 +83,8 @@ def specifications(draw: st.DrawFn) -> dict[str, Any]:
     numbers = st.integers(2, 192).filter(lambda de: de != 65)
     for de in draw(st.lists(numbers, unique=True, min_size=1, max_size=12)):
         field = draw(FIELDS)
-        if field["len_type"] == 0 and field.get("len_count") == "nibbles" and field["max_len"] % 2:
+        odd = field.get("len_count") == "nibbles" and field["max_len"] in {1, 3, 5, 7, 9}
+        if odd and field["len_type"] == 0:
             field.setdefault("right_pad", "0")  # nothing could be written otherwise
         spec[str(de)] = field
     return spec
@@ -133,9 +134,12 @@ def test_mutated_bytes(data: st.DataObject) -> None:
             codec.decode(bytes(octets))
         return
     try:
-        assert codec.decode(bytes(octets)) == ours(decoded)
+        read = codec.decode(bytes(octets))
     except DecodeError as error:
-        assert error.reason.endswith(LENIENT) or " in " in error.reason, error
+        why = error.reason
+        assert why.endswith(LENIENT) or " in " in why, why  # noqa: PT017 - either way may be right
+    else:
+        assert read == ours(decoded)
 
 
 def usable(spec: dict[str, Any]) -> Codec:
