@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 MESSAGE_BYTES_MAX: Final = 65_537
 _HEADER_WIDTHS: Final = (6, 0, 7, 2, 12, 46)
+_USUAL: Final = ("unionpay_pos", "iso1987_ascii")
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -149,12 +150,20 @@ def inspect_message(
     nothing else. Values are masked unless `unmask`; of a message that does not decode, every run of
     digits is masked, since elements may stand in the wrong place.
     """
-    codecs = [codec_for(name) for name in ([dialect] if dialect else registry.names())]
+    names = registry.names()
+    # terminals and the reference link first: a broken message is explained by one of these
+    usual = [name for name in names if name.startswith(_USUAL)] if dialect is None else [dialect]
+    codecs = [codec_for(name) for name in usual]
     data, problem = _octets(message) if isinstance(message, str) else (message, None)
     if len(data) > MESSAGE_BYTES_MAX:
         reason = f"{len(data)} bytes, at most {MESSAGE_BYTES_MAX}"
         problem, data = Problem(None, MESSAGE_BYTES_MAX, reason), data[:MESSAGE_BYTES_MAX]
     codec, framing, found = _best(data, codecs)
+    if dialect is None and problem is None and (found.error or framing.problem):
+        others = [codec_for(name) for name in names if name not in usual]
+        better = _best(data, others)
+        if better[2].error is None and better[1].problem is None:
+            codec, framing, found = better
     error = problem or _problem(framing, found.error)
     mti = found.message.get(0)
     shown = _clear(found.message) if unmask else masked(found.message, strict=error is not None)
