@@ -75,6 +75,11 @@ def names() -> tuple[str, ...]:
     return tuple(_DIALECTS)
 
 
+def added() -> tuple[Dialect, ...]:
+    """Those that were added in this process."""
+    return tuple(_DIALECTS.values())[len(SHIPPED) :]
+
+
 def add(dialect: Dialect) -> None:
     """Make a dialect known in this process, as when the configuration names its file.
 

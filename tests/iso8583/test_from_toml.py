@@ -6,6 +6,8 @@ allowed. Method: tables of files and refusals; every dialect of ours written as 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -13,7 +15,9 @@ from hypothesis import given, settings, strategies as st
 from iso8583.codec import Codec
 from iso8583.dialects import registry
 from iso8583.dialects.from_toml import DialectFileError, from_toml
-from iso8583.dialects.table import Dialect
+
+if TYPE_CHECKING:
+    from iso8583.dialects.table import Dialect
 
 BASED = 'name = "acme"\nbase = "unionpay_pos"\n'
 ROW = BASED + '[elements.48]\ncontent = "ans"\nsize = 322\nencoding = "ascii"\nprefix = "lll_bcd"\n'
@@ -129,9 +133,11 @@ def test_dialects_are_added_once_and_bounded() -> None:
             registry.add(msgspec.structs.replace(found, title="another"))
         with pytest.raises(ValueError, match="there is a dialect unionpay_pos already"):
             registry.add(msgspec.structs.replace(found, name="unionpay_pos"))
+        for number in range(registry.ADDED_MAX - 1):
+            registry.add(msgspec.structs.replace(found, name=f"many{number}"))
+        assert len(registry.added()) == registry.ADDED_MAX
         with pytest.raises(ValueError, match="more than 64"):
-            for number in range(65):
-                registry.add(msgspec.structs.replace(found, name=f"many{number}"))
+            registry.add(msgspec.structs.replace(found, name="one_too_many"))
     finally:
         for name in set(registry.names()) - set(known):
             del registry._DIALECTS[name]
