@@ -13,7 +13,7 @@ import pytest
 from iso8583.codec import SIGHTINGS, Codec, codec_for
 from iso8583.dialects import registry, usual
 from tests.simulation.plans import plan_of
-from tests.simulation.run import simulate
+from tests.simulation.world import simulate
 
 if TYPE_CHECKING:
     from iso8583.message import Message
