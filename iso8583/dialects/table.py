@@ -221,11 +221,18 @@ class Dialect(msgspec.Struct, frozen=True):
         if numbers and numbers[-1] > 64 * self.bitmaps:
             raise ValueError(f"{self.name}: DE {numbers[-1]} needs another bitmap")
 
+    def element_name(self, de: int, lang: str = "en") -> str:
+        """The row's own name, or the standard's in the dialect's version, in Chinese with "zh"."""
+        row = self.element(de)
+        own = "" if row is None else row.name
+        return own or elements.name(de, lang, self.versions[0])
+
     def __str__(self) -> str:
         """The table, to be read beside the standard's own page."""
         rows = [("DE", "name", "format", "encoding", "prefix", "padding")]
         rows += [
-            (str(e.de), e.title, e.format, e.encoding, e.prefix, e.padding) for e in self.elements
+            (str(e.de), self.element_name(e.de), e.format, e.encoding, e.prefix, e.padding)
+            for e in self.elements
         ]
         widths = [max(len(row[column]) for row in rows) for column in range(6)]
         lines = [f"{self.name}: {self.title}", f"MTI {self.mti}, bitmap {self.bitmap}"]
