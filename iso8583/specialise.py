@@ -236,7 +236,7 @@ def _read_nibbles(
     elif row.content == "z":
         # digits alone are the usual case after the separator is gone
         source.line(f"{name} = {name}.replace('d', '=')")
-        source.check(f"({name}.replace('=', '').isdigit() or not {name}.strip('='))")
+        source.check(_is_track(name))
     else:
         source.line(f"{name} = {source.bind(bcd_content(row))}({name})")
         source.check(f"{name} is not None")
@@ -294,8 +294,6 @@ def _read_characters(
             return str(at[1] - start[1])
         return f"{Place.text(at)} - {shift}"
 
-    if any(row.content == "ans" for row in rows) and all(row.content != "any" for row in rows):
-        source.check(f"{run}.isprintable()")
     for fixed, group in groupby(rows, key=lambda row: row.prefix == "fixed"):
         some = list(group)
         if fixed:
@@ -304,25 +302,23 @@ def _read_characters(
             if some != rows:
                 part = f"p{some[0].de}"
                 source.line(f"{part} = {run}[{within(first)}:{within(last)}]")
-            _read_fixed_characters(source, part, some, rows)
+            _read_fixed_characters(source, part, some)
             continue
         for row in some:
             place = places[row.de]
             source.line(f"v{row.de} = {run}[{within(place.content)}:{within(place.end)}]")
             values[row.de] = f"v{row.de}"
-            _check_characters(source, row.content, values[row.de], rows, empty=True)
+            _check_characters(source, row.content, values[row.de], empty=True)
 
 
-def _read_fixed_characters(
-    source: Source, run: str, rows: list[Element], stretch: list[Element]
-) -> None:
+def _read_fixed_characters(source: Source, run: str, rows: list[Element]) -> None:
     at = 0
     cuts: list[slice] = []
     pieces: list[tuple[str, slice]] = []  # neighbours that one check does for
     for row in rows:
         cut = slice(at, at + row.size)
         cuts.append(cut)
-        if pieces and pieces[-1][0] == row.content and row.content in {"n", "an"}:
+        if pieces and pieces[-1][0] == row.content and row.content in {"n", "an", "ans"}:
             cut = slice(pieces.pop()[1].start, cut.stop)
         pieces.append((row.content, cut))
         at += row.size
@@ -330,16 +326,17 @@ def _read_fixed_characters(
     for content, cut in pieces:
         whole = (cut.start, cut.stop) == (0, at)
         piece = run if whole else f"{run}[{cut.start}:{cut.stop}]"
-        _check_characters(source, content, piece, stretch)
+        _check_characters(source, content, piece)
 
 
-def _check_characters(
-    source: Source, content: str, value: str, stretch: list[Element], *, empty: bool = False
-) -> None:
+def _check_characters(source: Source, content: str, value: str, *, empty: bool = False) -> None:
     """What must hold of ASCII text; `empty` where there may be none."""
     plain = {"n": "isdigit", "an": "isalnum", "anp": "isalnum", "ans": "isprintable"}
-    if content == "any" or (content == "ans" and all(row.content != "any" for row in stretch)):
-        return  # of the whole stretch it is asked once
+    if content == "any":
+        return
+    if content == "z":
+        source.check(_is_track(value))
+        return
     if content not in plain:
         source.check(f"{source.bind(CONTENT[content][0])}({value})")
         return
@@ -350,6 +347,11 @@ def _check_characters(
         source.check(f"({test} or not {value})")
     else:
         source.check(test)
+
+
+def _is_track(value: str) -> str:
+    """`contents.is_track` without calls of Python."""
+    return f"({value}.replace('=', '').isdigit() or not {value}.strip('='))"
 
 
 def _cut(source: Source, run: str, rows: list[Element], cuts: list[slice]) -> None:
@@ -463,7 +465,7 @@ def _write_track(source: Source, rows: list[Element], _codec: GenericCodec) -> l
     pieces: list[str] = []
     _write_bcd_pieces(source, row, f"t{row.de}", pieces)
     source.line(f"t{row.de} = {name}.replace('=', 'D')")
-    source.check(f"({name}.replace('=', '').isdigit() or not {name}.strip('='))")
+    source.check(_is_track(name))
     joined = f"{source.bind(''.join)}(({', '.join(pieces)},))"
     return [f"{source.bind(unhexlify)}({joined})"]
 
@@ -500,35 +502,36 @@ def _write_characters(source: Source, rows: list[Element], _codec: GenericCodec)
     pieces: list[str] = []
     before: list[str] = []  # what stands before a row in the run, as terms of its length
     width = 0
-    digits: list[tuple[str, int, int]] = []  # stretches of fixed digits: terms, start, end
+    # stretches of fixed rows that one check does for: content, terms, start, end
+    stretches: list[tuple[str, str, int, int]] = []
     for row in rows:
         name = f"v{row.de}"
         if row.prefix == "fixed":
             source.check(f"len({name}) == {row.size}")
-            if row.content == "n":
-                at = (" + ".join(before), width, width + row.size)
-                if digits and digits[-1][0] == at[0] and digits[-1][2] == width:
-                    at = (at[0], digits.pop()[1], at[2])
-                digits.append(at)
+            if row.content in {"n", "ans"}:
+                terms, first = " + ".join(before), width
+                if stretches and (*stretches[-1][:2], stretches[-1][3]) == (
+                    row.content,
+                    terms,
+                    width,
+                ):
+                    first = stretches.pop()[2]
+                stretches.append((row.content, terms, first, width + row.size))
+            else:
+                _check_characters(source, row.content, name)
             width += row.size
         else:
             prefixes = [octets.decode(row.encoding) for octets in written_prefixes(row)]
             pieces.append(f"{source.bind(prefixes)}[len({name})]")
             before.append(f"len({name})")
             width += _prefix(row).width
+            _check_characters(source, row.content, name, empty=True)
         pieces.append(name)
-        if row.content != "ans" and not (row.content == "n" and row.prefix == "fixed"):
-            _check_characters(source, row.content, name, rows, empty=row.prefix != "fixed")
     run = _joined(source, rows, pieces)
-    for terms, first, last in digits:
+    for content, terms, first, last in stretches:
         lead = f"{terms} + " if terms else ""
-        source.check(f"{run}[{lead}{first}:{lead}{last}].isdigit()")
-    printable = [row for row in rows if row.content == "ans"]
-    if printable and all(row.content != "any" for row in rows):
-        source.check(f"{run}.isprintable()")
-    else:
-        for row in printable:
-            source.check(f"v{row.de}.isprintable()")
+        whole = not terms and (first, last) == (0, width)
+        _check_characters(source, content, run if whole else f"{run}[{lead}{first}:{lead}{last}]")
     if rows[0].encoding == "ascii":
         return [f"{run}.encode('ascii')"]
     source.check(f"{run}.isascii()")
