@@ -57,7 +57,7 @@ DIALECT_TITLES: Final[dict[str, str]] = {
     "iso1987_binary.filler_left": "ISO 8583:1987二进制,奇数位在前填充",
     "iso1987_ebcdic.hex": "ISO 8583:1987,EBCDIC,位图为EBCDIC十六进制字符",
     "iso1987_ebcdic.prefix_bcd": "ISO 8583:1987,EBCDIC,长度为BCD",
-    "iso1993_ascii.hex": "ISO 8583:1993,ASCII,位图与二进制域为十六进制字符",
+    "iso1993_ascii.hex": "ISO 8583:1993,ASCII,位图与定长二进制域为十六进制字符",
     "iso1993_binary.filler_right": "ISO 8583:1993二进制,奇数位在后填充",
     "ipm.hex": "万事达IPM,位图为十六进制字符",
     "ipm_ebcdic.hex": "万事达IPM,EBCDIC,位图为ASCII十六进制字符",

@@ -113,8 +113,8 @@ ISO1993_ASCII: Final = Dialect(
 )
 ISO1993_ASCII_HEX: Final = ISO1993_ASCII.variant(
     "iso1993_ascii.hex",
-    "ISO 8583:1993, ASCII, bitmap and binary elements as hex characters",
-    *_HEX.rows(PAGE),
+    "ISO 8583:1993, ASCII, bitmap and fixed binary elements as hex characters",
+    *(_HEX.row(de, PAGE[de]) for de in (52, 64, 128)),
     bitmap="hex",
 )
 ISO1993_BINARY: Final = Dialect(

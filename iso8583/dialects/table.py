@@ -120,7 +120,9 @@ class Element(msgspec.Struct, frozen=True):
     def _check_length(self, where: str) -> None:
         prefix = Prefix.of(self.prefix)
         if prefix is None:
-            raise ValueError(f"{where}: prefix is fixed, or l to llllll and _bcd, _ascii, … ")
+            raise ValueError(
+                f"{where}: prefix is fixed, or l to llllll and _bcd, _ascii, _ebcdic, _bin"
+            )
         if self.counts != "units" and self.prefix == "fixed":
             raise ValueError(f"{where}: without a prefix nothing is counted")
         if self.counts == "nibbles" and self.encoding == "bcd":
@@ -151,11 +153,6 @@ class Element(msgspec.Struct, frozen=True):
         """The side of the filler, and its digits in lower case: the first written, all taken."""
         side, _, digits = self.padding.partition("_")
         return side, digits
-
-    @property
-    def title(self) -> str:
-        """The row's own name, or the element's usual one."""
-        return self.name or elements.name(self.de)
 
     @property
     def format(self) -> str:

@@ -73,15 +73,11 @@ def show(
 ) -> None:
     language = language_of(config, lang)
     if name.endswith(".toml"):
-        try:
-            dialect = read(Path(name))
-        except DialectFileError as error:
-            raise CommandError(f"{name}: {error}", Exit.USAGE) from error
-    else:
-        try:
-            dialect = registry.get(name)
-        except LookupError as error:
-            raise CommandError(str(error.args[0]), Exit.USAGE) from error
+        name = known_from(name)
+    try:
+        dialect = registry.get(name)
+    except LookupError as error:
+        raise CommandError(str(error.args[0]), Exit.USAGE) from error
     if json:
         elements = [row_object(dialect, row, language) for row in dialect.elements]
         print_object({**described(dialect, language), "elements": elements})
@@ -133,6 +129,16 @@ def read(file: Path) -> Dialect:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise CommandError(f"{file}: {reason}", Exit.USAGE) from error
     return from_toml(source, registry.get)
+
+
+def known_from(file: str) -> str:
+    """The name of the dialect of a file, known from now on. Raises CommandError."""
+    try:
+        dialect = read(Path(file))
+        registry.add(dialect)
+    except ValueError as error:
+        raise CommandError(f"{file}: {error}", Exit.USAGE) from error
+    return dialect.name
 
 
 def changed(dialect: Dialect) -> dict[str, list[int]]:

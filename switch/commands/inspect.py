@@ -17,7 +17,14 @@ LINE_CHARACTERS_MAX = 1_000_000
 
 
 def run(message: str, *, dialect: str | None, unmask: bool, as_json: bool, language: str) -> Exit:
-    """One message, or with `-` one a line of standard input; 1 if one does not parse."""
+    """One message, or with `-` one a line of standard input; 1 if one does not parse.
+
+    `dialect` may be the TOML file of one.
+    """
+    if dialect is not None and dialect.endswith(".toml"):
+        from switch.commands.dialect import known_from
+
+        dialect = known_from(dialect)
     try:
         if message == "-":
             return inspect_lines(sys.stdin, dialect, unmask=unmask)

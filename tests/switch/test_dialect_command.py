@@ -6,20 +6,23 @@ Goal: whoever writes a dialect sees what it says, or the line to mend; objects a
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from typer.testing import CliRunner
 
 from iso8583.dialects import registry
+from iso8583.dialects.from_toml import DialectFileError, from_toml
 from iso8583.texts import DIALECT_TITLES
 from switch import cli
+from tests.pages import commands
 from tests.schemas import assert_valid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 ACME = """name = "acme_pos"
 title = "ACME's terminals"
 base = "unionpay_pos"
@@ -124,6 +127,31 @@ def test_a_nodes_own_dialects_are_listed(acme: Path) -> None:
     node.write_text('dialects = ["acme.toml"]\n', encoding="utf-8")
     assert "acme_pos" in said("list", "--config", str(node), "--lang", "en")
     assert "acme_pos" in said("show", "acme_pos", "--config", str(node), "--lang", "en")
+
+
+def test_the_walk_through_of_the_page_does_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    page = ROOT / "docs" / "dialects.md"
+    text = page.read_text(encoding="utf-8")
+    answers = [
+        (words, CliRunner().invoke(cli.app, [*words, "--lang", "en"]))
+        for words in commands(page)
+        if "--lang" not in words
+    ]
+    assert len(answers) == 6
+    for words, answer in answers:
+        refused = words[0] == "inspect" and words[-1] == "unionpay_pos"
+        assert answer.exit_code == refused, answer.output
+        if refused:
+            assert "DE 22 at byte 45: wrong filler nibble" in answer.output
+        if words[:2] == ["dialect", "check"]:
+            assert f"```text\n{answer.output}```" in text
+    example = (ROOT / "docs" / "example-dialect.toml").read_text(encoding="utf-8").splitlines()
+    assert example[23] == 'prefix = "lll_bcd"'
+    wrong = "\n".join([*example[:23], 'prefix = "lll"', *example[24:]])
+    with pytest.raises(DialectFileError) as refusal:
+        from_toml(wrong, registry.get)
+    assert " ".join(str(refusal.value).split()) in " ".join(text.split())
 
 
 def test_every_dialect_of_ours_has_a_chinese_title() -> None:
