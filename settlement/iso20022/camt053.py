@@ -24,7 +24,9 @@ NUMERIC: Final = {letters: numeric for numeric, (letters, _) in CURRENCIES.items
 OPENING: Final = ("OPBD", "PRCD", "ITBD")  # the first that there is; ITBD on later pages
 CLOSING: Final = ("CLBD", "ITBD")
 LINES_MAX: Final = 1_000_000
+MINOR_MAX: Final = 10**15  # of one amount: 15 digits and no more, as in clearing files
 _AMOUNT: Final = re.compile(r"[0-9]{1,18}(\.[0-9]{1,5})?")
+_NUMBER: Final = re.compile(r"[0-9]{1,18}")  # ISO 20022: Number
 _ID: Final = re.compile(r"[!-.0-~]{1,70}")  # printable, without / and blank: it names objects
 
 
@@ -92,7 +94,7 @@ def _booked(of: Element, account: str, statement_id: str) -> Parsed:
     statement = Statement(
         account=account,
         id=statement_id,
-        sequence=int(sequence) if sequence.isdecimal() else None,
+        sequence=int(sequence) if _NUMBER.fullmatch(sequence) else None,
         first=_day(of.value("FrToDt/FrDtTm")) if of.first("FrToDt") else opened_on,
         last=_day(of.value("FrToDt/ToDtTm")) if of.first("FrToDt") else closed_on,
         currency=currency,
@@ -206,6 +208,8 @@ def _amount(of: Element, entry: Element | None = None) -> tuple[int, str]:
         raise StatementError(f"{said!r} is no amount") from error
     if minor != int(minor):
         raise StatementError(f"{said} {letters} has more decimal places than the currency")
+    if minor > MINOR_MAX:
+        raise StatementError(f"{said} {letters} is beyond what the books hold")
     return (int(minor) if way == "CRDT" else -int(minor)), numeric
 
 

@@ -255,6 +255,7 @@ BENT: list[tuple[bytes, str]] = [
     (statement(Told(1)).replace(b"0.01", b"0.011", 3), "more decimal places"),
     (statement(Told(1)).replace(b"0.01", b"1e3", 3), "'1e3' is no amount"),
     (statement(Told(1)).replace(b"0.01", b"-0.01", 3), "is no amount"),
+    (statement(Told(1)).replace(b"0.01", b"9" * 15, 3), "is beyond what the books hold"),
     (statement(Told(1)).replace(b'"CNY">0.01', b'"XXX">0.01'), "currency 'XXX' is not known"),
     (statement(Told(1)).replace(b'"CNY">0.01', b'"HKD">0.01'), "in 344, the account is in 156"),
     (statement(Told(1)).replace(b"CRDT", b"BOTH"), "neither CRDT nor DBIT"),
@@ -289,6 +290,15 @@ def test_what_does_not_add_up_or_is_hostile_is_refused_whole(data: bytes, why: s
     with pytest.raises(StatementError) as refused:
         camt053.parse(data, ours)
     assert why in str(refused.value)
+
+
+@pytest.mark.parametrize("number", ["9" * 19, "\u0663", "-1", ""])
+def test_a_number_that_is_none_is_not_told(number: str) -> None:
+    """The statement stands without it; what is told fits the store's bigint."""
+    data = statement().replace(b"SeqNb>7<", f"SeqNb>{number}<".encode())
+    assert data != statement()
+    (found,) = camt053.parse(data, ours)
+    assert found.statement.sequence is None
 
 
 def test_the_same_statement_twice_in_a_document() -> None:
