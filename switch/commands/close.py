@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from settlement.adapters.postgres import open_postgres
 from settlement.cli import close_books, close_command
+from settlement.files.layout import FileError
+from settlement.files.packed import unpack
 from settlement.settings import DEFAULTS, Settings
 from switch.adapters.servers import Servers
 from switch.adapters.system import SystemClock, core_dumps_off
@@ -125,9 +127,14 @@ async def file_of(node: Node, dsn: str, files: Path, sha256: str) -> dict[str, o
 
 
 def file_that_came(files: Path, sha256: str) -> dict[str, object] | None:
+    """Among what lies in the inbox; of a packed one the files inside count, as they do for the close."""
     for path in sorted(files.glob("*/*")):
-        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
-            return {"acquirer": path.parent.name, "file": path.name}
+        if not path.is_file():
+            continue
+        with suppress(FileError):  # what can not be unpacked, the close tells
+            for name, data in unpack(path.name, path.read_bytes()):
+                if hashlib.sha256(data).hexdigest() == sha256:
+                    return {"acquirer": path.parent.name, "file": name}
     return None
 
 

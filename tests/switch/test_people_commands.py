@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import getpass
+import gzip
 import hashlib
 import json
 import os
@@ -26,7 +27,7 @@ from typer.testing import CliRunner
 from hsm.lmk import TEST_LMK
 from switch import cli
 from switch.commands import approval, login, operator
-from switch.commands.close import accepted_files
+from switch.commands.close import accepted_files, file_that_came
 from switch.commands.common import actor, node, office
 from switch.people import credentials
 from switch.people.operators import DEMO, DEMO_MAKER
@@ -414,6 +415,16 @@ def test_a_file_that_waits_is_let_in_by_a_second_person(shop: Shop) -> None:
     (proposal,) = asyncio.run(approved(shop.database.app))
     assert proposal.payload == {"acquirer": "bank-a", "file": "file"}
     assert [each["act"] for each in shop.records()].count("day.close") == 5
+
+
+def test_of_a_packed_file_the_one_inside_is_let_in(tmp_path: Path) -> None:
+    """The close names the hash of what was inside, so that is what people approve."""
+    (tmp_path / "bank-a").mkdir()
+    (tmp_path / "bank-a" / "cut-off.gz").write_bytes(gzip.compress(b"x")[:-1])
+    (tmp_path / "bank-a" / "IND26080301ACOM.gz").write_bytes(gzip.compress(b"content"))
+    inside = hashlib.sha256(b"content").hexdigest()
+    assert file_that_came(tmp_path, inside) == {"acquirer": "bank-a", "file": "IND26080301ACOM"}
+    assert file_that_came(tmp_path, "00" * 32) is None
 
 
 def today(shop: Shop) -> str:
