@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
 from datetime import date
 from functools import cache
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -25,9 +25,12 @@ from settlement.run import Run, UsageError, WaitingError, extract, number
 if TYPE_CHECKING:
     import ibis.expr.types as ir  # type: ignore[import-untyped]
 
+UNKNOWN_SHOWN: Final = 5
+
 
 async def intake(run: Run) -> tuple[Facts, dict[str, int]]:
     absent: list[str] = []
+    unknown: list[str] = []
     taken: list[IncomingFile] = []
     settles_on = await _settles_on(run)
     for acquirer, named in settles_on.items():
@@ -35,10 +38,15 @@ async def intake(run: Run) -> tuple[Facts, dict[str, int]]:
         await _take_in_approved(run, acquirer)
         files = await run.store.files(acquirer)
         expected = expected_from(run.tariffs, acquirer)
-        absent += missing(acquirer, due_dates(run.date, named), expected, files)
+        lacking = missing(acquirer, due_dates(run.date, named), expected, files)
+        absent += lacking
+        unknown += _unknown(run, acquirer) if lacking else []
         taken += [file for file in files if file.business_date == run.date]
     if absent:
-        raise WaitingError(f"no clearing file yet from {', '.join(absent)}")
+        raise WaitingError(
+            f"no clearing file yet from {', '.join(absent)}"
+            + (f"; no type that is expected is called {', '.join(unknown)}" if unknown else "")
+        )
     late = [
         _file_break(run, "file_late", file, file.sha256.hex())
         for file in taken
@@ -104,6 +112,13 @@ async def _look(run: Run, acquirer: str) -> None:
                 run.files.remove(acquirer, name)
             else:
                 run.files.put_back(acquirer, name)
+
+
+def _unknown(run: Run, acquirer: str) -> list[str]:
+    """The first files in the inbox whose names say nothing to us: one may be what is waited for."""
+    expected = expected_from(run.tariffs, acquirer)
+    names = [name for name in run.files.names(acquirer) if not is_known(acquirer, name, expected)]
+    return [name.encode(errors="backslashreplace").decode() for name in names[:UNKNOWN_SHOWN]]
 
 
 async def _see(run: Run, name: FileName, data: bytes) -> bool:

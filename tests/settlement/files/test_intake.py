@@ -77,6 +77,16 @@ def test_a_required_type_is_waited_for_and_an_optional_one_is_not() -> None:
     assert not complete.files
 
 
+def test_who_waits_is_told_of_files_that_nothing_expects() -> None:
+    """The one that is waited for may lie there under another name, however odd."""
+    odd = inbox((COM_NAME, COM), (f"{ERRA_NAME}X", ERRA), ("odd\udcff", b""))
+    (waits,), _ = close_with(odd)
+    assert waits.exit_code == 3
+    assert waits.message.endswith(f" is called {ERRA_NAME}X, odd\\udcff")
+    assert sorted(name for _, name in odd.files) == [f"{ERRA_NAME}X", "odd\udcff"]
+    assert waits.to_json()
+
+
 def test_an_empty_file_of_a_type_is_one() -> None:
     (done,), store = close_with(inbox((COM_NAME, COM), (ERRA_NAME, b"")))
     assert done.exit_code == 0
