@@ -46,7 +46,8 @@ def close_command(
 ) -> int:
     """Close `business_date` and tell the result on stdout; progress goes to stderr.
 
-    `files` holds `<acquirer>/<file>`; `reports` receives `<date>/...`. Returns the exit code.
+    `files` holds `<acquirer>/<file>`; `reports` receives `<date>/...`. Returns the exit code. Ctrl-C
+    goes on to the caller, once it is said what it leaves.
     """
     try:
         with Bars(chinese=chinese) as bars:
@@ -58,6 +59,9 @@ def close_command(
     except UsageError as usage:
         sys.stderr.write(f"{usage}\n")
         return USAGE
+    except KeyboardInterrupt:
+        sys.stderr.write(f"{TEXTS['interrupted'][int(chinese)]}\n")
+        raise
     if as_json:
         sys.stdout.write(result.to_json().decode() + "\n")
     else:
@@ -157,12 +161,12 @@ def show(result: CloseResult, console: Console, reports: Path, *, chinese: bool 
     for step in result.steps:
         steps.add_row(
             text(f"step_{step.name}"),
-            step.state,
+            text(f"run_{step.state}"),
             pairs({k: str(v) for k, v in step.totals.items()}),
         )
     console.print(steps)
     if result.message:
-        console.print(result.message, style="bold", markup=False)
+        console.print(result.message, style="bold", markup=False, soft_wrap=True)
     if result.breaks:
         breaks = table(
             "breaks", ("class", ""), ("acquirer", ""), ("keys", ""), ("ours", "n"), ("theirs", "n")

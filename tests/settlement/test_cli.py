@@ -18,7 +18,7 @@ from tests.settlement.test_close import a_day
 from tests.settlement.world import ACQUIRER, AT, DAY, FAST, PAN, PANS, Dates, com_file, world
 
 
-def run(folder: Path, *, as_json: bool) -> int:
+def run(folder: Path, *, as_json: bool, chinese: bool = False) -> int:
     trades, rows = a_day()
     name, data = com_file(rows)
     (folder / "in" / ACQUIRER).mkdir(parents=True, exist_ok=True)
@@ -36,6 +36,7 @@ def run(folder: Path, *, as_json: bool) -> int:
         books,
         at=AT,
         as_json=as_json,
+        chinese=chinese,
         settings=FAST,
     )
 
@@ -63,6 +64,29 @@ def test_tables_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     told = capsys.readouterr().out
     for words in ("Breaks", "Network long", "Trial balance", "Merchant nets"):
         assert words in told
+
+
+def test_states_are_in_the_readers_language(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path, as_json=False, chinese=True) == 1
+    told = capsys.readouterr().out
+    assert told.count("完成") == len(ports.STEPS)
+    assert "done" not in told
+
+
+def test_who_interrupts_is_told_what_it_leaves(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Dates, "freeze", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, as_json=False)
+    assert "the same command goes on" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert run(tmp_path, as_json=False) == 1
 
 
 def test_what_a_killed_run_left_half_written_goes(tmp_path: Path) -> None:
