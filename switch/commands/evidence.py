@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -219,13 +220,23 @@ def trusted_keys(given: Sequence[str]) -> list[bytes]:
     for value in given:
         try:
             text = Path(value[1:]).read_text(encoding="utf-8") if value[:1] == "@" else value
-            parts = [bytes.fromhex(part) for part in text.split()]
-        except (OSError, ValueError) as error:
-            raise CommandError(f"--key: {error}", Exit.USAGE) from error
-        if not parts or any(len(part) != KEY_BYTES for part in parts):
-            raise CommandError("--key: 64 hex digits", Exit.USAGE)
+        except OSError as error:
+            raise CommandError(f"--key: {value[1:]}: {error.strerror}", Exit.USAGE) from error
+        except UnicodeDecodeError as error:
+            raise CommandError(f"--key: {value[1:]}: is not UTF-8", Exit.USAGE) from error
+        parts = [_key(part) for part in text.split()]
+        if not parts:
+            raise CommandError("--key: none is named", Exit.USAGE)
         found += parts
     return found
+
+
+def _key(text: str) -> bytes:
+    with suppress(ValueError):
+        key = bytes.fromhex(text)
+        if len(key) == KEY_BYTES:
+            return key
+    raise CommandError(f"--key: {text[:80]!r} is not 64 hex digits", Exit.USAGE)
 
 
 def verify(node: Node, path: Path, given: Sequence[str], *, rerun: bool, as_json: bool) -> Exit:

@@ -127,10 +127,13 @@ def merchant_command(
     data: DataFolder = None,
     lang: Lang = "",
 ) -> None:
-    on = _day(date)
+    on, node = _day(date), node_of(config, data, lang)
 
     async def make(store: PostgresStore) -> Report:
         made = await _day_of(store, on)
+        nets = [net for net in made.nets if net.merchant == merchant_id]
+        if not nets and merchant_id not in made.merchant_names:
+            raise CommandError(node.say("not_found", kind="merchant", key=merchant_id))
         pieces: list[bytes] = []
         await store.fee_book().detail(on, pieces.append, merchant_id)
         return merchant.report(
@@ -138,11 +141,11 @@ def merchant_command(
             made.at,
             merchant_id,
             days.display_name(made.merchant_names, merchant_id),
-            [net for net in made.nets if net.merchant == merchant_id],
+            nets,
             b"".join(pieces),
         )
 
-    end(tell(node_of(config, data, lang), make, form, out, table, as_json=json))
+    end(tell(node, make, form, out, table, as_json=json))
 
 
 @app.command("statement", help="help_report_statement")
