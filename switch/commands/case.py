@@ -12,7 +12,18 @@ from settlement.casework.ports import Wanted
 from settlement.casework.states import STATES
 from settlement.reports.figures import money, pairs
 from switch.adapters.system import SystemClock
-from switch.cli import ConfigFile, DataFolder, Demo, Json, Lang, end, group, node_of
+from switch.cli import (
+    ConfigFile,
+    DataFolder,
+    Demo,
+    Json,
+    Lang,
+    bounded,
+    end,
+    group,
+    node_of,
+    said,
+)
 from switch.commands.casework import (
     act,
     heading,
@@ -44,8 +55,9 @@ if TYPE_CHECKING:
 
 app = group()
 CaseId = Annotated[str, typer.Argument(metavar="CASE", help="help_arg_case")]
-Text = Annotated[str, typer.Option("--text", help="help_opt_text")]
-Reason = Annotated[str, typer.Option("--reason", help="help_opt_reason")]
+Text = Annotated[str, typer.Option("--text", help="help_opt_text", callback=bounded)]
+Reason = Annotated[str, typer.Option("--reason", help="help_opt_reason", callback=bounded)]
+Words = Annotated[str, typer.Argument(metavar="TEXT", help="help_arg_text", callback=said)]
 Amount = Annotated[int | None, typer.Option("--amount", min=1, help="help_opt_amount")]
 COLUMNS = ("id", "class", "state", "owner", "age", "acquirer", "merchant", "left", "held")
 SHADES = "░▒▓█▮"  # of a bar's parts, young to old
@@ -275,13 +287,13 @@ def assign(
     async def do(casework: Casework, _: People, who: Actor) -> Case:
         return await work.assign(casework, case_id, owner, who, now, text)
 
-    _say(node, act(node, "do:case.work", case_id, do))
+    _say(node, act(node, "do:case.work", case_id, do, owner=owner))
 
 
 @app.command("note", help="help_case_note")
 def note(
     case_id: CaseId,
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="help_arg_text")],
+    text: Words,
     demo: Demo = False,  # noqa: FBT002
     config: ConfigFile = None,
     data: DataFolder = None,
@@ -298,7 +310,7 @@ def note(
 @app.command("withdraw", help="help_case_withdraw")
 def withdraw(
     case_id: CaseId,
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="help_arg_text")],
+    text: Words,
     demo: Demo = False,  # noqa: FBT002
     config: ConfigFile = None,
     data: DataFolder = None,

@@ -23,6 +23,7 @@ from switch.adapters.servers import Servers
 from switch.adapters.system import SystemClock
 from switch.cli import end
 from switch.commands.common import CommandError, Exit, actor, office, print_line, refusals
+from switch.people.operators import DEMO
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -93,8 +94,11 @@ def act(
     permission: str,
     subject: str,
     do: Callable[[Casework, People, Actor], Awaitable[Any]],
+    *,
+    owner: str = "",
 ) -> Any:
-    """What `do` does as the operator of the command; a refusal is written down."""
+    """What `do` does as the operator of the command; a refusal is written down. `owner` must be an
+    operator, where one is named."""
 
     async def acting(dsn: str, who: Actor) -> Any:
         async with (
@@ -102,6 +106,9 @@ def act(
             refusals(desk.people, who, permission, subject),
             opened(node, dsn) as casework,
         ):
+            known = {each.id for each in await desk.operators.operators()} if owner else set()
+            if owner and owner not in (DEMO if node.demo else known):
+                raise CommandError(node.say("not_found", kind="operator", key=owner))
             return await do(casework, desk.people, who)
 
     with node.store() as store:

@@ -15,7 +15,19 @@ from settlement.disputes.reasons import EVENT_OF, REASONS, meaning
 from settlement.disputes.table import STARTED_BY_US, STATES
 from settlement.reports.figures import money
 from switch.adapters.system import SystemClock
-from switch.cli import ConfigFile, DataFolder, Demo, Json, Lang, day, end, group, node_of
+from switch.cli import (
+    ConfigFile,
+    DataFolder,
+    Demo,
+    Json,
+    Lang,
+    bounded,
+    day,
+    end,
+    group,
+    node_of,
+    said,
+)
 from switch.commands.casework import act, heading, opened, propose, read, terms, today, word
 from switch.commands.common import (
     CommandError,
@@ -37,8 +49,8 @@ if TYPE_CHECKING:
 
 app = group()
 DisputeId = Annotated[str, typer.Argument(metavar="DISPUTE", help="help_arg_dispute")]
-Text = Annotated[str, typer.Argument(metavar="TEXT", help="help_arg_text")]
-Reason = Annotated[str, typer.Option("--reason", help="help_opt_reason")]
+Text = Annotated[str, typer.Argument(metavar="TEXT", help="help_arg_text", callback=said)]
+Reason = Annotated[str, typer.Option("--reason", help="help_opt_reason", callback=bounded)]
 Document = Annotated[Path, typer.Argument(metavar="FILE", help="help_arg_evidence")]
 COLUMNS = ("id", "state", "deadline", "reason", "acquirer", "merchant", "rrn", "charged", "held")
 READ_BYTES = 1 << 20

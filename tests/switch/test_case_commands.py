@@ -218,6 +218,19 @@ def test_acts_that_do_not_fit_are_usage(run: Callable[..., tuple[int, str]]) -> 
     assert code == 2, out
 
 
+def test_a_case_is_given_to_an_operator_and_told_something(
+    run: Callable[..., tuple[int, str]],
+) -> None:
+    found = case_id(run, "duplicate")
+    code, out = run("case", "assign", found, "nobody", by="demo")
+    assert (code, "no operator nobody" in out) == (4, True)
+    for words in ("", " ", "x" * (cli.TEXT_MAX + 1)):
+        assert run("case", "note", found, words, by="demo")[0] == 2
+    assert run("case", "propose", found, "write_off", "--reason", "x" * 2_001, by="demo")[0] == 2
+    assert json.loads(run("case", "show", found, "--json")[1])["history"] == []
+    assert run("case", "note", found, "x" * cli.TEXT_MAX, by="demo")[0] == 0
+
+
 def test_a_bar_shows_every_part_that_counts() -> None:
     assert bar((1, 0, 999, 0, 0), 1_000, 10) == "░" + "▓" * 10
     assert bar((0, 0, 0, 0, 0), 1, 10) == ""
