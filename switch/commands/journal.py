@@ -34,6 +34,7 @@ COLUMNS = (
     "pan_masked",
 )
 RRN_DIGITS = 12
+ID_MAX = 2**63 - 1  # request ids are int8
 
 
 def list_transactions(node: Node, wanted: Filter, limit: int | None, *, as_json: bool) -> Exit:
@@ -61,7 +62,9 @@ def show_transaction(node: Node, name: str, *, as_json: bool) -> Exit:
     if not name.isascii() or not name.isalnum():
         raise CommandError("give an RRN (12 characters) or a request id", Exit.USAGE)
     by_rrn = len(name) == RRN_DIGITS
-    if not by_rrn and not name.isdecimal():
+    if not by_rrn and not (
+        name.isdecimal() and len(name) <= len(str(ID_MAX)) and int(name) <= ID_MAX
+    ):
         raise CommandError("give an RRN (12 characters) or a request id", Exit.USAGE)
     wanted = Filter(rrn=name) if by_rrn else Filter(request_id=int(name))
 

@@ -250,6 +250,14 @@ def test_wrong_use_is_2_and_says_what(tmp_path: Path) -> None:
     refused = process("serve", "--config", str(config))
     assert refused.code == 2
     assert refused.err == f"tongbao: {config}: workers: expected `int` >= 1\n"
+    refused = process("journal", "show", os.fsdecode(b"\xff\xfe"))
+    assert (refused.code, refused.err) == (2, "tongbao: not UTF-8: '\\udcff\\udcfe'\n")
+
+
+@pytest.mark.parametrize("name", ["9" * 19, "9" * 5_000, "x" * 11, "²" * 12, ""])
+def test_what_can_be_no_name_of_a_transaction_is_usage(name: str) -> None:
+    answer = process("journal", "show", name)
+    assert (answer.code, len(answer.err.splitlines())) == (2, 1)
 
 
 def test_a_fault_of_ours_is_4_and_masked(monkeypatch: pytest.MonkeyPatch) -> None:
