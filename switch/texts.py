@@ -172,6 +172,11 @@ TEXTS: dict[str, tuple[str, str]] = {
         "there are two admins already, or one of this id: `tongbao operator add`",
         "已有两名管理员，或该操作员号已存在：请用 `tongbao operator add`",
     ),
+    "bootstrap_in_the_demo": (
+        "this data folder is under the public test LMK (`--demo`), which has operators of its own: "
+        "make another with `tongbao init`",
+        "此数据目录使用公开测试 LMK（`--demo`），已有演示操作员：请用 `tongbao init` 另建",
+    ),
     "enrolment_code": (
         "enrolment code for {operator}, shown once, to be handed over in person: {code}",
         "{operator} 的登记码（仅显示一次，请当面交付）：{code}",
