@@ -113,6 +113,18 @@ class Shop:
             assert_valid(shape, each)
         return found
 
+    def superuser(self, statement: str) -> None:
+        """What only who owns the database can do."""
+
+        async def do() -> None:
+            connection = await asyncpg.connect(self.database.superuser)
+            try:
+                await connection.execute(statement)
+            finally:
+                await connection.close()
+
+        asyncio.run(do())
+
     def furnish(self) -> None:
         """Two admins; `li` of operations, `wang` who checks."""
         self("", "operator", "bootstrap", "an", "--ssh-key", self.key("an"))
@@ -216,6 +228,14 @@ def test_bootstrap_ends_with_the_second_admin(shop: Shop) -> None:
     shop("", *again, code=2)
     assert "two admins" in shop("an", *again, code=4).stderr
     assert "two admins" in shop("li", *again, code=4).stderr
+
+
+def test_a_folder_of_the_demo_gets_no_operators(shop: Shop) -> None:
+    """With one, `--demo` would be refused from then on, and there is no other way in."""
+    asyncio.run(prepare_data_keys(shop.database.app, TEST_LMK))
+    refused = shop("", "operator", "bootstrap", "an", "--ssh-key", shop.key("an"), code=2)
+    assert "`tongbao init`" in refused.stderr
+    assert shop("", "operator", "list", "--json").stdout == ""
 
 
 def test_an_operator_enrols_with_the_code_that_the_checker_was_told(shop: Shop) -> None:
@@ -378,17 +398,7 @@ def test_what_was_changed_in_the_table_is_not_done(shop: Shop) -> None:
     shop.furnish()
     shop("li", *ADD, "--settlement-account", "first")
     proposal = shop.proposed("li", *ADD, "--settlement-account", "second")
-
-    async def tamper() -> None:
-        connection = await asyncpg.connect(shop.database.superuser)
-        try:
-            await connection.execute(
-                "UPDATE switch.proposal SET payload = replace(payload, 'second', 'thieves')"
-            )
-        finally:
-            await connection.close()
-
-    asyncio.run(tamper())
+    shop.superuser("UPDATE switch.proposal SET payload = replace(payload, 'second', 'thieves')")
     assert "not what" in shop.approve("wang", proposal, code=4).stderr
     assert account(shop) == "first"
     assert shop.records()[-1]["result"] == "refused"
@@ -460,20 +470,15 @@ def test_the_log_is_listed_and_verified(shop: Shop) -> None:
     assert shown["anchor"] in shop("", "audit", "verify", "--anchor", shown["anchor"]).stdout
     assert "li" in shop("", "audit", "list", "--actor", "li", "--limit", "1").stdout
     shop("", "audit", "verify", "--anchor", "nonsense", code=2)
-
-    async def drop_the_end() -> None:
-        connection = await asyncpg.connect(shop.database.superuser)
-        try:
-            await connection.execute("DELETE FROM switch.audit_record WHERE seq = $1", last["seq"])
-        finally:
-            await connection.close()
-
-    asyncio.run(drop_the_end())
+    shop.superuser(f"DELETE FROM switch.audit_record WHERE seq = {last['seq']}")
     shop("", "audit", "verify")
     told = shop("", "audit", "verify", "--anchor", shown["anchor"], "--json", code=1)
     assert_valid("audit-verification", json.loads(told.stdout))
     broken = shop("", "audit", "verify", "--anchor", shown["anchor"], code=1)
     assert broken.stdout == f"record {last['seq']} is missing\n"
+    shop.superuser("UPDATE switch.audit_record SET actor = 'x' WHERE seq = 2")
+    broken = shop("", "audit", "verify", code=1)
+    assert (broken.stdout, broken.stderr) == ("record 2 was changed\n", "")
 
 
 # -- the demo -------------------------------------------------------------------------------------
