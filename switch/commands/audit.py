@@ -29,11 +29,6 @@ app = group()
 COLUMNS = ("seq", "at", "actor", "act", "object", "result")
 
 
-@app.callback()
-def audit() -> None:
-    """The log of privileged acts."""
-
-
 @app.command("list", help="help_audit_list")
 def list_records(
     actor: Annotated[str | None, typer.Option("--actor", help="help_opt_actor")] = None,

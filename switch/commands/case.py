@@ -63,11 +63,6 @@ COLUMNS = ("id", "class", "state", "owner", "age", "acquirer", "merchant", "left
 SHADES = "░▒▓█▮"  # of a bar's parts, young to old
 
 
-@app.callback()
-def case() -> None:
-    """Cases."""
-
-
 # -- reading --------------------------------------------------------------------------------------
 
 

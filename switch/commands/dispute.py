@@ -57,11 +57,6 @@ READ_BYTES = 1 << 20
 TAKE_DAYS = 40  # before and after today, where the line says no dates
 
 
-@app.callback()
-def dispute() -> None:
-    """Disputes."""
-
-
 # -- reading --------------------------------------------------------------------------------------
 
 

@@ -51,11 +51,6 @@ FOLDER = "evidence"  # in the data folder
 KEY_BYTES = 32
 
 
-@app.callback(help="help_evidence")
-def root() -> None:
-    pass
-
-
 @app.command("init", help="help_evidence_init")
 def init_command(
     new: Annotated[bool, typer.Option("--new", help="help_opt_new_key")] = False,  # noqa: FBT002

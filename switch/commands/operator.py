@@ -51,11 +51,6 @@ Role = Annotated[list[str], typer.Option("--role", help="help_opt_role")]
 SshKey = Annotated[Path | None, typer.Option("--ssh-key", help="help_opt_ssh_key")]
 
 
-@app.callback()
-def operator() -> None:
-    """Operators."""
-
-
 @app.command("list", help="help_list")
 def list_operators(
     json: Json = False,  # noqa: FBT002 - a flag of the command line

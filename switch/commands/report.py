@@ -46,11 +46,6 @@ Out = Annotated[Path | None, typer.Option("--out", help="help_opt_out")]
 TableName = Annotated[str, typer.Option("--table", help="help_opt_table")]
 
 
-@app.callback(help="help_report")
-def root() -> None:
-    pass
-
-
 async def _of_breaks(store: PostgresStore, on: dt.date) -> Report:
     return breaks.report(on, await _instant(store, on), await store.breaks(on))
 

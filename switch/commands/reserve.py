@@ -30,7 +30,7 @@ app = group()
 
 @app.callback()
 def reserve() -> None:
-    """Customers' money."""
+    """Makes a group of the one command."""
 
 
 @app.command(help="help_reserve_check")

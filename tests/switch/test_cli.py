@@ -23,6 +23,7 @@ from switch import cli
 from switch.adapters.postgres import PostgresStore
 from switch.adapters.system import SystemClock
 from switch.journal import Commit, Stored
+from switch.texts import TEXTS
 from tests.switch import rows
 
 if TYPE_CHECKING:
@@ -373,6 +374,13 @@ def test_only_the_days_end_brings_its_engine_along() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
     )
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("group", ["case", "payout", "reserve", "ledger", "evidence", "demo"])
+def test_help_of_a_group_says_what_it_is(group: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+    answer = process(group, "--help")
+    assert (answer.code, TEXTS[f"help_{group}"][1] in answer.out) == (0, True), answer.out
 
 
 def test_help_names_every_command() -> None:
