@@ -119,6 +119,7 @@ def statement(
     known(node, account)
     of_layer, behind = layer_of(layer), behind_of(after)
     since, until = day(first) or dt.date(2000, 1, 1), day(last) or dt.date(2999, 12, 31)
+    in_order(since, until, "--to")
     found = asked(
         node,
         lambda books: books.statement(
@@ -145,6 +146,7 @@ def trial_balance(
 ) -> None:
     node, last, of_layer = node_of(config, data, lang), day(date), layer_of(layer)
     since = day(first) or last
+    in_order(since, last, "--date")
     moved = asked(node, lambda books: books.turnover(since, last or dt.date.max))
     rows = trial_rows(moved, of_layer)
     if json:
@@ -207,6 +209,7 @@ def verify_ledger(
     lang: Lang = "",
 ) -> None:
     node, since, until = node_of(config, data, lang), day(first), day(last)
+    in_order(since, until, "--to")
     kept = dict(map(anchor_of, anchor or []))
 
     async def read(dsn: str) -> Verified:
@@ -224,6 +227,12 @@ def verify_ledger(
 
 
 # -- what the commands share ----------------------------------------------------------------------
+
+
+def in_order(first: dt.date | None, last: dt.date | None, option: str) -> None:
+    """A span that ends before it begins would come out empty, or as if all were well."""
+    if first is not None and last is not None and last < first:
+        raise typer.BadParameter(f"{last} is before {first}", param_hint=option)
 
 
 def asked(node: Node, ask: Callable[[LedgerQueries], Awaitable[Answer]]) -> Answer:

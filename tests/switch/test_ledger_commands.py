@@ -133,6 +133,21 @@ def test_statement_by_pages(run: Callable[..., Answer]) -> None:
     assert run("statement", "merchant_payable", "--layer", "sure").code == 2
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("statement", "merchant_payable", "--from", "2026-08-05", "--to", "2026-08-04"),
+        ("trial-balance", "--from", "2026-08-05", "--date", "2026-08-04"),
+        ("verify", "--from", "2026-08-05", "--to", "2026-08-04"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_span_that_ends_before_it_begins_is_usage(
+    run: Callable[..., Answer], words: tuple[str, ...]
+) -> None:
+    assert run(*words).code == 2
+
+
 def test_trial_balance(run: Callable[..., Answer]) -> None:
     rows = run("trial-balance", "--date", "2026-08-04", "--json").lines()
     assert sum(one["closing_minor"] for one in rows if one["depth"] == 0) == 0
