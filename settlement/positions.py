@@ -129,7 +129,7 @@ def position(
         payee=payable.payee,
         currency=payable.currency,
         cycle=of.contract.payout_cycle,
-        through=of.through,
+        through=None if of.through == date.min else of.through,  # nothing is funded yet
         payable_minor=payable.total_minor,
         held_minor=payable.held_minor,
         reserve_minor=payable.reserve_minor,

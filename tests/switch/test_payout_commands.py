@@ -177,6 +177,7 @@ def test_a_date_from_posted_to_confirmed(run: Command) -> None:
     on = ("--date", TUESDAY.isoformat())
     due = {one["payee"]: one for one in run.read("payout", "due", *on)}
     assert (due[TEA]["reason"], due[BOOKS]["reason"]) == ("not_funded", "pay")
+    assert due[TEA]["through"] is None
     assert due[BOOKS]["amount_minor"] == 4_950
     assert "1 lines taken in, 0 unexplained" in run.statement(
         TUESDAY, Told(15_000, counterparty="990001")
