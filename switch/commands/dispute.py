@@ -242,7 +242,7 @@ def refused(
 def evidence(
     dispute_id: DisputeId,
     file: Document,
-    text: Annotated[str, typer.Option("--text", help="help_opt_text")] = "",
+    text: Annotated[str, typer.Option("--text", help="help_opt_text", callback=bounded)] = "",
     demo: Demo = False,  # noqa: FBT002
     config: ConfigFile = None,
     data: DataFolder = None,
@@ -343,7 +343,9 @@ def open_dispute(
     record: Annotated[str, typer.Argument(metavar="RECORD", help="help_arg_record")],
     event: Annotated[str, typer.Argument(metavar="EVENT", help="help_arg_started")],
     amount: Annotated[int, typer.Option("--amount", min=1, help="help_opt_amount")],
-    code: Annotated[str, typer.Option("--code", help="help_opt_reason_code")] = "",
+    code: Annotated[
+        str, typer.Option("--code", help="help_opt_reason_code", callback=bounded)
+    ] = "",
     reason: Reason = "",
     demo: Demo = False,  # noqa: FBT002
     config: ConfigFile = None,

@@ -23,7 +23,7 @@ from tests.settlement.desk import LI, NOW, TERMS
 from tests.settlement.test_close import PLANTED, a_day
 from tests.settlement.test_disputes import row
 from tests.settlement.test_store import a_day_on
-from tests.settlement.world import com_file, inbox, run_close
+from tests.settlement.world import PAN, com_file, inbox, run_close
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -229,6 +229,17 @@ def test_a_case_is_given_to_an_operator_and_told_something(
     assert run("case", "propose", found, "write_off", "--reason", "x" * 2_001, by="demo")[0] == 2
     assert json.loads(run("case", "show", found, "--json")[1])["history"] == []
     assert run("case", "note", found, "x" * cli.TEXT_MAX, by="demo")[0] == 0
+
+
+def test_a_card_number_in_an_operators_words_is_masked(run: Callable[..., tuple[int, str]]) -> None:
+    found, told = case_id(run, "duplicate"), f"the holder of {PAN} called"
+    run("case", "note", found, told, by="demo")
+    run("case", "propose", found, "write_off", "--reason", told, by="demo")
+    pages = [run("case", "show", found, "--json"), run("audit", "list", "--json")]
+    pages.append(run("approval", "list", "--json"))
+    for _, page in pages:
+        assert "622202*********0123 called" in page
+        assert PAN not in page
 
 
 def test_a_bar_shows_every_part_that_counts() -> None:
