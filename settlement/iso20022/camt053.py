@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from iso8583.amount import CURRENCIES
+from iso8583.message import mask_text
 from settlement.iso20022.xml import Element, XmlError, parse as parse_xml
 from settlement.payout_ports import Statement, StatementLine
 
@@ -104,7 +105,13 @@ def _booked(of: Element, account: str, statement_id: str) -> Parsed:
         sha256="",
     )
     said = hashlib.sha256(msgspec.json.encode([statement, lines])).hexdigest()
-    return Parsed(msgspec.structs.replace(statement, sha256=said), lines)
+    return Parsed(msgspec.structs.replace(statement, sha256=said), [_masked(one) for one in lines])
+
+
+def _masked(line: StatementLine) -> StatementLine:
+    """What people write to each other may hold a card number; the hash is of what was said."""
+    name, text = mask_text(line.counterparty_name), mask_text(line.text)
+    return msgspec.structs.replace(line, counterparty_name=name, text=text)
 
 
 def _balance(of: Element, codes: tuple[str, ...], *, last: bool) -> tuple[int, date, str]:

@@ -233,6 +233,14 @@ def collective(*amounts: str) -> bytes:
     return f"{first}<NtryDtls>{details}</NtryDtls>{rest.split('</NtryDtls>')[1]}".encode()
 
 
+def test_a_card_number_in_the_text_of_a_line_is_masked() -> None:
+    card, other = "6222021234567890123", "6222021234560000123"
+    told = [statement(Told(1, text=f"refund to {one}")) for one in (card, other)]
+    (first,), (second,) = (camt053.parse(one, ours) for one in told)
+    assert first.lines[0].text == second.lines[0].text == "refund to 622202*********0123"
+    assert first.statement.sha256 != second.statement.sha256, "other content all the same"
+
+
 def test_an_entry_with_several_details_is_several_lines() -> None:
     data = collective("1.00", "2.00")
     valid("camt.053.001.08", data)
