@@ -18,8 +18,6 @@ from switch.people.operators import DEMO, DEMO_MAKER, ID
 from switch.people.ssh import SshError, key_blob
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from settlement.four_eyes import Actor
     from switch.commands.common import Node
 
@@ -72,7 +70,7 @@ async def of_the_demo(dsn: str) -> bool:
     return lmks.TEST_LMK.lmk_id in await lmk_ids(dsn)
 
 
-async def lmk_ids(dsn: str) -> Collection[str]:
+async def lmk_ids(dsn: str) -> set[str]:
     async with reference(dsn) as store:
         return (await store.snapshot()).lmk_ids()
 
