@@ -23,7 +23,7 @@ import msgspec
 
 from settlement.contracts import BankAccount
 from settlement.iso20022.pain001 import message_id
-from settlement.payout_ports import LineMatch, Order, OrderEvent, Receivable, StatementLine
+from settlement.payouts.ports import LineMatch, Order, OrderEvent, Receivable, StatementLine
 
 VERSION: Final = 1  # of the rules
 DATES_MAX: Final = 31  # settlement dates that one credit may settle

@@ -17,7 +17,7 @@ import msgspec
 from settlement.calendars import CalendarError, is_working_day
 from settlement.contracts import BankAccount, Contract, Contracts, part_of
 from settlement.netting import Net
-from settlement.payout_ports import Order, Payable, RollingReserve
+from settlement.payouts.ports import Order, Payable, RollingReserve
 
 Reason = Literal[
     "pay",  # an order can be made

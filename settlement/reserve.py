@@ -18,8 +18,8 @@ from settlement.cases import Break
 from settlement.chart import CHART
 from settlement.contracts import KINDS, Contracts
 from settlement.four_eyes import require
-from settlement.payout import TRIES, Desk, PayoutError
-from settlement.payout_ports import (
+from settlement.payouts.desk import TRIES, Desk, PayoutError
+from settlement.payouts.ports import (
     Balance,
     Facts,
     ReserveCheck,

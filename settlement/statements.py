@@ -19,8 +19,9 @@ from settlement.funding import Explained, Known, explain
 from settlement.iso20022 import camt053
 from settlement.iso20022.pain001 import message_id
 from settlement.ledger import Entry, entry
-from settlement.payout import TRIES, Desk, PayoutError, order_entry
-from settlement.payout_ports import (
+from settlement.payouts.desk import TRIES, Desk, PayoutError
+from settlement.payouts.orders import order_entry
+from settlement.payouts.ports import (
     Facts,
     LineMatch,
     OrderEvent,

@@ -11,7 +11,7 @@ from settlement.contracts import AGENT
 from settlement.four_eyes import RefusedError
 from settlement.ledger import Entry, LedgerClosedError
 from settlement.netting import Net
-from settlement.payout_ports import (
+from settlement.payouts.ports import (
     Balance,
     Batch,
     DateState,

@@ -1,4 +1,4 @@
-"""Payouts and statements on PostgreSQL: `settlement.payout_ports.Payouts` over asyncpg.
+"""Payouts and statements on PostgreSQL: `settlement.payouts.ports.Payouts` over asyncpg.
 
 One act is one transaction. It begins by inserting its number, so a second act with the same number
 waits for the first and then is stale as a whole. A commit without a clear answer is found out by
@@ -24,7 +24,7 @@ from settlement.clearing import Reference
 from settlement.contracts import AGENT
 from settlement.ledger import LedgerClosedError
 from settlement.netting import Net
-from settlement.payout_ports import (
+from settlement.payouts.ports import (
     Balance,
     Batch,
     DateState,

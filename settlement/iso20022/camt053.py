@@ -18,7 +18,7 @@ import msgspec
 from iso8583.amount import CURRENCIES
 from iso8583.message import mask_text
 from settlement.iso20022.xml import Element, XmlError, parse as parse_xml
-from settlement.payout_ports import Statement, StatementLine
+from settlement.payouts.ports import Statement, StatementLine
 
 NAMESPACE: Final = "urn:iso:std:iso:20022:tech:xsd:camt.053.001.08"
 NUMERIC: Final = {letters: numeric for numeric, (letters, _) in CURRENCIES.items()}

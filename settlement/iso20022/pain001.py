@@ -11,7 +11,7 @@ from datetime import UTC
 from typing import Final
 
 from iso8583.amount import CURRENCIES
-from settlement.payout_ports import Batch, Order
+from settlement.payouts.ports import Batch, Order
 
 NAMESPACE: Final = "urn:iso:std:iso:20022:tech:xsd:pain.001.001.09"
 ACCOUNT_MAX: Final = 34  # characters

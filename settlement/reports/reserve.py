@@ -5,7 +5,7 @@ from datetime import date, datetime
 from typing import Final
 
 from settlement.chart import CHART
-from settlement.payout_ports import ReserveCheck
+from settlement.payouts.ports import ReserveCheck
 from settlement.reports.figures import money
 from settlement.reports.model import Bar, Chart, Column, Money, Report, Row, Table
 from settlement.texts import TEXTS, both

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from settlement.adapters.payout_postgres import open_payouts
 from settlement.iso20022.camt053 import StatementError
-from settlement.payout import Desk, PayoutError
+from settlement.payouts.desk import Desk, PayoutError
 from switch.adapters.servers import Servers
 from switch.adapters.system import SystemClock
 from switch.commands.common import CommandError, actor, office, refusals
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from settlement.four_eyes import Actor
-    from settlement.payout_ports import Payouts
+    from settlement.payouts.ports import Payouts
     from switch.commands.common import Node
 
 Answer = TypeVar("Answer")

@@ -7,10 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from settlement import payout
 from settlement.adapters.files import DirectorySink
 from settlement.four_eyes import Actor
-from settlement.payout_dates import bring_on
+from settlement.payouts import (
+    due,
+    export as exporting,
+    propose as proposing,
+    rejection,
+    release as releasing,
+)
+from settlement.payouts.dates import bring_on
+from settlement.payouts.orders import RELEASE
 from settlement.reports.figures import money
 from switch.cli import ConfigFile, DataFolder, Day, Demo, Json, Lang, day, end, group, node_of
 from switch.commands.common import CommandError, Exit, print_line, print_object, print_objects
@@ -21,8 +28,8 @@ if TYPE_CHECKING:
     import datetime as dt
 
     from settlement.four_eyes import Approval, Proposal
-    from settlement.payout import Desk
-    from settlement.payout_ports import Batch, Order, PayoutFile, Payouts
+    from settlement.payouts.desk import Desk
+    from settlement.payouts.ports import Batch, Order, PayoutFile, Payouts
     from settlement.positions import Position
     from switch.commands.common import Node
 
@@ -41,7 +48,7 @@ def show_due(
 ) -> None:
     node = node_of(config, data, lang)
     on = payout_date(node, day(date))
-    found = asked(node, lambda payouts: payout.positions(payouts, on))
+    found = asked(node, lambda payouts: due.positions(payouts, on))
     if json:
         print_objects(found)
     else:
@@ -91,9 +98,9 @@ def propose(
 
     async def act(desk: Desk, _: str) -> list[tuple[Batch, Proposal]]:
         await bring_on(desk, on)
-        return await payout.propose(desk, on, replace or ())
+        return await proposing.propose(desk, on, replace or ())
 
-    made = done(node, f"propose:{payout.ACT}", on.isoformat(), act)
+    made = done(node, f"propose:{RELEASE}", on.isoformat(), act)
     if json:
         print_objects({**batch_object(batch, "proposed"), "proposal": of.id} for batch, of in made)
     elif not made:
@@ -145,7 +152,7 @@ def pending_proposal(node: Node, batch: str) -> str:
 
     async def read(dsn: str) -> str:
         async with office(dsn) as desk:
-            pending = await desk.people.pending([payout.ACT])
+            pending = await desk.people.pending([RELEASE])
         return next((one.id for one in pending if one.subject == batch), "")
 
     with node.store() as store:
@@ -156,7 +163,7 @@ async def release_approved(node: Node, dsn: str, approval: Approval) -> None:
     """What an approval of `payout.release` lets through."""
     with told():
         async with desk_of(dsn, Actor(approval.checker)) as desk:
-            batch = await payout.release(desk, approval)
+            batch = await releasing.release(desk, approval)
             await bring_on(desk, batch.payout_date)
     print_line(node.say("payout_released", batch=batch.id))
 
@@ -172,9 +179,9 @@ def withdraw(
     node = node_of(config, data, lang, demo=demo)
 
     async def act(desk: Desk, _: str) -> Batch:
-        return await payout.withdraw(desk, batch)
+        return await releasing.withdraw(desk, batch)
 
-    done(node, f"do:{payout.WITHDRAW}", batch, act)
+    done(node, f"do:{releasing.WITHDRAW}", batch, act)
     print_line(node.say("payout_withdrawn", batch=batch))
     end(Exit.DONE)
 
@@ -192,9 +199,9 @@ def export(
     folder = node.config.data_folder / FOLDER
 
     async def act(desk: Desk, _: str) -> PayoutFile:
-        return await payout.export(desk, batch, DirectorySink(folder))
+        return await exporting.export(desk, batch, DirectorySink(folder))
 
-    made = done(node, f"do:{payout.EXPORT}", batch, act)
+    made = done(node, f"do:{exporting.EXPORT}", batch, act)
     if json:
         print_object({**msgspec.structs.asdict(made), "path": str(folder / made.name)})
     else:
@@ -214,9 +221,9 @@ def reject(
     node = node_of(config, data, lang, demo=demo)
 
     async def act(desk: Desk, _: str) -> Proposal:
-        return await payout.propose_rejection(desk, order, reason)
+        return await rejection.propose_rejection(desk, order, reason)
 
-    made = done(node, f"propose:{payout.REJECT}", order, act)
+    made = done(node, f"propose:{rejection.REJECT}", order, act)
     print_line(node.say("proposed", proposal=made.id))
     end(Exit.WAITING)
 
@@ -225,7 +232,7 @@ async def reject_approved(node: Node, dsn: str, approval: Approval) -> None:
     """What an approval of `payout.reject` lets through."""
     with told():
         async with desk_of(dsn, Actor(approval.checker)) as desk:
-            order = await payout.reject(desk, approval)
+            order = await rejection.reject(desk, approval)
     print_line(node.say("payout_rejected", order=order.end_to_end_id))
 
 

@@ -11,7 +11,7 @@ import typer
 
 from settlement.adapters.files import DirectorySink
 from settlement.chart import CHART
-from settlement.payout_dates import bring_on
+from settlement.payouts.dates import bring_on
 from settlement.reports.figures import money
 from settlement.reserve import CHECK, OWN_INCOME, reserve_check
 from switch.cli import ConfigFile, DataFolder, Demo, Json, Lang, day, end, group, node_of
@@ -21,8 +21,8 @@ from switch.commands.desk import done, payout_date
 from switch.commands.ledger_tables import show as show_table, text
 
 if TYPE_CHECKING:
-    from settlement.payout import Desk
-    from settlement.payout_ports import ReserveCheck, ReserveTerm
+    from settlement.payouts.desk import Desk
+    from settlement.payouts.ports import ReserveCheck, ReserveTerm
     from switch.commands.common import Node
 
 app = group()

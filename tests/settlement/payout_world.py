@@ -18,8 +18,10 @@ from settlement.entry_columns import entry_relation
 from settlement.four_eyes import Actor, Proposal, RefusedError, content_hash, judge, require
 from settlement.ledger import Entry, entry
 from settlement.netting import Net
-from settlement.payout import Desk, propose, release
-from settlement.payout_ports import Batch, Payouts
+from settlement.payouts.desk import Desk
+from settlement.payouts.ports import Batch, Payouts
+from settlement.payouts.propose import propose
+from settlement.payouts.release import release
 from settlement.ports import Facts, Step
 from settlement.statements import Taken, take_in
 from tests.settlement.world import PANS, reference

@@ -18,8 +18,8 @@ from hypothesis import given, settings, strategies as st
 from settlement.iso20022 import camt053, pain001
 from settlement.iso20022.camt053 import StatementError
 from settlement.iso20022.xml import DEPTH_MAX, XmlError, parse
-from settlement.payout import end_to_end_id, orders_hash
-from settlement.payout_ports import Batch, Order
+from settlement.payouts.orders import end_to_end_id, orders_hash
+from settlement.payouts.ports import Batch, Order
 from tests.settlement.payout_world import MONDAY, NUMBERS, RESERVE, TEA, Told, camt
 
 SCHEMAS = Path(__file__).parent.parent / "vectors" / "iso20022"

@@ -17,9 +17,10 @@ from settlement.adapters.postgres import PostgresStore
 from settlement.entry_columns import entry_relation
 from settlement.four_eyes import Actor, RefusedError, judge
 from settlement.ledger import movements
-from settlement.payout import Desk, PayoutError, export, propose, release
-from settlement.payout_dates import bring_on
-from settlement.payout_ports import (
+from settlement.payouts.dates import bring_on
+from settlement.payouts.desk import Desk, PayoutError
+from settlement.payouts.export import export
+from settlement.payouts.ports import (
     Balance,
     DateState,
     Decision,
@@ -29,6 +30,8 @@ from settlement.payout_ports import (
     RollingReserve,
     StaleError,
 )
+from settlement.payouts.propose import propose
+from settlement.payouts.release import release
 from settlement.ports import Facts as CloseFacts, Step
 from settlement.reserve import reserve_check
 from settlement.statements import case_id, take_in

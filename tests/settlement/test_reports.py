@@ -20,7 +20,7 @@ import pytest
 from settlement.adapters.memory import MemoryStore
 from settlement.cases import Break
 from settlement.fee_book import DETAIL, AgentLine, CostLine, DiscountLine
-from settlement.payout_ports import ReserveCheck, ReserveTerm
+from settlement.payouts.ports import ReserveCheck, ReserveTerm
 from settlement.reports import breaks, csv as csvs, fees, html, merchant, reserve, shares, xlsx
 from settlement.reports.figures import money
 from settlement.reports.model import (

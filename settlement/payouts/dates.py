@@ -14,8 +14,8 @@ import msgspec
 from settlement.clearing import Reference
 from settlement.contracts import KINDS, Contracts, agent_of
 from settlement.ledger import Entry, entry
-from settlement.payout import TRIES, Desk, PayoutError
-from settlement.payout_ports import (
+from settlement.payouts.desk import TRIES, Desk, PayoutError
+from settlement.payouts.ports import (
     DateState,
     Facts,
     Order,
