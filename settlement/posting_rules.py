@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from settlement.chart import CHART
+from settlement.chart import BY_HAND, CHART
 
 
 class Leg(msgspec.Struct, frozen=True):
@@ -328,8 +328,12 @@ _RULES: Final = (
         ("merchant_discount", {"share": 1}),
         ("agent_share_payable", {"share": -1}),
     ),
+    # -- by hand: legs are the voucher's own, on accounts of `chart.BY_HAND`; see `vouchers.py`
+    _rule("voucher", 1, "an entry by hand of two people, with reason and evidence"),
+    _rule("voucher_reversal", 1, "undoes a voucher whole, by the opposite of its postings"),
 )
 
+FREE: Final = frozenset({"voucher", "voucher_reversal"})  # rules without legs of their own
 POSTING_RULES: Final[dict[str, PostingRule]] = {rule.name: rule for rule in _RULES}
 RULE_VERSIONS: Final[dict[tuple[str, int], PostingRule]] = {
     (rule.name, rule.version): rule for rule in _RULES
@@ -343,12 +347,13 @@ def rules_on(account: str) -> list[str]:
     """The rules that, in some version, post on an account: where to look for its entries.
 
     >>> rules_on("fee_rounding")
-    []
+    ['voucher', 'voucher_reversal']
     """
     return sorted(
         {
             rule.name
             for rule in RULE_VERSIONS.values()
             if any(leg.account == account for leg in rule.legs)
+            or (rule.name in FREE and account in BY_HAND)
         }
     )

@@ -282,6 +282,48 @@ TEXTS: dict[str, tuple[str, str]] = {
         "各科目的期初、借方、贷方、期末；合计为零。",
     ),
     "help_ledger_entry": ("One entry with its postings.", "一笔分录及其各条记账。"),
+    "help_ledger_propose_entry": (
+        "Propose an entry by hand on accounts that take it; a second operator approves.",
+        "提交手工记账凭证（仅限可手工记账的科目），须另一人复核。",
+    ),
+    "help_ledger_propose_reversal": (
+        "Propose to undo an entry by hand: one linked entry of the opposite amounts.",
+        "提交红字冲销：以一笔金额相反的关联分录冲销手工凭证。",
+    ),
+    "help_ledger_approve_entry": (
+        "Let through what is proposed of a voucher, as its checker.",
+        "复核并过账手工凭证。",
+    ),
+    "help_ledger_vouchers": (
+        "Entries by hand: why, on what evidence, by whom.",
+        "手工凭证：事由、依据、经办与复核。",
+    ),
+    "help_arg_voucher": (
+        "Number of the voucher: letters, digits, . _ -, at most 35; once only.",
+        "凭证号：字母、数字与 . _ -，至多 35 位，不可重复。",
+    ),
+    "help_opt_debit": (
+        "ACCOUNT=AMOUNT or ACCOUNT/OWNER=AMOUNT, in minor units; several times.",
+        "借方：科目=金额 或 科目/归属=金额，以最小货币单位计，可多次给出。",
+    ),
+    "help_opt_credit": ("The same of the credit side.", "贷方，写法同借方。"),
+    "help_opt_voucher_reason": ("Why the entry is made.", "记账事由。"),
+    "help_opt_voucher_evidence": (
+        "Where the proof lies: a document's number, a file's hash.",
+        "依据：文件编号或文件摘要。",
+    ),
+    "help_opt_voucher_date": (
+        "Date that the entry is about, YYYY-MM-DD; default: today.",
+        "凭证所涉日期，YYYY-MM-DD；默认今日。",
+    ),
+    "voucher_pending": (
+        "not one proposal of voucher {voucher} waits, but: {proposals}",
+        "凭证 {voucher} 待复核的提案不止一项或没有：{proposals}",
+    ),
+    "voucher_posted": (
+        "{source} {key} is posted on {day}",
+        "{source} {key} 已记入 {day}",
+    ),
     "help_ledger_anchors": (
         "The sealed dates, each with the hash that the ledger up to it rests on.",
         "已封存的营业日，各附总账截至该日的锚定摘要。",

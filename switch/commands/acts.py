@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from switch.commands import case, dispute, operator, payout, reference
+from switch.commands import case, dispute, operator, payout, reference, vouchers
 from switch.commands.common import office
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ ACTS: dict[str, Act] = {
     **dict.fromkeys(("dispute.open", "dispute.accept", "dispute.absorb"), dispute.do_approved),
     "payout.release": payout.release_approved,
     "payout.reject": payout.reject_approved,
+    **dict.fromkeys(("ledger.entry", "ledger.reversal"), vouchers.post_approved),
     "operator.add": operator.add_approved,
     "operator.roles": operator.change_approved,
     "operator.credential": operator.renew_approved,

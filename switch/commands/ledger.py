@@ -1,4 +1,4 @@
-"""`tongbao ledger`: what the books say, and whether they are whole. Nothing here writes."""
+"""`tongbao ledger`: what the books say, and whether they are whole. Entries by hand are in `vouchers`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 from settlement.adapters.ledger_reading import open_queries
 from settlement.adapters.ledger_stored import open_stored
-from settlement.chart import CHART, COMPOSITES, ancestors
+from settlement.chart import BY_HAND, CHART, COMPOSITES, ancestors
 from settlement.ledger import LAYERS
 from settlement.ledger_queries import CHART_ORDER, PAGE, PAGE_MAX, Place, place_of, trial_rows
 from settlement.ledger_verify import verify
@@ -18,7 +18,7 @@ from settlement.posting_rules import POSTING_RULES, RULE_VERSIONS
 from settlement.settings import DEFAULTS
 from switch.adapters.servers import Servers
 from switch.cli import ConfigFile, DataFolder, Day, Json, Lang, day, end, group, node_of
-from switch.commands import ledger_tables as tables
+from switch.commands import ledger_tables as tables, vouchers
 from switch.commands.common import CommandError, Exit, print_object, print_objects
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from switch.commands.common import Node
 
 app = group()
+app.add_typer(vouchers.app)
 Answer = TypeVar("Answer")
 
 AccountCode = Annotated[str, typer.Argument(metavar="ACCOUNT", help="help_arg_account")]
@@ -75,7 +76,8 @@ def rules(
 
 def of_chart(code: str) -> dict[str, Any]:
     found = COMPOSITES[code] if code in COMPOSITES else CHART[code]
-    return {**tables.plain(found), "depth": len(ancestors(code))}
+    by_hand = {"by_hand": code in BY_HAND} if code in CHART else {}
+    return {**tables.plain(found), **by_hand, "depth": len(ancestors(code))}
 
 
 @app.command(help="help_ledger_balance")

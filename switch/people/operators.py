@@ -44,6 +44,8 @@ TOGETHER: dict[str, str] = {
     "dispute.absorb": "give a chargeback up; we bear it",
     "payout.release": "send payouts to the bank",
     "payout.reject": "say that the bank did not execute a payout, so that it can be paid again",
+    "ledger.entry": "post an entry by hand, on accounts that take it",
+    "ledger.reversal": "undo an entry by hand",
     "operator.add": "add an operator with its roles",
     "operator.roles": "change an operator's roles, or take a suspended one back",
     "operator.credential": "let an operator choose a new credential",
@@ -53,6 +55,7 @@ _CASEWORK = (
     *("case.adjust", "case.write_off", "case.release"),
     *("dispute.open", "dispute.accept", "dispute.absorb"),
 )
+_MONEY = ("payout.release", "payout.reject", "ledger.entry", "ledger.reversal")
 
 # role -> acts done alone, proposed, approved
 _ROLES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
@@ -84,13 +87,13 @@ _ROLES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
             "statement.import",
             "reserve.check",
         ),
-        ("merchant.account", "file.accept", *_CASEWORK, "payout.release", "payout.reject"),
+        ("merchant.account", "file.accept", *_CASEWORK, *_MONEY),
         (),
     ),
     "finance_checker": (
         ("case.work", "dispute.work"),
         (),
-        ("merchant.account", "file.accept", *_CASEWORK, "payout.release", "payout.reject"),
+        ("merchant.account", "file.accept", *_CASEWORK, *_MONEY),
     ),
     "auditor": ((), (), ()),  # reads, as everybody who has the store may; and changes nothing
 }
