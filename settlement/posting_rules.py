@@ -286,6 +286,44 @@ _RULES: Final = (
         ("advance_fee", {"fee": 1}),
         ("merchant_payable", {"amount": -1, "fee": -1}),
     ),
+    # -- own money out of the reserve; its statement confirms it as any payout
+    *(
+        rule
+        for what, account, mirror in (
+            ("income", "income_swept", "own_funds"),
+            ("advances", "own_due", "own_claim"),
+        )
+        for rule in (
+            _rule(
+                f"own_{what}_released",
+                1,
+                "own money is on its way from the reserve to own funds",
+                (account, {"amount": 1}),
+                ("payout_in_transit", {"amount": -1}),
+            ),
+            _rule(
+                f"own_{what}_received",
+                1,
+                "the statement of the own-funds account shows it",
+                ("bank_own", {"amount": 1}),
+                (mirror, {"amount": -1}),
+            ),
+            _rule(
+                f"own_{what}_returned",
+                1,
+                "it came back: it is own money in the reserve again",
+                ("bank_reserve", {"amount": 1}),
+                (account, {"amount": -1}),
+            ),
+            _rule(
+                f"own_{what}_rejected",
+                1,
+                "the bank did not execute it: it never left",
+                ("payout_in_transit", {"amount": 1}),
+                (account, {"amount": -1}),
+            ),
+        )
+    ),
     _rule(
         "rolling_reserve",
         1,

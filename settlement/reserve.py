@@ -27,10 +27,10 @@ from settlement.payouts.ports import (
     StaleError,
     Statement,
 )
+from settlement.reserve_terms import OWN, own_income
 
 STEP: Final = "reserve"
 CHECK: Final = "reserve.check"
-OWN: Final = frozenset({"bank_own", "advance_in_transit", "own_claim", "own_funds"})
 OWN_INCOME: Final = "own_income"  # the term of all income and expense accounts together
 
 
@@ -101,18 +101,15 @@ def _check(
     terms = [
         ReserveTerm("bank", f"{one.account}/{one.id}", one.closing_minor) for one in statements
     ]
-    own_income = 0
     for account in CHART.values():
         balance = balances.get(account.code, 0)
-        if account.code in OWN:
+        if account.code in OWN or account.kind in ("income", "expense"):
             continue
-        if account.kind in ("income", "expense"):
-            own_income -= balance
-        elif account.kind == "asset":
+        if account.kind == "asset":
             terms.append(ReserveTerm("assets", account.code, balance))
         else:
             terms.append(ReserveTerm("liabilities", account.code, -balance))
-    terms.append(ReserveTerm("liabilities", OWN_INCOME, own_income))
+    terms.append(ReserveTerm("liabilities", OWN_INCOME, own_income(balances)))
     total = {"bank": 0, "assets": 0, "liabilities": 0}
     for term in terms:
         total[term.side] += term.amount_minor

@@ -379,6 +379,19 @@ TEXTS: dict[str, tuple[str, str]] = {
     "help_arg_order": ("End-to-end id of the order.", "付款指令的端到端编号。"),
     "help_opt_reject_reason": ("The bank's reason, such as AC01.", "银行给出的原因，如 AC01。"),
     "payout_rejected": ("{order} is rejected", "{order} 已作拒付处理"),
+    "help_payout_import_status": (
+        "Take in a bank's report of a payout file (pain.002); 1 where it contradicts what is known.",
+        "导入银行付款状态报告（pain.002）；与已知情况矛盾时返回 1。",
+    ),
+    "help_arg_status_file": ("The pain.002 document.", "pain.002 文件。"),
+    "report_taken_in": (
+        "report {report} of {batch}: {orders} orders, {rejected} rejected",
+        "报告 {report}（批次 {batch}）：{orders} 笔，其中 {rejected} 笔退回",
+    ),
+    "report_known": (
+        "report {report} of {batch} was taken in before: {orders} orders",
+        "报告 {report}（批次 {batch}）此前已导入：{orders} 笔",
+    ),
     "help_payout_list": ("Batches and their states.", "付款批次及状态。"),
     "help_payout_show": ("A batch with its orders.", "批次及其付款指令。"),
     "help_payout_returns": (
@@ -396,6 +409,24 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "help_statement_show": ("A statement's lines and what they are.", "对账单流水及匹配结果。"),
     "help_reserve": ("Customers' money.", "客户备付金。"),
+    "help_reserve_own": (
+        "Own money in the reserve: what may go to own funds, and why not more.",
+        "备付金账户中的自有资金：可划转金额及其限制。",
+    ),
+    "help_reserve_sweep": (
+        "Propose to move own money from the reserve to own funds; a second operator releases it.",
+        "提交自有资金划转（备付金账户至自有资金账户），须另一人放行。",
+    ),
+    "help_opt_sweep_what": ("income or advances; default: both.", "income 或 advances；默认两者。"),
+    "help_opt_sweep_amount": (
+        "A part only, in minor units.",
+        "仅划转部分金额，以最小货币单位计。",
+    ),
+    "help_opt_sweep_to": (
+        "Name of the own-funds account, where there are several.",
+        "收款的自有资金账户名称（有多个时）。",
+    ),
+    "sweep_nothing": ("nothing may be swept", "没有可划转的自有资金"),
     "help_reserve_check": (
         "Hold the bank's balance and what is owed against each other; 1 where they differ.",
         "核对银行余额与应付客户资金；不平时返回 1。",

@@ -1,7 +1,7 @@
 """Payouts and statements in memory, beside the books in memory: the tests' and the simulation's."""
 
 from collections.abc import Collection, Iterable
-from datetime import date
+from datetime import date, datetime
 
 import msgspec
 
@@ -20,8 +20,10 @@ from settlement.payouts.ports import (
     LineMatch,
     Order,
     OrderEvent,
+    OrderStatus,
     Payable,
     PayoutFile,
+    PayoutReport,
     Receivable,
     ReserveCheck,
     RollingReserve,
@@ -57,6 +59,8 @@ class MemoryPayouts:
         self._events: dict[tuple[str, str], OrderEvent] = {}
         self._reserves: dict[tuple[date, str, str, str], RollingReserve] = {}
         self._files: dict[str, PayoutFile] = {}
+        self._reports: dict[tuple[str, str], PayoutReport] = {}
+        self._statuses: dict[tuple[str, str, str], OrderStatus] = {}
         self._statements: dict[tuple[str, str], Statement] = {}
         self._lines: dict[tuple[str, str, int], StatementLine] = {}
         self._matches: dict[tuple[str, str, int], LineMatch] = {}
@@ -96,6 +100,11 @@ class MemoryPayouts:
             (((o.business_date, o.merchant, o.currency, o.kind), o) for o in facts.reserves),
         )
         _add(self._files, ((one.batch, one) for one in facts.files))
+        _add(self._reports, (((one.account, one.id), one) for one in facts.reports))
+        _add(
+            self._statuses,
+            (((one.account, one.report, one.end_to_end_id), one) for one in facts.statuses),
+        )
         _add(self._statements, (((one.account, one.id), one) for one in facts.statements))
         _add(self._lines, (((one.account, one.statement, one.line), one) for one in facts.lines))
         _add(
@@ -188,7 +197,7 @@ class MemoryPayouts:
         )
 
     async def open_orders(self) -> list[Order]:
-        ended = {name for name, _ in self._events}
+        ended = {name for name, kind in self._events if kind != "received"}
         return _sorted_orders(
             one
             for one in self._orders.values()
@@ -199,7 +208,9 @@ class MemoryPayouts:
         back = {name for name, kind in self._events if kind in ("returned", "rejected")}
         replaced = {one.replaces for one in self._orders.values() if self._stands(one)}
         return _sorted_orders(
-            one for one in self._orders.values() if one.end_to_end_id in back - replaced
+            one
+            for one in self._orders.values()
+            if one.cycle and one.end_to_end_id in back - replaced
         )
 
     def _stands(self, order: Order) -> bool:
@@ -234,6 +245,20 @@ class MemoryPayouts:
     async def files(self, batches: Collection[str] | None = None) -> list[PayoutFile]:
         found = (one for one in self._files.values() if batches is None or one.batch in batches)
         return sorted(found, key=lambda one: one.batch)
+
+    async def reports(self, batches: Collection[str] | None = None) -> list[PayoutReport]:
+        return sorted(
+            (one for one in self._reports.values() if batches is None or one.batch in batches),
+            key=lambda one: (one.batch, one.made_at, one.account, one.id),
+        )
+
+    async def statuses(self, end_to_end_ids: Collection[str]) -> list[OrderStatus]:
+        def order(one: OrderStatus) -> tuple[str, datetime, str]:
+            made_at = self._reports[one.account, one.report].made_at
+            return one.end_to_end_id, made_at, one.report
+
+        found = self._statuses.values()
+        return sorted((one for one in found if one.end_to_end_id in end_to_end_ids), key=order)
 
     # -- statements, dates
 

@@ -76,7 +76,7 @@ def _transfer(order: Order, letters: str) -> Iterable[str]:
     yield f"    <CdtrAgt>{_agent(order.creditor_bank)}</CdtrAgt>"
     yield f"    <Cdtr><Nm>{text(order.creditor_name, 140)}</Nm></Cdtr>"
     yield f"    <CdtrAcct>{_account(order.creditor_account)}</CdtrAcct>"
-    what = f"{order.payee} {order.cycle} {order.through.isoformat()}"
+    what = " ".join(filter(None, (order.payee, order.cycle, order.through.isoformat())))
     yield f"    <RmtInf><Ustrd>{text(what, 140)}</Ustrd></RmtInf>"
     yield "   </CdtTrfTxInf>"
 

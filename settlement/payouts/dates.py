@@ -15,6 +15,7 @@ from settlement.clearing import Reference
 from settlement.contracts import KINDS, Contracts, agent_of
 from settlement.ledger import Entry, entry
 from settlement.payouts.desk import TRIES, Desk, PayoutError
+from settlement.payouts.orders import is_sweep
 from settlement.payouts.ports import (
     DateState,
     Facts,
@@ -192,4 +193,6 @@ async def _in_transit(desk: Desk, day: date) -> bool:
         for one in await desk.payouts.decisions({order.batch for order in orders})
         if one.decision == "released"
     }
-    return any(released.get(order.batch, paid_at) < paid_at for order in orders)
+    return any(
+        released.get(order.batch, paid_at) < paid_at for order in orders if not is_sweep(order)
+    )

@@ -9,14 +9,17 @@ from typing import Final, Literal
 import msgspec
 
 from settlement.contracts import BankAccount, agent_of, cycle_of
+from settlement.four_eyes import Proposal
 from settlement.ledger import Entry, entry
 from settlement.payouts.desk import Desk, PayoutError
 from settlement.payouts.ports import Batch, Order, Payouts
 
-Kind = Literal["payout", "advance"]
+Kind = Literal["payout", "advance", "sweep"]
+What = Literal["released", "confirmed", "received", "returned", "rejected"]
 
 RELEASE: Final = "payout.release"
-AGENT_RULES: Final = ("payout_released", "payout_returned", "payout_rejected")
+SWEEP: Final = "reserve.sweep"
+ACTS: Final[dict[Kind, str]] = {"payout": RELEASE, "advance": RELEASE, "sweep": SWEEP}
 NAME_CHARACTERS: Final = 15  # of the payee in an end-to-end id
 BATCH_MAX: Final = 10_000  # orders of one file
 
@@ -79,7 +82,7 @@ def sequences(orders: Iterable[Order]) -> dict[tuple[str, str, str], int]:
 
 def end_to_end_id(payout_date: date, cycle: str, payee: str, currency: str, sequence: int) -> str:
     """At most 35 characters; an id that is not 15 letters and digits, as a merchant's mostly is,
-    stands as the first 15 hex digits of its SHA-256.
+    stands as the first 15 hex digits of its SHA-256. A sweep has no cycle.
 
     >>> end_to_end_id(date(2026, 8, 4), "T+1", "104110058120001", "156", 1)
     'P260804T01104110058120001156001'
@@ -88,7 +91,7 @@ def end_to_end_id(payout_date: date, cycle: str, payee: str, currency: str, sequ
     if not (len(payee) == NAME_CHARACTERS and payee.isascii() and payee.isalnum()):
         name = hashlib.sha256(payee.encode()).hexdigest()[:NAME_CHARACTERS]
     assert sequence < 1000, f"{payee}: {sequence} payouts on {payout_date}"
-    unit, days = cycle_of(cycle)
+    unit, days = cycle_of(cycle) if cycle else ("S", 0)
     made = f"P{payout_date:%y%m%d}{unit}{days:02d}{name}{currency}{sequence:03d}"
     assert len(made) <= 35, made
     return made
@@ -122,13 +125,26 @@ async def batch_of(payouts: Payouts, batch_id: str) -> tuple[Batch, list[Order]]
     return batch, await payouts.orders([batch_id])
 
 
-def order_entry(rule: str, order: Order, business_date: date, step: str, what: str) -> Entry:
-    variables = {"amount": order.amount_minor}
-    if rule.startswith("advance") and rule != "advance_confirmed":
-        variables["fee"] = order.fee_minor
+def is_sweep(order: Order) -> bool:
+    """Whether it moves our own money: then its payee is own/income or own/advances."""
+    return not order.cycle
+
+
+def order_entry(kind: Kind, what: What, order: Order, business_date: date, step: str) -> Entry:
+    """What an order posts when it comes to `what`. `kind`: payout from the reserve, or advance."""
     agent = agent_of(order.payee)
+    rule = f"{kind}_{what}"
+    variables = {"amount": order.amount_minor}
+    if is_sweep(order):
+        # the reserve's statement shows it as any payout
+        name = "payout" if what == "confirmed" else order.payee.replace("/", "_")
+        rule = f"{name}_{what}"
+    elif agent and what != "confirmed":
+        rule = f"agent_{rule}"
+    elif kind == "advance" and what != "confirmed":
+        variables["fee"] = order.fee_minor
     made = entry(
-        f"agent_{rule}" if agent and rule in AGENT_RULES else rule,
+        rule,
         "payout",
         f"{order.end_to_end_id}/{what}",
         variables,
@@ -137,8 +153,27 @@ def order_entry(rule: str, order: Order, business_date: date, step: str, what: s
         currency=order.currency,
         acquirer="",
         settlement_date=order.through,
-        merchant="" if agent else order.payee,
+        merchant="" if agent or is_sweep(order) else order.payee,
         agent=agent,
     )
     assert made is not None, order
     return made
+
+
+# -- what waits -----------------------------------------------------------------------------------
+
+
+async def pending(payouts: Payouts) -> list[Batch]:
+    """Batches that wait for a decision."""
+    every = await payouts.batches()
+    decided = {one.batch for one in await payouts.decisions()}
+    return [batch for batch in every if batch.id not in decided]
+
+
+async def proposal_of(desk: Desk, batch: Batch) -> Proposal:
+    """The batch's; made now where a run was killed before it could."""
+    act = ACTS[batch.kind]
+    for one in await desk.people.pending([act]):
+        if one.subject == batch.id:
+            return one
+    return await desk.people.propose(act, batch.id, payload_of(batch), desk.actor)

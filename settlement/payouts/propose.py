@@ -13,7 +13,8 @@ from settlement.payouts.orders import (
     Placed,
     batches,
     end_to_end_id,
-    payload_of,
+    pending,
+    proposal_of,
     sequences,
 )
 from settlement.payouts.ports import Batch, Facts, Order, Payouts
@@ -29,14 +30,11 @@ async def propose(
     """
     require(desk.actor, f"propose:{RELEASE}")
     await tried(lambda: _propose_once(desk, payout_date, replace))
-    return [(batch, await proposal_of(desk, batch)) for batch in await pending(desk.payouts)]
-
-
-async def pending(payouts: Payouts) -> list[Batch]:
-    """Batches that wait for a decision."""
-    every = await payouts.batches()
-    decided = {one.batch for one in await payouts.decisions()}
-    return [batch for batch in every if batch.id not in decided]
+    return [
+        (batch, await proposal_of(desk, batch))
+        for batch in await pending(desk.payouts)
+        if batch.kind != "sweep"
+    ]
 
 
 async def _propose_once(desk: Desk, payout_date: date, replace: Collection[str]) -> None:
@@ -114,11 +112,3 @@ async def _replacements(
         at = msgspec.structs.replace(at, amount_minor=again - fee, fee_minor=fee)
         made.append(_order(msgspec.structs.replace(one, position=at), used, payout_date, old_id))
     return made
-
-
-async def proposal_of(desk: Desk, batch: Batch) -> Proposal:
-    """The batch's; made now where a run was killed before it could."""
-    for one in await desk.people.pending([RELEASE]):
-        if one.subject == batch.id:
-            return one
-    return await desk.people.propose(RELEASE, batch.id, payload_of(batch), desk.actor)

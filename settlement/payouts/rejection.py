@@ -49,7 +49,7 @@ async def _reject_once(desk: Desk, approval: Approval) -> Order:
         0,
         str(proposal.payload["reason"]),
     )
-    made = order_entry(f"{batch.kind}_rejected", order, book_date, "payout", "rejected")
+    made = order_entry(batch.kind, "rejected", order, book_date, "payout")
     await desk.commit(
         Facts(
             generation,

@@ -5,8 +5,9 @@ from typing import Final
 from settlement.four_eyes import Approval, RefusedError, require
 from settlement.payouts.desk import Desk, PayoutError, tried
 from settlement.payouts.due import payees
-from settlement.payouts.orders import RELEASE, batch_of, order_entry, orders_hash, payload_of
+from settlement.payouts.orders import ACTS, batch_of, order_entry, orders_hash, payload_of
 from settlement.payouts.ports import Batch, Decision, Facts, Order, Payouts
+from settlement.payouts.sweep import assert_sweepable
 
 WITHDRAW: Final = "payout.withdraw"
 
@@ -23,25 +24,31 @@ async def release(desk: Desk, approval: Approval) -> Batch:
 
 async def _release_once(desk: Desk, approval: Approval) -> Batch:
     payouts, proposal = desk.payouts, approval.proposal
-    if proposal.act != RELEASE:
+    if proposal.act not in ACTS.values():
         raise RefusedError("unknown", f"{proposal.id} proposes no payout")
     generation = await payouts.generation()
     batch, orders = await batch_of(payouts, proposal.subject)
     decided = await payouts.decisions([batch.id])
     if decided:
         raise RefusedError("replayed", f"{batch.id} is {decided[0].decision} already")
+    if proposal.act != ACTS[batch.kind]:
+        raise RefusedError("unknown", f"{proposal.id} is not for a batch of {batch.kind}")
     if proposal.payload != payload_of(batch) or batch.sha256 != orders_hash(orders):
         raise RefusedError("changed", f"the orders of {batch.id} are not what was proposed")
-    await _assert_payable(payouts, batch, orders)
+    if batch.kind == "sweep":
+        await assert_sweepable(payouts, batch, orders)
+    else:
+        await _assert_payable(payouts, batch, orders)
     book_date = await payouts.open_date()
-    rule = f"{batch.kind}_released"
     await desk.commit(
         Facts(
             generation,
-            RELEASE,
+            proposal.act,
             subject=batch.id,
             decisions=[Decision(batch.id, "released", approval.checker, book_date, proposal.id)],
-            entries=[order_entry(rule, order, book_date, "payout", "released") for order in orders],
+            entries=[
+                order_entry(batch.kind, "released", order, book_date, "payout") for order in orders
+            ],
             approval=approval,
         )
     )

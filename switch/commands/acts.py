@@ -32,7 +32,7 @@ ACTS: dict[str, Act] = {
     "merchant.account": reference.change_account,
     **dict.fromkeys(("case.adjust", "case.write_off", "case.release"), case.do_approved),
     **dict.fromkeys(("dispute.open", "dispute.accept", "dispute.absorb"), dispute.do_approved),
-    "payout.release": payout.release_approved,
+    **dict.fromkeys(("payout.release", "reserve.sweep"), payout.release_approved),
     "payout.reject": payout.reject_approved,
     **dict.fromkeys(("ledger.entry", "ledger.reversal"), vouchers.post_approved),
     "operator.add": operator.add_approved,

@@ -9,6 +9,8 @@ from zoneinfo import ZoneInfo
 
 from settlement.adapters.payout_postgres import open_payouts
 from settlement.iso20022.camt053 import StatementError
+from settlement.iso20022.pain002 import ReportError
+from settlement.iso20022.xml import XmlError
 from settlement.payouts.desk import Desk, PayoutError
 from switch.adapters.servers import Servers
 from switch.adapters.system import SystemClock
@@ -69,7 +71,7 @@ def told() -> Iterator[None]:
     """What the core can not do is the command's failure."""
     try:
         yield
-    except (PayoutError, StatementError) as error:
+    except (PayoutError, ReportError, StatementError, XmlError) as error:
         raise CommandError(str(error)) from error
 
 

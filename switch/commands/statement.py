@@ -23,7 +23,7 @@ from switch.commands.common import (
 )
 from switch.commands.desk import asked, done, payout_date
 from switch.commands.ledger_tables import show as show_table, text
-from switch.commands.payout import hidden
+from switch.commands.payout_lists import hidden
 from switch.data_keys import open_pans
 
 if TYPE_CHECKING:

@@ -26,6 +26,7 @@ ALONE: dict[str, str] = {
     "dispute.work": "answer a dispute, add evidence, take error files' rows, let deadlines pass",
     "payout.withdraw": "take a payout back before it is sent",
     "payout.export": "write the bank's file of a released payout",
+    "payout.status": "take in a bank's report of a payout file",
     "statement.import": "take in a bank's statement",
     "reserve.check": "run the daily check of customers' money",
     "operator.suspend": "suspend an operator",
@@ -44,6 +45,7 @@ TOGETHER: dict[str, str] = {
     "dispute.absorb": "give a chargeback up; we bear it",
     "payout.release": "send payouts to the bank",
     "payout.reject": "say that the bank did not execute a payout, so that it can be paid again",
+    "reserve.sweep": "move own money out of the reserve to own funds",
     "ledger.entry": "post an entry by hand, on accounts that take it",
     "ledger.reversal": "undo an entry by hand",
     "operator.add": "add an operator with its roles",
@@ -55,7 +57,7 @@ _CASEWORK = (
     *("case.adjust", "case.write_off", "case.release"),
     *("dispute.open", "dispute.accept", "dispute.absorb"),
 )
-_MONEY = ("payout.release", "payout.reject", "ledger.entry", "ledger.reversal")
+_MONEY = ("payout.release", "payout.reject", "reserve.sweep", "ledger.entry", "ledger.reversal")
 
 # role -> acts done alone, proposed, approved
 _ROLES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
@@ -84,6 +86,7 @@ _ROLES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
             "dispute.work",
             "payout.withdraw",
             "payout.export",
+            "payout.status",
             "statement.import",
             "reserve.check",
         ),

@@ -11,7 +11,7 @@ import asyncpg
 import msgspec
 import pytest
 
-from settlement.adapters import payout_postgres
+from settlement.adapters import payout_commit
 from settlement.adapters.payout_postgres import PostgresPayouts, open_payouts
 from settlement.adapters.postgres import PostgresStore
 from settlement.entry_columns import entry_relation
@@ -92,8 +92,11 @@ class PostgresTown:
         sales: Mapping[Any, int],
         settlement_date: date | None = None,
         acquirer: str = "bank-a",
+        discount_minor: int = 0,
     ) -> None:
-        nets, entries = sold(business_date, sales, settlement_date or business_date, acquirer)
+        nets, entries = sold(
+            business_date, sales, settlement_date or business_date, acquirer, discount_minor
+        )
         await self.books.finish(
             Step(business_date, "post", "0" * 64, {}), CloseFacts(entries=entry_relation(entries))
         )
@@ -348,7 +351,7 @@ def test_killed_between_the_statements_of_a_commit_nothing_stands(
             ((_, proposal),) = await propose(town.desk(), TUESDAY)
             at = await town.payouts.generation()
             for step in ("_number", "_add", "post_entries", "audit", "approve"):
-                real = getattr(payout_postgres, step)
+                real = getattr(payout_commit, step)
 
                 async def dying(
                     connection: Any, *values: Any, real: Any = real, **named: Any
@@ -356,10 +359,10 @@ def test_killed_between_the_statements_of_a_commit_nothing_stands(
                     await real(connection, *values, **named)
                     connection.terminate()
 
-                monkeypatch.setattr(payout_postgres, step, dying)
+                monkeypatch.setattr(payout_commit, step, dying)
                 with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
                     await let_go(town, proposal)
-                monkeypatch.setattr(payout_postgres, step, real)
+                monkeypatch.setattr(payout_commit, step, real)
                 assert await town.payouts.generation() == at
                 assert await town.payouts.decisions() == []
                 assert not await town.people.used(proposal.id)

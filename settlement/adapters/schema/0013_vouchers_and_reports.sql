@@ -47,7 +47,6 @@ CREATE TABLE payout_status (
     text           text    NOT NULL,
     disagrees      text    NOT NULL,
     PRIMARY KEY (account, report, end_to_end_id),
-    UNIQUE (account, report, line),
     FOREIGN KEY (account, report) REFERENCES payout_report
 );
 CREATE INDEX payout_status_order ON payout_status (end_to_end_id);
