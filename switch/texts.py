@@ -62,6 +62,11 @@ TEXTS: dict[str, tuple[str, str]] = {
         "workers ended {times} times before they were ready; see {log}",
         "工作进程在就绪前已退出 {times} 次；请查看 {log}",
     ),
+    "store_awaited": ("waiting for the store: {reason}", "等待数据库：{reason}"),
+    "not_recorded": (
+        "that the node stopped is not in the audit log: {reason}",
+        "节点停止未能记入审计日志：{reason}",
+    ),
     "store_failed": ("the store can not be used: {reason}", "数据库不可用：{reason}"),
     "passphrase": ("passphrase of the LMK", "主密钥口令"),
     # -- init
@@ -211,9 +216,14 @@ TEXTS: dict[str, tuple[str, str]] = {
         "第 {seq} 条记录与所记锚点不符：该条或其之前的记录被替换",
     ),
     "account_proposed": (
-        "merchant {merchant}: another settlement account takes two; {proposal} waits for a checker"
+        "merchant {subject}: another settlement account takes two; {proposal} waits for a checker"
         " (`tongbao approval show {proposal}`)",
-        "商户 {merchant}：变更结算账户须复核；{proposal} 待复核（`tongbao approval show {proposal}`）",
+        "商户 {subject}：变更结算账户须复核；{proposal} 待复核（`tongbao approval show {proposal}`）",
+    ),
+    "ours_proposed": (
+        "bank account {subject}: takes two; {proposal} waits for a checker"
+        " (`tongbao approval show {proposal}`)",
+        "银行账户 {subject}：须复核；{proposal} 待复核（`tongbao approval show {proposal}`）",
     ),
     "proposal_overtaken": (
         "{proposal}: what it would change has changed since; propose it again",

@@ -30,6 +30,7 @@ async def stands(_node: Node, dsn: str, approval: Approval) -> None:
 ACTS: dict[str, Act] = {
     "file.accept": stands,  # the day's end takes the file in
     "merchant.account": reference.change_account,
+    "bank.account": reference.change_ours,
     **dict.fromkeys(("case.adjust", "case.write_off", "case.release"), case.do_approved),
     **dict.fromkeys(("dispute.open", "dispute.accept", "dispute.absorb"), dispute.do_approved),
     **dict.fromkeys(("payout.release", "reserve.sweep"), payout.release_approved),

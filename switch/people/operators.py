@@ -37,6 +37,7 @@ ALONE: dict[str, str] = {
 TOGETHER: dict[str, str] = {
     "file.accept": "take in other content under a clearing file's name, or fees beyond the bound",
     "merchant.account": "change a merchant's settlement account",
+    "bank.account": "add a bank account of ours, or change it",
     "case.adjust": "end a case by an adjusting entry, or through the network",
     "case.write_off": "write a difference off",
     "case.release": "release a merchant's money before its case ends",
@@ -76,7 +77,7 @@ _ROLES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
             "day.close",
             "case.work",
         ),
-        ("merchant.account", "file.accept"),
+        ("merchant.account", "bank.account", "file.accept"),
         (),
     ),
     "finance": (
@@ -90,13 +91,13 @@ _ROLES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
             "statement.import",
             "reserve.check",
         ),
-        ("merchant.account", "file.accept", *_CASEWORK, *_MONEY),
+        ("merchant.account", "bank.account", "file.accept", *_CASEWORK, *_MONEY),
         (),
     ),
     "finance_checker": (
         ("case.work", "dispute.work"),
         (),
-        ("merchant.account", "file.accept", *_CASEWORK, *_MONEY),
+        ("merchant.account", "bank.account", "file.accept", *_CASEWORK, *_MONEY),
     ),
     "auditor": ((), (), ()),  # reads, as everybody who has the store may; and changes nothing
 }

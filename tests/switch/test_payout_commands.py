@@ -180,7 +180,19 @@ def run(tmp_path: Path, database_dsn: FreshDatabase) -> Command:
     made = Command(tmp_path, database_dsn)
     (tmp_path / "data.toml").write_text(DATA)
     asyncio.run(prepare_data_keys(database_dsn.app, TEST_LMK))
-    made("data", "apply", str(tmp_path / "data.toml"), "--effective-from", "2026-01-01T00:00:00Z")
+    apply = (
+        "data",
+        "apply",
+        str(tmp_path / "data.toml"),
+        "--effective-from",
+        "2026-01-01T00:00:00Z",
+    )
+    assert "takes two" in made(*apply, code=3).stdout
+    for one in made.read("approval", "list"):
+        assert (one["act"], one["payload"]["former"]) == ("bank.account", None)
+        approve = ("approval", "approve", one["id"], "--sha256", one["sha256"])
+        assert one["subject"] in made(*approve, who="demo-checker").stdout
+    assert made(*apply).stdout == "nothing changed\n"
 
     made.close(MONDAY, {TEA: 10_000, BOOKS: 5_000})
     return made
