@@ -92,6 +92,9 @@ class Database(Section, frozen=True):
     owner_dsn: Annotated[
         str, text("who may change the schema; empty: as dsn. Unused when embedded", "DSN")
     ] = ""
+    start_wait_s: Annotated[
+        float, seconds(0, 3600, "of `serve`, for a server that is away or starting")
+    ] = 60.0
     read_connections: Annotated[
         int, whole(1, 64, "connections", "beside the writer's and the leases', for each worker")
     ] = 4
