@@ -104,9 +104,9 @@ def orders_hash(orders: Iterable[Order]) -> str:
     return digest.hexdigest()
 
 
-def payload_of(batch: Batch) -> dict[str, object]:
-    """What the checker approves."""
-    return {
+def payload_of(batch: Batch, orders: Iterable[Order]) -> dict[str, object]:
+    """What the checker approves; of a sweep with where the money goes."""
+    payload: dict[str, object] = {
         "batch": batch.id,
         "payout_date": batch.payout_date.isoformat(),
         "account": batch.account,
@@ -116,6 +116,18 @@ def payload_of(batch: Batch) -> dict[str, object]:
         "sum_minor": batch.sum_minor,
         "orders_sha256": batch.sha256,
     }
+    if batch.kind == "sweep":
+        payload["orders"] = [
+            {
+                "payee": order.payee,
+                "amount_minor": order.amount_minor,
+                "name": order.creditor_name,
+                "account": order.creditor_account,
+                "bank": order.creditor_bank,
+            }
+            for order in sorted(orders, key=lambda one: one.end_to_end_id)
+        ]
+    return payload
 
 
 async def batch_of(payouts: Payouts, batch_id: str) -> tuple[Batch, list[Order]]:
@@ -176,4 +188,5 @@ async def proposal_of(desk: Desk, batch: Batch) -> Proposal:
     for one in await desk.people.pending([act]):
         if one.subject == batch.id:
             return one
-    return await desk.people.propose(act, batch.id, payload_of(batch), desk.actor)
+    payload = payload_of(batch, await desk.payouts.orders([batch.id]))
+    return await desk.people.propose(act, batch.id, payload, desk.actor)

@@ -33,7 +33,7 @@ async def _release_once(desk: Desk, approval: Approval) -> Batch:
         raise RefusedError("replayed", f"{batch.id} is {decided[0].decision} already")
     if proposal.act != ACTS[batch.kind]:
         raise RefusedError("unknown", f"{proposal.id} is not for a batch of {batch.kind}")
-    if proposal.payload != payload_of(batch) or batch.sha256 != orders_hash(orders):
+    if proposal.payload != payload_of(batch, orders) or batch.sha256 != orders_hash(orders):
         raise RefusedError("changed", f"the orders of {batch.id} are not what was proposed")
     if batch.kind == "sweep":
         await assert_sweepable(payouts, batch, orders)

@@ -102,6 +102,15 @@ def test_income_goes_when_it_is_funded_and_arrives_as_own_funds(
         ((batch, proposal),) = await sweep(town.desk(), TUESDAY)
         assert (batch.kind, batch.account, batch.sum_minor) == ("sweep", RESERVE, 60)
         assert proposal.act == "reserve.sweep"
+        assert proposal.payload["orders"] == [
+            {
+                "payee": "own/income",
+                "amount_minor": 60,
+                "name": "Tongbao Payments",
+                "account": NUMBERS[OWN],
+                "bank": "PBOCCNBJ",
+            }
+        ]
         again = await sweep(town.desk(), TUESDAY)
         assert again == [(batch, proposal)], "told again, not made again"
         await let_go(town, proposal)
