@@ -33,7 +33,9 @@ from tests.settlement.payout_world import (
     CNY,
     MAKER,
     MONDAY,
+    NOODLES,
     ONE_DAY,
+    REFERENCES,
     TEA,
     Place,
     Told,
@@ -42,7 +44,7 @@ from tests.settlement.payout_world import (
     told,
 )
 from tests.settlement.test_payout import PAYER, Killed, Killing
-from tests.settlement.test_payout_store import a_town
+from tests.settlement.test_payout_store import WITH_TERMS, a_town
 from tests.settlement.world import PANS, Sink
 
 TUESDAY, WEDNESDAY = MONDAY + ONE_DAY, MONDAY + 2 * ONE_DAY
@@ -118,8 +120,6 @@ def with_town(request: pytest.FixtureRequest) -> Callable[[Check], None]:
         if dsn is None:
             await check(Town())
             return
-        from tests.settlement.payout_world import REFERENCES
-
         async with a_town(dsn, REFERENCES) as town:
             await check(town)
 
@@ -248,9 +248,6 @@ def test_accepted_after_it_was_rejected_is_told() -> None:
 
 def test_a_rejected_advance_gives_claim_and_fee_back() -> None:
     async def scenario() -> None:
-        from tests.settlement.payout_world import NOODLES
-        from tests.settlement.test_payout_store import WITH_TERMS
-
         town = Town(WITH_TERMS)
         await town.day(MONDAY, {NOODLES: 2_000})
         (batch,) = await pay(town, TUESDAY)
