@@ -16,10 +16,14 @@ import pytest
 
 from settlement.adapters import vouchers_postgres
 from settlement.adapters.ledger_memory import MemoryLedger
+from settlement.adapters.ledger_postgres import PostgresLedger
+from settlement.adapters.ledger_reading import PostgresLedgerQueries
+from settlement.adapters.ledger_stored import open_stored
 from settlement.adapters.vouchers_memory import MemoryVouchers
 from settlement.adapters.vouchers_postgres import PostgresVouchers, open_vouchers
 from settlement.chart import BY_HAND, CHART
 from settlement.four_eyes import Actor, Approval, Proposal, RefusedError, judge
+from settlement.ledger_verify import Unwatched, verify
 from settlement.limits import LedgerLimitError
 from settlement.vouchers import (
     ENTRY,
@@ -324,5 +328,36 @@ def test_the_store_refuses_what_a_command_forgot(database_dsn: FreshDatabase) ->
             assert isinstance(books.vouchers, PostgresVouchers)
             made = await books.post(proposal)
             assert made.business_date == TUESDAY
+
+    asyncio.run(scenario())
+
+
+def test_sealed_with_its_date_the_ledger_holds(database_dsn: FreshDatabase) -> None:
+    """Balances by owner, statement, checkpoint and limit are those of the vouchers."""
+
+    async def scenario() -> None:
+        async with on_postgres(database_dsn) as books:
+            await books.post(await books.propose())
+            paid_in = changed(
+                number="f1", legs=legs_of(["cash_in_transit=300"], ["agent_float/north=300"])
+            )
+            await books.post(await books.propose(paid_in))
+            assert isinstance(books.vouchers, PostgresVouchers)
+            ledger = PostgresLedger(books.vouchers._pool)
+            anchor = await ledger.seal(MONDAY)
+            assert anchor.entries == 2
+            back = await propose_reversal(books.vouchers, books.people, MAKER, "2026-001", "x", "y")
+            assert (await books.post(back)).business_date == TUESDAY
+            queries = PostgresLedgerQueries(books.vouchers._pool)
+            for day, expected in ((MONDAY, [-500]), (TUESDAY, [])):
+                found = await queries.balances("merchant_payable", TEA, day)
+                assert [one.balance_minor for one in found] == expected, day
+            moved = await queries.statement("merchant_payable", TEA, "156", MONDAY, TUESDAY)
+            assert [(one.source, one.amount_minor) for one in moved.lines] == [
+                ("voucher", -500),
+                ("voucher_reversal", 500),
+            ]
+            async with open_stored(database_dsn.app) as stored:
+                assert (await verify(stored, Unwatched())).findings == []
 
     asyncio.run(scenario())
