@@ -16,12 +16,13 @@ from typing import Final, Literal
 
 import msgspec
 
+from iso8583.message import mask_text
 from settlement.iso20022.camt053 import NUMERIC
 from settlement.iso20022.xml import Element, XmlError, parse as parse_xml
 
 NAMESPACE: Final = "urn:iso:std:iso:20022:tech:xsd:pain.002.001.10"
 ORDERS_MAX: Final = 10_000  # of one report: as many as a file of ours has
-TEXT_MAX: Final = 500  # characters of the bank's words that are kept
+TEXT_MAX: Final = 500  # characters of the bank's words that are kept, card numbers masked
 
 Meaning = Literal["accepted", "pending", "executed", "blocked", "rejected"]
 STATUSES: Final[dict[str, Meaning]] = {
@@ -139,7 +140,7 @@ def _said(of: Element, tag: str, end_to_end_id: str = "") -> Said | None:
     reasons = of.all("StsRsnInf")
     code = next((one.value("Rsn/Cd", "Rsn/Prtry") for one in reasons), "")
     words = " ".join(words.text for one in reasons for words in one.all("AddtlInf"))
-    return Said(status.line, end_to_end_id, status.text, code, words[:TEXT_MAX])
+    return Said(status.line, end_to_end_id, status.text, code, mask_text(words)[:TEXT_MAX])
 
 
 def _assert_together(whole: Said | None, part: Said | None) -> None:

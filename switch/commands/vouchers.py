@@ -14,7 +14,19 @@ from settlement.adapters.vouchers_postgres import open_vouchers
 from settlement.limits import LedgerLimitError
 from settlement.settings import DEFAULTS
 from switch.adapters.servers import Servers
-from switch.cli import ConfigFile, DataFolder, Day, Demo, Json, Lang, day, end, group, node_of
+from switch.cli import (
+    ConfigFile,
+    DataFolder,
+    Day,
+    Demo,
+    Json,
+    Lang,
+    bounded,
+    day,
+    end,
+    group,
+    node_of,
+)
 from switch.commands.common import (
     CommandError,
     Exit,
@@ -38,8 +50,10 @@ if TYPE_CHECKING:
 app = group()
 Number = Annotated[str, typer.Argument(metavar="VOUCHER", help="help_arg_voucher")]
 Legs = list[str] | None
-Why = Annotated[str, typer.Option("--reason", help="help_opt_voucher_reason")]
-Proof = Annotated[str, typer.Option("--evidence", help="help_opt_voucher_evidence")]
+Why = Annotated[str, typer.Option("--reason", help="help_opt_voucher_reason", callback=bounded)]
+Proof = Annotated[
+    str, typer.Option("--evidence", help="help_opt_voucher_evidence", callback=bounded)
+]
 
 
 @app.command("propose-entry", help="help_ledger_propose_entry")

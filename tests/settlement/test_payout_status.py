@@ -331,6 +331,12 @@ def test_of_a_file_that_was_never_written_the_bank_can_say_nothing() -> None:
     asyncio.run(scenario())
 
 
+def test_a_card_number_in_the_banks_words_is_masked() -> None:
+    words = "credit 6222021234567890123 refused"
+    (one,) = parse(document(says(TEA_ID, "RJCT", "AC01", words))).orders
+    assert one.text == "credit 622202*********0123 refused"
+
+
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_bent_documents_are_read_or_refused(data: st.DataObject) -> None:

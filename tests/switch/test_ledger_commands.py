@@ -241,7 +241,7 @@ def test_an_entry_by_hand_from_proposal_to_reversal(
         return answer
 
     legs = ("--debit", "merchant_discount=600", "--credit", "vat_payable=600")
-    why = ("--reason", "output tax of July", "--evidence", "return 2026-07")
+    why = ("--reason", "output tax of July", "--evidence", "return 2026-07 of 6222021234567890123")
     acting("ledger", "propose-entry", "V1", *legs, *why, code=3)
     acting("ledger", "propose-entry", "V2", "--debit", "bank_reserve=1", *legs[2:], *why, code=2)
     waits = json.loads(acting("approval", "list", "--json").stdout)
@@ -260,7 +260,7 @@ def test_an_entry_by_hand_from_proposal_to_reversal(
     ]
     for one in found:
         assert_valid("voucher", one)
-    assert "return 2026-07" in run("vouchers").out
+    assert "return 2026-07 of 622202*********0123" in run("vouchers").out
     (entry,) = run("entry", "voucher", "V1", "--json").out.split("\n", 1)[:1]
     assert entry == "{"
     assert run("balance", "vat_payable", "--json").lines() == []
