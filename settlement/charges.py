@@ -29,7 +29,7 @@ from settlement.fees import (
 from settlement.matches import Match
 from settlement.ports import Facts
 from settlement.reconcile import break_of
-from settlement.records import exact, number_of, records_table, table_named
+from settlement.records import different, exact, number_of, records_table, table_named
 from settlement.rows import effect_of, id_of, issuer_fee_of, network_fee_of, rows_table
 from settlement.run import Run, extract, in_minor, load, number
 from settlement.settings import Settings
@@ -165,8 +165,7 @@ async def _load_volumes(run: Run) -> None:
 
 @cache
 def _days() -> "ir.Table":
-    every = parts()
-    return every.select("business_date").distinct().order_by("business_date")
+    return different(parts(), "business_date")
 
 
 @cache
@@ -177,7 +176,7 @@ def _older_roots() -> "ir.Table":
         (every.request_id != every.root_request_id) | (every.state == "opposite")
     )
     older = follow_ups.anti_join(begun, "root_request_id")
-    return older.select("root_request_id").distinct().order_by("root_request_id")
+    return different(older, "root_request_id")
 
 
 @cache
@@ -315,12 +314,12 @@ def _change_schema(components: Sequence[str]) -> pa.Schema:
 
 
 def _prices(steps: "ir.Table") -> "ir.Table":
-    return steps.select(*PRICE).distinct().order_by(*PRICE)
+    return different(steps, *PRICE)
 
 
 def _different(name: str, steps: "ir.Table") -> "ir.Table":
     numbered = steps.join(table_named(f"{name}_alike", ALIKE), [*PRICE])
-    return numbered.select(*STEP).distinct().order_by(*STEP)
+    return different(numbered, *STEP)
 
 
 def _changed(name: str, components: Sequence[str], steps: "ir.Table") -> "ir.Table":
@@ -369,8 +368,7 @@ def _load_cost_plans(run: Run) -> None:
 
 @cache
 def _sale_days() -> "ir.Table":
-    days = priced_table().select("acquirer", "sale_settlement_date").distinct()
-    return days.order_by("acquirer", "sale_settlement_date")
+    return different(priced_table(), "acquirer", "sale_settlement_date")
 
 
 @cache

@@ -18,7 +18,7 @@ from settlement.files import com, com_bulk
 from settlement.files.registry import parse
 from settlement.files.rows import Context, FileRow
 from settlement.ports import Facts, Step
-from settlement.records import exact, records_table
+from settlement.records import different, exact, records_table
 from settlement.rows import fee_of, rows_table
 from settlement.run import Run, UsageError, WaitingError, extract, number
 
@@ -80,8 +80,7 @@ async def _settles_on(run: Run) -> dict[str, set[date]]:
 def _named() -> "ir.Table":
     records = records_table("records")
     captured = records.filter(records.effect_minor != 0)
-    days = captured.select("acquirer", "settlement_date").distinct()
-    return days.order_by("acquirer", "settlement_date")
+    return different(captured, "acquirer", "settlement_date")
 
 
 def due_dates(business_date: date, named: set[date]) -> set[date]:

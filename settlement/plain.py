@@ -22,7 +22,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 from settlement.clearing import ClearingRecord, ClearingRow, infer_date
 from settlement.columns import structs_of
 from settlement.passes import COLUMNS, pair_tables
-from settlement.records import ahead, institution_of, records_table, table_named
+from settlement.records import ahead, different, institution_of, records_table, table_named
 from settlement.rows import effect_of, id_of, is_reversal, rows_table
 
 if TYPE_CHECKING:
@@ -270,8 +270,7 @@ def _month_day(rows: "ir.Table") -> "ir.StringValue":
 @cache
 def _sent_days() -> "ir.Table":
     rows = rows_table("incoming_rows")
-    days = rows.select("settlement_date", month_day=_month_day(rows)).distinct()
-    return days.select("month_day", "settlement_date").order_by("month_day", "settlement_date")
+    return different(rows.mutate(month_day=_month_day(rows)), "month_day", "settlement_date")
 
 
 @cache

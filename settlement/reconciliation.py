@@ -12,7 +12,7 @@ from settlement.columns import schema_of, table_of
 from settlement.matches import Match
 from settlement.ports import Facts
 from settlement.reconcile import VERSIONS, Result, reconcile
-from settlement.records import records_table, table_named
+from settlement.records import different, records_table, table_named
 from settlement.run import Run, extract, load, number
 
 if TYPE_CHECKING:
@@ -97,8 +97,7 @@ def _settling(run: Run) -> set[date]:
 @cache
 def _settling_dates() -> "ir.Table":
     records = records_table("records")
-    captured = records.filter(records.effect_minor != 0)
-    return captured.select("settlement_date").distinct().order_by("settlement_date")
+    return different(records.filter(records.effect_minor != 0), "settlement_date")
 
 
 async def _load_shorts(run: Run, open_breaks: list[Break]) -> None:
@@ -110,7 +109,7 @@ async def _load_shorts(run: Run, open_breaks: list[Break]) -> None:
 
 @cache
 def _acquirers() -> "ir.Table":
-    return plain.standing().select("acquirer").distinct().order_by("acquirer")
+    return different(plain.standing(), "acquirer")
 
 
 def _resolutions(run: Run, open_breaks: list[Break], result: Result) -> list[Resolution]:
