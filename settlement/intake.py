@@ -14,8 +14,8 @@ from settlement.cases import Break, Resolution
 from settlement.clearing import ClearingRow, FileName, HeldFile, IncomingFile
 from settlement.columns import Relation, schema_of, table_of
 from settlement.expected_files import described, expected_from, is_known, members, missing
-from settlement.files import com, com_bulk
-from settlement.files.registry import parse
+from settlement.files.bulk import Batch, OddError
+from settlement.files.registry import FORMATS, parse
 from settlement.files.rows import Context, FileRow
 from settlement.ports import Facts, Step
 from settlement.records import different, exact, records_table
@@ -181,8 +181,8 @@ async def _take_in(run: Run, name: FileName, data: bytes) -> None:
 async def _read(
     run: Run, name: FileName, data: bytes, version: int
 ) -> tuple[Relation, Sequence[FileRow]]:
-    """The transactions of a file, as the engine's `intake_rows`, and its other rows. A COM file all at
-    once where it is plainly right; else line by line, which says what is wrong."""
+    """The transactions of a file, as the engine's `intake_rows`, and its other rows. A file of one
+    fixed width all at once where it is plainly right; else line by line, which says what is wrong."""
     context = Context(
         token=run.pans.token,
         mask=run.pans.mask,
@@ -192,28 +192,27 @@ async def _read(
         expected=described(name.type, expected_from(run.tariffs, name.acquirer)),
     )
 
-    async def counted(batches: Iterable[pa.RecordBatch]) -> AsyncIterator[pa.RecordBatch]:
+    others: list[FileRow] = []
+
+    async def counted(batches: Iterable[Batch]) -> AsyncIterator[pa.RecordBatch]:
         lines = 0
         for batch in batches:
-            yield batch
-            lines += batch.num_rows
+            yield batch.transactions
+            others.extend(batch.rows)
+            lines += max(batch.transactions.num_rows, len(batch.rows))
             run.progress.advanced("intake", f"{name.acquirer}/{name.name}: {lines:,}")
 
     schema = schema_of(ClearingRow)
-    if name.type == "COM":
-        reading = com_bulk.Reading(
-            token=context.token,
-            mask=context.mask,
-            currency=context.currency,
-            version=version,
-            approved=context.approved or com.APPROVED,
-        )
-        with suppress(com_bulk.OddError):
-            batches = counted(com_bulk.parse(data, name, reading))
-            return await run.extracts.load("intake_rows", schema, batches), ()
+    at_once = FORMATS[name.type].at_once
+    if at_once is not None:
+        with suppress(OddError):
+            batches = counted(at_once(data, name, context))
+            return await run.extracts.load("intake_rows", schema, batches), others
+        others.clear()
     parsed = parse(data, name, context)
-    batches = counted(table_of(ClearingRow, parsed.transactions).to_batches())
-    return await run.extracts.load("intake_rows", schema, batches), parsed.rows
+    rows = table_of(ClearingRow, parsed.transactions).to_batches()
+    loaded = await run.extracts.load("intake_rows", schema, counted(map(Batch, rows)))
+    return loaded, parsed.rows
 
 
 @cache

@@ -22,6 +22,7 @@ from settlement.files import (
     zm,
     zsum,
 )
+from settlement.files.bulk import AtOnce
 from settlement.files.layout import Layout
 from settlement.files.rows import CodedExpected, Context, Expected, Parsed
 
@@ -36,20 +37,7 @@ class Format(NamedTuple):
     parse_name: names.NameParser | None = None
     expected: type[Expected] = Expected
     check: Callable[[msgspec.Struct], None] = lambda _: None
-
-
-def _com(data: bytes, file: FileName, context: Context) -> Parsed:
-    return Parsed(
-        transactions=com.parse(
-            data,
-            file,
-            token=context.token,
-            mask=context.mask,
-            currency=context.currency,
-            version=context.version,
-            approved=com.APPROVED if context.approved is None else context.approved,
-        )
-    )
+    at_once: AtOnce | None = None  # the same as `parse` in columns, or OddError
 
 
 def _check_codes(expected: msgspec.Struct) -> None:
@@ -67,7 +55,12 @@ FORMATS: Final[dict[str, Format]] = {
     one.name: one
     for one in (
         Format(
-            "COM", ("general transaction flow", "一般交易流水"), (com.COM,), _com, com.parse_name
+            "COM",
+            ("general transaction flow", "一般交易流水"),
+            (com.COM,),
+            com.read,
+            com.parse_name,
+            at_once=com.at_once,
         ),
         Format(
             "ACOMA",
@@ -75,6 +68,7 @@ FORMATS: Final[dict[str, Format]] = {
             (acoma.ACOMA,),
             acoma.parse,
             acoma.parse_name,
+            at_once=acoma.at_once,
         ),
         Format(
             "ALFEE",
@@ -82,8 +76,16 @@ FORMATS: Final[dict[str, Format]] = {
             (alfee.ALFEE,),
             alfee.parse,
             alfee.parse_name,
+            at_once=alfee.at_once,
         ),
-        Format("ERRA", ("adjustments", "差错流水"), (erra.ERRA,), erra.parse, erra.parse_name),
+        Format(
+            "ERRA",
+            ("adjustments", "差错流水"),
+            (erra.ERRA,),
+            erra.parse,
+            erra.parse_name,
+            at_once=erra.at_once,
+        ),
         Format(
             "ZSUM",
             ("merchant totals", "商户汇总"),
@@ -105,6 +107,7 @@ FORMATS: Final[dict[str, Format]] = {
             zm.parse,
             zm.parse_name,
             CodedExpected,
+            at_once=zm.at_once,
         ),
         Format(
             "CHECK",
@@ -119,6 +122,7 @@ FORMATS: Final[dict[str, Format]] = {
             ("dual-message presentment", "双信息请款"),
             (presentment.PRESENTMENT,),
             presentment.parse,
+            at_once=presentment.at_once,
         ),
         Format(
             "CSV",
