@@ -122,6 +122,12 @@ def _unknown(run: Run, acquirer: str) -> list[str]:
 
 async def _see(run: Run, name: FileName, data: bytes) -> bool:
     """Whether the plaintext may go: the file is stored, now or before."""
+    if len(data) > run.settings.file_max_mib << 20:
+        raise WaitingError(
+            f"{name.acquirer}/{name.name}: {len(data):,} bytes are more than settlement.file_max_mib "
+            f"({run.settings.file_max_mib:,} MiB), for a file is sealed as one value: let the network "
+            "send the day in several files, each with its own sequence"
+        )
     sha256 = hashlib.sha256(data)
     files = await run.store.files(name.acquirer)
     key = name.type, name.settlement_date, sha256.digest()

@@ -272,6 +272,9 @@ class Settlement(Section, frozen=True):
     file_fee_bound_ppm: Annotated[
         int, whole(0, 1_000_000, "millionths of the turnover", "fees above wait for a person")
     ] = 50_000
+    file_max_mib: Annotated[
+        int, whole(1, 1_000, "MiB", "of a clearing file, unpacked; a larger one stays in the inbox")
+    ] = 1_000
     window_days: Annotated[
         int, whole(0, 30, "days", "settlement dates of record and row may be apart")
     ] = 1
@@ -281,14 +284,14 @@ class Settlement(Section, frozen=True):
     engine: Annotated[
         str,
         text(
-            "that matches; a cluster needs the extra `spark` and reports/ on a shared disk",
+            "of the day's end; a cluster needs the extra `spark` and the data folder on a shared disk",
             "duckdb, spark://host:port, local[2]",
             r"^(duckdb|spark://[^\s/]+|local(\[(\d+|\*)\])?)$",
         ),
     ] = "duckdb"
-    engine_threads: Annotated[int, whole(1, 256, "threads", "of the engine that matches")] = 2
+    engine_threads: Annotated[int, whole(1, 256, "threads", "of that engine")] = 2
     engine_memory_mib: Annotated[
-        int, whole(64, 1_048_576, "MiB", "of that engine; more is spilled beside the reports")
+        int, whole(64, 1_048_576, "MiB", "of that engine; more is spilled into books/")
     ] = 1_024
 
 

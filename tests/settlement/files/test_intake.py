@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 from datetime import date
 
+import msgspec
 import pytest
 
 from settlement.adapters.memory import MemoryStore
@@ -22,6 +23,7 @@ from tests.settlement.world import (
     ACQUIRER,
     DAY,
     DE32,
+    FAST,
     NEXT,
     REFERENCES,
     Dates,
@@ -138,7 +140,7 @@ def test_an_archive_that_holds_anything_else_stays() -> None:
     [
         (ERRA_NAME, ERRA.replace(b"000000010000", b"0000000100O0", 1), "line 1, column 67"),
         (ERRA_NAME, ERRA[:400], "the file ends within a line"),
-        (f"{ERRA_NAME}.gz", gzip.compress(ERRA)[:50], "gzip that was cut off"),
+        (f"{ERRA_NAME}.gz", gzip.compress(ERRA, mtime=0)[:50], "gzip that was cut off"),
     ],
 )
 def test_a_bad_file_is_refused_whole_and_stays(name: str, data: bytes, told: str) -> None:
@@ -149,6 +151,15 @@ def test_a_bad_file_is_refused_whole_and_stays(name: str, data: bytes, told: str
     assert adjustments(store) == []
     assert all(file.type != "ERRA" for file in asyncio.run(store.files(ACQUIRER)))
     assert bad.files[ACQUIRER, name] == data
+
+
+def test_a_file_too_large_to_be_sealed_stays_and_says_what_to_do() -> None:
+    files = inbox((COM_NAME, COM))
+    settings = msgspec.structs.replace(FAST, file_max_mib=0)
+    waits = asyncio.run(run_close(world([trade(1)]), files, settings=settings))
+    assert waits.exit_code == 3
+    assert "more than settlement.file_max_mib" in waits.message
+    assert files.files[ACQUIRER, COM_NAME] == COM
 
 
 def test_other_content_is_held_until_it_is_approved() -> None:
