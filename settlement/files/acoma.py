@@ -22,7 +22,7 @@ import pyarrow.compute as pc  # type: ignore[import-untyped]
 from settlement.clearing import ClearingRow, FileName
 from settlement.columns import structs_of, table_of
 from settlement.files import com
-from settlement.files.bulk import Batch, batches, rows_of, transactions_of
+from settlement.files.bulk import NONE, Batch, batches, rows_of, transactions_of
 from settlement.files.layout import Layout, column, laid_out
 from settlement.files.lines import Values, lines_of
 from settlement.files.names import unionpay
@@ -105,14 +105,13 @@ def at_once(data: bytes, file: FileName, context: Context) -> Iterator[Batch]:
         yield Batch(made, shares)
     if flagged:
         standing, left_out = _settled(flagged)
-        for batch in table_of(ClearingRow, standing).to_batches() or [made.slice(0, 0)]:
-            yield Batch(batch, left_out)
+        yield Batch(next(iter(table_of(ClearingRow, standing).to_batches()), NONE), left_out)
 
 
 def _flag(line: Values) -> Any:
     """What flags a row; "" where nothing does."""
-    for name, flag in (("reversal_flag", REVERSED), ("void_flag", VOIDED)):
-        line.check(name, lambda one, flag=flag: one in ("", flag), f"neither blank nor {flag}")
+    line.check("reversal_flag", ("", REVERSED).__contains__, f"neither blank nor {REVERSED}")
+    line.check("void_flag", ("", VOIDED).__contains__, f"neither blank nor {VOIDED}")
     return line.joined("reversal_flag", "void_flag")
 
 

@@ -23,6 +23,8 @@ from settlement.files.rows import Context, FileRow
 
 LINES: Final = 65_536  # of a batch
 SIGNED: Final = ("x+n", "xn")
+_SCHEMA: Final = schema_of(ClearingRow)
+NONE: Final = pa.record_batch([pa.nulls(0, one.type) for one in _SCHEMA], schema=_SCHEMA)
 
 Fields = Callable[[Values, Context], dict[str, Any]]
 
@@ -53,11 +55,10 @@ def transactions(layout: Layout, fields: Fields, *, tail: bool = False) -> AtOnc
 
 def other_rows(layout: Layout, shape: type[FileRow], fields: Fields) -> AtOnce:
     """A format whose every line is a row of one kind."""
-    none = pa.RecordBatch.from_pylist([], schema_of(ClearingRow))
 
     def read(data: bytes, file: FileName, context: Context) -> Iterator[Batch]:
         for lines in batches(data, layout, file):
-            yield Batch(none, rows_of(shape, fields(lines, context), len(lines)))
+            yield Batch(NONE, rows_of(shape, fields(lines, context), len(lines)))
 
     return read
 
@@ -288,9 +289,8 @@ def _right(holds: pa.Array, value: pa.Array | None = None) -> None:
 
 
 def transactions_of(columns: dict[str, Any], count: int) -> pa.RecordBatch:
-    schema = schema_of(ClearingRow)
-    arrays = [_array(columns[field.name], field.type, count) for field in schema]
-    return pa.record_batch(arrays, schema=schema)
+    arrays = [_array(columns[field.name], field.type, count) for field in _SCHEMA]
+    return pa.record_batch(arrays, schema=_SCHEMA)
 
 
 def _array(column: Any, kind: pa.DataType, count: int) -> pa.Array:

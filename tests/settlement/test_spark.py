@@ -52,7 +52,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
     folder = tmp_path_factory.mktemp("spark")
     with spark_cluster(folder) as master:
-        engine = SparkEngine(master, folder / "tables", memory_mib=512, partitions=4)
+        engine = SparkEngine(master, folder / "tables", memory_mib=512, partitions=2)
         try:
             yield engine
         finally:
@@ -187,7 +187,7 @@ def test_closes_write_the_same_files(spark: Engine, tmp_path: Path) -> None:
     first, second = here
     assert len(first.breaks) > 5
     assert second.resolved
-    assert first.files[f"{DAY}/agent-shares.csv"].count(b"\n") > 10
+    assert b",tea,344," in first.files[f"{DAY}/agent-shares.csv"]
 
 
 def test_files_go_in_and_out(spark: Engine, tmp_path: Path) -> None:
