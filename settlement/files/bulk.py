@@ -116,6 +116,7 @@ class Lines(Values):
         self._stride = lines.type.byte_width
         self._fields = {field.name: field for field in layout.fields}
         self._values = {field.name: self._value(field) for field in layout.fields}
+        self._tokens: dict[str, list[bytes]] = {}  # of secret fields; made once
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -212,13 +213,16 @@ class Lines(Values):
         return value if required else pc.if_else(nothing, "", value)
 
     def pan(self, context: Context, name: str = "pan") -> tuple[list[bytes], list[str]]:
-        tokens, masks = [], []
-        for value in self.text(name).to_pylist():
-            if value and len(value) < PAN_DIGITS_MIN:
-                raise OddError
-            tokens.append(context.token(value) if value else b"")
-            masks.append(context.mask(value) if value else "")
-        return tokens, masks
+        values = self._values[name]  # None where the field is blank
+        _right(pc.greater_equal(pc.binary_length(values), PAN_DIGITS_MIN))
+        masks = [context.mask(value) if value else "" for value in values.to_pylist()]
+        return self._tokens_of(context, name), masks
+
+    def _tokens_of(self, context: Context, name: str) -> list[bytes]:
+        if name not in self._tokens:
+            values = self._values[name].to_pylist()
+            self._tokens[name] = [context.token(value) if value else b"" for value in values]
+        return self._tokens[name]
 
     def content(self, context: Context, *layouts: Layout) -> list[bytes]:
         found = [self._content(context, one) for one in layouts or (self.layout,)]
@@ -228,14 +232,13 @@ class Lines(Values):
 
     def _content(self, context: Context, layout: Layout) -> list[bytes]:
         head = self.file.settlement_date.isoformat().encode()
-        secrets = [(field, self.text(field.name).to_pylist()) for field in layout.secrets]
+        secrets = [(field, self._tokens_of(context, field.name)) for field in layout.secrets]
         contents = []
         for number in range(len(self)):
             start = (self._first + number) * self._stride
             text, at = head, layout.start
-            for field, values in secrets:
-                token = context.token(values[number]) if values[number] else b""
-                text += self._data[start + at : start + field.offset] + token
+            for field, tokens in secrets:
+                text += self._data[start + at : start + field.offset] + tokens[number]
                 at = field.offset + field.length
             text += self._data[start + at : start + layout.length].rstrip()
             contents.append(hashlib.sha256(text).digest())

@@ -148,6 +148,7 @@ class Line(Values):
         self, layout: Layout, data: bytes, file: FileName, number: int, *, tail: bool = False
     ) -> None:
         self.layout, self.file, self.number, self._data = layout, file, number, data
+        self._tokens: dict[str, bytes] = {}  # of secret fields; made once
         values = layout.split(data, file.name, number)
         self.values = dict(zip(layout.names, values, strict=True))
         rest = data[layout.length :]
@@ -209,7 +210,13 @@ class Line(Values):
             return b"", ""
         if len(value) < PAN_DIGITS_MIN:
             raise self.refuse(name, f"shorter than {PAN_DIGITS_MIN} digits")
-        return context.token(value), context.mask(value)
+        return self._token_of(context, name), context.mask(value)
+
+    def _token_of(self, context: Context, name: str) -> bytes:
+        if name not in self._tokens:
+            value = self.text(name)
+            self._tokens[name] = context.token(value) if value else b""
+        return self._tokens[name]
 
     def content(self, context: Context, *layouts: Layout) -> bytes:
         found = [self._content(context, one) for one in layouts or (self.layout,)]
@@ -219,8 +226,7 @@ class Line(Values):
         digest = hashlib.sha256(self.file.settlement_date.isoformat().encode())
         at = layout.start
         for field in layout.secrets:
-            value = self.text(field.name)
-            digest.update(self._data[at : field.offset] + (context.token(value) if value else b""))
+            digest.update(self._data[at : field.offset] + self._token_of(context, field.name))
             at = field.offset + field.length
         digest.update(self._data[at : layout.length].rstrip())
         return digest.digest()
