@@ -59,7 +59,7 @@ class Values(ABC):
 
     @abstractmethod
     def text(self, name: str) -> Any:
-        """ "" where the field is blank."""
+        """Empty where the field is blank."""
 
     @abstractmethod
     def amount(self, name: str) -> Any:
