@@ -19,7 +19,7 @@ import pytest
 from settlement.adapters import four_eyes_postgres as transactions
 from settlement.four_eyes import Actor, Approval, Proposal, RefusedError, content_hash, judge
 from switch.adapters.memory import MemoryStore
-from switch.adapters.people_memory import MemoryOperators, MemoryPeople
+from switch.adapters.memory.people import MemoryOperators, MemoryPeople
 from switch.adapters.postgres.operators import PostgresOperators
 from switch.adapters.postgres.people import PostgresPeople
 from switch.adapters.postgres.reference import PostgresReference

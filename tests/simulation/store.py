@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from switch.adapters.memory import LEASE, Faults, LostAcknowledgementError, MemoryStore
+from switch.adapters.memory import LEASE, MemoryStore
+from switch.adapters.memory.faults import Faults, LostAcknowledgementError
 from switch.journal import Lease, Stored, StoreDownError
 
 if TYPE_CHECKING:
