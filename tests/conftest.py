@@ -27,6 +27,15 @@ import pytest
 from tests.database import DatabaseServer, FreshDatabase, database_server, temporary_folder
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Groups of pytest-xdist do hold: else tests that need the machine alone run at the same time."""
+    if getattr(session.config.option, "loadgroup", False):
+        for item in session.items:
+            for mark in item.iter_markers("xdist_group"):
+                if not item.nodeid.endswith(f"@{mark.args[0]}"):
+                    raise pytest.UsageError("this pytest-xdist forgets its groups: make .venv anew")
+
+
 @pytest.fixture(scope="session")
 def _database_server() -> Iterator[DatabaseServer]:
     with database_server() as server:

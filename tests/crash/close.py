@@ -292,7 +292,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rows", type=int, default=ROWS)
     given = parser.parse_args()
-    with temporary_folder() as folder:
+    with temporary_folder(in_memory=True) as folder:
         server = DatabaseServer(folder)
         try:
             day = Day(folder, server, given.rows)

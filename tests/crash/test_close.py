@@ -14,7 +14,7 @@ ROWS = 300
 
 @pytest.fixture(scope="module")
 def day() -> Iterator[tuple[Day, Outcome, float]]:
-    with temporary_folder() as folder:
+    with temporary_folder(in_memory=True) as folder:
         server = DatabaseServer(Path(folder))
         try:
             made = Day(Path(folder), server, ROWS)
