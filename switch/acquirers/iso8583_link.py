@@ -35,7 +35,7 @@ from switch.acquirers.hand_over import HandOver
 from switch.acquirers.link_connection import Connection, Counters
 from switch.acquirers.link_keys import ZERO_MAC, LinkMac
 from switch.acquirers.ports import Answer, Delivery, NoAnswerError, NotSentError
-from switch.acquirers.siblings import Mirrored
+from switch.acquirers.sibling_stream import Mirrored
 from switch.bounded import remember
 from switch.network_management import Event
 from terminals.registry import StoredKey
@@ -46,7 +46,9 @@ if TYPE_CHECKING:
     from hsm.ports import Hsm
     from iso8583.message import Message
     from switch.acquirers.ports import OnLate
-    from switch.acquirers.siblings import Send, Sibling, Siblings
+    from switch.acquirers.sibling_messages import Send
+    from switch.acquirers.sibling_stream import Sibling
+    from switch.acquirers.siblings import Siblings
     from switch.journal import AttemptRow, Numbers, Original
     from switch.ports import Clock, Transport
     from switch.reference import Link, Snapshot

@@ -18,7 +18,8 @@ from hsm.pans import LocalPans
 from switch import authorization, follow_up, recovery, reversal, store_and_forward
 from switch.acquirers.iso8583_link import IsoLink
 from switch.acquirers.link_keys import LinkMac
-from switch.acquirers.siblings import Sibling, Siblings
+from switch.acquirers.sibling_stream import Sibling
+from switch.acquirers.siblings import Siblings
 from switch.adapters.memory import commits
 from switch.adapters.memory.numbers import MemoryNumbers, MemoryOwners
 from switch.admission import Admission

@@ -21,7 +21,7 @@ from hsm.keys import KeyUsage
 from hsm.lmk import TEST_LMK
 from hsm.local import LocalVault
 from switch import data_keys
-from switch.acquirers.siblings import Unpacker
+from switch.acquirers.sibling_messages import Unpacker
 from switch.authorization import NumbersExhaustedError
 from switch.journal import StoreDownError
 from switch.reference import Link, Route
