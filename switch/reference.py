@@ -39,7 +39,7 @@ class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     header_hex: str = ""
     mac_algorithm: str = "x9.19-binary"  # or cmac; off for none
     mac_on_management: bool = False
-    timeout_s: Annotated[float, msgspec.Meta(gt=0, le=240)] = 30.0  # below journal.HOLDS_MAX_S
+    timeout_s: Annotated[float, msgspec.Meta(gt=0, le=240)] = 30.0  # below store_ports.HOLDS_MAX_S
     connect_timeout_s: float = 5.0
     reconnect_s: float = 1.0
     echo_idle_s: float = 60.0

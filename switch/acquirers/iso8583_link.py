@@ -49,10 +49,11 @@ if TYPE_CHECKING:
     from switch.acquirers.sibling_messages import Send
     from switch.acquirers.sibling_stream import Sibling
     from switch.acquirers.siblings import Siblings
-    from switch.journal import AttemptRow, Numbers, Original
+    from switch.journal import AttemptRow, Original
     from switch.ports import Clock, Transport
     from switch.reference import Link, Snapshot
     from switch.slots import Slot, SlotSource
+    from switch.store_ports import Numbers
 
 _log = structlog.get_logger(__name__)
 

@@ -11,7 +11,6 @@ from hypothesis import given, settings, strategies as st
 
 from switch.adapters.memory import MemoryStore
 from switch.journal import (
-    BatchTotals,
     Commit,
     FindById,
     Judgement,
@@ -20,6 +19,7 @@ from switch.journal import (
     Scene,
     StoreDownError,
 )
+from switch.store_ports import BatchTotals
 from tests.contract.worlds import (
     ACQUIRER,
     DAY,

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import given, settings, strategies as st
 
-from switch.journal import Held
 from switch.slots import shares
+from switch.store_ports import Held
 from tests.contract.worlds import ACQUIRER, DRAWN, World, in_both
 
 if TYPE_CHECKING:

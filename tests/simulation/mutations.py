@@ -25,10 +25,11 @@ from switch.adapters.memory.numbers import MemoryNumbers, MemoryOwners
 from switch.admission import Admission
 from switch.effects import Reply
 from switch.engine import Engine
-from switch.journal import Commit, EndRow, Held, Judgement, OutcomeState
+from switch.journal import Commit, EndRow, Judgement, OutcomeState
 from switch.load import Load
 from switch.reference import Snapshot
 from switch.server import TerminalServer
+from switch.store_ports import Held
 from switch.wiring import Links
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
     from switch.adapters.memory.facts import Facts
     from switch.authorization import Authorization
     from switch.effects import Effect
-    from switch.journal import OutcomeRow, RequestRow, Undecided
+    from switch.journal import OutcomeRow, RequestRow
+    from switch.store_ports import Undecided
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Life of a batch and of a terminal's keys in memory: `journal.Batches` (rules §9, §10)."""
+"""Life of a batch and of a terminal's keys in memory: `store_ports.Batches` (rules §9, §10)."""
 
 from __future__ import annotations
 
@@ -17,13 +17,8 @@ from switch.adapters.batch_sums import (
     totals_of,
 )
 from switch.adapters.memory.facts import KeptBatch
-from switch.journal import (
-    SESSIONS_LOOKED_AT,
-    Batch,
-    BatchItem,
-    CaseRow,
-    Session,
-)
+from switch.journal import CaseRow
+from switch.store_ports import SESSIONS_LOOKED_AT, Batch, BatchItem, Session
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

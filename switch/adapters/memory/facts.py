@@ -12,7 +12,6 @@ from switch.adapters.batch_sums import (
 )
 from switch.journal import (
     AttemptRow,
-    BatchItem,
     CaseRow,
     Duplicate,
     FollowUp,
@@ -24,8 +23,8 @@ from switch.journal import (
     RequestRow,
     ReversalRequestRow,
     ReversalRow,
-    Session,
 )
+from switch.store_ports import BatchItem, Session
 
 if TYPE_CHECKING:
     from switch.ports import Clock

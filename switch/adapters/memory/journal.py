@@ -1,4 +1,4 @@
-"""The durable record in memory: `journal.Journal` and `journal.Queue`."""
+"""The durable record in memory: `journal.Journal` and `store_ports.Queue`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import msgspec
 from switch.adapters.memory.faults import LostAcknowledgementError
 from switch.adapters.repeats import stored_outcome
 from switch.journal import (
-    HOLDS_MAX_S,
     AttemptRow,
     Commit,
     Duplicate,
@@ -19,14 +18,13 @@ from switch.journal import (
     FindById,
     FindByKey,
     Key,
-    Lease,
     Lost,
-    QueueItem,
     Scene,
     Stale,
     StoredOutcome,
     Verdict,
 )
+from switch.store_ports import HOLDS_MAX_S, Lease, QueueItem
 from switch.transactions import TOMBSTONE
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Blocks of numbers, owners of requests and dates in memory: `journal.Numbers`, `Owners`, `Days`."""
+"""Blocks of numbers, owners of requests and dates in memory: `store_ports.Numbers`, `Owners`, `Days`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,8 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from switch.adapters.memory.facts import KeptOwner
-from switch.journal import (
-    HOLDS_MAX_S,
-    Held,
-    Undecided,
-)
 from switch.slots import shares
+from switch.store_ports import HOLDS_MAX_S, Held, Undecided
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
