@@ -68,6 +68,12 @@ TEXTS: dict[str, tuple[str, str]] = {
         "节点停止未能记入审计日志：{reason}",
     ),
     "store_failed": ("the store can not be used: {reason}", "数据库不可用：{reason}"),
+    "interrupted": ("interrupted", "已中断"),
+    "close_interrupted": (
+        "interrupted: the close of {date} is not complete. Run the same command again: what is done"
+        " stays done, and it goes on after the last step that was finished",
+        "已中断：{date} 的日终尚未完成。请再次运行同一命令：已完成的步骤不变，从最后完成的步骤之后继续",
+    ),
     "passphrase": ("passphrase of the LMK", "主密钥口令"),
     # -- init
     "init_done": (

@@ -57,10 +57,27 @@ def run(
         raise CommandError(f"--files: no folder {files}", Exit.USAGE)
     core_dumps_off()
     lmk = node.lmk()
+    try:
+        code = close_in_store(node, lmk, business_date, files, accept, as_json=as_json)
+    except KeyboardInterrupt:  # what was under way is undone by PostgreSQL
+        text = node.say("close_interrupted", date=business_date)
+        raise CommandError(text, Exit.INTERRUPTED) from None
+    return Exit(code)
+
+
+def close_in_store(
+    node: Node,
+    lmk: Lmk,
+    business_date: dt.date,
+    files: Path,
+    accept: Collection[str],
+    *,
+    as_json: bool,
+) -> int:
     with node.store() as store:
         who = authorised(node, "day.close", business_date.isoformat(), store.dsn)
         asyncio.run(begin(node, store.dsn, who, business_date, files, accept))
-        code = close_command(
+        return close_command(
             business_date,
             files,
             node.config.data_folder / REPORTS,
@@ -72,7 +89,6 @@ def run(
             chinese=node.language == "zh",
             settings=settings_of(node.config),
         )
-    return Exit(code)
 
 
 async def begin(

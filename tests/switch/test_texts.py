@@ -10,6 +10,7 @@ import typer.main
 
 from switch import cli
 from switch.commands import approval, audit, case, dispute, operator
+from switch.commands.tree import translate
 from switch.texts import TEXTS
 
 
@@ -38,7 +39,7 @@ def trees(language: str) -> list[Any]:
         for app in (operator.app, approval.app, audit.app, case.app, dispute.app)
     ]
     for tree in mounted:
-        cli.translate(tree, language)
+        translate(tree, language)
     return [cli.command(language), *mounted]
 
 
