@@ -102,7 +102,7 @@ async def close_books(world: World) -> list[str]:
     for one in found.values():
         world.count(f"break {one.break_class}")
     expected = expected_breaks(world)
-    unheard = world.checkers.explained.unheard
+    unheard = world.checkers.views.explained.unheard
     told = Counter(dict.fromkeys(unheard, 0))
     for name, one in found.items():
         rrn = one.keys.get("rrn", "")

@@ -128,7 +128,7 @@ class World:
         self._stopped: asyncio.Event = asyncio.Event()
         self.checkers = Checkers(self)
         self.network = Network(self._dice())
-        self.network.taps.append(self.checkers.tap)
+        self.network.taps.append(self.checkers.wires.tap)
         self.network.on_connect = self.checkers.connected
         self.local = Network(Dice(plan.seed ^ LOCAL_DICE), name="siblings")
         self.local.taps.append(self._overheard)
@@ -673,8 +673,8 @@ def simulate(
         virtual_s=virtual_s,
         checked=dict(sorted(world.checkers.checked.items())),
         counts=dict(sorted(world.counts.items())),
-        forgotten=len(world.checkers.explained.forgotten),
-        copy_refused=len(world.checkers.explained.copy_refused),
+        forgotten=len(world.checkers.views.explained.forgotten),
+        copy_refused=len(world.checkers.views.explained.copy_refused),
         unbalanced=world.unbalanced,
         broken=broken,
         tail=list(world.trace) if broken or keep_trace else [],
