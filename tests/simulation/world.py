@@ -127,6 +127,7 @@ class World:
         self._work: dict[asyncio.Task[Any], None] = {}
         self._stopped: asyncio.Event = asyncio.Event()
         self.checkers = Checkers(self)
+        self.closing = close_books  # the day's end, and what is wrong with it
         self.network = Network(self._dice())
         self.network.taps.append(self.checkers.wires.tap)
         self.network.on_connect = self.checkers.connected
@@ -392,7 +393,7 @@ class World:
                 await self.come_to_rest()
                 self.checkers.final()
                 self.raise_broken()
-                for wrong in await close_books(self):
+                for wrong in await self.closing(self):
                     self.checkers.fail("P5", f"day's end: {wrong}")
                 self.raise_broken()
             finally:
