@@ -2,13 +2,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-spark lint type sim sim-mutants crash crash-close bench clean
+.PHONY: demo test test-deep test-spark lint type sim sim-mutants crash crash-close bench clean
 
 demo: .venv/ready
 	$(BIN)/tongbao demo $(ARGS)
 
 test: .venv/ready
 	$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
+
+test-deep: .venv/ready
+	TONGBAO_TEST_DEPTH=10 $(BIN)/python -m pytest -n auto --dist loadgroup -m 'hypothesis and not spark' $(ARGS)
 
 test-spark: .venv/ready-spark
 	$(BIN)/python -m pytest -m spark -n 0 tests/settlement/test_spark.py $(ARGS)

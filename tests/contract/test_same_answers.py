@@ -42,6 +42,7 @@ from tests.contract.worlds import (
     reverse,
     session,
 )
+from tests.depth import examples
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -273,7 +274,7 @@ class Player:
         return seen
 
 
-@settings(DRAWN, max_examples=25)
+@settings(DRAWN, max_examples=examples(12))
 @given(played=operations)
 def test_any_sequence_has_the_same_answers(
     played: list[tuple[Any, ...]], fresh_database: Callable[[], FreshDatabase]

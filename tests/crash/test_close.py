@@ -21,16 +21,17 @@ def day() -> Iterator[tuple[Day, Outcome, float]]:
             server.postgres.stop()
 
 
-@pytest.mark.parametrize("at", ["before take_in", "after reconcile", "before post", 0.9])
+@pytest.mark.parametrize("at", ["before take_in", "after reconcile", "before post"])
 def test_a_killed_close_comes_to_the_same(day: tuple[Day, Outcome, float], at: str | float) -> None:
     """A number is the part of an undisturbed run after which it is killed."""
     made, expected, run_s = day
     assert differences(struck(made, Blow(at), run_s), expected) == []
 
 
-@pytest.mark.parametrize("at", ["copy_to_table", "copy_from_query", 0.6])
+@pytest.mark.parametrize("at", ["copy_to_table", 0.6])
 def test_an_interrupted_close_says_how_to_go_on_and_comes_to_the_same(
     day: tuple[Day, Outcome, float], at: str | float
 ) -> None:
+    """A number is the part of an undisturbed run after which Ctrl-C comes."""
     made, expected, run_s = day
     assert differences(struck(made, Blow(at, interrupt=True), run_s), expected) == []

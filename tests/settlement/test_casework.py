@@ -33,6 +33,7 @@ from settlement.chart import CHART
 from settlement.four_eyes import Actor, RefusedError
 from settlement.ledger import Entry
 from settlement.posting_rules import POSTING_RULES
+from tests.depth import examples
 from tests.settlement.desk import (
     LI,
     MAY,
@@ -428,7 +429,7 @@ def suspense_by_case(entries: list[Entry], found: list[Case]) -> dict[str, int]:
     return sums
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(8), deadline=None)
 @given(STEPS, st.booleans())
 def test_suspense_is_what_open_cases_have_left(
     steps: list[tuple[int, int, int]], with_missing: bool

@@ -19,6 +19,7 @@ from settlement.close import CloseResult
 from settlement.ledger_verify import Unwatched, verify
 from settlement.ports import STEPS, Facts, Step
 from settlement.posting import assert_conserved, posted_totals_of
+from tests.depth import examples
 from tests.settlement.oracle import totals_of
 from tests.settlement.world import (
     ACQUIRER,
@@ -917,7 +918,7 @@ def three_days(
     return trades, opposites, files
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(10), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(three_days())
 def test_whatever_the_files_say_the_books_follow(
     days: tuple[list[Transaction], list[Capture], list[list[dict[str, Any]]]],

@@ -21,6 +21,7 @@ from settlement.entry_columns import ENTRY_COLUMNS, entry_relation
 from settlement.freeze import _load_tariffs
 from settlement.ledger import Entry, entry
 from settlement.records import roots_of
+from tests.depth import examples
 from tests.settlement.oracle import records_of
 from tests.settlement.world import (
     ACQUIRER,
@@ -31,7 +32,9 @@ from tests.settlement.world import (
     trade,
 )
 
-SLOW = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SLOW = settings(
+    max_examples=examples(20), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0\x1e\x1f\r"), max_size=6)
 
 
