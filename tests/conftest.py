@@ -19,12 +19,23 @@ stops PostgreSQL starts its own in `data_folder` with `EmbeddedPostgres.start(da
 fsync where durability is what it tests. Works as root (the server runs as nobody) and as anybody.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.database import DatabaseServer, FreshDatabase, database_server, temporary_folder
+from tests.database import (
+    MEMORY,
+    DatabaseServer,
+    FreshDatabase,
+    database_server,
+    room_in_memory,
+    temporary_folder,
+)
+
+if room_in_memory():  # `tmp_path` too: a node's PostgreSQL is a thousand files
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -76,7 +76,7 @@ def room_in_memory() -> bool:
     available = next(
         int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable")
     )
-    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", os.cpu_count() or 1))
     return min(available, shutil.disk_usage(MEMORY).free) >= MEMORY_NEEDED * processes
 
 
