@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from switch.adapters.reading import Filter
+from switch.cli import ConfigFile, DataFolder, Day, Json, Lang, day, end, group, node_of
 from switch.commands.common import (
     CommandError,
     Exit,
@@ -83,3 +86,34 @@ def show_transaction(node: Node, name: str, *, as_json: bool) -> Exit:
         else:
             print_table(("", ""), each.items())
     return Exit.DONE
+
+
+# -- the commands --------------------------------------------------------------------------------
+
+app = group()
+
+
+@app.command("list", help="help_list")
+def journal_list(
+    date: Day = None,
+    merchant: Annotated[str | None, typer.Option("--merchant", help="help_arg_merchant")] = None,
+    terminal: Annotated[str | None, typer.Option("--terminal", help="help_arg_terminal")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="help_opt_limit")] = None,
+    json: Json = False,  # noqa: FBT002
+    config: ConfigFile = None,
+    data: DataFolder = None,
+    lang: Lang = "",
+) -> None:
+    wanted = Filter(business_date=day(date), merchant=merchant, terminal=terminal)
+    end(list_transactions(node_of(config, data, lang), wanted, limit, as_json=json))
+
+
+@app.command("show", help="help_show")
+def journal_show(
+    transaction: Annotated[str, typer.Argument(metavar="RRN|REQUEST", help="help_arg_transaction")],
+    json: Json = False,  # noqa: FBT002
+    config: ConfigFile = None,
+    data: DataFolder = None,
+    lang: Lang = "",
+) -> None:
+    end(show_transaction(node_of(config, data, lang), transaction, as_json=json))

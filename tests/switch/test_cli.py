@@ -355,14 +355,19 @@ def test_only_the_days_end_brings_its_engine_along() -> None:
         "approval",
         "audit",
         "case",
+        "data",
         "date",
         "dispute",
         "files",
+        "journal",
+        "keys",
         "ledger",
+        "merchant",
         "operator",
         "payout",
         "report",
         "statement",
+        "terminal",
     ]
     code = (
         "import importlib, sys\n"
