@@ -918,7 +918,7 @@ def three_days(
     return trades, opposites, files
 
 
-@settings(max_examples=examples(10), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(6), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(three_days())
 def test_whatever_the_files_say_the_books_follow(
     days: tuple[list[Transaction], list[Capture], list[list[dict[str, Any]]]],
