@@ -157,22 +157,23 @@ class Trial:
 
     def strike(self, blow: Blow, run_s: float) -> None:
         """Run until `blow`. At an instant that comes too late there is nothing to strike."""
+        by = signal.SIGINT if blow.interrupt else signal.SIGKILL
+        ends = INTERRUPTED if blow.interrupt else -signal.SIGKILL
         if isinstance(blow.at, str):
             process = self.start(MODULE, "--interrupt" if blow.interrupt else "--kill", blow.at)
-            said = process.communicate(timeout=ENDS_S)[1]
-            expected = [INTERRUPTED if blow.interrupt else -signal.SIGKILL]
+            told, said = process.communicate(timeout=ENDS_S)
+            assert process.returncode == ends, f"exit code {process.returncode}: {said}"
         else:
             process = self.start("tongbao")
-            after_s = blow.at * run_s
             try:
-                said = process.communicate(timeout=after_s)[1]
+                told, said = process.communicate(timeout=blow.at * run_s)
             except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGINT if blow.interrupt else signal.SIGKILL)
-                said = process.communicate(timeout=ENDS_S)[1]
-            expected = [INTERRUPTED if blow.interrupt else -signal.SIGKILL, 0, 1, 3]
-            if blow.interrupt and process.returncode == -signal.SIGINT and after_s < STARTS_S:
+                process.send_signal(by)
+                told, said = process.communicate(timeout=ENDS_S)
+            if process.returncode == -signal.SIGINT and blow.at * run_s < STARTS_S:
                 return  # Python's own answer, before there was a command
-        assert process.returncode in expected, f"exit code {process.returncode}: {said}"
+            if process.returncode != ends:  # it had told its result already
+                assert msgspec.json.decode(told)["exit_code"] == process.returncode, said
         if process.returncode == INTERRUPTED:
             assert "Traceback" not in said, said
             assert GO_ON in said or isinstance(blow.at, float), said
