@@ -19,15 +19,17 @@ from rich.table import Table
 from settlement.adapters.engines import open_engine
 from settlement.adapters.extracts import ParquetExtracts
 from settlement.adapters.files import DirectoryInbox, DirectorySink
+from settlement.casework.ports import Casework
 from settlement.chart import CHART
 from settlement.close import USAGE, CloseResult, close
+from settlement.payout_ports import Payouts
 from settlement.ports import STEPS, Dates, Pans, Progress as StepProgress, Store
 from settlement.reports.figures import money, pairs
 from settlement.run import UsageError
 from settlement.settings import DEFAULTS, Settings
 from settlement.texts import TEXTS
 
-Books = AbstractAsyncContextManager[tuple[Store, Dates, Pans]]
+Books = AbstractAsyncContextManager[tuple[Store, Casework, Payouts, Dates, Pans]]
 BREAKS_SHOWN = 50
 
 
@@ -85,7 +87,7 @@ async def close_books(
     folder = books / business_date.isoformat()
     engine = open_engine(settings, books / ".spill")
     try:
-        async with open_books() as (store, dates, pans):
+        async with open_books() as (store, casework, payouts, dates, pans):
             return await close(
                 business_date,
                 DirectoryInbox(files),
@@ -94,6 +96,8 @@ async def close_books(
                 pans,
                 DirectorySink(reports),
                 progress,
+                casework=casework,
+                payouts=payouts,
                 engine=engine,
                 extracts=ParquetExtracts(engine, folder),
                 at=at,

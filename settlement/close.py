@@ -2,7 +2,8 @@
 
     cut        the business date moves on; nothing new joins this one
     freeze     nothing is undecided any more; captures become clearing records
-    intake     the networks' files: sealed, parsed, stored; the plaintext leaves the inbox
+    intake     the networks' files: sealed, parsed, stored; the plaintext leaves the inbox; then
+               rows of error files open and move disputes, and deadlines pass
     reconcile  records against rows: matches, and breaks as values
     fees       our discount on every record; the file's fees beside ours
     post       balanced entries, sealed into the chain; P5; then the date is locked
@@ -23,12 +24,15 @@ from typing import Final, Literal
 import msgspec
 
 from settlement.cases import Break
+from settlement.casework.ports import Casework
+from settlement.disputes.day_end import DISPUTES, disputes
 from settlement.fees import NotInForceError, Tariffs
 from settlement.files.layout import FileError
 from settlement.freeze import freeze
 from settlement.intake import intake, intake_after
 from settlement.ledger import LedgerConflictError, TrialLine, trial_balance
 from settlement.netting import Net
+from settlement.payout_ports import Payouts
 from settlement.ports import (
     REFERENCE_KINDS,
     STEPS,
@@ -124,6 +128,8 @@ async def close(
     sink: FileSink,
     progress: Progress | None = None,
     *,
+    casework: Casework,
+    payouts: Payouts,
     engine: Engine,
     extracts: Extracts,
     at: datetime,
@@ -133,6 +139,7 @@ async def close(
     """Close one business date, or go on with its close; safe to repeat at any time.
 
     `at` is the wall clock now: it counts only where no earlier run of the date recorded one.
+    `casework` commits under the date's lock, which the close holds.
     `approved` holds SHA-256 (hex) of files that a second person lets in: other content under a
     known name, fees beyond the sanity bound.
     """
@@ -147,6 +154,8 @@ async def close(
                 business_date,
                 files,
                 store,
+                casework,
+                payouts,
                 dates,
                 pans,
                 sink,
@@ -174,6 +183,8 @@ async def _begin(
     business_date: date,
     files: Inbox,
     store: Store,
+    casework: Casework,
+    payouts: Payouts,
     dates: Dates,
     pans: Pans,
     sink: FileSink,
@@ -196,6 +207,8 @@ async def _begin(
         at=await store.begin(business_date, at),
         files=files,
         store=store,
+        casework=casework,
+        payouts=payouts,
         dates=dates,
         pans=pans,
         sink=sink,
@@ -248,10 +261,14 @@ async def _result(
         )
     breaks = await store.breaks(business_date)
     resolved = await store.resolved([one.id for one in breaks])  # by a later close, mostly
-    if code == DONE and any(one.id not in resolved for one in breaks):
+    unplaced = DISPUTES in done and done[DISPUTES].totals["dispute_cases"]
+    if code == DONE and (unplaced or any(one.id not in resolved for one in breaks)):
         code = DIFFERENCES
     totals = {
-        key: value for name in STEPS if name in done for key, value in done[name].totals.items()
+        key: value
+        for name in (*STEPS, DISPUTES)
+        if name in done
+        for key, value in done[name].totals.items()
     }
     moved = await (run.movements() if run else store.movements(business_date))
     return CloseResult(
@@ -276,10 +293,15 @@ async def _cut(run: Run) -> tuple[Facts, dict[str, int]]:
     return Facts(), {}
 
 
+async def _intake_after(run: Run) -> None:
+    await intake_after(run)
+    await disputes(run)
+
+
 _FUNCTIONS: Final[dict[str, tuple[StepFunction, Callable[[Run], Awaitable[None]] | None]]] = {
     "cut": (_cut, None),
     "freeze": (freeze, None),
-    "intake": (intake, intake_after),
+    "intake": (intake, _intake_after),
     "reconcile": (reconcile_day, None),
     "fees": (fees, None),
     "post": (post, post_after),

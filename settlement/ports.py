@@ -208,7 +208,7 @@ class Store(SwitchFacts, FileRows, BatchTotals, Protocol):
         """Files whose name is taken, approved since or not, by (name, SHA-256)."""
 
     async def in_use(self, acquirer: str, name: str) -> bool:
-        """Whether a match or a break rests on a row of the file."""
+        """Whether a match, a break, a dispute or its case rests on a row of the file."""
 
     async def rows(self, first: date, last: date) -> list[ClearingRow]:
         """Rows of these settlement dates that no match has used, of each name's last version."""

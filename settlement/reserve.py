@@ -22,6 +22,7 @@ from settlement.payouts.desk import TRIES, Desk, PayoutError
 from settlement.payouts.ports import (
     Balance,
     Facts,
+    Payouts,
     ReserveCheck,
     ReserveTerm,
     StaleError,
@@ -47,11 +48,7 @@ async def reserve_check(desk: Desk, business_date: date) -> list[ReserveCheck]:
         generation = await desk.payouts.generation()
         if business_date not in await desk.payouts.posted():
             raise PayoutError(f"{business_date} is not closed")
-        found = checks(
-            business_date,
-            await desk.payouts.balances(business_date),
-            await reserve_statements(desk, business_date),
-        )
+        found = await checks_of(desk.payouts, business_date)
         book_date = await desk.payouts.open_date()
         made = Facts(
             generation,
@@ -68,15 +65,24 @@ async def reserve_check(desk: Desk, business_date: date) -> list[ReserveCheck]:
     raise PayoutError("others change the books all the time: try again")
 
 
-async def reserve_statements(desk: Desk, business_date: date) -> list[Statement]:
+async def reserve_statements(payouts: Payouts, business_date: date) -> list[Statement]:
     """The last statement of each reserve account whose entries stand by then."""
-    accounts = Contracts(await desk.payouts.references(KINDS), business_date).accounts
+    accounts = Contracts(await payouts.references(KINDS), business_date).accounts
     last: dict[str, Statement] = {}
-    for one in await desk.payouts.statements():
+    for one in await payouts.statements():
         account = accounts.get(one.account)
         if one.business_date <= business_date and account and account.purpose == "reserve":
             last[one.account] = one
     return [last[name] for name in sorted(last)]
+
+
+async def checks_of(payouts: Payouts, business_date: date) -> list[ReserveCheck]:
+    """What the check of a posted date comes to, whenever it is asked: later dates add nothing to it."""
+    return checks(
+        business_date,
+        await payouts.balances(business_date),
+        await reserve_statements(payouts, business_date),
+    )
 
 
 def checks(

@@ -6,9 +6,11 @@ from datetime import date, datetime
 import msgspec
 
 from settlement.cases import Break
+from settlement.casework.ports import Casework
 from settlement.columns import Relation, relation, schema_of
 from settlement.fees import Tariffs
 from settlement.ledger import Movement
+from settlement.payout_ports import Payouts
 from settlement.ports import (
     SHAPES,
     Dates,
@@ -40,6 +42,8 @@ class Run(msgspec.Struct):
     at: datetime
     files: Inbox
     store: Store
+    casework: Casework  # under the date's lock, which the run holds
+    payouts: Payouts
     dates: Dates
     pans: Pans
     sink: FileSink

@@ -4,6 +4,8 @@ from typing import Final
 
 import msgspec
 
+from settlement.disputes.deadlines import DEADLINES_DAYS
+
 
 class Settings(msgspec.Struct, frozen=True):
     currency: str = "156"  # ISO 4217 numeric of files that name none
@@ -18,6 +20,9 @@ class Settings(msgspec.Struct, frozen=True):
     engine_threads: int = 2
     engine_memory_mib: int = 1_024  # then it spills to disk
     offset_days: int = 1  # the business date after D is D + 1
+    dispute_calendar: str = ""  # of the reference data; empty: Monday to Friday
+    # working days, by deadline; pairs, for settings are keys of caches
+    dispute_deadlines_days: tuple[tuple[str, int], ...] = tuple(DEADLINES_DAYS.items())
 
 
 DEFAULTS: Final = Settings()

@@ -673,6 +673,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "help_opt_text": ("What to write down with it.", "附加说明。"),
     "help_opt_reason": ("Why; the checker reads it.", "理由，供复核人阅读。"),
     "help_opt_reason_code": ("The network's reason code.", "网络原因码。"),
+    "help_opt_entry": (
+        "Of `link`: the entry that moved the money; `ledger statement` lists them.",
+        "用于 `link`：已处理资金的分录；见 `ledger statement`。",
+    ),
     "help_opt_amount": ("Minor units; default: the whole.", "最小货币单位；默认全部。"),
     "help_opt_class": ("Of this class.", "差错类别。"),
     "help_opt_state": (
@@ -777,6 +781,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "help_report": ("Reports of closed dates, in any form.", "已日终日期的报表，可选多种格式。"),
     "help_report_day": ("The overview of a date.", "某日总览。"),
     "help_report_breaks": ("The breaks of a date.", "某日差错明细。"),
+    "help_report_cases": (
+        "Cases that were open when a date ended.",
+        "某日终了时未了结的差错。",
+    ),
     "help_report_fees": (
         "Fees of a date by plan and by file.",
         "某日手续费，按方案与文件汇总。",

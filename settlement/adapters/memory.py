@@ -3,10 +3,12 @@
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import date, datetime
+from typing import TYPE_CHECKING
 
 import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]
 
+from settlement.adapters.cases_kept import KeptCases
 from settlement.adapters.fees_memory import MemoryFeeBook
 from settlement.adapters.ledger_memory import MemoryLedger
 from settlement.cases import Break, Resolution
@@ -31,6 +33,9 @@ from settlement.posting import posted_totals_of
 from settlement.shares import RecordShare
 from settlement.terminal_totals import BatchKey, BatchTotal
 
+if TYPE_CHECKING:
+    from settlement.casework.switch_cases import SwitchCase
+
 
 class MemoryStore:
     """`captured`, `requests` and `reference` stand for the switch's views; a test fills them."""
@@ -44,6 +49,7 @@ class MemoryStore:
         self.captured = list(captures)
         self.requests = list(transactions)
         self.reference = list(references)
+        self.switch_cases: list[SwitchCase] = []
         self.batches: list[tuple[date, BatchTotal]] = []
         self._running: set[date] = set()
         self._begun: dict[date, datetime] = {}
@@ -63,6 +69,7 @@ class MemoryStore:
         self._merchant_fees: list[MerchantFee] = []
         self._network_costs: list[NetworkCost] = []
         self._fee_book = MemoryFeeBook(self)
+        self.cases = KeptCases()
         self.ledger = MemoryLedger()
         self._nets: list[Net] = []
         self._outputs: list[tuple[date, Output]] = []
@@ -254,7 +261,10 @@ class MemoryStore:
     async def in_use(self, acquirer: str, name: str) -> bool:
         prefix = f"{acquirer}/{name}/"
         used = [one.row for one in self._matches] + [one.row for one in self._breaks]
-        return any(row.startswith(prefix) for row in used)
+        placed = self.cases.placed.values()
+        return any(row.startswith(prefix) for row in used) or any(
+            (one.acquirer, one.file) == (acquirer, name) for one in placed
+        )
 
     async def sealed(self, acquirer: str, name: str, version: int) -> bytes:
         return next(

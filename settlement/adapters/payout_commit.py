@@ -10,8 +10,9 @@ from typing import Any, Final
 import asyncpg
 import msgspec
 
+from settlement.adapters.case_lock import lock_cases
 from settlement.adapters.four_eyes_postgres import approve, audit
-from settlement.adapters.ledger_postgres import post_entries
+from settlement.adapters.ledger_postgres import hold_open, post_entries
 from settlement.cases import Break, Resolution
 from settlement.ledger import LedgerClosedError
 from settlement.payouts.ports import (
@@ -56,6 +57,7 @@ async def commit(pool: asyncpg.Pool, facts: Facts) -> None:
     try:
         async with pool.acquire() as connection, connection.transaction():
             await _number(connection, facts)
+            await _refuse_adjusted(connection, facts)
             await _add(connection, facts)
             await post_entries(connection, facts.entries)
             # nothing may come after these two: see `four_eyes_postgres`
@@ -76,6 +78,21 @@ async def _number(connection: Any, facts: Facts) -> None:
     )
     if taken.endswith(" 0"):
         raise StaleError(f"{facts.act} rests on {facts.generation}")
+
+
+async def _refuse_adjusted(connection: Any, facts: Facts) -> None:
+    """`StaleError` where people have moved the money of a case since the act judged its line."""
+    if not facts.resolutions:
+        return
+    cases = sorted(one.break_id for one in facts.resolutions)
+    await hold_open(connection)
+    await lock_cases(connection, cases)
+    if await connection.fetchval(
+        "SELECT EXISTS (SELECT FROM settlement.case_event "
+        "WHERE case_id = ANY ($1::text[]) AND difference_minor <> 0)",
+        cases,
+    ):
+        raise StaleError(f"{facts.act}: people have worked on a case meanwhile")
 
 
 def _told(facts: Facts) -> dict[str, object]:

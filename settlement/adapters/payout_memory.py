@@ -76,6 +76,8 @@ class MemoryPayouts:
             raise StaleError(f"{facts.act} read {facts.generation}, now {self._generation}")
         if facts.approval is not None and facts.approval.proposal.id in self.approved:
             raise RefusedError("replayed", f"{facts.approval.proposal.id} was approved already")
+        if self.adjusted([one.break_id for one in facts.resolutions]):
+            raise StaleError(f"{facts.act}: people have worked on a case meanwhile")
         try:
             self.books.add(facts.entries, facts.breaks, facts.resolutions)
         except LedgerClosedError as error:
@@ -289,7 +291,12 @@ class MemoryPayouts:
         return [one for (day, _), one in sorted(found) if day == business_date]
 
     async def resolved(self, break_ids: Collection[str]) -> set[str]:
-        return await self.books.resolved(break_ids)
+        return self.adjusted(break_ids) | await self.books.resolved(break_ids)
+
+    def adjusted(self, case_ids: Collection[str]) -> set[str]:
+        """Those whose money people have moved."""
+        moved = {one.case_id for one in self.books.cases.events if one.difference_minor}
+        return moved & set(case_ids)
 
 
 def _add(table: dict, rows: Iterable) -> None:  # type: ignore[type-arg]

@@ -273,9 +273,12 @@ class PostgresStore:
     async def in_use(self, acquirer: str, name: str) -> bool:
         found: bool = await self._pool.fetchval(
             "SELECT EXISTS (SELECT FROM settlement.match AS m WHERE m.row >= $1 AND m.row < $2) "
-            "OR EXISTS (SELECT FROM settlement.break_case AS b WHERE b.row >= $1 AND b.row < $2)",
+            "OR EXISTS (SELECT FROM settlement.break_case AS b WHERE b.row >= $1 AND b.row < $2) "
+            "OR EXISTS (SELECT FROM settlement.placed_row AS p WHERE (p.acquirer, p.file) = ($3, $4))",
             f"{acquirer}/{name}/",
             f"{acquirer}/{name}0",  # 0 comes after /
+            acquirer,
+            name,
         )
         return found
 

@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from settlement.cases import SWITCH_CLASSES
 from settlement.casework.states import Case
 from settlement.clearing import ClearingRecord, ClearingRow
 from settlement.disputes.table import Event
@@ -49,11 +50,13 @@ _ACTS: Final = (
     Act("collection", "case.adjust", dispute="collection", part=True),
     Act("release", "case.release", part=True),  # of the hold, before the case ends
     Act("acknowledge", "case.adjust"),  # of a case without money
+    Act("link", "case.adjust"),  # of one whose money another entry has moved
     # the close found the other side after all: the linked opposite of what adjusted the case
     Act("take_back", "case.adjust"),
 )
 ACTS: Final[dict[str, Act]] = {act.name: act for act in _ACTS}
 
+_NO_MONEY: Final = ("link", "acknowledge")
 _SHORT: Final = ("follow_file", "settle_with_merchant", "claim", "collection", "write_off")
 _EITHER: Final = ("follow_file", "settle_with_merchant", *("credit_adjustment", "claim"))
 # class -> the acts that may end it, beside a later close. `clearing.md` section 4.
@@ -68,11 +71,12 @@ CLASS_ACTS: Final[dict[str, tuple[str, ...]]] = {
     "file_changed": ("acknowledge",),
     "file_late": ("acknowledge",),
     "adjustment_unplaced": ("settle_with_merchant", "write_off", "acknowledge"),
-    "terminal_totals": ("acknowledge",),
+    "terminal_totals": _NO_MONEY,
     "statement_unmatched": ("write_off", "acknowledge"),
-    "reserve_difference": ("acknowledge",),
+    "reserve_difference": _NO_MONEY,
+    **dict.fromkeys(SWITCH_CLASSES, _NO_MONEY),
 }
-OTHER_ACTS: Final = ("settle_with_merchant", "write_off", "acknowledge")  # of a class of others
+OTHER_ACTS: Final = ("settle_with_merchant", "write_off", *_NO_MONEY)  # of a class of others
 REOPENED_ACTS: Final = ("take_back", "settle_with_merchant", "write_off")
 assert {name for names in CLASS_ACTS.values() for name in names} <= ACTS.keys()
 
@@ -97,7 +101,7 @@ def _fits(act: Act, case: Case) -> bool:
         return case.held_minor != 0
     if case.state == "disputed":  # its money waits for the network's answer
         return False
-    if act.name == "acknowledge":
+    if act.name in _NO_MONEY:
         return not case.left_minor
     if act.name == "follow_file" and case.count("adjusted"):
         return False
@@ -130,6 +134,7 @@ class Move(msgspec.Struct, frozen=True):
     opposes: bool = False  # what adjusted the case before
     dispute: Event | None = None
     amount_minor: int = 0  # of the dispute
+    linked: dict[str, object] = {}  # the entry that has moved the case's money, as it stands
     note: str = ""  # plan and version that a discount rests on
 
 
@@ -141,10 +146,11 @@ def plan(
     row: ClearingRow | None,
     record: ClearingRecord | None,
     tariffs: Tariffs,
+    linked: Entry | None = None,
 ) -> Move:
     """What the act comes to for the case; `amount_minor` is a part, positive, None the whole.
 
-    `row` and `record` are the two sides that the break names. Raises NotPossibleError.
+    `row` and `record` are the two sides that the break names, `linked` is the entry of `link`. Raises NotPossibleError.
     """
     if name not in acts_of(case):
         raise NotPossibleError(f"{case.id} ({case.state}) can not be ended by {name}")
@@ -161,6 +167,8 @@ def plan(
         move = _follow_file(case, act, row=row, record=record, tariffs=tariffs)
     elif name == "acknowledge":
         move = Move()
+    elif name == "link":
+        move = Move(linked=told_of(_fitting(case, linked)))
     else:
         move = _moved(case, act, _part(case.left_minor, amount_minor, case))
     ends = move.difference_minor == case.left_minor
@@ -176,6 +184,35 @@ def _moved(case: Case, act: Act, difference_minor: int) -> Move:
 
 def _rule(case: Case, act: Act) -> str:
     return act.long if case.long else act.short
+
+
+def _fitting(case: Case, linked: Entry | None) -> Entry:
+    found = case.facts.found
+    if linked is None:
+        raise NotPossibleError("link names an entry that stands: SOURCE/KEY")
+    for name in ("merchant", "currency"):
+        of_entry, of_case = getattr(linked, name), getattr(found, name)
+        if of_entry and of_case and of_entry != of_case:
+            raise NotPossibleError(
+                f"{linked.source}/{linked.key} is of {name} {of_entry}, {case.id} of {of_case}"
+            )
+    return linked
+
+
+def told_of(linked: Entry) -> dict[str, object]:
+    """The entry for who checks the link: JSON values."""
+    names = (
+        "source",
+        "key",
+        "business_date",
+        "rule",
+        "merchant",
+        "currency",
+        "accounts",
+        "amounts",
+    )
+    told = {name: msgspec.to_builtins(getattr(linked, name)) for name in names}
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in told.items()}
 
 
 def _part(of_minor: int, amount_minor: int | None, case: Case) -> int:

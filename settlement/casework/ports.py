@@ -64,6 +64,7 @@ class Wanted(msgspec.Struct, frozen=True):
     case_class: str = ""
     acquirer: str = ""
     ended: bool = False  # those, too
+    as_of: date = date.max  # as they stood when this business date ended
 
 
 TARIFF_KINDS: Final = ("fee_plan", "merchant")  # reference data that an act's discount rests on
@@ -78,10 +79,13 @@ class Casework(Protocol):
     async def case(self, case_id: str) -> CaseFacts | None: ...
 
     async def cases(self, wanted: Wanted) -> list[CaseFacts]:
-        """By id. Ended ones only where wanted."""
+        """The books' and the switch's, by id. Ended ones only where wanted."""
 
     async def linked_entries(self, case_id: str) -> list[Entry]:
         """The entries that adjusted the case by hand (source `case`), by key."""
+
+    async def entry(self, source: str, key: str) -> Entry | None:
+        """One that stands in the ledger."""
 
     async def sides(self, found: Break) -> tuple[ClearingRecord | None, ClearingRow | None]:
         """Our record and their row that the break names."""
@@ -95,6 +99,9 @@ class Casework(Protocol):
 
     async def disputes(self, *, ended: bool = False) -> list[DisputeFacts]:
         """By id. Ended ones only where wanted."""
+
+    async def dispute_events(self, business_date: date) -> list[DisputeEvent]:
+        """What happened in disputes on a business date, by (dispute, sequence)."""
 
     async def disputes_by_rrn(self, acquirer: str, rrns: Collection[str]) -> list[DisputeFacts]:
         """Those about sales with these RRNs, ended or not, by (business date, id)."""

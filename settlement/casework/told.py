@@ -27,9 +27,12 @@ def case_object(case: Case, today: date) -> dict[str, object]:
         "acquirer": found.acquirer,
         "merchant": found.merchant,
         "currency": found.currency,
+        "amount_minor": found.amount_minor,
         "difference_minor": found.difference_minor,
         "left_minor": case.left_minor,
         "held_minor": case.held_minor,
+        "keys": found.keys,
+        "evidence": found.evidence,
     }
 
 
@@ -43,8 +46,6 @@ def whole_case(case: Case, today: date, disputes: Iterable[DisputeFacts]) -> dic
         "settlement_date": found.settlement_date,
         "record": found.record,
         "row": found.row,
-        "keys": found.keys,
-        "evidence": found.evidence,
         "resolution": None
         if resolution is None
         else {"business_date": resolution.business_date, "reason": resolution.reason},

@@ -66,6 +66,15 @@ async def render(run: Run, emit: Emit) -> None:
     for merchant, text in detail.files(lines):
         emit(f"{FOLDER}/{file_name(merchant)}.csv", HEADING + text)
     book = run.store.fee_book()
-    day = await days.day_of(run.store, book, run.date, run.at, run.steps, run.tariffs)
+    day = await days.day_of(
+        run.store,
+        book,
+        run.date,
+        run.at,
+        run.steps,
+        run.tariffs,
+        casework=run.casework,
+        payouts=run.payouts,
+    )
     for name, data in days.files(day):
         emit(name, data)

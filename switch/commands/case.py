@@ -58,8 +58,12 @@ CaseId = Annotated[str, typer.Argument(metavar="CASE", help="help_arg_case")]
 Text = Annotated[str, typer.Option("--text", help="help_opt_text", callback=bounded)]
 Reason = Annotated[str, typer.Option("--reason", help="help_opt_reason", callback=bounded)]
 Words = Annotated[str, typer.Argument(metavar="TEXT", help="help_arg_text", callback=said)]
+Entry = Annotated[str, typer.Option("--entry", metavar="SOURCE/KEY", help="help_opt_entry")]
 Amount = Annotated[int | None, typer.Option("--amount", min=1, help="help_opt_amount")]
-COLUMNS = ("id", "class", "state", "owner", "age", "acquirer", "merchant", "left", "held")
+COLUMNS = (
+    *("id", "class", "state", "owner", "age", "acquirer", "merchant"),
+    *("amount", "left", "held"),
+)
 SHADES = "░▒▓█▮"  # of a bar's parts, young to old
 
 
@@ -108,6 +112,7 @@ def _line(node: Node, one: Case, now: date) -> list[str]:
         str(one.age_days(now)),
         found.acquirer,
         found.merchant,
+        money(found.amount_minor, found.currency),
         money(one.left_minor, found.currency),
         money(one.held_minor, found.currency),
     ]
@@ -150,7 +155,7 @@ def _print_whole(node: Node, whole: dict[str, Any]) -> None:
         "merchant": whole["merchant"],
         **{
             name: money(whole[f"{name}_minor"], currency)
-            for name in ("ours", "theirs", "difference", "left", "held")
+            for name in ("amount", "ours", "theirs", "difference", "left", "held")
         },
         "keys": pairs(whole["keys"]),
         "evidence": pairs(whole["evidence"]),
@@ -180,7 +185,7 @@ def _print_history(node: Node, events: Any, currency: str) -> None:
             word(node, "case_state", event.state),
             money(event.difference_minor, currency) if event.difference_minor else "",
             money(event.released_minor, currency) if event.released_minor else "",
-            event.owner or event.proposal or event.dispute,
+            event.owner or event.entry or event.dispute or event.proposal,
             event.text,
         ]
 
@@ -335,6 +340,7 @@ def propose(
     case_id: CaseId,
     act_name: Annotated[str, typer.Argument(metavar="ACT", help="help_arg_act")],
     amount: Amount = None,
+    entry: Entry = "",
     reason: Reason = "",
     demo: Demo = False,  # noqa: FBT002
     config: ConfigFile = None,
@@ -353,6 +359,7 @@ def propose(
             now,
             amount_minor=amount,
             reason=reason,
+            entry=entry,
         )
 
     offer(node, act_name, case_id, do)

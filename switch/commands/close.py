@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from settlement.adapters.cases_postgres import PostgresCasework
+from settlement.adapters.payout_postgres import PostgresPayouts
 from settlement.adapters.postgres import open_postgres
 from settlement.cli import close_books, close_command
 from settlement.files.layout import FileError
@@ -34,8 +36,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hsm.lmk import Lmk
+    from settlement.casework.ports import Casework
     from settlement.close import CloseResult
     from settlement.four_eyes import Actor
+    from settlement.payout_ports import Payouts
     from settlement.ports import Dates, Pans, Progress, Store
     from switch.commands.common import Node
     from switch.config import Config
@@ -171,14 +175,22 @@ async def close_date(
 
 
 @asynccontextmanager
-async def books(dsn: str, lmk: Lmk) -> AsyncIterator[tuple[Store, Dates, Pans]]:
+async def books(dsn: str, lmk: Lmk) -> AsyncIterator[tuple[Store, Casework, Payouts, Dates, Pans]]:
     """What only the switch can open: the store's tables and the keys of card numbers."""
     async with reference(dsn) as store:
         pans = open_pans(lmk, await store.snapshot())
     async with open_postgres(await Servers(dsn).primary()) as (store_of_books, dates):
-        yield store_of_books, dates, pans
+        casework = PostgresCasework(store_of_books.pool, within_close=True)
+        yield store_of_books, casework, PostgresPayouts(store_of_books.pool), dates, pans
 
 
 def settings_of(config: Config) -> Settings:
     """The day's end's settings as the node's file has them."""
-    return msgspec.structs.replace(DEFAULTS, **msgspec.structs.asdict(config.settlement))
+    deadlines_days = msgspec.structs.asdict(config.disputes)
+    calendar = deadlines_days.pop("calendar")
+    return msgspec.structs.replace(
+        DEFAULTS,
+        **msgspec.structs.asdict(config.settlement),
+        dispute_calendar=calendar,
+        dispute_deadlines_days=tuple(deadlines_days.items()),
+    )

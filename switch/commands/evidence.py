@@ -279,6 +279,8 @@ async def run_again(dsn: str, bundle: Bundle) -> tuple[list[Finding], list[Decid
                     at=bundle.manifest.recorded_at,
                     files=_Nothing(),
                     store=store,
+                    casework=_Nothing(),
+                    payouts=_Nothing(),
                     dates=PostgresDates(store.pool),
                     pans=_Nothing(),
                     sink=_Nothing(),

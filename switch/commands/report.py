@@ -14,6 +14,7 @@ import typer
 
 from settlement.reports import (
     breaks,
+    cases,
     csv,
     day as days,
     fees,
@@ -75,6 +76,13 @@ async def _of_reserve(store: PostgresStore, on: dt.date) -> Report:
     return reserve.report(on, at, checks)
 
 
+async def _of_cases(store: PostgresStore, on: dt.date) -> Report:
+    from settlement.adapters.cases_postgres import PostgresCasework
+
+    found = await days.open_cases(PostgresCasework(store.pool), on)
+    return cases.report(on, await _instant(store, on), found)
+
+
 async def _of_day(store: PostgresStore, on: dt.date) -> Report:
     return days.report(await _day_of(store, on))
 
@@ -83,6 +91,7 @@ async def _of_day(store: PostgresStore, on: dt.date) -> Report:
 OF_A_DATE: Final[dict[str, Callable[[PostgresStore, dt.date], Awaitable[Report]]]] = {
     "day": _of_day,
     "breaks": _of_breaks,
+    "cases": _of_cases,
     "fees": _of_fees,
     "shares": _of_shares,
     "reserve": _of_reserve,
@@ -193,12 +202,23 @@ async def _instant(store: PostgresStore, on: dt.date) -> dt.datetime:
 
 
 async def _day_of(store: PostgresStore, on: dt.date) -> days.Day:
+    from settlement.adapters.cases_postgres import PostgresCasework
+    from settlement.adapters.payout_postgres import PostgresPayouts
     from settlement.fees import Tariffs
     from settlement.ports import REFERENCE_KINDS
 
     at = await _instant(store, on)
     tariffs = Tariffs(await store.references(REFERENCE_KINDS))
-    return await days.day_of(store, store.fee_book(), on, at, await store.steps(on), tariffs)
+    return await days.day_of(
+        store,
+        store.fee_book(),
+        on,
+        at,
+        await store.steps(on),
+        tariffs,
+        casework=PostgresCasework(store.pool),
+        payouts=PostgresPayouts(store.pool),
+    )
 
 
 def tell(

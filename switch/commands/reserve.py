@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
 
 from settlement.adapters.files import DirectorySink
@@ -14,7 +11,9 @@ from settlement.chart import CHART
 from settlement.payouts import sweep as sweeping
 from settlement.payouts.dates import bring_on
 from settlement.payouts.orders import SWEEP
+from settlement.reports.csv import render
 from settlement.reports.figures import money
+from settlement.reports.reserve import table
 from settlement.reserve import CHECK, OWN_INCOME, reserve_check
 from switch.cli import ConfigFile, DataFolder, Demo, Json, Lang, day, end, group, node_of
 from switch.commands.close import REPORTS
@@ -133,16 +132,8 @@ def check(
 
 
 def as_csv(found: list[ReserveCheck]) -> bytes:
-    """One line a term, in minor units; differences as terms of their own."""
-    lines = io.StringIO()
-    writer = csv.writer(lines, lineterminator="\n")
-    writer.writerow(("business_date", "currency", "side", "term", "amount_minor"))
-    for check in found:
-        of = (check.business_date, check.currency)
-        writer.writerows((*of, *msgspec.structs.astuple(term)) for term in check.terms)
-        writer.writerow((*of, "difference", "bank", check.bank_difference_minor))
-        writer.writerow((*of, "difference", "cover", check.cover_difference_minor))
-    return lines.getvalue().encode()
+    """As the date's close writes it."""
+    return b"".join(render(table(found)))
 
 
 def show_check(node: Node, check: ReserveCheck) -> None:

@@ -62,6 +62,8 @@ from tests.settlement.world import (
     Inbox,
     Sink,
     captures_of,
+    casework_of,
+    payouts_of,
     world,
 )
 
@@ -219,12 +221,15 @@ def documents_of(bundle: bytes) -> dict[str, Any]:
 
 
 async def run_of(store: Store, day: date, settings: Settings = FAST) -> Run:
+    dates = Dates({day: "posted"})
     return Run(
         date=day,
         at=AT,
         files=Inbox(),
         store=store,
-        dates=Dates({day: "posted"}),
+        casework=casework_of(store, dates),
+        payouts=payouts_of(store),
+        dates=dates,
         pans=PANS,
         sink=Sink(),
         engine=ENGINE,

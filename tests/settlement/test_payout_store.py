@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from settlement.adapters import payout_commit
+from settlement.adapters.case_lock import lock_cases
 from settlement.adapters.payout_postgres import PostgresPayouts, open_payouts
 from settlement.adapters.postgres import PostgresStore
 from settlement.entry_columns import entry_relation
@@ -432,6 +433,38 @@ def test_a_line_whose_case_people_work_on_stays_theirs(database_dsn: FreshDataba
             )
             await town.day(MONDAY, {TEA: 10_000})
             await bring_on(town.desk(), TUESDAY)
+            assert await town.balance("network_receivable") == 10_000
+            assert await town.balance("long_suspense") == -10_000, "theirs to move"
+            assert await town.payouts.open_lines() == [line]
+
+    asyncio.run(scenario())
+
+
+def test_a_line_and_its_case_at_once_move_the_money_once(database_dsn: FreshDatabase) -> None:
+    """A checker's commit is under way while the line is explained: the line waits, and looks again."""
+
+    async def scenario() -> None:
+        async with a_town(database_dsn) as town:
+            await told(town, TUESDAY, Told(10_000, counterparty=PAYER))
+            (line,) = await town.payouts.open_lines()
+            await town.day(MONDAY, {TEA: 10_000})
+            async with town._owner.transaction():
+                await lock_cases(town._owner, [case_id(line)])
+                explained = asyncio.create_task(bring_on(town.desk(), TUESDAY))
+                waiting = (
+                    "SELECT count(*) FROM pg_locks WHERE classid = 8593 AND NOT granted "
+                    "AND locktype = 'advisory'"
+                )
+                async with asyncio.timeout(60):
+                    while not await town._owner.fetchval(waiting):  # noqa: ASYNC110 - of a server
+                        await asyncio.sleep(0.05)
+                await town._owner.execute(
+                    "INSERT INTO settlement.case_event VALUES ($1, 1, 'ended', 'ended', 'li', now(), "
+                    "$2, '', '', 'write_off', 'p1', 'wang', '', 10000, 0, false)",
+                    case_id(line),
+                    MONDAY,
+                )
+            await explained
             assert await town.balance("network_receivable") == 10_000
             assert await town.balance("long_suspense") == -10_000, "theirs to move"
             assert await town.payouts.open_lines() == [line]

@@ -119,6 +119,8 @@ def test_a_day_s_files() -> None:
     assert names == {
         "merchants.csv",
         "breaks.csv",
+        "cases.csv",
+        "reserve.csv",
         "trial-balance.csv",
         "fees.csv",
         "fee-files.csv",
@@ -305,4 +307,4 @@ def test_a_reserve_that_differs_says_by_how_much() -> None:
     assert any(isinstance(part, Chart) and part.alarm for part in made.parts)
     rows = Page(html.render(made)).tables[0]
     assert [row[-1] for row in rows[-2:]] == ["0.01", "-0.02"]
-    assert rows[-3][1] == "Own income not yet swept · 未划转自有收入"
+    assert rows[-3][2] == "Own income not yet swept · 未划转自有收入"

@@ -70,7 +70,14 @@ CREATE TABLE switch.capture_v1 (
     effect_minor bigint, currency text, original_request_id bigint);
 CREATE TABLE switch.reference_v1 (
     kind text, key text, version int, effective_from timestamptz, content jsonb);
-GRANT SELECT ON switch.transaction_v1, switch.capture_v1, switch.reference_v1 TO tongbao_app;
+CREATE TABLE switch.case_v1 (
+    case_id text, commit_id bigint, seq int, kind text, business_date date, opened_at timestamptz,
+    merchant text, terminal text, request_id bigint, detail text, acquirer text, currency text,
+    amount_minor bigint, settlement_date date, type text, state text, batch int, stan int, rrn text,
+    link_stan text, transmission_time text, pan_masked text);
+GRANT SELECT ON switch.transaction_v1, switch.capture_v1, switch.reference_v1, switch.case_v1
+    TO tongbao_app;
+GRANT INSERT ON switch.case_v1 TO tongbao_app;
 """
 
 
