@@ -111,7 +111,7 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     "fee_plan": ("Fee plan", "费率"),
     "match": ("Match", "勾对结果"),
     "match_rule": ("Rule", "勾对规则"),
-    "reserve_terms": ("Terms", "核对项目"),
+    "reserve_terms": ("Reserve check", "备付金核对"),
     "side": ("Side", "方向"),
     "term": ("Term", "项目"),
     "amount": ("Amount", "金额"),

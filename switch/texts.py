@@ -241,6 +241,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "not one proposal is pending on {case}, but: {proposals}; see `tongbao approval list`",
         "{case} 没有唯一的待复核提请：{proposals}；请查看 `tongbao approval list`",
     ),
+    "case_changed": (
+        "somebody was first ({case}): look again",
+        "已有他人先行处理（{case}）：请重新查看",
+    ),
     "close_under_way": ("{reason}: try again", "{reason}：请稍后再试"),
     "dispute_now": (
         "{dispute}: {state}, until {deadline}",

@@ -153,7 +153,8 @@ def plan(
     `row` and `record` are the two sides that the break names, `linked` is the entry of `link`. Raises NotPossibleError.
     """
     if name not in acts_of(case):
-        raise NotPossibleError(f"{case.id} ({case.state}) can not be ended by {name}")
+        takes = ", ".join(acts_of(case)) or "no act"
+        raise NotPossibleError(f"{case.id} ({case.state}) does not take {name}, but: {takes}")
     act = ACTS[name]
     if amount_minor is not None and not act.part:
         raise NotPossibleError(f"{name} takes the whole of what is left")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from settlement.cases import BREAK_CLASSES, OPENED_CLASSES, SWITCH_CLASSES
 from settlement.casework import told, work
 from settlement.casework.ports import Wanted
 from settlement.casework.states import STATES
@@ -64,6 +65,7 @@ COLUMNS = (
     *("id", "class", "state", "owner", "age", "acquirer", "merchant"),
     *("amount", "left", "held"),
 )
+CLASSES = (*BREAK_CLASSES, *OPENED_CLASSES, *SWITCH_CLASSES)
 SHADES = "░▒▓█▮"  # of a bar's parts, young to old
 
 
@@ -84,6 +86,8 @@ def list_cases(
 ) -> None:
     if state and state not in STATES:
         raise typer.BadParameter(", ".join(STATES), param_hint="--state")
+    if case_class and case_class not in CLASSES:
+        raise typer.BadParameter(", ".join(CLASSES), param_hint="--class")
     node = node_of(config, data, lang)
     now = today(node)
     wanted = Wanted(case_class, acquirer, ended=state == "ended")
@@ -277,6 +281,7 @@ def assign(
     case_id: CaseId,
     owner: Annotated[str, typer.Argument(metavar="OPERATOR", help="help_arg_operator")],
     text: Text = "",
+    json: Json = False,  # noqa: FBT002
     demo: Demo = False,  # noqa: FBT002
     config: ConfigFile = None,
     data: DataFolder = None,
@@ -287,13 +292,14 @@ def assign(
     async def do(casework: Casework, _: People, who: Actor) -> Case:
         return await work.assign(casework, case_id, owner, who, now, text)
 
-    _say(node, act(node, "do:case.work", case_id, do, owner=owner))
+    _say(node, act(node, "do:case.work", case_id, do, owner=owner), as_json=json)
 
 
 @app.command("note", help="help_case_note")
 def note(
     case_id: CaseId,
     text: Words,
+    json: Json = False,  # noqa: FBT002
     demo: Demo = False,  # noqa: FBT002
     config: ConfigFile = None,
     data: DataFolder = None,
@@ -304,13 +310,14 @@ def note(
     async def do(casework: Casework, _: People, who: Actor) -> Case:
         return await work.note(casework, case_id, text, who, now)
 
-    _say(node, act(node, "do:case.work", case_id, do))
+    _say(node, act(node, "do:case.work", case_id, do), as_json=json)
 
 
 @app.command("withdraw", help="help_case_withdraw")
 def withdraw(
     case_id: CaseId,
     text: Words,
+    json: Json = False,  # noqa: FBT002
     demo: Demo = False,  # noqa: FBT002
     config: ConfigFile = None,
     data: DataFolder = None,
@@ -326,10 +333,13 @@ def withdraw(
                 await people.withdraw(each.id, who.operator)
         return one
 
-    _say(node, act(node, "do:case.work", case_id, do))
+    _say(node, act(node, "do:case.work", case_id, do), as_json=json)
 
 
-def _say(node: Node, one: Case) -> None:
+def _say(node: Node, one: Case, *, as_json: bool) -> None:
+    if as_json:
+        print_object(told.case_object(one, today(node)))
+        end(Exit.DONE)
     state = word(node, "case_state", one.state)
     print_line(node.say("case_now", case=one.id, state=state, owner=one.owner or "-"))
     end(Exit.DONE)
@@ -342,6 +352,7 @@ def propose(
     amount: Amount = None,
     entry: Entry = "",
     reason: Reason = "",
+    json: Json = False,  # noqa: FBT002
     demo: Demo = False,  # noqa: FBT002
     config: ConfigFile = None,
     data: DataFolder = None,
@@ -362,7 +373,7 @@ def propose(
             entry=entry,
         )
 
-    offer(node, act_name, case_id, do)
+    offer(node, act_name, case_id, do, as_json=json)
 
 
 @app.command("approve", help="help_case_approve")

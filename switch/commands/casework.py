@@ -12,7 +12,7 @@ import msgspec
 from settlement.adapters.cases_postgres import open_casework
 from settlement.calendars import CalendarError
 from settlement.casework.acts import NotPossibleError
-from settlement.casework.ports import BusyError
+from settlement.casework.ports import BusyError, ChangedError
 from settlement.casework.states import NotNowError
 from settlement.casework.work import Terms, UnknownCaseError
 from settlement.disputes.deadlines import WeekDays
@@ -22,7 +22,15 @@ from settlement.texts import TEXTS
 from switch.adapters.servers import Servers
 from switch.adapters.system import SystemClock
 from switch.cli import end
-from switch.commands.common import CommandError, Exit, actor, office, print_line, refusals
+from switch.commands.common import (
+    CommandError,
+    Exit,
+    actor,
+    office,
+    print_line,
+    print_object,
+    refusals,
+)
 from switch.people.operators import DEMO
 
 if TYPE_CHECKING:
@@ -47,6 +55,8 @@ async def opened(node: Node, dsn: str) -> AsyncIterator[Casework]:
             raise CommandError(node.say("not_found", kind="dispute", key=error)) from error
         except BusyError as error:
             raise CommandError(node.say("close_under_way", reason=error), Exit.WAITING) from error
+        except ChangedError as error:
+            raise CommandError(node.say("case_changed", case=error), Exit.WAITING) from error
         except CalendarError as error:
             raise CommandError(str(error)) from error
         except (NotPossibleError, NotNowError, RefusedEventError) as error:
@@ -120,8 +130,14 @@ def propose(
     act_name: str,
     subject: str,
     do: Callable[[Casework, People, Actor], Awaitable[Proposal]],
+    *,
+    as_json: bool,
 ) -> None:
     """What `do` proposes waits for a second operator: says under which number, and ends with 3."""
     made: Proposal = act(node, f"propose:{act_name}", subject, do)
-    print_line(node.say("proposed", proposal=made.id))
+    if as_json:
+        names = ("id", "act", "subject", "payload", "sha256", "maker")
+        print_object({name: getattr(made, name) for name in names})
+    else:
+        print_line(node.say("proposed", proposal=made.id))
     end(Exit.WAITING)

@@ -189,11 +189,18 @@ def reasons(
 
 
 def _act(
-    node: Node, dispute_id: str, do: Callable[[Casework, People, Actor], Awaitable[Any]]
+    node: Node,
+    dispute_id: str,
+    do: Callable[[Casework, People, Actor], Awaitable[Any]],
+    *,
+    as_json: bool,
 ) -> None:
     """What `do` does to the dispute, which is then told."""
-
-    _say(node, act(node, "do:dispute.work", dispute_id, do))
+    facts = act(node, "do:dispute.work", dispute_id, do)
+    if as_json:
+        print_object(told.dispute_object(facts, today(node)))
+    else:
+        _say(node, facts)
     end(Exit.DONE)
 
 
@@ -208,6 +215,7 @@ def _say(node: Node, facts: DisputeFacts) -> None:
 def answer(
     dispute_id: DisputeId,
     text: Text,
+    json: Json = False,  # noqa: FBT002
     demo: Demo = False,  # noqa: FBT002
     config: ConfigFile = None,
     data: DataFolder = None,
@@ -218,13 +226,14 @@ def answer(
     async def do(casework: Casework, _: People, who: Actor) -> DisputeFacts:
         return await work.answer(casework, dispute_id, text, who, now, await terms(node, casework))
 
-    _act(node, dispute_id, do)
+    _act(node, dispute_id, do, as_json=json)
 
 
 @app.command("refused", help="help_dispute_refused")
 def refused(
     dispute_id: DisputeId,
     text: Text,
+    json: Json = False,  # noqa: FBT002
     demo: Demo = False,  # noqa: FBT002
     config: ConfigFile = None,
     data: DataFolder = None,
@@ -235,7 +244,7 @@ def refused(
     async def do(casework: Casework, _: People, who: Actor) -> DisputeFacts:
         return await work.refused(casework, dispute_id, text, who, now, await terms(node, casework))
 
-    _act(node, dispute_id, do)
+    _act(node, dispute_id, do, as_json=json)
 
 
 @app.command("evidence", help="help_dispute_evidence")
@@ -243,6 +252,7 @@ def evidence(
     dispute_id: DisputeId,
     file: Document,
     text: Annotated[str, typer.Option("--text", help="help_opt_text", callback=bounded)] = "",
+    json: Json = False,  # noqa: FBT002
     demo: Demo = False,  # noqa: FBT002
     config: ConfigFile = None,
     data: DataFolder = None,
@@ -256,7 +266,7 @@ def evidence(
             casework, dispute_id, file.name, sha256, size, who, now, text
         )
 
-    _act(node, dispute_id, do)
+    _act(node, dispute_id, do, as_json=json)
 
 
 def _hash(file: Path) -> tuple[str, int]:
@@ -347,6 +357,7 @@ def open_dispute(
         str, typer.Option("--code", help="help_opt_reason_code", callback=bounded)
     ] = "",
     reason: Reason = "",
+    json: Json = False,  # noqa: FBT002
     demo: Demo = False,  # noqa: FBT002
     config: ConfigFile = None,
     data: DataFolder = None,
@@ -360,7 +371,7 @@ def open_dispute(
             casework, people, record, chosen, amount, who, code=code, reason=reason
         )
 
-    propose(node, "dispute.open", record, do)
+    propose(node, "dispute.open", record, do, as_json=json)
 
 
 @app.command("give-up", help="help_dispute_give_up")
@@ -368,6 +379,7 @@ def give_up(
     dispute_id: DisputeId,
     event: Annotated[str, typer.Argument(metavar="accept|absorb", help="help_arg_give_up")],
     reason: Reason = "",
+    json: Json = False,  # noqa: FBT002
     demo: Demo = False,  # noqa: FBT002
     config: ConfigFile = None,
     data: DataFolder = None,
@@ -379,7 +391,7 @@ def give_up(
     async def do(casework: Casework, people: People, who: Actor) -> Proposal:
         return await work.propose(casework, people, dispute_id, chosen, who, reason=reason)
 
-    propose(node, f"dispute.{event}", dispute_id, do)
+    propose(node, f"dispute.{event}", dispute_id, do, as_json=json)
 
 
 def _one_of(event: str, events: tuple[Event, ...]) -> Event:

@@ -36,6 +36,7 @@ import msgspec
 from benchmarks.books import BANKS, BooksDay, load_journal
 from hsm.lmk import TEST_LMK
 from settlement.adapters.postgres import PostgresStore
+from settlement.disputes.day_end import DISPUTES
 from settlement.ports import STEPS
 from switch.commands import common
 from switch.data_keys import open_pans
@@ -56,7 +57,7 @@ GO_ON: Final = "Run the same command again"
 ENDS_S: Final = 120.0  # of an interrupted close, on a loaded machine
 GONE_S: Final = 30.0  # until PostgreSQL has noticed that a killed run is gone
 BOUNDARIES: Final = (
-    *(f"{when} {step}" for step in STEPS for when in ("before", "after")),
+    *(f"{when} {step}" for step in (*STEPS, DISPUTES) for when in ("before", "after")),
     *("before take_in", "after take_in"),
 )
 COPIES: Final = ("copy_from_query", "copy_to_table", "copy_records_to_table")  # of asyncpg

@@ -215,10 +215,10 @@ def test_a_hold_is_released_before_the_case_ends() -> None:
 @pytest.mark.parametrize(
     ("name", "act", "reason"),
     [
-        ("network_long", "release", "can not be ended by release"),
-        ("network_long", "claim", "can not be ended by claim"),
-        ("network_short", "credit_adjustment", "can not be ended by credit_adjustment"),
-        ("duplicate", "follow_file", "can not be ended by follow_file"),
+        ("network_long", "release", "does not take release"),
+        ("network_long", "claim", "does not take claim"),
+        ("network_short", "credit_adjustment", "does not take credit_adjustment"),
+        ("duplicate", "follow_file", "does not take follow_file"),
         ("network_long", "sell", "no act sell"),
     ],
 )

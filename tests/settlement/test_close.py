@@ -16,6 +16,7 @@ from settlement.adapters.memory import MemoryStore
 from settlement.cases import MATCH_CLASSES
 from settlement.clearing import Capture, Transaction
 from settlement.close import CloseResult
+from settlement.disputes.day_end import DISPUTES
 from settlement.ledger_verify import Unwatched, verify
 from settlement.ports import STEPS, Facts, Step
 from settlement.posting import assert_conserved, posted_totals_of
@@ -242,7 +243,7 @@ class KilledAt:
 
 
 MOMENTS = [
-    *(f"{when} {step}" for step in STEPS for when in ("before", "after")),
+    *(f"{when} {step}" for step in (*STEPS, DISPUTES) for when in ("before", "after")),
     *("before take_in", "after take_in", "after cut_over"),
     *("before mark_posted", "after mark_posted"),
     *(f"{when} file {number}" for number in range(5) for when in ("before", "after")),

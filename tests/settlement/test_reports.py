@@ -308,3 +308,21 @@ def test_a_reserve_that_differs_says_by_how_much() -> None:
     rows = Page(html.render(made)).tables[0]
     assert [row[-1] for row in rows[-2:]] == ["0.01", "-0.02"]
     assert rows[-3][2] == "Own income not yet swept · 未划转自有收入"
+
+
+def test_open_cases_and_the_reserve_stand_in_the_days_files() -> None:
+    _, sink = a_closed_day()
+    broken = [row["id"] for row in csv.DictReader(io.StringIO(of(sink, "breaks.csv").decode()))]
+    open_cases = list(csv.DictReader(io.StringIO(of(sink, "cases.csv").decode())))
+    assert sorted(row["id"] for row in open_cases) == sorted(broken)
+    assert {row["state"] for row in open_cases} == {"open"}
+    terms = list(csv.DictReader(io.StringIO(of(sink, "reserve.csv").decode())))
+    sums = dict.fromkeys(("assets", "liabilities", "difference"), 0)
+    for row in terms:
+        sums[row["side"]] = sums.get(row["side"], 0) + int(row["amount_minor"])
+    assert sums["assets"] == sums["liabilities"] != 0
+    page = of(sink, "report.html").decode()
+    for text in ("Open cases by age", "未了结差错", "Reserve check", "备付金核对"):
+        assert text in page, text
+    found = sheets(of(sink, "report.xlsx"))
+    assert {"Open cases · 未了结差错", "Reserve check · 备付金核对"} <= set(found)

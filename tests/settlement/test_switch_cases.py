@@ -8,6 +8,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import asyncpg
 import msgspec
@@ -85,7 +86,12 @@ async def find(desk: Desk, *found: SwitchCase) -> None:
         desk.books.switch_cases += found
         return
     assert isinstance(desk.casework, PostgresCasework)
-    await desk.casework._pool.copy_records_to_table(
+    await stand_in(desk.casework._pool, *found)
+
+
+async def stand_in(connection: Any, *found: SwitchCase) -> None:
+    """As rows of what stands in for the switch's view."""
+    await connection.copy_records_to_table(
         "case_v1",
         schema_name="switch",
         columns=[*SwitchCase.__struct_fields__, "commit_id", "seq"],

@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import asyncpg
 import pytest
 from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
@@ -23,6 +24,7 @@ from tests.settlement.desk import LI, NOW, TERMS
 from tests.settlement.test_close import PLANTED, a_day
 from tests.settlement.test_disputes import row
 from tests.settlement.test_store import a_day_on
+from tests.settlement.test_switch_cases import LATE, stand_in
 from tests.settlement.world import PAN, com_file, inbox, run_close
 
 if TYPE_CHECKING:
@@ -124,6 +126,35 @@ def test_a_case_is_worked_to_its_end(run: Callable[..., tuple[int, str]]) -> Non
         ]
     )
     assert run("audit", "verify")[0] == 0
+
+
+def test_a_case_of_the_switch_is_worked_like_the_others(
+    run: Callable[..., tuple[int, str]], database_dsn: FreshDatabase
+) -> None:
+    async def find() -> None:
+        connection = await asyncpg.connect(database_dsn.owner)
+        try:
+            await stand_in(connection, LATE)
+        finally:
+            await connection.close()
+
+    asyncio.run(find())
+    _, out = run("case", "list", "--class", "late_approval", "--json")
+    (found,) = lines(out)
+    assert fits("case", found)["amount_minor"] == 500
+    assert (found["id"], found["state"], found["evidence"]["tries"]) == (LATE.case_id, "open", "2")
+    assert "迟到的批准" in run("case", "list", lang="zh")[1]
+    code, out = run("case", "assign", LATE.case_id, "demo", "--json", by="demo")
+    assert (code, fits("case", json.loads(out))["owner"]) == (0, "demo")
+    code, out = run("case", "propose", LATE.case_id, "link", by="demo")
+    assert (code, "SOURCE/KEY" in out) == (2, True)
+    code, out = run("case", "propose", LATE.case_id, "write_off", by="demo")
+    assert (code, "link, acknowledge" in out) == (2, True)  # says what it takes
+    code, out = run("case", "propose", LATE.case_id, "acknowledge", "--json", by="demo")
+    made = json.loads(out)
+    assert (code, made["act"], made["subject"]) == (3, "case.adjust", LATE.case_id)
+    code, out = run("case", "approve", LATE.case_id, "--sha256", made["sha256"], by="demo-checker")
+    assert (code, f"{LATE.case_id}: ended" in out) == (0, True), out
 
 
 def test_what_people_read(run: Callable[..., tuple[int, str]]) -> None:
