@@ -246,6 +246,9 @@ async def _result(
     store: Store, run: Run | None, business_date: date, code: int, message: str, failed: str
 ) -> CloseResult:
     done = await store.steps(business_date)
+    totals = {name: step.totals for name, step in done.items()}
+    if DISPUTES in done:  # told with the files that brought them
+        totals["intake"] = totals["intake"] | totals[DISPUTES]
     reached = False
     steps: list[StepResult] = []
     for name in STEPS:
@@ -255,28 +258,22 @@ async def _result(
         elif not reached and code in (WAITING, FAILURE):
             state = "waiting" if code == WAITING else "failed"
             reached = True
-        step = done.get(name)
-        steps.append(
-            StepResult(name, state, step.content if step else "", step.totals if step else {})
-        )
+        content = done[name].content if name in done else ""
+        steps.append(StepResult(name, state, content, totals.get(name, {})))
     breaks = await store.breaks(business_date)
     resolved = await store.resolved([one.id for one in breaks])  # by a later close, mostly
     unplaced = DISPUTES in done and done[DISPUTES].totals["dispute_cases"]
     if code == DONE and (unplaced or any(one.id not in resolved for one in breaks)):
         code = DIFFERENCES
-    totals = {
-        key: value
-        for name in (*STEPS, DISPUTES)
-        if name in done
-        for key, value in done[name].totals.items()
-    }
     moved = await (run.movements() if run else store.movements(business_date))
     return CloseResult(
         business_date=business_date,
         exit_code=code,
         message=message,
         steps=steps,
-        totals=totals,
+        totals={
+            key: value for name in STEPS if name in done for key, value in totals[name].items()
+        },
         breaks=breaks,
         nets=await store.nets(business_date),
         trial_balance=trial_balance(moved),

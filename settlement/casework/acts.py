@@ -18,6 +18,7 @@ from settlement.clearing import ClearingRecord, ClearingRow
 from settlement.disputes.table import Event
 from settlement.fees import NotInForceError, Tariffs
 from settlement.ledger import Entry, entry
+from settlement.texts import TEXTS
 
 Permission = Literal["case.adjust", "case.write_off", "case.release"]
 
@@ -82,7 +83,17 @@ assert {name for names in CLASS_ACTS.values() for name in names} <= ACTS.keys()
 
 
 class NotPossibleError(Exception):
-    """The act does not fit the case: its class, its state, its amounts."""
+    """The act does not fit the case: its class, its state, its amounts. `key` is of `TEXTS`."""
+
+    def __init__(self, key: str, **values: object) -> None:
+        super().__init__(key)
+        self.key, self.values = key, values
+
+    def __str__(self) -> str:
+        return self.told(chinese=False)
+
+    def told(self, *, chinese: bool) -> str:
+        return TEXTS[self.key][int(chinese)].format(**self.values)
 
 
 def acts_of(case: Case) -> tuple[str, ...]:
@@ -153,11 +164,13 @@ def plan(
     `row` and `record` are the two sides that the break names, `linked` is the entry of `link`. Raises NotPossibleError.
     """
     if name not in acts_of(case):
-        takes = ", ".join(acts_of(case)) or "no act"
-        raise NotPossibleError(f"{case.id} ({case.state}) does not take {name}, but: {takes}")
+        takes = ", ".join(acts_of(case)) or "-"
+        raise NotPossibleError(
+            "act_not_taken", case=case.id, state=case.state, act=name, takes=takes
+        )
     act = ACTS[name]
     if amount_minor is not None and not act.part:
-        raise NotPossibleError(f"{name} takes the whole of what is left")
+        raise NotPossibleError("act_whole", act=name)
     if name == "release":
         return Move(released_minor=_part(case.held_minor, amount_minor, case))
     if act.dispute:
@@ -178,7 +191,7 @@ def plan(
 
 def _moved(case: Case, act: Act, difference_minor: int) -> Move:
     if act.name == "settle_with_merchant" and not case.facts.found.merchant:
-        raise NotPossibleError(f"{case.id} names no merchant")
+        raise NotPossibleError("act_no_merchant", case=case.id)
     variables = {"difference": difference_minor}
     return Move(difference_minor, rule=_rule(case, act), variables=variables)
 
@@ -190,12 +203,16 @@ def _rule(case: Case, act: Act) -> str:
 def _fitting(case: Case, linked: Entry | None) -> Entry:
     found = case.facts.found
     if linked is None:
-        raise NotPossibleError("link names an entry that stands: SOURCE/KEY")
+        raise NotPossibleError("act_no_entry")
     for name in ("merchant", "currency"):
         of_entry, of_case = getattr(linked, name), getattr(found, name)
         if of_entry and of_case and of_entry != of_case:
             raise NotPossibleError(
-                f"{linked.source}/{linked.key} is of {name} {of_entry}, {case.id} of {of_case}"
+                "act_other_entry",
+                entry=f"{linked.source}/{linked.key}",
+                of_entry=f"{name} {of_entry}",
+                case=case.id,
+                of_case=of_case,
             )
     return linked
 
@@ -220,7 +237,7 @@ def _part(of_minor: int, amount_minor: int | None, case: Case) -> int:
     if amount_minor is None:
         return of_minor
     if not 0 < amount_minor <= abs(of_minor):
-        raise NotPossibleError(f"{case.id} holds {abs(of_minor)}, not {amount_minor}")
+        raise NotPossibleError("act_holds", case=case.id, holds=abs(of_minor), asked=amount_minor)
     return amount_minor if of_minor > 0 else -amount_minor
 
 
@@ -245,7 +262,7 @@ def _follow_file(
         else:
             terms = tariffs.merchant_plan(found.merchant, found.settlement_date or date.min)
     except NotInForceError as error:
-        raise NotPossibleError(str(error)) from error
+        raise NotPossibleError("act_not_in_force", reason=error) from error
     side = record or row
     assert side is not None
     discount = terms.change(
@@ -282,7 +299,7 @@ def _dispute(case: Case, act: Act, amount_minor: int | None, row: ClearingRow | 
     """What goes to the network: the gross amount. Suspense is moved by its answer, not now."""
     gross = abs(case.left_minor + sum(borne(case, row)) * (not case.count("adjusted")))
     if amount_minor is not None and not 0 < amount_minor <= gross:
-        raise NotPossibleError(f"{case.id} is about {gross}, not {amount_minor}")
+        raise NotPossibleError("act_about", case=case.id, about=gross, asked=amount_minor)
     return Move(dispute=act.dispute, amount_minor=amount_minor or gross)
 
 

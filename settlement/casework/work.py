@@ -202,7 +202,9 @@ async def propose(
     now = await case(casework, case_id)
     act = ACTS.get(act_name)
     if act is None:
-        raise NotPossibleError(f"no act {act_name}; {case_id} takes {', '.join(acts_of(now))}")
+        raise NotPossibleError(
+            "act_not_known", act=act_name, case=case_id, takes=", ".join(acts_of(now)) or "-"
+        )
     record, row = await casework.sides(now.facts.found)
     move = plan(
         now,
@@ -225,7 +227,7 @@ async def entry_named(casework: Casework, name: str) -> Entry:
     source, _, key = name.partition("/")
     found = await casework.entry(source, key)
     if found is None:
-        raise NotPossibleError(f"no entry {name} stands in the ledger")
+        raise NotPossibleError("act_entry_unknown", entry=name)
     return found
 
 

@@ -50,16 +50,22 @@ async def opened(node: Node, dsn: str) -> AsyncIterator[Casework]:
         try:
             yield casework
         except UnknownCaseError as error:
-            raise CommandError(node.say("not_found", kind="case", key=error)) from error
+            raise CommandError(
+                node.say("not_found", kind=word(node, "kind", "case"), key=error)
+            ) from error
         except UnknownDisputeError as error:
-            raise CommandError(node.say("not_found", kind="dispute", key=error)) from error
+            raise CommandError(
+                node.say("not_found", kind=word(node, "kind", "dispute"), key=error)
+            ) from error
         except BusyError as error:
             raise CommandError(node.say("close_under_way", reason=error), Exit.WAITING) from error
         except ChangedError as error:
             raise CommandError(node.say("case_changed", case=error), Exit.WAITING) from error
         except CalendarError as error:
             raise CommandError(str(error)) from error
-        except (NotPossibleError, NotNowError, RefusedEventError) as error:
+        except NotPossibleError as error:
+            raise CommandError(error.told(chinese=node.language == "zh"), Exit.USAGE) from error
+        except (NotNowError, RefusedEventError) as error:
             raise CommandError(str(error), Exit.USAGE) from error
 
 
