@@ -52,7 +52,7 @@ def break_of(one: SwitchCase) -> Break:
             *("request_id", "terminal", "batch", "stan", "rrn"),
             *("link_stan", "transmission_time", "pan_masked"),
         )
-        if (value := getattr(one, name) if getattr(one, name) else detail.get(name))
+        if (value := getattr(one, name) or detail.get(name))
     }
     evidence = {"opened_at": one.opened_at.isoformat(), "transaction": one.state, "type": one.type}
     evidence |= {name: _text(value) for name, value in detail.items() if name not in keys}
@@ -60,7 +60,7 @@ def break_of(one: SwitchCase) -> Break:
         id=one.case_id,
         business_date=one.business_date,
         break_class=one.kind,
-        acquirer=_text(detail.get("acquirer")) or one.acquirer,
+        acquirer=one.acquirer,
         currency=one.currency,
         keys=keys,
         ours_minor=detail.get("ours_minor" if uploaded else "amount_minor", one.amount_minor),

@@ -49,9 +49,15 @@ def table(checks: Sequence[ReserveCheck]) -> Table:
     rows: list[Row] = []
     for check in checks:
         rows += [
-            _row(check, term.side, both(f"side_{term.side}"), term.term, _name(term.term), amount)
+            _row(
+                check,
+                term.side,
+                both(f"side_{term.side}"),
+                term.term,
+                _name(term.term),
+                term.amount_minor,
+            )
             for term in check.terms
-            for amount in (term.amount_minor,)
         ]
         rows += [
             _row(check, "difference", both("difference_reserve"), what, both(name), amount)

@@ -24,7 +24,7 @@ from tests.settlement.test_close import Killed
 from tests.settlement.test_disputes_files import NAME, about_sale
 from tests.settlement.world import ACQUIRER, FAST, NEXT, Sink, com_file, inbox, run_close
 
-assert at_a_desk  # the fixture
+__all__ = ("at_a_desk",)  # a fixture, asked for by its name
 
 Check = Callable[[Desk], Awaitable[None]]
 THIRD = NEXT + timedelta(days=1)

@@ -31,7 +31,7 @@ from tests.settlement.test_casework_store import at_a_desk
 from tests.settlement.test_views import REFERENCES, trade as switch_trade
 from tests.settlement.world import ACQUIRER, DAY
 
-assert at_a_desk  # the fixture
+__all__ = ("at_a_desk",)  # a fixture, asked for by its name
 
 Check = Callable[[Desk], Awaitable[None]]
 LATE = SwitchCase(

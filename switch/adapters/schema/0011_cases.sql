@@ -5,7 +5,8 @@ CREATE VIEW case_v1 AS
     SELECT to_char(c.business_date, 'YYYYMMDD') || '-W' || c.commit_id || '-' || c.seq AS case_id,
            c.commit_id, c.seq, c.kind, c.business_date, c.opened_at, c.merchant, c.terminal,
            c.request_id, c.detail,
-           coalesce(t.acquirer, '') AS acquirer,
+           -- that it happened with; a request may have gone to another since
+           coalesce(nullif(c.detail::json ->> 'acquirer', ''), t.acquirer, '') AS acquirer,
            coalesce(t.currency, '') AS currency,
            t.amount_minor, t.settlement_date,
            coalesce(t.type, '') AS type,
