@@ -22,7 +22,7 @@ from settlement.adapters.files import DirectoryInbox, DirectorySink
 from settlement.casework.ports import Casework
 from settlement.chart import CHART
 from settlement.close import USAGE, CloseResult, close
-from settlement.payout_ports import Payouts
+from settlement.payouts.ports import Payouts
 from settlement.ports import STEPS, Dates, Pans, Progress as StepProgress, Store
 from settlement.reports.figures import money, pairs
 from settlement.run import UsageError

@@ -32,7 +32,7 @@ from settlement.freeze import freeze
 from settlement.intake import intake, intake_after
 from settlement.ledger import LedgerConflictError, TrialLine, trial_balance
 from settlement.netting import Net
-from settlement.payout_ports import Payouts
+from settlement.payouts.ports import Payouts
 from settlement.ports import (
     REFERENCE_KINDS,
     STEPS,

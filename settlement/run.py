@@ -10,7 +10,7 @@ from settlement.casework.ports import Casework
 from settlement.columns import Relation, relation, schema_of
 from settlement.fees import Tariffs
 from settlement.ledger import Movement
-from settlement.payout_ports import Payouts
+from settlement.payouts.ports import Payouts
 from settlement.ports import (
     SHAPES,
     Dates,

@@ -16,7 +16,7 @@ from settlement.fee_book import AgentLine, CostLine, DiscountLine, FeeBook
 from settlement.fees import Tariffs
 from settlement.ledger import TrialLine, trial_balance
 from settlement.netting import Net
-from settlement.payout_ports import Payouts, ReserveCheck
+from settlement.payouts.ports import Payouts, ReserveCheck
 from settlement.ports import Step, Store
 from settlement.reports import breaks, cases, csv, fees, html, reserve, shares, xlsx
 from settlement.reports.figures import money

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from settlement.casework.ports import Casework
     from settlement.close import CloseResult
     from settlement.four_eyes import Actor
-    from settlement.payout_ports import Payouts
+    from settlement.payouts.ports import Payouts
     from settlement.ports import Dates, Pans, Progress, Store
     from switch.commands.common import Node
     from switch.config import Config

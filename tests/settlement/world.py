@@ -25,7 +25,7 @@ from settlement.clearing import NEGATIVE_TYPES, Capture, Reference, Transaction
 from settlement.close import CloseResult, close
 from settlement.fees import REFORM_96
 from settlement.files import com
-from settlement.payout_ports import Payouts
+from settlement.payouts.ports import Payouts
 from settlement.ports import Store
 from settlement.settings import Settings
 
