@@ -9,13 +9,27 @@ import pytest
 
 from settlement import ports
 from settlement.adapters.files import DirectorySink
+from settlement.casework.ports import Casework
 from settlement.clearing import FileName
 from settlement.cli import close_command
 from settlement.files import com
+from settlement.payouts.ports import Payouts
 from settlement.ports import Store
 from terminals.simulator.com_file import Row, render_row
 from tests.settlement.test_close import a_day
-from tests.settlement.world import ACQUIRER, AT, DAY, FAST, PAN, PANS, Dates, com_file, world
+from tests.settlement.world import (
+    ACQUIRER,
+    AT,
+    DAY,
+    FAST,
+    PAN,
+    PANS,
+    Dates,
+    casework_of,
+    com_file,
+    payouts_of,
+    world,
+)
 
 
 def run(folder: Path, *, as_json: bool, chinese: bool = False) -> int:
@@ -25,8 +39,9 @@ def run(folder: Path, *, as_json: bool, chinese: bool = False) -> int:
     (folder / "in" / ACQUIRER / name).write_bytes(data)
 
     @asynccontextmanager
-    async def books() -> AsyncIterator[tuple[Store, ports.Dates, ports.Pans]]:
-        yield world(trades), Dates({DAY: "open"}), PANS
+    async def books() -> AsyncIterator[tuple[Store, Casework, Payouts, ports.Dates, ports.Pans]]:
+        store, dates = world(trades), Dates({DAY: "open"})
+        yield store, casework_of(store, dates), payouts_of(store), dates, PANS
 
     return close_command(
         DAY,
