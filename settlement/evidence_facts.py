@@ -203,9 +203,12 @@ async def _first_other(run: Run, name: str, facts: Facts) -> Finding | None:
         if found is not None:
             return found
     store, on = run.store, run.date
-    stand: dict[str, Sequence[msgspec.Struct]] = {
+    reconciled = name == "reconcile"
+    stand: dict[str, Sequence[object]] = {
         "breaks": [one for one in await store.breaks(on) if one.step == name],
-        "resolutions": await store.resolutions(on) if name == "reconcile" else (),
+        "resolutions": await store.resolutions(on) if reconciled else (),
+        "batch_sums": await store.batch_sums(on) if reconciled else (),
+        "batches_checked": await store.batches_checked(on) if reconciled else (),
         "nets": await store.nets(on) if name == "net" else (),
     }
     for what, recorded in stand.items():
@@ -239,7 +242,7 @@ def _row_finding(place: str, recorded: bytes | None, again: bytes | None) -> Fin
     )
 
 
-def _line(fact: msgspec.Struct) -> str:
+def _line(fact: object) -> str:
     return msgspec.json.encode(fact).decode()
 
 

@@ -14,6 +14,7 @@ from settlement.ports import Facts
 from settlement.reconcile import VERSIONS, Result, reconcile
 from settlement.records import different, records_table, table_named
 from settlement.run import Run, extract, load, number
+from settlement.terminal_totals import check_totals
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir  # type: ignore[import-untyped]
@@ -65,6 +66,8 @@ async def reconcile_day(run: Run) -> tuple[Facts, dict[str, int]]:
     run.at_hand["matches"] = matches
     resolutions = _resolutions(run, open_breaks, result)
     breaks = number(result.breaks, run.date, "R")
+    totals = await check_totals(run.store, run.date, run.engine, run.settings.currency)
+    of_terminals = number(totals.breaks, run.date, "T")
     counts = Counter(rest.matched)
     counts.update(one.match_class for one in result.matches)
     counts.update(one.break_class for one in breaks if one.break_class in ONE_SIDED)
@@ -73,11 +76,19 @@ async def reconcile_day(run: Run) -> tuple[Facts, dict[str, int]]:
         for name in (*MATCH_CLASSES, *BREAK_CLASSES)
         if name not in OTHERS_FINDINGS
     }
-    return Facts(matches=matches, breaks=breaks, resolutions=resolutions), {
+    return Facts(
+        matches=matches,
+        breaks=[*breaks, *of_terminals],
+        resolutions=resolutions,
+        batch_sums=totals.sums,
+        batches_checked=totals.batches,
+    ), {
         **by_class,
         "carried_records": rest.carried_records + len(result.carried_records),
         "carried_rows": rest.carried_rows + len(result.carried_rows),
         "resolved": len(resolutions),
+        "batches_checked": len(totals.batches),
+        "terminal_totals": len(of_terminals),
     }
 
 

@@ -1,10 +1,12 @@
 """`settlement.evidence_facts.EvidenceStore` over the store in memory."""
 
+from collections.abc import Collection
 from datetime import date
 
 from settlement.adapters.memory import MemoryStore
 from settlement.clearing import ClearingRecord, ClearingRow, IncomingFile
 from settlement.ports import Facts, Step
+from settlement.terminal_totals import BatchKey, BatchTotal
 
 
 class MemoryEvidence(MemoryStore):
@@ -19,6 +21,19 @@ class MemoryEvidence(MemoryStore):
 
     async def files(self, acquirer: str) -> list[IncomingFile]:
         return [one for one in await super().files(acquirer) if one.business_date <= self._date]
+
+    async def batches_said(self, business_date: date) -> list[BatchTotal]:
+        checked = self._batches_checked
+        return sorted(
+            one
+            for day, one in self.batches
+            if day <= business_date and checked.get(one.key, self._date) == self._date
+        )
+
+    async def batches_captured(self, batches: Collection[BatchKey]) -> list[BatchTotal]:
+        return sorted(
+            one for day, one in self._batch_sums if day < self._date and one.key in set(batches)
+        )
 
     async def open_records(self, before: date, settles_from: date) -> list[ClearingRecord]:
         used = {one.record for one in self._matches if one.business_date < self._date}

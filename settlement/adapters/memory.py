@@ -63,7 +63,7 @@ class MemoryStore:
         self._matches: list[Match] = []
         self._members: list[Member] = []
         self._batch_sums: list[tuple[date, BatchTotal]] = []
-        self._batches_checked: set[BatchKey] = set()
+        self._batches_checked: dict[BatchKey, date] = {}
         self._breaks: list[Break] = []
         self._resolutions: list[Resolution] = []
         self._merchant_fees: list[MerchantFee] = []
@@ -183,7 +183,9 @@ class MemoryStore:
         self._matches += matches
         self._members += facts.members
         self._batch_sums += [(step.business_date, one) for one in facts.batch_sums]
-        self._batches_checked |= set(facts.batches_checked)
+        for batch in facts.batches_checked:
+            assert batch not in self._batches_checked, f"{batch} was checked before"
+            self._batches_checked[batch] = step.business_date
         self._breaks += facts.breaks
         self._held += facts.held
         self._resolutions += facts.resolutions
@@ -364,6 +366,12 @@ class MemoryStore:
 
     async def batches_captured(self, batches: Collection[BatchKey]) -> list[BatchTotal]:
         return sorted(one for _, one in self._batch_sums if one.key in set(batches))
+
+    async def batch_sums(self, business_date: date) -> list[BatchTotal]:
+        return sorted(one for day, one in self._batch_sums if day == business_date)
+
+    async def batches_checked(self, business_date: date) -> list[BatchKey]:
+        return sorted(key for key, day in self._batches_checked.items() if day == business_date)
 
     async def breaks(self, business_date: date) -> list[Break]:
         return sorted(

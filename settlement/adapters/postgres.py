@@ -21,7 +21,9 @@ from settlement.adapters.files_postgres import copy_file_rows, read_file_rows, r
 from settlement.adapters.ledger_postgres import entry_of, post_relation, read_entries
 from settlement.adapters.ledger_sealing import read_seals, seal_date
 from settlement.adapters.passes_postgres import (
+    batch_sums,
     batches_captured,
+    batches_checked,
     batches_said,
     members,
     store_batches,
@@ -356,6 +358,12 @@ class PostgresStore:
 
     async def batches_captured(self, batches: Collection[BatchKey]) -> list[BatchTotal]:
         return await batches_captured(self._pool, batches)
+
+    async def batch_sums(self, business_date: date) -> list[BatchTotal]:
+        return await batch_sums(self._pool, business_date)
+
+    async def batches_checked(self, business_date: date) -> list[BatchKey]:
+        return await batches_checked(self._pool, business_date)
 
     async def breaks(self, business_date: date) -> list[Break]:
         return await self._breaks("business_date = $1", business_date)

@@ -47,6 +47,7 @@ from settlement.fees import Tariffs
 from settlement.ports import REFERENCE_KINDS, NoProgress, Store
 from settlement.run import Run, WaitingError
 from settlement.settings import DEFAULTS, Settings
+from settlement.terminal_totals import BatchTotal
 from settlement.zips import members, packed
 from tests.database import FreshDatabase
 from tests.settlement.test_fee_book import WITH_AGENTS, close_both, two_days
@@ -64,6 +65,7 @@ from tests.settlement.world import (
     captures_of,
     casework_of,
     payouts_of,
+    trade,
     world,
 )
 
@@ -78,8 +80,16 @@ class Signer:
         return ed25519_sign(KEY, data)
 
 
+# totals of one terminal that the close finds to differ, and of one that has captured nothing
+SAID = [
+    BatchTotal(trade(1).merchant, trade(1).terminal, 1, 55_000, 10, 1_000, 1),
+    BatchTotal("nobody", "12345678", 1, 0, 0, 0, 0),
+]
+
+
 def closed() -> MemoryStore:
     store = world(two_days()[0], WITH_AGENTS)
+    store.batches = [(DAY, said) for said in SAID]
     asyncio.run(close_both(store))
     return store
 
@@ -299,6 +309,12 @@ TAMPERED = [
      "inputs.json", ""),
     ("UPDATE switch.reference_v1 SET content = jsonb_set(content, '{per_mille}', '\"0.9\"') "
      "WHERE kind = 'agent' AND key = 'a'", "inputs.json", "fees.agent_shares"),
+    ("UPDATE settlement.batch_sum SET debit_minor = debit_minor + 1 "
+     "WHERE business_date = '2026-08-03'", "", "reconcile.batch_sums"),
+    ("DELETE FROM settlement.batch_checked WHERE merchant = 'nobody'", "",
+     "reconcile.batches_checked"),
+    ("UPDATE switch.batch_settled SET said[3] = said[3] + 1 WHERE merchant = 'nobody'", "",
+     "reconcile.breaks"),
 ]  # fmt: skip
 
 
@@ -329,7 +345,7 @@ def test_a_fact_changed_in_the_store_is_named(database_dsn: FreshDatabase) -> No
     trades, _ = two_days()
 
     async def scenario() -> None:
-        await publish(database_dsn.owner, trades, captures_of(trades), WITH_AGENTS)
+        await publish(database_dsn.owner, trades, captures_of(trades), WITH_AGENTS, SAID)
         async with open_postgres(database_dsn.app) as (kept, _):
             await close_both(kept)
             store = PostgresEvidence(kept._pool, DAY)
@@ -369,7 +385,7 @@ def test_both_stores_give_the_same_evidence(database_dsn: FreshDatabase, bundle:
     trades, _ = two_days()
 
     async def scenario() -> bytes:
-        await publish(database_dsn.owner, trades, captures_of(trades), WITH_AGENTS)
+        await publish(database_dsn.owner, trades, captures_of(trades), WITH_AGENTS, SAID)
         async with open_postgres(database_dsn.app) as (kept, _):
             await close_both(kept)
             store = PostgresEvidence(kept._pool, DAY)

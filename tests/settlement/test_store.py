@@ -1,7 +1,7 @@
 """One suite for the store in memory and on PostgreSQL; then whole days on PostgreSQL."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import date, timedelta
 from typing import Any
@@ -25,7 +25,7 @@ from settlement.clearing import (
     Reference,
     Transaction,
 )
-from settlement.columns import relation
+from settlement.columns import relation, table_of
 from settlement.entry_columns import entry_relation
 from settlement.files import com
 from settlement.ledger import Entry, LedgerConflictError, entry, movements
@@ -41,6 +41,7 @@ from tests.settlement.world import (
     ACQUIRER,
     AT,
     DAY,
+    ENGINE,
     NEXT,
     PANS,
     REFERENCES,
@@ -86,8 +87,10 @@ async def publish(
     transactions: list[Transaction],
     captures: list[Capture],
     references: list[Reference] = REFERENCES,
+    said: Sequence[BatchTotal] = (),
 ) -> None:
-    """Stand in for the switch's views, and make DAY the open business date."""
+    """Stand in for the switch's views, and make DAY the open business date, on which terminals have
+    `said` their totals."""
     connection = await asyncpg.connect(dsn)
     try:
         await connection.execute(STAND_IN)
@@ -115,21 +118,21 @@ async def publish(
             "INSERT INTO switch.business_date (business_date, state) VALUES ($1, 'open')", DAY
         )
         await connection.execute("UPDATE switch.business_day SET business_date = $1", DAY)
-        for said in SAID:
+        for total in said:
             # half of it by cards of the other side of DE 48
-            sides = [0, 0, *said[5:], *said[3:5], 0, 0]
+            debits = total.debit_minor, total.debit_count
+            credits_ = total.credit_minor, total.credit_count
             await connection.execute(
                 "INSERT INTO switch.batch_settled (merchant, terminal, batch, said, ours, result)"
                 " VALUES ($1, $2, $3, $4, $4, '11')",
-                *said[:3],
-                sides,
+                *total.key,
+                [0, 0, *credits_, *debits, 0, 0],
             )
     finally:
         await connection.close()
 
 
-# merchant, terminal, batch; debits, credits
-SAID = [("m1", "t1", 1, 10_000, 2, 4_000, 1), ("m1", "t2", 7, 0, 0, 0, 0)]
+SAID = [BatchTotal("m1", "t1", 1, 10_000, 2, 4_000, 1), BatchTotal("m1", "t2", 7, 0, 0, 0, 0)]
 
 
 def facts_of_a_day() -> tuple[list[Transaction], list[Capture]]:
@@ -160,12 +163,12 @@ def with_store(request: pytest.FixtureRequest) -> Callable[[Check], None]:
 
     async def memory(check: Check) -> None:
         store = MemoryStore(captures, transactions, REFERENCES)
-        store.batches = [(DAY, BatchTotal(*said)) for said in SAID]
+        store.batches = [(DAY, said) for said in SAID]
         await check(store)
 
     async def postgres(check: Check) -> None:
         assert dsn is not None
-        await publish(dsn.owner, transactions, captures)
+        await publish(dsn.owner, transactions, captures, said=SAID)
         async with open_postgres(dsn.app) as (store, _):
             await check(store)
 
@@ -227,7 +230,7 @@ def test_batches_are_checked_once_over_all_their_dates(
     with_store: Callable[[Check], None],
 ) -> None:
     async def check(store: Store) -> None:
-        first, second = (BatchTotal(*said) for said in SAID)
+        first, second = SAID
         before = DAY - timedelta(days=1)
         assert await store.batches_said(before) == []
         assert await store.batches_said(DAY) == [first, second]
@@ -240,7 +243,11 @@ def test_batches_are_checked_once_over_all_their_dates(
         )
         assert await store.batches_captured([first.key, second.key]) == [earlier, today]
         assert await store.batches_said(DAY) == [second]
-        found = await check_totals(store, NEXT, [], "156")
+        assert await store.batch_sums(DAY) == [today, other]
+        assert await store.batches_checked(DAY) == [first.key]
+        assert (await store.batch_sums(NEXT), await store.batches_checked(NEXT)) == ([], [])
+        ENGINE.load("records", table_of(ClearingRecord, []))
+        found = await check_totals(store, NEXT, ENGINE, "156")
         assert (found.batches, found.breaks, found.sums) == ([second.key], [], [])
 
     with_store(check)
@@ -395,25 +402,38 @@ def test_outputs(with_store: Callable[[Check], None]) -> None:
 # -- PostgreSQL itself --------------------------------------------------------------------------
 
 
-@asynccontextmanager
-async def a_day_on(dsn: FreshDatabase) -> AsyncIterator[tuple[PostgresStore, PostgresDates]]:
+# of `a_day`: its terminal has forgotten the refund
+SAID_WRONG = BatchTotal(trade(1).merchant, trade(1).terminal, 1, 55_000, 10, 1_000, 1)
+
+
+def a_day_in_memory() -> MemoryStore:
     trades, _ = a_day()
-    await publish(dsn.owner, trades, captures_of(trades))
+    store = MemoryStore(captures_of(trades), trades, REFERENCES)
+    store.batches = [(DAY, SAID_WRONG)]
+    return store
+
+
+@asynccontextmanager
+async def a_day_on(
+    dsn: FreshDatabase, said: Sequence[BatchTotal] = ()
+) -> AsyncIterator[tuple[PostgresStore, PostgresDates]]:
+    trades, _ = a_day()
+    await publish(dsn.owner, trades, captures_of(trades), said=said)
     async with open_postgres(dsn.app) as (store, dates):
         yield store, dates
 
 
 def test_a_day_on_postgres_equals_the_day_in_memory(database_dsn: FreshDatabase) -> None:
     async def scenario() -> None:
-        trades, rows = a_day()
+        _, rows = a_day()
         expected_sink, sink = Sink(), Sink()
-        memory = MemoryStore(captures_of(trades), trades, REFERENCES)
+        memory = a_day_in_memory()
         expected = await run_close(memory, inbox(com_file(rows)), sink=expected_sink)
-        async with a_day_on(database_dsn) as (store, dates):
+        async with a_day_on(database_dsn, [SAID_WRONG]) as (store, dates):
             result = await run_close(store, inbox(com_file(rows)), dates=dates, sink=sink)
             assert result.to_json() == expected.to_json()
             assert sink.files == expected_sink.files
-            assert sum(PLANTED.values()) == len(result.breaks)
+            assert sum(PLANTED.values()) + 1 == len(result.breaks)
             assert await dates.state(DAY) == "posted"
             assert await dates.state(NEXT) == "open"
             assert (await store.seals(DAY)) == (await memory.seals(DAY))
@@ -434,12 +454,12 @@ def test_a_day_on_postgres_equals_the_day_in_memory(database_dsn: FreshDatabase)
 )
 def test_killed_on_postgres_and_run_again(database_dsn: FreshDatabase, moment: str) -> None:
     async def scenario() -> None:
-        trades, rows = a_day()
+        _, rows = a_day()
         expected_sink, sink = Sink(), Sink()
-        memory = MemoryStore(captures_of(trades), trades, REFERENCES)
+        memory = a_day_in_memory()
         expected = await run_close(memory, inbox(com_file(rows)), sink=expected_sink)
         files = inbox(com_file(rows))
-        async with a_day_on(database_dsn) as (store, dates):
+        async with a_day_on(database_dsn, [SAID_WRONG]) as (store, dates):
             killer = KilledAt(moment)
             killing: Any = killer.store(store)  # type: ignore[arg-type]
             killing_dates: Any = killer.dates(dates)  # type: ignore[arg-type]
@@ -461,7 +481,7 @@ def test_two_closes_at_once_come_to_one(database_dsn: FreshDatabase) -> None:
     async def scenario() -> None:
         _, rows = a_day()
         sink = Sink()
-        async with a_day_on(database_dsn) as (store, dates):
+        async with a_day_on(database_dsn, [SAID_WRONG]) as (store, dates):
             results = await asyncio.gather(
                 *(run_close(store, inbox(com_file(rows)), dates=dates, sink=sink) for _ in range(3))
             )
