@@ -20,6 +20,7 @@ BREAK_CLASSES: Final[dict[str, str]] = {
     "file_changed": "other content under the name of a file already taken in",
     "file_late": "a file of a settlement date that is posted already",
     "terminal_totals": "a terminal's totals of its batch are not what the journal captured",
+    "file_totals": "a network's sums of a settlement date are not what our records come to",
     "statement_unmatched": "a line of a bank statement that nothing in the books explains",
     "reserve_difference": "the reserve account and what it must cover differ",
 }

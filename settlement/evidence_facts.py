@@ -209,6 +209,7 @@ async def _first_other(run: Run, name: str, facts: Facts) -> Finding | None:
         "resolutions": await store.resolutions(on) if reconciled else (),
         "batch_sums": await store.batch_sums(on) if reconciled else (),
         "batches_checked": await store.batches_checked(on) if reconciled else (),
+        "settled_sums": await store.settled_sums(on) if reconciled else (),
         "nets": await store.nets(on) if name == "net" else (),
     }
     for what, recorded in stand.items():

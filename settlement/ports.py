@@ -24,11 +24,11 @@ from settlement.entry_columns import entry_relation
 from settlement.fees import MerchantFee, NetworkCost
 from settlement.files.rows import FileRow
 from settlement.files.store import FileRows
+from settlement.kept_sums import BatchKey, BatchTotal, BatchTotals, SettledSum, SettledSums
 from settlement.ledger import Entry, Movement
 from settlement.matches import Match, Member
 from settlement.netting import Net
 from settlement.shares import RecordShare
-from settlement.terminal_totals import BatchKey, BatchTotal, BatchTotals
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir  # type: ignore[import-untyped]
@@ -115,6 +115,7 @@ class Facts(msgspec.Struct, frozen=True):
     members: Sequence[Member] = ()
     batch_sums: Sequence[BatchTotal] = ()  # of the step's business date
     batches_checked: Sequence[BatchKey] = ()
+    settled_sums: Sequence[SettledSum] = ()
     inputs: Sequence[str] = ()  # what of the outside the step rests on; part of its hash only
 
     @property
@@ -167,7 +168,7 @@ class SwitchFacts(Protocol):
     async def references(self, kinds: Collection[str]) -> list[Reference]: ...
 
 
-class Store(SwitchFacts, FileRows, BatchTotals, Protocol):
+class Store(SwitchFacts, FileRows, BatchTotals, SettledSums, Protocol):
     """The settlement's own append-only facts. Every read is totally ordered."""
 
     def fee_book(self) -> "FeeBook":

@@ -9,6 +9,7 @@ from settlement import plain
 from settlement.cases import BREAK_CLASSES, MATCH_CLASSES, ONE_SIDED, Break, Resolution
 from settlement.clearing import ClearingRecord, ClearingRow
 from settlement.columns import schema_of, table_of
+from settlement.file_totals import check_file_totals
 from settlement.matches import Match
 from settlement.ports import Facts
 from settlement.reconcile import VERSIONS, Result, reconcile
@@ -27,6 +28,7 @@ OTHERS_FINDINGS: Final = (
     "file_changed",
     "file_late",
     "terminal_totals",
+    "file_totals",
     "statement_unmatched",
     "reserve_difference",
 )
@@ -68,6 +70,9 @@ async def reconcile_day(run: Run) -> tuple[Facts, dict[str, int]]:
     breaks = number(result.breaks, run.date, "R")
     totals = await check_totals(run.store, run.date, run.engine, run.settings.currency)
     of_terminals = number(totals.breaks, run.date, "T")
+    sums = await check_file_totals(run, open_breaks)
+    of_files = number(sums.breaks, run.date, "Z")
+    resolutions += sums.resolutions
     counts = Counter(rest.matched)
     counts.update(one.match_class for one in result.matches)
     counts.update(one.break_class for one in breaks if one.break_class in ONE_SIDED)
@@ -78,10 +83,11 @@ async def reconcile_day(run: Run) -> tuple[Facts, dict[str, int]]:
     }
     return Facts(
         matches=matches,
-        breaks=[*breaks, *of_terminals],
+        breaks=[*breaks, *of_terminals, *of_files],
         resolutions=resolutions,
         batch_sums=totals.sums,
         batches_checked=totals.batches,
+        settled_sums=sums.sums,
     ), {
         **by_class,
         "carried_records": rest.carried_records + len(result.carried_records),
@@ -89,6 +95,8 @@ async def reconcile_day(run: Run) -> tuple[Facts, dict[str, int]]:
         "resolved": len(resolutions),
         "batches_checked": len(totals.batches),
         "terminal_totals": len(of_terminals),
+        "file_totals_compared": sums.files,
+        "file_totals": len(of_files),
     }
 
 

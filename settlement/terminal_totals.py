@@ -6,57 +6,24 @@ moves no money: the journal is what was answered and what is cleared. The case f
 terminal has that the journal lacks, or the other way round.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import date
 from functools import cache
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import ibis  # type: ignore[import-untyped]
 import msgspec
 
 from settlement.cases import Break
 from settlement.clearing import NEGATIVE_TYPES
+from settlement.kept_sums import BatchKey, BatchTotal, BatchTotals
 from settlement.records import exact, records_table
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir  # type: ignore[import-untyped]
 
     from settlement.ports import Engine
-
-BatchKey = tuple[str, str, int]  # merchant, terminal, batch
-
-
-class BatchTotal(msgspec.Struct, frozen=True, order=True):
-    """Debits (sales, completions) and credits (refunds, voids) of a batch, both sides of DE 48."""
-
-    merchant: str
-    terminal: str
-    batch: int
-    debit_minor: int
-    debit_count: int
-    credit_minor: int
-    credit_count: int
-
-    @property
-    def key(self) -> BatchKey:
-        return (self.merchant, self.terminal, self.batch)
-
-
-class BatchTotals(Protocol):
-    """Where totals and sums are kept; a step's facts bring the new ones."""
-
-    async def batches_said(self, business_date: date) -> list[BatchTotal]:
-        """Of the batches that were settled up to the date and that no close has checked, sorted."""
-
-    async def batches_captured(self, batches: Collection[BatchKey]) -> list[BatchTotal]:
-        """What earlier closes added for these batches: a line for each business date, sorted."""
-
-    async def batch_sums(self, business_date: date) -> list[BatchTotal]:
-        """What the date's close added, sorted."""
-
-    async def batches_checked(self, business_date: date) -> list[BatchKey]:
-        """The batches that the date's close has checked, sorted."""
 
 
 class Checked(msgspec.Struct, frozen=True):

@@ -25,13 +25,13 @@ from settlement.clearing import (
 from settlement.columns import Relation, structs_of, table_of
 from settlement.fees import MerchantFee, NetworkCost
 from settlement.files.rows import FileRow
+from settlement.kept_sums import BatchKey, BatchTotal, SettledSum
 from settlement.ledger import DAY_END_STEP, Entry, Movement, movements
 from settlement.matches import Match, Member
 from settlement.netting import Net
 from settlement.ports import SHAPES, Extracted, Facts, Output, Step, Total
 from settlement.posting import posted_totals_of
 from settlement.shares import RecordShare
-from settlement.terminal_totals import BatchKey, BatchTotal
 
 if TYPE_CHECKING:
     from settlement.casework.switch_cases import SwitchCase
@@ -64,6 +64,7 @@ class MemoryStore:
         self._members: list[Member] = []
         self._batch_sums: list[tuple[date, BatchTotal]] = []
         self._batches_checked: dict[BatchKey, date] = {}
+        self._settled_sums: list[tuple[date, SettledSum]] = []
         self._breaks: list[Break] = []
         self._resolutions: list[Resolution] = []
         self._merchant_fees: list[MerchantFee] = []
@@ -186,6 +187,7 @@ class MemoryStore:
         for batch in facts.batches_checked:
             assert batch not in self._batches_checked, f"{batch} was checked before"
             self._batches_checked[batch] = step.business_date
+        self._settled_sums += [(step.business_date, one) for one in facts.settled_sums]
         self._breaks += facts.breaks
         self._held += facts.held
         self._resolutions += facts.resolutions
@@ -239,7 +241,7 @@ class MemoryStore:
                 for row in self._file_rows
                 if row.kind == kind
                 and first <= row.settlement_date <= last
-                and row.version == versions[row.acquirer, row.file]
+                and row.version == versions.get((row.acquirer, row.file))
             ),
             key=lambda row: (row.settlement_date, row.acquirer, row.file, row.line),
         )
@@ -372,6 +374,19 @@ class MemoryStore:
 
     async def batches_checked(self, business_date: date) -> list[BatchKey]:
         return sorted(key for key, day in self._batches_checked.items() if day == business_date)
+
+    async def settled_sums(self, business_date: date) -> list[SettledSum]:
+        return sorted(one for day, one in self._settled_sums if day == business_date)
+
+    async def settled_before(
+        self, business_date: date, settlement_dates: Iterable[date]
+    ) -> list[SettledSum]:
+        wanted = set(settlement_dates)
+        return sorted(
+            one
+            for day, one in self._settled_sums
+            if day < business_date and one.settlement_date in wanted
+        )
 
     async def breaks(self, business_date: date) -> list[Break]:
         return sorted(

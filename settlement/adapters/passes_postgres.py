@@ -8,8 +8,8 @@ from typing import Any, Final
 import asyncpg
 import msgspec
 
+from settlement.kept_sums import BatchKey, BatchTotal
 from settlement.matches import Member
-from settlement.terminal_totals import BatchKey, BatchTotal
 
 # Dates whose batches a close looks at: each was checked by its own close, but for those that were
 # settled while that close ran.

@@ -29,6 +29,7 @@ from settlement.adapters.passes_postgres import (
     store_batches,
     store_members,
 )
+from settlement.adapters.sums_postgres import settled_before, settled_sums, store_settled
 from settlement.cases import Break, Resolution
 from settlement.chain import Anchor, Seal
 from settlement.clearing import (
@@ -43,11 +44,11 @@ from settlement.clearing import (
 from settlement.columns import Relation
 from settlement.fees import MerchantFee, NetworkCost
 from settlement.files.rows import FileRow
+from settlement.kept_sums import BatchKey, BatchTotal, SettledSum
 from settlement.ledger import DAY_END_STEP, Entry, Movement
 from settlement.matches import Match, Member
 from settlement.netting import Net
 from settlement.ports import Extracted, Facts, Output, Step, Total
-from settlement.terminal_totals import BatchKey, BatchTotal
 
 Struct = TypeVar("Struct", bound=msgspec.Struct)
 
@@ -215,6 +216,7 @@ class PostgresStore:
             await store_batches(
                 connection, step.business_date, facts.batch_sums, facts.batches_checked
             )
+            await store_settled(connection, step.business_date, facts.settled_sums)
             await _copy(connection, "break_case", Break, facts.breaks)
             await _copy(connection, "held_file", HeldFile, facts.held)
             await _copy(connection, "resolution", Resolution, facts.resolutions)
@@ -364,6 +366,14 @@ class PostgresStore:
 
     async def batches_checked(self, business_date: date) -> list[BatchKey]:
         return await batches_checked(self._pool, business_date)
+
+    async def settled_sums(self, business_date: date) -> list[SettledSum]:
+        return await settled_sums(self._pool, business_date)
+
+    async def settled_before(
+        self, business_date: date, settlement_dates: Iterable[date]
+    ) -> list[SettledSum]:
+        return await settled_before(self._pool, business_date, settlement_dates)
 
     async def breaks(self, business_date: date) -> list[Break]:
         return await self._breaks("business_date = $1", business_date)

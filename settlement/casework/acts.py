@@ -73,6 +73,7 @@ CLASS_ACTS: Final[dict[str, tuple[str, ...]]] = {
     "file_late": ("acknowledge",),
     "adjustment_unplaced": ("settle_with_merchant", "write_off", "acknowledge"),
     "terminal_totals": _NO_MONEY,
+    "file_totals": _NO_MONEY,
     "statement_unmatched": ("write_off", "acknowledge"),
     "reserve_difference": _NO_MONEY,
     **dict.fromkeys(SWITCH_CLASSES, _NO_MONEY),

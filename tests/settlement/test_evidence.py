@@ -44,10 +44,10 @@ from settlement.evidence_facts import (
     documents,
 )
 from settlement.fees import Tariffs
+from settlement.kept_sums import BatchTotal
 from settlement.ports import REFERENCE_KINDS, NoProgress, Store
 from settlement.run import Run, WaitingError
 from settlement.settings import DEFAULTS, Settings
-from settlement.terminal_totals import BatchTotal
 from settlement.zips import members, packed
 from tests.database import FreshDatabase
 from tests.settlement.test_fee_book import WITH_AGENTS, close_both, two_days
@@ -311,6 +311,8 @@ TAMPERED = [
      "WHERE kind = 'agent' AND key = 'a'", "inputs.json", "fees.agent_shares"),
     ("UPDATE settlement.batch_sum SET debit_minor = debit_minor + 1 "
      "WHERE business_date = '2026-08-03'", "", "reconcile.batch_sums"),
+    ("UPDATE settlement.settled_sum SET amount_minor = amount_minor + 1 "
+     "WHERE business_date = '2026-08-03'", "", "reconcile.settled_sums"),
     ("DELETE FROM settlement.batch_checked WHERE merchant = 'nobody'", "",
      "reconcile.batches_checked"),
     ("UPDATE switch.batch_settled SET said[3] = said[3] + 1 WHERE merchant = 'nobody'", "",

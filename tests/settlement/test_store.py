@@ -28,12 +28,13 @@ from settlement.clearing import (
 from settlement.columns import relation, table_of
 from settlement.entry_columns import entry_relation
 from settlement.files import com
+from settlement.kept_sums import BatchTotal
 from settlement.ledger import Entry, LedgerConflictError, entry, movements
 from settlement.ledger_verify import Unwatched, verify
 from settlement.matches import Match, Member
 from settlement.ports import Facts, Output, Step, Store
 from settlement.sums import members_of
-from settlement.terminal_totals import BatchTotal, check_totals
+from settlement.terminal_totals import check_totals
 from tests.database import FreshDatabase
 from tests.settlement.oracle import records_of
 from tests.settlement.test_close import PLANTED, Killed, KilledAt, a_day

@@ -7,7 +7,8 @@ import pytest
 
 from settlement.clearing import ClearingRecord
 from settlement.columns import table_of
-from settlement.terminal_totals import BatchTotal, batch_sums, terminal_leg
+from settlement.kept_sums import BatchTotal
+from settlement.terminal_totals import batch_sums, terminal_leg
 from tests.settlement.oracle import records_of
 from tests.settlement.world import DAY, ENGINE, captures_of, inbox, run_close, trade, world
 
