@@ -21,6 +21,7 @@ BREAK_CLASSES: Final[dict[str, str]] = {
     "file_late": "a file of a settlement date that is posted already",
     "terminal_totals": "a terminal's totals of its batch are not what the journal captured",
     "file_totals": "a network's sums of a settlement date are not what our records come to",
+    "receivable_overdue": "a network's money of a settlement date has not come in time",
     "statement_unmatched": "a line of a bank statement that nothing in the books explains",
     "reserve_difference": "the reserve account and what it must cover differ",
 }

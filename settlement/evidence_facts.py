@@ -204,9 +204,14 @@ async def _first_other(run: Run, name: str, facts: Facts) -> Finding | None:
             return found
     store, on = run.store, run.date
     reconciled = name == "reconcile"
+    breaks = await store.breaks(on)
+    # resolved on open dates by other acts
+    theirs = {one.id for one in (*breaks, *await store.open_breaks(on)) if one.step != "reconcile"}
     stand: dict[str, Sequence[object]] = {
-        "breaks": [one for one in await store.breaks(on) if one.step == name],
-        "resolutions": await store.resolutions(on) if reconciled else (),
+        "breaks": [one for one in breaks if one.step == name],
+        "resolutions": [one for one in await store.resolutions(on) if one.break_id not in theirs]
+        if reconciled
+        else (),
         "batch_sums": await store.batch_sums(on) if reconciled else (),
         "batches_checked": await store.batches_checked(on) if reconciled else (),
         "settled_sums": await store.settled_sums(on) if reconciled else (),

@@ -29,6 +29,7 @@ OTHERS_FINDINGS: Final = (
     "file_late",
     "terminal_totals",
     "file_totals",
+    "receivable_overdue",
     "statement_unmatched",
     "reserve_difference",
 )

@@ -374,6 +374,7 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     "class_statement_unmatched": ("Bank line unexplained", "银行流水未匹配"),
     "class_reserve_difference": ("Reserve differs", "备付金不平"),
     "class_terminal_totals": ("Terminal totals differ", "终端结算总计不符"),
+    "class_receivable_overdue": ("Network's money overdue", "清算款逾期未到"),
     "class_file_totals": ("Network's totals differ", "清算汇总不符"),
 }
 

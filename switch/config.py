@@ -278,6 +278,9 @@ class Settlement(Section, frozen=True):
     window_days: Annotated[
         int, whole(0, 30, "days", "settlement dates of record and row may be apart")
     ] = 1
+    overdue_days: Annotated[
+        int, whole(0, 30, "working days", "after a network's money is due, until it is a case")
+    ] = 1
     freeze_wait_s: Annotated[float, seconds(1, 3_600, "for requests that are still undecided")] = (
         90.0
     )

@@ -70,6 +70,8 @@ class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     settlement_payer: str = (
         ""  # account that its money comes from, as our bank's statements name it
     )
+    settlement_days: int = 1  # working days after a settlement date in which its money is due
+    settlement_calendar: str = ""  # that counts them; empty: our reserve account's
 
     @property
     def wire(self) -> tuple[str | int, ...]:

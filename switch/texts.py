@@ -474,6 +474,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{batch}：{count} 笔，{amount} {currency}，付款账户 {account}；{proposal} 待复核",
     ),
     "payout_released": ("{batch} is released", "{batch} 已放行"),
+    "overdue_found": (
+        "{case}: {amount} {currency} of {acquirer} of {date} has not come",
+        "{case}：{acquirer} {date} 的清算款 {amount} {currency} 逾期未到",
+    ),
     "payout_withdrawn": ("{batch} is withdrawn", "{batch} 已撤回"),
     "statement_taken_in": (
         "{account}/{statement}: {lines} lines taken in, {unmatched} unexplained",

@@ -58,6 +58,7 @@ async def commit(pool: asyncpg.Pool, facts: Facts) -> None:
         async with pool.acquire() as connection, connection.transaction():
             await _number(connection, facts)
             await _refuse_adjusted(connection, facts)
+            await _assert_open(connection, facts)
             await _add(connection, facts)
             await post_entries(connection, facts.entries)
             # nothing may come after these two: see `four_eyes_postgres`
@@ -93,6 +94,15 @@ async def _refuse_adjusted(connection: Any, facts: Facts) -> None:
         cases,
     ):
         raise StaleError(f"{facts.act}: people have worked on a case meanwhile")
+
+
+async def _assert_open(connection: Any, facts: Facts) -> None:
+    """Breaks stand on a date whose books are open; its evidence lists them when it is closed."""
+    if not facts.breaks:
+        return
+    ended = await hold_open(connection)
+    if ended is not None and any(one.business_date <= ended for one in facts.breaks):
+        raise StaleError(f"{facts.act}: the date of its breaks is closed")
 
 
 def _told(facts: Facts) -> dict[str, object]:

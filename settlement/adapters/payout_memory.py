@@ -6,6 +6,7 @@ from datetime import date, datetime
 import msgspec
 
 from settlement.adapters.memory import MemoryStore
+from settlement.cases import Break
 from settlement.clearing import Reference
 from settlement.contracts import AGENT
 from settlement.four_eyes import RefusedError
@@ -78,6 +79,9 @@ class MemoryPayouts:
             raise RefusedError("replayed", f"{facts.approval.proposal.id} was approved already")
         if self.adjusted([one.break_id for one in facts.resolutions]):
             raise StaleError(f"{facts.act}: people have worked on a case meanwhile")
+        open_date = await self.open_date() if facts.breaks else None
+        if any(open_date and one.business_date < open_date for one in facts.breaks):
+            raise StaleError(f"{facts.act}: the date of its breaks is closed")
         try:
             self.books.add(facts.entries, facts.breaks, facts.resolutions)
         except LedgerClosedError as error:
@@ -289,6 +293,17 @@ class MemoryPayouts:
     async def checks(self, business_date: date) -> list[ReserveCheck]:
         found = self._checks.items()
         return [one for (day, _), one in sorted(found) if day == business_date]
+
+    async def standing_breaks(self, break_class: str) -> list[Break]:
+        ended = await self.books.resolved([one.id for one in self.books.every_break()])
+        return sorted(
+            (
+                one
+                for one in self.books.every_break()
+                if one.break_class == break_class and one.id not in ended
+            ),
+            key=lambda one: one.id,
+        )
 
     async def resolved(self, break_ids: Collection[str]) -> set[str]:
         return self.adjusted(break_ids) | await self.books.resolved(break_ids)

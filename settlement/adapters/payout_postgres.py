@@ -17,6 +17,7 @@ from settlement.adapters.ledger_postgres import open_date
 from settlement.adapters.ledger_reading import PostgresLedgerQueries
 from settlement.adapters.payout_commit import commit
 from settlement.adapters.postgres import POOL_MAX, PostgresStore
+from settlement.cases import Break
 from settlement.clearing import Reference
 from settlement.contracts import AGENT
 from settlement.netting import Net
@@ -301,6 +302,9 @@ class PostgresPayouts:
             msgspec.convert({**row, "terms": msgspec.json.decode(row["terms"])}, ReserveCheck)
             for row in rows
         ]
+
+    async def standing_breaks(self, break_class: str) -> list[Break]:
+        return await self._books.standing_breaks(break_class)
 
     async def resolved(self, break_ids: Collection[str]) -> set[str]:
         rows = await self._pool.fetch(

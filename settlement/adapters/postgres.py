@@ -385,6 +385,14 @@ class PostgresStore:
             before,
         )
 
+    async def standing_breaks(self, break_class: str) -> list[Break]:
+        """`payouts.ports.Payouts.standing_breaks`."""
+        return await self._breaks(
+            "break_class = $1 AND NOT EXISTS (SELECT FROM settlement.resolution AS e "
+            "WHERE e.break_id = b.id)",
+            break_class,
+        )
+
     async def _breaks(self, where: str, *values: object) -> list[Break]:
         rows = await self._pool.fetch(
             f"SELECT {columns(Break)} FROM settlement.break_case AS b WHERE {where} ORDER BY id",

@@ -74,6 +74,7 @@ CLASS_ACTS: Final[dict[str, tuple[str, ...]]] = {
     "adjustment_unplaced": ("settle_with_merchant", "write_off", "acknowledge"),
     "terminal_totals": _NO_MONEY,
     "file_totals": _NO_MONEY,
+    "receivable_overdue": _NO_MONEY,
     "statement_unmatched": ("write_off", "acknowledge"),
     "reserve_difference": _NO_MONEY,
     **dict.fromkeys(SWITCH_CLASSES, _NO_MONEY),

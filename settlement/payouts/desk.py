@@ -8,6 +8,7 @@ import msgspec
 
 from settlement.four_eyes import Actor, People
 from settlement.payouts.ports import Facts, Payouts, StaleError
+from settlement.settings import DEFAULTS
 
 TRIES: Final = 8  # of an act that others overtake
 Done = TypeVar("Done")
@@ -25,6 +26,7 @@ class Desk(msgspec.Struct, frozen=True):
     people: People
     actor: Actor
     at: datetime
+    overdue_days: int = DEFAULTS.overdue_days
 
     async def commit(self, facts: Facts) -> None:
         """In the actor's name, at the desk's instant."""

@@ -299,7 +299,7 @@ class Payouts(Protocol):
     async def commit(self, facts: Facts) -> None:
         """The facts, the entries, the record in the audit log, the approval's use: all or nothing.
 
-        Raises `StaleError`, also where the entries' date was closed since; `RefusedError` where the
+        Raises `StaleError`, also where the date of entries or breaks was closed since; `RefusedError` where the
         approval is used; and what the ledger raises.
         """
 
@@ -366,6 +366,9 @@ class Payouts(Protocol):
     async def states(self, business_date: date | None = None) -> list[DateState]: ...
 
     async def checks(self, business_date: date) -> list[ReserveCheck]: ...
+
+    async def standing_breaks(self, break_class: str) -> list[Break]:
+        """Breaks of the class that no money has ended, whatever people made of their cases."""
 
     async def resolved(self, break_ids: Collection[str]) -> set[str]:
         """Those whose suspense was given back, or moved by people's work on the case."""

@@ -15,6 +15,8 @@ from settlement.adapters.postgres import open_postgres
 from settlement.cli import close_books, close_command
 from settlement.files.layout import FileError
 from settlement.files.packed import unpack
+from settlement.payouts.dates import find_overdue
+from settlement.reports.figures import money
 from settlement.settings import DEFAULTS, Settings
 from switch.adapters.servers import Servers
 from switch.adapters.system import SystemClock, core_dumps_off
@@ -28,6 +30,7 @@ from switch.commands.common import (
     reference,
     refusals,
 )
+from switch.commands.desk import desk_of
 from switch.data_keys import open_pans
 
 if TYPE_CHECKING:
@@ -81,7 +84,7 @@ def close_in_store(
     with node.store() as store:
         who = authorised(node, "day.close", business_date.isoformat(), store.dsn)
         asyncio.run(begin(node, store.dsn, who, business_date, files, accept))
-        return close_command(
+        code = close_command(
             business_date,
             files,
             node.config.data_folder / REPORTS,
@@ -92,6 +95,26 @@ def close_in_store(
             approved=asyncio.run(accepted_files(store.dsn)),
             chinese=node.language == "zh",
             settings=settings_of(node.config),
+        )
+        if code in (Exit.DONE, Exit.DIFFERENCES):
+            asyncio.run(look_for_overdue(node, store.dsn, who))
+        return code
+
+
+async def look_for_overdue(node: Node, dsn: str, who: Actor) -> None:
+    """Every day, whether statements come or not: money that has not come is a case."""
+    async with desk_of(node, dsn, who) as desk:
+        found = await find_overdue(desk)
+    for one in found:
+        print_progress(
+            node.say(
+                "overdue_found",
+                case=one.id,
+                acquirer=one.acquirer,
+                date=one.settlement_date,
+                amount=money(one.ours_minor or 0, one.currency),
+                currency=one.currency,
+            )
         )
 
 

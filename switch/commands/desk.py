@@ -48,7 +48,7 @@ def done(
 
     async def run(dsn: str, who: Actor) -> Answer:
         async with (
-            desk_of(dsn, who) as desk,
+            desk_of(node, dsn, who) as desk,
             office(dsn) as people,
             refusals(people.people, who, verb, subject),
         ):
@@ -61,9 +61,10 @@ def done(
 
 
 @asynccontextmanager
-async def desk_of(dsn: str, who: Actor) -> AsyncIterator[Desk]:
+async def desk_of(node: Node, dsn: str, who: Actor) -> AsyncIterator[Desk]:
     async with open_payouts(await Servers(dsn).primary()) as payouts, office(dsn) as people:
-        yield Desk(payouts, people.people, who, SystemClock().now())
+        overdue_days = node.config.settlement.overdue_days
+        yield Desk(payouts, people.people, who, SystemClock().now(), overdue_days)
 
 
 @contextmanager

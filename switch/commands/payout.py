@@ -144,7 +144,7 @@ def pending_proposal(node: Node, batch: str) -> str:
 async def release_approved(node: Node, dsn: str, approval: Approval) -> None:
     """What an approval of `payout.release` or `reserve.sweep` lets through."""
     with told():
-        async with desk_of(dsn, Actor(approval.checker)) as desk:
+        async with desk_of(node, dsn, Actor(approval.checker)) as desk:
             batch = await releasing.release(desk, approval)
             await bring_on(desk, batch.payout_date)
     print_line(node.say("payout_released", batch=batch.id))
@@ -213,7 +213,7 @@ def reject(
 async def reject_approved(node: Node, dsn: str, approval: Approval) -> None:
     """What an approval of `payout.reject` lets through."""
     with told():
-        async with desk_of(dsn, Actor(approval.checker)) as desk:
+        async with desk_of(node, dsn, Actor(approval.checker)) as desk:
             order = await rejection.reject(desk, approval)
     print_line(node.say("payout_rejected", order=order.end_to_end_id))
 

@@ -18,7 +18,7 @@ from settlement.adapters.postgres import PostgresStore
 from settlement.entry_columns import entry_relation
 from settlement.four_eyes import Actor, RefusedError, judge
 from settlement.ledger import movements
-from settlement.payouts.dates import bring_on
+from settlement.payouts.dates import bring_on, find_overdue
 from settlement.payouts.desk import Desk, PayoutError
 from settlement.payouts.export import export
 from settlement.payouts.ports import (
@@ -195,6 +195,29 @@ def test_what_is_owed_and_by_whom(with_town: Callable[[Check], None]) -> None:
         await bring_on(town.desk(), TUESDAY)
         assert await payouts.reserves(TUESDAY) == []
         assert (await payouts.payables(MONDAY))[1] == Payable(BOOKS, CNY, 5_000, 5_000, 0, 0)
+
+    with_town(check)
+
+
+def test_money_that_does_not_come_is_a_break_until_it_comes(
+    with_town: Callable[[Check], None],
+) -> None:
+    async def check(town: Place) -> None:
+        payouts, kind = town.payouts, "receivable_overdue"
+        await town.day(MONDAY, {TEA: 10_000})
+        assert await payouts.standing_breaks(kind) == []
+        desk = msgspec.structs.replace(town.desk(), at=AT + 3 * ONE_DAY)
+        (one,) = await find_overdue(desk)
+        assert one.id == "20260804-W00000101"
+        assert await payouts.standing_breaks(kind) == [one]
+        assert await payouts.standing_breaks("statement_unmatched") == []
+        closed = msgspec.structs.replace(one, id="x", business_date=MONDAY)
+        with pytest.raises(StaleError):
+            await desk.commit(Facts(await payouts.generation(), "late", breaks=[closed]))
+        await told(town, TUESDAY, Told(10_000, counterparty=PAYER))
+        assert await find_overdue(desk) == []
+        assert await payouts.standing_breaks(kind) == []
+        assert await payouts.resolved([one.id]) == {one.id}
 
     with_town(check)
 
