@@ -120,7 +120,9 @@ def _settled_sums() -> "ir.Table":
     cancelled = settled.filter(settled.match_class == "reversed_both")
     rows = rows_table("incoming_rows")
     days = rows.select(row=id_of(rows), day=rows.settlement_date)
-    shifted = settled.filter(settled.match_class == "cutoff_shift").join(days, "row")
+    # what is plainly matched has its row on its own date
+    paired = settled.filter(~settled.match_class.isin(["matched", "reversed_both"]))
+    shifted = paired.join(days, "row").filter(lambda one: one.day != one.settlement_date)
     every = ibis.union(
         _lines(records, records.settlement_date, 1),
         _lines(cancelled, cancelled.settlement_date, -1),

@@ -30,7 +30,7 @@ from switch.commands.common import (
     reference,
     refusals,
 )
-from switch.commands.desk import desk_of
+from switch.commands.desk import desk_of, told
 from switch.data_keys import open_pans
 
 if TYPE_CHECKING:
@@ -104,7 +104,8 @@ def close_in_store(
 async def look_for_overdue(node: Node, dsn: str, who: Actor) -> None:
     """Every day, whether statements come or not: money that has not come is a case."""
     async with desk_of(node, dsn, who) as desk:
-        found = await find_overdue(desk)
+        with told():
+            found = await find_overdue(desk)
     for one in found:
         print_progress(
             node.say(

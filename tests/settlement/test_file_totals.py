@@ -157,6 +157,16 @@ def test_where_the_network_settles_counts_and_what_no_file_has_does_not() -> Non
     assert (found(third), third.totals["file_totals_compared"]) == ([], 1)
 
 
+def test_a_record_with_another_amount_counts_where_its_row_is() -> None:
+    late = trade(1, 4_000)
+    days = Days(late)
+    days.close(DAY, [], zsum_file({}))
+    second = days.close(NEXT, [billed(late, amount=4_100)], zsum_file({TEA: 4_100}, NEXT))
+    assert (found(second), second.totals["file_totals_compared"]) == ([], 1)
+    (one,) = found(days.close(THIRD, []))
+    assert (one.ours_minor, one.theirs_minor) == (4_000, 4_100)
+
+
 def test_another_file_of_the_date_is_compared_again_with_all() -> None:
     days = Days(*SALES)
     days.close(DAY, map(billed, SALES), zsum_file({TEA: 14_000}))

@@ -33,6 +33,7 @@ from tests.settlement.payout_world import (
 )
 from tests.settlement.test_payout_status import document, says
 from tests.settlement.test_payout_store import PostgresTown
+from tests.settlement.world import com_file
 
 if TYPE_CHECKING:
     from datetime import date
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
     from tests.database import FreshDatabase
 
-TUESDAY = MONDAY + ONE_DAY
+TUESDAY, WEDNESDAY = MONDAY + ONE_DAY, MONDAY + 2 * ONE_DAY
 DATA = f"""
 [[calendar]]
 name = "CN"
@@ -160,6 +161,8 @@ class Command:
                     town = PostgresTown(payouts, desk.people, owner)
                     await town._state(day, "open")
                     await town.day(day, sales)
+                today = "UPDATE switch.business_day SET business_date = $1"
+                await owner.execute(today, day + ONE_DAY)
             finally:
                 await owner.close()
 
@@ -387,6 +390,28 @@ def test_withdraw_and_what_there_is_not(run: Command) -> None:
     bad.write_text("<!DOCTYPE x><x/>")
     assert "document type" in run("statement", "import", str(bad), code=4).stderr
     run("statement", "import", str(run.folder / "none.xml"), code=2)
+
+
+def test_money_that_never_came_is_a_case_until_it_comes(run: Command) -> None:
+    """Months ago, by the wall clock. The close of the next date looks for it."""
+    name, data = com_file([], TUESDAY)
+    files = run.folder / "files" / "bank-a"
+    files.mkdir(parents=True)
+    (files / name).write_bytes(data)
+    closing = ("close", "--date", TUESDAY.isoformat(), "--files", str(files.parent))
+    closed = run(*closing)
+    assert "150.00 156 of bank-a of 2026-08-03 has not come" in closed.stderr
+    assert "has not come" not in run(*closing).stderr, "told once"
+    cases = ("case", "list", "--class", "receivable_overdue", "--json")
+    (one,) = map(json.loads, run(*cases, demo=False).stdout.splitlines())
+    assert (one["state"], one["acquirer"], one["difference_minor"]) == ("open", "bank-a", 0)
+    shown = run("case", "show", one["id"], demo=False, lang="zh").stdout
+    assert "清算款逾期未到" in shown
+    assert "due_on=2026-08-04" in shown
+    run.statement(WEDNESDAY, Told(15_000, counterparty="990001"))
+    assert run(*cases, demo=False).stdout == ""
+    whole = json.loads(run("case", "show", one["id"], "--json", demo=False).stdout)
+    assert (whole["state"], whole["resolution"]["reason"]) == ("ended", "the money has come")
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
