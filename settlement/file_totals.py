@@ -86,12 +86,14 @@ async def check_file_totals(run: "Run", open_breaks: Iterable[Break]) -> Compare
 async def _due(run: "Run") -> dict[Group, list[str]]:
     """Files whose sums this close compares, by name: the last of them has come, and the window of
     their settlement date has passed."""
+    last = {
+        (one.acquirer, one.name): one  # by version
+        for one in await run.store.files_between(date.min, date.max)
+        if one.type in SUMMED and one.business_date <= run.date
+    }
     found: dict[Group, list[IncomingFile]] = {}
-    for acquirer in run.tariffs.acquirers:
-        last = {one.name: one for one in await run.store.files(acquirer)}  # by version
-        for file in last.values():
-            if file.type in SUMMED:
-                found.setdefault(Group(acquirer, file.settlement_date, file.type), []).append(file)
+    for one in last.values():
+        found.setdefault(Group(one.acquirer, one.settlement_date, one.type), []).append(one)
     earlier = run.date - timedelta(days=run.settings.offset_days)
     window = timedelta(days=run.settings.window_days)
     return {
