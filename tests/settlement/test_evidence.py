@@ -28,6 +28,7 @@ from settlement.adapters.evidence_postgres import (
 from settlement.adapters.extracts import MemoryExtracts
 from settlement.adapters.memory import MemoryStore
 from settlement.adapters.postgres import open_postgres
+from settlement.cases import Break, Resolution
 from settlement.evidence import (
     MANIFEST,
     SIGNATURE,
@@ -264,6 +265,15 @@ def test_decisions_come_out_the_same_whatever_was_closed_since(day: date) -> Non
     assert [one.finding for one in decided] == [None] * len(AGAIN)
     recorded = asyncio.run(store.steps(day))
     assert [one.content for one in decided] == [recorded[name].content for name in AGAIN]
+
+
+def test_what_other_acts_find_and_end_on_a_date_is_not_its_close_s() -> None:
+    store = closed()
+    late = Break("x", DAY, "receivable_overdue", "bank-a", "156", {}, 5, 0, step="funding")
+    also = msgspec.structs.replace(late, id="y", business_date=NEXT)
+    store.add(breaks=[late, also], resolutions=[Resolution(n, NEXT, "came", DAY) for n in "xy"])
+    decided = asyncio.run(again(MemoryEvidence(store, NEXT), NEXT))
+    assert [one.finding for one in decided] == [None] * len(AGAIN)
 
 
 def test_a_date_that_is_not_closed_has_no_evidence() -> None:
