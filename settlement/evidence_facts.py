@@ -26,12 +26,14 @@ from settlement.posting_rules import POSTING_RULES
 from settlement.reconcile import VERSIONS
 from settlement.run import Run, WaitingError
 from settlement.settings import Settings
+from settlement.sums import SUM_PASSES
 
 # Facts of a date that are hashed line by line, never held.
 EXTRACTS: Final[tuple[Extracted, ...]] = (
     "captures",
     "records",
     "matches",
+    "members",
     "merchant_fees",
     "network_costs",
     "agent_shares",
@@ -66,7 +68,7 @@ async def documents(store: Store, business_date: date, settings: Settings) -> di
         },
         "rules.json": {
             "posting_rules": [POSTING_RULES[name] for name in sorted(POSTING_RULES)],
-            "passes": list(PASSES),
+            "passes": [*PASSES, *SUM_PASSES],
             "match_rules": dict(VERSIONS),
             "fee_plans": await _plans(store, Tariffs(references), business_date),
         },
@@ -189,7 +191,7 @@ async def decided_again(run: Run, names: Collection[str] = AGAIN) -> AsyncIterat
 
 # what a step adds: in columns, and one by one
 _RELATIONS: Final[dict[str, tuple[Extracted, ...]]] = {
-    "reconcile": ("matches",),
+    "reconcile": ("matches", "members"),
     "fees": ("merchant_fees", "network_costs", "agent_shares"),
     "post": ("entries",),
     "net": (),

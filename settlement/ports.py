@@ -64,6 +64,7 @@ class Output(msgspec.Struct, frozen=True):
 EXTRACTS: Final[dict[str, type[msgspec.Struct]]] = {
     "records": ClearingRecord,
     "matches": Match,
+    "members": Member,
     "merchant_fees": MerchantFee,
     "network_costs": NetworkCost,
 }
@@ -87,6 +88,7 @@ Extracted = Literal[
     "rows",
     "matched_rows",
     "matches",
+    "members",
     "merchant_fees",
     "network_costs",
     "agent_shares",
@@ -103,6 +105,7 @@ class Facts(msgspec.Struct, frozen=True):
 
     records: Relation = relation(ClearingRecord)
     matches: Relation = relation(Match)
+    members: Relation = relation(Member)
     merchant_fees: Relation = relation(MerchantFee)
     network_costs: Relation = relation(NetworkCost)
     agent_shares: Relation = relation(RecordShare)
@@ -112,7 +115,6 @@ class Facts(msgspec.Struct, frozen=True):
     nets: Sequence[Net] = ()
     outputs: Sequence[Output] = ()
     held: Sequence[HeldFile] = ()
-    members: Sequence[Member] = ()
     batch_sums: Sequence[BatchTotal] = ()  # of the step's business date
     batches_checked: Sequence[BatchKey] = ()
     settled_sums: Sequence[SettledSum] = ()

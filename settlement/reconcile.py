@@ -19,8 +19,9 @@ from settlement.clearing import ClearingRecord, ClearingRow, infer_date
 from settlement.matches import Match
 from settlement.passes import PASSES
 from settlement.plain import Rest
+from settlement.sums import SUM_PASSES
 
-VERSIONS: Final = {one.name: one.version for one in PASSES} | {
+VERSIONS: Final = {one.name: one.version for one in (*PASSES, *SUM_PASSES)} | {
     "file-reversal": 1,  # a reversal row and the row it reverses, within the files
     "voided-pair": 1,  # records of one chain that sum to zero and are absent from the files
     "late-opposite": 1,  # a linked opposite of what only an earlier file had reversed

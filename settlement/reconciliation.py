@@ -1,16 +1,17 @@
 """Records against rows: the step of the day's end. Plain pairs in columns, the rest one by one."""
 
 from collections import Counter
+from collections.abc import Collection
 from datetime import date, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Final, cast
 
-from settlement import plain
+from settlement import plain, summed
 from settlement.cases import BREAK_CLASSES, MATCH_CLASSES, ONE_SIDED, Break, Resolution
 from settlement.clearing import ClearingRecord, ClearingRow
-from settlement.columns import schema_of, table_of
+from settlement.columns import Relation, relation, schema_of, table_of
 from settlement.file_totals import check_file_totals
-from settlement.matches import Match
+from settlement.matches import Match, Member
 from settlement.ports import Facts
 from settlement.reconcile import VERSIONS, Result, reconcile
 from settlement.records import different, records_table, table_named
@@ -67,7 +68,9 @@ async def reconcile_day(run: Run) -> tuple[Facts, dict[str, int]]:
     run.engine.load("match_rest", table_of(Match, result.matches))
     matches = run.extracts.keep("matches", _matches(run.date), schema_of(Match))
     run.at_hand["matches"] = matches
-    resolutions = _resolutions(run, open_breaks, result)
+    run.at_hand["members"] = members = _members(run, rest.sums)
+    settled = {side for one in result.matches for side in (one.record, one.row) if side}
+    resolutions = _resolutions(run, open_breaks, result, settled | rest.sums.broken)
     breaks = number(result.breaks, run.date, "R")
     totals = await check_totals(run.store, run.date, run.engine, run.settings.currency)
     of_terminals = number(totals.breaks, run.date, "T")
@@ -75,6 +78,7 @@ async def reconcile_day(run: Run) -> tuple[Facts, dict[str, int]]:
     of_files = number(sums.breaks, run.date, "Z")
     resolutions += sums.resolutions
     counts = Counter(rest.matched)
+    counts["matched"] += rest.sums.matches
     counts.update(one.match_class for one in result.matches)
     counts.update(one.break_class for one in breaks if one.break_class in ONE_SIDED)
     by_class = {
@@ -84,6 +88,7 @@ async def reconcile_day(run: Run) -> tuple[Facts, dict[str, int]]:
     }
     return Facts(
         matches=matches,
+        members=members,
         breaks=[*breaks, *of_terminals, *of_files],
         resolutions=resolutions,
         batch_sums=totals.sums,
@@ -91,6 +96,7 @@ async def reconcile_day(run: Run) -> tuple[Facts, dict[str, int]]:
         settled_sums=sums.sums,
     ), {
         **by_class,
+        "summed": rest.sums.matches,
         "carried_records": rest.carried_records + len(result.carried_records),
         "carried_rows": rest.carried_rows + len(result.carried_rows),
         "resolved": len(resolutions),
@@ -99,6 +105,14 @@ async def reconcile_day(run: Run) -> tuple[Facts, dict[str, int]]:
         "file_totals_compared": sums.files,
         "file_totals": len(of_files),
     }
+
+
+def _members(run: Run, found: summed.Summed) -> Relation:
+    """Which lines make one match; hardly a day has any."""
+    if found.matches:
+        return run.extracts.keep("members", summed.members(run.date), schema_of(Member))
+    run.engine.load("members", table_of(Member, ()))
+    return relation(Member)
 
 
 @cache
@@ -132,10 +146,11 @@ def _acquirers() -> "ir.Table":
     return different(plain.standing(), "acquirer")
 
 
-def _resolutions(run: Run, open_breaks: list[Break], result: Result) -> list[Resolution]:
+def _resolutions(
+    run: Run, open_breaks: list[Break], result: Result, settled: Collection[str]
+) -> list[Resolution]:
     """Open breaks whose other side this close found. What stood in suspense goes back on the
     break's own receivable; where either side reversed later, on that reversal's."""
-    settled = {side for one in result.matches for side in (one.record, one.row) if side}
     found: list[Resolution] = []
     day: date | None
     for one in open_breaks:

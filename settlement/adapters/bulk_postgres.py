@@ -15,7 +15,7 @@ from settlement.clearing import Capture, ClearingRecord, ClearingRow, Transactio
 from settlement.columns import Relation, read_csv, schema_of, text_arrays
 from settlement.fees import MerchantFee, NetworkCost
 from settlement.ledger import Entry
-from settlement.matches import Match
+from settlement.matches import Match, Member
 from settlement.shares import RecordShare
 
 BLOCK: Final = 4 << 20  # bytes of COPY that are parsed at once
@@ -87,6 +87,11 @@ QUERIES: Final = {
         "5, 6",
         "business_date, match_class, rule, rule_version, "
         "coalesce(record, '') AS record, coalesce(row, '') AS row",
+    ),
+    "members": Query(
+        Member,
+        "FROM settlement.match_member WHERE business_date = $1",
+        "match_id, side, member",
     ),
     "merchant_fees": Query(
         MerchantFee, "FROM settlement.merchant_fee WHERE business_date = $1", NUMBER

@@ -173,7 +173,8 @@ class MemoryStore:
             assert not match.row or match.row not in used[1], f"{match.row} matched twice"
         alone = {("ours", match.record) for match in matches}
         alone |= {("theirs", match.row) for match in matches}
-        for member in facts.members:
+        members = structs_of(Member, facts.members.table())
+        for member in members:
             assert (member.side, member.member) in alone, f"{member.member} is in no match"
         self.ledger.add(entries)
         self._steps[step.business_date, step.name] = step
@@ -182,7 +183,7 @@ class MemoryStore:
             assert record.key not in self._records
             self._records[record.key] = record
         self._matches += matches
-        self._members += facts.members
+        self._members += members
         self._batch_sums += [(step.business_date, one) for one in facts.batch_sums]
         for batch in facts.batches_checked:
             assert batch not in self._batches_checked, f"{batch} was checked before"

@@ -8,8 +8,9 @@ from typing import Any, Final
 import asyncpg
 import msgspec
 
+from settlement.adapters.bulk_postgres import copy_in
+from settlement.columns import Relation
 from settlement.kept_sums import BatchKey, BatchTotal
-from settlement.matches import Member
 
 # Dates whose batches a close looks at: each was checked by its own close, but for those that were
 # settled while that close ran.
@@ -18,33 +19,19 @@ LOOK_BACK_DAYS: Final = 7
 # -- matches of one with several
 
 
-async def store_members(connection: Any, found: Sequence[Member]) -> None:
+async def store_members(connection: Any, business_date: date, found: Relation) -> None:
     """Asserts that each stands alone in `match`, too: its unique indexes keep the promise."""
-    if not found:
+    if not len(found):
         return
-    await connection.copy_records_to_table(
-        "match_member",
-        schema_name="settlement",
-        columns=list(Member.__struct_fields__),
-        records=(msgspec.structs.astuple(one) for one in found),
-    )
+    await copy_in(connection, "match_member", found)
     lacking = await connection.fetchval(
         "SELECT m.member FROM settlement.match_member AS m WHERE m.business_date = $1 "
         "AND NOT EXISTS (SELECT FROM settlement.match AS a WHERE m.side = 'ours' AND a.record = m.member) "
         "AND NOT EXISTS (SELECT FROM settlement.match AS a WHERE m.side = 'theirs' AND a.row = m.member) "
         "LIMIT 1",
-        found[0].business_date,
-    )
-    assert lacking is None, f"{lacking} is in no match"
-
-
-async def members(pool: asyncpg.Pool, business_date: date) -> list[Member]:
-    rows = await pool.fetch(
-        "SELECT business_date, match_id, rule, rule_version, side, member "
-        "FROM settlement.match_member WHERE business_date = $1 ORDER BY match_id, side, member",
         business_date,
     )
-    return [Member(**row) for row in rows]
+    assert lacking is None, f"{lacking} is in no match"
 
 
 # -- the terminals' totals

@@ -25,7 +25,6 @@ from settlement.adapters.passes_postgres import (
     batches_captured,
     batches_checked,
     batches_said,
-    members,
     store_batches,
     store_members,
 )
@@ -212,7 +211,7 @@ class PostgresStore:
             )
             await copy_in(connection, "clearing_record", facts.records)
             await copy_in(connection, "match", facts.matches, force_null=["record", "row"])
-            await store_members(connection, facts.members)
+            await store_members(connection, step.business_date, facts.members)
             await store_batches(
                 connection, step.business_date, facts.batch_sums, facts.batches_checked
             )
@@ -353,7 +352,7 @@ class PostgresStore:
         return await self._read_named("matches", Match, business_date)
 
     async def members(self, business_date: date) -> list[Member]:
-        return await members(self._pool, business_date)
+        return await self._read_named("members", Member, business_date)
 
     async def batches_said(self, business_date: date) -> list[BatchTotal]:
         return await batches_said(self._pool, business_date)

@@ -33,7 +33,6 @@ from settlement.ledger import Entry, LedgerConflictError, entry, movements
 from settlement.ledger_verify import Unwatched, verify
 from settlement.matches import Match, Member
 from settlement.ports import Facts, Output, Step, Store
-from settlement.sums import members_of
 from settlement.terminal_totals import check_totals
 from tests.database import FreshDatabase
 from tests.settlement.oracle import records_of
@@ -256,20 +255,21 @@ def test_batches_are_checked_once_over_all_their_dates(
 
 def test_lines_of_one_match_stand_in_no_other(with_store: Callable[[Check], None]) -> None:
     async def check(store: Store) -> None:
-        members = members_of(DAY, [("split-capture", "c1", "r1"), ("split-capture", "c1", "r2")])
-        assert members == [
+        members = [
             Member(DAY, "c1", "split-capture", 1, "ours", "c1"),
             Member(DAY, "c1", "split-capture", 1, "theirs", "r1"),
             Member(DAY, "c1", "split-capture", 1, "theirs", "r2"),
         ]
+        of = relation(Member, members)
         alone = [
             Match(DAY, "matched", "split-capture", 1, record, row)
             for record, row in (("c1", ""), ("", "r1"), ("", "r2"))
         ]
         with pytest.raises(AssertionError, match="is in no match"):
-            await store.finish(step(), Facts(matches=relation(Match, alone[:2]), members=members))
-        assert await store.finish(step(), Facts(matches=relation(Match, alone), members=members))
+            await store.finish(step(), Facts(matches=relation(Match, alone[:2]), members=of))
+        assert await store.finish(step(), Facts(matches=relation(Match, alone), members=of))
         assert await store.members(DAY) == members
+        assert await store.members(NEXT) == []
         with pytest.raises((asyncpg.UniqueViolationError, AssertionError)):
             await store.finish(
                 step("again"),
