@@ -239,6 +239,9 @@ class Store(SwitchFacts, FileRows, BatchTotals, SettledSums, Protocol):
     async def members(self, business_date: date) -> list[Member]:
         """By (match, side, member)."""
 
+    async def matched_with(self, lines: Collection[str]) -> list[Member]:
+        """All members of the matches that any of these records and rows is in, in the same order."""
+
     async def breaks(self, business_date: date) -> list[Break]: ...
 
     async def open_breaks(self, before: date) -> list[Break]:

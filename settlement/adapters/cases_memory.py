@@ -25,6 +25,7 @@ from settlement.fees import Tariffs
 from settlement.files.rows import Adjustment
 from settlement.four_eyes import RefusedError
 from settlement.ledger import Entry
+from settlement.matches import Member
 from settlement.ports import Dates
 
 
@@ -117,6 +118,9 @@ class MemoryCasework:
         record = await self.record(found.record) if found.record else None
         rows = await self._books.rows_by_id([found.row] if found.row else [])
         return record, rows.get(found.row)
+
+    async def match_of(self, found: Break) -> list[Member]:
+        return await self._books.matched_with({found.record, found.row} - {""})
 
     async def record(self, key: str) -> ClearingRecord | None:
         return (await self._books.records_by_key([key])).get(key)

@@ -49,6 +49,7 @@ from settlement.disputes.table import (
 from settlement.fees import Tariffs
 from settlement.files.rows import Adjustment
 from settlement.ledger import Entry, LedgerClosedError
+from settlement.matches import Member
 
 SWITCH_ID: Final = re.compile(r"\d{8}-W(?P<commit_id>\d{1,18})-(?P<seq>\d{1,9})")
 
@@ -177,6 +178,9 @@ class PostgresCasework:
         record = await self.record(found.record) if found.record else None
         rows = await self._books.rows_by_id([found.row]) if found.row else {}
         return record, rows.get(found.row)
+
+    async def match_of(self, found: Break) -> list[Member]:
+        return await self._books.matched_with({found.record, found.row} - {""})
 
     async def record(self, key: str) -> ClearingRecord | None:
         return (await self._books.records_by_key([key])).get(key)

@@ -360,6 +360,13 @@ class MemoryStore:
             key=lambda one: (one.match_id, one.side, one.member),
         )
 
+    async def matched_with(self, lines: Collection[str]) -> list[Member]:
+        named = {one.match_id for one in self._members if one.member in lines}
+        return sorted(
+            (one for one in self._members if one.match_id in named),
+            key=lambda one: (one.match_id, one.side, one.member),
+        )
+
     async def batches_said(self, business_date: date) -> list[BatchTotal]:
         return sorted(
             one

@@ -354,6 +354,16 @@ class PostgresStore:
     async def members(self, business_date: date) -> list[Member]:
         return await self._read_named("members", Member, business_date)
 
+    async def matched_with(self, lines: Collection[str]) -> list[Member]:
+        return await self._read(
+            Member,
+            f"SELECT {columns(Member)} FROM settlement.match_member WHERE match_id IN "
+            "(SELECT m.match_id FROM settlement.match_member AS m "
+            "WHERE m.side IN ('ours', 'theirs') AND m.member = ANY ($1::text[])) "
+            "ORDER BY match_id, side, member",
+            sorted(set(lines)),
+        )
+
     async def batches_said(self, business_date: date) -> list[BatchTotal]:
         return await batches_said(self._pool, business_date)
 

@@ -15,6 +15,7 @@ from settlement.fees import Tariffs
 from settlement.files.rows import Adjustment
 from settlement.four_eyes import Approval
 from settlement.ledger import Entry
+from settlement.matches import Member
 
 
 class ChangedError(Exception):
@@ -89,6 +90,9 @@ class Casework(Protocol):
 
     async def sides(self, found: Break) -> tuple[ClearingRecord | None, ClearingRow | None]:
         """Our record and their row that the break names."""
+
+    async def match_of(self, found: Break) -> list[Member]:
+        """The lines of the match of one with several that either side is in, in their order."""
 
     async def tariffs(self) -> Tariffs: ...
 

@@ -18,9 +18,10 @@ from settlement.ledger import TrialLine, trial_balance
 from settlement.netting import Net
 from settlement.payouts.ports import Payouts, ReserveCheck
 from settlement.ports import Step, Store
-from settlement.reports import breaks, cases, csv, fees, html, reserve, shares, xlsx
+from settlement.reports import breaks, cases, csv, fees, html, reserve, shares, sums, xlsx
 from settlement.reports.figures import money
 from settlement.reports.model import Bar, Cell, Chart, Column, Money, Report, Row, Table, totals
+from settlement.reports.sums import SumLine
 from settlement.reserve import checks_of
 from settlement.texts import TEXTS, both
 
@@ -41,6 +42,7 @@ class Day(msgspec.Struct, frozen=True):
     discounts: list[DiscountLine]
     costs: list[CostLine]
     agents: list[AgentLine]
+    sums: list[SumLine]
     merchant_names: Names
     cases: list[Case]  # open at the end of the date
     reserve: list[ReserveCheck]
@@ -68,6 +70,7 @@ async def day_of(
         discounts=await book.discount_lines(business_date),
         costs=await book.cost_lines(business_date),
         agents=await book.agent_lines(business_date),
+        sums=await sums.lines_of(store, business_date),
         merchant_names=merchant_names(tariffs, business_date),
         cases=await open_cases(casework, business_date),
         reserve=await checks_of(payouts, business_date),
@@ -94,6 +97,7 @@ def files(day: Day) -> Iterator[tuple[str, bytes]]:
     for name, table in (
         ("merchants.csv", merchants(day)),
         ("breaks.csv", breaks.table(day.breaks)),
+        ("sums.csv", sums.table(day.sums)),
         ("cases.csv", cases.table(day.business_date, day.cases)),
         ("reserve.csv", reserve.table(day.reserve)),
         ("trial-balance.csv", trial(day)),
@@ -123,6 +127,8 @@ def report(day: Day) -> Report:
     ]
     if day.agents:
         parts.append(shares.table(day.business_date, day.agents))
+    if day.sums:
+        parts.append(sums.table(day.sums))
     parts += [trial(day), _steps(day)]
     return Report("title", day.business_date.isoformat(), day.at, tuple(parts))
 

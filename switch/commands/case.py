@@ -137,7 +137,8 @@ def show(
         one = await work.case(casework, case_id)
         sent = [event.dispute for event in one.facts.events if event.kind == "disputed"]
         found = [await casework.dispute(each) for each in sent]
-        return told.whole_case(one, now, [each for each in found if each is not None])
+        disputes = [each for each in found if each is not None]
+        return told.whole_case(one, now, disputes, await casework.match_of(one.facts.found))
 
     whole = read(node, find)
     if json:
@@ -165,6 +166,10 @@ def _print_whole(node: Node, whole: dict[str, Any]) -> None:
         "evidence": pairs(whole["evidence"]),
         "acts": ", ".join(f"{name} ({word(node, 'act', name)})" for name in whole["acts"]),
     }
+    if whole["match"]:
+        rule = whole["match"][0]["rule"]
+        lines = " ".join(f"{one['side']}={one['line']}" for one in whole["match"])
+        shown["match"] = f"{rule}: {lines}"
     if whole["resolution"]:
         shown["resolution"] = pairs({k: str(v) for k, v in whole["resolution"].items()})
     print_table(

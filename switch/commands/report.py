@@ -22,6 +22,7 @@ from settlement.reports import (
     merchant,
     reserve,
     shares,
+    sums,
     xlsx,
 )
 from settlement.reports.figures import money
@@ -49,6 +50,10 @@ TableName = Annotated[str, typer.Option("--table", help="help_opt_table")]
 
 async def _of_breaks(store: PostgresStore, on: dt.date) -> Report:
     return breaks.report(on, await _instant(store, on), await store.breaks(on))
+
+
+async def _of_sums(store: PostgresStore, on: dt.date) -> Report:
+    return sums.report(on, await _instant(store, on), await sums.lines_of(store, on))
 
 
 async def _of_fees(store: PostgresStore, on: dt.date) -> Report:
@@ -91,6 +96,7 @@ async def _of_day(store: PostgresStore, on: dt.date) -> Report:
 OF_A_DATE: Final[dict[str, Callable[[PostgresStore, dt.date], Awaitable[Report]]]] = {
     "day": _of_day,
     "breaks": _of_breaks,
+    "sums": _of_sums,
     "cases": _of_cases,
     "fees": _of_fees,
     "shares": _of_shares,

@@ -125,6 +125,7 @@ def test_a_day_s_files() -> None:
         "fees.csv",
         "fee-files.csv",
         "agent-shares.csv",
+        "sums.csv",
         "report.xlsx",
         "report.html",
         "settlement/104110058120001.csv",

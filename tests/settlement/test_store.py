@@ -270,6 +270,8 @@ def test_lines_of_one_match_stand_in_no_other(with_store: Callable[[Check], None
         assert await store.finish(step(), Facts(matches=relation(Match, alone), members=of))
         assert await store.members(DAY) == members
         assert await store.members(NEXT) == []
+        assert await store.matched_with(["r2", "c7"]) == members
+        assert await store.matched_with(["c7"]) == []
         with pytest.raises((asyncpg.UniqueViolationError, AssertionError)):
             await store.finish(
                 step("again"),

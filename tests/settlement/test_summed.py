@@ -1,6 +1,8 @@
 """The day's end over files whose rows are sums of our records, or parts of one."""
 
 import asyncio
+import csv
+import io
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -9,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from settlement.adapters.cases_memory import MemoryCasework
 from settlement.adapters.evidence_memory import MemoryEvidence
+from settlement.casework import told, work
 from settlement.clearing import Transaction
 from settlement.close import CloseResult
 from settlement.evidence_facts import AGAIN
@@ -291,3 +295,24 @@ def shapes(result: CloseResult) -> Counter[tuple[Any, ...]]:
         (one.break_class, one.record, one.keys.get("rrn"), one.difference_minor, one.merchant)
         for one in result.breaks
     )
+
+
+def test_a_case_and_the_reports_show_every_line_of_the_match() -> None:
+    days = Days(*SALES)
+    (one,) = days.close(file([row(35_000, fee=999)])).breaks
+    casework = MemoryCasework(days.store, days.dates)
+
+    async def shown() -> dict[str, Any]:
+        case = await work.case(casework, one.id)
+        return told.whole_case(case, NEXT, [], await casework.match_of(case.facts.found))
+
+    match = [("ours", f"c{n}") for n in (1, 2, 3)] + [("theirs", row_id(1))]
+    assert asyncio.run(shown())["match"] == [
+        {"rule": "day-total/1", "side": side, "line": line} for side, line in match
+    ]
+    text = days.sink.files[f"{DAY}/sums.csv"].decode()
+    lines = list(csv.DictReader(io.StringIO(text)))
+    assert [(line["side"], line["line"]) for line in lines] == match
+    assert [line["amount_minor"] for line in lines] == ["10000", "20000", "5000", "35000"]
+    page = days.sink.files[f"{DAY}/report.html"].decode()
+    assert page.count("day-total/1") >= len(match)
