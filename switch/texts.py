@@ -792,6 +792,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "help_report_cases": (
         "Cases that were open when a date ended.",
         "某日终了时未了结的差错。",
+    ),
     "help_report_sums": (
         "Matches of one line with several of a date, line by line.",
         "某日一对多勾对逐笔明细。",
