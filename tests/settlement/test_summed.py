@@ -9,18 +9,23 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from settlement.adapters.cases_memory import MemoryCasework
 from settlement.adapters.evidence_memory import MemoryEvidence
+from settlement.adapters.evidence_postgres import PostgresEvidence
+from settlement.adapters.postgres import open_postgres
 from settlement.casework import told, work
 from settlement.clearing import Transaction
 from settlement.close import CloseResult
 from settlement.evidence_facts import AGAIN
 from settlement.fees import REFORM_96
 from settlement.matches import Member
+from tests.database import FreshDatabase
 from tests.settlement.test_close import Killed, KilledAt
 from tests.settlement.test_evidence import again
+from tests.settlement.test_store import publish
 from tests.settlement.world import (
     ACQUIRER,
     DAY,
@@ -316,3 +321,30 @@ def test_a_case_and_the_reports_show_every_line_of_the_match() -> None:
     assert [line["amount_minor"] for line in lines] == ["10000", "20000", "5000", "35000"]
     page = days.sink.files[f"{DAY}/report.html"].decode()
     assert page.count("day-total/1") >= len(match)
+
+
+def test_both_stores_come_to_the_same(database_dsn: FreshDatabase) -> None:
+    drawn = [*SALES[:2], trade(3, 5_000, business_date=NEXT), trade(4, 100, terminal="2")]
+    seen = datetime(2026, 8, 4, tzinfo=UTC)  # before the close: it is known what follows
+    trades = [msgspec.structs.replace(one, received_at=seen) for one in drawn]
+    split = [row(40, "621500000004", terminal="2"), row(60, "621500000004", terminal="2")]
+    files = {DAY: file([row(35_000, fee=999), *split]), NEXT: file([], NEXT)}
+    here = Days(*trades)
+    expected = [here.close(each, day=day) for day, each in files.items()]
+
+    async def scenario() -> None:
+        await publish(database_dsn.owner, trades, captures_of(trades), LINKS)
+        async with open_postgres(database_dsn.app) as (store, dates):
+            sink = Sink()
+            for (day, (name, data)), made in zip(files.items(), expected, strict=True):
+                at = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
+                inbox = Inbox({(ACQUIRER, name): data})
+                done = await run_close(store, inbox, day=day, dates=dates, sink=sink, at=at)
+                assert done.to_json() == made.to_json()
+                assert await store.members(day) == await here.store.members(day)
+            assert sink.files == here.sink.files
+            for day in files:
+                decided = await again(PostgresEvidence(store.pool, day), day)
+                assert [one.finding for one in decided] == [None] * len(AGAIN), day
+
+    asyncio.run(scenario())
