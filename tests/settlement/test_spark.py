@@ -19,7 +19,7 @@ from settlement.adapters.memory import MemoryStore
 from settlement.ledger_verify import Unwatched, verify
 from settlement.passes import COLUMNS, OURS_LEFT, THEIRS_LEFT, pair_tables
 from settlement.ports import Engine, Extracts
-from settlement.sums import sum_tables
+from settlement.sums import passes_with_groups, sum_tables
 from tests.settlement.engines import Line, drawn_sides, oracle, table
 from tests.settlement.spark_cluster import spark_cluster
 from tests.settlement.test_close import a_day, opposite_of, reversal_of
@@ -86,6 +86,7 @@ def test_passes_find_the_same_pairs(spark: Engine) -> None:
     assert there == here
     assert here[0] == oracle(ours, theirs)[0]
     # and one with several, over what is left
+    assert passes_with_groups(spark) == passes_with_groups(ENGINE) != ()
     sums = [
         engine.rows(sum_tables(engine).order_by(["rule", "total", "member"]))
         for engine in (ENGINE, spark)
