@@ -328,9 +328,10 @@ class Inbox(Protocol):
 
 
 class FileSink(Protocol):
-    """Outgoing files, each written whole or not at all."""
+    """Outgoing files, each there whole or not at all."""
 
-    def write(self, name: str, data: bytes) -> None: ...
+    def write(self, name: str, data: bytes) -> None:
+        """It has its name after `sync` at the latest."""
 
     def sync(self) -> None:
         """What was written stands from here on, whatever happens to the machine."""

@@ -19,6 +19,7 @@ async def export(desk: Desk, batch_id: str, sink: FileSink) -> PayoutFile:
     made, data = await tried(lambda: _record_once(desk, batch_id))
     if sink.sha256(made.name) != made.sha256:
         sink.write(made.name, data)
+        sink.sync()
     return made
 
 

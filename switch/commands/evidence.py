@@ -201,7 +201,9 @@ def write(path: Path, bundle: bytes, node: Node) -> None:
         if path.exists() and path.read_bytes() != bundle:
             raise CommandError(node.say("evidence_differs", path=path), Exit.DIFFERENCES)
         path.parent.mkdir(parents=True, exist_ok=True)
-        DirectorySink(path.parent).write(path.name, bundle)
+        sink = DirectorySink(path.parent)
+        sink.write(path.name, bundle)
+        sink.sync()
     except OSError as error:
         raise CommandError(f"{path}: {error.strerror}", Exit.USAGE) from error
 

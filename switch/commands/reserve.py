@@ -121,7 +121,9 @@ def check(
     found = done(node, f"do:{CHECK}", on.isoformat(), act)
     name = f"{on.isoformat()}/reserve.csv"
     folder = node.config.data_folder / REPORTS
-    DirectorySink(folder).write(name, as_csv(found))
+    sink = DirectorySink(folder)
+    sink.write(name, as_csv(found))
+    sink.sync()
     if json:
         print_objects(found)
     else:

@@ -108,7 +108,10 @@ def test_what_a_killed_run_left_half_written_goes(tmp_path: Path) -> None:
     folder = tmp_path / "2026-08-03"
     folder.mkdir()
     (folder / ".breaks.csv.99.part").write_bytes(b"half")
-    DirectorySink(tmp_path).write("2026-08-03/breaks.csv", b"whole")
+    sink = DirectorySink(tmp_path)
+    sink.write("2026-08-03/breaks.csv", b"whole")
+    assert not (folder / "breaks.csv").exists()
+    sink.sync()
     assert [path.name for path in folder.iterdir()] == ["breaks.csv"]
     with pytest.raises(AssertionError):
         DirectorySink(tmp_path).write("../breaks.csv", b"")
