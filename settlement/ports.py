@@ -39,6 +39,10 @@ if TYPE_CHECKING:
 
 # of the day's end, in order
 STEPS: Final = ("cut", "freeze", "intake", "reconcile", "fees", "post", "net", "reports")
+# begin while the facts of the step before are being written: of these they read only what the run has
+# at hand
+BESIDE_WRITING: Final = frozenset({"intake", "fees"})
+BULK_FROM: Final = 20_000  # rows
 # reference data that it reads
 REFERENCE_KINDS: Final = ("merchant", "agent", "fee_plan", "link", "route")
 
@@ -135,6 +139,12 @@ class Facts(msgspec.Struct, frozen=True):
         return digest.hexdigest()
 
     @property
+    def is_bulk(self) -> bool:
+        """Whether it is worth a thread of its own to hash and to store them."""
+        relations = (getattr(self, name) for name in self.__struct_fields__)
+        return any(isinstance(one, Relation) and len(one) >= BULK_FROM for one in relations)
+
+    @property
     def extracts(self) -> dict[str, str]:
         """The SHA-256 of each relation that holds something, by its name."""
         relations = {name: getattr(self, name) for name in EXTRACTS}
@@ -193,7 +203,8 @@ class Store(SwitchFacts, FileRows, BatchTotals, SettledSums, Protocol):
         """SHA-256 (hex) of the relations that the date's steps have added, by name."""
 
     async def finish(self, step: Step, facts: Facts) -> bool:
-        """Store the facts and the step in one commit. False, and nothing, if it stands already.
+        """Store the facts and the step in one commit. False, and nothing, if it stands already. What is
+        bulk is stored beside a caller that computes.
 
         Raises `LedgerConflictError` where an entry's (source, key) stands with other content.
         """

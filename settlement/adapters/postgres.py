@@ -6,6 +6,7 @@ same names, so a row is read into its struct by name and a wrong column is an er
 
 # ruff: noqa: S608 - what is formatted into queries are column names of our own structs
 
+import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import date, datetime
@@ -15,7 +16,15 @@ import asyncpg
 import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]
 
-from settlement.adapters.bulk_postgres import NUMBER, QUERIES, columns, copy_in, extract
+from settlement.adapters.bulk_postgres import (
+    NUMBER,
+    POSTINGS,
+    QUERIES,
+    columns,
+    copy_in,
+    extract,
+    fetch_sums,
+)
 from settlement.adapters.fees_postgres import PostgresFeeBook
 from settlement.adapters.files_postgres import copy_file_rows, read_file_rows, read_files
 from settlement.adapters.ledger_postgres import entry_of, post_relation, read_entries
@@ -62,7 +71,7 @@ async def open_postgres(dsn: str) -> AsyncIterator[tuple["PostgresStore", "Postg
     async with asyncpg.create_pool(
         dsn, min_size=1, max_size=POOL_MAX, server_settings={"work_mem": WORK_MEM}
     ) as pool:
-        yield PostgresStore(pool), PostgresDates(pool)
+        yield PostgresStore(pool, dsn), PostgresDates(pool)
 
 
 class PostgresDates:
@@ -98,8 +107,9 @@ class PostgresDates:
 class PostgresStore:
     """`settlement.ports.Store` over asyncpg."""
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
-        self._pool = pool
+    def __init__(self, pool: asyncpg.Pool, dsn: str = "") -> None:
+        """With a DSN bulk facts go in on a connection and a thread of their own."""
+        self._pool, self._dsn = pool, dsn
 
     @property
     def pool(self) -> asyncpg.Pool:
@@ -111,6 +121,9 @@ class PostgresStore:
     async def _read(self, shape: type[Struct], query: str, *values: object) -> list[Struct]:
         rows = await self._pool.fetch(query, *values)
         return [shape(**row) for row in rows]
+
+    async def _read_sums(self, shape: type[Struct], query: str, *values: object) -> list[Struct]:
+        return [shape(**row) for row in await fetch_sums(self._pool, query, *values)]
 
     async def _read_named(self, name: str, shape: type[Struct], *values: date) -> list[Struct]:
         return await self._read(shape, QUERIES[name].text, *values)
@@ -126,7 +139,7 @@ class PostgresStore:
         return await self._read_named("captures", Capture, business_date)
 
     async def captured_totals(self, business_date: date) -> list[Total]:
-        found = await self._read(
+        found = await self._read_sums(
             Total,
             "SELECT business_date, currency, merchant, acquirer, terminal, batch, "
             "sum(effect_minor)::bigint AS amount_minor FROM switch.capture_v1 "
@@ -193,46 +206,17 @@ class PostgresStore:
         return {row["name"]: row["sha256"] for row in rows}
 
     async def finish(self, step: Step, facts: Facts) -> bool:
-        async with self._pool.acquire() as connection, connection.transaction():
-            stored = await connection.execute(
-                "INSERT INTO settlement.step (business_date, name, content, totals, inputs) "
-                "VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
-                step.business_date,
-                step.name,
-                step.content,
-                _json(step.totals),
-                list(facts.inputs),
-            )
-            if stored.endswith(" 0"):
-                return False
-            await connection.executemany(
-                "INSERT INTO settlement.extract VALUES ($1, $2, $3)",
-                [(step.business_date, *one) for one in sorted(facts.extracts.items())],
-            )
-            await copy_in(connection, "clearing_record", facts.records)
-            await copy_in(connection, "match", facts.matches, force_null=["record", "row"])
-            await store_members(connection, step.business_date, facts.members)
-            await store_batches(
-                connection, step.business_date, facts.batch_sums, facts.batches_checked
-            )
-            await store_settled(connection, step.business_date, facts.settled_sums)
-            await _copy(connection, "break_case", Break, facts.breaks)
-            await _copy(connection, "held_file", HeldFile, facts.held)
-            await _copy(connection, "resolution", Resolution, facts.resolutions)
-            await copy_in(connection, "merchant_fee", facts.merchant_fees)
-            await copy_in(connection, "network_cost", facts.network_costs)
-            await copy_in(connection, "agent_share", facts.agent_shares)
-            await post_relation(connection, step.business_date, facts.entries)
-            await _copy(connection, "net", Net, facts.nets)
-            await connection.copy_records_to_table(
-                "output",
-                schema_name="settlement",
-                columns=["business_date", *Output.__struct_fields__],
-                records=[
-                    (step.business_date, *msgspec.structs.astuple(one)) for one in facts.outputs
-                ],
-            )
-        return True
+        if self._dsn and facts.is_bulk:
+            return await asyncio.to_thread(asyncio.run, self._finish_alone(step, facts))
+        async with self._pool.acquire() as connection:
+            return await _finish(connection, step, facts)
+
+    async def _finish_alone(self, step: Step, facts: Facts) -> bool:
+        connection = await asyncpg.connect(self._dsn, server_settings={"work_mem": WORK_MEM})
+        try:
+            return await _finish(connection, step, facts)
+        finally:
+            await connection.close()
 
     # -- incoming files
 
@@ -465,7 +449,7 @@ class PostgresStore:
         return {key: found[source, key] for _, key in names if (source, key) in found}
 
     async def posted_totals(self, business_date: date) -> list[Total]:
-        found = await self._read(
+        found = await self._read_sums(
             Total,
             "SELECT business_date, currency, merchant, acquirer, terminal, batch, "
             "sum(amounts[array_position(accounts, 'network_receivable')])::bigint AS amount_minor "
@@ -477,12 +461,12 @@ class PostgresStore:
         return sorted(found)
 
     async def movements(self, business_date: date) -> list[Movement]:
-        found = await self._read(
+        found = await self._read_sums(
             Movement,
             "SELECT account, owner, currency, rule, count(*) AS count, "
             "coalesce(sum(amount_minor) FILTER (WHERE amount_minor > 0), 0)::bigint AS debit_minor, "
             "coalesce(-sum(amount_minor) FILTER (WHERE amount_minor < 0), 0)::bigint AS credit_minor "
-            "FROM settlement.posting WHERE business_date = $1 AND step = $2 GROUP BY 1, 2, 3, 4",
+            f"FROM {POSTINGS} AS p WHERE step = $2 GROUP BY 1, 2, 3, 4",
             business_date,
             DAY_END_STEP,
         )
@@ -510,6 +494,45 @@ class PostgresStore:
             "WHERE business_date = $1 ORDER BY name",
             business_date,
         )
+
+
+async def _finish(connection: Any, step: Step, facts: Facts) -> bool:
+    async with connection.transaction():
+        stored = await connection.execute(
+            "INSERT INTO settlement.step (business_date, name, content, totals, inputs) "
+            "VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
+            step.business_date,
+            step.name,
+            step.content,
+            _json(step.totals),
+            list(facts.inputs),
+        )
+        if stored.endswith(" 0"):
+            return False
+        await connection.executemany(
+            "INSERT INTO settlement.extract VALUES ($1, $2, $3)",
+            [(step.business_date, *one) for one in sorted(facts.extracts.items())],
+        )
+        await copy_in(connection, "clearing_record", facts.records)
+        await copy_in(connection, "match", facts.matches, force_null=["record", "row"])
+        await store_members(connection, step.business_date, facts.members)
+        await store_batches(connection, step.business_date, facts.batch_sums, facts.batches_checked)
+        await store_settled(connection, step.business_date, facts.settled_sums)
+        await _copy(connection, "break_case", Break, facts.breaks)
+        await _copy(connection, "held_file", HeldFile, facts.held)
+        await _copy(connection, "resolution", Resolution, facts.resolutions)
+        await copy_in(connection, "merchant_fee", facts.merchant_fees)
+        await copy_in(connection, "network_cost", facts.network_costs)
+        await copy_in(connection, "agent_share", facts.agent_shares)
+        await post_relation(connection, step.business_date, facts.entries)
+        await _copy(connection, "net", Net, facts.nets)
+        await connection.copy_records_to_table(
+            "output",
+            schema_name="settlement",
+            columns=["business_date", *Output.__struct_fields__],
+            records=[(step.business_date, *msgspec.structs.astuple(one)) for one in facts.outputs],
+        )
+    return True
 
 
 def _row_key(row_id: str) -> tuple[str, str, int, int]:

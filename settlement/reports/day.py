@@ -12,7 +12,7 @@ from settlement.casework.ports import Casework, Wanted
 from settlement.casework.states import Case
 from settlement.casework.work import cases as cases_of
 from settlement.chart import CHART
-from settlement.fee_book import AgentLine, CostLine, DiscountLine, FeeBook
+from settlement.fee_book import AgentLine, CostLine, DiscountLine
 from settlement.fees import Tariffs
 from settlement.ledger import TrialLine, trial_balance
 from settlement.netting import Net
@@ -48,9 +48,27 @@ class Day(msgspec.Struct, frozen=True):
     reserve: list[ReserveCheck]
 
 
+class Sums(msgspec.Struct, frozen=True):
+    """What is summed up over single transactions."""
+
+    trial: list[TrialLine]
+    discounts: list[DiscountLine]
+    costs: list[CostLine]
+
+
+async def stored_sums(store: Store, business_date: date) -> Sums:
+    """Out of the store; the day's end has them at hand (`step.sums_at_hand`)."""
+    book = store.fee_book()
+    return Sums(
+        trial=trial_balance(await store.movements(business_date)),
+        discounts=await book.discount_lines(business_date),
+        costs=await book.cost_lines(business_date),
+    )
+
+
 async def day_of(
     store: Store,
-    book: FeeBook,
+    summed: Sums,
     business_date: date,
     at: datetime,
     steps: Mapping[str, Step],
@@ -66,10 +84,10 @@ async def day_of(
         steps=[step for name, step in steps.items() if name != "reports"],  # as they finished
         breaks=await store.breaks(business_date),
         nets=await store.nets(business_date),
-        trial=trial_balance(await store.movements(business_date)),
-        discounts=await book.discount_lines(business_date),
-        costs=await book.cost_lines(business_date),
-        agents=await book.agent_lines(business_date),
+        trial=summed.trial,
+        discounts=summed.discounts,
+        costs=summed.costs,
+        agents=await store.fee_book().agent_lines(business_date),
         sums=await sums.lines_of(store, business_date),
         merchant_names=merchant_names(tariffs, business_date),
         cases=await open_cases(casework, business_date),

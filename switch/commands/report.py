@@ -217,7 +217,7 @@ async def _day_of(store: PostgresStore, on: dt.date) -> days.Day:
     tariffs = Tariffs(await store.references(REFERENCE_KINDS))
     return await days.day_of(
         store,
-        store.fee_book(),
+        await days.stored_sums(store, on),
         on,
         at,
         await store.steps(on),

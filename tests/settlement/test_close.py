@@ -150,10 +150,12 @@ def test_p5_is_asserted_and_its_breach_is_a_failure() -> None:
         return []
 
     store.captured_totals = captured_totals  # type: ignore[assignment]
-    result = asyncio.run(run_close(store, inbox(com_file([]))))
+    dates = Dates({DAY: "open"})
+    result = asyncio.run(run_close(store, inbox(com_file([])), dates=dates))
     assert result.exit_code == 4
     assert "P5" in result.message
-    assert result.steps[1].state == "failed"
+    assert [step.state for step in result.steps if step.name == "post"] == ["failed"]
+    assert asyncio.run(dates.state(DAY)) == "frozen"
 
 
 def test_p5_after_the_day_by_every_dimension() -> None:

@@ -10,6 +10,7 @@ import asyncpg
 import msgspec
 import pytest
 
+from settlement import ports
 from settlement.adapters.ledger_memory import MemoryStored
 from settlement.adapters.ledger_stored import open_stored
 from settlement.adapters.memory import MemoryStore
@@ -68,7 +69,7 @@ CREATE TABLE switch.transaction_v1 (
 CREATE TABLE switch.capture_v1 (
     capture_id bigint, request_id bigint, business_date date, settlement_date date,
     merchant text, terminal text, batch int, stan int, type text, acquirer text,
-    effect_minor bigint, currency text, original_request_id bigint);
+    effect_minor bigint, currency text, original_request_id bigint, request_date date);
 CREATE TABLE switch.reference_v1 (
     kind text, key text, version int, effective_from timestamptz, content jsonb);
 CREATE TABLE switch.case_v1 (
@@ -104,6 +105,10 @@ async def publish(
                 columns=list(shape.__struct_fields__),
                 records=[msgspec.structs.astuple(one) for one in facts],
             )
+        await connection.execute(
+            "UPDATE switch.capture_v1 AS c SET request_date = t.business_date "
+            "FROM switch.transaction_v1 AS t WHERE t.request_id = c.request_id"
+        )
         for one in references:
             await connection.execute(
                 "INSERT INTO switch.reference_v1 VALUES ($1, $2, $3, $4, $5)",
@@ -206,6 +211,14 @@ def test_the_first_instant_stays(with_store: Callable[[Check], None]) -> None:
     with_store(check)
 
 
+@pytest.fixture(params=["few", "bulk"])
+def any_bulk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Facts as few as these are, and the same stored as bulk is: on a thread of its own."""
+    if request.param == "bulk":
+        monkeypatch.setattr(ports, "BULK_FROM", 1)
+
+
+@pytest.mark.usefixtures("any_bulk")
 def test_a_step_stands_once_with_its_facts(with_store: Callable[[Check], None]) -> None:
     async def check(store: Store) -> None:
         transactions, captures = facts_of_a_day()
@@ -371,6 +384,7 @@ def an_entry(key: str, amount: int = 100, rule: str = "captured") -> Entry:
     return made
 
 
+@pytest.mark.usefixtures("any_bulk")
 def test_entries_are_idempotent_by_source_and_key(with_store: Callable[[Check], None]) -> None:
     async def check(store: Store) -> None:
         made = [an_entry("c1"), an_entry("c2", -40)]
