@@ -31,7 +31,7 @@ from settlement.ports import Facts
 from settlement.reconcile import break_of
 from settlement.records import different, exact, number_of, records_table, table_named
 from settlement.rows import effect_of, id_of, issuer_fee_of, network_fee_of, rows_table
-from settlement.run import Run, extract, in_minor, load, number
+from settlement.run import Run, breathe, extract, in_minor, load, number
 from settlement.settings import Settings
 from settlement.sum_costs import PARTS, asked, members_table, shared_out
 
@@ -84,9 +84,11 @@ async def charges(run: Run) -> tuple[Facts, dict[str, int]]:
     await _load_chains(run)
     await _load_volumes(run)
     run.engine.keep("priced", _priced())
+    await breathe()
     run.progress.advanced("fees", "discounts")
     price(run.engine, run.tariffs, "discount", ("merchant_discount",), _discount_steps())
     discounts = run.extracts.keep("merchant_fees", _discounts(run.date), schema_of(MerchantFee))
+    await breathe()
     run.progress.advanced("fees", "network costs")
     _load_cost_plans(run)
     run.engine.keep("costed", _costed())

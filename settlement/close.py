@@ -17,6 +17,7 @@ run is the only time that reaches a file, and ids derive from (date, step, seque
 files again, byte for byte.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection
 from datetime import date, datetime, timedelta
 from typing import Final, Literal
@@ -34,6 +35,7 @@ from settlement.ledger import LedgerConflictError, TrialLine, trial_balance
 from settlement.netting import Net
 from settlement.payouts.ports import Payouts
 from settlement.ports import (
+    BESIDE_WRITING,
     REFERENCE_KINDS,
     STEPS,
     Dates,
@@ -52,7 +54,7 @@ from settlement.ports import (
 from settlement.posting import net, post, post_after
 from settlement.reconciliation import reconcile_day
 from settlement.reports.step import reports, reports_after
-from settlement.run import Run, UsageError, WaitingError
+from settlement.run import Run, UsageError, WaitingError, breathe
 from settlement.settings import DEFAULTS, Settings
 from settlement.sharing import fees
 
@@ -143,7 +145,7 @@ async def close(
     `approved` holds SHA-256 (hex) of files that a second person lets in: other content under a
     known name, fees beyond the sanity bound.
     """
-    code, message, failed = DONE, "", ""
+    code, message = DONE, ""
     run: Run | None = None
     async with store.alone(business_date) as alone:
         if not alone:
@@ -166,17 +168,14 @@ async def close(
                 approved,
                 settings,
             )
-            for name in STEPS:
-                failed = name
-                await _run_step(run, name)
-            failed = ""
+            await _run_steps(run)
         except (WaitingError, NotInForceError) as waiting:
             code, message = WAITING, str(waiting)
         except UsageError as usage:
             code, message = USAGE, str(usage)
         except (FileError, AssertionError, LedgerConflictError) as failure:
             code, message = FAILURE, f"{type(failure).__name__}: {failure}"
-    return await _result(store, run, business_date, code, message, failed)
+    return await _result(store, run, business_date, code, message, run.step if run else "")
 
 
 async def _begin(
@@ -222,19 +221,54 @@ async def _begin(
     )
 
 
-async def _run_step(run: Run, name: str) -> None:
-    do, after = _FUNCTIONS[name]
-    if name not in run.steps:
-        run.progress.started(name)
-        facts, totals = await do(run)
-        content = facts.content
+async def _run_steps(run: Run) -> None:
+    """One after the other, and so they are recorded; but one of BESIDE_WRITING begins while the facts
+    of the one before go into the store."""
+    writing: asyncio.Task[None] | None = None
+    try:
+        for name in STEPS:
+            if name not in BESIDE_WRITING:
+                await _written(run, writing)
+            run.step = name
+            made = None
+            if name not in run.steps:
+                run.progress.started(name)
+                made = await _FUNCTIONS[name][0](run)
+            await _written(run, writing)
+            run.step = name
+            writing = asyncio.create_task(_write(run, name, made), name=name)
+            await breathe()
+        await _written(run, writing)
+        run.step = ""
+    finally:
+        if writing is not None:  # a commit that has begun is not given up for what failed beside it
+            await asyncio.wait({writing})
+
+
+async def _written(run: Run, writing: asyncio.Task[None] | None) -> None:
+    if writing is not None:
+        run.step = writing.get_name()
+        await writing
+
+
+async def _write(run: Run, name: str, made: tuple[Facts, dict[str, int]] | None) -> None:
+    if made is not None:
+        facts, totals = made
+        content = await _content(facts)
         if not await run.store.finish(Step(run.date, name, content, totals), facts):
             # another run of this date was first; its facts stand
             assert (await run.store.steps(run.date))[name].content == content, name
         run.steps = await run.store.steps(run.date)
+    after = _FUNCTIONS[name][1]
     if after is not None:
         await after(run)
     run.progress.finished(name, run.steps[name].totals)
+
+
+async def _content(facts: Facts) -> str:
+    if not facts.is_bulk:
+        return facts.content
+    return await asyncio.to_thread(lambda: facts.content)
 
 
 async def facts_of(run: Run, name: str) -> tuple[Facts, dict[str, int]]:

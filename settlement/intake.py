@@ -20,7 +20,7 @@ from settlement.files.rows import Context, FileRow
 from settlement.ports import Facts, Step
 from settlement.records import different, exact, records_table
 from settlement.rows import fee_of, rows_table
-from settlement.run import Run, UsageError, WaitingError, extract, number
+from settlement.run import Run, UsageError, WaitingError, breathe, extract, number
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir  # type: ignore[import-untyped]
@@ -204,6 +204,7 @@ async def _read(
         lines = 0
         for batch in batches:
             yield batch.transactions
+            await breathe()
             others.extend(batch.rows)
             lines += max(batch.transactions.num_rows, len(batch.rows))
             run.progress.advanced("intake", f"{name.acquirer}/{name.name}: {lines:,}")

@@ -1,5 +1,6 @@
 """What the steps of one run share: its date and instant, its ports, what is done so far."""
 
+import asyncio
 from collections.abc import Iterable
 from datetime import date, datetime
 
@@ -57,6 +58,7 @@ class Run(msgspec.Struct):
     at_hand: dict[str, Relation] = {}  # what this run has made or read of the date's extracts
     moved: list[Movement] | None = None  # as read back from the ledger
     written: set[str] = set()  # files that this run has written
+    step: str = ""  # that is under way; while two are, the one that is waited for
 
     @property
     def home(self) -> str:
@@ -68,6 +70,11 @@ class Run(msgspec.Struct):
         if self.moved is None:
             self.moved = await self.store.movements(self.date)
         return self.moved
+
+
+async def breathe() -> None:
+    """Where a step computes for long: lets what the step before still writes take its next turn."""
+    await asyncio.sleep(0)
 
 
 async def extract(run: Run, name: Extracted) -> Relation:

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+from settlement import ports
 from settlement.adapters.ledger_memory import MemoryStored
 from settlement.adapters.memory import MemoryStore
 from settlement.cases import MATCH_CLASSES
@@ -156,6 +157,53 @@ def test_p5_is_asserted_and_its_breach_is_a_failure() -> None:
     assert "P5" in result.message
     assert [step.state for step in result.steps if step.name == "post"] == ["failed"]
     assert asyncio.run(dates.state(DAY)) == "frozen"
+
+
+@pytest.mark.parametrize("bulk_from", [1, ports.BULK_FROM])
+def test_files_are_taken_in_while_the_freeze_is_written(
+    bulk_from: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ports, "BULK_FROM", bulk_from)
+    trades, rows = a_day()
+    undisturbed = asyncio.run(run_close(world(trades), inbox(com_file(rows))))
+    store, taken, recorded = world(trades), asyncio.Event(), list[str]()
+    finish, take_in = store.finish, store.take_in
+
+    async def late_finish(step: Step, facts: Facts) -> bool:
+        if step.name == "freeze":
+            await asyncio.wait_for(taken.wait(), 60)
+        recorded.append(step.name)
+        return await finish(step, facts)
+
+    async def told_take_in(*values: Any) -> None:
+        await take_in(*values)
+        taken.set()
+
+    store.finish = late_finish  # type: ignore[method-assign]
+    store.take_in = told_take_in  # type: ignore[method-assign,assignment]
+    result = asyncio.run(run_close(store, inbox(com_file(rows))))
+    assert recorded == list(STEPS)
+    assert result == undisturbed
+
+
+def test_a_freeze_that_is_not_written_stops_what_began_beside_it() -> None:
+    trades, rows = a_day()
+    undisturbed = asyncio.run(run_close(world(trades), inbox(com_file(rows))))
+    store, files, dates = world(trades), inbox(com_file(rows)), Dates({DAY: "open"})
+    finish = store.finish
+
+    async def failing_finish(step: Step, facts: Facts) -> bool:
+        if step.name == "freeze":
+            raise AssertionError("no room")
+        return await finish(step, facts)
+
+    store.finish = failing_finish  # type: ignore[method-assign]
+    failed = asyncio.run(run_close(store, files, dates=dates))
+    assert (failed.exit_code, failed.message) == (4, "AssertionError: no room")
+    assert [step.state for step in failed.steps[:3]] == ["done", "failed", "pending"]
+    assert list(asyncio.run(store.steps(DAY))) == ["cut"]
+    store.finish = finish  # type: ignore[method-assign]
+    assert asyncio.run(run_close(store, files, dates=dates)) == undisturbed
 
 
 def test_p5_after_the_day_by_every_dimension() -> None:
