@@ -126,8 +126,9 @@ class Watch:
             print(json.dumps(told), flush=True)
 
     def _now(self) -> tuple[float, float, float]:
-        server = report.usage(report.descendants(self._postgres)).total_s
-        return time.monotonic(), time.process_time(), server
+        server = report.usage(report.descendants(self._postgres))
+        server += report.usage_of_dead_children(self._postgres)
+        return time.monotonic(), time.process_time(), server.total_s
 
 
 def peak_mib() -> float:
