@@ -32,6 +32,9 @@ class Query(msgspec.Struct, frozen=True):
     of: str  # what follows the columns
     order: str
     columns: str = ""  # where they are not the Struct's names
+    by_hash: bool = (
+        False  # nearly every row meets one of what is joined, which the planner can not know
+    )
 
     @property
     def text(self) -> str:
@@ -79,6 +82,7 @@ QUERIES: Final = {
         "AND m.business_date >= (SELECT min(o.business_date) FROM settlement.clearing_record AS o "
         "WHERE o.business_date < $1 AND o.settlement_date >= $2))",
         _RECORD_ORDER,
+        by_hash=True,
     ),
     "rows": Query(
         ClearingRow,
@@ -88,6 +92,7 @@ QUERIES: Final = {
         "AND m.business_date >= (SELECT min(f.business_date) FROM settlement.incoming_file AS f "
         "WHERE f.settlement_date BETWEEN $1 AND $2))",
         "settlement_date, acquirer, file, line",
+        by_hash=True,
     ),
     "matched_rows": Query(
         ClearingRow,
@@ -139,7 +144,9 @@ async def extract(
     blocks: asyncio.Queue[bytes] = asyncio.Queue(BLOCKS_AHEAD)
 
     async def copy() -> None:
-        async with pool.acquire() as connection:
+        async with pool.acquire() as connection, connection.transaction(readonly=True):
+            if query.by_hash:
+                await connection.execute("SET LOCAL enable_nestloop = off")
             await connection.copy_from_query(
                 f"SELECT {listed} FROM ({text}) AS q", *values, output=blocks.put, format="csv"
             )
