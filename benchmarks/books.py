@@ -28,7 +28,7 @@ MERCHANTS: Final = 5_000
 TERMINALS: Final = 4  # of a merchant
 CARD_EVERY: Final = 3  # a card pays so often a day
 BREAK_EVERY: Final = 10_007  # of each class
-FIRST_ID: Final = 1
+FIRST_ID: Final = 1_000_000_001  # as many digits as those of a store in use: keys are texts
 
 # n numbers a request; of a hundred, two are voids, one is a part refund, three are declined, one is
 # reversed and one is unknown

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any, Final
 import asyncpg
 import msgspec
 
-from benchmarks.books import BANKS, BooksDay, load_journal
+from benchmarks.books import BANKS, BooksDay, load_journal, load_reference
 from hsm.lmk import TEST_LMK
 from settlement.adapters.postgres import PostgresStore
 from settlement.disputes.day_end import DISPUTES
@@ -111,6 +111,7 @@ class Day:
         finally:
             await connection.close()
         day = BooksDay(rows, date, pans.token, pans.mask)
+        await load_reference(self.template.owner, date)
         await load_journal(self.template.owner, day.write_journal(self.folder), date)
         day.write_files(self.inbox)
         day.close()
