@@ -24,8 +24,10 @@ from tests.settlement.world import (
     Dates,
     billed,
     captures_of,
+    casework_of,
     com_file,
     inbox,
+    payouts_of,
     reference,
     run_close,
     trade,
@@ -139,7 +141,16 @@ def test_reports_out_of_the_store_are_those_of_the_run(
             assert sums.costs
             at = await store.begin(day, datetime.max.replace(tzinfo=UTC))
             steps = await store.steps(day)
-            told = await days.day_of(store, sums, day, at, steps, tariffs)
+            told = await days.day_of(
+                store,
+                sums,
+                day,
+                at,
+                steps,
+                tariffs,
+                casework=casework_of(store, Dates({NEXT: "open"})),
+                payouts=payouts_of(store),
+            )
             written = {one.name: one.sha256 for one in await store.outputs(day)}
             for name, data in days.files(told):
                 assert hashlib.sha256(data).hexdigest() == written[f"{day}/{name}"], name
