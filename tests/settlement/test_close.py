@@ -182,7 +182,7 @@ def test_files_are_taken_in_while_the_freeze_is_written(
     store.finish = late_finish  # type: ignore[method-assign]
     store.take_in = told_take_in  # type: ignore[method-assign,assignment]
     result = asyncio.run(run_close(store, inbox(com_file(rows))))
-    assert recorded == list(STEPS)
+    assert [name for name in recorded if name in STEPS] == list(STEPS)
     assert result == undisturbed
 
 
