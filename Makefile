@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo fuzz test test-spark lint type sim sim-mutants crash crash-close bench clean
+.PHONY: demo fuzz test test-deep test-spark lint type sim sim-mutants crash crash-close bench clean
 
 demo: .venv/ready
 	$(BIN)/tongbao demo $(ARGS)
@@ -12,6 +12,9 @@ test: .venv/ready
 
 fuzz: .venv/ready
 	$(BIN)/python -m tests.fuzz.run --seconds $(or $(TIME_S),60) $(ARGS)
+
+test-deep: .venv/ready
+	TONGBAO_TEST_DEPTH=10 $(BIN)/python -m pytest -n auto --dist loadgroup -m 'hypothesis and not spark' $(ARGS)
 
 test-spark: .venv/ready-spark
 	$(BIN)/python -m pytest -m spark -n 0 tests/settlement/test_spark.py $(ARGS)

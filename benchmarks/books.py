@@ -28,7 +28,7 @@ MERCHANTS: Final = 5_000
 TERMINALS: Final = 4  # of a merchant
 CARD_EVERY: Final = 3  # a card pays so often a day
 BREAK_EVERY: Final = 10_007  # of each class
-FIRST_ID: Final = 1
+FIRST_ID: Final = 1_000_000_001  # as many digits as those of a store in use: keys are texts
 
 # n numbers a request; of a hundred, two are voids, one is a part refund, three are declined, one is
 # reversed and one is unknown
@@ -41,10 +41,10 @@ WITH numbered AS (
                 ELSE 'purchase' END AS type,
            CASE WHEN n % 100 IN (95, 96, 97) THEN 'declined' WHEN n % 100 = 98 THEN 'reversed'
                 WHEN n % 100 = 99 THEN 'unknown' ELSE 'approved' END AS state
-    FROM range(1, $rows + 1) AS r (n)
+    FROM range($first, $first + $rows) AS r (n)
 ), drawn AS (
     SELECT *, sale * 2654435761 % 4294967296 AS a, sale * 40503 % 65536 AS b,
-           (n * 86400 // ($rows + 1)) AS second
+           ((n - $first + 1) * 86400 // ($rows + 1)) AS second
     FROM numbered
 ), sold AS (
     SELECT *,
@@ -84,12 +84,15 @@ class BooksDay:
         date: dt.date,
         token: Callable[[str], bytes],
         mask: Callable[[str], str],
+        first: int = FIRST_ID,
     ) -> None:
+        """Numbered from `first` on, which is one above a multiple of a hundred."""
         self.date, self.rows = date, rows
         self._db = duckdb.connect(config={"threads": 2, "memory_limit": "4GiB"})
         cards = max(rows // CARD_EVERY, 1)
         given = {
             "rows": rows,
+            "first": first,
             "merchants": MERCHANTS,
             "cards": cards,
             "terminals": TERMINALS,
@@ -262,7 +265,7 @@ def _line(de32: str) -> str:
 
 
 async def load_journal(dsn: str, files: dict[str, Path], date: dt.date) -> None:
-    """The journal's rows and the reference data, as the owner of the store."""
+    """A day's journal as its evening finds it: rows that came in all day long have been vacuumed."""
     connection = await asyncpg.connect(dsn)
     try:
         await connection.execute("SELECT switch.open_date($1)", date)
@@ -278,7 +281,15 @@ async def load_journal(dsn: str, files: dict[str, Path], date: dt.date) -> None:
                 format="csv",
                 header=True,
             )
-            await connection.execute(f"ANALYZE switch.{table}")
+            await connection.execute(f"VACUUM (ANALYZE) switch.{table}")
+    finally:
+        await connection.close()
+
+
+async def load_reference(dsn: str, date: dt.date) -> None:
+    """Banks, routes and merchants, as the owner of the store."""
+    connection = await asyncpg.connect(dsn)
+    try:
         items: list[tuple[str, str, dict[str, Any]]] = [
             *(
                 ("link", name, {"acquirer": name, "host": "h", "port": 1, "de32": DE32[name]})

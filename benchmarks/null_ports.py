@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from hsm import pans
-from switch.journal import Batch, Held, Lease, Session, Stored
+from switch.journal import Stored
 from switch.reference import Item, Link, Route, Snapshot
+from switch.store_ports import Batch, Held, Lease, Session
 from terminals.registry import Merchant, StoredKey, Terminal
 
 if TYPE_CHECKING:

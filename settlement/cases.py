@@ -20,12 +20,25 @@ BREAK_CLASSES: Final[dict[str, str]] = {
     "file_changed": "other content under the name of a file already taken in",
     "file_late": "a file of a settlement date that is posted already",
     "terminal_totals": "a terminal's totals of its batch are not what the journal captured",
+    "file_totals": "a network's sums of a settlement date are not what our records come to",
+    "receivable_overdue": "a network's money of a settlement date has not come in time",
     "statement_unmatched": "a line of a bank statement that nothing in the books explains",
     "reserve_difference": "the reserve account and what it must cover differ",
 }
 # class -> what it means; opened by something else than the day's end
 OPENED_CLASSES: Final[dict[str, str]] = {
     "adjustment_unplaced": "a row of an error file that no transaction or dispute of ours explains",
+}
+# kind -> what it means; found by the switch while it ran, `switch.case_v1`
+SWITCH_CLASSES: Final[dict[str, str]] = {
+    "reversal_refused": "a terminal's reversal that was answered 12",
+    "late_approval": "a bank approved what had been given up and was reversed",
+    "undelivered": "a reversal or repeat that the bank never answered finally",
+    "repeat_duplicate": "a repeat that the bank says it has had already (94)",
+    "advice_refused": "the bank refused what had been captured already",
+    "unreferenced_refund": "a refund without a found original, sent by its card",
+    "batch_long": "a terminal's upload has what the journal has not",
+    "batch_short": "the journal has what the terminal's upload has not",
 }
 # Breaks with one side only: a later close may find the other.
 ONE_SIDED: Final = frozenset({"network_long", "network_short", "duplicate", "orphan_refund"})
@@ -51,6 +64,14 @@ class Break(msgspec.Struct, frozen=True):
     settlement_date: date | None = None  # the receivable that its entry moves
     merchant: str = ""
     difference_minor: int = 0  # what the entry moved: theirs net of fees less ours
+
+    @property
+    def amount_minor(self) -> int:
+        """What it is about: the difference, or where none stands in suspense, what is known of it."""
+        ours, theirs = self.ours_minor, self.theirs_minor
+        if self.difference_minor or ours is None or theirs is None:
+            return self.difference_minor or theirs or ours or 0
+        return theirs - ours
 
 
 class Resolution(msgspec.Struct, frozen=True):

@@ -29,10 +29,11 @@ from settlement.fees import (
 from settlement.matches import Match
 from settlement.ports import Facts
 from settlement.reconcile import break_of
-from settlement.records import exact, number_of, records_table, table_named
+from settlement.records import different, exact, number_of, records_table, table_named
 from settlement.rows import effect_of, id_of, issuer_fee_of, network_fee_of, rows_table
-from settlement.run import Run, extract, in_minor, load, number
+from settlement.run import Run, breathe, extract, in_minor, load, number
 from settlement.settings import Settings
+from settlement.sum_costs import PARTS, asked, members_table, shared_out
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir  # type: ignore[import-untyped]
@@ -78,19 +79,24 @@ VOLUMES: Final = pa.schema(
 async def charges(run: Run) -> tuple[Facts, dict[str, int]]:
     await extract(run, "records")
     await extract(run, "matches")
+    has_sums = len(await extract(run, "members")) > 0
     await load_matched(run)
     await _load_chains(run)
     await _load_volumes(run)
     run.engine.keep("priced", _priced())
+    await breathe()
     run.progress.advanced("fees", "discounts")
     price(run.engine, run.tariffs, "discount", ("merchant_discount",), _discount_steps())
     discounts = run.extracts.keep("merchant_fees", _discounts(run.date), schema_of(MerchantFee))
+    await breathe()
     run.progress.advanced("fees", "network costs")
     _load_cost_plans(run)
     run.engine.keep("costed", _costed())
-    price(run.engine, run.tariffs, "cost", ("issuer", "network"), _cost_steps())
+    if has_sums:
+        run.engine.keep("costed_sums", _costed_sums())
+    price(run.engine, run.tariffs, "cost", PARTS, _cost_steps(sums=has_sums))
     costs = run.extracts.keep(
-        "network_costs", _costs(run.date, run.settings), schema_of(NetworkCost)
+        "network_costs", _costs(run.date, run.settings, sums=has_sums), schema_of(NetworkCost)
     )
     run.at_hand |= {"merchant_fees": discounts, "network_costs": costs}
     breaks = await _breaks(run)
@@ -165,8 +171,7 @@ async def _load_volumes(run: Run) -> None:
 
 @cache
 def _days() -> "ir.Table":
-    every = parts()
-    return every.select("business_date").distinct().order_by("business_date")
+    return different(parts(), "business_date")
 
 
 @cache
@@ -177,7 +182,7 @@ def _older_roots() -> "ir.Table":
         (every.request_id != every.root_request_id) | (every.state == "opposite")
     )
     older = follow_ups.anti_join(begun, "root_request_id")
-    return older.select("root_request_id").distinct().order_by("root_request_id")
+    return different(older, "root_request_id")
 
 
 @cache
@@ -315,12 +320,12 @@ def _change_schema(components: Sequence[str]) -> pa.Schema:
 
 
 def _prices(steps: "ir.Table") -> "ir.Table":
-    return steps.select(*PRICE).distinct().order_by(*PRICE)
+    return different(steps, *PRICE)
 
 
 def _different(name: str, steps: "ir.Table") -> "ir.Table":
     numbered = steps.join(table_named(f"{name}_alike", ALIKE), [*PRICE])
-    return numbered.select(*STEP).distinct().order_by(*STEP)
+    return different(numbered, *STEP)
 
 
 def _changed(name: str, components: Sequence[str], steps: "ir.Table") -> "ir.Table":
@@ -369,8 +374,7 @@ def _load_cost_plans(run: Run) -> None:
 
 @cache
 def _sale_days() -> "ir.Table":
-    days = priced_table().select("acquirer", "sale_settlement_date").distinct()
-    return days.order_by("acquirer", "sale_settlement_date")
+    return different(priced_table(), "acquirer", "sale_settlement_date")
 
 
 @cache
@@ -420,20 +424,40 @@ def _costed_table() -> "ir.Table":
 
 
 @cache
-def _cost_steps() -> "ir.Table":
+def _costed_sums() -> "ir.Table":
+    """The captured records of matches of one with several, with what their rows ask together."""
+    found = _with_cost_plan(asked().join(priced_table(), "key"))
+    return found.mutate(billed=found.effect_minor)[list(_COSTED_SUMS)]
+
+
+_COSTED_SUMS: Final = {**_COSTED, "match_id": "string", "lines": "int64"}
+
+
+def _costed_sums_table() -> "ir.Table":
+    return ibis.table(_COSTED_SUMS, name="costed_sums")
+
+
+@cache
+def _cost_steps(*, sums: bool) -> "ir.Table":
     """Where the amounts differ the file's fee may be of either."""
     costed = _costed_table()
     names = [*PRICE, "before", "after", "refund"]
     by_row = costed.mutate(after=costed.before + costed.billed)[names]
     differing = costed.filter(costed.billed != costed.effect_minor)
     by_record = differing.mutate(after=differing.before + differing.effect_minor)[names]
-    return by_row.union(by_record)
+    steps = by_row.union(by_record)
+    if sums:
+        of_sums = _costed_sums_table()
+        steps = steps.union(of_sums.mutate(after=of_sums.before + of_sums.effect_minor)[names])
+    return steps
 
 
 @cache
-def _costs(business_date: date, settings: Settings) -> "ir.Table":
+def _costs(business_date: date, settings: Settings, *, sums: bool) -> "ir.Table":
     """The file's fee within tolerance per row and file; else ours, and the rest is an excess."""
-    ours = _nearer()
+    ours = _nearer().mutate(lines=ibis.literal(1, "int64"))
+    if sums:
+        ours = ours.union(_of_sums()[ours.columns])
     issuer_file, network_file = ours.issuer_file, ours.network_file
     compared = ours.mutate(
         differs=issuer_file.fill_null(ours.issuer)
@@ -441,7 +465,8 @@ def _costs(business_date: date, settings: Settings) -> "ir.Table":
         - ours.issuer
         - ours.network
     )
-    judged = compared.mutate(within=compared.differs.abs() <= settings.fee_tolerance_row_minor)
+    tolerance = compared.lines * settings.fee_tolerance_row_minor
+    judged = compared.mutate(within=compared.differs.abs() <= tolerance)
     near = judged.filter(judged.within)
     files = near.group_by("file").agg(differing=exact(near.differs.abs().sum()))
     beyond = files.filter(files.differing > settings.fee_tolerance_file_minor)
@@ -466,14 +491,20 @@ def _costs(business_date: date, settings: Settings) -> "ir.Table":
     return made.order_by(number_of(made.key))[list(NetworkCost.__struct_fields__)]
 
 
+def _of_sums() -> "ir.Table":
+    """Our fees of each record, and its part of what the rows ask."""
+    costed = _costed_sums_table()
+    steps = costed.mutate(after=costed.before + costed.effect_minor)
+    return shared_out(_changed("cost", PARTS, steps))
+
+
 def _nearer() -> "ir.Table":
     """Our fees on the row's amount; on the record's, where that is nearer to what the file asks."""
     costed = _costed_table()
-    parts = ("issuer", "network")
-    by_row = _changed("cost", parts, costed.mutate(after=costed.before + costed.billed))
+    by_row = _changed("cost", PARTS, costed.mutate(after=costed.before + costed.billed))
     differing = costed.filter(costed.billed != costed.effect_minor)
     other = _changed(
-        "cost", parts, differing.mutate(after=differing.before + differing.effect_minor)
+        "cost", PARTS, differing.mutate(after=differing.before + differing.effect_minor)
     )
     also = other.select("key", record_issuer=other.issuer, record_network=other.network)
     both = by_row.left_join(also, "key")
@@ -484,7 +515,7 @@ def _nearer() -> "ir.Table":
     return both.mutate(
         issuer=ibis.ifelse(nearer, both.record_issuer, both.issuer),
         network=ibis.ifelse(nearer, both.record_network, both.network),
-    )[[*_COSTED, *parts]]
+    )[[*_COSTED, *PARTS]]
 
 
 @cache
@@ -513,14 +544,21 @@ async def _breaks(run: Run) -> list[Break]:
     found = [NetworkCost(**line) for line in run.engine.table(unbooked_costs()).to_pylist()]
     records = await run.store.records_by_key([cost.key for cost in found])
     rows = await run.store.rows_by_id([cost.row for cost in found])
+    sums = {key: of for key, *of in run.engine.rows(_unbooked_sums())} if found else {}
     breaks = []
     for cost in found:
         ours = cost.issuer_ours_minor + cost.network_ours_minor
         theirs = ours + cost.difference_minor
         record, row = records[cost.key], rows[cost.row]
-        one = break_of(run.date, "fee_mismatch", record, row, ours, theirs, "")
+        match, rule = (str(one) for one in sums.get(cost.key, ("", "")))
+        one = break_of(run.date, "fee_mismatch", record, row, ours, theirs, rule)
         breaks.append(
-            msgspec.structs.replace(one, step="fees", difference_minor=-cost.excess_minor)
+            msgspec.structs.replace(
+                one,
+                step="fees",
+                difference_minor=-cost.excess_minor,
+                evidence=one.evidence | ({"match": match} if match else {}),
+            )
         )
     return number(breaks, run.date, "F")
 
@@ -534,3 +572,12 @@ def unbooked_costs() -> "ir.Table":
     )
     unbooked = costs.filter(asked != costs.issuer_minor + costs.network_minor)
     return unbooked.order_by(number_of(unbooked.key))
+
+
+@cache
+def _unbooked_sums() -> "ir.Table":
+    """(record, match, rule) of those that stand for a match of one with several."""
+    members = members_table()
+    ours = members.filter(members.side == "ours")
+    found = ours.semi_join(unbooked_costs(), ours.member == unbooked_costs().key)
+    return found.select("member", "match_id", "rule").order_by("member")

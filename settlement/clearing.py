@@ -199,9 +199,7 @@ class ClearingRow(msgspec.Struct, frozen=True):
 
     @property
     def effect_minor(self) -> int:
-        """Signed: 20xxxx takes back (void, refund); a reversal takes back what its code gave."""
-        sign = -1 if self.processing_code[:2] == "20" else 1
-        return self.amount_minor * (-sign if self.is_reversal else sign)
+        return effect_of(self.amount_minor, self.mti, self.processing_code)
 
     @property
     def issuer_fee_minor(self) -> int | None:
@@ -217,6 +215,12 @@ class ClearingRow(msgspec.Struct, frozen=True):
     @property
     def fee_minor(self) -> int:
         return (self.issuer_fee_minor or 0) + (self.network_fee_minor or 0)
+
+
+def effect_of(amount_minor: int, mti: str, processing_code: str) -> int:
+    """Signed: 20xxxx takes back (void, refund); a reversal takes back what its code gave."""
+    sign = -1 if processing_code[:2] == "20" else 1
+    return amount_minor * (-sign if mti[:2] == PAIRED_MTI else sign)
 
 
 def institution(value: str | None) -> str:

@@ -19,15 +19,17 @@ from rich.table import Table
 from settlement.adapters.engines import open_engine
 from settlement.adapters.extracts import ParquetExtracts
 from settlement.adapters.files import DirectoryInbox, DirectorySink
+from settlement.casework.ports import Casework
 from settlement.chart import CHART
 from settlement.close import USAGE, CloseResult, close
+from settlement.payouts.ports import Payouts
 from settlement.ports import STEPS, Dates, Pans, Progress as StepProgress, Store
 from settlement.reports.figures import money, pairs
 from settlement.run import UsageError
 from settlement.settings import DEFAULTS, Settings
 from settlement.texts import TEXTS
 
-Books = AbstractAsyncContextManager[tuple[Store, Dates, Pans]]
+Books = AbstractAsyncContextManager[tuple[Store, Casework, Payouts, Dates, Pans]]
 BREAKS_SHOWN = 50
 
 
@@ -46,7 +48,8 @@ def close_command(
 ) -> int:
     """Close `business_date` and tell the result on stdout; progress goes to stderr.
 
-    `files` holds `<acquirer>/<file>`; `reports` receives `<date>/...`. Returns the exit code.
+    `files` holds `<acquirer>/<file>`; `reports` receives `<date>/...`. Returns the exit code. Ctrl-C
+    goes on to the caller, once it is said what it leaves.
     """
     try:
         with Bars(chinese=chinese) as bars:
@@ -58,6 +61,9 @@ def close_command(
     except UsageError as usage:
         sys.stderr.write(f"{usage}\n")
         return USAGE
+    except KeyboardInterrupt:
+        sys.stderr.write(f"{TEXTS['interrupted'][int(chinese)]}\n")
+        raise
     if as_json:
         sys.stdout.write(result.to_json().decode() + "\n")
     else:
@@ -81,7 +87,7 @@ async def close_books(
     folder = books / business_date.isoformat()
     engine = open_engine(settings, books / ".spill")
     try:
-        async with open_books() as (store, dates, pans):
+        async with open_books() as (store, casework, payouts, dates, pans):
             return await close(
                 business_date,
                 DirectoryInbox(files),
@@ -90,6 +96,8 @@ async def close_books(
                 pans,
                 DirectorySink(reports),
                 progress,
+                casework=casework,
+                payouts=payouts,
                 engine=engine,
                 extracts=ParquetExtracts(engine, folder),
                 at=at,
@@ -157,12 +165,12 @@ def show(result: CloseResult, console: Console, reports: Path, *, chinese: bool 
     for step in result.steps:
         steps.add_row(
             text(f"step_{step.name}"),
-            step.state,
+            text(f"run_{step.state}"),
             pairs({k: str(v) for k, v in step.totals.items()}),
         )
     console.print(steps)
     if result.message:
-        console.print(result.message, style="bold", markup=False)
+        console.print(result.message, style="bold", markup=False, soft_wrap=True)
     if result.breaks:
         breaks = table(
             "breaks", ("class", ""), ("acquirer", ""), ("keys", ""), ("ours", "n"), ("theirs", "n")

@@ -2,7 +2,8 @@
 
     cut        the business date moves on; nothing new joins this one
     freeze     nothing is undecided any more; captures become clearing records
-    intake     the networks' files: sealed, parsed, stored; the plaintext leaves the inbox
+    intake     the networks' files: sealed, parsed, stored; the plaintext leaves the inbox; then
+               rows of error files open and move disputes, and deadlines pass
     reconcile  records against rows: matches, and breaks as values
     fees       our discount on every record; the file's fees beside ours
     post       balanced entries, sealed into the chain; P5; then the date is locked
@@ -16,6 +17,7 @@ run is the only time that reaches a file, and ids derive from (date, step, seque
 files again, byte for byte.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection
 from datetime import date, datetime, timedelta
 from typing import Final, Literal
@@ -23,13 +25,17 @@ from typing import Final, Literal
 import msgspec
 
 from settlement.cases import Break
+from settlement.casework.ports import Casework
+from settlement.disputes.day_end import DISPUTES, disputes
 from settlement.fees import NotInForceError, Tariffs
 from settlement.files.layout import FileError
 from settlement.freeze import freeze
 from settlement.intake import intake, intake_after
 from settlement.ledger import LedgerConflictError, TrialLine, trial_balance
 from settlement.netting import Net
+from settlement.payouts.ports import Payouts
 from settlement.ports import (
+    BESIDE_WRITING,
     REFERENCE_KINDS,
     STEPS,
     Dates,
@@ -48,7 +54,7 @@ from settlement.ports import (
 from settlement.posting import net, post, post_after
 from settlement.reconciliation import reconcile_day
 from settlement.reports.step import reports, reports_after
-from settlement.run import Run, UsageError, WaitingError
+from settlement.run import Run, UsageError, WaitingError, breathe
 from settlement.settings import DEFAULTS, Settings
 from settlement.sharing import fees
 
@@ -124,6 +130,8 @@ async def close(
     sink: FileSink,
     progress: Progress | None = None,
     *,
+    casework: Casework,
+    payouts: Payouts,
     engine: Engine,
     extracts: Extracts,
     at: datetime,
@@ -133,10 +141,11 @@ async def close(
     """Close one business date, or go on with its close; safe to repeat at any time.
 
     `at` is the wall clock now: it counts only where no earlier run of the date recorded one.
+    `casework` commits under the date's lock, which the close holds.
     `approved` holds SHA-256 (hex) of files that a second person lets in: other content under a
     known name, fees beyond the sanity bound.
     """
-    code, message, failed = DONE, "", ""
+    code, message = DONE, ""
     run: Run | None = None
     async with store.alone(business_date) as alone:
         if not alone:
@@ -147,6 +156,8 @@ async def close(
                 business_date,
                 files,
                 store,
+                casework,
+                payouts,
                 dates,
                 pans,
                 sink,
@@ -157,23 +168,22 @@ async def close(
                 approved,
                 settings,
             )
-            for name in STEPS:
-                failed = name
-                await _run_step(run, name)
-            failed = ""
+            await _run_steps(run)
         except (WaitingError, NotInForceError) as waiting:
             code, message = WAITING, str(waiting)
         except UsageError as usage:
             code, message = USAGE, str(usage)
         except (FileError, AssertionError, LedgerConflictError) as failure:
             code, message = FAILURE, f"{type(failure).__name__}: {failure}"
-    return await _result(store, run, business_date, code, message, failed)
+    return await _result(store, run, business_date, code, message, run.step if run else "")
 
 
 async def _begin(
     business_date: date,
     files: Inbox,
     store: Store,
+    casework: Casework,
+    payouts: Payouts,
     dates: Dates,
     pans: Pans,
     sink: FileSink,
@@ -196,6 +206,8 @@ async def _begin(
         at=await store.begin(business_date, at),
         files=files,
         store=store,
+        casework=casework,
+        payouts=payouts,
         dates=dates,
         pans=pans,
         sink=sink,
@@ -209,19 +221,54 @@ async def _begin(
     )
 
 
-async def _run_step(run: Run, name: str) -> None:
-    do, after = _FUNCTIONS[name]
-    if name not in run.steps:
-        run.progress.started(name)
-        facts, totals = await do(run)
-        content = facts.content
+async def _run_steps(run: Run) -> None:
+    """One after the other, and so they are recorded; but one of BESIDE_WRITING begins while the facts
+    of the one before go into the store."""
+    writing: asyncio.Task[None] | None = None
+    try:
+        for name in STEPS:
+            if name not in BESIDE_WRITING:
+                await _written(run, writing)
+            run.step = name
+            made = None
+            if name not in run.steps:
+                run.progress.started(name)
+                made = await _FUNCTIONS[name][0](run)
+            await _written(run, writing)
+            run.step = name
+            writing = asyncio.create_task(_write(run, name, made), name=name)
+            await breathe()
+        await _written(run, writing)
+        run.step = ""
+    finally:
+        if writing is not None:  # a commit that has begun is not given up for what failed beside it
+            await asyncio.wait({writing})
+
+
+async def _written(run: Run, writing: asyncio.Task[None] | None) -> None:
+    if writing is not None:
+        run.step = writing.get_name()
+        await writing
+
+
+async def _write(run: Run, name: str, made: tuple[Facts, dict[str, int]] | None) -> None:
+    if made is not None:
+        facts, totals = made
+        content = await _content(facts)
         if not await run.store.finish(Step(run.date, name, content, totals), facts):
             # another run of this date was first; its facts stand
             assert (await run.store.steps(run.date))[name].content == content, name
         run.steps = await run.store.steps(run.date)
+    after = _FUNCTIONS[name][1]
     if after is not None:
         await after(run)
     run.progress.finished(name, run.steps[name].totals)
+
+
+async def _content(facts: Facts) -> str:
+    if not facts.is_bulk:
+        return facts.content
+    return await asyncio.to_thread(lambda: facts.content)
 
 
 async def facts_of(run: Run, name: str) -> tuple[Facts, dict[str, int]]:
@@ -233,6 +280,9 @@ async def _result(
     store: Store, run: Run | None, business_date: date, code: int, message: str, failed: str
 ) -> CloseResult:
     done = await store.steps(business_date)
+    totals = {name: step.totals for name, step in done.items()}
+    if DISPUTES in done:  # told with the files that brought them
+        totals["intake"] = totals["intake"] | totals[DISPUTES]
     reached = False
     steps: list[StepResult] = []
     for name in STEPS:
@@ -242,24 +292,22 @@ async def _result(
         elif not reached and code in (WAITING, FAILURE):
             state = "waiting" if code == WAITING else "failed"
             reached = True
-        step = done.get(name)
-        steps.append(
-            StepResult(name, state, step.content if step else "", step.totals if step else {})
-        )
+        content = done[name].content if name in done else ""
+        steps.append(StepResult(name, state, content, totals.get(name, {})))
     breaks = await store.breaks(business_date)
     resolved = await store.resolved([one.id for one in breaks])  # by a later close, mostly
-    if code == DONE and any(one.id not in resolved for one in breaks):
+    unplaced = DISPUTES in done and done[DISPUTES].totals["dispute_cases"]
+    if code == DONE and (unplaced or any(one.id not in resolved for one in breaks)):
         code = DIFFERENCES
-    totals = {
-        key: value for name in STEPS if name in done for key, value in done[name].totals.items()
-    }
     moved = await (run.movements() if run else store.movements(business_date))
     return CloseResult(
         business_date=business_date,
         exit_code=code,
         message=message,
         steps=steps,
-        totals=totals,
+        totals={
+            key: value for name in STEPS if name in done for key, value in totals[name].items()
+        },
         breaks=breaks,
         nets=await store.nets(business_date),
         trial_balance=trial_balance(moved),
@@ -276,10 +324,15 @@ async def _cut(run: Run) -> tuple[Facts, dict[str, int]]:
     return Facts(), {}
 
 
+async def _intake_after(run: Run) -> None:
+    await intake_after(run)
+    await disputes(run)
+
+
 _FUNCTIONS: Final[dict[str, tuple[StepFunction, Callable[[Run], Awaitable[None]] | None]]] = {
     "cut": (_cut, None),
     "freeze": (freeze, None),
-    "intake": (intake, intake_after),
+    "intake": (intake, _intake_after),
     "reconcile": (reconcile_day, None),
     "fees": (fees, None),
     "post": (post, post_after),

@@ -113,6 +113,14 @@ def agent_of(payee: str) -> str:
     return payee.removeprefix(AGENT) if payee.startswith(AGENT) else ""
 
 
+class SettlementTerms(msgspec.Struct, frozen=True):
+    """When and whence a network's money comes, out of its link's item; other keys are not read."""
+
+    settlement_payer: str = ""  # account that its credits come from; empty: not said
+    settlement_days: int = 1  # working days after the settlement date
+    settlement_calendar: str = ""
+
+
 class Contracts:
     """The reference data in force on one date, by its shapes."""
 
@@ -136,11 +144,25 @@ class Contracts:
             )
         self.accounts = items("bank_account", BankAccount)
         self.calendars = items("calendar", Calendar)
-        self.payers = {  # acquirer -> account that its credits come from; "": not said
-            str(item.content.get("acquirer", key)): str(item.content.get("settlement_payer", ""))
+        self._terms = {  # by acquirer
+            str(item.content.get("acquirer", key)): msgspec.convert(item.content, SettlementTerms)
             for key in tariffs.keys("link")
             if (item := tariffs.in_force("link", key, on)) is not None
         }
+        self.payers = {key: terms.settlement_payer for key, terms in self._terms.items()}
+
+    def terms(self, acquirer: str) -> SettlementTerms:
+        """The defaults where it has no link any more."""
+        return self._terms.get(acquirer, SettlementTerms())
+
+    def reserve_calendar(self, currency: str) -> str:
+        """Of our first reserve account of the currency that names one; else empty."""
+        named = (
+            one.calendar
+            for _, one in sorted(self.accounts.items())
+            if (one.purpose, one.currency) == ("reserve", currency) and one.calendar
+        )
+        return next(named, "")
 
     def paying_account(self, contract: Contract, currency: str) -> BankAccount | None:
         """Ours that pays; None where there is none that may."""

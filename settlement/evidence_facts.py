@@ -26,12 +26,14 @@ from settlement.posting_rules import POSTING_RULES
 from settlement.reconcile import VERSIONS
 from settlement.run import Run, WaitingError
 from settlement.settings import Settings
+from settlement.sums import SUM_PASSES
 
 # Facts of a date that are hashed line by line, never held.
 EXTRACTS: Final[tuple[Extracted, ...]] = (
     "captures",
     "records",
     "matches",
+    "members",
     "merchant_fees",
     "network_costs",
     "agent_shares",
@@ -66,7 +68,7 @@ async def documents(store: Store, business_date: date, settings: Settings) -> di
         },
         "rules.json": {
             "posting_rules": [POSTING_RULES[name] for name in sorted(POSTING_RULES)],
-            "passes": list(PASSES),
+            "passes": [*PASSES, *SUM_PASSES],
             "match_rules": dict(VERSIONS),
             "fee_plans": await _plans(store, Tariffs(references), business_date),
         },
@@ -189,7 +191,7 @@ async def decided_again(run: Run, names: Collection[str] = AGAIN) -> AsyncIterat
 
 # what a step adds: in columns, and one by one
 _RELATIONS: Final[dict[str, tuple[Extracted, ...]]] = {
-    "reconcile": ("matches",),
+    "reconcile": ("matches", "members"),
     "fees": ("merchant_fees", "network_costs", "agent_shares"),
     "post": ("entries",),
     "net": (),
@@ -203,9 +205,18 @@ async def _first_other(run: Run, name: str, facts: Facts) -> Finding | None:
         if found is not None:
             return found
     store, on = run.store, run.date
-    stand: dict[str, Sequence[msgspec.Struct]] = {
-        "breaks": [one for one in await store.breaks(on) if one.step == name],
-        "resolutions": await store.resolutions(on) if name == "reconcile" else (),
+    reconciled = name == "reconcile"
+    breaks = await store.breaks(on)
+    # resolved on open dates by other acts
+    theirs = {one.id for one in (*breaks, *await store.open_breaks(on)) if one.step != "reconcile"}
+    stand: dict[str, Sequence[object]] = {
+        "breaks": [one for one in breaks if one.step == name],
+        "resolutions": [one for one in await store.resolutions(on) if one.break_id not in theirs]
+        if reconciled
+        else (),
+        "batch_sums": await store.batch_sums(on) if reconciled else (),
+        "batches_checked": await store.batches_checked(on) if reconciled else (),
+        "settled_sums": await store.settled_sums(on) if reconciled else (),
         "nets": await store.nets(on) if name == "net" else (),
     }
     for what, recorded in stand.items():
@@ -239,7 +250,7 @@ def _row_finding(place: str, recorded: bytes | None, again: bytes | None) -> Fin
     )
 
 
-def _line(fact: msgspec.Struct) -> str:
+def _line(fact: object) -> str:
     return msgspec.json.encode(fact).decode()
 
 

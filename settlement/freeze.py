@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, cast
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from settlement import records as expressions
-from settlement.clearing import ClearingRecord
+from settlement.clearing import Capture, ClearingRecord
 from settlement.columns import Relation, schema_of
 from settlement.ports import Facts
-from settlement.posting import assert_conserved, captured_totals
+from settlement.posting import assert_conserved, captured_totals, totals_of
 from settlement.run import Run, WaitingError, in_minor, load
 
 if TYPE_CHECKING:
@@ -23,11 +23,10 @@ async def freeze(run: Run) -> tuple[Facts, dict[str, int]]:
         load(run, "captures", "captures", run.date),
         load(run, "transactions", "transactions", run.date),
     )
-    records, totals = await asyncio.gather(_records(run), run.store.captured_totals(run.date))
-    run.at_hand["records"] = records
+    records = run.at_hand["records"] = await _records(run)
     assert_conserved(
         run.date,
-        ("captures", totals),
+        ("captures", totals_of(run, "captures", Capture)),
         ("clearing records", captured_totals(run)),
     )
     sums = [(str(one[0]), int(cast("Any", one[1]))) for one in run.engine.rows(_by_currency())]

@@ -2,6 +2,7 @@
 
 The rules in order, each with name and version; the first that fits, counts:
 
+    sweep-received     on the own-funds account that a sweep of ours goes to, its id and amount
     end-to-end-id      our order's id, its amount to the minor unit, on the account that paid it
     batch              our file's id: the bank booked all orders of it as one amount
     named-date         the text names a settlement date, and its receivable is the amount
@@ -23,7 +24,8 @@ import msgspec
 
 from settlement.contracts import BankAccount
 from settlement.iso20022.pain001 import message_id
-from settlement.payout_ports import LineMatch, Order, OrderEvent, Receivable, StatementLine
+from settlement.payouts.orders import is_sweep
+from settlement.payouts.ports import LineMatch, Order, OrderEvent, Receivable, StatementLine
 
 VERSION: Final = 1  # of the rules
 DATES_MAX: Final = 31  # settlement dates that one credit may settle
@@ -47,7 +49,7 @@ class Explained(msgspec.Struct, frozen=True):
     line: StatementLine
     match: LineMatch | None
     orders: tuple[Order, ...] = ()
-    event: Literal["confirmed", "returned", ""] = ""
+    event: Literal["confirmed", "received", "returned", ""] = ""
     receivables: tuple[Receivable, ...] = ()
     why: str = ""
 
@@ -77,6 +79,8 @@ class _Explainer:
     def explain(self, line: StatementLine) -> Explained:
         order = self._known.orders.get(line.end_to_end_id)
         if order is not None:
+            if is_sweep(order) and self._known.accounts[line.account].purpose == "own":
+                return self._received(line, order)
             return self._order(line, order)
         if line.batch in self._by_batch:
             return self._batch(line, self._by_batch[line.batch])
@@ -114,6 +118,20 @@ class _Explainer:
         kind: Literal["payout", "return"] = "payout" if event == "confirmed" else "return"
         found = self._match(line, "end-to-end-id", kind, [order.end_to_end_id])
         return Explained(line, found, (order,), event)
+
+    def _received(self, line: StatementLine, order: Order) -> Explained:
+        """The other end of a sweep: its money is own funds from here on."""
+        name = order.end_to_end_id
+        asked = (order.amount_minor, order.currency, order.creditor_account)
+        if (line.amount_minor, line.currency, self._known.accounts[line.account].account) != asked:
+            return Explained(line, None, why=f"order {name} is of {order.amount_minor}, to another")
+        if (name, "rejected") in self._events:
+            return Explained(line, None, why=f"order {name} was rejected")
+        if (name, "received") in self._events:
+            return Explained(line, None, why=f"order {name} was received before")
+        self._events.add((name, "received"))
+        found = self._match(line, "sweep-received", "own", [name])
+        return Explained(line, found, (order,), "received")
 
     def _unlike(self, line: StatementLine, order: Order) -> str:
         name = order.end_to_end_id

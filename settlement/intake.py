@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
 from datetime import date
 from functools import cache
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -14,20 +14,23 @@ from settlement.cases import Break, Resolution
 from settlement.clearing import ClearingRow, FileName, HeldFile, IncomingFile
 from settlement.columns import Relation, schema_of, table_of
 from settlement.expected_files import described, expected_from, is_known, members, missing
-from settlement.files import com, com_bulk
-from settlement.files.registry import parse
+from settlement.files.bulk import Batch, OddError
+from settlement.files.registry import FORMATS, parse
 from settlement.files.rows import Context, FileRow
 from settlement.ports import Facts, Step
-from settlement.records import exact, records_table
+from settlement.records import different, exact, records_table
 from settlement.rows import fee_of, rows_table
-from settlement.run import Run, UsageError, WaitingError, extract, number
+from settlement.run import Run, UsageError, WaitingError, breathe, extract, number
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir  # type: ignore[import-untyped]
 
+UNKNOWN_SHOWN: Final = 5
+
 
 async def intake(run: Run) -> tuple[Facts, dict[str, int]]:
     absent: list[str] = []
+    unknown: list[str] = []
     taken: list[IncomingFile] = []
     settles_on = await _settles_on(run)
     for acquirer, named in settles_on.items():
@@ -35,10 +38,15 @@ async def intake(run: Run) -> tuple[Facts, dict[str, int]]:
         await _take_in_approved(run, acquirer)
         files = await run.store.files(acquirer)
         expected = expected_from(run.tariffs, acquirer)
-        absent += missing(acquirer, due_dates(run.date, named), expected, files)
+        lacking = missing(acquirer, due_dates(run.date, named), expected, files)
+        absent += lacking
+        unknown += _unknown(run, acquirer) if lacking else []
         taken += [file for file in files if file.business_date == run.date]
     if absent:
-        raise WaitingError(f"no clearing file yet from {', '.join(absent)}")
+        raise WaitingError(
+            f"no clearing file yet from {', '.join(absent)}"
+            + (f"; no type that is expected is called {', '.join(unknown)}" if unknown else "")
+        )
     late = [
         _file_break(run, "file_late", file, file.sha256.hex())
         for file in taken
@@ -72,8 +80,7 @@ async def _settles_on(run: Run) -> dict[str, set[date]]:
 def _named() -> "ir.Table":
     records = records_table("records")
     captured = records.filter(records.effect_minor != 0)
-    days = captured.select("acquirer", "settlement_date").distinct()
-    return days.order_by("acquirer", "settlement_date")
+    return different(captured, "acquirer", "settlement_date")
 
 
 def due_dates(business_date: date, named: set[date]) -> set[date]:
@@ -106,8 +113,21 @@ async def _look(run: Run, acquirer: str) -> None:
                 run.files.put_back(acquirer, name)
 
 
+def _unknown(run: Run, acquirer: str) -> list[str]:
+    """The first files in the inbox whose names say nothing to us: one may be what is waited for."""
+    expected = expected_from(run.tariffs, acquirer)
+    names = [name for name in run.files.names(acquirer) if not is_known(acquirer, name, expected)]
+    return [name.encode(errors="backslashreplace").decode() for name in names[:UNKNOWN_SHOWN]]
+
+
 async def _see(run: Run, name: FileName, data: bytes) -> bool:
     """Whether the plaintext may go: the file is stored, now or before."""
+    if len(data) > run.settings.file_max_mib << 20:
+        raise WaitingError(
+            f"{name.acquirer}/{name.name}: {len(data):,} bytes are more than settlement.file_max_mib "
+            f"({run.settings.file_max_mib:,} MiB), for a file is sealed as one value: let the network "
+            "send the day in several files, each with its own sequence"
+        )
     sha256 = hashlib.sha256(data)
     files = await run.store.files(name.acquirer)
     key = name.type, name.settlement_date, sha256.digest()
@@ -167,8 +187,8 @@ async def _take_in(run: Run, name: FileName, data: bytes) -> None:
 async def _read(
     run: Run, name: FileName, data: bytes, version: int
 ) -> tuple[Relation, Sequence[FileRow]]:
-    """The transactions of a file, as the engine's `intake_rows`, and its other rows. A COM file all at
-    once where it is plainly right; else line by line, which says what is wrong."""
+    """The transactions of a file, as the engine's `intake_rows`, and its other rows. A file of one
+    fixed width all at once where it is plainly right; else line by line, which says what is wrong."""
     context = Context(
         token=run.pans.token,
         mask=run.pans.mask,
@@ -178,28 +198,28 @@ async def _read(
         expected=described(name.type, expected_from(run.tariffs, name.acquirer)),
     )
 
-    async def counted(batches: Iterable[pa.RecordBatch]) -> AsyncIterator[pa.RecordBatch]:
+    others: list[FileRow] = []
+
+    async def counted(batches: Iterable[Batch]) -> AsyncIterator[pa.RecordBatch]:
         lines = 0
         for batch in batches:
-            yield batch
-            lines += batch.num_rows
+            yield batch.transactions
+            await breathe()
+            others.extend(batch.rows)
+            lines += max(batch.transactions.num_rows, len(batch.rows))
             run.progress.advanced("intake", f"{name.acquirer}/{name.name}: {lines:,}")
 
     schema = schema_of(ClearingRow)
-    if name.type == "COM":
-        reading = com_bulk.Reading(
-            token=context.token,
-            mask=context.mask,
-            currency=context.currency,
-            version=version,
-            approved=context.approved or com.APPROVED,
-        )
-        with suppress(com_bulk.OddError):
-            batches = counted(com_bulk.parse(data, name, reading))
-            return await run.extracts.load("intake_rows", schema, batches), ()
+    at_once = FORMATS[name.type].at_once
+    if at_once is not None:
+        with suppress(OddError):
+            batches = counted(at_once(data, name, context))
+            return await run.extracts.load("intake_rows", schema, batches), others
+        others.clear()
     parsed = parse(data, name, context)
-    batches = counted(table_of(ClearingRow, parsed.transactions).to_batches())
-    return await run.extracts.load("intake_rows", schema, batches), parsed.rows
+    rows = table_of(ClearingRow, parsed.transactions).to_batches()
+    loaded = await run.extracts.load("intake_rows", schema, counted(map(Batch, rows)))
+    return loaded, parsed.rows
 
 
 @cache

@@ -49,7 +49,8 @@ async def confirmations(run: Run) -> list[Entry]:
     """What leaves the pending layer today: earlier captures that are heard of for the first time."""
     keys = [str(key) for (key,) in run.engine.rows(_heard_of_earlier())]
     captured = await run.store.entries_by_key("captured", keys)
-    before = await run.store.entries_by_key("confirm_in", keys)
+    confirmed_in = await run.store.entries_by_key("confirm_in", keys)
+    before = {key for key, one in confirmed_in.items() if one.business_date < run.date}
     waiting = [
         captured[key]
         for key in keys

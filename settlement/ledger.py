@@ -36,10 +36,6 @@ class LedgerClosedError(Exception):
     """The business date is posted; `Ledger.open_date` says which one takes entries."""
 
 
-class LedgerLimitError(Exception):
-    """The entries would take a balance beyond its account's limits; none of them stands."""
-
-
 class Entry(msgspec.Struct, frozen=True):
     """One balanced entry. Postings of amount zero are left out; an empty entry is not made."""
 

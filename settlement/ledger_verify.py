@@ -69,6 +69,14 @@ class Closing(msgspec.Struct, frozen=True):
     balance_minor: int
 
 
+def _told(closing: Closing | None) -> str:
+    """In words for people."""
+    if closing is None:
+        return "no balance"
+    moved = f"{closing.debit_minor} debit and {closing.credit_minor} credit,"
+    return f"{closing.balance_minor} after {closing.count} postings, {moved}"
+
+
 class Stored(Protocol):
     """What the verifier reads, all of it in one snapshot."""
 
@@ -265,8 +273,8 @@ class _Run:
             self._found(
                 "checkpoint",
                 day,
-                f"{account} {owner} {currency} {layer}: {stand.get(place)} is not what the entries come "
-                f"to{f', and {len(differing) - 1} more' if differing[1:] else ''}",
+                f"{account} {owner} {currency} {layer}: {_told(stand.get(place))} is not what the entries "
+                f"come to{f', and {len(differing) - 1} more' if differing[1:] else ''}",
             )
 
     # -- what no link covers
@@ -304,6 +312,6 @@ class _Run:
                 self._found(
                     "limit",
                     date.min,
-                    f"{key.account} {key.owner} {key.currency}: {layered} stands, the entries come "
-                    f"to {Layered(pending, settled)}",
+                    f"{key.account} {key.owner} {key.currency}: {layered.settled_minor} settled and "
+                    f"{layered.pending_minor} pending stand, the entries come to {settled} and {pending}",
                 )

@@ -7,7 +7,7 @@ later, a row that a later date's request explains. Everything else of both sides
 
 The engine holds, under these names, what `split` reads: `records` of the date, `open_records` and
 `shorts` of earlier ones, requests `ahead`, `incoming_rows`, and `mismatched` rows. It leaves `met`:
-every pair with its kind and class.
+every pair with its kind and class; and, each line alone, the matches of one with several (`summed`).
 """
 
 from collections.abc import Collection
@@ -19,10 +19,11 @@ import ibis  # type: ignore[import-untyped]
 import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]
 
+from settlement import summed
 from settlement.clearing import ClearingRecord, ClearingRow, infer_date
 from settlement.columns import structs_of
 from settlement.passes import COLUMNS, pair_tables
-from settlement.records import ahead, institution_of, records_table, table_named
+from settlement.records import ahead, different, institution_of, records_table, table_named
 from settlement.rows import effect_of, id_of, is_reversal, rows_table
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ MET: Final = {
     "rule": "string",
     "record": "string",
     "row": "string",
-    "kind": "string",  # plain, held (for a later date's request), odd
+    "kind": "string",  # plain, summed, held (for a later date's request), odd
     "match_class": "string",
 }
 UNMET: Final = {"id": "string", "waits": "boolean"}
@@ -56,6 +57,7 @@ class Rest(msgspec.Struct, frozen=True):
     neighbours: list[ClearingRow]  # settled rows that have a key of one of `rows`
     paired: list[tuple[str, str, str]]  # rule, record, row: pairs that are not plain
     matched: dict[str, int]  # class -> plain pairs
+    sums: summed.Summed  # matches of one with several
     carried_records: int
     carried_rows: int
 
@@ -81,6 +83,10 @@ def split(
         engine.keep("pairs", found)
     engine.keep("touched", _touched())
     engine.keep("met", _met(business_date, window_days))
+    sums = summed.NOTHING
+    if summed.find(engine, business_date):
+        engine.keep("met", _met_table().union(summed.met_lines()[list(MET)]))
+        sums = summed.settled(engine)
     _load_sent(engine, business_date)
     engine.keep("unmet_rows", _unmet_rows(business_date))
     engine.keep("unmet_records", _unmet_records(business_date))
@@ -92,16 +98,15 @@ def split(
         neighbours=structs_of(ClearingRow, engine.table(_neighbours())),
         paired=cast("list[tuple[str, str, str]]", engine.rows(_odd_pairs())),
         matched={str(name): _int(count) for name, count in engine.rows(_matched())},
+        sums=sums,
         carried_records=counts["waiting records"],
         carried_rows=counts["held"] + counts["waiting rows"],
     )
     captured = sum(one.captured for one in rest.records)
-    assert counts["captured"] == counts["plain"] + rest.carried_records + captured, (
-        f"a record is neither plain nor looked at: {counts}"
-    )
-    assert counts["rows"] == counts["plain"] + rest.carried_rows + len(rest.rows), (
-        f"a row is neither plain nor looked at: {counts}"
-    )
+    records = counts["plain"] + sums.records + rest.carried_records + captured
+    assert counts["captured"] == records, f"a record is neither plain nor looked at: {counts}"
+    rows = counts["plain"] + sums.rows + rest.carried_rows + len(rest.rows)
+    assert counts["rows"] == rows, f"a row is neither plain nor looked at: {counts}"
     return rest
 
 
@@ -270,8 +275,7 @@ def _month_day(rows: "ir.Table") -> "ir.StringValue":
 @cache
 def _sent_days() -> "ir.Table":
     rows = rows_table("incoming_rows")
-    days = rows.select("settlement_date", month_day=_month_day(rows)).distinct()
-    return days.select("month_day", "settlement_date").order_by("month_day", "settlement_date")
+    return different(rows.mutate(month_day=_month_day(rows)), "month_day", "settlement_date")
 
 
 @cache
@@ -298,7 +302,9 @@ def _unmet_records(business_date: date) -> "ir.Table":
     due."""
     every = standing()
     met = _met_table()
-    unmet = every.anti_join(met.filter(met.kind == "plain"), every.key == met.record)
+    settled = met.filter(met.kind.isin(["plain", "summed"]))
+    unmet = every.anti_join(settled, every.key == settled.record)
+    held = met.filter((met.kind == "held") & (met.row == ""))  # of a sum that waits
     here = table_named("taken_in", DUE).mutate(here=True)
     dated = unmet.left_join(here, ["acquirer", "settlement_date"])
     captured, paired = dated.effect_minor != 0, dated.key.isin(met.record)
@@ -306,6 +312,7 @@ def _unmet_records(business_date: date) -> "ir.Table":
     waits = (
         captured & ~due & (dated.state != "opposite") & dated.key.notin(_ids("broken").id) & ~paired
     )
+    waits |= dated.key.isin(held.record)
     return dated.filter(captured | paired).select(id=dated.key, waits=waits)
 
 
@@ -389,7 +396,7 @@ def _counted() -> "ir.Table":
     rows, records = _unmet("unmet_rows"), _unmet("unmet_records")
     counts = {
         "captured": every.filter(every.effect_minor != 0).count(),
-        "held": met.filter(met.kind == "held").count(),
+        "held": met.filter((met.kind == "held") & (met.row != "")).count(),
         "plain": plain.count(),
         "plain records": plain.record.nunique(),
         "plain rows": plain.row.nunique(),
@@ -405,11 +412,11 @@ def _counted() -> "ir.Table":
 
 
 def matches(versions: dict[str, int], business_date: date) -> "ir.Table":
-    """The plain pairs as `reconcile.Match`."""
+    """The plain pairs as `matches.Match`, and the lines of sums, each alone."""
     met = _met_table()
-    plain = met.filter(met.kind == "plain")
-    version = ibis.cases(*((plain.rule == name, n) for name, n in versions.items()), else_=0)
-    return plain.select(
+    found = met.filter(met.kind.isin(["plain", "summed"]))
+    version = ibis.cases(*((found.rule == name, n) for name, n in versions.items()), else_=0)
+    return found.select(
         "match_class",
         "rule",
         "record",

@@ -24,11 +24,11 @@ from settlement.entry_columns import entry_relation
 from settlement.fees import MerchantFee, NetworkCost
 from settlement.files.rows import FileRow
 from settlement.files.store import FileRows
+from settlement.kept_sums import BatchKey, BatchTotal, BatchTotals, SettledSum, SettledSums
 from settlement.ledger import Entry, Movement
 from settlement.matches import Match, Member
 from settlement.netting import Net
 from settlement.shares import RecordShare
-from settlement.terminal_totals import BatchKey, BatchTotal, BatchTotals
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir  # type: ignore[import-untyped]
@@ -39,6 +39,10 @@ if TYPE_CHECKING:
 
 # of the day's end, in order
 STEPS: Final = ("cut", "freeze", "intake", "reconcile", "fees", "post", "net", "reports")
+# begin while the facts of the step before are being written: of these they read only what the run has
+# at hand
+BESIDE_WRITING: Final = frozenset({"intake", "fees"})
+BULK_FROM: Final = 20_000  # rows
 # reference data that it reads
 REFERENCE_KINDS: Final = ("merchant", "agent", "fee_plan", "link", "route")
 
@@ -64,6 +68,7 @@ class Output(msgspec.Struct, frozen=True):
 EXTRACTS: Final[dict[str, type[msgspec.Struct]]] = {
     "records": ClearingRecord,
     "matches": Match,
+    "members": Member,
     "merchant_fees": MerchantFee,
     "network_costs": NetworkCost,
 }
@@ -87,6 +92,7 @@ Extracted = Literal[
     "rows",
     "matched_rows",
     "matches",
+    "members",
     "merchant_fees",
     "network_costs",
     "agent_shares",
@@ -103,6 +109,7 @@ class Facts(msgspec.Struct, frozen=True):
 
     records: Relation = relation(ClearingRecord)
     matches: Relation = relation(Match)
+    members: Relation = relation(Member)
     merchant_fees: Relation = relation(MerchantFee)
     network_costs: Relation = relation(NetworkCost)
     agent_shares: Relation = relation(RecordShare)
@@ -112,9 +119,9 @@ class Facts(msgspec.Struct, frozen=True):
     nets: Sequence[Net] = ()
     outputs: Sequence[Output] = ()
     held: Sequence[HeldFile] = ()
-    members: Sequence[Member] = ()
     batch_sums: Sequence[BatchTotal] = ()  # of the step's business date
     batches_checked: Sequence[BatchKey] = ()
+    settled_sums: Sequence[SettledSum] = ()
     inputs: Sequence[str] = ()  # what of the outside the step rests on; part of its hash only
 
     @property
@@ -130,6 +137,12 @@ class Facts(msgspec.Struct, frozen=True):
                 for item in items:
                     digest.update(msgspec.json.encode(item) + b"\n")
         return digest.hexdigest()
+
+    @property
+    def is_bulk(self) -> bool:
+        """Whether it is worth a thread of its own to hash and to store them."""
+        relations = (getattr(self, name) for name in self.__struct_fields__)
+        return any(isinstance(one, Relation) and len(one) >= BULK_FROM for one in relations)
 
     @property
     def extracts(self) -> dict[str, str]:
@@ -167,7 +180,7 @@ class SwitchFacts(Protocol):
     async def references(self, kinds: Collection[str]) -> list[Reference]: ...
 
 
-class Store(SwitchFacts, FileRows, BatchTotals, Protocol):
+class Store(SwitchFacts, FileRows, BatchTotals, SettledSums, Protocol):
     """The settlement's own append-only facts. Every read is totally ordered."""
 
     def fee_book(self) -> "FeeBook":
@@ -190,7 +203,8 @@ class Store(SwitchFacts, FileRows, BatchTotals, Protocol):
         """SHA-256 (hex) of the relations that the date's steps have added, by name."""
 
     async def finish(self, step: Step, facts: Facts) -> bool:
-        """Store the facts and the step in one commit. False, and nothing, if it stands already.
+        """Store the facts and the step in one commit. False, and nothing, if it stands already. What is
+        bulk is stored beside a caller that computes.
 
         Raises `LedgerConflictError` where an entry's (source, key) stands with other content.
         """
@@ -208,7 +222,7 @@ class Store(SwitchFacts, FileRows, BatchTotals, Protocol):
         """Files whose name is taken, approved since or not, by (name, SHA-256)."""
 
     async def in_use(self, acquirer: str, name: str) -> bool:
-        """Whether a match or a break rests on a row of the file."""
+        """Whether a match, a break, a dispute or its case rests on a row of the file."""
 
     async def rows(self, first: date, last: date) -> list[ClearingRow]:
         """Rows of these settlement dates that no match has used, of each name's last version."""
@@ -235,6 +249,9 @@ class Store(SwitchFacts, FileRows, BatchTotals, Protocol):
 
     async def members(self, business_date: date) -> list[Member]:
         """By (match, side, member)."""
+
+    async def matched_with(self, lines: Collection[str]) -> list[Member]:
+        """All members of the matches that any of these records and rows is in, in the same order."""
 
     async def breaks(self, business_date: date) -> list[Break]: ...
 
@@ -322,9 +339,10 @@ class Inbox(Protocol):
 
 
 class FileSink(Protocol):
-    """Outgoing files, each written whole or not at all."""
+    """Outgoing files, each there whole or not at all."""
 
-    def write(self, name: str, data: bytes) -> None: ...
+    def write(self, name: str, data: bytes) -> None:
+        """It has its name after `sync` at the latest."""
 
     def sync(self) -> None:
         """What was written stands from here on, whatever happens to the machine."""

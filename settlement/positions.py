@@ -17,7 +17,7 @@ import msgspec
 from settlement.calendars import CalendarError, is_working_day
 from settlement.contracts import BankAccount, Contract, Contracts, part_of
 from settlement.netting import Net
-from settlement.payout_ports import Order, Payable, RollingReserve
+from settlement.payouts.ports import Order, Payable, RollingReserve
 
 Reason = Literal[
     "pay",  # an order can be made
@@ -129,7 +129,7 @@ def position(
         payee=payable.payee,
         currency=payable.currency,
         cycle=of.contract.payout_cycle,
-        through=of.through,
+        through=None if of.through == date.min else of.through,  # nothing is funded yet
         payable_minor=payable.total_minor,
         held_minor=payable.held_minor,
         reserve_minor=payable.reserve_minor,

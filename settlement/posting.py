@@ -19,7 +19,7 @@ import msgspec
 from settlement import bulk_posting
 from settlement.cases import Break
 from settlement.charges import load_matched, subjects, unbooked_costs
-from settlement.clearing import ClearingRecord
+from settlement.clearing import Capture, ClearingRecord
 from settlement.columns import schema_of
 from settlement.entry_columns import ENTRY_COLUMNS, entry_relation
 from settlement.fees import MerchantFee, NetworkCost
@@ -132,9 +132,14 @@ def _moved(run: Run, others: list[Entry]) -> list[Movement]:
 # -- P5 -----------------------------------------------------------------------------------------
 
 
+def totals_of(run: Run, name: str, shape: type[Capture | ClearingRecord]) -> list[Total]:
+    """Sums of the engine's captures or clearing records by P5's dimensions."""
+    return [Total(*cast("Any", line)) for line in run.engine.rows(_totals(name, shape))]
+
+
 def captured_totals(run: Run) -> list[Total]:
-    """Sums of the clearing records by P5's dimensions."""
-    return [Total(*cast("Any", line)) for line in run.engine.rows(_record_totals())]
+    """Those of the clearing records."""
+    return totals_of(run, "records", ClearingRecord)
 
 
 def _posted_totals(run: Run) -> list[Total]:
@@ -142,10 +147,10 @@ def _posted_totals(run: Run) -> list[Total]:
 
 
 @cache
-def _record_totals() -> "ir.Table":
-    records = records_table("records")
+def _totals(name: str, shape: type[Capture | ClearingRecord]) -> "ir.Table":
+    effects = table_named(name, schema_of(shape))
     names = [name for name in Total.__struct_fields__ if name != "amount_minor"]
-    summed = records.group_by(names).agg(amount_minor=exact(records.effect_minor.sum()))
+    summed = effects.group_by(names).agg(amount_minor=exact(effects.effect_minor.sum()))
     return summed.filter(summed.amount_minor != 0).order_by(names)
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from settlement.chart import CHART
+from settlement.chart import BY_HAND, CHART
 
 
 class Leg(msgspec.Struct, frozen=True):
@@ -286,6 +286,44 @@ _RULES: Final = (
         ("advance_fee", {"fee": 1}),
         ("merchant_payable", {"amount": -1, "fee": -1}),
     ),
+    # -- own money out of the reserve; its statement confirms it as any payout
+    *(
+        rule
+        for what, account, mirror in (
+            ("income", "income_swept", "own_funds"),
+            ("advances", "own_due", "own_claim"),
+        )
+        for rule in (
+            _rule(
+                f"own_{what}_released",
+                1,
+                "own money is on its way from the reserve to own funds",
+                (account, {"amount": 1}),
+                ("payout_in_transit", {"amount": -1}),
+            ),
+            _rule(
+                f"own_{what}_received",
+                1,
+                "the statement of the own-funds account shows it",
+                ("bank_own", {"amount": 1}),
+                (mirror, {"amount": -1}),
+            ),
+            _rule(
+                f"own_{what}_returned",
+                1,
+                "it came back: it is own money in the reserve again",
+                ("bank_reserve", {"amount": 1}),
+                (account, {"amount": -1}),
+            ),
+            _rule(
+                f"own_{what}_rejected",
+                1,
+                "the bank did not execute it: it never left",
+                ("payout_in_transit", {"amount": 1}),
+                (account, {"amount": -1}),
+            ),
+        )
+    ),
     _rule(
         "rolling_reserve",
         1,
@@ -328,8 +366,12 @@ _RULES: Final = (
         ("merchant_discount", {"share": 1}),
         ("agent_share_payable", {"share": -1}),
     ),
+    # -- by hand: legs are the voucher's own, on accounts of `chart.BY_HAND`; see `vouchers.py`
+    _rule("voucher", 1, "an entry by hand of two people, with reason and evidence"),
+    _rule("voucher_reversal", 1, "undoes a voucher whole, by the opposite of its postings"),
 )
 
+FREE: Final = frozenset({"voucher", "voucher_reversal"})  # rules without legs of their own
 POSTING_RULES: Final[dict[str, PostingRule]] = {rule.name: rule for rule in _RULES}
 RULE_VERSIONS: Final[dict[tuple[str, int], PostingRule]] = {
     (rule.name, rule.version): rule for rule in _RULES
@@ -343,12 +385,13 @@ def rules_on(account: str) -> list[str]:
     """The rules that, in some version, post on an account: where to look for its entries.
 
     >>> rules_on("fee_rounding")
-    []
+    ['voucher', 'voucher_reversal']
     """
     return sorted(
         {
             rule.name
             for rule in RULE_VERSIONS.values()
             if any(leg.account == account for leg in rule.legs)
+            or (rule.name in FREE and account in BY_HAND)
         }
     )

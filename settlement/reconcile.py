@@ -19,8 +19,9 @@ from settlement.clearing import ClearingRecord, ClearingRow, infer_date
 from settlement.matches import Match
 from settlement.passes import PASSES
 from settlement.plain import Rest
+from settlement.sums import SUM_PASSES
 
-VERSIONS: Final = {one.name: one.version for one in PASSES} | {
+VERSIONS: Final = {one.name: one.version for one in (*PASSES, *SUM_PASSES)} | {
     "file-reversal": 1,  # a reversal row and the row it reverses, within the files
     "voided-pair": 1,  # records of one chain that sum to zero and are absent from the files
     "late-opposite": 1,  # a linked opposite of what only an earlier file had reversed
@@ -210,16 +211,30 @@ def _drop_reversed(sheet: _Sheet, original: ClearingRow, reversal: ClearingRow) 
 
 def _pair_chains(sheet: _Sheet) -> None:
     """Records of one chain that sum to zero and that no file has: a network may leave both rows
-    of a voided or reversed pair out. Only where every file is here that could have them."""
+    of a voided or reversed pair out. Only where every file is here that could have them. Where
+    something else of the chain is missing, too, two records that cancel one another are a pair."""
     chains: dict[int, list[ClearingRecord]] = {}
     for record in sheet.records.values():
-        if record.captured and record.key not in sheet.used:
+        if record.captured and record.key not in sheet.used and sheet.due(record):
             chains.setdefault(record.root_request_id, []).append(record)
     for chain in chains.values():
-        gone = len(chain) > 1 and sum(record.effect_minor for record in chain) == 0
-        if gone and all(sheet.due(record) for record in chain):
-            for record in chain:
-                sheet.match("reversed_both", "voided-pair", record.key, "")
+        whole = len(chain) > 1 and sum(record.effect_minor for record in chain) == 0
+        for record in chain if whole else _cancelling(chain):
+            sheet.match("reversed_both", "voided-pair", record.key, "")
+
+
+def _cancelling(chain: Sequence[ClearingRecord]) -> list[ClearingRecord]:
+    """Each record with the nearest before it that it takes back whole."""
+    standing: list[ClearingRecord] = []
+    found: list[ClearingRecord] = []
+    for record in sorted(chain, key=lambda one: (one.business_date, int(one.key[1:]))):
+        other = next((o for o in standing[::-1] if o.effect_minor == -record.effect_minor), None)
+        if other is None:
+            standing.append(record)
+        else:
+            standing.remove(other)
+            found += [other, record]
+    return found
 
 
 def _pair_late_opposites(

@@ -1,19 +1,22 @@
 """Records against rows: the step of the day's end. Plain pairs in columns, the rest one by one."""
 
 from collections import Counter
+from collections.abc import Collection
 from datetime import date, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Final, cast
 
-from settlement import plain
+from settlement import plain, summed
 from settlement.cases import BREAK_CLASSES, MATCH_CLASSES, ONE_SIDED, Break, Resolution
 from settlement.clearing import ClearingRecord, ClearingRow
-from settlement.columns import schema_of, table_of
-from settlement.matches import Match
+from settlement.columns import Relation, relation, schema_of, table_of
+from settlement.file_totals import check_file_totals
+from settlement.matches import Match, Member
 from settlement.ports import Facts
 from settlement.reconcile import VERSIONS, Result, reconcile
-from settlement.records import records_table, table_named
+from settlement.records import different, records_table, table_named
 from settlement.run import Run, extract, load, number
+from settlement.terminal_totals import check_totals
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir  # type: ignore[import-untyped]
@@ -26,6 +29,8 @@ OTHERS_FINDINGS: Final = (
     "file_changed",
     "file_late",
     "terminal_totals",
+    "file_totals",
+    "receivable_overdue",
     "statement_unmatched",
     "reserve_difference",
 )
@@ -63,9 +68,17 @@ async def reconcile_day(run: Run) -> tuple[Facts, dict[str, int]]:
     run.engine.load("match_rest", table_of(Match, result.matches))
     matches = run.extracts.keep("matches", _matches(run.date), schema_of(Match))
     run.at_hand["matches"] = matches
-    resolutions = _resolutions(run, open_breaks, result)
+    run.at_hand["members"] = members = _members(run, rest.sums)
+    settled = {side for one in result.matches for side in (one.record, one.row) if side}
+    resolutions = _resolutions(run, open_breaks, result, settled | rest.sums.broken)
     breaks = number(result.breaks, run.date, "R")
+    totals = await check_totals(run.store, run.date, run.engine, run.settings.currency)
+    of_terminals = number(totals.breaks, run.date, "T")
+    sums = await check_file_totals(run, open_breaks)
+    of_files = number(sums.breaks, run.date, "Z")
+    resolutions += sums.resolutions
     counts = Counter(rest.matched)
+    counts["matched"] += rest.sums.matches
     counts.update(one.match_class for one in result.matches)
     counts.update(one.break_class for one in breaks if one.break_class in ONE_SIDED)
     by_class = {
@@ -73,12 +86,33 @@ async def reconcile_day(run: Run) -> tuple[Facts, dict[str, int]]:
         for name in (*MATCH_CLASSES, *BREAK_CLASSES)
         if name not in OTHERS_FINDINGS
     }
-    return Facts(matches=matches, breaks=breaks, resolutions=resolutions), {
+    return Facts(
+        matches=matches,
+        members=members,
+        breaks=[*breaks, *of_terminals, *of_files],
+        resolutions=resolutions,
+        batch_sums=totals.sums,
+        batches_checked=totals.batches,
+        settled_sums=sums.sums,
+    ), {
         **by_class,
+        "summed": rest.sums.matches,
         "carried_records": rest.carried_records + len(result.carried_records),
         "carried_rows": rest.carried_rows + len(result.carried_rows),
         "resolved": len(resolutions),
+        "batches_checked": len(totals.batches),
+        "terminal_totals": len(of_terminals),
+        "file_totals_compared": sums.files,
+        "file_totals": len(of_files),
     }
+
+
+def _members(run: Run, found: summed.Summed) -> Relation:
+    """Which lines make one match; hardly a day has any."""
+    if found.matches:
+        return run.extracts.keep("members", summed.members(run.date), schema_of(Member))
+    run.engine.load("members", table_of(Member, ()))
+    return relation(Member)
 
 
 @cache
@@ -97,8 +131,7 @@ def _settling(run: Run) -> set[date]:
 @cache
 def _settling_dates() -> "ir.Table":
     records = records_table("records")
-    captured = records.filter(records.effect_minor != 0)
-    return captured.select("settlement_date").distinct().order_by("settlement_date")
+    return different(records.filter(records.effect_minor != 0), "settlement_date")
 
 
 async def _load_shorts(run: Run, open_breaks: list[Break]) -> None:
@@ -110,13 +143,14 @@ async def _load_shorts(run: Run, open_breaks: list[Break]) -> None:
 
 @cache
 def _acquirers() -> "ir.Table":
-    return plain.standing().select("acquirer").distinct().order_by("acquirer")
+    return different(plain.standing(), "acquirer")
 
 
-def _resolutions(run: Run, open_breaks: list[Break], result: Result) -> list[Resolution]:
+def _resolutions(
+    run: Run, open_breaks: list[Break], result: Result, settled: Collection[str]
+) -> list[Resolution]:
     """Open breaks whose other side this close found. What stood in suspense goes back on the
     break's own receivable; where either side reversed later, on that reversal's."""
-    settled = {side for one in result.matches for side in (one.record, one.row) if side}
     found: list[Resolution] = []
     day: date | None
     for one in open_breaks:

@@ -18,19 +18,20 @@ from settlement.cases import Break
 from settlement.chart import CHART
 from settlement.contracts import KINDS, Contracts
 from settlement.four_eyes import require
-from settlement.payout import TRIES, Desk, PayoutError
-from settlement.payout_ports import (
+from settlement.payouts.desk import TRIES, Desk, PayoutError
+from settlement.payouts.ports import (
     Balance,
     Facts,
+    Payouts,
     ReserveCheck,
     ReserveTerm,
     StaleError,
     Statement,
 )
+from settlement.reserve_terms import OWN, own_income
 
 STEP: Final = "reserve"
 CHECK: Final = "reserve.check"
-OWN: Final = frozenset({"bank_own", "advance_in_transit", "own_claim", "own_funds"})
 OWN_INCOME: Final = "own_income"  # the term of all income and expense accounts together
 
 
@@ -47,11 +48,7 @@ async def reserve_check(desk: Desk, business_date: date) -> list[ReserveCheck]:
         generation = await desk.payouts.generation()
         if business_date not in await desk.payouts.posted():
             raise PayoutError(f"{business_date} is not closed")
-        found = checks(
-            business_date,
-            await desk.payouts.balances(business_date),
-            await reserve_statements(desk, business_date),
-        )
+        found = await checks_of(desk.payouts, business_date)
         book_date = await desk.payouts.open_date()
         made = Facts(
             generation,
@@ -68,15 +65,24 @@ async def reserve_check(desk: Desk, business_date: date) -> list[ReserveCheck]:
     raise PayoutError("others change the books all the time: try again")
 
 
-async def reserve_statements(desk: Desk, business_date: date) -> list[Statement]:
+async def reserve_statements(payouts: Payouts, business_date: date) -> list[Statement]:
     """The last statement of each reserve account whose entries stand by then."""
-    accounts = Contracts(await desk.payouts.references(KINDS), business_date).accounts
+    accounts = Contracts(await payouts.references(KINDS), business_date).accounts
     last: dict[str, Statement] = {}
-    for one in await desk.payouts.statements():
+    for one in await payouts.statements():
         account = accounts.get(one.account)
         if one.business_date <= business_date and account and account.purpose == "reserve":
             last[one.account] = one
     return [last[name] for name in sorted(last)]
+
+
+async def checks_of(payouts: Payouts, business_date: date) -> list[ReserveCheck]:
+    """What the check of a posted date comes to, whenever it is asked: later dates add nothing to it."""
+    return checks(
+        business_date,
+        await payouts.balances(business_date),
+        await reserve_statements(payouts, business_date),
+    )
 
 
 def checks(
@@ -101,18 +107,15 @@ def _check(
     terms = [
         ReserveTerm("bank", f"{one.account}/{one.id}", one.closing_minor) for one in statements
     ]
-    own_income = 0
     for account in CHART.values():
         balance = balances.get(account.code, 0)
-        if account.code in OWN:
+        if account.code in OWN or account.kind in ("income", "expense"):
             continue
-        if account.kind in ("income", "expense"):
-            own_income -= balance
-        elif account.kind == "asset":
+        if account.kind == "asset":
             terms.append(ReserveTerm("assets", account.code, balance))
         else:
             terms.append(ReserveTerm("liabilities", account.code, -balance))
-    terms.append(ReserveTerm("liabilities", OWN_INCOME, own_income))
+    terms.append(ReserveTerm("liabilities", OWN_INCOME, own_income(balances)))
     total = {"bank": 0, "assets": 0, "liabilities": 0}
     for term in terms:
         total[term.side] += term.amount_minor

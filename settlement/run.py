@@ -1,14 +1,17 @@
 """What the steps of one run share: its date and instant, its ports, what is done so far."""
 
+import asyncio
 from collections.abc import Iterable
 from datetime import date, datetime
 
 import msgspec
 
 from settlement.cases import Break
+from settlement.casework.ports import Casework
 from settlement.columns import Relation, relation, schema_of
 from settlement.fees import Tariffs
 from settlement.ledger import Movement
+from settlement.payouts.ports import Payouts
 from settlement.ports import (
     SHAPES,
     Dates,
@@ -40,6 +43,8 @@ class Run(msgspec.Struct):
     at: datetime
     files: Inbox
     store: Store
+    casework: Casework  # under the date's lock, which the run holds
+    payouts: Payouts
     dates: Dates
     pans: Pans
     sink: FileSink
@@ -53,6 +58,7 @@ class Run(msgspec.Struct):
     at_hand: dict[str, Relation] = {}  # what this run has made or read of the date's extracts
     moved: list[Movement] | None = None  # as read back from the ledger
     written: set[str] = set()  # files that this run has written
+    step: str = ""  # that is under way; while two are, the one that is waited for
 
     @property
     def home(self) -> str:
@@ -64,6 +70,11 @@ class Run(msgspec.Struct):
         if self.moved is None:
             self.moved = await self.store.movements(self.date)
         return self.moved
+
+
+async def breathe() -> None:
+    """Where a step computes for long: lets what the step before still writes take its next turn."""
+    await asyncio.sleep(0)
 
 
 async def extract(run: Run, name: Extracted) -> Relation:

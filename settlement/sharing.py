@@ -29,7 +29,7 @@ from settlement.clearing import ClearingRecord
 from settlement.columns import Relation, relation, schema_of, structs_of, table_of
 from settlement.fees import DISCOUNT
 from settlement.ports import Facts
-from settlement.records import exact, number_of, table_named
+from settlement.records import different, exact, number_of, table_named
 from settlement.run import Run, in_minor
 from settlement.shares import (
     Level,
@@ -115,8 +115,7 @@ def _alone(business_date: date) -> "ir.Table":
 
 @cache
 def _merchants(business_date: date) -> "ir.Table":
-    found = _alone(business_date).select("merchant", "sale_settlement_date").distinct()
-    return found.order_by("merchant", "sale_settlement_date")
+    return different(_alone(business_date), "merchant", "sale_settlement_date")
 
 
 @cache
@@ -179,13 +178,13 @@ def _likeness(sale: Sale) -> object:
 
 @cache
 def _prices(business_date: date) -> "ir.Table":
-    return _shared(business_date).select(*_PRICES).distinct().order_by(*_PRICES)
+    return different(_shared(business_date), *_PRICES)
 
 
 @cache
 def _steps(business_date: date) -> "ir.Table":
     numbered = _shared(business_date).join(table_named("share_alike", ALIKE), _PRICES)
-    return numbered.select(*_STEP).distinct().order_by(*_STEP)
+    return different(numbered, *_STEP)
 
 
 @cache

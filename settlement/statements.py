@@ -19,8 +19,9 @@ from settlement.funding import Explained, Known, explain
 from settlement.iso20022 import camt053
 from settlement.iso20022.pain001 import message_id
 from settlement.ledger import Entry, entry
-from settlement.payout import TRIES, Desk, PayoutError, order_entry
-from settlement.payout_ports import (
+from settlement.payouts.desk import TRIES, Desk, PayoutError
+from settlement.payouts.orders import order_entry
+from settlement.payouts.ports import (
     Facts,
     LineMatch,
     OrderEvent,
@@ -222,8 +223,8 @@ def _settle(effects: Effects, one: Explained, account: BankAccount, book_date: d
                 line.return_reason,
             )
         )
-        rule = f"{'advance' if account.purpose == 'own' else 'payout'}_{one.event}"
-        effects.entries.append(order_entry(rule, order, book_date, STEP, one.event))
+        kind: Literal["advance", "payout"] = "advance" if account.purpose == "own" else "payout"
+        effects.entries.append(order_entry(kind, one.event, order, book_date, STEP))
     for receivable in one.receivables:
         key = f"{line.key}/{receivable.owner}"
         effects.entries.append(
@@ -238,7 +239,7 @@ def _settle(effects: Effects, one: Explained, account: BankAccount, book_date: d
                 settlement_date=receivable.settlement_date,
             )
         )
-    if one.match is not None and one.match.kind == "own":
+    if one.match is not None and one.match.kind == "own" and not one.orders:
         effects.entries.append(
             _bank_entry("own_movement", "bank", line.key, line, line.amount_minor, book_date)
         )

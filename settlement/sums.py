@@ -18,8 +18,7 @@ groups that need a choice become Python objects.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from datetime import date
+from collections.abc import Sequence
 from functools import cache
 from itertools import groupby
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
@@ -28,7 +27,6 @@ import ibis  # type: ignore[import-untyped]
 import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]
 
-from settlement.matches import Member
 from settlement.passes import COLUMNS, OURS_LEFT, SIDE, TEXT_COLUMNS, THEIRS_LEFT
 
 if TYPE_CHECKING:
@@ -65,8 +63,17 @@ SUM_PASSES: Final = (
 )
 
 
-def sum_tables(engine: "Engine", *, identity: str = "string") -> "ir.Table":
-    """(rule, total, member) of every pass, as a relation over tables that stay in the engine.
+def passes_with_groups(engine: "Engine", *, identity: str = "string") -> tuple[SumPass, ...]:
+    """The passes that have anything to look at in what `pair_tables` left: most days none. One that
+    has nothing now has nothing later, since the passes before it only take lines away."""
+    found = {str(name) for (name,) in engine.rows(_with_groups(identity))}
+    return tuple(one for one in SUM_PASSES if one.name in found)
+
+
+def sum_tables(
+    engine: "Engine", passes: Sequence[SumPass] = SUM_PASSES, *, identity: str = "string"
+) -> "ir.Table":
+    """(rule, total, member) of the passes, as a relation over tables that stay in the engine.
 
     `total` is the identity of the one line, on the side that the rule names, and the match's name;
     `member` that of each line it is the sum of, on the other side. Reads the tables that
@@ -74,29 +81,17 @@ def sum_tables(engine: "Engine", *, identity: str = "string") -> "ir.Table":
     """
     kind = {"string": pa.string(), "int64": pa.int64()}[identity]
     found = []
-    for number, one in enumerate(SUM_PASSES):
+    for number, one in enumerate(passes):
         plan = sum_plan(one, number, identity)
-        engine.keep("totals", plan.totals)
-        engine.keep("members", plan.members)
-        engine.keep("groups", plan.groups)
-        engine.load("chosen", _table(_choose(engine.rows(plan.lines)), kind))
+        engine.keep("sum_totals", plan.totals)
+        engine.keep("sum_members", plan.members)
+        engine.keep("sum_groups", plan.groups)
+        engine.load("sum_chosen", _table(_choose(engine.rows(plan.lines)), kind))
         engine.keep(f"sum_{number}", plan.sum)
         engine.keep(OURS_LEFT, plan.ours_left)
         engine.keep(THEIRS_LEFT, plan.theirs_left)
         found.append(plan.found)
     return ibis.union(*found)
-
-
-def members_of(business_date: date, found: Iterable[tuple[str, str, str]]) -> list[Member]:
-    """What to store of the matches of `sum_tables`, in order of match and member."""
-    passes = {one.name: one for one in SUM_PASSES}
-    made: set[Member] = set()
-    for rule, total, member in found:
-        one = passes[rule]
-        other: Literal["ours", "theirs"] = "theirs" if one.total == "ours" else "ours"
-        named = (business_date, total, rule, one.version)
-        made |= {Member(*named, one.total, total), Member(*named, other, member)}
-    return sorted(made, key=lambda one: (one.match_id, one.side, one.member))
 
 
 def cover(total_minor: int, amounts: Sequence[int]) -> tuple[int, ...] | None:
@@ -177,18 +172,15 @@ class SumPlan(NamedTuple):
 def sum_plan(one: SumPass, number: int, identity: str) -> SumPlan:
     """Built once a process, as `pass_plan`."""
     keys = list(one.keys)
-    sides = {
-        "ours": ibis.table({"key": identity, **COLUMNS}, name=OURS_LEFT),
-        "theirs": ibis.table({"row": identity, **COLUMNS}, name=THEIRS_LEFT),
-    }
+    sides = _sides(identity)
     lines = {name: _lines(side, name, one) for name, side in sides.items()}
     shape = {"name": identity, "content": "string", "amount": "int64", "rank": "int64"}
     shape |= {key: COLUMNS[key] for key in keys}
-    totals, members = (ibis.table(shape, name=name) for name in ("totals", "members"))
+    totals, members = (ibis.table(shape, name=f"sum_{name}") for name in ("totals", "members"))
     counts = dict.fromkeys(("totals", "lines", "total_minor", "lines_minor"), "int64")
-    groups = ibis.table({**{key: COLUMNS[key] for key in keys}, **counts}, name="groups")
+    groups = ibis.table({**{key: COLUMNS[key] for key in keys}, **counts}, name="sum_groups")
     whole = groups.filter((groups.totals == 1) & (groups.total_minor == groups.lines_minor))
-    chosen = ibis.table({"total": identity, "member": identity}, name="chosen")
+    chosen = ibis.table({"total": identity, "member": identity}, name="sum_chosen")
     summed = ibis.table({"total": identity, "member": identity}, name=f"sum_{number}")
     other = "theirs" if one.total == "ours" else "ours"
     left = {
@@ -205,6 +197,27 @@ def sum_plan(one: SumPass, number: int, identity: str) -> SumPlan:
         theirs_left=left["theirs"],
         found=summed.select(ibis.literal(one.name).name("rule"), "total", "member"),
     )
+
+
+def _sides(identity: str) -> "dict[str, ir.Table]":
+    return {
+        "ours": ibis.table({"key": identity, **COLUMNS}, name=OURS_LEFT),
+        "theirs": ibis.table({"row": identity, **COLUMNS}, name=THEIRS_LEFT),
+    }
+
+
+@cache
+def _with_groups(identity: str) -> "ir.Table":
+    """Names of the passes that have a group, in their order."""
+    sides = _sides(identity)
+    counts = []
+    for one in SUM_PASSES:
+        other = "theirs" if one.total == "ours" else "ours"
+        totals = _total_lines(_lines(sides[one.total], one.total, one), one)
+        groups = _groups(totals, _lines(sides[other], other, one), list(one.keys))
+        counts.append(groups.aggregate(groups=groups.count()).mutate(name=ibis.literal(one.name)))
+    every = ibis.union(*counts)
+    return every.filter(every.groups > 0).select("name").order_by("name")
 
 
 def _lines(side: "ir.Table", name: str, one: SumPass) -> "ir.Table":

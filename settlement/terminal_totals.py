@@ -6,43 +6,24 @@ moves no money: the journal is what was answered and what is cleared. The case f
 terminal has that the journal lacks, or the other way round.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Sequence
 from datetime import date
+from functools import cache
 from itertools import groupby
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, cast
 
+import ibis  # type: ignore[import-untyped]
 import msgspec
 
 from settlement.cases import Break
-from settlement.clearing import NEGATIVE_TYPES, ClearingRecord
+from settlement.clearing import NEGATIVE_TYPES
+from settlement.kept_sums import BatchKey, BatchTotal, BatchTotals
+from settlement.records import exact, records_table
 
-BatchKey = tuple[str, str, int]  # merchant, terminal, batch
+if TYPE_CHECKING:
+    import ibis.expr.types as ir  # type: ignore[import-untyped]
 
-
-class BatchTotal(msgspec.Struct, frozen=True, order=True):
-    """Debits (sales, completions) and credits (refunds, voids) of a batch, both sides of DE 48."""
-
-    merchant: str
-    terminal: str
-    batch: int
-    debit_minor: int
-    debit_count: int
-    credit_minor: int
-    credit_count: int
-
-    @property
-    def key(self) -> BatchKey:
-        return (self.merchant, self.terminal, self.batch)
-
-
-class BatchTotals(Protocol):
-    """Where totals and sums are kept; a step's facts bring the new ones."""
-
-    async def batches_said(self, business_date: date) -> list[BatchTotal]:
-        """Of the batches that were settled up to the date and that no close has checked, sorted."""
-
-    async def batches_captured(self, batches: Collection[BatchKey]) -> list[BatchTotal]:
-        """What earlier closes added for these batches: a line for each business date, sorted."""
+    from settlement.ports import Engine
 
 
 class Checked(msgspec.Struct, frozen=True):
@@ -54,10 +35,10 @@ class Checked(msgspec.Struct, frozen=True):
 
 
 async def check_totals(
-    store: BatchTotals, business_date: date, records: Iterable[ClearingRecord], currency: str
+    store: BatchTotals, business_date: date, engine: "Engine", currency: str
 ) -> Checked:
-    """The terminals' leg of a date's close. `records` are those of the business date alone."""
-    sums = batch_sums(records)
+    """The terminals' leg of a date's close. The engine holds the date's `records`."""
+    sums = batch_sums(engine)
     said = await store.batches_said(business_date)
     wanted = {one.key for one in said}
     captured = await store.batches_captured(wanted)
@@ -66,17 +47,26 @@ async def check_totals(
     return Checked(sums, [one.key for one in said], breaks)
 
 
-def batch_sums(records: Iterable[ClearingRecord]) -> list[BatchTotal]:
-    """What records captured, by batch, as a 0500 counts it: a linked opposite takes its sale away."""
-    sums: dict[tuple[str, str, int], list[int]] = {}
-    for record in records:
-        if not record.captured:
-            continue
-        line = sums.setdefault((record.merchant, record.terminal, record.batch), [0, 0, 0, 0])
-        credit = record.type in NEGATIVE_TYPES
-        line[2 if credit else 0] += -record.effect_minor if credit else record.effect_minor
-        line[3 if credit else 1] += -1 if record.state == "opposite" else 1
-    return [BatchTotal(*key, *line) for key, line in sorted(sums.items())]
+def batch_sums(engine: "Engine") -> list[BatchTotal]:
+    """What the date's records captured, by batch."""
+    return [BatchTotal(*cast("Any", line)) for line in engine.rows(_batch_sums())]
+
+
+@cache
+def _batch_sums() -> "ir.Table":
+    """As a 0500 counts: a linked opposite takes its sale away."""
+    records = records_table("records")
+    captured = records.filter(records.effect_minor != 0)
+    credit = captured.type.isin(sorted(NEGATIVE_TYPES))
+    once = ibis.ifelse(captured.state == "opposite", -1, 1)
+    keys = ["merchant", "terminal", "batch"]
+    sums = captured.group_by(keys).agg(
+        debit_minor=exact(ibis.ifelse(credit, 0, captured.effect_minor).sum()),
+        debit_count=exact(ibis.ifelse(credit, 0, once).sum()),
+        credit_minor=exact(ibis.ifelse(credit, -captured.effect_minor, 0).sum()),
+        credit_count=exact(ibis.ifelse(credit, once, 0).sum()),
+    )
+    return sums.order_by(keys)
 
 
 def terminal_leg(
@@ -126,6 +116,5 @@ def _totals_break(business_date: date, said: BatchTotal, ours: BatchTotal, curre
         ours_minor=ours.debit_minor - ours.credit_minor,
         theirs_minor=said.debit_minor - said.credit_minor,
         evidence=evidence,
-        step="terminal_totals",
         merchant=said.merchant,
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import datetime as dt
 
-    from switch.journal import Batch, Batches, Session
+    from switch.store_ports import Batch, Batches, Session
 
 
 class Access:

@@ -42,10 +42,10 @@ from switch.journal import (
     RequestRow,
     Stale,
     Stored,
-    Undecided,
 )
 from switch.reversal import SWITCH_TIME_OUT, WireIdentity, reverse
 from switch.store_and_forward import judge_late_answer
+from switch.store_ports import Undecided
 from switch.transactions import OnUnknown, TransactionType
 
 if TYPE_CHECKING:

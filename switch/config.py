@@ -93,6 +93,9 @@ class Database(Section, frozen=True):
     owner_dsn: Annotated[
         str, text("who may change the schema; empty: as dsn. Unused when embedded", "DSN")
     ] = ""
+    start_wait_s: Annotated[
+        float, seconds(0, 3600, "of `serve`, for a server that is away or starting")
+    ] = 60.0
     read_connections: Annotated[
         int, whole(1, 64, "connections", "beside the writer's and the leases', for each worker")
     ] = 4
@@ -270,8 +273,14 @@ class Settlement(Section, frozen=True):
     file_fee_bound_ppm: Annotated[
         int, whole(0, 1_000_000, "millionths of the turnover", "fees above wait for a person")
     ] = 50_000
+    file_max_mib: Annotated[
+        int, whole(1, 1_000, "MiB", "of a clearing file, unpacked; a larger one stays in the inbox")
+    ] = 1_000
     window_days: Annotated[
         int, whole(0, 30, "days", "settlement dates of record and row may be apart")
+    ] = 1
+    overdue_days: Annotated[
+        int, whole(0, 30, "working days", "after a network's money is due, until it is a case")
     ] = 1
     freeze_wait_s: Annotated[float, seconds(1, 3_600, "for requests that are still undecided")] = (
         90.0
@@ -279,14 +288,14 @@ class Settlement(Section, frozen=True):
     engine: Annotated[
         str,
         text(
-            "that matches; a cluster needs the extra `spark` and reports/ on a shared disk",
+            "of the day's end; a cluster needs the extra `spark` and the data folder on a shared disk",
             "duckdb, spark://host:port, local[2]",
             r"^(duckdb|spark://[^\s/]+|local(\[(\d+|\*)\])?)$",
         ),
     ] = "duckdb"
-    engine_threads: Annotated[int, whole(1, 256, "threads", "of the engine that matches")] = 2
+    engine_threads: Annotated[int, whole(1, 256, "threads", "of that engine")] = 2
     engine_memory_mib: Annotated[
-        int, whole(64, 1_048_576, "MiB", "of that engine; more is spilled beside the reports")
+        int, whole(64, 1_048_576, "MiB", "of that engine; more is spilled into books/")
     ] = 1_024
 
 

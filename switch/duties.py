@@ -13,11 +13,12 @@ if TYPE_CHECKING:
 
     from switch.config import Config
     from switch.engine import Engine, Log
-    from switch.journal import Journal, Owners, Queue, Undecided
+    from switch.journal import Journal
     from switch.management import Management
     from switch.ports import Clock
     from switch.reference import ReferenceStore, Snapshot
     from switch.rows import Rows, Standing
+    from switch.store_ports import Owners, Queue, Undecided
 
 QUEUES_S = 1.0  # between looks how long the acquirers' queues are
 UPLOADS_S = 10.0  # between looks for uploads that never ended

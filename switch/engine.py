@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from switch.config import Config
     from switch.effects import Effect
     from switch.events import Event
-    from switch.journal import AttemptRow, Batches, Duplicate, Journal, Undecided
+    from switch.journal import AttemptRow, Duplicate, Journal
     from switch.load import Load
     from switch.management import Management
     from switch.numbers import Block
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from switch.reception import Received, Verified
     from switch.reference import Snapshot
     from switch.rows import Rows, Standing
+    from switch.store_ports import Batches, Undecided
 
 RECONSIDERED_MAX = 5  # times that the ground may move under one request before it is told 96
 LOOK_FIRST_S, LOOK_LAST_S = 0.02, 0.5  # between looks for a repeated request's outcome

@@ -1,4 +1,4 @@
-"""What the journal promises: rows, the unit of work, its verdict, and the ports of the store.
+"""What the journal promises: rows, the unit of work, its verdict, and its port.
 
 The engine hands over one `Commit` a time: rows that stand together or not at all. The adapter groups
 the commits that wait and returns a verdict for each. Two rows are contested, and the store alone
@@ -8,6 +8,7 @@ reading of them.
 
 Rules over an original (void, refund, reversal …) go through `Journal.decide`: the originals are
 locked, a pure judge reads the scene and returns the commit, and both happen in one transaction.
+The store's other ports are in `switch.store_ports`.
 """
 
 from __future__ import annotations
@@ -19,15 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-# Items kept of one batch's upload: as many as two counts of three digits in DE 48 can tell of. A 0320
-# carries no MAC on most networks, and a trace has a million values.
-UPLOAD_ITEMS_MAX = 2 * 999
-# No lease and no delay of a queued item is longer (engine.lease_s is at most that). One that ends later
-# by the store's clock was dated before that clock was set back, and would hold for as long again.
-HOLDS_MAX_S = 300.0
-SESSIONS_LOOKED_AT = 512  # of one terminal: more sign-ons than its rate lets through in ten minutes
+    from collections.abc import Callable
 
 
 # -- rows ---------------------------------------------------------------------------------------
@@ -328,83 +321,6 @@ class StoredOutcome(msgspec.Struct, frozen=True):
     pending: bool
 
 
-# -- queue, owners, batches ---------------------------------------------------------------------
-
-
-class QueueItem(msgspec.Struct, frozen=True):
-    """One item to deliver, with what is needed to build its message."""
-
-    row: QueueRow
-    original: Original
-    reason: str
-    tries: int
-    age_s: float  # since it was queued, by the store's time: a node's clock may be set
-
-
-class Lease(msgspec.Struct, frozen=True, gc=False):
-    """`until_s` is on the holder's own monotonic clock, taken before the store was asked."""
-
-    epoch: int
-    until_s: float
-
-
-class Held(msgspec.Struct, frozen=True, gc=False):
-    """Slots of a link that an owner holds; `share`: how many it should, more have to be given back."""
-
-    share: int
-    slots: tuple[int, ...]
-
-
-class Undecided(msgspec.Struct, frozen=True):
-    request: RequestRow
-    request_date: dt.date
-    attempts: tuple[AttemptRow, ...]
-
-
-class Session(msgspec.Struct, frozen=True):
-    """A set of working keys, as opaque blocks under the LMK."""
-
-    session_id: int
-    merchant: str
-    terminal: str
-    layout: str
-    pik: str
-    mak: str
-    tdk: str | None
-    created_at: dt.datetime
-    confirmed: bool  # a message has verified under it: the former set is void
-
-
-class BatchTotals(msgspec.Struct, frozen=True):
-    """DE 48 of 0500 for one card table side (RMB or foreign): amounts in minor units."""
-
-    debit_minor: int = 0
-    debit_count: int = 0
-    credit_minor: int = 0
-    credit_count: int = 0
-
-
-class BatchItem(msgspec.Struct, frozen=True):
-    """One item of an upload, or of ours: compared by (terminal, batch, trace)."""
-
-    stan: int
-    amount_minor: int
-    pan_token: bytes | None = None
-    foreign: bool = False
-
-
-class Batch(msgspec.Struct, frozen=True):
-    merchant: str
-    terminal: str
-    batch: int
-    state: str  # "open", "frozen", "uploading", "closed"
-    items: int  # captured items so far, on the fuller of debit and credit
-    terminal_totals: tuple[BatchTotals, BatchTotals] | None  # RMB, foreign: as the 0500 said
-    totals: tuple[BatchTotals, BatchTotals] | None  # ours at the freeze
-    result: str  # the two result digits of the 0510, "" before
-    uploaded: tuple[BatchItem, ...]  # read by `get` and the like; empty from `current`
-
-
 # -- ports --------------------------------------------------------------------------------------
 
 
@@ -439,165 +355,6 @@ class Journal(Protocol):
     ) -> tuple[AttemptRow, dt.date] | None:
         """Whose attempt an answer is that no process waits for any more; with its request's date."""
         ...
-
-
-class Numbers(Protocol):
-    """Blocks of numbers, leased durably before use; (first, last) inclusive."""
-
-    async def request_ids(self, count: int) -> tuple[int, int]: ...
-
-    async def link_stans(self, acquirer: str, count: int) -> tuple[int, int]:
-        """A range of an endless counter; DE 11 is its value modulo 999,999 plus 1."""
-        ...
-
-    async def rrns(self, count: int) -> tuple[int, int]:
-        """A range of an endless counter; 8 digits of DE 37 are its value modulo 10^8."""
-        ...
-
-
-class Owners(Protocol):
-    """Who decides which request. Times are the store's own."""
-
-    async def register(self, node: str, worker: int) -> int:
-        """A new owner id for this boot of this worker."""
-        ...
-
-    async def renew(self, owner_id: int, undecided_from_id: int) -> bool:
-        """Prolong the lease (5 s); False: it had expired and others may have taken over."""
-        ...
-
-    async def release(self, owner_id: int) -> None:
-        """Drained: nothing undecided is left, and no request of this owner is stored any more."""
-        ...
-
-    async def take_over(
-        self, owner_id: int, node: str, worker: int, *, at_start: bool = False
-    ) -> list[Undecided]:
-        """Requests without outcome of owners whose lease has expired.
-
-        `at_start`: also of this worker's earlier boots, which need not run out first. Only a process
-        that starts may say so: later, an owner of the same worker may be its successor, alive.
-        """
-        ...
-
-    async def recovered(self, owner_id: int, request_ids: Sequence[int]) -> None:
-        """Those requests are decided; owners with nothing left are closed."""
-        ...
-
-    async def hold_slots(
-        self, owner_id: int, acquirer: str, granted: int, keep: Sequence[int]
-    ) -> Held:
-        """Of the `granted` connections of a link: give back what is not in `keep`, then take free
-        ones up to this owner's share. What an owner holds is free when its lease has ended."""
-        ...
-
-
-class Queue(Protocol):
-    """Store and forward, per acquirer."""
-
-    async def lease(self, acquirer: str, owner_id: int) -> Lease | None:
-        """Take or renew the acquirer's lease (5 s); None: another holds it."""
-        ...
-
-    async def due(self, acquirer: str, limit: int, exclude: Sequence[int]) -> list[QueueItem]:
-        """Open items that may leave now, oldest first, at most one per root original."""
-        ...
-
-    async def sent(self, item_id: int, attempt: int) -> None:
-        """Durable before the bytes leave."""
-        ...
-
-    async def finish(
-        self, item: QueueItem, response_code: str, commit: Commit | None
-    ) -> Verdict | None:
-        """The final answer: ends the item and stores what follows from it, in one transaction."""
-        ...
-
-    async def open_items(self, acquirer: str) -> int: ...
-
-
-class Batches(Protocol):
-    async def sign_on(self, session: Session) -> int:
-        """Store new keys; return the open batch's number, opening one where none is.
-
-        While a batch is frozen or uploading its own number is returned. Numbers grow and are never
-        given again. `session.session_id` 0 lets the store number it.
-        """
-        ...
-
-    async def sessions(self, merchant: str, terminal: str) -> list[Session]:
-        """The newest, then the former: the last one before it that its terminal has used, else the next.
-
-        Of sign-ons that were never used at most `SESSIONS_LOOKED_AT` are looked behind.
-        """
-        ...
-
-    async def confirm_session(self, session_id: int) -> None:
-        """A message verified under these keys: the former set is void from now on."""
-        ...
-
-    async def note_source(self, merchant: str, terminal: str, batch: int, address: str) -> None:
-        """A verified MAC came from this address for this batch (rules §10). Idempotent."""
-        ...
-
-    async def source_known(
-        self, merchant: str, terminal: str, batch: int, address: str
-    ) -> bool: ...
-
-    async def current(self, merchant: str, terminal: str) -> Batch | None:
-        """The newest batch of a terminal; None before its first sign-on."""
-        ...
-
-    async def get(self, merchant: str, terminal: str, batch: int) -> Batch | None: ...
-
-    async def freeze(self, merchant: str, terminal: str, batch: int) -> int:
-        """Nothing new enters the batch from now on; how many of its requests are undecided."""
-        ...
-
-    async def settle(
-        self,
-        merchant: str,
-        terminal: str,
-        batch: int,
-        terminal_totals: tuple[BatchTotals, BatchTotals],
-    ) -> Batch:
-        """With all decided: store the terminal's totals and ours, closed or uploading. Idempotent."""
-        ...
-
-    async def upload(
-        self, merchant: str, terminal: str, batch: int, items: Sequence[BatchItem]
-    ) -> Batch | None:
-        """Keep what the terminal says of its batch, each trace once, after the close as evidence only.
-
-        What is beyond `UPLOAD_ITEMS_MAX` is not kept: an item that is missing in the answer was not.
-        """
-        ...
-
-    async def finish_upload(self, merchant: str, terminal: str, batch: int) -> Batch | None:
-        """Compare item by item, open cases for what one side lacks, close. Idempotent."""
-        ...
-
-    async def overdue_uploads(self, older_than_s: float) -> list[Batch]: ...
-
-
-class Days(Protocol):
-    """The life of business dates (rules §16). All idempotent; `ValueError` out of turn."""
-
-    async def business_date(self) -> dt.date: ...
-
-    async def state(self, business_date: dt.date) -> str | None:
-        """ "open", "cut", "frozen", "posted"; None for a date that never was."""
-        ...
-
-    async def cut_over(self, new_date: dt.date) -> None:
-        """Every later commit is of `new_date`; the former date is cut."""
-        ...
-
-    async def freeze(self, business_date: dt.date) -> int:
-        """Its captures change no more, if nothing of it is undecided; how many requests still are."""
-        ...
-
-    async def mark_posted(self, business_date: dt.date) -> None: ...
 
 
 class StoreDownError(Exception):

@@ -11,8 +11,8 @@ from hsm.mac_profiles import PROFILES
 from iso8583.errors import DecodeError
 from switch import answers, intake, reception
 from switch.intake import Refusal
-from switch.journal import Batch, BatchItem, BatchTotals, Session
 from switch.reception import Received, Verified, verify
+from switch.store_ports import Batch, BatchItem, BatchTotals, Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from iso8583.message import Message
     from switch.access import AccessCache
     from switch.config import Config
-    from switch.journal import Batches
     from switch.load import Load
     from switch.ports import Clock
     from switch.reference import Snapshot
+    from switch.store_ports import Batches
 
 SIGN_ON_LAYOUTS = ("001", "003", "004")
 UPLOAD_END = ("202", "207")

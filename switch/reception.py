@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from iso8583.message import Message
     from switch.access import Access, AccessCache
     from switch.intake import Refusal
-    from switch.journal import Session
     from switch.reference import Snapshot
+    from switch.store_ports import Session
 
 
 class UnreadableError(Exception):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable
 
-    from switch.journal import Undecided
+    from switch.store_ports import Undecided
 
 
 def recover(

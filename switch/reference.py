@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol
 
 import msgspec
 
+from settlement.contracts import BankAccount
 from settlement.four_eyes import RefusedError
 from terminals.registry import Merchant, Profile, StoredKey, Terminal
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from settlement.four_eyes import Approval
 
 ACCOUNT = "merchant.account"  # the act of changing a merchant's settlement account
+OURS = "bank.account"  # the act of adding an account of ours, or changing it
 NODE = "node"  # who makes what a node makes for itself, in the audit log
 
 
@@ -37,7 +39,7 @@ class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     header_hex: str = ""
     mac_algorithm: str = "x9.19-binary"  # or cmac; off for none
     mac_on_management: bool = False
-    timeout_s: Annotated[float, msgspec.Meta(gt=0, le=240)] = 30.0  # below journal.HOLDS_MAX_S
+    timeout_s: Annotated[float, msgspec.Meta(gt=0, le=240)] = 30.0  # below store_ports.HOLDS_MAX_S
     connect_timeout_s: float = 5.0
     reconnect_s: float = 1.0
     echo_idle_s: float = 60.0
@@ -68,6 +70,8 @@ class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     settlement_payer: str = (
         ""  # account that its money comes from, as our bank's statements name it
     )
+    settlement_days: int = 1  # working days after a settlement date in which its money is due
+    settlement_calendar: str = ""  # that counts them; empty: our reserve account's
 
     @property
     def wire(self) -> tuple[str | int, ...]:
@@ -131,10 +135,15 @@ def check_account(
     content: dict[str, Any],
     approval: Approval | None,
 ) -> None:
-    """Where a payee's money goes is changed by two people: RefusedError where it is not.
+    """Where a payee's money goes, and our own accounts, are changed by two people: RefusedError where
+    they are not.
 
-    `former` is the newest version; who is registered brings its first account along.
+    `former` is the newest version; who is registered brings its first account along. An account of
+    ours takes two from the first on: a new one may be the one that pays, or is paid.
     """
+    if kind == "bank_account":
+        check_ours(key, former, content, approval)
+        return
     payee, wanted = payee_of(kind, key), destination(content)
     if not payee or former is None or destination(former) == wanted:
         return
@@ -143,6 +152,30 @@ def check_account(
     of = approval.proposal
     if (of.act, of.subject) != (ACCOUNT, payee) or destination(of.payload) != wanted:
         raise RefusedError("changed", f"{of.id} is not for this account of {kind} {key}")
+
+
+def check_ours(
+    key: str, former: dict[str, Any] | None, content: dict[str, Any], approval: Approval | None
+) -> None:
+    """The whole of a bank account is what two agreed on. RefusedError."""
+    if former is not None and bank_account(former) == bank_account(content):
+        return
+    if approval is None:
+        raise RefusedError("not_allowed", f"bank account {key} takes two")
+    of = approval.proposal
+    if (of.act, of.subject) != (OURS, key) or bank_account(of.payload) != bank_account(content):
+        raise RefusedError("changed", f"{of.id} is not for this bank account {key}")
+
+
+def bank_account(content: dict[str, Any]) -> dict[str, Any]:
+    """An account of ours, with the default of every key that it was stored without.
+
+    >>> bank_account({"name": "a", "purpose": "own", "account": "1", "bank": "2", "holder": "x"})["currency"]
+    '156'
+    """
+    known = {name: content[name] for name in BankAccount.__struct_fields__ if name in content}
+    made: dict[str, Any] = msgspec.to_builtins(msgspec.convert(known, BankAccount))
+    return made
 
 
 class Snapshot:
@@ -267,8 +300,8 @@ class ReferenceStore(Protocol):
     ) -> list[Item]:
         """New versions of the (kind, key, content) that differ from what is in force; returns those.
 
-        Each is in the audit log as the maker's `act`. Another settlement account of a merchant takes
-        the approval of just that (RefusedError).
+        Each is in the audit log as the maker's `act`. Another settlement account of a merchant, and
+        an account of ours, take the approval of just that (RefusedError).
         """
         ...
 

@@ -270,6 +270,8 @@ def named_by(item: msgspec.Struct) -> Iterator[tuple[str, str, str]]:
         yield "parent", "agent", item.parent
     if isinstance(item, Agent) and item.cost_plan and item.cost_plan not in BUILT_IN:
         yield "cost_plan", "fee_plan", item.cost_plan
+    if isinstance(item, Link) and item.settlement_calendar:
+        yield "settlement_calendar", "calendar", item.settlement_calendar
     if isinstance(item, Link) and item.cost_plan not in BUILT_IN:
         yield "cost_plan", "fee_plan", item.cost_plan
     if isinstance(item, Terminal):

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from switch.config import Config
-    from switch.journal import Undecided
     from switch.metrics import Registry
     from switch.reception import Received
+    from switch.store_ports import Undecided
 
 REFUSAL_WINDOW_S = 60.0
 STORE_SAID_S = 60.0  # between lines on what the store refused

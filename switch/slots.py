@@ -25,9 +25,9 @@ from switch.rounds import rounds
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from switch.journal import Held, Owners
     from switch.ports import Clock
     from switch.rows import Standing
+    from switch.store_ports import Held, Owners
 
 _log = structlog.get_logger(__name__)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -11,12 +12,14 @@ import structlog
 from hsm.local import LocalVault
 from switch import data_keys, logs
 from switch.adapters.embedded_postgres import EmbeddedPostgres
+from switch.adapters.postgres.people import PostgresPeople
 from switch.adapters.postgres.reference import PostgresReference
-from switch.adapters.postgres.sessions import Sessions
+from switch.adapters.postgres.sessions import Sessions, when_it_answers
 from switch.adapters.postgres_place import APP, OWNER, READER, EmbeddedPostgresError
 from switch.adapters.schema_runner import SchemaError, migrate
 from switch.adapters.servers import Servers
 from switch.adapters.system import SystemEntropy
+from switch.reference import NODE
 from switch.texts import say
 
 if TYPE_CHECKING:
@@ -35,7 +38,8 @@ class Store:
     which stops it unless another process uses it.
     """
 
-    def __init__(self, config: Config, language: str) -> None:
+    def __init__(self, config: Config, language: str, *, wait_s: float = 0.0) -> None:
+        """`wait_s`: for a server that is away or starting, told on stderr; then `StoreError`."""
         self._language = language
         self.embedded: EmbeddedPostgres | None = None
         database, postgres = config.database, config.postgres
@@ -49,7 +53,9 @@ class Store:
                 )
             self.dsn = self.embedded.dsn(APP) if self.embedded else database.dsn
             owner = self.embedded.dsn(OWNER) if self.embedded else database.owner_dsn or self.dsn
-            for migration in asyncio.run(migrate(owner)):
+            for migration in asyncio.run(
+                when_it_answers(lambda: migrate(owner), wait_s, self._wait)
+            ):
                 structlog.get_logger().info("schema_migrated", file=str(migration))
         except (EmbeddedPostgresError, SchemaError, OSError) as error:
             self.close()
@@ -63,6 +69,10 @@ class Store:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _wait(self, reason: str) -> None:
+        sys.stderr.write(say("store_awaited", self._language, reason=reason) + "\n")
+        sys.stderr.flush()
 
     def close(self) -> None:
         if self.embedded is not None:
@@ -78,6 +88,15 @@ class Store:
             "owner_dsn": self.embedded.dsn(OWNER),
             "embedded": True,
         }
+
+
+async def record_of_node(dsn: str, node: str, act: str, facts: dict[str, object]) -> None:
+    """Into the audit log: what a node does as itself, with no operator. Raises `StoreDownError`."""
+    sessions = Sessions(Servers(dsn), "tongbao node", 1)
+    try:
+        await PostgresPeople(sessions).audit(NODE, act, node, after=facts)
+    finally:
+        await sessions.close()
 
 
 async def prepare_data_keys(dsn: str, lmk: Lmk) -> None:

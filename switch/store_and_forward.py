@@ -49,18 +49,10 @@ if TYPE_CHECKING:
     from hsm.pans import Pans
     from iso8583.message import Message
     from switch.acquirers.ports import Deliverer
-    from switch.journal import (
-        AttemptRow,
-        Journal,
-        Lease,
-        Original,
-        Queue,
-        QueueItem,
-        RequestRow,
-        Scene,
-    )
+    from switch.journal import AttemptRow, Journal, Original, RequestRow, Scene
     from switch.ports import Clock
     from switch.reference import Snapshot
+    from switch.store_ports import Lease, Queue, QueueItem
 
 _log = structlog.get_logger(__name__)
 

@@ -19,6 +19,7 @@ import asyncio
 import errno
 import fcntl
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -41,7 +42,7 @@ from switch.journal import StoreDownError
 from switch.lmk_file import LmkError, open_lmk
 from switch.metrics import Registry, merged
 from switch.metrics_http import MetricsProtocol
-from switch.store import Store, StoreError, prepare_data_keys
+from switch.store import Store, StoreError, prepare_data_keys, record_of_node
 from switch.texts import say
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ PAUSE_S, PAUSE_MAX_S = 0.1, 5.0  # before a worker that died is spawned again; d
 STEADY_S = 10.0  # a worker that lived this long begins with the short pause again
 STARTS_MAX = 5  # of one worker in a row, before the node was ever ready
 BIND_S = 10.0  # workers of a supervisor that was killed may hold the port while they drain
+RECORD_STOP_S = 5.0  # for the audit log, when the node ends
 WATCH_S = 0.5  # between looks at PostgreSQL
 OTHER_FILES = 256  # of a worker: everything but the terminals' connections
 KILL_GRACE_S = 10.0  # after engine.drain_s: flushing, and what the worker itself cuts off
@@ -100,8 +102,12 @@ def serve(
                 stack.enter_context(bind(of.host, of.port, config.server.backlog, language))
                 for of in config.listeners
             ]
-            store = stack.enter_context(Store(config, language))
+            store = stack.enter_context(
+                Store(config, language, wait_s=config.database.start_wait_s)
+            )
             asyncio.run(prepare_data_keys(store.dsn, lmk))
+            facts = node_facts(demo=demo, lmk_id=lmk.lmk_id)
+            asyncio.run(record_of_node(store.dsn, config.node, "node.start", facts))
             run_folder = Path(tempfile.mkdtemp(prefix="tongbao-"))
             stack.callback(shutil.rmtree, run_folder, ignore_errors=True)
             supervisor = Supervisor(
@@ -114,7 +120,10 @@ def serve(
                 ready_file=ready_file,
                 run_folder=run_folder,
             )
-            code = asyncio.run(supervisor.run())
+            try:
+                code = asyncio.run(supervisor.run())
+            finally:
+                record_stop(store.dsn, config.node, facts, language)
         tell("stopped", language)
     except (
         SupervisorError,
@@ -128,6 +137,20 @@ def serve(
     except KeyboardInterrupt:
         return EXIT_FAILURE
     return code
+
+
+def node_facts(*, demo: bool, lmk_id: str) -> dict[str, object]:
+    """What the audit log is told of a node: no operator starts it, a user of the system does."""
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    return {"user": user, "pid": os.getpid(), "version": version(), "demo": demo, "lmk_id": lmk_id}
+
+
+def record_stop(dsn: str, node: str, facts: dict[str, object], language: str) -> None:
+    """A store that is away does not keep a node from ending: then the next start shows it."""
+    try:
+        asyncio.run(asyncio.wait_for(record_of_node(dsn, node, "node.stop", facts), RECORD_STOP_S))
+    except (StoreDownError, OSError) as error:
+        tell("not_recorded", language, reason=str(error) or type(error).__name__)
 
 
 def tell(key: str, language: str, **values: Any) -> None:

@@ -62,7 +62,18 @@ TEXTS: dict[str, tuple[str, str]] = {
         "workers ended {times} times before they were ready; see {log}",
         "工作进程在就绪前已退出 {times} 次；请查看 {log}",
     ),
+    "store_awaited": ("waiting for the store: {reason}", "等待数据库：{reason}"),
+    "not_recorded": (
+        "that the node stopped is not in the audit log: {reason}",
+        "节点停止未能记入审计日志：{reason}",
+    ),
     "store_failed": ("the store can not be used: {reason}", "数据库不可用：{reason}"),
+    "interrupted": ("interrupted", "已中断"),
+    "close_interrupted": (
+        "interrupted: the close of {date} is not complete. Run the same command again: what is done"
+        " stays done, and it goes on after the last step that was finished",
+        "已中断：{date} 的日终尚未完成。请再次运行同一命令：已完成的步骤不变，从最后完成的步骤之后继续",
+    ),
     "passphrase": ("passphrase of the LMK", "主密钥口令"),
     # -- init
     "init_done": (
@@ -172,6 +183,11 @@ TEXTS: dict[str, tuple[str, str]] = {
         "there are two admins already, or one of this id: `tongbao operator add`",
         "已有两名管理员，或该操作员号已存在：请用 `tongbao operator add`",
     ),
+    "bootstrap_in_the_demo": (
+        "this data folder is under the public test LMK (`--demo`), which has operators of its own: "
+        "make another with `tongbao init`",
+        "此数据目录使用公开测试 LMK（`--demo`），已有演示操作员：请用 `tongbao init` 另建",
+    ),
     "enrolment_code": (
         "enrolment code for {operator}, shown once, to be handed over in person: {code}",
         "{operator} 的登记码（仅显示一次，请当面交付）：{code}",
@@ -206,9 +222,14 @@ TEXTS: dict[str, tuple[str, str]] = {
         "第 {seq} 条记录与所记锚点不符：该条或其之前的记录被替换",
     ),
     "account_proposed": (
-        "merchant {merchant}: another settlement account takes two; {proposal} waits for a checker"
+        "merchant {subject}: another settlement account takes two; {proposal} waits for a checker"
         " (`tongbao approval show {proposal}`)",
-        "商户 {merchant}：变更结算账户须复核；{proposal} 待复核（`tongbao approval show {proposal}`）",
+        "商户 {subject}：变更结算账户须复核；{proposal} 待复核（`tongbao approval show {proposal}`）",
+    ),
+    "ours_proposed": (
+        "bank account {subject}: takes two; {proposal} waits for a checker"
+        " (`tongbao approval show {proposal}`)",
+        "银行账户 {subject}：须复核；{proposal} 待复核（`tongbao approval show {proposal}`）",
     ),
     "proposal_overtaken": (
         "{proposal}: what it would change has changed since; propose it again",
@@ -219,6 +240,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "case_pending": (
         "not one proposal is pending on {case}, but: {proposals}; see `tongbao approval list`",
         "{case} 没有唯一的待复核提请：{proposals}；请查看 `tongbao approval list`",
+    ),
+    "case_changed": (
+        "somebody was first ({case}): look again",
+        "已有他人先行处理（{case}）：请重新查看",
     ),
     "close_under_way": ("{reason}: try again", "{reason}：请稍后再试"),
     "dispute_now": (
@@ -277,6 +302,48 @@ TEXTS: dict[str, tuple[str, str]] = {
         "各科目的期初、借方、贷方、期末；合计为零。",
     ),
     "help_ledger_entry": ("One entry with its postings.", "一笔分录及其各条记账。"),
+    "help_ledger_propose_entry": (
+        "Propose an entry by hand on accounts that take it; a second operator approves.",
+        "提交手工记账凭证（仅限可手工记账的科目），须另一人复核。",
+    ),
+    "help_ledger_propose_reversal": (
+        "Propose to undo an entry by hand: one linked entry of the opposite amounts.",
+        "提交红字冲销：以一笔金额相反的关联分录冲销手工凭证。",
+    ),
+    "help_ledger_approve_entry": (
+        "Let through what is proposed of a voucher, as its checker.",
+        "复核并过账手工凭证。",
+    ),
+    "help_ledger_vouchers": (
+        "Entries by hand: why, on what evidence, by whom.",
+        "手工凭证：事由、依据、经办与复核。",
+    ),
+    "help_arg_voucher": (
+        "Number of the voucher: letters, digits, . _ -, at most 35; once only.",
+        "凭证号：字母、数字与 . _ -，至多 35 位，不可重复。",
+    ),
+    "help_opt_debit": (
+        "ACCOUNT=AMOUNT or ACCOUNT/OWNER=AMOUNT, in minor units; several times.",
+        "借方：科目=金额 或 科目/归属=金额，以最小货币单位计，可多次给出。",
+    ),
+    "help_opt_credit": ("The same of the credit side.", "贷方，写法同借方。"),
+    "help_opt_voucher_reason": ("Why the entry is made.", "记账事由。"),
+    "help_opt_voucher_evidence": (
+        "Where the proof lies: a document's number, a file's hash.",
+        "依据：文件编号或文件摘要。",
+    ),
+    "help_opt_voucher_date": (
+        "Date that the entry is about, YYYY-MM-DD; default: today.",
+        "凭证所涉日期，YYYY-MM-DD；默认今日。",
+    ),
+    "voucher_pending": (
+        "not one proposal of voucher {voucher} waits, but: {proposals}",
+        "凭证 {voucher} 待复核的提案不止一项或没有：{proposals}",
+    ),
+    "voucher_posted": (
+        "{source} {key} is posted on {day}",
+        "{source} {key} 已记入 {day}",
+    ),
     "help_ledger_anchors": (
         "The sealed dates, each with the hash that the ledger up to it rests on.",
         "已封存的营业日，各附总账截至该日的锚定摘要。",
@@ -332,6 +399,19 @@ TEXTS: dict[str, tuple[str, str]] = {
     "help_arg_order": ("End-to-end id of the order.", "付款指令的端到端编号。"),
     "help_opt_reject_reason": ("The bank's reason, such as AC01.", "银行给出的原因，如 AC01。"),
     "payout_rejected": ("{order} is rejected", "{order} 已作拒付处理"),
+    "help_payout_import_status": (
+        "Take in a bank's report of a payout file (pain.002); 1 where it contradicts what is known.",
+        "导入银行付款状态报告（pain.002）；与已知情况矛盾时返回 1。",
+    ),
+    "help_arg_status_file": ("The pain.002 document.", "pain.002 文件。"),
+    "report_taken_in": (
+        "report {report} of {batch}: {orders} orders, {rejected} rejected",
+        "报告 {report}（批次 {batch}）：{orders} 笔，其中 {rejected} 笔退回",
+    ),
+    "report_known": (
+        "report {report} of {batch} was taken in before: {orders} orders",
+        "报告 {report}（批次 {batch}）此前已导入：{orders} 笔",
+    ),
     "help_payout_list": ("Batches and their states.", "付款批次及状态。"),
     "help_payout_show": ("A batch with its orders.", "批次及其付款指令。"),
     "help_payout_returns": (
@@ -349,6 +429,24 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "help_statement_show": ("A statement's lines and what they are.", "对账单流水及匹配结果。"),
     "help_reserve": ("Customers' money.", "客户备付金。"),
+    "help_reserve_own": (
+        "Own money in the reserve: what may go to own funds, and why not more.",
+        "备付金账户中的自有资金：可划转金额及其限制。",
+    ),
+    "help_reserve_sweep": (
+        "Propose to move own money from the reserve to own funds; a second operator releases it.",
+        "提交自有资金划转（备付金账户至自有资金账户），须另一人放行。",
+    ),
+    "help_opt_sweep_what": ("income or advances; default: both.", "income 或 advances；默认两者。"),
+    "help_opt_sweep_amount": (
+        "A part only, in minor units.",
+        "仅划转部分金额，以最小货币单位计。",
+    ),
+    "help_opt_sweep_to": (
+        "Name of the own-funds account, where there are several.",
+        "收款的自有资金账户名称（有多个时）。",
+    ),
+    "sweep_nothing": ("nothing may be swept", "没有可划转的自有资金"),
     "help_reserve_check": (
         "Hold the bank's balance and what is owed against each other; 1 where they differ.",
         "核对银行余额与应付客户资金；不平时返回 1。",
@@ -376,6 +474,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{batch}：{count} 笔，{amount} {currency}，付款账户 {account}；{proposal} 待复核",
     ),
     "payout_released": ("{batch} is released", "{batch} 已放行"),
+    "overdue_found": (
+        "{case}: {amount} {currency} of {acquirer} of {date} has not come",
+        "{case}：{acquirer} {date} 的清算款 {amount} {currency} 逾期未到",
+    ),
     "payout_withdrawn": ("{batch} is withdrawn", "{batch} 已撤回"),
     "statement_taken_in": (
         "{account}/{statement}: {lines} lines taken in, {unmatched} unexplained",
@@ -601,6 +703,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "help_opt_text": ("What to write down with it.", "附加说明。"),
     "help_opt_reason": ("Why; the checker reads it.", "理由，供复核人阅读。"),
     "help_opt_reason_code": ("The network's reason code.", "网络原因码。"),
+    "help_opt_entry": (
+        "Of `link`: the entry that moved the money; `ledger statement` lists them.",
+        "用于 `link`：已处理资金的分录；见 `ledger statement`。",
+    ),
     "help_opt_amount": ("Minor units; default: the whole.", "最小货币单位；默认全部。"),
     "help_opt_class": ("Of this class.", "差错类别。"),
     "help_opt_state": (
@@ -705,6 +811,14 @@ TEXTS: dict[str, tuple[str, str]] = {
     "help_report": ("Reports of closed dates, in any form.", "已日终日期的报表，可选多种格式。"),
     "help_report_day": ("The overview of a date.", "某日总览。"),
     "help_report_breaks": ("The breaks of a date.", "某日差错明细。"),
+    "help_report_cases": (
+        "Cases that were open when a date ended.",
+        "某日终了时未了结的差错。",
+    ),
+    "help_report_sums": (
+        "Matches of one line with several of a date, line by line.",
+        "某日一对多勾对逐笔明细。",
+    ),
     "help_report_fees": (
         "Fees of a date by plan and by file.",
         "某日手续费，按方案与文件汇总。",

@@ -52,9 +52,10 @@ if TYPE_CHECKING:
     from hsm.ports import Hsm
     from switch.acquirers.ports import Acquirer
     from switch.config import Config
-    from switch.journal import Batches, Journal, Numbers, Owners, Queue
+    from switch.journal import Journal
     from switch.ports import Clock, LocalTransport, Transport
     from switch.reference import Link, ReferenceStore, Snapshot
+    from switch.store_ports import Batches, Numbers, Owners, Queue
     from switch.worker import Control
 
 _log = structlog.get_logger(__name__)

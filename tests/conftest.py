@@ -19,12 +19,32 @@ stops PostgreSQL starts its own in `data_folder` with `EmbeddedPostgres.start(da
 fsync where durability is what it tests. Works as root (the server runs as nobody) and as anybody.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.database import DatabaseServer, FreshDatabase, database_server, temporary_folder
+from tests.database import (
+    MEMORY,
+    DatabaseServer,
+    FreshDatabase,
+    database_server,
+    room_in_memory,
+    temporary_folder,
+)
+
+if room_in_memory():  # `tmp_path` too: a node's PostgreSQL is a thousand files
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Groups of pytest-xdist do hold: else tests that need the machine alone run at the same time."""
+    if getattr(session.config.option, "loadgroup", False):
+        for item in session.items:
+            for mark in item.iter_markers("xdist_group"):
+                if not item.nodeid.endswith(f"@{mark.args[0]}"):
+                    raise pytest.UsageError("this pytest-xdist forgets its groups: make .venv anew")
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ import pytest
 
 from hsm.keys import KeyUsage
 from iso8583.inspect import inspect_message
-from settlement.cases import BREAK_CLASSES, MATCH_CLASSES, Break
+from settlement.cases import BREAK_CLASSES, MATCH_CLASSES, SWITCH_CLASSES, Break
 from settlement.casework import acts as casework, states
 from settlement.close import CloseResult, StepResult
 from settlement.disputes import table as disputes
@@ -97,6 +97,13 @@ def test_cases_and_reversals_are_named(database_dsn: FreshDatabase) -> None:
         found = re.findall(pattern, sources)
         assert found, pattern
         assert {name for name in found if f"`{name}`" not in told} == set()
+    cases = {
+        name
+        for pattern in (r"CaseRow\(\s*kind=\"(\w+)\"", r"Difference\(\s*\"(\w+)\"")
+        for name in re.findall(pattern, sources)
+    }
+    assert cases <= SWITCH_CLASSES.keys()
+    assert {name for name in SWITCH_CLASSES if f"`{name}`" not in told} == set()
     origins = schema("transaction")["properties"]["reversals"]["items"]["properties"]["origin"]
     assert all(f"`{name}`" in told for name in origins["enum"])
 

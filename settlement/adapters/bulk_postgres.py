@@ -15,7 +15,7 @@ from settlement.clearing import Capture, ClearingRecord, ClearingRow, Transactio
 from settlement.columns import Relation, read_csv, schema_of, text_arrays
 from settlement.fees import MerchantFee, NetworkCost
 from settlement.ledger import Entry
-from settlement.matches import Match
+from settlement.matches import Match, Member
 from settlement.shares import RecordShare
 
 BLOCK: Final = 4 << 20  # bytes of COPY that are parsed at once
@@ -32,6 +32,9 @@ class Query(msgspec.Struct, frozen=True):
     of: str  # what follows the columns
     order: str
     columns: str = ""  # where they are not the Struct's names
+    by_hash: bool = (
+        False  # nearly every row meets one of what is joined, which the planner can not know
+    )
 
     @property
     def text(self) -> str:
@@ -43,6 +46,13 @@ def columns(shape: type[msgspec.Struct], *, but: str = "", of: str = "") -> str:
     return ", ".join(prefix + name for name in shape.__struct_fields__ if name != but)
 
 
+# The postings of a date's entries, as `settlement.posting` has them. Lists that are selected unfold at a
+# third of the cost of lists that are joined.
+POSTINGS: Final = (
+    "(SELECT unnest(accounts) AS account, unnest(owners) AS owner, unnest(amounts) AS amount_minor, "
+    "currency, layer, rule, step FROM settlement.entry WHERE business_date = $1)"
+)
+
 _RECORDS: Final = "FROM settlement.clearing_record AS r WHERE "
 _RECORD_ORDER: Final = f"business_date, left(key, 1), {NUMBER}"
 
@@ -52,8 +62,9 @@ QUERIES: Final = {
         Transaction,
         "FROM switch.transaction_v1 WHERE business_date = $1 "
         f"UNION ALL SELECT {columns(Transaction)} FROM switch.transaction_v1 "
-        "WHERE business_date <> $1 AND request_id = ANY (SELECT c.request_id FROM switch.capture_v1 AS c "
-        "WHERE c.business_date = $1)",
+        "WHERE business_date <> $1 AND (request_id, business_date) IN "
+        "(SELECT c.request_id, c.request_date FROM switch.capture_v1 AS c "
+        "WHERE c.business_date = $1 AND c.request_date <> $1)",
         "request_id",
     ),
     "transactions_ahead": Query(
@@ -66,14 +77,22 @@ QUERIES: Final = {
     "open_records": Query(
         ClearingRecord,
         _RECORDS + "business_date < $1 AND settlement_date >= $2 "
-        "AND NOT EXISTS (SELECT FROM settlement.match AS m WHERE m.record = r.key)",
+        "AND NOT EXISTS (SELECT FROM settlement.match AS m WHERE m.record = r.key "
+        # nothing is matched before it is there: older matches need not be looked at
+        "AND m.business_date >= (SELECT min(o.business_date) FROM settlement.clearing_record AS o "
+        "WHERE o.business_date < $1 AND o.settlement_date >= $2))",
         _RECORD_ORDER,
+        by_hash=True,
     ),
     "rows": Query(
         ClearingRow,
         "FROM settlement.standing_row AS r WHERE settlement_date BETWEEN $1 AND $2 "
-        "AND NOT EXISTS (SELECT FROM settlement.match AS m WHERE m.row = r.id)",
+        "AND NOT EXISTS (SELECT FROM settlement.match AS m WHERE m.row = r.id "
+        # all rows of a file have its settlement date
+        "AND m.business_date >= (SELECT min(f.business_date) FROM settlement.incoming_file AS f "
+        "WHERE f.settlement_date BETWEEN $1 AND $2))",
         "settlement_date, acquirer, file, line",
+        by_hash=True,
     ),
     "matched_rows": Query(
         ClearingRow,
@@ -87,6 +106,11 @@ QUERIES: Final = {
         "5, 6",
         "business_date, match_class, rule, rule_version, "
         "coalesce(record, '') AS record, coalesce(row, '') AS row",
+    ),
+    "members": Query(
+        Member,
+        "FROM settlement.match_member WHERE business_date = $1",
+        "match_id, side, member",
     ),
     "merchant_fees": Query(
         MerchantFee, "FROM settlement.merchant_fee WHERE business_date = $1", NUMBER
@@ -120,7 +144,9 @@ async def extract(
     blocks: asyncio.Queue[bytes] = asyncio.Queue(BLOCKS_AHEAD)
 
     async def copy() -> None:
-        async with pool.acquire() as connection:
+        async with pool.acquire() as connection, connection.transaction(readonly=True):
+            if query.by_hash:
+                await connection.execute("SET LOCAL enable_nestloop = off")
             await connection.copy_from_query(
                 f"SELECT {listed} FROM ({text}) AS q", *values, output=blocks.put, format="csv"
             )
@@ -167,6 +193,20 @@ async def _arriving(
         if not block:
             return
         yield block
+
+
+async def fetch_sums(pool: asyncpg.Pool, query: str, *values: object) -> list[Any]:
+    """The lines of a query that sums up a whole date."""
+    async with pool.acquire() as connection, connection.transaction(readonly=True):
+        await group_by_hash(connection)
+        found: list[Any] = await connection.fetch(query, *values)
+        return found
+
+
+async def group_by_hash(connection: Any) -> None:
+    """Until the transaction ends. The planner knows nothing yet of a date that was written just now:
+    it takes a million rows for two, and would sort them to sum them up."""
+    await connection.execute("SET LOCAL enable_sort = off")
 
 
 async def copy_in(connection: Any, table: str, rows: Relation, **options: Any) -> None:

@@ -6,14 +6,16 @@ or posts a case between what was judged and what is written; the lock ends with 
 
 # ruff: noqa: S608 - what is formatted into queries are column names of our own structs
 
+import re
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import date
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import asyncpg
 import msgspec
 
+from settlement.adapters.case_lock import lock_cases
 from settlement.adapters.four_eyes_postgres import approve, audit
 from settlement.adapters.ledger_postgres import (
     ATTEMPTS,
@@ -34,6 +36,7 @@ from settlement.casework.ports import (
     Work,
 )
 from settlement.casework.states import CaseEvent, CaseFacts, case_of, in_order
+from settlement.casework.switch_cases import SwitchCase, facts_of
 from settlement.clearing import ClearingRecord, ClearingRow
 from settlement.disputes.table import (
     ENDS,
@@ -46,6 +49,9 @@ from settlement.disputes.table import (
 from settlement.fees import Tariffs
 from settlement.files.rows import Adjustment
 from settlement.ledger import Entry, LedgerClosedError
+from settlement.matches import Member
+
+SWITCH_ID: Final = re.compile(r"\d{8}-W(?P<commit_id>\d{1,18})-(?P<seq>\d{1,9})")
 
 Struct = TypeVar("Struct", bound=msgspec.Struct)
 
@@ -60,8 +66,9 @@ async def open_casework(dsn: str) -> AsyncIterator["PostgresCasework"]:
 class PostgresCasework:
     """`settlement.casework.ports.Casework`."""
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    def __init__(self, pool: asyncpg.Pool, *, within_close: bool = False) -> None:
         self._pool = pool
+        self._within_close = within_close  # which holds the date's lock itself
         self._books = PostgresStore(pool)
 
     async def earliest_unposted(self) -> date:
@@ -70,49 +77,80 @@ class PostgresCasework:
     # -- cases
 
     async def case(self, case_id: str) -> CaseFacts | None:
-        found = await self._cases("f.id = $1", case_id)
+        found = await self._cases(date.max, "f.id = $2", case_id)
+        if not found and (named := SWITCH_ID.fullmatch(case_id)):
+            found = await self._switch_cases(
+                date.max,
+                "(commit_id, seq, case_id) = ($2, $3, $4)",
+                int(named["commit_id"]),
+                int(named["seq"]),
+                case_id,
+            )
         return found[0] if found else None
 
     async def cases(self, wanted: Wanted) -> list[CaseFacts]:
+        asked = (wanted.case_class, wanted.acquirer, wanted.ended)
         found = await self._cases(
-            "($1 = '' OR f.break_class = $1) AND ($2 = '' OR f.acquirer = $2) "
+            wanted.as_of,
+            "($2 = '' OR f.break_class = $2) AND ($3 = '' OR f.acquirer = $3) "
             # what has certainly ended is not read; the rest is judged below. A close that resolved
             # a case ended it, unless it was adjusted before.
-            "AND ($3 OR ((r.break_id IS NULL OR EXISTS (SELECT FROM settlement.case_event AS e "
-            "WHERE e.case_id = f.id AND e.difference_minor <> 0)) "
+            "AND ($4 OR ((r.break_id IS NULL OR EXISTS (SELECT FROM settlement.case_event AS e "
+            "WHERE e.case_id = f.id AND e.difference_minor <> 0 AND e.business_date <= $1)) "
             "AND (SELECT e.state = 'ended' AND (r.break_id IS NULL OR e.resolved) "
-            "FROM settlement.case_event AS e WHERE e.case_id = f.id "
+            "FROM settlement.case_event AS e WHERE e.case_id = f.id AND e.business_date <= $1 "
             "ORDER BY e.sequence DESC LIMIT 1) IS NOT TRUE))",
-            wanted.case_class,
-            wanted.acquirer,
-            wanted.ended,
+            *asked,
         )
+        found += await self._switch_cases(
+            wanted.as_of,
+            "($2 = '' OR kind = $2) AND ($3 = '' OR acquirer = $3) "
+            "AND ($4 OR NOT EXISTS (SELECT FROM settlement.case_event AS e "
+            "WHERE e.case_id = c.case_id AND e.state = 'ended' AND e.business_date <= $1))",
+            *asked,
+        )
+        found.sort(key=lambda facts: facts.found.id)
         return [facts for facts in found if wanted.ended or case_of(facts).state != "ended"]
 
-    async def _cases(self, where: str, *values: object) -> list[CaseFacts]:
+    async def _switch_cases(self, as_of: date, where: str, *values: object) -> list[CaseFacts]:
+        found = await self._read(
+            SwitchCase,
+            "switch.case_v1 AS c",
+            f"business_date <= $1 AND {where} ORDER BY case_id",
+            as_of,
+            *values,
+        )
+        events = await self._events([one.case_id for one in found], as_of)
+        return [facts_of(one, events.get(one.case_id, [])) for one in found]
+
+    async def _events(self, case_ids: Sequence[str], as_of: date) -> dict[str, list[CaseEvent]]:
+        events = await self._read(
+            CaseEvent,
+            "settlement.case_event",
+            "case_id = ANY ($1::text[]) AND business_date <= $2 ORDER BY case_id, sequence",
+            case_ids,
+            as_of,
+        )
+        return _by(events, "case_id")
+
+    async def _cases(self, as_of: date, where: str, *values: object) -> list[CaseFacts]:
+        """As they stood when the business date `as_of` ($1) had ended."""
         rows = await self._pool.fetch(
             "WITH chosen AS MATERIALIZED (SELECT f.*, r.break_id, r.business_date AS resolved_on, "
             "r.reason, r.settlement_date AS resolved_settlement_date "
             "FROM settlement.case_found AS f "
-            "LEFT JOIN settlement.resolution AS r ON r.break_id = f.id "
-            f"WHERE {where}) "
+            "LEFT JOIN settlement.resolution AS r ON r.break_id = f.id AND r.business_date <= $1 "
+            f"WHERE f.business_date <= $1 AND {where}) "
             f"SELECT {_columns(Break, 'c')}, c.break_id, c.resolved_on, c.reason, "
             "c.resolved_settlement_date, c.opened OR d.state = 'posted' AS standing, "
             "coalesce((SELECT -p.amount FROM unnest(h.accounts, h.amounts) AS p (account, amount) "
             "WHERE p.account = 'merchant_held'), 0) AS hold_minor FROM chosen AS c "
             "LEFT JOIN settlement.entry AS h ON (h.source, h.key) = ('hold', c.id) "
             "LEFT JOIN switch.business_date AS d ON d.business_date = c.business_date ORDER BY c.id",
+            as_of,
             *values,
         )
-        events = _by(
-            await self._read(
-                CaseEvent,
-                "settlement.case_event",
-                "case_id = ANY ($1::text[]) ORDER BY case_id, sequence",
-                [row["id"] for row in rows],
-            ),
-            "case_id",
-        )
+        events = await self._events([row["id"] for row in rows], as_of)
         return [
             CaseFacts(
                 _break(row),
@@ -133,10 +171,16 @@ class PostgresCasework:
         )
         return [entry_of(row) for row in rows]
 
+    async def entry(self, source: str, key: str) -> Entry | None:
+        return (await self._books.entries_by_key(source, [key])).get(key)
+
     async def sides(self, found: Break) -> tuple[ClearingRecord | None, ClearingRow | None]:
         record = await self.record(found.record) if found.record else None
         rows = await self._books.rows_by_id([found.row]) if found.row else {}
         return record, rows.get(found.row)
+
+    async def match_of(self, found: Break) -> list[Member]:
+        return await self._books.matched_with({found.record, found.row} - {""})
 
     async def record(self, key: str) -> ClearingRecord | None:
         return (await self._books.records_by_key([key])).get(key)
@@ -170,6 +214,14 @@ class PostgresCasework:
             "WHERE e.dispute_id = d.id AND e.state = ANY ($2::text[])) ORDER BY id",
             ended,
             sorted(ENDS),
+        )
+
+    async def dispute_events(self, business_date: date) -> list[DisputeEvent]:
+        return await self._read(
+            DisputeEvent,
+            "settlement.dispute_event",
+            "business_date = $1 ORDER BY dispute_id, sequence",
+            business_date,
         )
 
     async def disputes_by_rrn(self, acquirer: str, rrns: Collection[str]) -> list[DisputeFacts]:
@@ -233,7 +285,7 @@ class PostgresCasework:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 async with self._pool.acquire() as connection, connection.transaction():
-                    await _commit(connection, work)
+                    await _commit(connection, work, within_close=self._within_close)
             except asyncpg.DeadlockDetectedError:
                 if attempt == ATTEMPTS:
                     raise
@@ -245,9 +297,15 @@ class PostgresCasework:
                 return
 
 
-async def _commit(connection: Any, work: Work) -> None:
+async def _commit(connection: Any, work: Work, *, within_close: bool) -> None:
+    await hold_open(connection)
+    if work.moves_money and not within_close:
+        await hold_date(connection, work.business_date)
+    # a date that is posted takes no events either: its reports say how its cases stood
+    if await open_date(connection) != work.business_date:
+        raise DateMovedError(f"{work.business_date} is posted")
     if work.moves_money:
-        await _hold_date(connection, work.business_date)
+        await lock_cases(connection, [event.case_id for event in work.case_events])
     await _refuse_resolved(connection, work.case_events)
     await _insert(connection, "case_opened", Break, work.opened)
     await _insert(connection, "case_event", CaseEvent, work.case_events)
@@ -265,26 +323,23 @@ async def _commit(connection: Any, work: Work) -> None:
         await approve(connection, work.approval)
 
 
-async def _hold_date(connection: Any, business_date: date) -> None:
-    """Keep the day's end out until this transaction ends, and see that the date takes entries. Casework
-    shares the lock: two acts on one case meet at its sequence."""
-    await hold_open(connection)
+async def hold_date(connection: Any, business_date: date) -> None:
+    """Keep the date's close out until this transaction ends, or `BusyError`. Who works cases shares the
+    lock: two acts on one case meet at its sequence."""
     if not await connection.fetchval(
         "SELECT pg_try_advisory_xact_lock_shared($1, $2)", LOCK, business_date.toordinal()
     ):
         raise BusyError(f"a close of {business_date} is under way")
-    if await open_date(connection) != business_date:
-        raise DateMovedError(f"{business_date} is posted")
 
 
 async def _refuse_resolved(connection: Any, events: Sequence[CaseEvent]) -> None:
-    """A close may have resolved a case since its event was judged."""
+    """A close or a statement may have resolved a case since its event was judged."""
     for event in events:
         resolved = await connection.fetchval(
             "SELECT EXISTS (SELECT FROM settlement.resolution WHERE break_id = $1)", event.case_id
         )
         if resolved != event.resolved:
-            raise ChangedError(f"{event.case_id}: a close has found its other side")
+            raise ChangedError(f"{event.case_id}: its other side has been found")
 
 
 async def _insert(

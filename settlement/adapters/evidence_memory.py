@@ -1,9 +1,11 @@
 """`settlement.evidence_facts.EvidenceStore` over the store in memory."""
 
+from collections.abc import Collection
 from datetime import date
 
 from settlement.adapters.memory import MemoryStore
 from settlement.clearing import ClearingRecord, ClearingRow, IncomingFile
+from settlement.kept_sums import BatchKey, BatchTotal
 from settlement.ports import Facts, Step
 
 
@@ -20,6 +22,27 @@ class MemoryEvidence(MemoryStore):
     async def files(self, acquirer: str) -> list[IncomingFile]:
         return [one for one in await super().files(acquirer) if one.business_date <= self._date]
 
+    def _last_versions(self) -> dict[tuple[str, str], int]:
+        last: dict[tuple[str, str], int] = {}
+        for file in self._files:
+            if file.business_date <= self._date:
+                key = (file.acquirer, file.name)
+                last[key] = max(file.version, last.get(key, 0))
+        return last
+
+    async def batches_said(self, business_date: date) -> list[BatchTotal]:
+        checked = self._batches_checked
+        return sorted(
+            one
+            for day, one in self.batches
+            if day <= business_date and checked.get(one.key, self._date) == self._date
+        )
+
+    async def batches_captured(self, batches: Collection[BatchKey]) -> list[BatchTotal]:
+        return sorted(
+            one for day, one in self._batch_sums if day < self._date and one.key in set(batches)
+        )
+
     async def open_records(self, before: date, settles_from: date) -> list[ClearingRecord]:
         used = {one.record for one in self._matches if one.business_date < self._date}
         return self._sorted(
@@ -32,16 +55,10 @@ class MemoryEvidence(MemoryStore):
 
     async def rows(self, first: date, last: date) -> list[ClearingRow]:
         used = {one.row for one in self._matches if one.business_date < self._date}
-        known = [one for one in self._files if one.business_date <= self._date]
-        newest: dict[tuple[str, str], int] = {}
-        for file in known:
-            key = (file.acquirer, file.name)
-            newest[key] = max(file.version, newest.get(key, 0))
         return sorted(
             (
                 row
-                for (acquirer, name), version in newest.items()
-                for row in self._rows[acquirer, name, version]
+                for row in self._standing_rows()
                 if first <= row.settlement_date <= last and row.id not in used
             ),
             key=lambda row: (row.settlement_date, row.acquirer, row.file, row.line),

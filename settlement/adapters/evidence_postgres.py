@@ -2,7 +2,7 @@
 
 # ruff: noqa: S608 - what is formatted into queries are column names of our own structs
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from datetime import date, datetime
 from typing import Final
@@ -12,9 +12,13 @@ import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from settlement.adapters.bulk_postgres import QUERIES, Query, columns, extract
+from settlement.adapters.files_postgres import read_file_rows
 from settlement.adapters.four_eyes_postgres import audit
+from settlement.adapters.passes_postgres import batches_captured, batches_said
 from settlement.adapters.postgres import PostgresStore, Struct
 from settlement.clearing import ClearingRecord, ClearingRow, IncomingFile, Transaction
+from settlement.files.rows import FileRow
+from settlement.kept_sums import BatchKey, BatchTotal
 from settlement.ports import Extracted, Facts, Step
 
 # The reads that later dates add to, as they were for the date that is asked last. Of what comes
@@ -58,6 +62,15 @@ class PostgresEvidence(PostgresStore):
 
     async def files(self, acquirer: str) -> list[IncomingFile]:
         return [one for one in await super().files(acquirer) if one.business_date <= self._date]
+
+    async def file_rows(self, kind: str, first: date, last: date) -> list[FileRow]:
+        return await read_file_rows(self._pool, kind, first, last, as_of=self._date)
+
+    async def batches_said(self, business_date: date) -> list[BatchTotal]:
+        return await batches_said(self._pool, business_date, as_closed=True)
+
+    async def batches_captured(self, batches: Collection[BatchKey]) -> list[BatchTotal]:
+        return await batches_captured(self._pool, batches, before=self._date)
 
     async def transactions_ahead(self, business_date: date, last: date) -> list[Transaction]:
         return await self._as_of("transactions_ahead", Transaction, business_date, last)

@@ -2,11 +2,13 @@
 
 import hashlib
 import os
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 TAKEN: Final = ".taken"
+SYNCS_AT_ONCE: Final = 16  # the file system makes one commit of those that wait for it
 
 
 class DirectoryInbox:
@@ -48,12 +50,13 @@ class DirectoryInbox:
 
 
 class DirectorySink:
-    """Each file written beside its place, synced and renamed: whole or not at all. Its name stands
-    for good after `sync`."""
+    """Each file is written beside its place; `sync` makes all of them durable and only then gives them
+    their names: whole or not at all. Together, because a sync each waits for everybody's writes."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._written: set[Path] = set()  # folders whose names are not synced yet
+        self._folders: set[Path] = set()  # that have got files since the last sync
+        self._parts: dict[str, str] = {}  # path as written -> path as it will be
 
     def write(self, name: str, data: bytes) -> None:
         folder, short_name = self._place(name)
@@ -63,32 +66,32 @@ class DirectorySink:
             left = memoryview(data)
             while left:
                 left = left[os.write(file, left) :]
-            os.fsync(file)
         finally:
             os.close(file)
-        os.replace(part, f"{folder}/{short_name}")
+        self._parts[part] = f"{folder}/{short_name}"
 
     def sync(self) -> None:
-        for folder in sorted(self._written):
-            opened = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(opened)
-            finally:
-                os.close(opened)
-        self._written.clear()
+        with ThreadPoolExecutor(SYNCS_AT_ONCE) as pool:
+            list(pool.map(_sync, self._parts))
+        for part, path in self._parts.items():
+            os.replace(part, path)
+        for folder in sorted(self._folders):
+            _sync(str(folder))
+        self._parts.clear()
+        self._folders.clear()
 
     def _place(self, name: str) -> tuple[Path, str]:
         path = PurePosixPath(name)
         assert not path.is_absolute(), name
         assert ".." not in path.parts, name
         folder = self._folder / path.parent
-        if folder not in self._written:
+        if folder not in self._folders:
             folder.mkdir(parents=True, exist_ok=True)
             for left in folder.glob(
                 ".*.part"
             ):  # by a run that was killed: one has a date at a time
                 left.unlink()
-            self._written.add(folder)
+            self._folders.add(folder)
         return folder, path.name
 
     def sha256(self, name: str) -> str | None:
@@ -97,3 +100,11 @@ class DirectorySink:
                 return hashlib.file_digest(file, "sha256").hexdigest()
         except FileNotFoundError:
             return None
+
+
+def _sync(path: str) -> None:
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

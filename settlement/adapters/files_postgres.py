@@ -32,14 +32,21 @@ def _values(row: FileRow) -> tuple[Any, ...]:
     return (row.kind, *columns, msgspec.json.encode(content).decode())
 
 
-async def read_file_rows(pool: asyncpg.Pool, kind: str, first: date, last: date) -> list[FileRow]:
+async def read_file_rows(
+    pool: asyncpg.Pool, kind: str, first: date, last: date, as_of: date | None = None
+) -> list[FileRow]:
+    """Of the versions that closes up to `as_of` took in, or of the last ones."""
     found = await pool.fetch(
-        f"SELECT {', '.join(COLUMNS)}, content FROM settlement.standing_file_row "
+        f"SELECT {', '.join(COLUMNS)}, content FROM settlement.file_row AS r "
         "WHERE kind = $1 AND settlement_date BETWEEN $2 AND $3 "
+        "AND version = (SELECT max(f.version) FROM settlement.incoming_file AS f "
+        "WHERE (f.acquirer, f.name) = (r.acquirer, r.file) "
+        "AND f.business_date <= coalesce($4::date, 'infinity')) "
         "ORDER BY settlement_date, acquirer, file, line",
         kind,
         first,
         last,
+        as_of,
     )
     shape = KINDS[kind]
     return [

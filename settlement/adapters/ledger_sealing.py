@@ -12,6 +12,7 @@ from typing import Any, Final
 import asyncpg
 import msgspec
 
+from settlement.adapters.bulk_postgres import POSTINGS, group_by_hash
 from settlement.chain import CHUNK, FINGERPRINT, Anchor, Seal, anchor, link_hash
 from settlement.definitions import definitions
 
@@ -32,13 +33,13 @@ SELECT step, (n / $2)::int AS chunk, count(*)::int AS count,
 FROM placed GROUP BY 1, 2 ORDER BY 1, 2
 """
 
-MOVED: Final = """
-SELECT p.account, p.owner, p.currency, p.layer, p.business_date, count(*),
+MOVED: Final = f"""
+SELECT p.account, p.owner, p.currency, p.layer, $1::date, count(*),
        coalesce(sum(p.amount_minor) FILTER (WHERE p.amount_minor > 0), 0)::bigint,
        coalesce(-sum(p.amount_minor) FILTER (WHERE p.amount_minor < 0), 0)::bigint,
-       settlement.closing(p.account, p.owner, p.currency, p.layer, p.business_date)
+       settlement.closing(p.account, p.owner, p.currency, p.layer, $1)
            + sum(p.amount_minor)::bigint
-FROM settlement.posting AS p WHERE p.business_date = $1 GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4
+FROM {POSTINGS} AS p GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
 """
 
 
@@ -131,6 +132,7 @@ async def _chain(connection: Any, business_date: date, chunk_size: int) -> None:
         columns=Seal.__struct_fields__,
         records=[msgspec.structs.astuple(one) for one in seals],
     )
+    await group_by_hash(connection)
     await connection.execute(f"INSERT INTO settlement.checkpoint {MOVED}", business_date)
     former: bytes = await connection.fetchval(
         "SELECT coalesce((SELECT hash FROM settlement.anchor ORDER BY business_date DESC LIMIT 1), ''::bytea)"

@@ -3,10 +3,12 @@
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import date, datetime
+from typing import TYPE_CHECKING
 
 import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]
 
+from settlement.adapters.cases_kept import KeptCases
 from settlement.adapters.fees_memory import MemoryFeeBook
 from settlement.adapters.ledger_memory import MemoryLedger
 from settlement.cases import Break, Resolution
@@ -23,13 +25,16 @@ from settlement.clearing import (
 from settlement.columns import Relation, structs_of, table_of
 from settlement.fees import MerchantFee, NetworkCost
 from settlement.files.rows import FileRow
+from settlement.kept_sums import BatchKey, BatchTotal, SettledSum
 from settlement.ledger import DAY_END_STEP, Entry, Movement, movements
 from settlement.matches import Match, Member
 from settlement.netting import Net
 from settlement.ports import SHAPES, Extracted, Facts, Output, Step, Total
 from settlement.posting import posted_totals_of
 from settlement.shares import RecordShare
-from settlement.terminal_totals import BatchKey, BatchTotal
+
+if TYPE_CHECKING:
+    from settlement.casework.switch_cases import SwitchCase
 
 
 class MemoryStore:
@@ -44,6 +49,7 @@ class MemoryStore:
         self.captured = list(captures)
         self.requests = list(transactions)
         self.reference = list(references)
+        self.switch_cases: list[SwitchCase] = []
         self.batches: list[tuple[date, BatchTotal]] = []
         self._running: set[date] = set()
         self._begun: dict[date, datetime] = {}
@@ -57,12 +63,14 @@ class MemoryStore:
         self._matches: list[Match] = []
         self._members: list[Member] = []
         self._batch_sums: list[tuple[date, BatchTotal]] = []
-        self._batches_checked: set[BatchKey] = set()
+        self._batches_checked: dict[BatchKey, date] = {}
+        self._settled_sums: list[tuple[date, SettledSum]] = []
         self._breaks: list[Break] = []
         self._resolutions: list[Resolution] = []
         self._merchant_fees: list[MerchantFee] = []
         self._network_costs: list[NetworkCost] = []
         self._fee_book = MemoryFeeBook(self)
+        self.cases = KeptCases()
         self.ledger = MemoryLedger()
         self._nets: list[Net] = []
         self._outputs: list[tuple[date, Output]] = []
@@ -165,7 +173,8 @@ class MemoryStore:
             assert not match.row or match.row not in used[1], f"{match.row} matched twice"
         alone = {("ours", match.record) for match in matches}
         alone |= {("theirs", match.row) for match in matches}
-        for member in facts.members:
+        members = structs_of(Member, facts.members.table())
+        for member in members:
             assert (member.side, member.member) in alone, f"{member.member} is in no match"
         self.ledger.add(entries)
         self._steps[step.business_date, step.name] = step
@@ -174,9 +183,12 @@ class MemoryStore:
             assert record.key not in self._records
             self._records[record.key] = record
         self._matches += matches
-        self._members += facts.members
+        self._members += members
         self._batch_sums += [(step.business_date, one) for one in facts.batch_sums]
-        self._batches_checked |= set(facts.batches_checked)
+        for batch in facts.batches_checked:
+            assert batch not in self._batches_checked, f"{batch} was checked before"
+            self._batches_checked[batch] = step.business_date
+        self._settled_sums += [(step.business_date, one) for one in facts.settled_sums]
         self._breaks += facts.breaks
         self._held += facts.held
         self._resolutions += facts.resolutions
@@ -230,7 +242,7 @@ class MemoryStore:
                 for row in self._file_rows
                 if row.kind == kind
                 and first <= row.settlement_date <= last
-                and row.version == versions[row.acquirer, row.file]
+                and row.version == versions.get((row.acquirer, row.file))
             ),
             key=lambda row: (row.settlement_date, row.acquirer, row.file, row.line),
         )
@@ -254,7 +266,10 @@ class MemoryStore:
     async def in_use(self, acquirer: str, name: str) -> bool:
         prefix = f"{acquirer}/{name}/"
         used = [one.row for one in self._matches] + [one.row for one in self._breaks]
-        return any(row.startswith(prefix) for row in used)
+        placed = self.cases.placed.values()
+        return any(row.startswith(prefix) for row in used) or any(
+            (one.acquirer, one.file) == (acquirer, name) for one in placed
+        )
 
     async def sealed(self, acquirer: str, name: str, version: int) -> bytes:
         return next(
@@ -345,6 +360,13 @@ class MemoryStore:
             key=lambda one: (one.match_id, one.side, one.member),
         )
 
+    async def matched_with(self, lines: Collection[str]) -> list[Member]:
+        named = {one.match_id for one in self._members if one.member in lines}
+        return sorted(
+            (one for one in self._members if one.match_id in named),
+            key=lambda one: (one.match_id, one.side, one.member),
+        )
+
     async def batches_said(self, business_date: date) -> list[BatchTotal]:
         return sorted(
             one
@@ -354,6 +376,25 @@ class MemoryStore:
 
     async def batches_captured(self, batches: Collection[BatchKey]) -> list[BatchTotal]:
         return sorted(one for _, one in self._batch_sums if one.key in set(batches))
+
+    async def batch_sums(self, business_date: date) -> list[BatchTotal]:
+        return sorted(one for day, one in self._batch_sums if day == business_date)
+
+    async def batches_checked(self, business_date: date) -> list[BatchKey]:
+        return sorted(key for key, day in self._batches_checked.items() if day == business_date)
+
+    async def settled_sums(self, business_date: date) -> list[SettledSum]:
+        return sorted(one for day, one in self._settled_sums if day == business_date)
+
+    async def settled_before(
+        self, business_date: date, settlement_dates: Iterable[date]
+    ) -> list[SettledSum]:
+        wanted = set(settlement_dates)
+        return sorted(
+            one
+            for day, one in self._settled_sums
+            if day < business_date and one.settlement_date in wanted
+        )
 
     async def breaks(self, business_date: date) -> list[Break]:
         return sorted(

@@ -1,17 +1,18 @@
 """Payouts and statements in memory, beside the books in memory: the tests' and the simulation's."""
 
 from collections.abc import Collection, Iterable
-from datetime import date
+from datetime import date, datetime
 
 import msgspec
 
 from settlement.adapters.memory import MemoryStore
+from settlement.cases import Break
 from settlement.clearing import Reference
 from settlement.contracts import AGENT
 from settlement.four_eyes import RefusedError
 from settlement.ledger import Entry, LedgerClosedError
 from settlement.netting import Net
-from settlement.payout_ports import (
+from settlement.payouts.ports import (
     Balance,
     Batch,
     DateState,
@@ -20,8 +21,10 @@ from settlement.payout_ports import (
     LineMatch,
     Order,
     OrderEvent,
+    OrderStatus,
     Payable,
     PayoutFile,
+    PayoutReport,
     Receivable,
     ReserveCheck,
     RollingReserve,
@@ -57,6 +60,8 @@ class MemoryPayouts:
         self._events: dict[tuple[str, str], OrderEvent] = {}
         self._reserves: dict[tuple[date, str, str, str], RollingReserve] = {}
         self._files: dict[str, PayoutFile] = {}
+        self._reports: dict[tuple[str, str], PayoutReport] = {}
+        self._statuses: dict[tuple[str, str, str], OrderStatus] = {}
         self._statements: dict[tuple[str, str], Statement] = {}
         self._lines: dict[tuple[str, str, int], StatementLine] = {}
         self._matches: dict[tuple[str, str, int], LineMatch] = {}
@@ -72,6 +77,11 @@ class MemoryPayouts:
             raise StaleError(f"{facts.act} read {facts.generation}, now {self._generation}")
         if facts.approval is not None and facts.approval.proposal.id in self.approved:
             raise RefusedError("replayed", f"{facts.approval.proposal.id} was approved already")
+        if self.adjusted([one.break_id for one in facts.resolutions]):
+            raise StaleError(f"{facts.act}: people have worked on a case meanwhile")
+        open_date = await self.open_date() if facts.breaks else None
+        if any(open_date and one.business_date < open_date for one in facts.breaks):
+            raise StaleError(f"{facts.act}: the date of its breaks is closed")
         try:
             self.books.add(facts.entries, facts.breaks, facts.resolutions)
         except LedgerClosedError as error:
@@ -96,6 +106,11 @@ class MemoryPayouts:
             (((o.business_date, o.merchant, o.currency, o.kind), o) for o in facts.reserves),
         )
         _add(self._files, ((one.batch, one) for one in facts.files))
+        _add(self._reports, (((one.account, one.id), one) for one in facts.reports))
+        _add(
+            self._statuses,
+            (((one.account, one.report, one.end_to_end_id), one) for one in facts.statuses),
+        )
         _add(self._statements, (((one.account, one.id), one) for one in facts.statements))
         _add(self._lines, (((one.account, one.statement, one.line), one) for one in facts.lines))
         _add(
@@ -188,7 +203,7 @@ class MemoryPayouts:
         )
 
     async def open_orders(self) -> list[Order]:
-        ended = {name for name, _ in self._events}
+        ended = {name for name, kind in self._events if kind != "received"}
         return _sorted_orders(
             one
             for one in self._orders.values()
@@ -199,7 +214,9 @@ class MemoryPayouts:
         back = {name for name, kind in self._events if kind in ("returned", "rejected")}
         replaced = {one.replaces for one in self._orders.values() if self._stands(one)}
         return _sorted_orders(
-            one for one in self._orders.values() if one.end_to_end_id in back - replaced
+            one
+            for one in self._orders.values()
+            if one.cycle and one.end_to_end_id in back - replaced
         )
 
     def _stands(self, order: Order) -> bool:
@@ -235,6 +252,20 @@ class MemoryPayouts:
         found = (one for one in self._files.values() if batches is None or one.batch in batches)
         return sorted(found, key=lambda one: one.batch)
 
+    async def reports(self, batches: Collection[str] | None = None) -> list[PayoutReport]:
+        return sorted(
+            (one for one in self._reports.values() if batches is None or one.batch in batches),
+            key=lambda one: (one.batch, one.made_at, one.account, one.id),
+        )
+
+    async def statuses(self, end_to_end_ids: Collection[str]) -> list[OrderStatus]:
+        def order(one: OrderStatus) -> tuple[str, datetime, str]:
+            made_at = self._reports[one.account, one.report].made_at
+            return one.end_to_end_id, made_at, one.report
+
+        found = self._statuses.values()
+        return sorted((one for one in found if one.end_to_end_id in end_to_end_ids), key=order)
+
     # -- statements, dates
 
     async def statements(self, account: str = "") -> list[Statement]:
@@ -263,8 +294,24 @@ class MemoryPayouts:
         found = self._checks.items()
         return [one for (day, _), one in sorted(found) if day == business_date]
 
+    async def standing_breaks(self, break_class: str) -> list[Break]:
+        ended = await self.books.resolved([one.id for one in self.books.every_break()])
+        return sorted(
+            (
+                one
+                for one in self.books.every_break()
+                if one.break_class == break_class and one.id not in ended
+            ),
+            key=lambda one: one.id,
+        )
+
     async def resolved(self, break_ids: Collection[str]) -> set[str]:
-        return await self.books.resolved(break_ids)
+        return self.adjusted(break_ids) | await self.books.resolved(break_ids)
+
+    def adjusted(self, case_ids: Collection[str]) -> set[str]:
+        """Those whose money people have moved."""
+        moved = {one.case_id for one in self.books.cases.events if one.difference_minor}
+        return moved & set(case_ids)
 
 
 def _add(table: dict, rows: Iterable) -> None:  # type: ignore[type-arg]

@@ -1,8 +1,6 @@
-"""Payouts and statements on PostgreSQL: `settlement.payout_ports.Payouts` over asyncpg.
+"""Payouts and statements on PostgreSQL: `settlement.payouts.ports.Payouts` over asyncpg.
 
-One act is one transaction. It begins by inserting its number, so a second act with the same number
-waits for the first and then is stale as a whole. A commit without a clear answer is found out by
-reading: the act runs again, and what it would do has been done, or has not.
+Reading; `payout_commit.py` adds the facts of an act.
 """
 
 # ruff: noqa: S608 - what is formatted into queries are column names of our own structs
@@ -10,21 +8,20 @@ reading: the act runs again, and what it would do has been done, or has not.
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from datetime import date
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import asyncpg
 import msgspec
 
-from settlement.adapters.four_eyes_postgres import approve, audit
-from settlement.adapters.ledger_postgres import open_date, post_entries
+from settlement.adapters.ledger_postgres import open_date
 from settlement.adapters.ledger_reading import PostgresLedgerQueries
+from settlement.adapters.payout_commit import commit
 from settlement.adapters.postgres import POOL_MAX, PostgresStore
-from settlement.cases import Break, Resolution
+from settlement.cases import Break
 from settlement.clearing import Reference
 from settlement.contracts import AGENT
-from settlement.ledger import LedgerClosedError
 from settlement.netting import Net
-from settlement.payout_ports import (
+from settlement.payouts.ports import (
     Balance,
     Batch,
     DateState,
@@ -33,12 +30,13 @@ from settlement.payout_ports import (
     LineMatch,
     Order,
     OrderEvent,
+    OrderStatus,
     Payable,
     PayoutFile,
+    PayoutReport,
     Receivable,
     ReserveCheck,
     RollingReserve,
-    StaleError,
     Statement,
     StatementLine,
 )
@@ -76,17 +74,7 @@ class PostgresPayouts:
         return int(found or 0)
 
     async def commit(self, facts: Facts) -> None:
-        try:
-            async with self._pool.acquire() as connection, connection.transaction():
-                await _number(connection, facts)
-                await _add(connection, facts)
-                await post_entries(connection, facts.entries)
-                # nothing may come after these two: see `four_eyes_postgres`
-                await audit(connection, facts.actor, facts.act, facts.subject, after=_told(facts))
-                if facts.approval is not None:
-                    await approve(connection, facts.approval)
-        except (LedgerClosedError, asyncpg.DeadlockDetectedError) as error:
-            raise StaleError(f"{facts.act}: {error}") from error
+        await commit(self._pool, facts)
 
     # -- the books
 
@@ -181,12 +169,12 @@ class PostgresPayouts:
     async def open_orders(self) -> list[Order]:
         return await self._orders(
             "NOT EXISTS (SELECT FROM settlement.payout_event AS e "
-            f"WHERE e.end_to_end_id = o.end_to_end_id) AND {_STANDS}"
+            f"WHERE e.end_to_end_id = o.end_to_end_id AND e.kind <> 'received') AND {_STANDS}"
         )
 
     async def returned_orders(self) -> list[Order]:
         return await self._orders(
-            "EXISTS (SELECT FROM settlement.payout_event AS e WHERE e.end_to_end_id = o.end_to_end_id "
+            "o.cycle <> '' AND EXISTS (SELECT FROM settlement.payout_event AS e WHERE e.end_to_end_id = o.end_to_end_id "
             "AND e.kind IN ('returned', 'rejected')) AND NOT EXISTS (SELECT "
             f"FROM settlement.payout_order AS n WHERE n.replaces = o.end_to_end_id "
             f"AND {_STANDS.replace('o.', 'n.')})"
@@ -238,6 +226,24 @@ class PostgresPayouts:
             f"SELECT {_columns(PayoutFile)} FROM settlement.payout_file "
             "WHERE $1::text[] IS NULL OR batch = ANY ($1) ORDER BY batch",
             _texts(batches),
+        )
+
+    async def reports(self, batches: Collection[str] | None = None) -> list[PayoutReport]:
+        return await self._read(
+            PayoutReport,
+            f"SELECT {_columns(PayoutReport)} FROM settlement.payout_report "
+            "WHERE $1::text[] IS NULL OR batch = ANY ($1) ORDER BY batch, made_at, account, id",
+            _texts(batches),
+        )
+
+    async def statuses(self, end_to_end_ids: Collection[str]) -> list[OrderStatus]:
+        columns = ", ".join(f"s.{name}" for name in OrderStatus.__struct_fields__)
+        return await self._read(
+            OrderStatus,
+            f"SELECT {columns} FROM settlement.payout_status AS s "
+            "JOIN settlement.payout_report AS r ON (r.account, r.id) = (s.account, s.report) "
+            "WHERE s.end_to_end_id = ANY ($1) ORDER BY s.end_to_end_id, r.made_at, s.report",
+            sorted(end_to_end_ids),
         )
 
     # -- statements, dates
@@ -297,6 +303,9 @@ class PostgresPayouts:
             for row in rows
         ]
 
+    async def standing_breaks(self, break_class: str) -> list[Break]:
+        return await self._books.standing_breaks(break_class)
+
     async def resolved(self, break_ids: Collection[str]) -> set[str]:
         rows = await self._pool.fetch(
             "SELECT DISTINCT case_id FROM settlement.case_event "
@@ -311,75 +320,6 @@ _STANDS: Final = (
     "NOT EXISTS (SELECT FROM settlement.payout_decision AS d "
     "WHERE d.batch = o.batch AND d.decision = 'withdrawn')"
 )
-
-_TABLES: Final[tuple[tuple[str, str, type[msgspec.Struct]], ...]] = (
-    ("payout_batch", "batches", Batch),
-    ("payout_order", "orders", Order),
-    ("payout_decision", "decisions", Decision),
-    ("payout_event", "events", OrderEvent),
-    ("rolling_reserve", "reserves", RollingReserve),
-    ("payout_file", "files", PayoutFile),
-    ("statement", "statements", Statement),
-    ("statement_line", "lines", StatementLine),
-    ("line_match", "matches", LineMatch),
-    ("date_state", "states", DateState),
-    ("reserve_check", "checks", ReserveCheck),
-    ("break_case", "breaks", Break),
-    ("resolution", "resolutions", Resolution),
-)
-
-
-async def _number(connection: Any, facts: Facts) -> None:
-    """Take the act's number, or `StaleError`. Waits for another that is taking it."""
-    taken = await connection.execute(
-        "INSERT INTO settlement.payout_act VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-        facts.generation + 1,
-        facts.act,
-        facts.at,
-    )
-    if taken.endswith(" 0"):
-        raise StaleError(f"{facts.act} rests on {facts.generation}")
-
-
-def _told(facts: Facts) -> dict[str, object]:
-    """What the audit log is told: how much of what; the facts themselves stand beside it."""
-    told: dict[str, object] = {"generation": facts.generation + 1}
-    for _, name, _ in _TABLES:
-        if rows := getattr(facts, name):
-            told[name] = len(rows)
-    return told
-
-
-async def _add(connection: Any, facts: Facts) -> None:
-    if facts.statement_files:
-        await connection.executemany(
-            "INSERT INTO settlement.statement_file VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-            [msgspec.structs.astuple(one) for one in facts.statement_files],
-        )
-    for table, name, shape in _TABLES:
-        rows: list[msgspec.Struct] = list(getattr(facts, name))
-        if rows:
-            await connection.copy_records_to_table(
-                table,
-                schema_name="settlement",
-                columns=list(shape.__struct_fields__),
-                records=[_values(one, facts.generation + 1) for one in rows],
-            )
-
-
-def _values(one: msgspec.Struct, generation: int) -> tuple[Any, ...]:
-    if isinstance(one, Decision | DateState):
-        one = msgspec.structs.replace(one, generation=generation)
-    values = msgspec.structs.astuple(one)
-    if isinstance(one, Break):
-        return tuple(_json(value) if isinstance(value, dict) else value for value in values)
-    if isinstance(one, ReserveCheck):
-        return tuple(_json(value) if isinstance(value, tuple) else value for value in values)
-    return values
-
-
-def _json(value: object) -> str:
-    return msgspec.json.encode(value).decode()
 
 
 def _columns(shape: type[msgspec.Struct]) -> str:

@@ -6,6 +6,7 @@ same names, so a row is read into its struct by name and a wrong column is an er
 
 # ruff: noqa: S608 - what is formatted into queries are column names of our own structs
 
+import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import date, datetime
@@ -15,18 +16,28 @@ import asyncpg
 import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]
 
-from settlement.adapters.bulk_postgres import NUMBER, QUERIES, columns, copy_in, extract
+from settlement.adapters.bulk_postgres import (
+    NUMBER,
+    POSTINGS,
+    QUERIES,
+    columns,
+    copy_in,
+    extract,
+    fetch_sums,
+)
 from settlement.adapters.fees_postgres import PostgresFeeBook
 from settlement.adapters.files_postgres import copy_file_rows, read_file_rows, read_files
 from settlement.adapters.ledger_postgres import entry_of, post_relation, read_entries
 from settlement.adapters.ledger_sealing import read_seals, seal_date
 from settlement.adapters.passes_postgres import (
+    batch_sums,
     batches_captured,
+    batches_checked,
     batches_said,
-    members,
     store_batches,
     store_members,
 )
+from settlement.adapters.sums_postgres import settled_before, settled_sums, store_settled
 from settlement.cases import Break, Resolution
 from settlement.chain import Anchor, Seal
 from settlement.clearing import (
@@ -41,11 +52,11 @@ from settlement.clearing import (
 from settlement.columns import Relation
 from settlement.fees import MerchantFee, NetworkCost
 from settlement.files.rows import FileRow
+from settlement.kept_sums import BatchKey, BatchTotal, SettledSum
 from settlement.ledger import DAY_END_STEP, Entry, Movement
 from settlement.matches import Match, Member
 from settlement.netting import Net
 from settlement.ports import Extracted, Facts, Output, Step, Total
-from settlement.terminal_totals import BatchKey, BatchTotal
 
 Struct = TypeVar("Struct", bound=msgspec.Struct)
 
@@ -60,7 +71,7 @@ async def open_postgres(dsn: str) -> AsyncIterator[tuple["PostgresStore", "Postg
     async with asyncpg.create_pool(
         dsn, min_size=1, max_size=POOL_MAX, server_settings={"work_mem": WORK_MEM}
     ) as pool:
-        yield PostgresStore(pool), PostgresDates(pool)
+        yield PostgresStore(pool, dsn), PostgresDates(pool)
 
 
 class PostgresDates:
@@ -96,8 +107,9 @@ class PostgresDates:
 class PostgresStore:
     """`settlement.ports.Store` over asyncpg."""
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
-        self._pool = pool
+    def __init__(self, pool: asyncpg.Pool, dsn: str = "") -> None:
+        """With a DSN bulk facts go in on a connection and a thread of their own."""
+        self._pool, self._dsn = pool, dsn
 
     @property
     def pool(self) -> asyncpg.Pool:
@@ -109,6 +121,9 @@ class PostgresStore:
     async def _read(self, shape: type[Struct], query: str, *values: object) -> list[Struct]:
         rows = await self._pool.fetch(query, *values)
         return [shape(**row) for row in rows]
+
+    async def _read_sums(self, shape: type[Struct], query: str, *values: object) -> list[Struct]:
+        return [shape(**row) for row in await fetch_sums(self._pool, query, *values)]
 
     async def _read_named(self, name: str, shape: type[Struct], *values: date) -> list[Struct]:
         return await self._read(shape, QUERIES[name].text, *values)
@@ -124,7 +139,7 @@ class PostgresStore:
         return await self._read_named("captures", Capture, business_date)
 
     async def captured_totals(self, business_date: date) -> list[Total]:
-        found = await self._read(
+        found = await self._read_sums(
             Total,
             "SELECT business_date, currency, merchant, acquirer, terminal, batch, "
             "sum(effect_minor)::bigint AS amount_minor FROM switch.capture_v1 "
@@ -191,45 +206,17 @@ class PostgresStore:
         return {row["name"]: row["sha256"] for row in rows}
 
     async def finish(self, step: Step, facts: Facts) -> bool:
-        async with self._pool.acquire() as connection, connection.transaction():
-            stored = await connection.execute(
-                "INSERT INTO settlement.step (business_date, name, content, totals, inputs) "
-                "VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
-                step.business_date,
-                step.name,
-                step.content,
-                _json(step.totals),
-                list(facts.inputs),
-            )
-            if stored.endswith(" 0"):
-                return False
-            await connection.executemany(
-                "INSERT INTO settlement.extract VALUES ($1, $2, $3)",
-                [(step.business_date, *one) for one in sorted(facts.extracts.items())],
-            )
-            await copy_in(connection, "clearing_record", facts.records)
-            await copy_in(connection, "match", facts.matches, force_null=["record", "row"])
-            await store_members(connection, facts.members)
-            await store_batches(
-                connection, step.business_date, facts.batch_sums, facts.batches_checked
-            )
-            await _copy(connection, "break_case", Break, facts.breaks)
-            await _copy(connection, "held_file", HeldFile, facts.held)
-            await _copy(connection, "resolution", Resolution, facts.resolutions)
-            await copy_in(connection, "merchant_fee", facts.merchant_fees)
-            await copy_in(connection, "network_cost", facts.network_costs)
-            await copy_in(connection, "agent_share", facts.agent_shares)
-            await post_relation(connection, step.business_date, facts.entries)
-            await _copy(connection, "net", Net, facts.nets)
-            await connection.copy_records_to_table(
-                "output",
-                schema_name="settlement",
-                columns=["business_date", *Output.__struct_fields__],
-                records=[
-                    (step.business_date, *msgspec.structs.astuple(one)) for one in facts.outputs
-                ],
-            )
-        return True
+        if self._dsn and facts.is_bulk:
+            return await asyncio.to_thread(asyncio.run, self._finish_alone(step, facts))
+        async with self._pool.acquire() as connection:
+            return await _finish(connection, step, facts)
+
+    async def _finish_alone(self, step: Step, facts: Facts) -> bool:
+        connection = await asyncpg.connect(self._dsn, server_settings={"work_mem": WORK_MEM})
+        try:
+            return await _finish(connection, step, facts)
+        finally:
+            await connection.close()
 
     # -- incoming files
 
@@ -273,9 +260,12 @@ class PostgresStore:
     async def in_use(self, acquirer: str, name: str) -> bool:
         found: bool = await self._pool.fetchval(
             "SELECT EXISTS (SELECT FROM settlement.match AS m WHERE m.row >= $1 AND m.row < $2) "
-            "OR EXISTS (SELECT FROM settlement.break_case AS b WHERE b.row >= $1 AND b.row < $2)",
+            "OR EXISTS (SELECT FROM settlement.break_case AS b WHERE b.row >= $1 AND b.row < $2) "
+            "OR EXISTS (SELECT FROM settlement.placed_row AS p WHERE (p.acquirer, p.file) = ($3, $4))",
             f"{acquirer}/{name}/",
             f"{acquirer}/{name}0",  # 0 comes after /
+            acquirer,
+            name,
         )
         return found
 
@@ -346,13 +336,37 @@ class PostgresStore:
         return await self._read_named("matches", Match, business_date)
 
     async def members(self, business_date: date) -> list[Member]:
-        return await members(self._pool, business_date)
+        return await self._read_named("members", Member, business_date)
+
+    async def matched_with(self, lines: Collection[str]) -> list[Member]:
+        return await self._read(
+            Member,
+            f"SELECT {columns(Member)} FROM settlement.match_member WHERE match_id IN "
+            "(SELECT m.match_id FROM settlement.match_member AS m "
+            "WHERE m.side IN ('ours', 'theirs') AND m.member = ANY ($1::text[])) "
+            "ORDER BY match_id, side, member",
+            sorted(set(lines)),
+        )
 
     async def batches_said(self, business_date: date) -> list[BatchTotal]:
         return await batches_said(self._pool, business_date)
 
     async def batches_captured(self, batches: Collection[BatchKey]) -> list[BatchTotal]:
         return await batches_captured(self._pool, batches)
+
+    async def batch_sums(self, business_date: date) -> list[BatchTotal]:
+        return await batch_sums(self._pool, business_date)
+
+    async def batches_checked(self, business_date: date) -> list[BatchKey]:
+        return await batches_checked(self._pool, business_date)
+
+    async def settled_sums(self, business_date: date) -> list[SettledSum]:
+        return await settled_sums(self._pool, business_date)
+
+    async def settled_before(
+        self, business_date: date, settlement_dates: Iterable[date]
+    ) -> list[SettledSum]:
+        return await settled_before(self._pool, business_date, settlement_dates)
 
     async def breaks(self, business_date: date) -> list[Break]:
         return await self._breaks("business_date = $1", business_date)
@@ -362,6 +376,14 @@ class PostgresStore:
             "business_date < $1 AND NOT EXISTS (SELECT FROM settlement.resolution AS e "
             "WHERE e.break_id = b.id AND e.business_date < $1)",
             before,
+        )
+
+    async def standing_breaks(self, break_class: str) -> list[Break]:
+        """`payouts.ports.Payouts.standing_breaks`."""
+        return await self._breaks(
+            "break_class = $1 AND NOT EXISTS (SELECT FROM settlement.resolution AS e "
+            "WHERE e.break_id = b.id)",
+            break_class,
         )
 
     async def _breaks(self, where: str, *values: object) -> list[Break]:
@@ -427,7 +449,7 @@ class PostgresStore:
         return {key: found[source, key] for _, key in names if (source, key) in found}
 
     async def posted_totals(self, business_date: date) -> list[Total]:
-        found = await self._read(
+        found = await self._read_sums(
             Total,
             "SELECT business_date, currency, merchant, acquirer, terminal, batch, "
             "sum(amounts[array_position(accounts, 'network_receivable')])::bigint AS amount_minor "
@@ -439,12 +461,12 @@ class PostgresStore:
         return sorted(found)
 
     async def movements(self, business_date: date) -> list[Movement]:
-        found = await self._read(
+        found = await self._read_sums(
             Movement,
             "SELECT account, owner, currency, rule, count(*) AS count, "
             "coalesce(sum(amount_minor) FILTER (WHERE amount_minor > 0), 0)::bigint AS debit_minor, "
             "coalesce(-sum(amount_minor) FILTER (WHERE amount_minor < 0), 0)::bigint AS credit_minor "
-            "FROM settlement.posting WHERE business_date = $1 AND step = $2 GROUP BY 1, 2, 3, 4",
+            f"FROM {POSTINGS} AS p WHERE step = $2 GROUP BY 1, 2, 3, 4",
             business_date,
             DAY_END_STEP,
         )
@@ -472,6 +494,45 @@ class PostgresStore:
             "WHERE business_date = $1 ORDER BY name",
             business_date,
         )
+
+
+async def _finish(connection: Any, step: Step, facts: Facts) -> bool:
+    async with connection.transaction():
+        stored = await connection.execute(
+            "INSERT INTO settlement.step (business_date, name, content, totals, inputs) "
+            "VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
+            step.business_date,
+            step.name,
+            step.content,
+            _json(step.totals),
+            list(facts.inputs),
+        )
+        if stored.endswith(" 0"):
+            return False
+        await connection.executemany(
+            "INSERT INTO settlement.extract VALUES ($1, $2, $3)",
+            [(step.business_date, *one) for one in sorted(facts.extracts.items())],
+        )
+        await copy_in(connection, "clearing_record", facts.records)
+        await copy_in(connection, "match", facts.matches, force_null=["record", "row"])
+        await store_members(connection, step.business_date, facts.members)
+        await store_batches(connection, step.business_date, facts.batch_sums, facts.batches_checked)
+        await store_settled(connection, step.business_date, facts.settled_sums)
+        await _copy(connection, "break_case", Break, facts.breaks)
+        await _copy(connection, "held_file", HeldFile, facts.held)
+        await _copy(connection, "resolution", Resolution, facts.resolutions)
+        await copy_in(connection, "merchant_fee", facts.merchant_fees)
+        await copy_in(connection, "network_cost", facts.network_costs)
+        await copy_in(connection, "agent_share", facts.agent_shares)
+        await post_relation(connection, step.business_date, facts.entries)
+        await _copy(connection, "net", Net, facts.nets)
+        await connection.copy_records_to_table(
+            "output",
+            schema_name="settlement",
+            columns=["business_date", *Output.__struct_fields__],
+            records=[(step.business_date, *msgspec.structs.astuple(one)) for one in facts.outputs],
+        )
+    return True
 
 
 def _row_key(row_id: str) -> tuple[str, str, int, int]:

@@ -12,11 +12,13 @@ from typing import Final, Literal
 
 import msgspec
 
+from settlement.cases import SWITCH_CLASSES
 from settlement.casework.states import Case
 from settlement.clearing import ClearingRecord, ClearingRow
 from settlement.disputes.table import Event
 from settlement.fees import NotInForceError, Tariffs
 from settlement.ledger import Entry, entry
+from settlement.texts import TEXTS
 
 Permission = Literal["case.adjust", "case.write_off", "case.release"]
 
@@ -49,11 +51,13 @@ _ACTS: Final = (
     Act("collection", "case.adjust", dispute="collection", part=True),
     Act("release", "case.release", part=True),  # of the hold, before the case ends
     Act("acknowledge", "case.adjust"),  # of a case without money
+    Act("link", "case.adjust"),  # of one whose money another entry has moved
     # the close found the other side after all: the linked opposite of what adjusted the case
     Act("take_back", "case.adjust"),
 )
 ACTS: Final[dict[str, Act]] = {act.name: act for act in _ACTS}
 
+_NO_MONEY: Final = ("link", "acknowledge")
 _SHORT: Final = ("follow_file", "settle_with_merchant", "claim", "collection", "write_off")
 _EITHER: Final = ("follow_file", "settle_with_merchant", *("credit_adjustment", "claim"))
 # class -> the acts that may end it, beside a later close. `clearing.md` section 4.
@@ -68,17 +72,30 @@ CLASS_ACTS: Final[dict[str, tuple[str, ...]]] = {
     "file_changed": ("acknowledge",),
     "file_late": ("acknowledge",),
     "adjustment_unplaced": ("settle_with_merchant", "write_off", "acknowledge"),
-    "terminal_totals": ("acknowledge",),
+    "terminal_totals": _NO_MONEY,
+    "file_totals": _NO_MONEY,
+    "receivable_overdue": _NO_MONEY,
     "statement_unmatched": ("write_off", "acknowledge"),
-    "reserve_difference": ("acknowledge",),
+    "reserve_difference": _NO_MONEY,
+    **dict.fromkeys(SWITCH_CLASSES, _NO_MONEY),
 }
-OTHER_ACTS: Final = ("settle_with_merchant", "write_off", "acknowledge")  # of a class of others
+OTHER_ACTS: Final = ("settle_with_merchant", "write_off", *_NO_MONEY)  # of a class of others
 REOPENED_ACTS: Final = ("take_back", "settle_with_merchant", "write_off")
 assert {name for names in CLASS_ACTS.values() for name in names} <= ACTS.keys()
 
 
 class NotPossibleError(Exception):
-    """The act does not fit the case: its class, its state, its amounts."""
+    """The act does not fit the case: its class, its state, its amounts. `key` is of `TEXTS`."""
+
+    def __init__(self, key: str, **values: object) -> None:
+        super().__init__(key)
+        self.key, self.values = key, values
+
+    def __str__(self) -> str:
+        return self.told(chinese=False)
+
+    def told(self, *, chinese: bool) -> str:
+        return TEXTS[self.key][int(chinese)].format(**self.values)
 
 
 def acts_of(case: Case) -> tuple[str, ...]:
@@ -97,7 +114,7 @@ def _fits(act: Act, case: Case) -> bool:
         return case.held_minor != 0
     if case.state == "disputed":  # its money waits for the network's answer
         return False
-    if act.name == "acknowledge":
+    if act.name in _NO_MONEY:
         return not case.left_minor
     if act.name == "follow_file" and case.count("adjusted"):
         return False
@@ -130,6 +147,7 @@ class Move(msgspec.Struct, frozen=True):
     opposes: bool = False  # what adjusted the case before
     dispute: Event | None = None
     amount_minor: int = 0  # of the dispute
+    linked: dict[str, object] = {}  # the entry that has moved the case's money, as it stands
     note: str = ""  # plan and version that a discount rests on
 
 
@@ -141,16 +159,20 @@ def plan(
     row: ClearingRow | None,
     record: ClearingRecord | None,
     tariffs: Tariffs,
+    linked: Entry | None = None,
 ) -> Move:
     """What the act comes to for the case; `amount_minor` is a part, positive, None the whole.
 
-    `row` and `record` are the two sides that the break names. Raises NotPossibleError.
+    `row` and `record` are the two sides that the break names, `linked` is the entry of `link`. Raises NotPossibleError.
     """
     if name not in acts_of(case):
-        raise NotPossibleError(f"{case.id} ({case.state}) can not be ended by {name}")
+        takes = ", ".join(acts_of(case)) or "-"
+        raise NotPossibleError(
+            "act_not_taken", case=case.id, state=case.state, act=name, takes=takes
+        )
     act = ACTS[name]
     if amount_minor is not None and not act.part:
-        raise NotPossibleError(f"{name} takes the whole of what is left")
+        raise NotPossibleError("act_whole", act=name)
     if name == "release":
         return Move(released_minor=_part(case.held_minor, amount_minor, case))
     if act.dispute:
@@ -161,6 +183,8 @@ def plan(
         move = _follow_file(case, act, row=row, record=record, tariffs=tariffs)
     elif name == "acknowledge":
         move = Move()
+    elif name == "link":
+        move = Move(linked=told_of(_fitting(case, linked)))
     else:
         move = _moved(case, act, _part(case.left_minor, amount_minor, case))
     ends = move.difference_minor == case.left_minor
@@ -169,7 +193,7 @@ def plan(
 
 def _moved(case: Case, act: Act, difference_minor: int) -> Move:
     if act.name == "settle_with_merchant" and not case.facts.found.merchant:
-        raise NotPossibleError(f"{case.id} names no merchant")
+        raise NotPossibleError("act_no_merchant", case=case.id)
     variables = {"difference": difference_minor}
     return Move(difference_minor, rule=_rule(case, act), variables=variables)
 
@@ -178,11 +202,44 @@ def _rule(case: Case, act: Act) -> str:
     return act.long if case.long else act.short
 
 
+def _fitting(case: Case, linked: Entry | None) -> Entry:
+    found = case.facts.found
+    if linked is None:
+        raise NotPossibleError("act_no_entry")
+    for name in ("merchant", "currency"):
+        of_entry, of_case = getattr(linked, name), getattr(found, name)
+        if of_entry and of_case and of_entry != of_case:
+            raise NotPossibleError(
+                "act_other_entry",
+                entry=f"{linked.source}/{linked.key}",
+                of_entry=f"{name} {of_entry}",
+                case=case.id,
+                of_case=of_case,
+            )
+    return linked
+
+
+def told_of(linked: Entry) -> dict[str, object]:
+    """The entry for who checks the link: JSON values."""
+    names = (
+        "source",
+        "key",
+        "business_date",
+        "rule",
+        "merchant",
+        "currency",
+        "accounts",
+        "amounts",
+    )
+    told = {name: msgspec.to_builtins(getattr(linked, name)) for name in names}
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in told.items()}
+
+
 def _part(of_minor: int, amount_minor: int | None, case: Case) -> int:
     if amount_minor is None:
         return of_minor
     if not 0 < amount_minor <= abs(of_minor):
-        raise NotPossibleError(f"{case.id} holds {abs(of_minor)}, not {amount_minor}")
+        raise NotPossibleError("act_holds", case=case.id, holds=abs(of_minor), asked=amount_minor)
     return amount_minor if of_minor > 0 else -amount_minor
 
 
@@ -207,7 +264,7 @@ def _follow_file(
         else:
             terms = tariffs.merchant_plan(found.merchant, found.settlement_date or date.min)
     except NotInForceError as error:
-        raise NotPossibleError(str(error)) from error
+        raise NotPossibleError("act_not_in_force", reason=error) from error
     side = record or row
     assert side is not None
     discount = terms.change(
@@ -244,7 +301,7 @@ def _dispute(case: Case, act: Act, amount_minor: int | None, row: ClearingRow | 
     """What goes to the network: the gross amount. Suspense is moved by its answer, not now."""
     gross = abs(case.left_minor + sum(borne(case, row)) * (not case.count("adjusted")))
     if amount_minor is not None and not 0 < amount_minor <= gross:
-        raise NotPossibleError(f"{case.id} is about {gross}, not {amount_minor}")
+        raise NotPossibleError("act_about", case=case.id, about=gross, asked=amount_minor)
     return Move(dispute=act.dispute, amount_minor=amount_minor or gross)
 
 

@@ -15,6 +15,7 @@ from settlement.fees import Tariffs
 from settlement.files.rows import Adjustment
 from settlement.four_eyes import Approval
 from settlement.ledger import Entry
+from settlement.matches import Member
 
 
 class ChangedError(Exception):
@@ -64,6 +65,7 @@ class Wanted(msgspec.Struct, frozen=True):
     case_class: str = ""
     acquirer: str = ""
     ended: bool = False  # those, too
+    as_of: date = date.max  # as they stood when this business date ended
 
 
 TARIFF_KINDS: Final = ("fee_plan", "merchant")  # reference data that an act's discount rests on
@@ -78,13 +80,19 @@ class Casework(Protocol):
     async def case(self, case_id: str) -> CaseFacts | None: ...
 
     async def cases(self, wanted: Wanted) -> list[CaseFacts]:
-        """By id. Ended ones only where wanted."""
+        """The books' and the switch's, by id. Ended ones only where wanted."""
 
     async def linked_entries(self, case_id: str) -> list[Entry]:
         """The entries that adjusted the case by hand (source `case`), by key."""
 
+    async def entry(self, source: str, key: str) -> Entry | None:
+        """One that stands in the ledger."""
+
     async def sides(self, found: Break) -> tuple[ClearingRecord | None, ClearingRow | None]:
         """Our record and their row that the break names."""
+
+    async def match_of(self, found: Break) -> list[Member]:
+        """The lines of the match of one with several that either side is in, in their order."""
 
     async def tariffs(self) -> Tariffs: ...
 
@@ -95,6 +103,9 @@ class Casework(Protocol):
 
     async def disputes(self, *, ended: bool = False) -> list[DisputeFacts]:
         """By id. Ended ones only where wanted."""
+
+    async def dispute_events(self, business_date: date) -> list[DisputeEvent]:
+        """What happened in disputes on a business date, by (dispute, sequence)."""
 
     async def disputes_by_rrn(self, acquirer: str, rrns: Collection[str]) -> list[DisputeFacts]:
         """Those about sales with these RRNs, ended or not, by (business date, id)."""

@@ -102,6 +102,7 @@ class CaseEvent(msgspec.Struct, frozen=True):
     difference_minor: int = 0  # how much of the case's difference left suspense
     released_minor: int = 0  # how much of its hold went back to the merchant
     resolved: bool = False  # whether a close had resolved the break by then
+    entry: str = ""  # source/key of the one that moved the case's money, of `link`
 
 
 class CaseFacts(msgspec.Struct, frozen=True):

@@ -9,6 +9,7 @@ import msgspec
 from settlement.casework.acts import acts_of
 from settlement.casework.states import Case
 from settlement.disputes.table import TABLE, DisputeFacts
+from settlement.matches import Member
 
 # days of age, from and to; the last is open
 AGES: Final = ((0, 1), (2, 7), (8, 30), (31, 90), (91, None))
@@ -27,13 +28,21 @@ def case_object(case: Case, today: date) -> dict[str, object]:
         "acquirer": found.acquirer,
         "merchant": found.merchant,
         "currency": found.currency,
+        "amount_minor": found.amount_minor,
         "difference_minor": found.difference_minor,
         "left_minor": case.left_minor,
         "held_minor": case.held_minor,
+        "keys": found.keys,
+        "evidence": found.evidence,
     }
 
 
-def whole_case(case: Case, today: date, disputes: Iterable[DisputeFacts]) -> dict[str, object]:
+def whole_case(
+    case: Case,
+    today: date,
+    disputes: Iterable[DisputeFacts],
+    match: Iterable[Member] = (),
+) -> dict[str, object]:
     """`case show --json`: what it is about, its history, what may be done."""
     found, resolution = case.facts.found, case.facts.resolution
     return {
@@ -43,8 +52,10 @@ def whole_case(case: Case, today: date, disputes: Iterable[DisputeFacts]) -> dic
         "settlement_date": found.settlement_date,
         "record": found.record,
         "row": found.row,
-        "keys": found.keys,
-        "evidence": found.evidence,
+        "match": [
+            {"rule": f"{one.rule}/{one.rule_version}", "side": one.side, "line": one.member}
+            for one in match
+        ],
         "resolution": None
         if resolution is None
         else {"business_date": resolution.business_date, "reason": resolution.reason},

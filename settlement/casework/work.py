@@ -23,12 +23,13 @@ from settlement.casework.acts import (
     stands,
 )
 from settlement.casework.approval import TRIES, commit_approved
-from settlement.casework.ports import Casework, ChangedError, Record, Wanted, Work
+from settlement.casework.ports import Casework, ChangedError, DateMovedError, Record, Wanted, Work
 from settlement.casework.states import Case, CaseEvent, Kind, after, case_of
 from settlement.disputes.deadlines import Calendar
 from settlement.disputes.money import Happening, Suspense, step
 from settlement.disputes.table import TAKES, Dispute, DisputeFacts
 from settlement.four_eyes import Actor, Approval, People, Proposal, RefusedError, require
+from settlement.ledger import Entry
 
 WORK: Final = "do:case.work"  # permission to assign, note, withdraw
 
@@ -124,7 +125,7 @@ async def _note_down(
         told = _record(now, event, "case.work")
         try:
             await casework.commit(Work(event.business_date, case_events=[event], record=told))
-        except ChangedError:
+        except (ChangedError, DateMovedError):
             continue
         return await case(casework, case_id)
     raise ChangedError(case_id)
@@ -153,6 +154,7 @@ def next_event(
     proposal: str = "",
     checker: str = "",
     dispute: str = "",
+    entry: str = "",
 ) -> CaseEvent:
     """The case's next event, with the state it comes to. Raises NotNowError."""
     event = CaseEvent(
@@ -172,6 +174,7 @@ def next_event(
         difference_minor=difference_minor,
         released_minor=released_minor,
         resolved=now.resolved,
+        entry=entry,
     )
     return msgspec.structs.replace(event, state=after(now, event).state)
 
@@ -189,18 +192,28 @@ async def propose(
     *,
     amount_minor: int | None = None,
     reason: str = "",
+    entry: str = "",
 ) -> Proposal:
-    """Propose an act; `amount_minor` is a part of what is left, None the whole.
+    """Propose an act; `amount_minor` is a part of what is left, None the whole; `entry` is the
+    source/key of the one that `link` names.
 
     Raises NotPossibleError, RefusedError.
     """
     now = await case(casework, case_id)
     act = ACTS.get(act_name)
     if act is None:
-        raise NotPossibleError(f"no act {act_name}; {case_id} takes {', '.join(acts_of(now))}")
+        raise NotPossibleError(
+            "act_not_known", act=act_name, case=case_id, takes=", ".join(acts_of(now)) or "-"
+        )
     record, row = await casework.sides(now.facts.found)
     move = plan(
-        now, act_name, amount_minor, row=row, record=record, tariffs=await casework.tariffs()
+        now,
+        act_name,
+        amount_minor,
+        row=row,
+        record=record,
+        tariffs=await casework.tariffs(),
+        linked=await entry_named(casework, entry) if entry else None,
     )
     content = payload(now, act, move, reason)
     made = await people.propose(act.permission, case_id, content, maker)
@@ -208,6 +221,14 @@ async def propose(
         casework, case_id, "proposed", maker, at, text=reason, act=act_name, proposal=made.id
     )
     return made
+
+
+async def entry_named(casework: Casework, name: str) -> Entry:
+    source, _, key = name.partition("/")
+    found = await casework.entry(source, key)
+    if found is None:
+        raise NotPossibleError("act_entry_unknown", entry=name)
+    return found
 
 
 # -- checker --------------------------------------------------------------------------------------
@@ -251,6 +272,7 @@ async def _work(casework: Casework, judged: Approval, at: datetime, terms: Terms
         act=act.name,
         proposal=proposal.id,
         checker=judged.checker,
+        entry="{source}/{key}".format(**move.linked) if move.linked else "",
     )
     entries = entries_of(now, move, day, adjusted_by)
     told = _record(now, event, act.permission)

@@ -1,5 +1,6 @@
 """What people and the clock do with disputes: open, answer, accept, add evidence, let expire."""
 
+from contextlib import suppress
 from datetime import date, datetime
 from typing import Final
 
@@ -178,15 +179,17 @@ async def add_evidence(
 ) -> DisputeFacts:
     """Note down a document that speaks for us, by its hash. The same again changes nothing."""
     require(actor, WORK)
-    facts = await dispute(casework, dispute_id)
-    if (name, sha256) not in {(one.name, one.sha256) for one in facts.evidence}:
-        item = Evidence(dispute_id, name, sha256, size, actor.operator, at, text)
-        said: dict[str, object] = {"evidence": name, "sha256": sha256, "text": text}
-        told = Record(actor.operator, "dispute.work", dispute_id, {}, said)
-        await casework.commit(
-            Work(await casework.earliest_unposted(), evidence=[item], record=told)
-        )
-    return await dispute(casework, dispute_id)
+    item = Evidence(dispute_id, name, sha256, size, actor.operator, at, text)
+    said: dict[str, object] = {"evidence": name, "sha256": sha256, "text": text}
+    told = Record(actor.operator, "dispute.work", dispute_id, {}, said)
+    for _ in range(TRIES + 1):
+        facts = await dispute(casework, dispute_id)
+        if (name, sha256) in {(one.name, one.sha256) for one in facts.evidence}:
+            return facts
+        with suppress(ChangedError, DateMovedError):
+            day = await casework.earliest_unposted()
+            await casework.commit(Work(day, evidence=[item], record=told))
+    raise ChangedError(dispute_id)
 
 
 async def expire(
@@ -196,14 +199,33 @@ async def expire(
     require(actor, WORK)
     moved: list[tuple[DisputeFacts, DisputeFacts]] = []
     for facts in await casework.disputes():
-        last = facts.last
-        if last is None or last.deadline is None or last.deadline >= today:
+        if not _overdue(facts, today):
             continue
-        day = await casework.earliest_unposted()
-        one = Happening("expired", "clock", at, day)
-        await casework.commit(await happen(casework, facts, one, terms, actor=actor.operator))
-        moved.append((facts, await dispute(casework, facts.dispute.id)))
+        after = await _expire(casework, facts.dispute.id, today, at, terms, actor)
+        if len(after.events) > len(facts.events):
+            moved.append((facts, after))
     return moved
+
+
+def _overdue(facts: DisputeFacts, today: date) -> bool:
+    last = facts.last
+    return last is not None and last.deadline is not None and last.deadline < today
+
+
+async def _expire(
+    casework: Casework, dispute_id: str, today: date, at: datetime, terms: Terms, actor: Actor
+) -> DisputeFacts:
+    for _ in range(TRIES):
+        facts = await dispute(casework, dispute_id)
+        if not _overdue(facts, today):  # somebody answered meanwhile
+            return facts
+        one = Happening("expired", "clock", at, await casework.earliest_unposted())
+        try:
+            await casework.commit(await happen(casework, facts, one, terms, actor=actor.operator))
+        except (DateMovedError, ChangedError):
+            continue
+        return await dispute(casework, dispute_id)
+    raise ChangedError(dispute_id)
 
 
 # -- with a checker -------------------------------------------------------------------------------

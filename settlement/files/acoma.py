@@ -12,16 +12,19 @@ three custom fees (9, as the other fees of this file), which of the fees may be 
 what follows the transfer-in card (not read).
 """
 
-import hashlib
 from collections import defaultdict
-from typing import Final
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
 
-import msgspec
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.compute as pc  # type: ignore[import-untyped]
 
 from settlement.clearing import ClearingRow, FileName
+from settlement.columns import structs_of, table_of
 from settlement.files import com
+from settlement.files.bulk import NONE, Batch, batches, rows_of, transactions_of
 from settlement.files.layout import Layout, column, laid_out
-from settlement.files.lines import Line, numbered
+from settlement.files.lines import Values, lines_of
 from settlement.files.names import unionpay
 from settlement.files.rows import AgencyFee, Context, FileRow, LeftOut, Parsed
 
@@ -70,50 +73,72 @@ def parse(data: bytes, file: FileName, context: Context) -> Parsed:
     """The transactions with their shares, and the pairs that cancel; or FileError."""
     transactions: list[ClearingRow] = []
     rows: list[FileRow] = []
-    flagged: dict[str, list[tuple[ClearingRow, str]]] = defaultdict(list)
-    for number, bytes_ in numbered(data, file, ACOMA.length):
-        line = Line(SHARES, bytes_, file, number, tail=True)
-        row = _row(bytes_, line, context)
-        flag = _flag(line)
+    flagged: list[tuple[ClearingRow, str]] = []
+    for line in lines_of(data, ACOMA, file, tail=True):
+        columns = _fields(line, context)
+        row, flag = ClearingRow(**columns), _flag(line)
         if flag:
-            flagged[row.rrn].append((row, flag))
+            flagged.append((row, flag))
         else:
             transactions.append(row)
-            rows.append(_shares(row, line))
-    for rrn, group in flagged.items():
-        if rrn and sum(row.effect_minor for row, _ in group) == 0:
-            rows += [_left_out(row, flag) for row, flag in group]
-        else:
-            transactions += [row for row, _ in group]
-    transactions.sort(key=lambda row: row.line)
-    rows.sort(key=lambda row: row.line)
-    return Parsed(transactions=transactions, rows=rows)
-
-
-def _flag(line: Line) -> str:
-    flags = line.text("reversal_flag") + line.text("void_flag")
-    if line.text("reversal_flag") not in ("", REVERSED):
-        raise line.refuse("reversal_flag", f"neither blank nor {REVERSED}")
-    if line.text("void_flag") not in ("", VOIDED):
-        raise line.refuse("void_flag", f"neither blank nor {VOIDED}")
-    return flags[:1]
-
-
-def _row(data: bytes, line: Line, context: Context) -> ClearingRow:
-    line.same_date("settlement_date")
-    row = com.parse_line(
-        data,
-        line.file,
-        line.number,
-        context.token,
-        context.mask,
-        line.text("currency") or context.currency,
-        context.version,
-        com.APPROVED if context.approved is None else context.approved,
+            rows.append(AgencyFee(**_shares(line, columns)))
+    standing, left_out = _settled(flagged)
+    return Parsed(
+        transactions=sorted([*transactions, *standing], key=lambda row: row.line),
+        rows=sorted([*rows, *left_out], key=lambda row: row.line),
     )
-    # whether a row is flagged is part of what it says
-    content = hashlib.sha256(row.content + line.content(context)).digest()
-    return msgspec.structs.replace(row, content=content)
+
+
+def at_once(data: bytes, file: FileName, context: Context) -> Iterator[Batch]:
+    """The same in columns; flagged rows come last."""
+    flagged: list[tuple[ClearingRow, str]] = []
+    for lines in batches(data, ACOMA, file, tail=True):
+        columns, flags = _fields(lines, context), _flag(lines)
+        made = transactions_of(columns, len(lines))
+        shares = rows_of(AgencyFee, _shares(lines, columns), len(lines))
+        if any(flags):
+            plain = pa.array([not flag for flag in flags])
+            rows = structs_of(ClearingRow, pa.Table.from_batches([made.filter(pc.invert(plain))]))
+            flagged += zip(rows, filter(None, flags), strict=True)
+            made = made.filter(plain)
+            shares = [one for one, flag in zip(shares, flags, strict=True) if not flag]
+        yield Batch(made, shares)
+    if flagged:
+        standing, left_out = _settled(flagged)
+        yield Batch(next(iter(table_of(ClearingRow, standing).to_batches()), NONE), left_out)
+
+
+def _flag(line: Values) -> Any:
+    """What flags a row; "" where nothing does."""
+    line.check("reversal_flag", ("", REVERSED).__contains__, f"neither blank nor {REVERSED}")
+    line.check("void_flag", ("", VOIDED).__contains__, f"neither blank nor {VOIDED}")
+    return line.joined("reversal_flag", "void_flag")
+
+
+def _fields(line: Values, context: Context) -> dict[str, Any]:
+    line.same_date("settlement_date")
+    return com.fields(line, context) | {
+        # whether a row is flagged is part of what it says
+        "content": line.content(context, com.COM, SHARES),
+        "currency": line.mapped("currency", lambda own: own or context.currency),
+    }
+
+
+def _settled(
+    flagged: Iterable[tuple[ClearingRow, str]],
+) -> tuple[list[ClearingRow], list[LeftOut]]:
+    """Of the flagged rows those that stand, and those that cancel one another."""
+    by_rrn: dict[str, list[tuple[ClearingRow, str]]] = defaultdict(list)
+    for row, flag in flagged:
+        by_rrn[row.rrn].append((row, flag))
+    standing: list[ClearingRow] = []
+    left_out: list[LeftOut] = []
+    for rrn, group in by_rrn.items():
+        if rrn and sum(row.effect_minor for row, _ in group) == 0:
+            left_out += [_left_out(row, flag) for row, flag in group]
+        else:
+            standing += [row for row, _ in group]
+    return standing, left_out
 
 
 def _left_out(row: ClearingRow, flag: str) -> LeftOut:
@@ -140,29 +165,26 @@ def _left_out(row: ClearingRow, flag: str) -> LeftOut:
     )
 
 
-def _shares(row: ClearingRow, line: Line) -> AgencyFee:
-    return AgencyFee(
-        acquirer=row.acquirer,
-        file=row.file,
-        version=row.version,
-        line=row.line,
-        settlement_date=row.settlement_date,
-        merchant=row.merchant,
-        rrn=row.rrn,
-        pan_token=row.pan_token,
-        pan_masked=row.pan_masked,
-        amount_minor=row.effect_minor,
-        currency=row.currency,
-        merchant_name=line.text("merchant_name"),
-        sender_institution=line.text("sender_institution"),
-        receiver_institution=line.text("receiver_institution"),
-        session=line.text("session"),
-        discount_minor=line.minor("discount"),
-        merchant_fee_minor=line.minor("merchant_fee"),
-        bank=line.text("bank"),
-        bank_fee_minor=line.minor("bank_fee"),
-        shares=tuple(
-            (line.text(f"institution_{role}"), line.minor(f"role_fee_{role}")) for role in ROLES
-        ),
-        custom_fees_minor=tuple(line.minor(f"custom_fee_{number}") for number in CUSTOM_FEES),
-    )
+_OF_TRANSACTION: Final = (
+    *("acquirer", "file", "version", "line", "settlement_date", "merchant", "rrn"),
+    *("pan_token", "pan_masked", "currency"),
+)
+
+
+def _shares(line: Values, columns: dict[str, Any]) -> dict[str, Any]:
+    """An `AgencyFee` of a line whose transaction is `columns`."""
+    pairs = ((line.text(f"institution_{n}"), line.minor(f"role_fee_{n}")) for n in ROLES)
+    return {
+        **{name: columns[name] for name in _OF_TRANSACTION},
+        "amount_minor": line.effect(columns["amount_minor"]),
+        "merchant_name": line.text("merchant_name"),
+        "sender_institution": line.text("sender_institution"),
+        "receiver_institution": line.text("receiver_institution"),
+        "session": line.text("session"),
+        "discount_minor": line.minor("discount"),
+        "merchant_fee_minor": line.minor("merchant_fee"),
+        "bank": line.text("bank"),
+        "bank_fee_minor": line.minor("bank_fee"),
+        "shares": line.together(*(line.together(*pair) for pair in pairs)),
+        "custom_fees_minor": line.together(*(line.minor(f"custom_fee_{n}") for n in CUSTOM_FEES)),
+    }

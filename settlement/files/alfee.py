@@ -4,11 +4,12 @@ Name: `IN` + party letter + `YYMMDD` + 2 digits + `ALFEE`. No header, no trailer
 Source: settlement reference [C1]. Unverified: which amounts are signed (each may be).
 """
 
-from typing import Final
+from typing import Any, Final
 
 from settlement.clearing import FileName
+from settlement.files.bulk import other_rows
 from settlement.files.layout import Layout, column, laid_out
-from settlement.files.lines import Line, lines_of
+from settlement.files.lines import Values, lines_of
 from settlement.files.names import unionpay
 from settlement.files.rows import BrandFee, Context, Parsed
 
@@ -58,41 +59,40 @@ parse_name: Final = unionpay("ALFEE", "ALFEE")
 
 def parse(data: bytes, file: FileName, context: Context) -> Parsed:
     """Every row's fee, or FileError and nothing."""
-    return Parsed(rows=[_row(line, context) for line in lines_of(data, ALFEE, file)])
+    return Parsed(rows=[BrandFee(**_fields(line, context)) for line in lines_of(data, ALFEE, file)])
 
 
-def _row(line: Line, context: Context) -> BrandFee:
-    if line.text("debit_credit") not in ("", "01", "02", "03"):
-        raise line.refuse("debit_credit", "neither 01 (debit) nor 02, 03 (credit)")
+def _fields(line: Values, context: Context) -> dict[str, Any]:
+    reason = "neither 01 (debit) nor 02, 03 (credit)"
+    line.check("debit_credit", lambda code: code in ("", "01", "02", "03"), reason)
     token, masked = line.pan(context)
-    return BrandFee(
-        acquirer=line.file.acquirer,
-        file=line.file.name,
-        version=context.version,
-        line=line.number,
-        settlement_date=line.file.settlement_date,
-        merchant=line.text("merchant"),
-        rrn=line.text("rrn"),
-        pan_token=token,
-        pan_masked=masked,
-        amount_minor=line.minor("amount"),
-        currency=context.currency,
-        debit_credit=line.text("debit_credit"),
-        standard_card=line.text("standard"),
-        de32=line.text("acquirer_id"),
-        de33=line.text("forwarder_id"),
-        stan=line.text("stan"),
-        transmission_time=line.moment("transmission_time"),
-        mti=line.text("mti"),
-        processing_code=line.text("processing_code"),
-        mcc=line.text("mcc"),
-        terminal=line.text("terminal"),
-        issuer_id=line.text("issuer_id"),
-        receiver_id=line.text("receiver_id"),
-        collecting_institution=line.text("collecting_institution"),
-        original=line.text("original"),
-        initiator=line.text("initiator"),
-        acquirer_fee_minor=line.minor("acquirer_fee"),
-        brand_fee_minor=line.minor("brand_fee"),
-        net_minor=line.minor("net"),
-    )
+    return {
+        **line.place(context),
+        "merchant": line.text("merchant"),
+        "rrn": line.text("rrn"),
+        "pan_token": token,
+        "pan_masked": masked,
+        "amount_minor": line.minor("amount"),
+        "currency": context.currency,
+        "debit_credit": line.text("debit_credit"),
+        "standard_card": line.text("standard"),
+        "de32": line.text("acquirer_id"),
+        "de33": line.text("forwarder_id"),
+        "stan": line.text("stan"),
+        "transmission_time": line.moment("transmission_time"),
+        "mti": line.text("mti"),
+        "processing_code": line.text("processing_code"),
+        "mcc": line.text("mcc"),
+        "terminal": line.text("terminal"),
+        "issuer_id": line.text("issuer_id"),
+        "receiver_id": line.text("receiver_id"),
+        "collecting_institution": line.text("collecting_institution"),
+        "original": line.text("original"),
+        "initiator": line.text("initiator"),
+        "acquirer_fee_minor": line.minor("acquirer_fee"),
+        "brand_fee_minor": line.minor("brand_fee"),
+        "net_minor": line.minor("net"),
+    }
+
+
+at_once: Final = other_rows(ALFEE, BrandFee, _fields)

@@ -9,20 +9,19 @@ The acquirer's reading of the fee columns: `fee_payable` is what we pay the issu
 Source: settlement reference [C1, C2, C4, C5].
 """
 
-import hashlib
 import re
 from collections.abc import Callable, Collection, Iterable
 from datetime import date
-from typing import Final
+from typing import Any, Final
 
-from settlement.clearing import ClearingRow, FileName, infer_date
-from settlement.files.layout import Field, FileError, Layout, signed
+from settlement.clearing import ClearingRow, FileName
+from settlement.files.bulk import transactions
+from settlement.files.layout import Field, Layout
+from settlement.files.lines import Values, lines_of
+from settlement.files.rows import Context, Parsed
 
 # DE 39 of what moved money, where a link has no table of its own
 APPROVED: Final = frozenset({"00", "10", "11", "A2", "A4", "A5", "A6"})
-MAX_LINES: Final = 20_000_000
-MAX_LINE: Final = 2_048
-PAN_DIGITS_MIN: Final = 12
 KINDS: Final = ("01", "02", "04")  # of the MTI: financial messages and reversals
 
 COM: Final = Layout(
@@ -69,10 +68,6 @@ COM: Final = Layout(
 
 NAME: Final = re.compile(r"IN(?P<party>[A-Z])(?P<date>\d{6})(?P<sequence>\d{2})(?P<type>ACOMN?)")
 
-_AT: Final = {name: index for index, name in enumerate(COM.names)}
-_PAN_FROM: Final = COM.fields[_AT["pan"]].offset
-_PAN_TO: Final = _PAN_FROM + COM.fields[_AT["pan"]].length
-
 
 def parse_name(acquirer: str, name: str) -> FileName | None:
     """What the name says, or None where it is not a COM file's.
@@ -105,102 +100,57 @@ def parse(
     version: int = 1,
     approved: Collection[str] = APPROVED,
 ) -> list[ClearingRow]:
-    """All rows of one file, or FileError and nothing. PANs leave as token and mask only.
-
-    A row whose DE 39 says that no money moved refuses the file: nobody can tell what it bills.
-    """
-    lines = data.split(b"\n")
-    if lines[-1] in (b"", b"\r", b"\x1a"):
-        lines.pop()
-    elif len(lines[-1]) < COM.length:  # trimmed lines have an end, a file that was cut off has none
-        reason = "the file ends within a line"
-        raise FileError(file.name, len(lines), len(lines[-1]) + 1, "", reason)
-    if len(lines) > MAX_LINES:
-        raise FileError(file.name, MAX_LINES, 1, "", f"more than {MAX_LINES} lines")
-    return [
-        parse_line(line.removesuffix(b"\r"), file, number, token, mask, currency, version, approved)
-        for number, line in enumerate(lines, 1)
-    ]
+    """`read` with what a context says given one by one."""
+    context = Context(token=token, mask=mask, currency=currency, version=version, approved=approved)
+    return read(data, file, context).transactions
 
 
-def parse_line(
-    line: bytes,
-    file: FileName,
-    number: int,
-    token: Callable[[str], bytes],
-    mask: Callable[[str], str],
-    currency: str,
-    version: int,
-    approved: Collection[str],
-) -> ClearingRow:
-    if len(line) > MAX_LINE:
-        raise FileError(file.name, number, MAX_LINE, "", f"a line longer than {MAX_LINE} bytes")
-    values = COM.split(line, file.name, number)
-    if len(line) > COM.length and line[COM.length : COM.length + 1] != b" ":
-        shown = line[COM.length :].decode("gbk", "replace")
-        raise FileError(file.name, number, COM.length + 1, shown, "no blank after other")
+def read(data: bytes, file: FileName, context: Context) -> Parsed:
+    """All rows of one file, or FileError and nothing. PANs leave as token and mask only."""
+    lines = lines_of(data, COM, file, tail=True)
+    return Parsed(transactions=[ClearingRow(**fields(line, context)) for line in lines])
 
-    def refuse(name: str, reason: str) -> FileError:
-        at = COM.fields[_AT[name]].offset + 1
-        shown = "" if COM.fields[_AT[name]].secret else text(name)
-        return FileError(file.name, number, at, shown, f"{name}: {reason}")
 
-    def text(name: str) -> str:
-        return values[_AT[name]] or ""
+def fields(line: Values, context: Context) -> dict[str, Any]:
+    """A row whose DE 39 says that no money moved refuses the file: nobody can tell what it bills."""
+    approved = APPROVED if context.approved is None else context.approved
+    moment = line.moment("transmission_time", required=True)
+    token, masked = line.pan(context)
+    kinds = "neither a financial message nor a reversal"
+    line.check("mti", lambda mti: mti[:2] in KINDS, kinds)
+    codes = "not a code that this link approves with"
+    line.check("response_code", lambda code: not code or code in approved, codes)
+    return {
+        **line.place(context),
+        # the tail may hold another PAN; it is left out
+        "content": line.content(context, COM),
+        "de32": line.text("acquirer_id"),
+        "de33": line.text("forwarder_id"),
+        "stan": line.text("stan"),
+        "transmission_time": moment,
+        "pan_token": token,
+        "pan_masked": masked,
+        "amount_minor": line.either("partial_amount", "amount"),
+        "currency": context.currency,
+        "mti": line.text("mti"),
+        "processing_code": line.text("processing_code"),
+        "mcc": line.text("mcc"),
+        "terminal": line.text("terminal"),
+        "merchant": line.text("merchant"),
+        "rrn": line.text("rrn"),
+        "condition_code": line.text("condition_code"),
+        "auth_code": line.text("auth_code"),
+        "original_stan": line.text("original_stan"),
+        "original_time": line.text("original_time"),
+        "response_code": line.text("response_code"),
+        "entry_mode": line.text("entry_mode"),
+        "fee_receivable_minor": line.amount("fee_receivable"),
+        "fee_payable_minor": line.amount("fee_payable"),
+        "switching_fee_minor": line.amount("switching_fee"),
+    }
 
-    def amount(name: str) -> int | None:
-        value = values[_AT[name]]
-        return None if value is None else int(value)
 
-    moment = text("transmission_time")
-    if infer_date(moment[:4], file.settlement_date) is None:
-        raise refuse("transmission_time", "no such date")
-    if moment[4:6] > "23" or moment[6:8] > "59" or moment[8:] > "59":
-        raise refuse("transmission_time", "no such time")
-    pan = text("pan")
-    if len(pan) < PAN_DIGITS_MIN:
-        raise refuse("pan", f"shorter than {PAN_DIGITS_MIN} digits")
-    mti, processing_code = text("mti"), text("processing_code")
-    if mti[:2] not in KINDS:
-        raise refuse("mti", "neither a financial message nor a reversal")
-    if text("response_code") and text("response_code") not in approved:
-        raise refuse("response_code", "not a code that this link approves with")
-    pan_token = token(pan)
-    # The token stands for the PAN here too, and the tail, which may hold another, is left out: a
-    # bare hash over a PAN can be searched.
-    content = hashlib.sha256(file.settlement_date.isoformat().encode())
-    content.update(line[:_PAN_FROM] + pan_token + line[_PAN_TO : COM.length].rstrip())
-    return ClearingRow(
-        acquirer=file.acquirer,
-        file=file.name,
-        version=version,
-        line=number,
-        settlement_date=file.settlement_date,
-        content=content.digest(),
-        de32=text("acquirer_id"),
-        de33=text("forwarder_id"),
-        stan=text("stan"),
-        transmission_time=moment,
-        pan_token=pan_token,
-        pan_masked=mask(pan),
-        amount_minor=amount("partial_amount") or int(text("amount")),
-        currency=currency,
-        mti=mti,
-        processing_code=processing_code,
-        mcc=text("mcc"),
-        terminal=text("terminal"),
-        merchant=text("merchant"),
-        rrn=text("rrn"),
-        condition_code=text("condition_code"),
-        auth_code=text("auth_code"),
-        original_stan=text("original_stan"),
-        original_time=text("original_time"),
-        response_code=text("response_code"),
-        entry_mode=text("entry_mode"),
-        fee_receivable_minor=amount("fee_receivable"),
-        fee_payable_minor=amount("fee_payable"),
-        switching_fee_minor=signed(values[_AT["switching_fee"]]),
-    )
+at_once: Final = transactions(COM, fields, tail=True)
 
 
 def render(rows: Iterable[dict[str, str | int | None]]) -> bytes:

@@ -6,11 +6,12 @@ original. Source: settlement reference [C1]. Unverified: the meaning of error ty
 and which amounts are signed (each may be).
 """
 
-from typing import Final
+from typing import Any, Final
 
 from settlement.clearing import FileName
+from settlement.files.bulk import other_rows
 from settlement.files.layout import Layout, column, laid_out
-from settlement.files.lines import Line, last_four, lines_of
+from settlement.files.lines import Values, last_four, lines_of
 from settlement.files.names import unionpay
 from settlement.files.rows import Adjustment, Context, Parsed
 
@@ -84,55 +85,54 @@ parse_name: Final = unionpay("ERRA", "AERRA")
 
 def parse(data: bytes, file: FileName, context: Context) -> Parsed:
     """Every adjustment, or FileError and nothing."""
-    return Parsed(rows=[_row(line, context) for line in lines_of(data, ERRA, file)])
+    lines = lines_of(data, ERRA, file)
+    return Parsed(rows=[Adjustment(**_fields(line, context)) for line in lines])
 
 
-def _row(line: Line, context: Context) -> Adjustment:
+def _fields(line: Values, context: Context) -> dict[str, Any]:
     token, masked = line.pan(context)
-    original = line.values["original_amount"]
-    return Adjustment(
-        acquirer=line.file.acquirer,
-        file=line.file.name,
-        version=context.version,
-        line=line.number,
-        settlement_date=line.file.settlement_date,
-        merchant=line.text("merchant"),
-        rrn=line.text("original_rrn"),
-        pan_token=token,
-        pan_masked=masked,
-        amount_minor=line.minor("amount"),
-        currency=context.currency,
-        error_type=line.text("error_type"),
-        reason=line.text("reason"),
-        de32=line.text("acquirer_id"),
-        de33=line.text("forwarder_id"),
-        stan=line.text("stan"),
-        transmission_time=line.moment("transmission_time"),
-        mti=line.text("mti"),
-        processing_code=line.text("processing_code"),
-        mcc=line.text("mcc"),
-        terminal=line.text("terminal"),
-        auth_code=line.text("auth_code"),
-        response_code=line.text("response_code"),
-        entry_mode=line.text("entry_mode"),
-        condition_code=line.text("condition_code"),
-        receiver_id=line.text("receiver_id"),
-        issuer_id=line.text("issuer_id"),
-        original_stan=line.text("original_stan"),
-        original_time=line.moment("original_time"),
-        original_settlement_date=line.earlier("original_settlement_date"),
-        original_amount_minor=None if original is None else int(original),
-        original_type=line.text("original_type"),
-        out_institution=line.text("out_institution"),
-        out_account_masked=last_four(line.text("out_account")),
-        in_institution=line.text("in_institution"),
-        in_account_masked=last_four(line.text("in_account")),
-        initiator=line.text("initiator"),
-        receivable_minor=line.minor("receivable"),
-        payable_minor=line.minor("payable"),
-        fee_receivable_minor=line.minor("fee_receivable"),
-        fee_payable_minor=line.minor("fee_payable"),
-        cardholder_fee_minor=line.minor("cardholder_fee"),
-        instalment_fee_minor=line.minor("instalment_fee"),
-        merchant_fee_minor=line.minor("merchant_fee"),
-    )
+    return {
+        **line.place(context),
+        "merchant": line.text("merchant"),
+        "rrn": line.text("original_rrn"),
+        "pan_token": token,
+        "pan_masked": masked,
+        "amount_minor": line.minor("amount"),
+        "currency": context.currency,
+        "error_type": line.text("error_type"),
+        "reason": line.text("reason"),
+        "de32": line.text("acquirer_id"),
+        "de33": line.text("forwarder_id"),
+        "stan": line.text("stan"),
+        "transmission_time": line.moment("transmission_time"),
+        "mti": line.text("mti"),
+        "processing_code": line.text("processing_code"),
+        "mcc": line.text("mcc"),
+        "terminal": line.text("terminal"),
+        "auth_code": line.text("auth_code"),
+        "response_code": line.text("response_code"),
+        "entry_mode": line.text("entry_mode"),
+        "condition_code": line.text("condition_code"),
+        "receiver_id": line.text("receiver_id"),
+        "issuer_id": line.text("issuer_id"),
+        "original_stan": line.text("original_stan"),
+        "original_time": line.moment("original_time"),
+        "original_settlement_date": line.earlier("original_settlement_date"),
+        "original_amount_minor": line.amount("original_amount"),
+        "original_type": line.text("original_type"),
+        "out_institution": line.text("out_institution"),
+        "out_account_masked": line.mapped("out_account", last_four),
+        "in_institution": line.text("in_institution"),
+        "in_account_masked": line.mapped("in_account", last_four),
+        "initiator": line.text("initiator"),
+        "receivable_minor": line.minor("receivable"),
+        "payable_minor": line.minor("payable"),
+        "fee_receivable_minor": line.minor("fee_receivable"),
+        "fee_payable_minor": line.minor("fee_payable"),
+        "cardholder_fee_minor": line.minor("cardholder_fee"),
+        "instalment_fee_minor": line.minor("instalment_fee"),
+        "merchant_fee_minor": line.minor("merchant_fee"),
+    }
+
+
+at_once: Final = other_rows(ERRA, Adjustment, _fields)

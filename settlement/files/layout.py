@@ -123,7 +123,7 @@ class Layout:
                 self._gap_error(parts, file, number)
             parts = parts[::2]
         return [
-            self._value(field, raw, file, number)
+            self.value(field, raw, file, number)
             for field, raw in zip(self.fields, parts, strict=True)
         ]
 
@@ -166,7 +166,8 @@ class Layout:
                     f"no blank after {field.name}",
                 )
 
-    def _value(self, field: Field, raw: bytes, file: str, number: int) -> str | None:
+    def value(self, field: Field, raw: bytes, file: str, number: int) -> str | None:
+        """What one field's bytes say."""
         # bytes.isdigit knows ASCII digits alone
         stripped = raw.strip(b" ")
         if not stripped:

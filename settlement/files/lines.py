@@ -1,16 +1,18 @@
 """Lines of a fixed-width file: cut up, read by name, and refused by line and column."""
 
 import hashlib
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from datetime import date
-from typing import Final
+from typing import Any, Final
 
-from settlement.clearing import FileName, infer_date
+from settlement.clearing import FileName, effect_of, infer_date
 from settlement.files.layout import FileError, Layout, signed
 from settlement.files.rows import Context
 
 MAX_LINES: Final = 20_000_000
 MAX_LINE: Final = 4_096
+PAN_DIGITS_MIN: Final = 12
 
 
 def lines_of(
@@ -44,37 +46,157 @@ def numbered(data: bytes, file: FileName, length: int = 0) -> Iterator[tuple[int
         yield number, line.removesuffix(b"\r")
 
 
-class Line:
-    """The values of one line by the names of its layout."""
+class RefusedError(ValueError):
+    """A value is not what its field may hold; the message says why."""
+
+
+class Values(ABC):
+    """What a file says by the names of its layout: of one line (`Line`) a value, of many
+    (`bulk.Lines`) a column. A format that is described by these alone is read either way."""
+
+    layout: Layout
+    file: FileName
+
+    @abstractmethod
+    def text(self, name: str) -> Any:
+        """Empty where the field is blank."""
+
+    @abstractmethod
+    def amount(self, name: str) -> Any:
+        """In minor units, signed where the format is; None where the field is blank."""
+
+    @abstractmethod
+    def minor(self, name: str) -> Any:
+        """The same; 0 where the field is blank."""
+
+    @abstractmethod
+    def plus(self, name: str) -> Any:
+        """The amount where it comes to us, else 0; None where the field is blank."""
+
+    @abstractmethod
+    def minus(self, name: str) -> Any:
+        """The amount without sign where it goes from us, else 0; None where the field is blank."""
+
+    @abstractmethod
+    def either(self, name: str, other: str) -> Any:
+        """The first of two amounts, where it is neither blank nor 0; else the other."""
+
+    @abstractmethod
+    def effect(self, amount_minor: Any) -> Any:
+        """`ClearingRow.effect_minor` of an amount, by the fields `mti` and `processing_code`."""
+
+    @abstractmethod
+    def mapped(self, name: str, function: Callable[[str], Any]) -> Any:
+        """A function of the text, which may depend on nothing else and may raise RefusedError."""
+
+    @abstractmethod
+    def joined(self, name: str, other: str) -> Any:
+        """The first of two texts that is not blank, one a line."""
+
+    @abstractmethod
+    def moment(self, name: str, *, required: bool = False) -> Any:
+        """MMDDhhmmss that is a date and a time; "" where the field is blank or all zeros, which it
+        may not be where `required`."""
+
+    @abstractmethod
+    def pan(self, context: Context, name: str = "pan") -> tuple[Any, Any]:
+        """Token and mask; empty where the field is blank."""
+
+    @abstractmethod
+    def content(self, context: Context, *layouts: Layout) -> Any:
+        """SHA-256 of settlement date and line, as far as the layout goes. Tokens stand for what is
+        secret: a bare hash over a PAN can be searched. Of several layouts, that of theirs."""
+
+    @abstractmethod
+    def together(self, *values: Any) -> Any:
+        """A tuple of what other calls gave."""
+
+    @abstractmethod
+    def place(self, context: Context) -> dict[str, Any]:
+        """The fields that every row begins with."""
+
+    def check(self, name: str, holds: Callable[[str], bool], reason: str) -> None:
+        def judged(value: str) -> None:
+            if not holds(value):
+                raise RefusedError(reason)
+
+        self.mapped(name, judged)
+
+    def earlier(self, name: str) -> Any:
+        """The latest day MMDD not after the settlement date; None where the field is blank."""
+        return self.mapped(name, self._earlier)
+
+    def _earlier(self, value: str) -> date | None:
+        if not value.strip("0"):
+            return None
+        found = latest_date(value, self.file.settlement_date)
+        if found is None:
+            raise RefusedError("no such date")
+        return found
+
+    def same_date(self, name: str) -> None:
+        """Refuse a row of another settlement date than its file."""
+        own = f"{self.file.settlement_date:%Y%m%d}"
+        reason = "not the settlement date of the file"
+        self.check(name, lambda value: not value.strip("0") or own.endswith(value), reason)
+
+
+class Line(Values):
+    """One line, the reference of `bulk.Lines`. It refuses by line and column."""
 
     def __init__(
         self, layout: Layout, data: bytes, file: FileName, number: int, *, tail: bool = False
     ) -> None:
         self.layout, self.file, self.number, self._data = layout, file, number, data
+        self._tokens: dict[str, bytes] = {}  # of secret fields; made once
         values = layout.split(data, file.name, number)
         self.values = dict(zip(layout.names, values, strict=True))
         rest = data[layout.length :]
         known = rest[:1] in (b"", b" ") if tail else not rest.strip(b" ")
         if not known:
-            reason = f"more behind {layout.names[-1]}"
+            reason = f"{'no blank after' if tail else 'more behind'} {layout.names[-1]}"
             raise FileError(file.name, number, layout.length + 1, "", reason)
 
     def text(self, name: str) -> str:
         return self.values[name] or ""
 
+    def amount(self, name: str) -> int | None:
+        return signed(self.values[name])
+
     def minor(self, name: str) -> int:
-        """An amount in minor units, signed where the format is; 0 where the field is blank."""
-        return signed(self.values[name]) or 0
+        return self.amount(name) or 0
+
+    def plus(self, name: str) -> int | None:
+        amount = self.amount(name)
+        return None if amount is None else max(amount, 0)
+
+    def minus(self, name: str) -> int | None:
+        amount = self.amount(name)
+        return None if amount is None else max(-amount, 0)
+
+    def either(self, name: str, other: str) -> int:
+        return self.minor(name) or self.minor(other)
+
+    def effect(self, amount_minor: int) -> int:
+        return effect_of(amount_minor, self.text("mti"), self.text("processing_code"))
+
+    def mapped(self, name: str, function: Callable[[str], Any]) -> Any:
+        try:
+            return function(self.text(name))
+        except RefusedError as refused:
+            raise self.refuse(name, str(refused)) from refused
+
+    def joined(self, name: str, other: str) -> str:
+        return self.text(name) or self.text(other)
 
     def refuse(self, name: str, reason: str) -> FileError:
         field = next(one for one in self.layout.fields if one.name == name)
         shown = "" if field.secret else self.text(name)
         return FileError(self.file.name, self.number, field.offset + 1, shown, f"{name}: {reason}")
 
-    def moment(self, name: str) -> str:
-        """MMDDhhmmss that is a date and a time; "" where the field is blank or all zeros."""
+    def moment(self, name: str, *, required: bool = False) -> str:
         value = self.text(name)
-        if not value.strip("0"):
+        if not value.strip("0") and not required:
             return ""
         if infer_date(value[:4], self.file.settlement_date) is None:
             raise self.refuse(name, "no such date")
@@ -82,42 +204,44 @@ class Line:
             raise self.refuse(name, "no such time")
         return value
 
-    def earlier(self, name: str) -> date | None:
-        """The latest day MMDD not after the settlement date; None where the field is blank."""
-        value = self.text(name)
-        if not value.strip("0"):
-            return None
-        found = latest_date(value, self.file.settlement_date)
-        if found is None:
-            raise self.refuse(name, "no such date")
-        return found
-
-    def same_date(self, name: str) -> None:
-        """Refuse a row of another settlement date than its file."""
-        value = self.text(name)
-        if value.strip("0") and not f"{self.file.settlement_date:%Y%m%d}".endswith(value):
-            raise self.refuse(name, "not the settlement date of the file")
-
     def pan(self, context: Context, name: str = "pan") -> tuple[bytes, str]:
-        """Token and mask; empty where the field is blank."""
         value = self.text(name)
         if not value:
             return b"", ""
-        if len(value) < 12:
-            raise self.refuse(name, "shorter than 12 digits")
-        return context.token(value), context.mask(value)
+        if len(value) < PAN_DIGITS_MIN:
+            raise self.refuse(name, f"shorter than {PAN_DIGITS_MIN} digits")
+        return self._token_of(context, name), context.mask(value)
 
-    def content(self, context: Context) -> bytes:
-        """SHA-256 of settlement date and line. Tokens stand for what is secret: a bare hash over a
-        PAN can be searched."""
+    def _token_of(self, context: Context, name: str) -> bytes:
+        if name not in self._tokens:
+            value = self.text(name)
+            self._tokens[name] = context.token(value) if value else b""
+        return self._tokens[name]
+
+    def content(self, context: Context, *layouts: Layout) -> bytes:
+        found = [self._content(context, one) for one in layouts or (self.layout,)]
+        return found[0] if len(found) == 1 else hashlib.sha256(b"".join(found)).digest()
+
+    def _content(self, context: Context, layout: Layout) -> bytes:
         digest = hashlib.sha256(self.file.settlement_date.isoformat().encode())
-        at = self.layout.start
-        for field in self.layout.secrets:
-            value = self.text(field.name)
-            digest.update(self._data[at : field.offset] + (context.token(value) if value else b""))
+        at = layout.start
+        for field in layout.secrets:
+            digest.update(self._data[at : field.offset] + self._token_of(context, field.name))
             at = field.offset + field.length
-        digest.update(self._data[at : self.layout.length].rstrip())
+        digest.update(self._data[at : layout.length].rstrip())
         return digest.digest()
+
+    def together(self, *values: Any) -> Any:
+        return values
+
+    def place(self, context: Context) -> dict[str, Any]:
+        return {
+            "acquirer": self.file.acquirer,
+            "file": self.file.name,
+            "version": context.version,
+            "line": self.number,
+            "settlement_date": self.file.settlement_date,
+        }
 
 
 def latest_date(month_day: str, settlement_date: date) -> date | None:

@@ -6,11 +6,12 @@ Source: settlement reference [C7 `unionpaypos.h`], all columns. It speaks of 505
 sum to 519; as the last column is text, a line that ends within it is taken too.
 """
 
-from typing import Final
+from typing import Any, Final
 
 from settlement.clearing import ClearingRow, FileName
+from settlement.files.bulk import transactions
 from settlement.files.layout import Layout, column, laid_out
-from settlement.files.lines import Line, lines_of
+from settlement.files.lines import Values, lines_of
 from settlement.files.rows import Context, Parsed
 
 PRESENTMENT: Final = Layout(
@@ -88,43 +89,42 @@ assert PRESENTMENT.length == 519
 
 def parse(data: bytes, file: FileName, context: Context) -> Parsed:
     """Every presented sale, or FileError and nothing."""
-    return Parsed(transactions=[_row(line, context) for line in lines_of(data, PRESENTMENT, file)])
+    lines = lines_of(data, PRESENTMENT, file)
+    return Parsed(transactions=[ClearingRow(**_fields(line, context)) for line in lines])
 
 
-def _row(line: Line, context: Context) -> ClearingRow:
+def _fields(line: Values, context: Context) -> dict[str, Any]:
     token, masked = line.pan(context)
-    fee = line.values["fee"]
-    return ClearingRow(
-        acquirer=line.file.acquirer,
-        file=line.file.name,
-        version=context.version,
-        line=line.number,
-        settlement_date=line.file.settlement_date,
-        content=line.content(context),
-        de32=line.text("acquirer_id"),
-        de33=line.text("forwarder_id"),
-        stan=line.text("stan"),
-        transmission_time=line.moment("transmission_time"),
-        pan_token=token,
-        pan_masked=masked,
-        amount_minor=line.minor("amount"),
-        currency=line.text("currency"),
-        mti="0220",
-        processing_code="000000",
-        mcc=line.text("mcc"),
-        terminal=line.text("terminal"),
-        merchant=line.text("merchant"),
-        rrn=line.text("rrn"),
-        condition_code=line.text("condition_code"),
-        auth_code=line.text("auth_code"),
-        original_stan="",
-        original_time="",
-        response_code="",
-        entry_mode=line.text("entry_mode"),
-        fee_receivable_minor=None if fee is None else max(line.minor("fee"), 0),
-        fee_payable_minor=None if fee is None else max(-line.minor("fee"), 0),
-        switching_fee_minor=None,
-    )
+    return {
+        **line.place(context),
+        "content": line.content(context),
+        "de32": line.text("acquirer_id"),
+        "de33": line.text("forwarder_id"),
+        "stan": line.text("stan"),
+        "transmission_time": line.moment("transmission_time"),
+        "pan_token": token,
+        "pan_masked": masked,
+        "amount_minor": line.minor("amount"),
+        "currency": line.text("currency"),
+        "mti": "0220",
+        "processing_code": "000000",
+        "mcc": line.text("mcc"),
+        "terminal": line.text("terminal"),
+        "merchant": line.text("merchant"),
+        "rrn": line.text("rrn"),
+        "condition_code": line.text("condition_code"),
+        "auth_code": line.text("auth_code"),
+        "original_stan": "",
+        "original_time": "",
+        "response_code": "",
+        "entry_mode": line.text("entry_mode"),
+        "fee_receivable_minor": line.plus("fee"),
+        "fee_payable_minor": line.minus("fee"),
+        "switching_fee_minor": None,
+    }
+
+
+at_once: Final = transactions(PRESENTMENT, _fields)
 
 
 def render(rows: list[dict[str, str | int | None]]) -> bytes:

@@ -23,6 +23,7 @@ from settlement.files import (
     zm,
     zsum,
 )
+from settlement.files.bulk import AtOnce
 from settlement.files.layout import Layout
 from settlement.files.rows import CodedExpected, Context, Expected, Parsed
 
@@ -37,20 +38,7 @@ class Format(NamedTuple):
     parse_name: names.NameParser | None = None
     expected: type[Expected] = Expected
     check: Callable[[msgspec.Struct], None] = lambda _: None
-
-
-def _com(data: bytes, file: FileName, context: Context) -> Parsed:
-    return Parsed(
-        transactions=com.parse(
-            data,
-            file,
-            token=context.token,
-            mask=context.mask,
-            currency=context.currency,
-            version=context.version,
-            approved=com.APPROVED if context.approved is None else context.approved,
-        )
-    )
+    at_once: AtOnce | None = None  # the same as `parse` in columns, or OddError
 
 
 def _check_codes(expected: msgspec.Struct) -> None:
@@ -68,7 +56,12 @@ FORMATS: Final[dict[str, Format]] = {
     one.name: one
     for one in (
         Format(
-            "COM", ("general transaction flow", "一般交易流水"), (com.COM,), _com, com.parse_name
+            "COM",
+            ("general transaction flow", "一般交易流水"),
+            (com.COM,),
+            com.read,
+            com.parse_name,
+            at_once=com.at_once,
         ),
         Format(
             "ACOMA",
@@ -76,6 +69,7 @@ FORMATS: Final[dict[str, Format]] = {
             (acoma.ACOMA,),
             acoma.parse,
             acoma.parse_name,
+            at_once=acoma.at_once,
         ),
         Format(
             "ALFEE",
@@ -83,8 +77,16 @@ FORMATS: Final[dict[str, Format]] = {
             (alfee.ALFEE,),
             alfee.parse,
             alfee.parse_name,
+            at_once=alfee.at_once,
         ),
-        Format("ERRA", ("adjustments", "差错流水"), (erra.ERRA,), erra.parse, erra.parse_name),
+        Format(
+            "ERRA",
+            ("adjustments", "差错流水"),
+            (erra.ERRA,),
+            erra.parse,
+            erra.parse_name,
+            at_once=erra.at_once,
+        ),
         Format(
             "ZSUM",
             ("merchant totals", "商户汇总"),
@@ -106,6 +108,7 @@ FORMATS: Final[dict[str, Format]] = {
             zm.parse,
             zm.parse_name,
             CodedExpected,
+            at_once=zm.at_once,
         ),
         Format(
             "CHECK",
@@ -120,6 +123,7 @@ FORMATS: Final[dict[str, Format]] = {
             ("dual-message presentment", "双信息请款"),
             (presentment.PRESENTMENT,),
             presentment.parse,
+            at_once=presentment.at_once,
         ),
         Format(
             "CSV",

@@ -6,11 +6,12 @@ transaction type: 01 and 03 give, 04, 31 and 33 take back [unverified]; a link's
 `takes_back` replace these. There is no retrieval reference number: matches use trace and time.
 """
 
-from typing import Final
+from typing import Any, Final
 
 from settlement.clearing import ClearingRow, FileName
+from settlement.files.bulk import transactions
 from settlement.files.layout import Layout, column, laid_out
-from settlement.files.lines import Line, lines_of
+from settlement.files.lines import Values, lines_of
 from settlement.files.names import unionpay
 from settlement.files.rows import CodedExpected, Context, Parsed
 
@@ -72,46 +73,47 @@ parse_name: Final = unionpay("ZM", r"ZM_\w{15}")
 
 def parse(data: bytes, file: FileName, context: Context) -> Parsed:
     """Every transaction, or FileError and nothing."""
-    return Parsed(transactions=[_row(line, context) for line in lines_of(data, ZM, file)])
+    lines = lines_of(data, ZM, file)
+    return Parsed(transactions=[ClearingRow(**_fields(line, context)) for line in lines])
 
 
-def _row(line: Line, context: Context) -> ClearingRow:
+def _fields(line: Values, context: Context) -> dict[str, Any]:
     expected = context.expected
     assert isinstance(expected, CodedExpected)
     own = expected.gives or expected.takes_back
     gives, takes_back = (expected.gives, expected.takes_back) if own else (GIVES, TAKES_BACK)
-    if line.text("type") not in (*gives, *takes_back):
-        raise line.refuse("type", "not a type that gives or takes back")
+    known = (*gives, *takes_back)
+    line.check("type", lambda type_: type_ in known, "not a type that gives or takes back")
     token, masked = line.pan(context)
-    fee = line.values["fee"]
-    return ClearingRow(
-        acquirer=line.file.acquirer,
-        file=line.file.name,
-        version=context.version,
-        line=line.number,
-        settlement_date=line.file.settlement_date,
-        content=line.content(context),
-        de32=line.text("acquirer_id"),
-        de33=line.text("forwarder_id"),
-        stan=line.text("stan"),
-        transmission_time=line.moment("transmission_time"),
-        pan_token=token,
-        pan_masked=masked,
-        amount_minor=line.minor("amount"),
-        currency=context.currency,
-        mti="0200",
-        processing_code="200000" if line.text("type") in takes_back else "000000",
-        mcc=line.text("mcc"),
-        terminal=line.text("terminal"),
-        merchant=line.text("merchant"),
-        rrn="",
-        condition_code="",
-        auth_code="",
-        original_stan=line.text("original_stan"),
-        original_time=line.moment("original_time"),
-        response_code="",
-        entry_mode="",
-        fee_receivable_minor=None if fee is None else max(line.minor("fee"), 0),
-        fee_payable_minor=None if fee is None else max(-line.minor("fee"), 0),
-        switching_fee_minor=None,
-    )
+    return {
+        **line.place(context),
+        "content": line.content(context),
+        "de32": line.text("acquirer_id"),
+        "de33": line.text("forwarder_id"),
+        "stan": line.text("stan"),
+        "transmission_time": line.moment("transmission_time"),
+        "pan_token": token,
+        "pan_masked": masked,
+        "amount_minor": line.minor("amount"),
+        "currency": context.currency,
+        "mti": "0200",
+        "processing_code": line.mapped(
+            "type", lambda type_: "200000" if type_ in takes_back else "000000"
+        ),
+        "mcc": line.text("mcc"),
+        "terminal": line.text("terminal"),
+        "merchant": line.text("merchant"),
+        "rrn": "",
+        "condition_code": "",
+        "auth_code": "",
+        "original_stan": line.text("original_stan"),
+        "original_time": line.moment("original_time"),
+        "response_code": "",
+        "entry_mode": "",
+        "fee_receivable_minor": line.plus("fee"),
+        "fee_payable_minor": line.minus("fee"),
+        "switching_fee_minor": None,
+    }
+
+
+at_once: Final = transactions(ZM, _fields)

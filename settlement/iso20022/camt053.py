@@ -16,15 +16,18 @@ from typing import Final
 import msgspec
 
 from iso8583.amount import CURRENCIES
+from iso8583.message import mask_text
 from settlement.iso20022.xml import Element, XmlError, parse as parse_xml
-from settlement.payout_ports import Statement, StatementLine
+from settlement.payouts.ports import Statement, StatementLine
 
 NAMESPACE: Final = "urn:iso:std:iso:20022:tech:xsd:camt.053.001.08"
 NUMERIC: Final = {letters: numeric for numeric, (letters, _) in CURRENCIES.items()}
 OPENING: Final = ("OPBD", "PRCD", "ITBD")  # the first that there is; ITBD on later pages
 CLOSING: Final = ("CLBD", "ITBD")
 LINES_MAX: Final = 1_000_000
+MINOR_MAX: Final = 10**15  # of one amount: 15 digits and no more, as in clearing files
 _AMOUNT: Final = re.compile(r"[0-9]{1,18}(\.[0-9]{1,5})?")
+_NUMBER: Final = re.compile(r"[0-9]{1,18}")  # ISO 20022: Number
 _ID: Final = re.compile(r"[!-.0-~]{1,70}")  # printable, without / and blank: it names objects
 
 
@@ -92,7 +95,7 @@ def _booked(of: Element, account: str, statement_id: str) -> Parsed:
     statement = Statement(
         account=account,
         id=statement_id,
-        sequence=int(sequence) if sequence.isdecimal() else None,
+        sequence=int(sequence) if _NUMBER.fullmatch(sequence) else None,
         first=_day(of.value("FrToDt/FrDtTm")) if of.first("FrToDt") else opened_on,
         last=_day(of.value("FrToDt/ToDtTm")) if of.first("FrToDt") else closed_on,
         currency=currency,
@@ -102,7 +105,13 @@ def _booked(of: Element, account: str, statement_id: str) -> Parsed:
         sha256="",
     )
     said = hashlib.sha256(msgspec.json.encode([statement, lines])).hexdigest()
-    return Parsed(msgspec.structs.replace(statement, sha256=said), lines)
+    return Parsed(msgspec.structs.replace(statement, sha256=said), [_masked(one) for one in lines])
+
+
+def _masked(line: StatementLine) -> StatementLine:
+    """What people write to each other may hold a card number; the hash is of what was said."""
+    name, text = mask_text(line.counterparty_name), mask_text(line.text)
+    return msgspec.structs.replace(line, counterparty_name=name, text=text)
 
 
 def _balance(of: Element, codes: tuple[str, ...], *, last: bool) -> tuple[int, date, str]:
@@ -206,6 +215,8 @@ def _amount(of: Element, entry: Element | None = None) -> tuple[int, str]:
         raise StatementError(f"{said!r} is no amount") from error
     if minor != int(minor):
         raise StatementError(f"{said} {letters} has more decimal places than the currency")
+    if minor > MINOR_MAX:
+        raise StatementError(f"{said} {letters} is beyond what the books hold")
     return (int(minor) if way == "CRDT" else -int(minor)), numeric
 
 

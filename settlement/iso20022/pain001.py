@@ -11,7 +11,7 @@ from datetime import UTC
 from typing import Final
 
 from iso8583.amount import CURRENCIES
-from settlement.payout_ports import Batch, Order
+from settlement.payouts.ports import Batch, Order
 
 NAMESPACE: Final = "urn:iso:std:iso:20022:tech:xsd:pain.001.001.09"
 ACCOUNT_MAX: Final = 34  # characters
@@ -76,7 +76,7 @@ def _transfer(order: Order, letters: str) -> Iterable[str]:
     yield f"    <CdtrAgt>{_agent(order.creditor_bank)}</CdtrAgt>"
     yield f"    <Cdtr><Nm>{text(order.creditor_name, 140)}</Nm></Cdtr>"
     yield f"    <CdtrAcct>{_account(order.creditor_account)}</CdtrAcct>"
-    what = f"{order.payee} {order.cycle} {order.through.isoformat()}"
+    what = " ".join(filter(None, (order.payee, order.cycle, order.through.isoformat())))
     yield f"    <RmtInf><Ustrd>{text(what, 140)}</Ustrd></RmtInf>"
     yield "   </CdtTrfTxInf>"
 

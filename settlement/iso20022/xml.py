@@ -26,6 +26,7 @@ class Element(msgspec.Struct):
     attributes: dict[str, str]
     children: list["Element"]
     text: str = ""
+    line: int = 0  # on which it begins
 
     def all(self, path: str) -> list["Element"]:
         """Every element under a path of tags such as `Refs/EndToEndId`."""
@@ -51,8 +52,8 @@ def parse(data: bytes, namespace: str) -> Element:
     """The root of a document in one namespace. Raises `XmlError`."""
     if len(data) > BYTES_MAX:
         raise XmlError(f"{len(data)} bytes are more than {BYTES_MAX}")
-    reader = _Reader(namespace)
     parser = expat.ParserCreate(encoding="UTF-8", namespace_separator=" ")
+    reader = _Reader(namespace, parser)
     parser.buffer_text = True
     parser.StartDoctypeDeclHandler = reader.doctype
     parser.EntityDeclHandler = reader.doctype
@@ -74,7 +75,8 @@ def _why(error: expat.ExpatError) -> str:
 
 
 class _Reader:
-    def __init__(self, namespace: str) -> None:
+    def __init__(self, namespace: str, parser: expat.XMLParserType) -> None:
+        self._parser = parser
         self.root: Element | None = None
         self._namespace = namespace
         self._open: list[Element] = []
@@ -94,7 +96,7 @@ class _Reader:
             raise XmlError(f"more than {ELEMENTS_MAX} elements")
         if len(self._open) >= DEPTH_MAX:
             raise XmlError(f"more than {DEPTH_MAX} elements within each other")
-        made = Element(tag, attributes, [])
+        made = Element(tag, attributes, [], line=self._parser.CurrentLineNumber)
         if self._open:
             self._open[-1].children.append(made)
         else:

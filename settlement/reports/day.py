@@ -1,5 +1,5 @@
-"""A date's reports as the day's end writes them: the overview, breaks, merchants' nets, fees,
-shares, trial balance."""
+"""A date's reports as the day's end writes them: the overview, breaks, cases, merchants' nets, fees,
+shares, reserve check, trial balance."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
@@ -8,15 +8,21 @@ from typing import Final
 import msgspec
 
 from settlement.cases import BREAK_CLASSES, Break
+from settlement.casework.ports import Casework, Wanted
+from settlement.casework.states import Case
+from settlement.casework.work import cases as cases_of
 from settlement.chart import CHART
-from settlement.fee_book import AgentLine, CostLine, DiscountLine, FeeBook
+from settlement.fee_book import AgentLine, CostLine, DiscountLine
 from settlement.fees import Tariffs
 from settlement.ledger import TrialLine, trial_balance
 from settlement.netting import Net
+from settlement.payouts.ports import Payouts, ReserveCheck
 from settlement.ports import Step, Store
-from settlement.reports import breaks, csv, fees, html, shares, xlsx
+from settlement.reports import breaks, cases, csv, fees, html, reserve, shares, sums, xlsx
 from settlement.reports.figures import money
 from settlement.reports.model import Bar, Cell, Chart, Column, Money, Report, Row, Table, totals
+from settlement.reports.sums import SumLine
+from settlement.reserve import checks_of
 from settlement.texts import TEXTS, both
 
 CHART_BARS: Final = 20
@@ -36,16 +42,40 @@ class Day(msgspec.Struct, frozen=True):
     discounts: list[DiscountLine]
     costs: list[CostLine]
     agents: list[AgentLine]
+    sums: list[SumLine]
     merchant_names: Names
+    cases: list[Case]  # open at the end of the date
+    reserve: list[ReserveCheck]
+
+
+class Sums(msgspec.Struct, frozen=True):
+    """What is summed up over single transactions."""
+
+    trial: list[TrialLine]
+    discounts: list[DiscountLine]
+    costs: list[CostLine]
+
+
+async def stored_sums(store: Store, business_date: date) -> Sums:
+    """Out of the store; the day's end has them at hand (`step.sums_at_hand`)."""
+    book = store.fee_book()
+    return Sums(
+        trial=trial_balance(await store.movements(business_date)),
+        discounts=await book.discount_lines(business_date),
+        costs=await book.cost_lines(business_date),
+    )
 
 
 async def day_of(
     store: Store,
-    book: FeeBook,
+    summed: Sums,
     business_date: date,
     at: datetime,
     steps: Mapping[str, Step],
     tariffs: Tariffs,
+    *,
+    casework: Casework,
+    payouts: Payouts,
 ) -> Day:
     """What the reports say of a date whose net is made. `at` is the recorded instant of its run."""
     return Day(
@@ -54,12 +84,20 @@ async def day_of(
         steps=[step for name, step in steps.items() if name != "reports"],  # as they finished
         breaks=await store.breaks(business_date),
         nets=await store.nets(business_date),
-        trial=trial_balance(await store.movements(business_date)),
-        discounts=await book.discount_lines(business_date),
-        costs=await book.cost_lines(business_date),
-        agents=await book.agent_lines(business_date),
+        trial=summed.trial,
+        discounts=summed.discounts,
+        costs=summed.costs,
+        agents=await store.fee_book().agent_lines(business_date),
+        sums=await sums.lines_of(store, business_date),
         merchant_names=merchant_names(tariffs, business_date),
+        cases=await open_cases(casework, business_date),
+        reserve=await checks_of(payouts, business_date),
     )
+
+
+async def open_cases(casework: Casework, business_date: date) -> list[Case]:
+    """Those that were open when the date ended, oldest first."""
+    return await cases_of(casework, Wanted(as_of=business_date), today=business_date)
 
 
 def merchant_names(tariffs: Tariffs, on: date) -> Names:
@@ -77,6 +115,9 @@ def files(day: Day) -> Iterator[tuple[str, bytes]]:
     for name, table in (
         ("merchants.csv", merchants(day)),
         ("breaks.csv", breaks.table(day.breaks)),
+        ("sums.csv", sums.table(day.sums)),
+        ("cases.csv", cases.table(day.business_date, day.cases)),
+        ("reserve.csv", reserve.table(day.reserve)),
         ("trial-balance.csv", trial(day)),
         ("fees.csv", fees.discounts(day.business_date, day.discounts)),
         ("fee-files.csv", fees.costs(day.business_date, day.costs)),
@@ -93,13 +134,19 @@ def report(day: Day) -> Report:
         *_nets_charts(day),
         *fees.margin_charts(day.discounts, day.costs, day.agents),
         breaks.chart(day.breaks),
+        *cases.charts(day.business_date, day.cases),
+        *reserve.charts(day.reserve),
         merchants(day),
         breaks.table(day.breaks),
+        cases.table(day.business_date, day.cases),
+        reserve.table(day.reserve),
         fees.discounts(day.business_date, day.discounts),
         fees.costs(day.business_date, day.costs),
     ]
     if day.agents:
         parts.append(shares.table(day.business_date, day.agents))
+    if day.sums:
+        parts.append(sums.table(day.sums))
     parts += [trial(day), _steps(day)]
     return Report("title", day.business_date.isoformat(), day.at, tuple(parts))
 

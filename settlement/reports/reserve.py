@@ -5,7 +5,7 @@ from datetime import date, datetime
 from typing import Final
 
 from settlement.chart import CHART
-from settlement.payout_ports import ReserveCheck
+from settlement.payouts.ports import ReserveCheck
 from settlement.reports.figures import money
 from settlement.reports.model import Bar, Chart, Column, Money, Report, Row, Table
 from settlement.texts import TEXTS, both
@@ -15,8 +15,12 @@ _SIDES: Final = ("assets", "liabilities")
 
 def report(business_date: date, at: datetime, checks: Sequence[ReserveCheck]) -> Report:
     """The checks as they were recorded, one a currency."""
-    parts: list[Table | Chart] = [*(_chart(check) for check in checks), table(checks)]
+    parts: list[Table | Chart] = [*charts(checks), table(checks)]
     return Report("report_reserve", business_date.isoformat(), at, tuple(parts))
+
+
+def charts(checks: Sequence[ReserveCheck]) -> list[Chart]:
+    return [_chart(check) for check in checks]
 
 
 def _chart(check: ReserveCheck) -> Chart:
@@ -32,46 +36,44 @@ def _chart(check: ReserveCheck) -> Chart:
 
 
 def table(checks: Sequence[ReserveCheck]) -> Table:
-    """A line a term; the differences stand below, and are cases."""
+    """A line a term, then the differences, which are cases."""
     columns = (
         Column("business_date", shown="data"),
+        Column("currency"),
         Column("side", shown="data"),
         Column("side_name", shown="page", text="side"),
         Column("term", shown="data"),
         Column("term_name", shown="page", text="term"),
-        Column("currency"),
         Column("amount", "money"),
     )
-    rows: list[Row] = [
-        (
-            check.business_date,
-            term.side,
-            both(f"side_{term.side}"),
-            term.term,
-            _name(term.term),
-            check.currency,
-            Money(term.amount_minor, check.currency),
-        )
-        for check in checks
-        for term in check.terms
-    ]
-    foot: list[Row] = [
-        (
-            "",
-            "",
-            both("difference_reserve"),
-            "",
-            both(name),
-            check.currency,
-            Money(amount, check.currency),
-        )
-        for check in checks
-        for name, amount in (
-            ("difference_bank", check.bank_difference_minor),
-            ("difference_cover", check.cover_difference_minor),
-        )
-    ]
-    return Table("reserve_terms", columns, rows, foot, "reserve.csv")
+    rows: list[Row] = []
+    for check in checks:
+        rows += [
+            _row(
+                check,
+                term.side,
+                both(f"side_{term.side}"),
+                term.term,
+                _name(term.term),
+                term.amount_minor,
+            )
+            for term in check.terms
+        ]
+        rows += [
+            _row(check, "difference", both("difference_reserve"), what, both(name), amount)
+            for what, name, amount in (
+                ("bank", "difference_bank", check.bank_difference_minor),
+                ("cover", "difference_cover", check.cover_difference_minor),
+            )
+        ]
+    return Table("reserve_terms", columns, rows, more_in="reserve.csv")
+
+
+def _row(
+    check: ReserveCheck, side: str, side_name: str, term: str, term_name: str, amount_minor: int
+) -> Row:
+    amount = Money(amount_minor, check.currency)
+    return (check.business_date, check.currency, side, side_name, term, term_name, amount)
 
 
 def _name(term: str) -> str:

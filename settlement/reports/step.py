@@ -5,6 +5,8 @@ from collections.abc import Callable
 from typing import Final
 
 from settlement import detail
+from settlement.fee_lines import cost_lines, discount_lines
+from settlement.ledger import trial_balance
 from settlement.ports import Facts, Output
 from settlement.reports import day as days
 from settlement.reports.figures import file_name
@@ -65,7 +67,24 @@ async def render(run: Run, emit: Emit) -> None:
     lines = run.extracts.keep("detail", detail.lines(), detail.LINES)
     for merchant, text in detail.files(lines):
         emit(f"{FOLDER}/{file_name(merchant)}.csv", HEADING + text)
-    book = run.store.fee_book()
-    day = await days.day_of(run.store, book, run.date, run.at, run.steps, run.tariffs)
+    day = await days.day_of(
+        run.store,
+        await sums_at_hand(run),
+        run.date,
+        run.at,
+        run.steps,
+        run.tariffs,
+        casework=run.casework,
+        payouts=run.payouts,
+    )
     for name, data in days.files(day):
         emit(name, data)
+
+
+async def sums_at_hand(run: Run) -> days.Sums:
+    """`day.stored_sums` out of what the run has read back and made."""
+    return days.Sums(
+        trial=trial_balance(await run.movements()),
+        discounts=await discount_lines(run),
+        costs=await cost_lines(run),
+    )

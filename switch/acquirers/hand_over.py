@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from switch.acquirers.siblings import Came
+from switch.acquirers.sibling_messages import Came
 from switch.bounded import remember
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from switch.acquirers.siblings import MatchKey, Mirrored, Send, SharedLink, Sibling, Siblings
+    from switch.acquirers.sibling_messages import MatchKey, Send
+    from switch.acquirers.sibling_stream import Mirrored, Sibling
+    from switch.acquirers.siblings import SharedLink, Siblings
 
 HANDED_IN_MAX: Final = 65_536  # frames of siblings of which it is known whose they were
 

@@ -4,9 +4,8 @@ Theory of operation. `IsoLink` keeps a connection open and signed on for each sl
 holds (`switch/slots.py`; `switch/network_management.py` decides, `link_connection.Connection`
 executes). A request goes out on one of them;
 its answer is matched by the elements of `link_messages.MATCHING` on whichever connection it comes,
-so a connection that drops loses no answer: its requests wait on until their deadline. All requests
-of a link wait equally long, so the order of `_pending` is the order of their deadlines, and one
-timer serves them all.
+so a connection that drops loses no answer: its requests wait on until their deadline
+(`in_flight.InFlight`).
 
 An answer counts only if its MAC verifies and it agrees with its request (rules §5). What does not
 count leaves the request waiting: a good answer may still come. What comes after the deadline, or
@@ -32,13 +31,13 @@ from iso8583.framing import Frame, FramingSpec, build
 from switch import network_management as management, numbers as blocks
 from switch.acquirers import link_messages
 from switch.acquirers.hand_over import HandOver
+from switch.acquirers.in_flight import EXPIRED_MAX, Expired, InFlight, MatchKey, Pending
 from switch.acquirers.link_connection import Connection, Counters
-from switch.acquirers.link_keys import ZERO_MAC, LinkMac
-from switch.acquirers.ports import Answer, Delivery, NoAnswerError, NotSentError
-from switch.acquirers.siblings import Mirrored
+from switch.acquirers.link_keys import ZERO_MAC, LinkMac, sent_key
+from switch.acquirers.ports import Answer, Delivery, NotSentError
+from switch.acquirers.sibling_stream import Mirrored
 from switch.bounded import remember
 from switch.network_management import Event
-from terminals.registry import StoredKey
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -46,16 +45,18 @@ if TYPE_CHECKING:
     from hsm.ports import Hsm
     from iso8583.message import Message
     from switch.acquirers.ports import OnLate
-    from switch.acquirers.siblings import Send, Sibling, Siblings
-    from switch.journal import AttemptRow, Numbers, Original
+    from switch.acquirers.sibling_messages import Send
+    from switch.acquirers.sibling_stream import Sibling
+    from switch.acquirers.siblings import Siblings
+    from switch.journal import AttemptRow, Original
     from switch.ports import Clock, Transport
     from switch.reference import Link, Snapshot
     from switch.slots import Slot, SlotSource
+    from switch.store_ports import Numbers
+    from terminals.registry import StoredKey
 
 _log = structlog.get_logger(__name__)
 
-EXPIRED_KEPT_S: Final = 600.0  # an expired attempt is known this long without asking the journal
-EXPIRED_MAX: Final = 16_384
 SENT_MAX: Final = 65_536  # messages of which it is known on which connection they left
 CLOSED_MAX: Final = 1_024  # connections of which it is known when they closed
 PARKED_MAX: Final = 256  # answers that wait for a look at newer keys
@@ -65,42 +66,7 @@ SIGN_OFF_S: Final = 2.0  # for the answers to it, when we leave
 LOOK_S: Final = 0.05  # between looks whether what is in flight has ended
 RETIRE_S: Final = 0.25  # until siblings have heard that a connection takes nothing more
 
-_COMPARED: Final = (0, 3, 4, 7, 11, 32, 33, 37, 41, 49)  # what a late answer is held against
-
-MatchKey = tuple[str | bytes, ...]
 Way = TypeVar("Way", Connection, Mirrored)
-
-
-class _Pending:
-    __slots__ = ("attempt", "deadline_s", "future", "key", "request", "serial", "ticket")
-
-    def __init__(
-        self,
-        key: MatchKey,
-        request: Message,
-        attempt: AttemptRow | None,
-        future: asyncio.Future[Answer],
-        deadline_s: float,
-        serial: int,
-    ) -> None:
-        self.key = key
-        self.request = request
-        self.attempt = attempt
-        self.future = future
-        self.deadline_s = deadline_s
-        self.serial = serial
-        self.ticket = 0  # of its hand-over to a sibling
-
-
-class _Expired:
-    __slots__ = ("at_s", "attempt", "request")
-
-    def __init__(self, pending: _Pending, at_s: float) -> None:
-        self.attempt = pending.attempt
-        self.request: Message = {
-            de: pending.request[de] for de in _COMPARED if de in pending.request
-        }
-        self.at_s = at_s
 
 
 class IsoLink:
@@ -168,16 +134,11 @@ class IsoLink:
         self._turn = 0
         self._hand_over = HandOver(link.acquirer, siblings)
         self._draining = False
-        self._pending: dict[MatchKey, _Pending] = {}
-        self._stans: set[str] = set()
-        self._timer: asyncio.TimerHandle | None = None
-        self._expired: dict[MatchKey, _Expired] = {}
+        self._in_flight = InFlight(self.counters)
         self._approved_late: dict[MatchKey, float] = {}
         self._sent_on: dict[MatchKey, int] = {}
         self._closed_at: dict[int, float] = {}
         self._parked: list[tuple[Message, bytes, bool]] = []
-        self._idle = asyncio.Event()
-        self._idle.set()
 
     # -- for the engine and store-and-forward ---------------------------------------------------
 
@@ -191,7 +152,7 @@ class IsoLink:
 
     @property
     def in_flight(self) -> int:
-        return len(self._pending)
+        return len(self._in_flight)
 
     def numbers(self) -> tuple[str, str] | None:
         while True:
@@ -199,15 +160,15 @@ class IsoLink:
             if number is None:
                 return None
             stan = blocks.stan(number)
-            if stan not in self._stans:
+            if stan not in self._in_flight.stans:
                 self._tick()
                 return stan, self._transmission_time
 
     async def request(self, message: Message, attempt: AttemptRow, send_by_ns: int) -> Answer:
-        if len(self._pending) >= self.link.in_flight_max:  # of requests: what is queued goes out
+        if len(self._in_flight) >= self.link.in_flight_max:  # of requests: what is queued goes out
             self.counters.not_sent += 1
             raise NotSentError("in_flight_max")
-        return await self._wait(self._send(message, attempt, send_by_ns))
+        return await self._in_flight.answer(self._send(message, attempt, send_by_ns))
 
     async def deliver(
         self, message: Message, original: Original, first_seen_s: float, send_by_ns: int
@@ -217,7 +178,7 @@ class IsoLink:
         followed = None if key is None else self._sent_on.get(key)
         pending = self._send(message, None, send_by_ns, followed)
         overtook = key is not None and self._may_overtake(key, pending.serial, first_seen_s)
-        answer = await self._wait(pending)
+        answer = await self._in_flight.answer(pending)
         # an approval that came while we waited: the bank does know the original after all
         overtook = overtook or (key is not None and self._approved_late.get(key, -1.0) >= sent_s)
         return Delivery(answer, overtook)
@@ -233,13 +194,7 @@ class IsoLink:
         assert link.wire == self.link.wire
         self.link = link
         self._zone, self._second = ZoneInfo(link.timezone), 0
-        # none waits longer than new ones will: the order stays that of the deadlines
-        until_s = asyncio.get_running_loop().time() + link.timeout_s
-        for pending in self._pending.values():
-            pending.deadline_s = min(pending.deadline_s, until_s)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._expire()
+        self._in_flight.end_by(asyncio.get_running_loop().time() + link.timeout_s)
         self._add_keepers()
 
     async def drain(self, timeout_s: float) -> None:
@@ -249,11 +204,13 @@ class IsoLink:
             self._hand_over.announce(serial, is_open=True, usable=usable)
         try:
             async with asyncio.timeout(timeout_s):
-                await self._idle.wait()
+                await self._in_flight.empty.wait()
                 while self._hand_over.awaited():  # noqa: ASYNC110 - each ends by its timer
                     await asyncio.sleep(LOOK_S)
         except TimeoutError:
-            _log.warning("link_drain_timed_out", acquirer=self._name, in_flight=len(self._pending))
+            _log.warning(
+                "link_drain_timed_out", acquirer=self._name, in_flight=len(self._in_flight)
+            )
         for keeper in self._keepers:
             keeper.cancel()
         connections = list(self._connections.values())
@@ -277,11 +234,7 @@ class IsoLink:
             task.cancel()
         for connection in list(self._connections.values()):
             connection.abort()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        for pending in list(self._pending.values()):
-            self._fail(pending, "stopped")
+        self._in_flight.stop()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     # -- out ------------------------------------------------------------------------------------
@@ -292,7 +245,7 @@ class IsoLink:
         attempt: AttemptRow | None,
         send_by_ns: int,
         followed: int | None = None,
-    ) -> _Pending:
+    ) -> Pending:
         """Encode, sign, check the time, register, write: no await in between.
 
         `followed`: the connection that the original left on. Behind it nothing overtakes (rules §8).
@@ -303,7 +256,7 @@ class IsoLink:
             self.counters.not_sent += 1
             raise
         loop = asyncio.get_running_loop()
-        pending = _Pending(
+        pending = Pending(
             key=key,
             request=message,
             attempt=attempt,
@@ -311,11 +264,7 @@ class IsoLink:
             deadline_s=loop.time() + self.link.timeout_s,
             serial=connection.serial,
         )
-        self._pending[key] = pending
-        self._stans.add(str(message[11]))
-        self._idle.clear()
-        if self._timer is None:
-            self._timer = loop.call_at(pending.deadline_s, self._expire)
+        self._in_flight.add(pending)
         remember(self._sent_on, key, connection.serial, SENT_MAX)
         self.counters.sent += 1
         if isinstance(connection, Mirrored):
@@ -335,7 +284,7 @@ class IsoLink:
         if connection is None:
             raise NotSentError("backpressure")
         key = self._key(message)
-        if key in self._pending:
+        if key in self._in_flight.pending:
             raise NotSentError("in_flight_twice")
         try:
             data = self._frame(self._sealed(message))
@@ -376,48 +325,6 @@ class IsoLink:
 
     def _frame(self, body: bytes) -> bytes:
         return build(Frame(b"", self._header, body), self.framing)
-
-    async def _wait(self, pending: _Pending) -> Answer:
-        try:
-            return await pending.future
-        except asyncio.CancelledError:
-            self._forget(pending)
-            self._keep_expired(pending)
-            raise
-
-    def _expire(self) -> None:
-        """The oldest deadlines have passed."""
-        loop = asyncio.get_running_loop()
-        self._timer = None
-        now_s = loop.time()
-        for pending in list(self._pending.values()):
-            if pending.deadline_s > now_s:
-                self._timer = loop.call_at(pending.deadline_s, self._expire)
-                return
-            self.counters.expired += 1
-            self._fail(pending, "timeout")
-
-    def _fail(self, pending: _Pending, reason: str) -> None:
-        self._forget(pending)
-        self._keep_expired(pending)
-        if not pending.future.done():
-            pending.future.set_exception(NoAnswerError(reason))
-
-    def _forget(self, pending: _Pending) -> None:
-        if self._pending.get(pending.key) is pending:
-            del self._pending[pending.key]
-            self._stans.discard(str(pending.request[11]))
-        if not self._pending:
-            self._idle.set()
-
-    def _keep_expired(self, pending: _Pending) -> None:
-        now_s = asyncio.get_running_loop().time()
-        while self._expired:
-            oldest = next(iter(self._expired))
-            if self._expired[oldest].at_s > now_s - EXPIRED_KEPT_S:
-                break
-            del self._expired[oldest]
-        remember(self._expired, pending.key, _Expired(pending, now_s), EXPIRED_MAX)
 
     def _may_overtake(self, key: MatchKey, serial: int, first_seen_s: float) -> bool:
         """Could a 0420 that leaves now on connection `serial` arrive before its original (rules §8)?
@@ -484,8 +391,8 @@ class IsoLink:
         self, message: Message, body: bytes, *, newest_keys: bool, nobodys: bool = False
     ) -> None:
         key = self._key(message)
-        pending = self._pending.get(key)
-        expired = None if pending is not None else self._expired.get(key)
+        pending = self._in_flight.pending.get(key)
+        expired = None if pending is not None else self._in_flight.expired.get(key)
         if self._hand_over.on and not nobodys and not self._waits_for(key):
             self._hand_over.pass_on(key, body, lambda: self.nobodys(body))
             return
@@ -506,7 +413,7 @@ class IsoLink:
             if answer.settlement_date is None and answer.kind.approves:
                 date = link_messages.settlement_date(None, self.link, self._local)
                 answer = msgspec.structs.replace(answer, settlement_date=date)
-            self._forget(pending)
+            self._in_flight.forget(pending)
             self.counters.answered += 1
             if not pending.future.done():
                 pending.future.set_result(answer)
@@ -529,8 +436,8 @@ class IsoLink:
     def _not_counting(
         self,
         message: Message,
-        pending: _Pending | None,
-        expired: _Expired | None,
+        pending: Pending | None,
+        expired: Expired | None,
         reason: str,
         detail: str = "",
     ) -> None:
@@ -560,21 +467,11 @@ class IsoLink:
             mti=message[0],
             stan=message.get(11),
             rrn=message.get(37),
-            nearest=self._nearest(message),
+            nearest=self._in_flight.nearest(message, self._matching),
         )
         mti = str(message[0])
         if mti[1] != "4" and mti[2] in "13":
             self._on_late(None, message, "late")
-
-    def _nearest(self, message: Message) -> str:
-        """In what the request in flight that looks most like it differs: a first hint for people."""
-        elements = (*self._matching, 37, 41)
-        best: list[int] | None = None
-        for pending in self._pending.values():
-            differs = [de for de in elements if pending.request.get(de) != message.get(de)]
-            if len(differs) < len(elements) - 2 and (best is None or len(differs) < len(best)):
-                best = differs
-        return "none" if best is None else ", ".join(f"DE {de} differs" for de in best)
 
     def _look_for_newer_keys(self, message: Message, body: bytes, *, nobodys: bool) -> None:
         """Another process may have taken a key change: ask the store before the MAC is called wrong."""
@@ -625,10 +522,10 @@ class IsoLink:
 
     def not_sent(self, key: MatchKey, ticket: int, reason: str) -> None:
         """Certainly nothing left: the request may take another route."""
-        pending = self._pending.get(key)
+        pending = self._in_flight.pending.get(key)
         if pending is None or pending.ticket != ticket:
             return
-        self._forget(pending)
+        self._in_flight.forget(pending)
         self._sent_on.pop(key, None)
         self.counters.not_sent += 1
         if not pending.future.done():
@@ -647,9 +544,9 @@ class IsoLink:
     def _waits_for(self, key: MatchKey) -> bool:
         """Is this answer ours for certain? What store and forward gave up waiting for here, a
         sibling may since have sent again under the same numbers: on our connection, for certain."""
-        if key in self._pending:
+        if key in self._in_flight.pending:
             return True
-        expired = self._expired.get(key)
+        expired = self._in_flight.expired.get(key)
         return (
             expired is not None
             and expired.attempt is not None
@@ -737,8 +634,7 @@ class IsoLink:
 
     def _awaited_on(self, serial: int) -> bool:
         """Is an answer to what left on this connection still awaited?"""
-        ours = any(pending.serial == serial for pending in self._pending.values())
-        return ours or self._hand_over.awaited(serial)
+        return self._in_flight.on(serial) or self._hand_over.awaited(serial)
 
     def lost(self, connection: Connection) -> None:
         self.counters.connections_lost += 1
@@ -796,35 +692,14 @@ class IsoLink:
             self._on_cutover(code, month_day)
 
     async def import_key(self, usage: str, content: str) -> str:
-        """A key the host sent under the ZMK, into the store: DE 39 of the answer to it.
-
-        TR-31 as text; or hex under the ZMK in ECB with six hex digits of check value.
-        """
-        owner = f"link:{self._name}"
-        zmk = self._reference().key(owner, KeyUsage.ZMK.value)
+        """A key the host sent under the ZMK, into the store: DE 39 of the answer to it."""
+        zmk = self._reference().key(f"link:{self._name}", KeyUsage.ZMK.value)
         if zmk is None or self._store_key is None:
             return "96"
-        cryptogram: bytes | str = content
-        check_value: str | None = None
-        if len(content) in (38, 54) and all(c in "0123456789ABCDEFabcdef" for c in content):
-            cryptogram, check_value = bytes.fromhex(content[:-6]), content[-6:].upper()
-        try:
-            key = self._hsm.import_key(
-                KeyUsage[usage], zmk.block, cryptogram, check_value=check_value
-            )
-        except (VaultError, ValueError) as error:
-            _log.warning("link_key_refused", acquirer=self._name, error=type(error).__name__)
+        key = sent_key(self._hsm, self._name, zmk.block, usage, content)
+        if key is None:
             return "30"
-        stored = await self._store_key(
-            StoredKey(
-                owner=owner,
-                usage=usage,
-                version=0,
-                block=key.block,
-                check_value=key.check_value,
-                lmk_id=key.lmk_id,
-            )
-        )
+        stored = await self._store_key(key)
         if usage == KeyUsage.ZAK.value:
             self._mac.take_up(stored)
         self.counters.key_changes += 1

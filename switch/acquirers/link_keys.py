@@ -1,4 +1,4 @@
-"""The MAC keys of a link: the ZAK in force and, for a while after a change, the one before."""
+"""The keys of a link: the ZAK in force and, for a while after a change, the one before; keys that are sent."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import structlog
 
 from hsm.errors import VaultError
 from hsm.keys import KeyUsage
+from terminals.registry import StoredKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from hsm.ports import Hsm
     from iso8583.message import Message
     from switch.reference import Link, Snapshot
-    from terminals.registry import StoredKey
 
 _log = structlog.get_logger(__name__)
 
@@ -89,3 +89,27 @@ class LinkMac:
         if self._current is None or key.version > self._current.version:
             self._former, self._current = self._current, key
             self._former_until_s = asyncio.get_running_loop().time() + FORMER_KEY_S
+
+
+def sent_key(hsm: Hsm, acquirer: str, zmk_block: str, usage: str, content: str) -> StoredKey | None:
+    """A key the host sent under the ZMK, as the store takes it; None where it is not good.
+
+    `content`: TR-31 as text; or hex under the ZMK in ECB with six hex digits of check value.
+    """
+    cryptogram: bytes | str = content
+    check_value: str | None = None
+    if len(content) in (38, 54) and all(c in "0123456789ABCDEFabcdef" for c in content):
+        cryptogram, check_value = bytes.fromhex(content[:-6]), content[-6:].upper()
+    try:
+        key = hsm.import_key(KeyUsage[usage], zmk_block, cryptogram, check_value=check_value)
+    except (VaultError, ValueError) as error:
+        _log.warning("link_key_refused", acquirer=acquirer, error=type(error).__name__)
+        return None
+    return StoredKey(
+        owner=f"link:{acquirer}",
+        usage=usage,
+        version=0,
+        block=key.block,
+        check_value=key.check_value,
+        lmk_id=key.lmk_id,
+    )

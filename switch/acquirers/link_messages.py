@@ -18,8 +18,9 @@ from switch.acquirers.ports import Answer, AnswerKind
 
 if TYPE_CHECKING:
     from iso8583.message import Message
-    from switch.journal import AttemptRow, Original, QueueItem, RequestRow
+    from switch.journal import AttemptRow, Original, RequestRow
     from switch.reference import Link
+    from switch.store_ports import QueueItem
     from terminals.registry import Merchant
 
 PIN_CONTROL: Final = "2600000000000000"  # DE 53: a PIN block of format 0, double-length key

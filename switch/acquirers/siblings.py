@@ -12,22 +12,37 @@ B answers `NotSent` only where certainly nothing left, and A may then take a sec
 stream ends, nobody knows: what was handed over stays unanswered, and so unknown (rules §4). A worker
 that hangs keeps its stream: so all beat, and one that is silent is handed nothing. An answer
 that no link of this process knows is offered to all siblings before it is called unmatched.
+
+What is said is in `sibling_messages.py`, the stream in `sibling_stream.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import struct
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 import structlog
+
+from switch.acquirers.sibling_messages import (
+    Announced,
+    Beat,
+    Came,
+    Draining,
+    Hello,
+    NotSent,
+    Offer,
+    Send,
+    Taken,
+)
+from switch.acquirers.sibling_stream import Mirrored, Sibling
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from switch.acquirers.sibling_messages import MatchKey, Said
     from switch.config import Handover
     from switch.ports import Closable, LocalTransport
     from switch.reference import Link
@@ -37,118 +52,6 @@ _log = structlog.get_logger(__name__)
 OFFERS_MAX: Final = 1_024  # unknown answers that wait for the siblings' word
 OFFER_S: Final = 1.0  # for that word
 RETRY_MAX_S: Final = 1.0  # between tries to reach a sibling; it may be restarting
-
-MatchKey = tuple[Any, ...]  # str and bytes
-
-
-class Hello(msgspec.Struct, frozen=True, tag="hello"):
-    """First on a stream, from the side that connected."""
-
-    worker: int
-
-
-class Announced(msgspec.Struct, frozen=True, tag="announced"):
-    """One of our connections has come, may be used or not, or is lost (`open` false)."""
-
-    acquirer: str
-    settings: str  # digest of the link's `wire`: frames of others do not fit
-    link: int
-    serial: int
-    open: bool
-    usable: bool
-
-
-class Send(msgspec.Struct, frozen=True, tag="send"):
-    """A frame for one of your connections; `key` is what its answer will be matched by."""
-
-    acquirer: str
-    link: int
-    serial: int
-    data: bytes
-    send_by_ns: int
-    key: tuple[Any, ...]
-    ticket: int
-
-
-class NotSent(msgspec.Struct, frozen=True, tag="not_sent"):
-    """Certainly nothing of that hand-over left."""
-
-    acquirer: str
-    key: tuple[Any, ...]
-    ticket: int
-    reason: str
-
-
-class Came(msgspec.Struct, frozen=True, tag="came"):
-    """An answer to what you handed over."""
-
-    acquirer: str
-    body: bytes
-
-
-class Offer(msgspec.Struct, frozen=True, tag="offer"):
-    """An answer that belongs to nobody here: is it yours?"""
-
-    acquirer: str
-    body: bytes
-    number: int
-
-
-class Taken(msgspec.Struct, frozen=True, tag="taken"):
-    number: int
-    taken: bool
-
-
-class Draining(msgspec.Struct, frozen=True, tag="draining"):
-    """We are told to stop; `done` once we shall hand over nothing more."""
-
-    done: bool
-
-
-class Beat(msgspec.Struct, frozen=True, tag="beat"):
-    """We live, and so do our connections."""
-
-
-Said = Hello | Announced | Send | NotSent | Came | Offer | Taken | Draining | Beat
-
-_encode = msgspec.msgpack.Encoder().encode
-_decoder: msgspec.msgpack.Decoder[Said] = msgspec.msgpack.Decoder(Said)
-_length = struct.Struct(">I")
-
-
-def pack(message: Said) -> bytes:
-    body = _encode(message)
-    return _length.pack(len(body)) + body
-
-
-class Unpacker:
-    """Bytes of a stream, however cut, into messages.
-
-    >>> unpacker = Unpacker(100)
-    >>> data = pack(Taken(7, True)) + pack(Draining(False))
-    >>> unpacker.receive(data[:5]), unpacker.receive(data[5:])
-    ([], [Taken(number=7, taken=True), Draining(done=False)])
-    """
-
-    def __init__(self, bytes_max: int) -> None:
-        self._bytes_max = bytes_max
-        self._waiting = b""
-
-    def receive(self, data: bytes) -> list[Said]:
-        """Raises ValueError for what no sibling of this version says."""
-        data = self._waiting + data
-        at, messages = 0, []
-        while len(data) - at >= _length.size:
-            (count,) = _length.unpack_from(data, at)
-            if count > self._bytes_max:
-                raise ValueError(f"message of {count} bytes")
-            end = at + _length.size + count
-            if len(data) < end:
-                break
-            messages.append(_decoder.decode(memoryview(data)[at + _length.size : end]))
-            at = end
-        self._waiting = data[at:]
-        return messages
 
 
 def settings_of(link: Link) -> str:
@@ -189,113 +92,6 @@ class SharedLink(Protocol):
     def nobodys(self, body: bytes) -> None:
         """Handle an answer to what was handed over and is no longer remembered."""
         ...
-
-
-class Mirrored:
-    """A sibling's connection, for one link of this process, under a serial of that link's own."""
-
-    def __init__(self, sibling: Sibling, link: int, theirs: int, link_serial: int) -> None:
-        self.serial = link_serial
-        self.said_usable = False
-        self._sibling = sibling
-        self._link = link
-        self._theirs = theirs
-
-    @property
-    def usable(self) -> bool:
-        return self.said_usable and not self._sibling.silent
-
-    @property
-    def writable(self) -> bool:
-        return self.usable and self._sibling.writable
-
-    def hand_over(
-        self, acquirer: str, data: bytes, send_by_ns: int, key: MatchKey, ticket: int
-    ) -> None:
-        self._sibling.say(Send(acquirer, self._link, self._theirs, data, send_by_ns, key, ticket))
-
-
-class Sibling(asyncio.Protocol):
-    """The stream to one other worker."""
-
-    def __init__(self, owner: Siblings, worker: int | None) -> None:
-        self.worker = worker  # None until it has said so
-        self.closed = asyncio.Event()
-        self.draining = False
-        self._owner = owner
-        self._unpacker = Unpacker(owner.bounds.message_bytes)
-        self._transport: asyncio.Transport | None = None
-        self._paused = False
-        self._outgoing: list[bytes] = []  # of this turn of the loop: one system call
-        self._heard_s = 0.0
-
-    @property
-    def writable(self) -> bool:
-        transport = self._transport
-        return transport is not None and not self._paused and not transport.is_closing()
-
-    @property
-    def silent(self) -> bool:
-        """It has not even beaten for long: it hangs, or is stopped."""
-        bounds = self._owner.bounds
-        return asyncio.get_running_loop().time() - self._heard_s > bounds.silent_s
-
-    def protocol(self) -> Sibling:
-        return self
-
-    def say(self, message: Said) -> None:
-        if self._transport is None or self._transport.is_closing():
-            return
-        if not self._outgoing:
-            asyncio.get_running_loop().call_soon(self._flush)
-        self._outgoing.append(pack(message))
-
-    def _flush(self) -> None:
-        outgoing, self._outgoing = self._outgoing, []
-        transport = self._transport
-        if transport is None or transport.is_closing():
-            return
-        transport.write(b"".join(outgoing))
-        if transport.get_write_buffer_size() > self._owner.bounds.backlog_bytes:
-            _log.error("sibling_does_not_read", worker=self.worker)
-            transport.abort()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-        self._transport.set_write_buffer_limits(high=self._owner.bounds.buffer_bytes)
-        self._heard_s = asyncio.get_running_loop().time()
-        if self.worker is not None:
-            self.say(Hello(self._owner.worker))
-            self._owner.joined(self)
-
-    def data_received(self, data: bytes) -> None:
-        self._heard_s = asyncio.get_running_loop().time()
-        try:
-            messages = self._unpacker.receive(data)
-        except (ValueError, msgspec.DecodeError) as error:
-            _log.error("sibling_not_understood", worker=self.worker, reason=str(error))
-            self.abort()
-            return
-        for message in messages:
-            try:
-                self._owner.heard(self, message)
-            except Exception:  # noqa: BLE001 - one message must not cost the others their stream
-                _log.exception("sibling_message_failed", worker=self.worker)
-
-    def pause_writing(self) -> None:
-        self._paused = True
-
-    def resume_writing(self) -> None:
-        self._paused = False
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._outgoing.clear()
-        self.closed.set()
-        self._owner.left(self)
-
-    def abort(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
 
 
 class _Offered:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from switch.journal import UPLOAD_ITEMS_MAX, BatchTotals
+from switch.store_ports import UPLOAD_ITEMS_MAX, BatchTotals
 from switch.transactions import TYPES, Side
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    from switch.journal import BatchItem
+    from switch.store_ports import BatchItem
 
 Totals = tuple[BatchTotals, BatchTotals]  # RMB, foreign
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from switch.commands import case, dispute, operator, payout, reference
+from switch.commands import case, dispute, operator, payout, reference, vouchers
 from switch.commands.common import office
 
 if TYPE_CHECKING:
@@ -30,10 +30,12 @@ async def stands(_node: Node, dsn: str, approval: Approval) -> None:
 ACTS: dict[str, Act] = {
     "file.accept": stands,  # the day's end takes the file in
     "merchant.account": reference.change_account,
+    "bank.account": reference.change_ours,
     **dict.fromkeys(("case.adjust", "case.write_off", "case.release"), case.do_approved),
     **dict.fromkeys(("dispute.open", "dispute.accept", "dispute.absorb"), dispute.do_approved),
-    "payout.release": payout.release_approved,
+    **dict.fromkeys(("payout.release", "reserve.sweep"), payout.release_approved),
     "payout.reject": payout.reject_approved,
+    **dict.fromkeys(("ledger.entry", "ledger.reversal"), vouchers.post_approved),
     "operator.add": operator.add_approved,
     "operator.roles": operator.change_approved,
     "operator.credential": operator.renew_approved,

@@ -36,11 +36,6 @@ COLUMNS = ("id", "act", "subject", "maker", "made_at")
 ProposalId = Annotated[str, typer.Argument(metavar="PROPOSAL", help="help_arg_proposal")]
 
 
-@app.callback()
-def approval() -> None:
-    """What takes two people."""
-
-
 @app.command("list", help="help_approval_list")
 def list_pending(
     act: Annotated[list[str] | None, typer.Option("--act", help="help_opt_act")] = None,

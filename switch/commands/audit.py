@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -26,11 +27,6 @@ if TYPE_CHECKING:
 
 app = group()
 COLUMNS = ("seq", "at", "actor", "act", "object", "result")
-
-
-@app.callback()
-def audit() -> None:
-    """The log of privileged acts."""
 
 
 @app.command("list", help="help_audit_list")
@@ -110,8 +106,8 @@ def verify(
 async def verified(dsn: str, anchor: Anchor | None) -> tuple[Broken | None, Anchor]:
     """The first broken record, and how far the chain holds."""
     verifier = Verifier(anchor)
-    async with office(dsn) as desk:
-        async for record in desk.people.records():
+    async with office(dsn) as desk, aclosing(desk.people.records()) as records:
+        async for record in records:
             broken = verifier.take(record)
             if broken is not None:
                 return broken, verifier.anchor

@@ -7,12 +7,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from settlement.cases import BREAK_CLASSES, OPENED_CLASSES, SWITCH_CLASSES
 from settlement.casework import told, work
 from settlement.casework.ports import Wanted
 from settlement.casework.states import STATES
 from settlement.reports.figures import money, pairs
 from switch.adapters.system import SystemClock
-from switch.cli import ConfigFile, DataFolder, Demo, Json, Lang, end, group, node_of
+from switch.cli import (
+    ConfigFile,
+    DataFolder,
+    Demo,
+    Json,
+    Lang,
+    bounded,
+    end,
+    group,
+    node_of,
+    said,
+)
 from switch.commands.casework import (
     act,
     heading,
@@ -44,16 +56,17 @@ if TYPE_CHECKING:
 
 app = group()
 CaseId = Annotated[str, typer.Argument(metavar="CASE", help="help_arg_case")]
-Text = Annotated[str, typer.Option("--text", help="help_opt_text")]
-Reason = Annotated[str, typer.Option("--reason", help="help_opt_reason")]
+Text = Annotated[str, typer.Option("--text", help="help_opt_text", callback=bounded)]
+Reason = Annotated[str, typer.Option("--reason", help="help_opt_reason", callback=bounded)]
+Words = Annotated[str, typer.Argument(metavar="TEXT", help="help_arg_text", callback=said)]
+Entry = Annotated[str, typer.Option("--entry", metavar="SOURCE/KEY", help="help_opt_entry")]
 Amount = Annotated[int | None, typer.Option("--amount", min=1, help="help_opt_amount")]
-COLUMNS = ("id", "class", "state", "owner", "age", "acquirer", "merchant", "left", "held")
+COLUMNS = (
+    *("id", "class", "state", "owner", "age", "acquirer", "merchant"),
+    *("amount", "left", "held"),
+)
+CLASSES = (*BREAK_CLASSES, *OPENED_CLASSES, *SWITCH_CLASSES)
 SHADES = "░▒▓█▮"  # of a bar's parts, young to old
-
-
-@app.callback()
-def case() -> None:
-    """Cases."""
 
 
 # -- reading --------------------------------------------------------------------------------------
@@ -73,6 +86,8 @@ def list_cases(
 ) -> None:
     if state and state not in STATES:
         raise typer.BadParameter(", ".join(STATES), param_hint="--state")
+    if case_class and case_class not in CLASSES:
+        raise typer.BadParameter(", ".join(CLASSES), param_hint="--class")
     node = node_of(config, data, lang)
     now = today(node)
     wanted = Wanted(case_class, acquirer, ended=state == "ended")
@@ -101,6 +116,7 @@ def _line(node: Node, one: Case, now: date) -> list[str]:
         str(one.age_days(now)),
         found.acquirer,
         found.merchant,
+        money(found.amount_minor, found.currency),
         money(one.left_minor, found.currency),
         money(one.held_minor, found.currency),
     ]
@@ -121,7 +137,8 @@ def show(
         one = await work.case(casework, case_id)
         sent = [event.dispute for event in one.facts.events if event.kind == "disputed"]
         found = [await casework.dispute(each) for each in sent]
-        return told.whole_case(one, now, [each for each in found if each is not None])
+        disputes = [each for each in found if each is not None]
+        return told.whole_case(one, now, disputes, await casework.match_of(one.facts.found))
 
     whole = read(node, find)
     if json:
@@ -143,12 +160,16 @@ def _print_whole(node: Node, whole: dict[str, Any]) -> None:
         "merchant": whole["merchant"],
         **{
             name: money(whole[f"{name}_minor"], currency)
-            for name in ("ours", "theirs", "difference", "left", "held")
+            for name in ("amount", "ours", "theirs", "difference", "left", "held")
         },
         "keys": pairs(whole["keys"]),
         "evidence": pairs(whole["evidence"]),
         "acts": ", ".join(f"{name} ({word(node, 'act', name)})" for name in whole["acts"]),
     }
+    if whole["match"]:
+        rule = whole["match"][0]["rule"]
+        lines = " ".join(f"{one['side']}={one['line']}" for one in whole["match"])
+        shown["match"] = f"{rule}: {lines}"
     if whole["resolution"]:
         shown["resolution"] = pairs({k: str(v) for k, v in whole["resolution"].items()})
     print_table(
@@ -173,7 +194,7 @@ def _print_history(node: Node, events: Any, currency: str) -> None:
             word(node, "case_state", event.state),
             money(event.difference_minor, currency) if event.difference_minor else "",
             money(event.released_minor, currency) if event.released_minor else "",
-            event.owner or event.proposal or event.dispute,
+            event.owner or event.entry or event.dispute or event.proposal,
             event.text,
         ]
 
@@ -265,6 +286,7 @@ def assign(
     case_id: CaseId,
     owner: Annotated[str, typer.Argument(metavar="OPERATOR", help="help_arg_operator")],
     text: Text = "",
+    json: Json = False,  # noqa: FBT002
     demo: Demo = False,  # noqa: FBT002
     config: ConfigFile = None,
     data: DataFolder = None,
@@ -275,13 +297,14 @@ def assign(
     async def do(casework: Casework, _: People, who: Actor) -> Case:
         return await work.assign(casework, case_id, owner, who, now, text)
 
-    _say(node, act(node, "do:case.work", case_id, do))
+    _say(node, act(node, "do:case.work", case_id, do, owner=owner), as_json=json)
 
 
 @app.command("note", help="help_case_note")
 def note(
     case_id: CaseId,
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="help_arg_text")],
+    text: Words,
+    json: Json = False,  # noqa: FBT002
     demo: Demo = False,  # noqa: FBT002
     config: ConfigFile = None,
     data: DataFolder = None,
@@ -292,13 +315,14 @@ def note(
     async def do(casework: Casework, _: People, who: Actor) -> Case:
         return await work.note(casework, case_id, text, who, now)
 
-    _say(node, act(node, "do:case.work", case_id, do))
+    _say(node, act(node, "do:case.work", case_id, do), as_json=json)
 
 
 @app.command("withdraw", help="help_case_withdraw")
 def withdraw(
     case_id: CaseId,
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="help_arg_text")],
+    text: Words,
+    json: Json = False,  # noqa: FBT002
     demo: Demo = False,  # noqa: FBT002
     config: ConfigFile = None,
     data: DataFolder = None,
@@ -314,10 +338,13 @@ def withdraw(
                 await people.withdraw(each.id, who.operator)
         return one
 
-    _say(node, act(node, "do:case.work", case_id, do))
+    _say(node, act(node, "do:case.work", case_id, do), as_json=json)
 
 
-def _say(node: Node, one: Case) -> None:
+def _say(node: Node, one: Case, *, as_json: bool) -> None:
+    if as_json:
+        print_object(told.case_object(one, today(node)))
+        end(Exit.DONE)
     state = word(node, "case_state", one.state)
     print_line(node.say("case_now", case=one.id, state=state, owner=one.owner or "-"))
     end(Exit.DONE)
@@ -328,7 +355,9 @@ def propose(
     case_id: CaseId,
     act_name: Annotated[str, typer.Argument(metavar="ACT", help="help_arg_act")],
     amount: Amount = None,
+    entry: Entry = "",
     reason: Reason = "",
+    json: Json = False,  # noqa: FBT002
     demo: Demo = False,  # noqa: FBT002
     config: ConfigFile = None,
     data: DataFolder = None,
@@ -346,9 +375,10 @@ def propose(
             now,
             amount_minor=amount,
             reason=reason,
+            entry=entry,
         )
 
-    offer(node, act_name, case_id, do)
+    offer(node, act_name, case_id, do, as_json=json)
 
 
 @app.command("approve", help="help_case_approve")

@@ -12,7 +12,7 @@ import msgspec
 from settlement.adapters.cases_postgres import open_casework
 from settlement.calendars import CalendarError
 from settlement.casework.acts import NotPossibleError
-from settlement.casework.ports import BusyError
+from settlement.casework.ports import BusyError, ChangedError
 from settlement.casework.states import NotNowError
 from settlement.casework.work import Terms, UnknownCaseError
 from settlement.disputes.deadlines import WeekDays
@@ -22,7 +22,16 @@ from settlement.texts import TEXTS
 from switch.adapters.servers import Servers
 from switch.adapters.system import SystemClock
 from switch.cli import end
-from switch.commands.common import CommandError, Exit, actor, office, print_line, refusals
+from switch.commands.common import (
+    CommandError,
+    Exit,
+    actor,
+    office,
+    print_line,
+    print_object,
+    refusals,
+)
+from switch.people.operators import DEMO
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -41,14 +50,22 @@ async def opened(node: Node, dsn: str) -> AsyncIterator[Casework]:
         try:
             yield casework
         except UnknownCaseError as error:
-            raise CommandError(node.say("not_found", kind="case", key=error)) from error
+            raise CommandError(
+                node.say("not_found", kind=word(node, "kind", "case"), key=error)
+            ) from error
         except UnknownDisputeError as error:
-            raise CommandError(node.say("not_found", kind="dispute", key=error)) from error
+            raise CommandError(
+                node.say("not_found", kind=word(node, "kind", "dispute"), key=error)
+            ) from error
         except BusyError as error:
             raise CommandError(node.say("close_under_way", reason=error), Exit.WAITING) from error
+        except ChangedError as error:
+            raise CommandError(node.say("case_changed", case=error), Exit.WAITING) from error
         except CalendarError as error:
             raise CommandError(str(error)) from error
-        except (NotPossibleError, NotNowError, RefusedEventError) as error:
+        except NotPossibleError as error:
+            raise CommandError(error.told(chinese=node.language == "zh"), Exit.USAGE) from error
+        except (NotNowError, RefusedEventError) as error:
             raise CommandError(str(error), Exit.USAGE) from error
 
 
@@ -93,8 +110,11 @@ def act(
     permission: str,
     subject: str,
     do: Callable[[Casework, People, Actor], Awaitable[Any]],
+    *,
+    owner: str = "",
 ) -> Any:
-    """What `do` does as the operator of the command; a refusal is written down."""
+    """What `do` does as the operator of the command; a refusal is written down. `owner` must be an
+    operator, where one is named."""
 
     async def acting(dsn: str, who: Actor) -> Any:
         async with (
@@ -102,6 +122,9 @@ def act(
             refusals(desk.people, who, permission, subject),
             opened(node, dsn) as casework,
         ):
+            known = {each.id for each in await desk.operators.operators()} if owner else set()
+            if owner and owner not in (DEMO if node.demo else known):
+                raise CommandError(node.say("not_found", kind="operator", key=owner))
             return await do(casework, desk.people, who)
 
     with node.store() as store:
@@ -113,8 +136,14 @@ def propose(
     act_name: str,
     subject: str,
     do: Callable[[Casework, People, Actor], Awaitable[Proposal]],
+    *,
+    as_json: bool,
 ) -> None:
     """What `do` proposes waits for a second operator: says under which number, and ends with 3."""
     made: Proposal = act(node, f"propose:{act_name}", subject, do)
-    print_line(node.say("proposed", proposal=made.id))
+    if as_json:
+        names = ("id", "act", "subject", "payload", "sha256", "maker")
+        print_object({name: getattr(made, name) for name in names})
+    else:
+        print_line(node.say("proposed", proposal=made.id))
     end(Exit.WAITING)

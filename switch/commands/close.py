@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from settlement.adapters.cases_postgres import PostgresCasework
+from settlement.adapters.payout_postgres import PostgresPayouts
 from settlement.adapters.postgres import open_postgres
 from settlement.cli import close_books, close_command
+from settlement.files.layout import FileError
+from settlement.files.packed import unpack
+from settlement.payouts.dates import find_overdue
+from settlement.reports.figures import money
 from settlement.settings import DEFAULTS, Settings
 from switch.adapters.servers import Servers
 from switch.adapters.system import SystemClock, core_dumps_off
@@ -24,6 +30,7 @@ from switch.commands.common import (
     reference,
     refusals,
 )
+from switch.commands.desk import desk_of, told
 from switch.data_keys import open_pans
 
 if TYPE_CHECKING:
@@ -32,8 +39,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hsm.lmk import Lmk
+    from settlement.casework.ports import Casework
     from settlement.close import CloseResult
     from settlement.four_eyes import Actor
+    from settlement.payouts.ports import Payouts
     from settlement.ports import Dates, Pans, Progress, Store
     from switch.commands.common import Node
     from switch.config import Config
@@ -55,6 +64,23 @@ def run(
         raise CommandError(f"--files: no folder {files}", Exit.USAGE)
     core_dumps_off()
     lmk = node.lmk()
+    try:
+        code = close_in_store(node, lmk, business_date, files, accept, as_json=as_json)
+    except KeyboardInterrupt:  # what was under way is undone by PostgreSQL
+        text = node.say("close_interrupted", date=business_date)
+        raise CommandError(text, Exit.INTERRUPTED) from None
+    return Exit(code)
+
+
+def close_in_store(
+    node: Node,
+    lmk: Lmk,
+    business_date: dt.date,
+    files: Path,
+    accept: Collection[str],
+    *,
+    as_json: bool,
+) -> int:
     with node.store() as store:
         who = authorised(node, "day.close", business_date.isoformat(), store.dsn)
         asyncio.run(begin(node, store.dsn, who, business_date, files, accept))
@@ -70,7 +96,27 @@ def run(
             chinese=node.language == "zh",
             settings=settings_of(node.config),
         )
-    return Exit(code)
+        if code in (Exit.DONE, Exit.DIFFERENCES):
+            asyncio.run(look_for_overdue(node, store.dsn, who))
+        return code
+
+
+async def look_for_overdue(node: Node, dsn: str, who: Actor) -> None:
+    """Every day, whether statements come or not: money that has not come is a case."""
+    async with desk_of(node, dsn, who) as desk:
+        with told():
+            found = await find_overdue(desk)
+    for one in found:
+        print_progress(
+            node.say(
+                "overdue_found",
+                case=one.id,
+                acquirer=one.acquirer,
+                date=one.settlement_date,
+                amount=money(one.ours_minor or 0, one.currency),
+                currency=one.currency,
+            )
+        )
 
 
 async def begin(
@@ -125,9 +171,14 @@ async def file_of(node: Node, dsn: str, files: Path, sha256: str) -> dict[str, o
 
 
 def file_that_came(files: Path, sha256: str) -> dict[str, object] | None:
+    """Among what lies in the inbox; of a packed one the files inside count, as they do for the close."""
     for path in sorted(files.glob("*/*")):
-        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
-            return {"acquirer": path.parent.name, "file": path.name}
+        if not path.is_file():
+            continue
+        with suppress(FileError):  # what can not be unpacked, the close tells
+            for name, data in unpack(path.name, path.read_bytes()):
+                if hashlib.sha256(data).hexdigest() == sha256:
+                    return {"acquirer": path.parent.name, "file": name}
     return None
 
 
@@ -148,14 +199,22 @@ async def close_date(
 
 
 @asynccontextmanager
-async def books(dsn: str, lmk: Lmk) -> AsyncIterator[tuple[Store, Dates, Pans]]:
+async def books(dsn: str, lmk: Lmk) -> AsyncIterator[tuple[Store, Casework, Payouts, Dates, Pans]]:
     """What only the switch can open: the store's tables and the keys of card numbers."""
     async with reference(dsn) as store:
         pans = open_pans(lmk, await store.snapshot())
     async with open_postgres(await Servers(dsn).primary()) as (store_of_books, dates):
-        yield store_of_books, dates, pans
+        casework = PostgresCasework(store_of_books.pool, within_close=True)
+        yield store_of_books, casework, PostgresPayouts(store_of_books.pool), dates, pans
 
 
 def settings_of(config: Config) -> Settings:
     """The day's end's settings as the node's file has them."""
-    return msgspec.structs.replace(DEFAULTS, **msgspec.structs.asdict(config.settlement))
+    deadlines_days = msgspec.structs.asdict(config.disputes)
+    calendar = deadlines_days.pop("calendar")
+    return msgspec.structs.replace(
+        DEFAULTS,
+        **msgspec.structs.asdict(config.settlement),
+        dispute_calendar=calendar,
+        dispute_deadlines_days=tuple(deadlines_days.items()),
+    )

@@ -37,6 +37,7 @@ class Exit(IntEnum):
     USAGE = 2
     WAITING = 3
     FAILURE = 4
+    INTERRUPTED = 130
 
 
 class CommandError(Exception):

@@ -23,7 +23,7 @@ app = group()
 
 @app.callback()
 def date() -> None:
-    """Business dates."""
+    """Makes a group of the one command."""
 
 
 @app.command("show", help="help_date_show")

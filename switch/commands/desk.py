@@ -9,7 +9,9 @@ from zoneinfo import ZoneInfo
 
 from settlement.adapters.payout_postgres import open_payouts
 from settlement.iso20022.camt053 import StatementError
-from settlement.payout import Desk, PayoutError
+from settlement.iso20022.pain002 import ReportError
+from settlement.iso20022.xml import XmlError
+from settlement.payouts.desk import Desk, PayoutError
 from switch.adapters.servers import Servers
 from switch.adapters.system import SystemClock
 from switch.commands.common import CommandError, actor, office, refusals
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from settlement.four_eyes import Actor
-    from settlement.payout_ports import Payouts
+    from settlement.payouts.ports import Payouts
     from switch.commands.common import Node
 
 Answer = TypeVar("Answer")
@@ -46,7 +48,7 @@ def done(
 
     async def run(dsn: str, who: Actor) -> Answer:
         async with (
-            desk_of(dsn, who) as desk,
+            desk_of(node, dsn, who) as desk,
             office(dsn) as people,
             refusals(people.people, who, verb, subject),
         ):
@@ -59,9 +61,10 @@ def done(
 
 
 @asynccontextmanager
-async def desk_of(dsn: str, who: Actor) -> AsyncIterator[Desk]:
+async def desk_of(node: Node, dsn: str, who: Actor) -> AsyncIterator[Desk]:
     async with open_payouts(await Servers(dsn).primary()) as payouts, office(dsn) as people:
-        yield Desk(payouts, people.people, who, SystemClock().now())
+        overdue_days = node.config.settlement.overdue_days
+        yield Desk(payouts, people.people, who, SystemClock().now(), overdue_days)
 
 
 @contextmanager
@@ -69,7 +72,7 @@ def told() -> Iterator[None]:
     """What the core can not do is the command's failure."""
     try:
         yield
-    except (PayoutError, StatementError) as error:
+    except (PayoutError, ReportError, StatementError, XmlError) as error:
         raise CommandError(str(error)) from error
 
 

@@ -15,7 +15,19 @@ from settlement.disputes.reasons import EVENT_OF, REASONS, meaning
 from settlement.disputes.table import STARTED_BY_US, STATES
 from settlement.reports.figures import money
 from switch.adapters.system import SystemClock
-from switch.cli import ConfigFile, DataFolder, Demo, Json, Lang, day, end, group, node_of
+from switch.cli import (
+    ConfigFile,
+    DataFolder,
+    Demo,
+    Json,
+    Lang,
+    bounded,
+    day,
+    end,
+    group,
+    node_of,
+    said,
+)
 from switch.commands.casework import act, heading, opened, propose, read, terms, today, word
 from switch.commands.common import (
     CommandError,
@@ -37,17 +49,12 @@ if TYPE_CHECKING:
 
 app = group()
 DisputeId = Annotated[str, typer.Argument(metavar="DISPUTE", help="help_arg_dispute")]
-Text = Annotated[str, typer.Argument(metavar="TEXT", help="help_arg_text")]
-Reason = Annotated[str, typer.Option("--reason", help="help_opt_reason")]
+Text = Annotated[str, typer.Argument(metavar="TEXT", help="help_arg_text", callback=said)]
+Reason = Annotated[str, typer.Option("--reason", help="help_opt_reason", callback=bounded)]
 Document = Annotated[Path, typer.Argument(metavar="FILE", help="help_arg_evidence")]
 COLUMNS = ("id", "state", "deadline", "reason", "acquirer", "merchant", "rrn", "charged", "held")
 READ_BYTES = 1 << 20
 TAKE_DAYS = 40  # before and after today, where the line says no dates
-
-
-@app.callback()
-def dispute() -> None:
-    """Disputes."""
 
 
 # -- reading --------------------------------------------------------------------------------------
@@ -182,11 +189,18 @@ def reasons(
 
 
 def _act(
-    node: Node, dispute_id: str, do: Callable[[Casework, People, Actor], Awaitable[Any]]
+    node: Node,
+    dispute_id: str,
+    do: Callable[[Casework, People, Actor], Awaitable[Any]],
+    *,
+    as_json: bool,
 ) -> None:
     """What `do` does to the dispute, which is then told."""
-
-    _say(node, act(node, "do:dispute.work", dispute_id, do))
+    facts = act(node, "do:dispute.work", dispute_id, do)
+    if as_json:
+        print_object(told.dispute_object(facts, today(node)))
+    else:
+        _say(node, facts)
     end(Exit.DONE)
 
 
@@ -201,6 +215,7 @@ def _say(node: Node, facts: DisputeFacts) -> None:
 def answer(
     dispute_id: DisputeId,
     text: Text,
+    json: Json = False,  # noqa: FBT002
     demo: Demo = False,  # noqa: FBT002
     config: ConfigFile = None,
     data: DataFolder = None,
@@ -211,13 +226,14 @@ def answer(
     async def do(casework: Casework, _: People, who: Actor) -> DisputeFacts:
         return await work.answer(casework, dispute_id, text, who, now, await terms(node, casework))
 
-    _act(node, dispute_id, do)
+    _act(node, dispute_id, do, as_json=json)
 
 
 @app.command("refused", help="help_dispute_refused")
 def refused(
     dispute_id: DisputeId,
     text: Text,
+    json: Json = False,  # noqa: FBT002
     demo: Demo = False,  # noqa: FBT002
     config: ConfigFile = None,
     data: DataFolder = None,
@@ -228,14 +244,15 @@ def refused(
     async def do(casework: Casework, _: People, who: Actor) -> DisputeFacts:
         return await work.refused(casework, dispute_id, text, who, now, await terms(node, casework))
 
-    _act(node, dispute_id, do)
+    _act(node, dispute_id, do, as_json=json)
 
 
 @app.command("evidence", help="help_dispute_evidence")
 def evidence(
     dispute_id: DisputeId,
     file: Document,
-    text: Annotated[str, typer.Option("--text", help="help_opt_text")] = "",
+    text: Annotated[str, typer.Option("--text", help="help_opt_text", callback=bounded)] = "",
+    json: Json = False,  # noqa: FBT002
     demo: Demo = False,  # noqa: FBT002
     config: ConfigFile = None,
     data: DataFolder = None,
@@ -249,7 +266,7 @@ def evidence(
             casework, dispute_id, file.name, sha256, size, who, now, text
         )
 
-    _act(node, dispute_id, do)
+    _act(node, dispute_id, do, as_json=json)
 
 
 def _hash(file: Path) -> tuple[str, int]:
@@ -336,8 +353,11 @@ def open_dispute(
     record: Annotated[str, typer.Argument(metavar="RECORD", help="help_arg_record")],
     event: Annotated[str, typer.Argument(metavar="EVENT", help="help_arg_started")],
     amount: Annotated[int, typer.Option("--amount", min=1, help="help_opt_amount")],
-    code: Annotated[str, typer.Option("--code", help="help_opt_reason_code")] = "",
+    code: Annotated[
+        str, typer.Option("--code", help="help_opt_reason_code", callback=bounded)
+    ] = "",
     reason: Reason = "",
+    json: Json = False,  # noqa: FBT002
     demo: Demo = False,  # noqa: FBT002
     config: ConfigFile = None,
     data: DataFolder = None,
@@ -351,7 +371,7 @@ def open_dispute(
             casework, people, record, chosen, amount, who, code=code, reason=reason
         )
 
-    propose(node, "dispute.open", record, do)
+    propose(node, "dispute.open", record, do, as_json=json)
 
 
 @app.command("give-up", help="help_dispute_give_up")
@@ -359,6 +379,7 @@ def give_up(
     dispute_id: DisputeId,
     event: Annotated[str, typer.Argument(metavar="accept|absorb", help="help_arg_give_up")],
     reason: Reason = "",
+    json: Json = False,  # noqa: FBT002
     demo: Demo = False,  # noqa: FBT002
     config: ConfigFile = None,
     data: DataFolder = None,
@@ -370,7 +391,7 @@ def give_up(
     async def do(casework: Casework, people: People, who: Actor) -> Proposal:
         return await work.propose(casework, people, dispute_id, chosen, who, reason=reason)
 
-    propose(node, f"dispute.{event}", dispute_id, do)
+    propose(node, f"dispute.{event}", dispute_id, do, as_json=json)
 
 
 def _one_of(event: str, events: tuple[Event, ...]) -> Event:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -48,11 +49,6 @@ app = group()
 
 FOLDER = "evidence"  # in the data folder
 KEY_BYTES = 32
-
-
-@app.callback(help="help_evidence")
-def root() -> None:
-    pass
 
 
 @app.command("init", help="help_evidence_init")
@@ -205,7 +201,9 @@ def write(path: Path, bundle: bytes, node: Node) -> None:
         if path.exists() and path.read_bytes() != bundle:
             raise CommandError(node.say("evidence_differs", path=path), Exit.DIFFERENCES)
         path.parent.mkdir(parents=True, exist_ok=True)
-        DirectorySink(path.parent).write(path.name, bundle)
+        sink = DirectorySink(path.parent)
+        sink.write(path.name, bundle)
+        sink.sync()
     except OSError as error:
         raise CommandError(f"{path}: {error.strerror}", Exit.USAGE) from error
 
@@ -219,13 +217,23 @@ def trusted_keys(given: Sequence[str]) -> list[bytes]:
     for value in given:
         try:
             text = Path(value[1:]).read_text(encoding="utf-8") if value[:1] == "@" else value
-            parts = [bytes.fromhex(part) for part in text.split()]
-        except (OSError, ValueError) as error:
-            raise CommandError(f"--key: {error}", Exit.USAGE) from error
-        if not parts or any(len(part) != KEY_BYTES for part in parts):
-            raise CommandError("--key: 64 hex digits", Exit.USAGE)
+        except OSError as error:
+            raise CommandError(f"--key: {value[1:]}: {error.strerror}", Exit.USAGE) from error
+        except UnicodeDecodeError as error:
+            raise CommandError(f"--key: {value[1:]}: is not UTF-8", Exit.USAGE) from error
+        parts = [_key(part) for part in text.split()]
+        if not parts:
+            raise CommandError("--key: none is named", Exit.USAGE)
         found += parts
     return found
+
+
+def _key(text: str) -> bytes:
+    with suppress(ValueError):
+        key = bytes.fromhex(text)
+        if len(key) == KEY_BYTES:
+            return key
+    raise CommandError(f"--key: {text[:80]!r} is not 64 hex digits", Exit.USAGE)
 
 
 def verify(node: Node, path: Path, given: Sequence[str], *, rerun: bool, as_json: bool) -> Exit:
@@ -273,6 +281,8 @@ async def run_again(dsn: str, bundle: Bundle) -> tuple[list[Finding], list[Decid
                     at=bundle.manifest.recorded_at,
                     files=_Nothing(),
                     store=store,
+                    casework=_Nothing(),
+                    payouts=_Nothing(),
                     dates=PostgresDates(store.pool),
                     pans=_Nothing(),
                     sink=_Nothing(),

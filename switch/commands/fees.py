@@ -37,11 +37,6 @@ PlanFile = Annotated[Path, typer.Argument(metavar="FILE", help="help_arg_file")]
 InFile = Annotated[Path | None, typer.Option("--file", help="help_opt_plan_file")]
 
 
-@app.callback(help="help_fees")
-def root() -> None:
-    pass
-
-
 @app.command("check", help="help_fees_check")
 def check_command(
     file: PlanFile,

@@ -43,11 +43,6 @@ WINDOW = 30  # bytes shown on either side of a mistake
 TypeName = Annotated[str | None, typer.Option("--type", help="help_opt_file_type")]
 
 
-@app.callback()
-def root() -> None:
-    pass
-
-
 @app.command(help="help_files_layout")
 def layout(
     type_: Annotated[str | None, typer.Argument(metavar="TYPE", help="help_opt_file_type")] = None,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from switch.adapters.reading import Filter
+from switch.cli import ConfigFile, DataFolder, Day, Json, Lang, day, end, group, node_of
 from switch.commands.common import (
     CommandError,
     Exit,
@@ -34,6 +37,7 @@ COLUMNS = (
     "pan_masked",
 )
 RRN_DIGITS = 12
+ID_MAX = 2**63 - 1  # request ids are int8
 
 
 def list_transactions(node: Node, wanted: Filter, limit: int | None, *, as_json: bool) -> Exit:
@@ -61,7 +65,9 @@ def show_transaction(node: Node, name: str, *, as_json: bool) -> Exit:
     if not name.isascii() or not name.isalnum():
         raise CommandError("give an RRN (12 characters) or a request id", Exit.USAGE)
     by_rrn = len(name) == RRN_DIGITS
-    if not by_rrn and not name.isdecimal():
+    if not by_rrn and not (
+        name.isdecimal() and len(name) <= len(str(ID_MAX)) and int(name) <= ID_MAX
+    ):
         raise CommandError("give an RRN (12 characters) or a request id", Exit.USAGE)
     wanted = Filter(rrn=name) if by_rrn else Filter(request_id=int(name))
 
@@ -80,3 +86,34 @@ def show_transaction(node: Node, name: str, *, as_json: bool) -> Exit:
         else:
             print_table(("", ""), each.items())
     return Exit.DONE
+
+
+# -- the commands --------------------------------------------------------------------------------
+
+app = group()
+
+
+@app.command("list", help="help_list")
+def journal_list(
+    date: Day = None,
+    merchant: Annotated[str | None, typer.Option("--merchant", help="help_arg_merchant")] = None,
+    terminal: Annotated[str | None, typer.Option("--terminal", help="help_arg_terminal")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="help_opt_limit")] = None,
+    json: Json = False,  # noqa: FBT002
+    config: ConfigFile = None,
+    data: DataFolder = None,
+    lang: Lang = "",
+) -> None:
+    wanted = Filter(business_date=day(date), merchant=merchant, terminal=terminal)
+    end(list_transactions(node_of(config, data, lang), wanted, limit, as_json=json))
+
+
+@app.command("show", help="help_show")
+def journal_show(
+    transaction: Annotated[str, typer.Argument(metavar="RRN|REQUEST", help="help_arg_transaction")],
+    json: Json = False,  # noqa: FBT002
+    config: ConfigFile = None,
+    data: DataFolder = None,
+    lang: Lang = "",
+) -> None:
+    end(show_transaction(node_of(config, data, lang), transaction, as_json=json))

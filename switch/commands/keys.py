@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from hsm.keys import Algorithm, KeyUsage
 from hsm.local import LocalVault
 from switch.adapters.system import SystemEntropy, core_dumps_off
+from switch.cli import ConfigFile, DataFolder, Demo, Json, Lang, PassphraseFd, end, group, node_of
 from switch.commands.common import (
     CommandError,
     Exit,
@@ -143,3 +146,55 @@ def list_keys(node: Node, *, as_json: bool) -> Exit:
     else:
         print_table(COLUMNS, ([key[name] for name in COLUMNS] for key in keys))
     return Exit.DONE
+
+
+# -- the commands --------------------------------------------------------------------------------
+
+app = group()
+CheckValue = Annotated[str | None, typer.Option("--check-value", help="help_opt_check_value")]
+KeyAlgorithm = Annotated[str, typer.Option("--algorithm", help="help_opt_algorithm")]
+
+
+def algorithm(text: str) -> str:
+    if text.lower() not in ("tdes", "aes"):
+        raise typer.BadParameter("tdes, aes", param_hint="--algorithm")
+    return text
+
+
+@app.command("import", help="help_import")
+def keys_import(
+    link: Annotated[str, typer.Option("--link", help="help_opt_link")],
+    usage: Annotated[str, typer.Option("--usage", help="help_opt_usage")],
+    component: Annotated[
+        list[str] | None, typer.Option("--component", help="help_opt_component")
+    ] = None,
+    under_zmk: Annotated[str | None, typer.Option("--under-zmk", help="help_opt_under_zmk")] = None,
+    check_value: CheckValue = None,
+    algorithm_name: KeyAlgorithm = "tdes",
+    demo: Demo = False,  # noqa: FBT002
+    passphrase_fd: PassphraseFd = None,
+    config: ConfigFile = None,
+    data: DataFolder = None,
+    lang: Lang = "",
+) -> None:
+    end(
+        import_key(
+            node_of(config, data, lang, demo=demo, passphrase_fd=passphrase_fd),
+            link,
+            usage,
+            given=component or [],
+            under_zmk=under_zmk,
+            algorithm_name=algorithm(algorithm_name),
+            check_value=check_value,
+        )
+    )
+
+
+@app.command("list", help="help_list")
+def keys_list(
+    json: Json = False,  # noqa: FBT002
+    config: ConfigFile = None,
+    data: DataFolder = None,
+    lang: Lang = "",
+) -> None:
+    end(list_keys(node_of(config, data, lang), as_json=json))

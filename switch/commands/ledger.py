@@ -1,4 +1,4 @@
-"""`tongbao ledger`: what the books say, and whether they are whole. Nothing here writes."""
+"""`tongbao ledger`: what the books say, and whether they are whole. Entries by hand are in `vouchers`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 from settlement.adapters.ledger_reading import open_queries
 from settlement.adapters.ledger_stored import open_stored
-from settlement.chart import CHART, COMPOSITES, ancestors
+from settlement.chart import BY_HAND, CHART, COMPOSITES, ancestors
 from settlement.ledger import LAYERS
 from settlement.ledger_queries import CHART_ORDER, PAGE, PAGE_MAX, Place, place_of, trial_rows
 from settlement.ledger_verify import verify
@@ -18,7 +18,7 @@ from settlement.posting_rules import POSTING_RULES, RULE_VERSIONS
 from settlement.settings import DEFAULTS
 from switch.adapters.servers import Servers
 from switch.cli import ConfigFile, DataFolder, Day, Json, Lang, day, end, group, node_of
-from switch.commands import ledger_tables as tables
+from switch.commands import ledger_tables as tables, vouchers
 from switch.commands.common import CommandError, Exit, print_object, print_objects
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from switch.commands.common import Node
 
 app = group()
+app.add_typer(vouchers.app)
 Answer = TypeVar("Answer")
 
 AccountCode = Annotated[str, typer.Argument(metavar="ACCOUNT", help="help_arg_account")]
@@ -75,7 +76,8 @@ def rules(
 
 def of_chart(code: str) -> dict[str, Any]:
     found = COMPOSITES[code] if code in COMPOSITES else CHART[code]
-    return {**tables.plain(found), "depth": len(ancestors(code))}
+    by_hand = {"by_hand": code in BY_HAND} if code in CHART else {}
+    return {**tables.plain(found), **by_hand, "depth": len(ancestors(code))}
 
 
 @app.command(help="help_ledger_balance")
@@ -119,6 +121,7 @@ def statement(
     known(node, account)
     of_layer, behind = layer_of(layer), behind_of(after)
     since, until = day(first) or dt.date(2000, 1, 1), day(last) or dt.date(2999, 12, 31)
+    in_order(since, until, "--to")
     found = asked(
         node,
         lambda books: books.statement(
@@ -145,6 +148,7 @@ def trial_balance(
 ) -> None:
     node, last, of_layer = node_of(config, data, lang), day(date), layer_of(layer)
     since = day(first) or last
+    in_order(since, last, "--date")
     moved = asked(node, lambda books: books.turnover(since, last or dt.date.max))
     rows = trial_rows(moved, of_layer)
     if json:
@@ -207,6 +211,7 @@ def verify_ledger(
     lang: Lang = "",
 ) -> None:
     node, since, until = node_of(config, data, lang), day(first), day(last)
+    in_order(since, until, "--to")
     kept = dict(map(anchor_of, anchor or []))
 
     async def read(dsn: str) -> Verified:
@@ -224,6 +229,12 @@ def verify_ledger(
 
 
 # -- what the commands share ----------------------------------------------------------------------
+
+
+def in_order(first: dt.date | None, last: dt.date | None, option: str) -> None:
+    """A span that ends before it begins would come out empty, or as if all were well."""
+    if first is not None and last is not None and last < first:
+        raise typer.BadParameter(f"{last} is before {first}", param_hint=option)
 
 
 def asked(node: Node, ask: Callable[[LedgerQueries], Awaitable[Answer]]) -> Answer:

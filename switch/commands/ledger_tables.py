@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from settlement.chart import CHART, COMPOSITES, Account, ancestors
+from settlement.chart import BY_HAND, CHART, COMPOSITES, Account, ancestors
 from settlement.ledger_queries import CHART_ORDER
 from settlement.reports.figures import money
 from settlement.texts import TEXTS
@@ -70,10 +70,10 @@ def accounts(node: Node) -> None:
         limits = _limits(node, found) if isinstance(found, Account) else ""
         owner = found.owner if isinstance(found, Account) else ""
         kind = text(node, found.kind)
-        rows.append(
-            (f"{'  ' * len(ancestors(code))}{code}", name_of(node, code), kind, owner, limits)
-        )
-    show(node, ("account", "name", "kind", "owner", "limits"), rows)
+        by_hand = text(node, "yes") if code in BY_HAND else ""
+        indented = f"{'  ' * len(ancestors(code))}{code}"
+        rows.append((indented, name_of(node, code), kind, owner, limits, by_hand))
+    show(node, ("account", "name", "kind", "owner", "limits", "by_hand"), rows)
 
 
 def _limits(node: Node, account: Account) -> str:

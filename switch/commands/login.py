@@ -60,11 +60,19 @@ async def demonstrator(node: Node, dsn: str, desk: Office, name: str) -> Actor:
     """
     if name not in DEMO:
         raise CommandError(node.say("not_of_the_demo", names=", ".join(DEMO)), Exit.USAGE)
-    async with reference(dsn) as store:
-        lmk_ids = (await store.snapshot()).lmk_ids()
-    if await desk.operators.operators() or lmk_ids - {lmks.TEST_LMK.lmk_id}:
+    if await desk.operators.operators() or await lmk_ids(dsn) - {lmks.TEST_LMK.lmk_id}:
         raise CommandError(node.say("demo_refused"), Exit.USAGE)
     return DEMO[name]
+
+
+async def of_the_demo(dsn: str) -> bool:
+    """Whether keys of the store are under the public LMK."""
+    return lmks.TEST_LMK.lmk_id in await lmk_ids(dsn)
+
+
+async def lmk_ids(dsn: str) -> set[str]:
+    async with reference(dsn) as store:
+        return (await store.snapshot()).lmk_ids()
 
 
 async def typed(node: Node, desk: Office, name: str) -> Verdict:

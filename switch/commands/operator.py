@@ -24,7 +24,14 @@ from switch.commands.common import (
     print_table,
     refusals,
 )
-from switch.commands.login import ask, at_terminal, checked_id, failure, read_password
+from switch.commands.login import (
+    ask,
+    at_terminal,
+    checked_id,
+    failure,
+    of_the_demo,
+    read_password,
+)
 from switch.people import credentials
 from switch.people.credentials import Credential
 from switch.people.login import by_enrolment, by_password
@@ -42,11 +49,6 @@ OperatorId = Annotated[str, typer.Argument(metavar="OPERATOR", help="help_arg_op
 Name = Annotated[str, typer.Option("--name", help="help_opt_name")]
 Role = Annotated[list[str], typer.Option("--role", help="help_opt_role")]
 SshKey = Annotated[Path | None, typer.Option("--ssh-key", help="help_opt_ssh_key")]
-
-
-@app.callback()
-def operator() -> None:
-    """Operators."""
 
 
 @app.command("list", help="help_list")
@@ -97,6 +99,8 @@ def bootstrap(
             return await desk.operators.bootstrap(admin, shown, who, first=first)
 
     with node.store() as store:
+        if asyncio.run(of_the_demo(store.dsn)):
+            raise CommandError(node.say("bootstrap_in_the_demo"), Exit.USAGE)
         known = asyncio.run(operators(store.dsn))
         who = actor(node, store.dsn).operator if known else f"os:{getpass.getuser()}"
         shown = chosen(node, operator_id, ssh_key)

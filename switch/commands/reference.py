@@ -28,7 +28,7 @@ from switch.commands.common import (
 )
 from switch.commands.keys import stored, vault
 from switch.data_keys import OWNER, check_lmk
-from switch.reference import ACCOUNT, DESTINATION, destination, payee_of
+from switch.reference import ACCOUNT, DESTINATION, OURS, bank_account, destination, payee_of
 from switch.reference_file import (
     KINDS,
     ItemError,
@@ -141,39 +141,55 @@ class Change(msgspec.Struct, frozen=True):
         entries: list[Entry],
         effective_from: dt.datetime | None = None,
     ) -> Exit:
-        """Store what differs, and say so. Another settlement account of a merchant is proposed."""
+        """Store what differs, and say so. Another settlement account of a merchant, and an account
+        of ours, are proposed."""
         entries, accounts = without_accounts(entries, newest(await store.items()))
         async with office(self.dsn) as desk:
-            if accounts:
-                verb = f"propose:{ACCOUNT}"
-                async with refusals(desk.people, self.who, verb, accounts[0][0]):
+            for one in accounts:
+                verb = f"propose:{one.act}"
+                async with refusals(desk.people, self.who, verb, one.subject):
                     require(self.who, verb)
             changed = await store.apply(
                 entries, maker=self.who.operator, act=self.act, effective_from=effective_from
             )
             say_applied(self.node, changed, unchanged=not accounts)
-            for payee, payload in accounts:
+            for one in accounts:
                 if effective_from is not None:
-                    payload["effective_from"] = effective_from.isoformat()
-                made = await desk.people.propose(ACCOUNT, payee, payload, self.who)
-                print_line(self.node.say("account_proposed", merchant=payee, proposal=made.id))
+                    one.payload["effective_from"] = effective_from.isoformat()
+                made = await desk.people.propose(one.act, one.subject, one.payload, self.who)
+                what = "ours_proposed" if one.act == OURS else "account_proposed"
+                print_line(self.node.say(what, subject=one.subject, proposal=made.id))
         return Exit.WAITING if accounts else Exit.DONE
+
+
+class Proposed(msgspec.Struct, frozen=True):
+    """A change that takes two. `payload` has what is wanted, and what it stood at: `former`."""
+
+    act: str
+    subject: str
+    payload: dict[str, object]
 
 
 def without_accounts(
     entries: list[Entry], known: dict[tuple[str, str], Item]
-) -> tuple[list[Entry], list[tuple[str, dict[str, object]]]]:
-    """The entries with payees' settlement accounts as they are, and the changes of these."""
+) -> tuple[list[Entry], list[Proposed]]:
+    """The entries with payees' settlement accounts as they are and without accounts of ours that
+    differ, and the changes of these."""
     kept: list[Entry] = []
-    accounts: list[tuple[str, dict[str, object]]] = []
+    accounts: list[Proposed] = []
     for kind, key, content in entries:
+        if kind == "bank_account":
+            ours = former_of_ours(known.get((kind, key)))
+            if ours != bank_account(content):
+                accounts.append(Proposed(OURS, key, {**bank_account(content), "former": ours}))
+            continue
         payee, item, wanted = payee_of(kind, key), known.get((kind, key)), destination(content)
         former = destination(item.content) if item else wanted
         if not payee or former == wanted:
             kept.append((kind, key, content))
         else:
             kept.append((kind, key, {**content, **former}))
-            accounts.append((payee, {**wanted, "former": former}))
+            accounts.append(Proposed(ACCOUNT, payee, {**wanted, "former": former}))
     return kept, accounts
 
 
@@ -194,15 +210,41 @@ async def change_account(node: Node, dsn: str, approval: Approval) -> None:
         if found is None or destination(found.content) != proposal.payload["former"]:
             raise CommandError(node.say("proposal_overtaken", proposal=proposal.id))
         content = {**found.content, **destination(proposal.payload)}
-        moment = proposal.payload.get("effective_from")
         changed = await store.apply(
             [(kind, key, content)],
             maker=proposal.maker,
             act=ACCOUNT,
-            effective_from=None if moment is None else dt.datetime.fromisoformat(str(moment)),
+            effective_from=effective_of(approval),
             approval=approval,
         )
     say_applied(node, changed)
+
+
+def former_of_ours(item: Item | None) -> dict[str, object] | None:
+    return None if item is None else bank_account(item.content)
+
+
+async def change_ours(node: Node, dsn: str, approval: Approval) -> None:
+    """What an approval of `bank.account` lets through."""
+    proposal = approval.proposal
+    async with reference(dsn) as store:
+        key = proposal.subject
+        known = newest(await store.items("bank_account")).get(("bank_account", key))
+        if former_of_ours(known) != proposal.payload["former"]:
+            raise CommandError(node.say("proposal_overtaken", proposal=proposal.id))
+        changed = await store.apply(
+            [("bank_account", key, bank_account(proposal.payload))],
+            maker=proposal.maker,
+            act=OURS,
+            effective_from=effective_of(approval),
+            approval=approval,
+        )
+    say_applied(node, changed)
+
+
+def effective_of(approval: Approval) -> dt.datetime | None:
+    moment = approval.proposal.payload.get("effective_from")
+    return None if moment is None else dt.datetime.fromisoformat(str(moment))
 
 
 def checked(kind: str, content: dict[str, Any]) -> msgspec.Struct:

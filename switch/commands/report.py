@@ -14,6 +14,7 @@ import typer
 
 from settlement.reports import (
     breaks,
+    cases,
     csv,
     day as days,
     fees,
@@ -21,6 +22,7 @@ from settlement.reports import (
     merchant,
     reserve,
     shares,
+    sums,
     xlsx,
 )
 from settlement.reports.figures import money
@@ -46,13 +48,12 @@ Out = Annotated[Path | None, typer.Option("--out", help="help_opt_out")]
 TableName = Annotated[str, typer.Option("--table", help="help_opt_table")]
 
 
-@app.callback(help="help_report")
-def root() -> None:
-    pass
-
-
 async def _of_breaks(store: PostgresStore, on: dt.date) -> Report:
     return breaks.report(on, await _instant(store, on), await store.breaks(on))
+
+
+async def _of_sums(store: PostgresStore, on: dt.date) -> Report:
+    return sums.report(on, await _instant(store, on), await sums.lines_of(store, on))
 
 
 async def _of_fees(store: PostgresStore, on: dt.date) -> Report:
@@ -80,6 +81,13 @@ async def _of_reserve(store: PostgresStore, on: dt.date) -> Report:
     return reserve.report(on, at, checks)
 
 
+async def _of_cases(store: PostgresStore, on: dt.date) -> Report:
+    from settlement.adapters.cases_postgres import PostgresCasework
+
+    found = await days.open_cases(PostgresCasework(store.pool), on)
+    return cases.report(on, await _instant(store, on), found)
+
+
 async def _of_day(store: PostgresStore, on: dt.date) -> Report:
     return days.report(await _day_of(store, on))
 
@@ -88,6 +96,8 @@ async def _of_day(store: PostgresStore, on: dt.date) -> Report:
 OF_A_DATE: Final[dict[str, Callable[[PostgresStore, dt.date], Awaitable[Report]]]] = {
     "day": _of_day,
     "breaks": _of_breaks,
+    "sums": _of_sums,
+    "cases": _of_cases,
     "fees": _of_fees,
     "shares": _of_shares,
     "reserve": _of_reserve,
@@ -127,10 +137,13 @@ def merchant_command(
     data: DataFolder = None,
     lang: Lang = "",
 ) -> None:
-    on = _day(date)
+    on, node = _day(date), node_of(config, data, lang)
 
     async def make(store: PostgresStore) -> Report:
         made = await _day_of(store, on)
+        nets = [net for net in made.nets if net.merchant == merchant_id]
+        if not nets and merchant_id not in made.merchant_names:
+            raise CommandError(node.say("not_found", kind="merchant", key=merchant_id))
         pieces: list[bytes] = []
         await store.fee_book().detail(on, pieces.append, merchant_id)
         return merchant.report(
@@ -138,11 +151,11 @@ def merchant_command(
             made.at,
             merchant_id,
             days.display_name(made.merchant_names, merchant_id),
-            [net for net in made.nets if net.merchant == merchant_id],
+            nets,
             b"".join(pieces),
         )
 
-    end(tell(node_of(config, data, lang), make, form, out, table, as_json=json))
+    end(tell(node, make, form, out, table, as_json=json))
 
 
 @app.command("statement", help="help_report_statement")
@@ -195,12 +208,23 @@ async def _instant(store: PostgresStore, on: dt.date) -> dt.datetime:
 
 
 async def _day_of(store: PostgresStore, on: dt.date) -> days.Day:
+    from settlement.adapters.cases_postgres import PostgresCasework
+    from settlement.adapters.payout_postgres import PostgresPayouts
     from settlement.fees import Tariffs
     from settlement.ports import REFERENCE_KINDS
 
     at = await _instant(store, on)
     tariffs = Tariffs(await store.references(REFERENCE_KINDS))
-    return await days.day_of(store, store.fee_book(), on, at, await store.steps(on), tariffs)
+    return await days.day_of(
+        store,
+        await days.stored_sums(store, on),
+        on,
+        at,
+        await store.steps(on),
+        tariffs,
+        casework=PostgresCasework(store.pool),
+        payouts=PostgresPayouts(store.pool),
+    )
 
 
 def tell(

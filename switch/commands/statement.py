@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from settlement.payout_dates import bring_on
+from settlement.payouts.dates import bring_on
 from settlement.reports.figures import money
 from settlement.statements import IMPORT, Taken, gaps, take_in
 from switch.adapters.system import core_dumps_off
@@ -23,12 +23,12 @@ from switch.commands.common import (
 )
 from switch.commands.desk import asked, done, payout_date
 from switch.commands.ledger_tables import show as show_table, text
-from switch.commands.payout import hidden
+from switch.commands.payout_lists import hidden
 from switch.data_keys import open_pans
 
 if TYPE_CHECKING:
-    from settlement.payout import Desk
-    from settlement.payout_ports import LineMatch, Payouts, Statement, StatementLine
+    from settlement.payouts.desk import Desk
+    from settlement.payouts.ports import LineMatch, Payouts, Statement, StatementLine
     from switch.commands.common import Node
 
 app = group()

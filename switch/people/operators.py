@@ -26,6 +26,7 @@ ALONE: dict[str, str] = {
     "dispute.work": "answer a dispute, add evidence, take error files' rows, let deadlines pass",
     "payout.withdraw": "take a payout back before it is sent",
     "payout.export": "write the bank's file of a released payout",
+    "payout.status": "take in a bank's report of a payout file",
     "statement.import": "take in a bank's statement",
     "reserve.check": "run the daily check of customers' money",
     "operator.suspend": "suspend an operator",
@@ -36,6 +37,7 @@ ALONE: dict[str, str] = {
 TOGETHER: dict[str, str] = {
     "file.accept": "take in other content under a clearing file's name, or fees beyond the bound",
     "merchant.account": "change a merchant's settlement account",
+    "bank.account": "add a bank account of ours, or change it",
     "case.adjust": "end a case by an adjusting entry, or through the network",
     "case.write_off": "write a difference off",
     "case.release": "release a merchant's money before its case ends",
@@ -44,6 +46,9 @@ TOGETHER: dict[str, str] = {
     "dispute.absorb": "give a chargeback up; we bear it",
     "payout.release": "send payouts to the bank",
     "payout.reject": "say that the bank did not execute a payout, so that it can be paid again",
+    "reserve.sweep": "move own money out of the reserve to own funds",
+    "ledger.entry": "post an entry by hand, on accounts that take it",
+    "ledger.reversal": "undo an entry by hand",
     "operator.add": "add an operator with its roles",
     "operator.roles": "change an operator's roles, or take a suspended one back",
     "operator.credential": "let an operator choose a new credential",
@@ -53,6 +58,7 @@ _CASEWORK = (
     *("case.adjust", "case.write_off", "case.release"),
     *("dispute.open", "dispute.accept", "dispute.absorb"),
 )
+_MONEY = ("payout.release", "payout.reject", "reserve.sweep", "ledger.entry", "ledger.reversal")
 
 # role -> acts done alone, proposed, approved
 _ROLES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
@@ -71,7 +77,7 @@ _ROLES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
             "day.close",
             "case.work",
         ),
-        ("merchant.account", "file.accept"),
+        ("merchant.account", "bank.account", "file.accept"),
         (),
     ),
     "finance": (
@@ -81,16 +87,17 @@ _ROLES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
             "dispute.work",
             "payout.withdraw",
             "payout.export",
+            "payout.status",
             "statement.import",
             "reserve.check",
         ),
-        ("merchant.account", "file.accept", *_CASEWORK, "payout.release", "payout.reject"),
+        ("merchant.account", "bank.account", "file.accept", *_CASEWORK, *_MONEY),
         (),
     ),
     "finance_checker": (
         ("case.work", "dispute.work"),
         (),
-        ("merchant.account", "file.accept", *_CASEWORK, "payout.release", "payout.reject"),
+        ("merchant.account", "bank.account", "file.accept", *_CASEWORK, *_MONEY),
     ),
     "auditor": ((), (), ()),  # reads, as everybody who has the store may; and changes nothing
 }

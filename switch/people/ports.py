@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from settlement import four_eyes
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection
+    from collections.abc import AsyncGenerator, Callable, Collection
 
     from settlement.four_eyes import Approval
     from switch.people.audit import Record
@@ -37,8 +37,8 @@ class People(four_eyes.People, Protocol):
     ) -> None:
         """Record an act that the store does not commit by itself; in a transaction of its own."""
 
-    def records(self) -> AsyncIterator[Record]:
-        """The audit log, in order."""
+    def records(self) -> AsyncGenerator[Record, None]:
+        """The audit log, in order. Who may stop before its end closes it."""
         ...
 
 

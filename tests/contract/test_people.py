@@ -19,7 +19,7 @@ import pytest
 from settlement.adapters import four_eyes_postgres as transactions
 from settlement.four_eyes import Actor, Approval, Proposal, RefusedError, content_hash, judge
 from switch.adapters.memory import MemoryStore
-from switch.adapters.people_memory import MemoryOperators, MemoryPeople
+from switch.adapters.memory.people import MemoryOperators, MemoryPeople
 from switch.adapters.postgres.operators import PostgresOperators
 from switch.adapters.postgres.people import PostgresPeople
 from switch.adapters.postgres.reference import PostgresReference
@@ -31,7 +31,7 @@ from switch.people import credentials, login
 from switch.people.audit import Broken, Record, Verifier
 from switch.people.credentials import Credential
 from switch.people.operators import Operator
-from switch.reference import DESTINATION
+from switch.reference import DESTINATION, bank_account
 from terminals.registry import StoredKey
 
 if TYPE_CHECKING:
@@ -688,6 +688,54 @@ def test_all_that_says_where_a_payees_money_goes_takes_two(
             [other], maker="li", act="merchant.account", approval=approval
         )
         assert item.content[field] == "elsewhere"
+
+    with_reference(scenario)
+
+
+OURS = {
+    "name": "reserve-a",
+    "purpose": "reserve",
+    "account": "110000000000000001",
+    "bank": "PBOCCNBJ",
+    "holder": "Tongbao",
+}
+
+
+def test_an_account_of_ours_takes_two_from_the_first_on(
+    with_reference: Callable[[Any], None],
+) -> None:
+    may = {f"{verb}:bank.account" for verb in ("propose", "approve")}
+    maker, checker = Actor("li", frozenset(may)), Actor("wang", frozenset(may))
+
+    async def scenario(desk: Desk, reference: ReferenceStore) -> None:
+        async def approved(subject: str, **values: str) -> Approval:
+            made = await desk.people.propose("bank.account", subject, {**OURS, **values}, maker)
+            return await approval_of(desk, made, checker)
+
+        def ours(**values: str) -> tuple[str, str, dict[str, Any]]:
+            return "bank_account", "reserve-a", {**OURS, **values}
+
+        async def refused(item: Any, approval: Approval | None, reason: str) -> None:
+            with pytest.raises(RefusedError) as error:
+                await reference.apply([item], maker="li", approval=approval)
+            assert error.value.reason == reason
+
+        await refused(ours(), None, "not_allowed")
+        first = await approved("reserve-a")
+        await refused(ours(account="2"), first, "changed")
+        await refused(ours(), await approved("other"), "changed")
+        await refused(ours(), Approval(first.proposal, "li"), "self_approval")
+        assert await reference.items("bank_account") == []
+        (item,) = await reference.apply([ours()], maker="li", act="bank.account", approval=first)
+        assert item.version == 1
+        await refused(ours(account="2"), first, "changed")
+        for name in ("account", "bank", "holder", "calendar"):
+            await refused(ours(**{name: "elsewhere"}), None, "not_allowed")
+        await refused(ours(purpose="own"), None, "not_allowed")
+        # without a difference nothing takes two, defaults written out or not
+        (again,) = await reference.apply([ours(currency="156")], maker="li")
+        assert bank_account(again.content) == bank_account(item.content)
+        assert [one.act for one in (await chain(desk))[-3:]].count("bank.account") == 1
 
     with_reference(scenario)
 

@@ -8,18 +8,8 @@ from typing import Any
 
 import pytest
 
-from switch.journal import (
-    HOLDS_MAX_S,
-    UPLOAD_ITEMS_MAX,
-    BatchItem,
-    BatchTotals,
-    Commit,
-    LateAnswerRow,
-    Lost,
-    OutcomeState,
-    OwnerTakenError,
-    Stored,
-)
+from switch.journal import Commit, LateAnswerRow, Lost, OutcomeState, OwnerTakenError, Stored
+from switch.store_ports import HOLDS_MAX_S, UPLOAD_ITEMS_MAX, BatchItem, BatchTotals
 from terminals.registry import StoredKey
 from tests.contract.worlds import (
     ACQUIRER,

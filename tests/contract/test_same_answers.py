@@ -11,7 +11,6 @@ from hypothesis import given, settings, strategies as st
 
 from switch.adapters.memory import MemoryStore
 from switch.journal import (
-    BatchTotals,
     Commit,
     FindById,
     Judgement,
@@ -20,6 +19,7 @@ from switch.journal import (
     Scene,
     StoreDownError,
 )
+from switch.store_ports import BatchTotals
 from tests.contract.worlds import (
     ACQUIRER,
     DAY,
@@ -42,6 +42,7 @@ from tests.contract.worlds import (
     reverse,
     session,
 )
+from tests.depth import examples
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -273,7 +274,7 @@ class Player:
         return seen
 
 
-@settings(DRAWN, max_examples=25)
+@settings(DRAWN, max_examples=examples(12))
 @given(played=operations)
 def test_any_sequence_has_the_same_answers(
     played: list[tuple[Any, ...]], fresh_database: Callable[[], FreshDatabase]

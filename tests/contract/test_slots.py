@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import given, settings, strategies as st
 
-from switch.journal import Held
 from switch.slots import shares
+from switch.store_ports import Held
 from tests.contract.worlds import ACQUIRER, DRAWN, World, in_both
+from tests.depth import examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -137,7 +138,7 @@ async def play(world: World, played: Sequence[tuple[Any, ...]]) -> list[Held]:
     return answers
 
 
-@settings(DRAWN, max_examples=15)
+@settings(DRAWN, max_examples=examples(8))
 @given(played=steps)
 def test_any_sequence_has_the_same_answers(
     played: list[tuple[Any, ...]], fresh_database: Callable[[], FreshDatabase]

@@ -32,10 +32,10 @@ from switch.journal import (
     ReversalRequestRow,
     ReversalRow,
     Scene,
-    Session,
     Stored,
     Verdict,
 )
+from switch.store_ports import Session
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -1,9 +1,13 @@
 """A day's end that is killed: `python -m tests.crash.close --instants 200 --seed 1`.
 
 `tongbao close` runs as a process on a real PostgreSQL and is killed (-9): before and after the commit
-of every step and of a file's rows, and at drawn instants. Then it is run again, to its end. What it
-prints, every file that it wrote, byte for byte, and the ledger with its chain must be those of a run
-that nobody disturbed. One line a kill; the first that differs ends the run with exit code 1.
+of every step and of a file's rows, and at drawn instants. At some it is interrupted as by Ctrl-C
+instead, also while rows are copied from and to PostgreSQL: it must end by itself, with its exit code
+and without a traceback. Then it is run again, to its end. What it prints, every file that it wrote,
+byte for byte, and the ledger with its chain must be those of a run that nobody disturbed.
+
+One numbered line a blow, with what is left; the first that differs ends the run with exit code 1. The
+blows of a seed are always the same: `--from N` goes on with the N-th, `--jobs` strikes several at once.
 """
 
 # ruff: noqa: T201 - it prints
@@ -19,7 +23,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
@@ -27,9 +33,10 @@ from typing import TYPE_CHECKING, Any, Final
 import asyncpg
 import msgspec
 
-from benchmarks.books import BANKS, BooksDay, load_journal
+from benchmarks.books import BANKS, BooksDay, load_journal, load_reference
 from hsm.lmk import TEST_LMK
 from settlement.adapters.postgres import PostgresStore
+from settlement.disputes.day_end import DISPUTES
 from settlement.ports import STEPS
 from switch.commands import common
 from switch.data_keys import open_pans
@@ -37,20 +44,37 @@ from switch.store import prepare_data_keys
 from tests.database import DatabaseServer, temporary_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from settlement.ports import Facts, Step
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 MODULE: Final = "tests.crash.close"
-ROWS: Final = 600
+ROWS: Final = 300
 AT: Final = dt.datetime(2026, 1, 2, 1, 30, tzinfo=dt.UTC)
 UNDER_WAY: Final = "is under way"
+GO_ON: Final = "Run the same command again"
+ENDS_S: Final = 120.0  # of an interrupted close, on a loaded machine
 GONE_S: Final = 30.0  # until PostgreSQL has noticed that a killed run is gone
 BOUNDARIES: Final = (
-    *(f"{when} {step}" for step in STEPS for when in ("before", "after")),
+    *(f"{when} {step}" for step in (*STEPS, DISPUTES) for when in ("before", "after")),
     *("before take_in", "after take_in"),
 )
+COPIES: Final = ("copy_from_query", "copy_to_table", "copy_records_to_table")  # of asyncpg
+INTERRUPTED: Final = 130
+INTERRUPT_EACH: Final = 4  # every so many instants it is Ctrl-C
+STARTS_S: Final = 1.0  # of a process on a loaded machine; until then Ctrl-C is Python's to answer
+
+
+class Blow(msgspec.Struct, frozen=True):
+    """What is done to a close: `at` a boundary or a copy, or after a part of an undisturbed run."""
+
+    at: str | float
+    interrupt: bool = False  # Ctrl-C; else kill -9
+
+    def __str__(self) -> str:
+        how = "interrupted" if self.interrupt else "killed"
+        return f"{how} {self.at if isinstance(self.at, str) else f'at {self.at:.1%} of a run'}"
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -87,6 +111,7 @@ class Day:
         finally:
             await connection.close()
         day = BooksDay(rows, date, pans.token, pans.mask)
+        await load_reference(self.template.owner, date)
         await load_journal(self.template.owner, day.write_journal(self.folder), date)
         day.write_files(self.inbox)
         day.close()
@@ -132,22 +157,28 @@ class Trial:
             text=True,
         )
 
-    def kill_at(self, moment: str) -> None:
-        """Run until it kills itself at a boundary."""
-        process = self.start(MODULE, "--kill", moment)
-        _, said = process.communicate()
-        assert process.returncode == -signal.SIGKILL, f"{moment} never came: {said}"
-
-    def kill_after(self, seconds: float) -> bool:
-        """Run for so long; whether there was something to kill."""
-        process = self.start("tongbao")
-        try:
-            process.communicate(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-            return True
-        return False
+    def strike(self, blow: Blow, run_s: float) -> None:
+        """Run until `blow`. At an instant that comes too late there is nothing to strike."""
+        by = signal.SIGINT if blow.interrupt else signal.SIGKILL
+        ends = INTERRUPTED if blow.interrupt else -signal.SIGKILL
+        if isinstance(blow.at, str):
+            process = self.start(MODULE, "--interrupt" if blow.interrupt else "--kill", blow.at)
+            told, said = process.communicate(timeout=ENDS_S)
+            assert process.returncode == ends, f"exit code {process.returncode}: {said}"
+        else:
+            process = self.start("tongbao")
+            try:
+                told, said = process.communicate(timeout=blow.at * run_s)
+            except subprocess.TimeoutExpired:
+                process.send_signal(by)
+                told, said = process.communicate(timeout=ENDS_S)
+            if process.returncode == -signal.SIGINT and blow.at * run_s < STARTS_S:
+                return  # Python's own answer, before there was a command
+            if process.returncode != ends:  # it had told its result already
+                assert msgspec.json.decode(told)["exit_code"] == process.returncode, said
+        if process.returncode == INTERRUPTED:
+            assert "Traceback" not in said, said
+            assert GO_ON in said or isinstance(blow.at, float), said
 
     def run(self) -> dict[str, Any]:
         """To the end; what the command told."""
@@ -198,15 +229,18 @@ async def _ledger(dsn: str) -> tuple[str, str]:
     return digest, chain.hex()
 
 
-# -- the killed process ---------------------------------------------------------------------------
+# -- the struck process ---------------------------------------------------------------------------
 
 
-def close_and_die(moment: str, arguments: list[str]) -> None:
-    """`tongbao` in this process, which ends itself at a boundary, as abruptly as `kill -9`."""
+def close_and_die(of: signal.Signals, moment: str, arguments: list[str]) -> None:
+    """`tongbao` in this process, which strikes itself at a boundary or in the middle of a copy."""
+    struck = False
 
     def at(here: str) -> None:
-        if here == moment:
-            os.kill(os.getpid(), signal.SIGKILL)
+        nonlocal struck
+        if here == moment and not struck:
+            struck = True
+            os.kill(os.getpid(), of)
 
     finish, take_in = PostgresStore.finish, PostgresStore.take_in
 
@@ -223,10 +257,48 @@ def close_and_die(moment: str, arguments: list[str]) -> None:
 
     PostgresStore.finish = dying_finish  # type: ignore[method-assign]
     PostgresStore.take_in = dying_take_in  # type: ignore[method-assign,assignment]
+    if moment in COPIES:
+        strike_in_copies(at)
     from switch.cli import main as tongbao
 
     sys.argv = ["tongbao", *arguments]
     tongbao()
+
+
+def strike_in_copies(at: Callable[[str], None]) -> None:
+    """asyncpg's copies, with a strike when the first of the rows is on its way."""
+    connection = asyncpg.Connection
+    from_query, to_table = connection.copy_from_query, connection.copy_to_table
+    records_to_table = connection.copy_records_to_table
+
+    async def dying_from_query(self: Any, *values: Any, output: Any, **options: Any) -> str:
+        async def take(block: bytes) -> None:
+            at("copy_from_query")
+            await output(block)
+
+        return await from_query(self, *values, output=take, **options)  # type: ignore[no-any-return]
+
+    async def dying_to_table(self: Any, *values: Any, source: Any, **options: Any) -> str:
+        async def parts() -> AsyncIterator[bytes]:
+            async for part in source:
+                yield part
+                at("copy_to_table")
+                await asyncio.sleep(0)
+
+        return await to_table(self, *values, source=parts(), **options)  # type: ignore[no-any-return]
+
+    async def dying_records(self: Any, *values: Any, records: Any, **options: Any) -> str:
+        async def each() -> AsyncIterator[Any]:
+            for record in records:
+                yield record
+                at("copy_records_to_table")
+                await asyncio.sleep(0)
+
+        return await records_to_table(self, *values, records=each(), **options)  # type: ignore[no-any-return]
+
+    connection.copy_from_query = dying_from_query
+    connection.copy_to_table = dying_to_table
+    connection.copy_records_to_table = dying_records
 
 
 # -- the run --------------------------------------------------------------------------------------
@@ -256,51 +328,86 @@ def undisturbed(day: Day) -> tuple[Outcome, float]:
     return expected, took_s
 
 
-def killed(day: Day, kill: str | float) -> Outcome:
-    """The outcome of a close that was killed at a boundary, or after some seconds."""
+def struck(day: Day, blow: Blow, run_s: float) -> Outcome:
+    """The outcome of a close that was struck and run again."""
     trial = day.trial()
-    if isinstance(kill, str):
-        trial.kill_at(kill)
-    else:
-        trial.kill_after(kill)
+    trial.strike(blow, run_s)
     found = trial.outcome()
     trial.close()
     return found
 
 
-def run(kills: Iterable[str | float], day: Day, expected: Outcome) -> bool:
-    for kill in kills:
-        begun_s = time.monotonic()
-        differ = differences(killed(day, kill), expected)
-        when = kill if isinstance(kill, str) else f"after {kill:.3f} s"
-        print(
-            f"killed {when:24} {time.monotonic() - begun_s:6.1f} s  "
-            f"{'differs: ' + ', '.join(differ) if differ else 'the same'}",
-            flush=True,
-        )
-        if differ:
-            return False
-    return True
+def blows_of(seed: int, instants: int) -> list[Blow]:
+    """Every boundary and copy, then instants; always the same of a seed."""
+    chance = Random(seed)
+    return [
+        *(Blow(at) for at in BOUNDARIES),
+        *(Blow(at, interrupt=True) for at in (*COPIES, "before post", "after reconcile")),
+        *(
+            Blow(chance.uniform(0.0, 1.0), interrupt=number % INTERRUPT_EACH == 0)
+            for number in range(instants)
+        ),
+    ]
+
+
+class Run:
+    """The blows one after another, or some at once, until one comes to something else."""
+
+    def __init__(self, day: Day, expected: Outcome, run_s: float, jobs: int) -> None:
+        self.day, self.expected, self.run_s, self.jobs = day, expected, run_s, jobs
+        self.same = True
+        self._begun_s = time.monotonic()
+        self._lock = threading.Lock()
+        self._done = 0
+
+    def all(self, blows: Sequence[tuple[int, Blow]]) -> bool:
+        with ThreadPoolExecutor(self.jobs) as pool:
+            futures = [pool.submit(self._one, *each, len(blows)) for each in blows]
+        for future in futures:
+            future.result()
+        return self.same
+
+    def _one(self, number: int, blow: Blow, count: int) -> None:
+        if not self.same:
+            return
+        try:
+            differ = differences(struck(self.day, blow, self.run_s), self.expected)
+        except (AssertionError, subprocess.TimeoutExpired) as error:
+            differ = [str(error)]
+        with self._lock:
+            self._done += 1
+            passed_s = time.monotonic() - self._begun_s
+            left_s = passed_s / self._done * (count - self._done)
+            print(
+                f"{number:4}  {blow!s:36} {'differs: ' + ', '.join(differ) if differ else 'the same'}"
+                f"  ({self._done}/{count}, {passed_s:.0f} s, about {left_s:.0f} s left)",
+                flush=True,
+            )
+            if differ:
+                self.same = False
 
 
 def main() -> int:
-    if sys.argv[1:2] == ["--kill"]:
-        close_and_die(sys.argv[2], sys.argv[3:])
+    if sys.argv[1:2] in (["--kill"], ["--interrupt"]):
+        of = signal.SIGKILL if sys.argv[1] == "--kill" else signal.SIGINT
+        close_and_die(of, sys.argv[2], sys.argv[3:])
         return 0
     parser = argparse.ArgumentParser()
-    parser.add_argument("--instants", type=int, default=200)
+    parser.add_argument("--instants", type=int, default=200, help="beside the boundaries")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rows", type=int, default=ROWS)
+    parser.add_argument("--from", dest="first", type=int, default=1, help="the blow to begin with")
+    parser.add_argument("--limit", type=int, default=0, help="strike so many and no more")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     given = parser.parse_args()
-    with temporary_folder() as folder:
+    blows = list(enumerate(blows_of(given.seed, given.instants), 1))[given.first - 1 :]
+    with temporary_folder(in_memory=True) as folder:
         server = DatabaseServer(folder)
         try:
             day = Day(folder, server, given.rows)
-            expected, took_s = undisturbed(day)
-            print(f"undisturbed: {took_s:.1f} s, {len(expected.files)} files", flush=True)
-            chance = Random(given.seed)
-            instants = [chance.uniform(0.0, took_s) for _ in range(given.instants)]
-            same = run([*BOUNDARIES, *instants], day, expected)
+            expected, run_s = undisturbed(day)
+            print(f"undisturbed: {run_s:.1f} s, {len(expected.files)} files", flush=True)
+            same = Run(day, expected, run_s, given.jobs).all(blows[: given.limit or None])
         finally:
             server.postgres.stop()
     return 0 if same else 1

@@ -1,33 +1,37 @@
-"""The day's end killed as a process: a few kills of `make crash-close`, which has them all."""
+"""The day's end struck as a process: a few blows of `make crash-close`, which has them all."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.crash.close import Day, Outcome, differences, killed, undisturbed
+from tests.crash.close import Blow, Day, Outcome, differences, struck, undisturbed
 from tests.database import DatabaseServer, temporary_folder
 
 pytestmark = pytest.mark.xdist_group("crash-close")
-ROWS = 300
 
 
 @pytest.fixture(scope="module")
 def day() -> Iterator[tuple[Day, Outcome, float]]:
-    with temporary_folder() as folder:
-        server = DatabaseServer(Path(folder))
+    with temporary_folder(in_memory=True) as folder:
+        server = DatabaseServer(folder)
         try:
-            made = Day(Path(folder), server, ROWS)
+            made = Day(folder, server, 300)
             yield made, *undisturbed(made)
         finally:
             server.postgres.stop()
 
 
-@pytest.mark.parametrize("kill", ["before take_in", "after reconcile", "before post", 0.6, 0.9])
-def test_a_killed_close_comes_to_the_same(
-    day: tuple[Day, Outcome, float], kill: str | float
-) -> None:
+@pytest.mark.parametrize("at", ["before take_in", "after reconcile", "before post"])
+def test_a_killed_close_comes_to_the_same(day: tuple[Day, Outcome, float], at: str | float) -> None:
     """A number is the part of an undisturbed run after which it is killed."""
-    made, expected, took_s = day
-    found = killed(made, kill if isinstance(kill, str) else kill * took_s)
-    assert differences(found, expected) == []
+    made, expected, run_s = day
+    assert differences(struck(made, Blow(at), run_s), expected) == []
+
+
+@pytest.mark.parametrize("at", ["copy_to_table", 0.6])
+def test_an_interrupted_close_says_how_to_go_on_and_comes_to_the_same(
+    day: tuple[Day, Outcome, float], at: str | float
+) -> None:
+    """A number is the part of an undisturbed run after which Ctrl-C comes."""
+    made, expected, run_s = day
+    assert differences(struck(made, Blow(at, interrupt=True), run_s), expected) == []

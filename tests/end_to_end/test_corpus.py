@@ -21,7 +21,7 @@ from iso8583.codec import codec_for
 from iso8583.framing import POS, Frame, build
 from switch.adapters.postgres import PostgresStore
 from switch.adapters.system import SystemClock
-from switch.journal import Session
+from switch.store_ports import Session
 from tests.end_to_end.node import RefItem, bring_in, running, stored_key
 from tests.end_to_end.wire import Wire
 from tests.iso8583.corpus import body, frame_parts, record, records

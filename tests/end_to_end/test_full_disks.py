@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.xdist_group("end_to_end")
 
 TERMINALS = 6
+ENDS_S = 60.0  # until the server of a full disk has ended, and was tried again
 AGAIN_S = 120.0  # from room until approvals, PostgreSQL's start and recovery included
 
 
@@ -112,15 +113,25 @@ def test_a_full_disk_of_the_write_ahead_log_ends_the_server_and_recovers() -> No
 
 
 async def use_up_wal(node: Node) -> None:
-    """Begin new segments until none can be made."""
+    """Begin new segments until none can be made, and the server can not start any more.
+
+    The trade alone may end the server before we are there, and between two ends it may recover: then
+    it is connected to again, and so is one that says it is starting (57P03).
+    """
     superuser = node.facts["database"]["owner_dsn"].replace("tongbao_owner@", "postgres@")
-    connection = await asyncpg.connect(superuser)
-    with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-        while True:
-            await connection.execute(
-                "SELECT pg_switch_wal(), pg_logical_emit_message(true, '', '')"
-            )
-    connection.terminate()
+    until_s = time.monotonic() + ENDS_S
+    while "postgres_not_restarted" not in events_of(node, "supervisor"):
+        assert time.monotonic() < until_s, server_said(node)
+        with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            connection = await asyncpg.connect(superuser, timeout=5.0)
+            try:
+                while True:
+                    await connection.execute(
+                        "SELECT pg_switch_wal(), pg_logical_emit_message(true, '', '')"
+                    )
+            finally:
+                connection.terminate()
+        await asyncio.sleep(0.1)
 
 
 def events_of(node: Node, process: str) -> list[str]:

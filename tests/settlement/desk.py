@@ -147,7 +147,7 @@ async def _close() -> Desk:
     await run_close(books, inbox(com_file(rows)), dates=dates)
     assert dates.states == {DAY: "posted", NEXT: "open"}
     casework = MemoryCasework(books, dates)
-    return Desk(books, dates, casework, MemoryPeople(casework._approved))
+    return Desk(books, dates, casework, MemoryPeople(books.cases.approved))
 
 
 async def case_of_class(desk: Desk, name: str) -> Case:

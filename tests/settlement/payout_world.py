@@ -18,8 +18,10 @@ from settlement.entry_columns import entry_relation
 from settlement.four_eyes import Actor, Proposal, RefusedError, content_hash, judge, require
 from settlement.ledger import Entry, entry
 from settlement.netting import Net
-from settlement.payout import Desk, propose, release
-from settlement.payout_ports import Batch, Payouts
+from settlement.payouts.desk import Desk
+from settlement.payouts.ports import Batch, Payouts
+from settlement.payouts.propose import propose
+from settlement.payouts.release import release
 from settlement.ports import Facts, Step
 from settlement.statements import Taken, take_in
 from tests.settlement.world import PANS, reference
@@ -41,6 +43,8 @@ MAKER = Actor(
         {
             "propose:payout.release",
             "propose:payout.reject",
+            "propose:reserve.sweep",
+            "do:payout.status",
             "do:payout.withdraw",
             "do:payout.export",
             "do:statement.import",
@@ -48,7 +52,10 @@ MAKER = Actor(
         }
     ),
 )
-CHECKER = Actor("chen", frozenset({"approve:payout.release", "approve:payout.reject"}))
+CHECKER = Actor(
+    "chen",
+    frozenset({"approve:payout.release", "approve:payout.reject", "approve:reserve.sweep"}),
+)
 
 
 def merchant(key: str, **changes: object) -> Reference:
@@ -150,6 +157,7 @@ class Place(Protocol):
         sales: Mapping[Any, int],
         settlement_date: date | None = None,
         acquirer: str = "bank-a",
+        discount_minor: int = 0,
     ) -> None: ...
 
     async def balance(self, account: str, owner: str = "", currency: str = CNY) -> int: ...
@@ -197,9 +205,13 @@ class Town:
         sales: Mapping[Any, int],
         settlement_date: date | None = None,
         acquirer: str = "bank-a",
+        discount_minor: int = 0,
     ) -> None:
-        """A closed date: `sales` of payees (or of payee and currency) by net effect."""
-        nets, entries = sold(business_date, sales, settlement_date or business_date, acquirer)
+        """A closed date: `sales` of payees (or of payee and currency) by effect, less a discount
+        that is ours."""
+        nets, entries = sold(
+            business_date, sales, settlement_date or business_date, acquirer, discount_minor
+        )
         await self.books.finish(
             Step(business_date, "post", "0" * 64, {}), Facts(entries=entry_relation(entries))
         )
@@ -227,6 +239,7 @@ def sold(
     sales: Mapping[Any, int],
     settlement_date: date,
     acquirer: str = "bank-a",
+    discount_minor: int = 0,
 ) -> tuple[list[Net], list[Entry]]:
     nets: list[Net] = []
     entries: list[Entry] = []
@@ -236,12 +249,13 @@ def sold(
             entries.append(share(business_date, agent_of(who), amount))
             continue
         gross, back = max(amount, 0), min(amount, 0)
-        nets.append(Net(business_date, who, currency, 1, gross, back, 0, 0, amount))
+        net = amount - discount_minor
+        nets.append(Net(business_date, who, currency, 1, gross, back, discount_minor, 0, net))
         made = entry(
             "captured",
             "captured",
             f"{business_date}/{who}/{currency}/{acquirer}",
-            {"effect": amount, "discount": 0},
+            {"effect": amount, "discount": discount_minor},
             business_date=business_date,
             step="post",
             currency=currency,

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import date
+from datetime import date, timedelta
 
 import asyncpg
 import msgspec
@@ -122,6 +122,30 @@ def test_events_come_back_in_order_and_an_end_leaves_the_list(
         linked = await desk.casework.linked_entries(one.id)
         assert [made.rule for made in linked] == ["case_write_off_short"]
         assert await desk.books.freed([one.id, "none"]) == {one.id: 4_975}
+
+    at_a_desk(check)
+
+
+def test_cases_as_they_stood_when_a_date_ended(at_a_desk: Callable[[Check], None]) -> None:
+    """What was done on later dates is left out, so that a lost report is written as it was; and a date
+    that is posted takes no event, not even a note."""
+
+    async def check(desk: Desk) -> None:
+        before = await desk.casework.cases(Wanted())
+        short = await case_of_class(desk, "network_short")
+        await desk.do(short.id, "write_off")
+        await work.note(desk.casework, before[0].found.id, "looked at", LI, NOW)
+        await close_next_day(desk, with_missing=True)  # and found by a close, so it is open again
+        assert await desk.casework.cases(Wanted(as_of=DAY)) == before
+        now = {one.found.id: one for one in await desk.casework.cases(Wanted())}
+        assert now[short.id].resolution is not None
+        assert await desk.casework.cases(Wanted(as_of=NEXT)) == list(now.values())
+        assert await desk.casework.cases(Wanted(as_of=DAY - timedelta(days=1))) == []
+        late = work.next_event(
+            await work.case(desk.casework, short.id), "noted", NOW, NEXT, operator="li"
+        )
+        with pytest.raises(DateMovedError):
+            await desk.casework.commit(Work(NEXT, case_events=[late]))
 
     at_a_desk(check)
 

@@ -9,24 +9,39 @@ import pytest
 
 from settlement import ports
 from settlement.adapters.files import DirectorySink
+from settlement.casework.ports import Casework
 from settlement.clearing import FileName
 from settlement.cli import close_command
 from settlement.files import com
+from settlement.payouts.ports import Payouts
 from settlement.ports import Store
 from terminals.simulator.com_file import Row, render_row
 from tests.settlement.test_close import a_day
-from tests.settlement.world import ACQUIRER, AT, DAY, FAST, PAN, PANS, Dates, com_file, world
+from tests.settlement.world import (
+    ACQUIRER,
+    AT,
+    DAY,
+    FAST,
+    PAN,
+    PANS,
+    Dates,
+    casework_of,
+    com_file,
+    payouts_of,
+    world,
+)
 
 
-def run(folder: Path, *, as_json: bool) -> int:
+def run(folder: Path, *, as_json: bool, chinese: bool = False) -> int:
     trades, rows = a_day()
     name, data = com_file(rows)
     (folder / "in" / ACQUIRER).mkdir(parents=True, exist_ok=True)
     (folder / "in" / ACQUIRER / name).write_bytes(data)
 
     @asynccontextmanager
-    async def books() -> AsyncIterator[tuple[Store, ports.Dates, ports.Pans]]:
-        yield world(trades), Dates({DAY: "open"}), PANS
+    async def books() -> AsyncIterator[tuple[Store, Casework, Payouts, ports.Dates, ports.Pans]]:
+        store, dates = world(trades), Dates({DAY: "open"})
+        yield store, casework_of(store, dates), payouts_of(store), dates, PANS
 
     return close_command(
         DAY,
@@ -36,6 +51,7 @@ def run(folder: Path, *, as_json: bool) -> int:
         books,
         at=AT,
         as_json=as_json,
+        chinese=chinese,
         settings=FAST,
     )
 
@@ -65,11 +81,37 @@ def test_tables_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         assert words in told
 
 
+def test_states_are_in_the_readers_language(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path, as_json=False, chinese=True) == 1
+    told = capsys.readouterr().out
+    assert told.count("完成") == len(ports.STEPS)
+    assert "done" not in told
+
+
+def test_who_interrupts_is_told_what_it_leaves(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Dates, "freeze", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, as_json=False)
+    assert "the same command goes on" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert run(tmp_path, as_json=False) == 1
+
+
 def test_what_a_killed_run_left_half_written_goes(tmp_path: Path) -> None:
     folder = tmp_path / "2026-08-03"
     folder.mkdir()
     (folder / ".breaks.csv.99.part").write_bytes(b"half")
-    DirectorySink(tmp_path).write("2026-08-03/breaks.csv", b"whole")
+    sink = DirectorySink(tmp_path)
+    sink.write("2026-08-03/breaks.csv", b"whole")
+    assert not (folder / "breaks.csv").exists()
+    sink.sync()
     assert [path.name for path in folder.iterdir()] == ["breaks.csv"]
     with pytest.raises(AssertionError):
         DirectorySink(tmp_path).write("../breaks.csv", b"")

@@ -11,14 +11,17 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+from settlement import ports
 from settlement.adapters.ledger_memory import MemoryStored
 from settlement.adapters.memory import MemoryStore
 from settlement.cases import MATCH_CLASSES
 from settlement.clearing import Capture, Transaction
 from settlement.close import CloseResult
+from settlement.disputes.day_end import DISPUTES
 from settlement.ledger_verify import Unwatched, verify
 from settlement.ports import STEPS, Facts, Step
 from settlement.posting import assert_conserved, posted_totals_of
+from tests.depth import examples
 from tests.settlement.oracle import totals_of
 from tests.settlement.world import (
     ACQUIRER,
@@ -148,10 +151,59 @@ def test_p5_is_asserted_and_its_breach_is_a_failure() -> None:
         return []
 
     store.captured_totals = captured_totals  # type: ignore[assignment]
-    result = asyncio.run(run_close(store, inbox(com_file([]))))
+    dates = Dates({DAY: "open"})
+    result = asyncio.run(run_close(store, inbox(com_file([])), dates=dates))
     assert result.exit_code == 4
     assert "P5" in result.message
-    assert result.steps[1].state == "failed"
+    assert [step.state for step in result.steps if step.name == "post"] == ["failed"]
+    assert asyncio.run(dates.state(DAY)) == "frozen"
+
+
+@pytest.mark.parametrize("bulk_from", [1, ports.BULK_FROM])
+def test_files_are_taken_in_while_the_freeze_is_written(
+    bulk_from: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ports, "BULK_FROM", bulk_from)
+    trades, rows = a_day()
+    undisturbed = asyncio.run(run_close(world(trades), inbox(com_file(rows))))
+    store, taken, recorded = world(trades), asyncio.Event(), list[str]()
+    finish, take_in = store.finish, store.take_in
+
+    async def late_finish(step: Step, facts: Facts) -> bool:
+        if step.name == "freeze":
+            await asyncio.wait_for(taken.wait(), 60)
+        recorded.append(step.name)
+        return await finish(step, facts)
+
+    async def told_take_in(*values: Any) -> None:
+        await take_in(*values)
+        taken.set()
+
+    store.finish = late_finish  # type: ignore[method-assign]
+    store.take_in = told_take_in  # type: ignore[method-assign,assignment]
+    result = asyncio.run(run_close(store, inbox(com_file(rows))))
+    assert [name for name in recorded if name in STEPS] == list(STEPS)
+    assert result == undisturbed
+
+
+def test_a_freeze_that_is_not_written_stops_what_began_beside_it() -> None:
+    trades, rows = a_day()
+    undisturbed = asyncio.run(run_close(world(trades), inbox(com_file(rows))))
+    store, files, dates = world(trades), inbox(com_file(rows)), Dates({DAY: "open"})
+    finish = store.finish
+
+    async def failing_finish(step: Step, facts: Facts) -> bool:
+        if step.name == "freeze":
+            raise AssertionError("no room")
+        return await finish(step, facts)
+
+    store.finish = failing_finish  # type: ignore[method-assign]
+    failed = asyncio.run(run_close(store, files, dates=dates))
+    assert (failed.exit_code, failed.message) == (4, "AssertionError: no room")
+    assert [step.state for step in failed.steps[:3]] == ["done", "failed", "pending"]
+    assert list(asyncio.run(store.steps(DAY))) == ["cut"]
+    store.finish = finish  # type: ignore[method-assign]
+    assert asyncio.run(run_close(store, files, dates=dates)) == undisturbed
 
 
 def test_p5_after_the_day_by_every_dimension() -> None:
@@ -241,7 +293,7 @@ class KilledAt:
 
 
 MOMENTS = [
-    *(f"{when} {step}" for step in STEPS for when in ("before", "after")),
+    *(f"{when} {step}" for step in (*STEPS, DISPUTES) for when in ("before", "after")),
     *("before take_in", "after take_in", "after cut_over"),
     *("before mark_posted", "after mark_posted"),
     *(f"{when} file {number}" for number in range(5) for when in ("before", "after")),
@@ -917,7 +969,7 @@ def three_days(
     return trades, opposites, files
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(6), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(three_days())
 def test_whatever_the_files_say_the_books_follow(
     days: tuple[list[Transaction], list[Capture], list[list[dict[str, Any]]]],

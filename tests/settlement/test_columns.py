@@ -15,28 +15,26 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from settlement import bulk_posting, records as expressions
 from settlement.adapters.extracts import MemoryExtracts, ParquetExtracts
-from settlement.clearing import Capture, ClearingRecord, ClearingRow, FileName, Transaction
+from settlement.clearing import Capture, ClearingRecord, Transaction
 from settlement.columns import Relation, read_csv, relation, schema_of, structs_of, table_of
 from settlement.entry_columns import ENTRY_COLUMNS, entry_relation
-from settlement.files import com, com_bulk
-from settlement.files.layout import FileError
 from settlement.freeze import _load_tariffs
 from settlement.ledger import Entry, entry
 from settlement.records import roots_of
+from tests.depth import examples
 from tests.settlement.oracle import records_of
 from tests.settlement.world import (
     ACQUIRER,
     DAY,
     ENGINE,
     NEXT,
-    PAN,
-    PANS,
-    billed,
     captures_of,
     trade,
 )
 
-SLOW = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SLOW = settings(
+    max_examples=examples(20), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0\x1e\x1f\r"), max_size=6)
 
 
@@ -131,64 +129,6 @@ def test_an_expression_of_other_types_is_refused(tmp_path: Path, rows: pa.Table)
     for one in (extracts(tmp_path), MemoryExtracts(ENGINE)):
         with pytest.raises(AssertionError, match="is not key: int64"):
             one.keep("made", expression, pa.schema([("key", pa.int64())]))
-
-
-# -- a file at once, and line by line -------------------------------------------------------------
-
-NAME = FileName(ACQUIRER, com.render_name(DAY), "COM", DAY, 1)
-READING = com_bulk.Reading(PANS.token, PANS.mask)
-
-
-def at_once(data: bytes) -> list[ClearingRow] | None:
-    try:
-        batches = list(com_bulk.parse(data, NAME, READING))
-    except com_bulk.OddError:
-        return None
-    return structs_of(ClearingRow, pa.Table.from_batches(batches, schema_of(ClearingRow)))
-
-
-def line_by_line(data: bytes) -> list[ClearingRow] | None:
-    try:
-        return com.parse(data, NAME, token=PANS.token, mask=PANS.mask)
-    except FileError:
-        return None
-
-
-@st.composite
-def com_rows(draw: st.DrawFn) -> dict[str, Any]:
-    one = trade(draw(st.integers(1, 999)), draw(st.integers(1, 10**9)))
-    optional = (
-        "forwarder_id",
-        "partial_amount",
-        "rrn",
-        "auth_code",
-        "fee_payable",
-        "switching_fee",
-    )
-    changes: dict[str, Any] = {name: None for name in optional if draw(st.booleans())}
-    if draw(st.booleans()):
-        changes |= {"mti": "0420", "original_stan": one.link_stan, "partial_amount": 1}
-    return billed(one, draw(st.sampled_from((PAN, "6222021234567"))), **changes)
-
-
-@SLOW
-@given(st.lists(com_rows(), max_size=4), st.sampled_from((b"\n", b"\r\n")))
-def test_a_right_file_is_read_at_once(rows: list[dict[str, Any]], end: bytes) -> None:
-    data = com.render(rows).replace(b"\n", end)
-    assert at_once(data) == line_by_line(data) != None  # noqa: E711 - and it is read
-
-
-@settings(max_examples=300, deadline=None)
-@given(st.lists(com_rows(), min_size=1, max_size=2), st.data())
-def test_what_is_read_at_once_is_what_lines_say(rows: list[dict[str, Any]], drawn: Any) -> None:
-    """With any byte of it changed: at once the same, or not at once."""
-    data = bytearray(com.render(rows))
-    for _ in range(drawn.draw(st.integers(0, 2))):
-        place = drawn.draw(st.integers(0, len(data) - 1))
-        data[place] = drawn.draw(st.sampled_from(b' 0159CDZ,"\n\r\x1a\x00\xb2'))
-    found = at_once(bytes(data))
-    if found is not None:
-        assert found == line_by_line(bytes(data))
 
 
 # -- records --------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ from settlement.adapters.evidence_postgres import (
 from settlement.adapters.extracts import MemoryExtracts
 from settlement.adapters.memory import MemoryStore
 from settlement.adapters.postgres import open_postgres
+from settlement.cases import Break, Resolution
 from settlement.evidence import (
     MANIFEST,
     SIGNATURE,
@@ -44,6 +45,7 @@ from settlement.evidence_facts import (
     documents,
 )
 from settlement.fees import Tariffs
+from settlement.kept_sums import BatchTotal
 from settlement.ports import REFERENCE_KINDS, NoProgress, Store
 from settlement.run import Run, WaitingError
 from settlement.settings import DEFAULTS, Settings
@@ -62,6 +64,9 @@ from tests.settlement.world import (
     Inbox,
     Sink,
     captures_of,
+    casework_of,
+    payouts_of,
+    trade,
     world,
 )
 
@@ -76,8 +81,16 @@ class Signer:
         return ed25519_sign(KEY, data)
 
 
+# totals of one terminal that the close finds to differ, and of one that has captured nothing
+SAID = [
+    BatchTotal(trade(1).merchant, trade(1).terminal, 1, 55_000, 10, 1_000, 1),
+    BatchTotal("nobody", "12345678", 1, 0, 0, 0, 0),
+]
+
+
 def closed() -> MemoryStore:
     store = world(two_days()[0], WITH_AGENTS)
+    store.batches = [(DAY, said) for said in SAID]
     asyncio.run(close_both(store))
     return store
 
@@ -219,12 +232,15 @@ def documents_of(bundle: bytes) -> dict[str, Any]:
 
 
 async def run_of(store: Store, day: date, settings: Settings = FAST) -> Run:
+    dates = Dates({day: "posted"})
     return Run(
         date=day,
         at=AT,
         files=Inbox(),
         store=store,
-        dates=Dates({day: "posted"}),
+        casework=casework_of(store, dates),
+        payouts=payouts_of(store),
+        dates=dates,
         pans=PANS,
         sink=Sink(),
         engine=ENGINE,
@@ -249,6 +265,15 @@ def test_decisions_come_out_the_same_whatever_was_closed_since(day: date) -> Non
     assert [one.finding for one in decided] == [None] * len(AGAIN)
     recorded = asyncio.run(store.steps(day))
     assert [one.content for one in decided] == [recorded[name].content for name in AGAIN]
+
+
+def test_what_other_acts_find_and_end_on_a_date_is_not_its_close_s() -> None:
+    store = closed()
+    late = Break("x", DAY, "receivable_overdue", "bank-a", "156", {}, 5, 0, step="funding")
+    also = msgspec.structs.replace(late, id="y", business_date=NEXT)
+    store.add(breaks=[late, also], resolutions=[Resolution(n, NEXT, "came", DAY) for n in "xy"])
+    decided = asyncio.run(again(MemoryEvidence(store, NEXT), NEXT))
+    assert [one.finding for one in decided] == [None] * len(AGAIN)
 
 
 def test_a_date_that_is_not_closed_has_no_evidence() -> None:
@@ -294,6 +319,14 @@ TAMPERED = [
      "inputs.json", ""),
     ("UPDATE switch.reference_v1 SET content = jsonb_set(content, '{per_mille}', '\"0.9\"') "
      "WHERE kind = 'agent' AND key = 'a'", "inputs.json", "fees.agent_shares"),
+    ("UPDATE settlement.batch_sum SET debit_minor = debit_minor + 1 "
+     "WHERE business_date = '2026-08-03'", "", "reconcile.batch_sums"),
+    ("UPDATE settlement.settled_sum SET amount_minor = amount_minor + 1 "
+     "WHERE business_date = '2026-08-03'", "", "reconcile.settled_sums"),
+    ("DELETE FROM settlement.batch_checked WHERE merchant = 'nobody'", "",
+     "reconcile.batches_checked"),
+    ("UPDATE switch.batch_settled SET said[3] = said[3] + 1 WHERE merchant = 'nobody'", "",
+     "reconcile.breaks"),
 ]  # fmt: skip
 
 
@@ -324,7 +357,7 @@ def test_a_fact_changed_in_the_store_is_named(database_dsn: FreshDatabase) -> No
     trades, _ = two_days()
 
     async def scenario() -> None:
-        await publish(database_dsn.owner, trades, captures_of(trades), WITH_AGENTS)
+        await publish(database_dsn.owner, trades, captures_of(trades), WITH_AGENTS, SAID)
         async with open_postgres(database_dsn.app) as (kept, _):
             await close_both(kept)
             store = PostgresEvidence(kept._pool, DAY)
@@ -364,7 +397,7 @@ def test_both_stores_give_the_same_evidence(database_dsn: FreshDatabase, bundle:
     trades, _ = two_days()
 
     async def scenario() -> bytes:
-        await publish(database_dsn.owner, trades, captures_of(trades), WITH_AGENTS)
+        await publish(database_dsn.owner, trades, captures_of(trades), WITH_AGENTS, SAID)
         async with open_postgres(database_dsn.app) as (kept, _):
             await close_both(kept)
             store = PostgresEvidence(kept._pool, DAY)

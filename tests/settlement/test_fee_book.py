@@ -1,7 +1,9 @@
 """One suite for the fee book in memory and on PostgreSQL: the same day closed on both says the same."""
 
 import asyncio
+import hashlib
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
@@ -9,7 +11,9 @@ import pytest
 
 from settlement.adapters.postgres import open_postgres
 from settlement.fee_book import FeeBook
-from settlement.ports import Store
+from settlement.fees import Tariffs
+from settlement.ports import REFERENCE_KINDS, Store
+from settlement.reports import day as days
 from tests.database import FreshDatabase
 from tests.settlement.test_close import a_day
 from tests.settlement.test_store import publish
@@ -20,8 +24,10 @@ from tests.settlement.world import (
     Dates,
     billed,
     captures_of,
+    casework_of,
     com_file,
     inbox,
+    payouts_of,
     reference,
     run_close,
     trade,
@@ -122,6 +128,34 @@ async def everything(store: Store, book: FeeBook) -> dict[str, Any]:
         said[agent] = await book.share_lines(agent, DAY, NEXT)
     said["by key"] = await book.shares_by_key(["c50", "c70", "c999"])
     return said
+
+
+def test_reports_out_of_the_store_are_those_of_the_run(
+    with_book: Callable[[Check], None],
+) -> None:
+    async def check(store: Store, _: FeeBook) -> None:
+        tariffs = Tariffs(await store.references(REFERENCE_KINDS))
+        for day in (DAY, NEXT):
+            sums = await days.stored_sums(store, day)
+            assert sums.discounts
+            assert sums.costs
+            at = await store.begin(day, datetime.max.replace(tzinfo=UTC))
+            steps = await store.steps(day)
+            told = await days.day_of(
+                store,
+                sums,
+                day,
+                at,
+                steps,
+                tariffs,
+                casework=casework_of(store, Dates({NEXT: "open"})),
+                payouts=payouts_of(store),
+            )
+            written = {one.name: one.sha256 for one in await store.outputs(day)}
+            for name, data in days.files(told):
+                assert hashlib.sha256(data).hexdigest() == written[f"{day}/{name}"], name
+
+    with_book(check)
 
 
 def test_what_the_day_left_is_told_consistently(with_book: Callable[[Check], None]) -> None:

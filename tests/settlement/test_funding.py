@@ -18,8 +18,8 @@ from settlement.cases import Resolution
 from settlement.contracts import BankAccount
 from settlement.funding import Known, explain
 from settlement.ledger import Entry
-from settlement.payout_dates import bring_on
-from settlement.payout_ports import Receivable, StatementLine
+from settlement.payouts.dates import bring_on
+from settlement.payouts.ports import Receivable, StatementLine
 from settlement.reserve import reserve_check
 from settlement.statements import case_id, gaps, take_in
 from tests.settlement.payout_world import (

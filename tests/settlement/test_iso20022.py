@@ -18,8 +18,8 @@ from hypothesis import given, settings, strategies as st
 from settlement.iso20022 import camt053, pain001
 from settlement.iso20022.camt053 import StatementError
 from settlement.iso20022.xml import DEPTH_MAX, XmlError, parse
-from settlement.payout import end_to_end_id, orders_hash
-from settlement.payout_ports import Batch, Order
+from settlement.payouts.orders import end_to_end_id, orders_hash
+from settlement.payouts.ports import Batch, Order
 from tests.settlement.payout_world import MONDAY, NUMBERS, RESERVE, TEA, Told, camt
 
 SCHEMAS = Path(__file__).parent.parent / "vectors" / "iso20022"
@@ -233,6 +233,14 @@ def collective(*amounts: str) -> bytes:
     return f"{first}<NtryDtls>{details}</NtryDtls>{rest.split('</NtryDtls>')[1]}".encode()
 
 
+def test_a_card_number_in_the_text_of_a_line_is_masked() -> None:
+    card, other = "6222021234567890123", "6222021234560000123"
+    told = [statement(Told(1, text=f"refund to {one}")) for one in (card, other)]
+    (first,), (second,) = (camt053.parse(one, ours) for one in told)
+    assert first.lines[0].text == second.lines[0].text == "refund to 622202*********0123"
+    assert first.statement.sha256 != second.statement.sha256, "other content all the same"
+
+
 def test_an_entry_with_several_details_is_several_lines() -> None:
     data = collective("1.00", "2.00")
     valid("camt.053.001.08", data)
@@ -255,6 +263,7 @@ BENT: list[tuple[bytes, str]] = [
     (statement(Told(1)).replace(b"0.01", b"0.011", 3), "more decimal places"),
     (statement(Told(1)).replace(b"0.01", b"1e3", 3), "'1e3' is no amount"),
     (statement(Told(1)).replace(b"0.01", b"-0.01", 3), "is no amount"),
+    (statement(Told(1)).replace(b"0.01", b"9" * 15, 3), "is beyond what the books hold"),
     (statement(Told(1)).replace(b'"CNY">0.01', b'"XXX">0.01'), "currency 'XXX' is not known"),
     (statement(Told(1)).replace(b'"CNY">0.01', b'"HKD">0.01'), "in 344, the account is in 156"),
     (statement(Told(1)).replace(b"CRDT", b"BOTH"), "neither CRDT nor DBIT"),
@@ -289,6 +298,15 @@ def test_what_does_not_add_up_or_is_hostile_is_refused_whole(data: bytes, why: s
     with pytest.raises(StatementError) as refused:
         camt053.parse(data, ours)
     assert why in str(refused.value)
+
+
+@pytest.mark.parametrize("number", ["9" * 19, "\u0663", "-1", ""])
+def test_a_number_that_is_none_is_not_told(number: str) -> None:
+    """The statement stands without it; what is told fits the store's bigint."""
+    data = statement().replace(b"SeqNb>7<", f"SeqNb>{number}<".encode())
+    assert data != statement()
+    (found,) = camt053.parse(data, ours)
+    assert found.statement.sequence is None
 
 
 def test_the_same_statement_twice_in_a_document() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 
 from settlement.adapters.ledger_memory import MemoryLedger
 from settlement.chain import Anchor, Hashed, seal
-from settlement.chart import CHART, COMPOSITES, Account, Composite, chart_of, composites_of
+from settlement.chart import BY_HAND, CHART, COMPOSITES, Account, Composite, chart_of, composites_of
 from settlement.definitions import definitions
 from settlement.ledger import (
     Entry,
@@ -22,7 +22,7 @@ from settlement.ledger import (
     trial_balance,
 )
 from settlement.limits import Layered, LedgerLimitError, Limited, judge_limits
-from settlement.posting_rules import POSTING_RULES, RULE_VERSIONS, _rule, rules_on
+from settlement.posting_rules import FREE, POSTING_RULES, RULE_VERSIONS, _rule, rules_on
 from tests.settlement.world import DAY, NEXT
 
 AMOUNT = st.integers(-(10**14), 10**14)
@@ -171,6 +171,7 @@ def test_every_variable_of_every_version_balances() -> None:
             rule.name
             for rule in RULE_VERSIONS.values()
             if account in {leg.account for leg in rule.legs}
+            or (rule.name in FREE and account in BY_HAND)
         }
         assert set(rules_on(account)) == expected
 

@@ -32,6 +32,7 @@ from settlement.ledger_verify import Unwatched, Verified, verify
 from settlement.limits import LedgerLimitError
 from settlement.posting_port import Ledger
 from tests.database import FreshDatabase
+from tests.depth import examples
 from tests.settlement.world import ACQUIRER, DAY, NEXT
 
 AFTER = NEXT + timedelta(days=1)
@@ -428,7 +429,7 @@ async def answers(books: Books, made: Sequence[Sequence[Entry]], parts: st.DataO
 
 
 @given(days(), st.data())
-@settings(max_examples=30)
+@settings(max_examples=examples(15))
 def test_the_order_of_posting_does_not_show(made: list[list[Entry]], data: st.DataObject) -> None:
     async def scenario() -> None:
         async with memory_books() as one, memory_books() as other:
@@ -441,7 +442,7 @@ def test_postgres_answers_as_memory_does(fresh_database: Callable[[], FreshDatab
     dsn = fresh_database()
 
     @given(days(), st.data())
-    @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(8), deadline=None, suppress_health_check=list(HealthCheck))
     def run(made: list[list[Entry]], data: st.DataObject) -> None:
         async def scenario() -> None:
             await empty(dsn)

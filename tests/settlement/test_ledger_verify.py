@@ -266,6 +266,7 @@ def test_what_is_forged_is_named(filled: FreshDatabase, forged: str) -> None:
     assert found.findings
     first = found.findings[0]
     assert (first.kind, first.business_date, first.step, first.chunk, first.key) == expected
+    assert "(" not in first.text, "a value as the program writes it, not as people read it"
 
 
 def test_fingerprints_are_no_part_of_the_chain(filled: FreshDatabase) -> None:

@@ -18,18 +18,14 @@ from settlement.calendars import Calendar, Holiday
 from settlement.contracts import Contract
 from settlement.four_eyes import Actor, Approval, RefusedError, judge
 from settlement.ledger import entry, movements, trial_balance
-from settlement.payout import (
-    PayoutError,
-    export,
-    positions,
-    propose,
-    propose_rejection,
-    reject,
-    release,
-    withdraw,
-)
-from settlement.payout_dates import bring_on
-from settlement.payout_ports import StaleError
+from settlement.payouts.dates import bring_on
+from settlement.payouts.desk import PayoutError
+from settlement.payouts.due import positions
+from settlement.payouts.export import export
+from settlement.payouts.ports import StaleError
+from settlement.payouts.propose import propose
+from settlement.payouts.rejection import propose_rejection, reject
+from settlement.payouts.release import release, withdraw
 from settlement.reserve import reserve_check
 from settlement.statements import take_in
 from tests.settlement.payout_world import (

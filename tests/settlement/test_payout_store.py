@@ -11,15 +11,17 @@ import asyncpg
 import msgspec
 import pytest
 
-from settlement.adapters import payout_postgres
+from settlement.adapters import payout_commit
+from settlement.adapters.case_lock import lock_cases
 from settlement.adapters.payout_postgres import PostgresPayouts, open_payouts
 from settlement.adapters.postgres import PostgresStore
 from settlement.entry_columns import entry_relation
 from settlement.four_eyes import Actor, RefusedError, judge
 from settlement.ledger import movements
-from settlement.payout import Desk, PayoutError, export, propose, release
-from settlement.payout_dates import bring_on
-from settlement.payout_ports import (
+from settlement.payouts.dates import bring_on, find_overdue
+from settlement.payouts.desk import Desk, PayoutError
+from settlement.payouts.export import export
+from settlement.payouts.ports import (
     Balance,
     DateState,
     Decision,
@@ -29,6 +31,8 @@ from settlement.payout_ports import (
     RollingReserve,
     StaleError,
 )
+from settlement.payouts.propose import propose
+from settlement.payouts.release import release
 from settlement.ports import Facts as CloseFacts, Step
 from settlement.reserve import reserve_check
 from settlement.statements import case_id, take_in
@@ -89,8 +93,11 @@ class PostgresTown:
         sales: Mapping[Any, int],
         settlement_date: date | None = None,
         acquirer: str = "bank-a",
+        discount_minor: int = 0,
     ) -> None:
-        nets, entries = sold(business_date, sales, settlement_date or business_date, acquirer)
+        nets, entries = sold(
+            business_date, sales, settlement_date or business_date, acquirer, discount_minor
+        )
         await self.books.finish(
             Step(business_date, "post", "0" * 64, {}), CloseFacts(entries=entry_relation(entries))
         )
@@ -188,6 +195,29 @@ def test_what_is_owed_and_by_whom(with_town: Callable[[Check], None]) -> None:
         await bring_on(town.desk(), TUESDAY)
         assert await payouts.reserves(TUESDAY) == []
         assert (await payouts.payables(MONDAY))[1] == Payable(BOOKS, CNY, 5_000, 5_000, 0, 0)
+
+    with_town(check)
+
+
+def test_money_that_does_not_come_is_a_break_until_it_comes(
+    with_town: Callable[[Check], None],
+) -> None:
+    async def check(town: Place) -> None:
+        payouts, kind = town.payouts, "receivable_overdue"
+        await town.day(MONDAY, {TEA: 10_000})
+        assert await payouts.standing_breaks(kind) == []
+        desk = msgspec.structs.replace(town.desk(), at=AT + 3 * ONE_DAY)
+        (one,) = await find_overdue(desk)
+        assert one.id == "20260804-W00000101"
+        assert await payouts.standing_breaks(kind) == [one]
+        assert await payouts.standing_breaks("statement_unmatched") == []
+        closed = msgspec.structs.replace(one, id="x", business_date=MONDAY)
+        with pytest.raises(StaleError):
+            await desk.commit(Facts(await payouts.generation(), "late", breaks=[closed]))
+        await told(town, TUESDAY, Told(10_000, counterparty=PAYER))
+        assert await find_overdue(desk) == []
+        assert await payouts.standing_breaks(kind) == []
+        assert await payouts.resolved([one.id]) == {one.id}
 
     with_town(check)
 
@@ -345,7 +375,7 @@ def test_killed_between_the_statements_of_a_commit_nothing_stands(
             ((_, proposal),) = await propose(town.desk(), TUESDAY)
             at = await town.payouts.generation()
             for step in ("_number", "_add", "post_entries", "audit", "approve"):
-                real = getattr(payout_postgres, step)
+                real = getattr(payout_commit, step)
 
                 async def dying(
                     connection: Any, *values: Any, real: Any = real, **named: Any
@@ -353,10 +383,10 @@ def test_killed_between_the_statements_of_a_commit_nothing_stands(
                     await real(connection, *values, **named)
                     connection.terminate()
 
-                monkeypatch.setattr(payout_postgres, step, dying)
+                monkeypatch.setattr(payout_commit, step, dying)
                 with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
                     await let_go(town, proposal)
-                monkeypatch.setattr(payout_postgres, step, real)
+                monkeypatch.setattr(payout_commit, step, real)
                 assert await town.payouts.generation() == at
                 assert await town.payouts.decisions() == []
                 assert not await town.people.used(proposal.id)
@@ -426,6 +456,38 @@ def test_a_line_whose_case_people_work_on_stays_theirs(database_dsn: FreshDataba
             )
             await town.day(MONDAY, {TEA: 10_000})
             await bring_on(town.desk(), TUESDAY)
+            assert await town.balance("network_receivable") == 10_000
+            assert await town.balance("long_suspense") == -10_000, "theirs to move"
+            assert await town.payouts.open_lines() == [line]
+
+    asyncio.run(scenario())
+
+
+def test_a_line_and_its_case_at_once_move_the_money_once(database_dsn: FreshDatabase) -> None:
+    """A checker's commit is under way while the line is explained: the line waits, and looks again."""
+
+    async def scenario() -> None:
+        async with a_town(database_dsn) as town:
+            await told(town, TUESDAY, Told(10_000, counterparty=PAYER))
+            (line,) = await town.payouts.open_lines()
+            await town.day(MONDAY, {TEA: 10_000})
+            async with town._owner.transaction():
+                await lock_cases(town._owner, [case_id(line)])
+                explained = asyncio.create_task(bring_on(town.desk(), TUESDAY))
+                waiting = (
+                    "SELECT count(*) FROM pg_locks WHERE classid = 8593 AND NOT granted "
+                    "AND locktype = 'advisory'"
+                )
+                async with asyncio.timeout(60):
+                    while not await town._owner.fetchval(waiting):  # noqa: ASYNC110 - of a server
+                        await asyncio.sleep(0.05)
+                await town._owner.execute(
+                    "INSERT INTO settlement.case_event VALUES ($1, 1, 'ended', 'ended', 'li', now(), "
+                    "$2, '', '', 'write_off', 'p1', 'wang', '', 10000, 0, false)",
+                    case_id(line),
+                    MONDAY,
+                )
+            await explained
             assert await town.balance("network_receivable") == 10_000
             assert await town.balance("long_suspense") == -10_000, "theirs to move"
             assert await town.payouts.open_lines() == [line]

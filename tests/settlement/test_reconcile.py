@@ -15,6 +15,7 @@ from settlement.columns import schema_of, structs_of, table_of
 from settlement.files import com
 from settlement.matches import Match
 from settlement.reconcile import VERSIONS, reconcile
+from tests.depth import examples
 from tests.settlement.oracle import records_of
 from tests.settlement.world import (
     ACQUIRER,
@@ -274,7 +275,7 @@ def summary(result: Result) -> Any:
     )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(15), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(days(), st.randoms(use_true_random=False), st.integers(0, 30))
 def test_order_and_splits_change_nothing(
     day: tuple[list[Transaction], list[dict[str, Any]]], chance: Any, at: int
@@ -288,7 +289,7 @@ def test_order_and_splits_change_nothing(
     assert summary(run(trades, split)) == expected
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(15), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(days())
 def test_matched_and_open_are_both_sides(
     day: tuple[list[Transaction], list[dict[str, Any]]],

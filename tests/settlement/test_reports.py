@@ -20,7 +20,7 @@ import pytest
 from settlement.adapters.memory import MemoryStore
 from settlement.cases import Break
 from settlement.fee_book import DETAIL, AgentLine, CostLine, DiscountLine
-from settlement.payout_ports import ReserveCheck, ReserveTerm
+from settlement.payouts.ports import ReserveCheck, ReserveTerm
 from settlement.reports import breaks, csv as csvs, fees, html, merchant, reserve, shares, xlsx
 from settlement.reports.figures import money
 from settlement.reports.model import (
@@ -119,10 +119,13 @@ def test_a_day_s_files() -> None:
     assert names == {
         "merchants.csv",
         "breaks.csv",
+        "cases.csv",
+        "reserve.csv",
         "trial-balance.csv",
         "fees.csv",
         "fee-files.csv",
         "agent-shares.csv",
+        "sums.csv",
         "report.xlsx",
         "report.html",
         "settlement/104110058120001.csv",
@@ -305,4 +308,22 @@ def test_a_reserve_that_differs_says_by_how_much() -> None:
     assert any(isinstance(part, Chart) and part.alarm for part in made.parts)
     rows = Page(html.render(made)).tables[0]
     assert [row[-1] for row in rows[-2:]] == ["0.01", "-0.02"]
-    assert rows[-3][1] == "Own income not yet swept · 未划转自有收入"
+    assert rows[-3][2] == "Own income not yet swept · 未划转自有收入"
+
+
+def test_open_cases_and_the_reserve_stand_in_the_days_files() -> None:
+    _, sink = a_closed_day()
+    broken = [row["id"] for row in csv.DictReader(io.StringIO(of(sink, "breaks.csv").decode()))]
+    open_cases = list(csv.DictReader(io.StringIO(of(sink, "cases.csv").decode())))
+    assert sorted(row["id"] for row in open_cases) == sorted(broken)
+    assert {row["state"] for row in open_cases} == {"open"}
+    terms = list(csv.DictReader(io.StringIO(of(sink, "reserve.csv").decode())))
+    sums = dict.fromkeys(("assets", "liabilities", "difference"), 0)
+    for row in terms:
+        sums[row["side"]] = sums.get(row["side"], 0) + int(row["amount_minor"])
+    assert sums["assets"] == sums["liabilities"] != 0
+    page = of(sink, "report.html").decode()
+    for text in ("Open cases by age", "未了结差错", "Reserve check", "备付金核对"):
+        assert text in page, text
+    found = sheets(of(sink, "report.xlsx"))
+    assert {"Open cases · 未了结差错", "Reserve check · 备付金核对"} <= set(found)

@@ -1,7 +1,7 @@
 """One suite for the store in memory and on PostgreSQL; then whole days on PostgreSQL."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import date, timedelta
 from typing import Any
@@ -10,6 +10,7 @@ import asyncpg
 import msgspec
 import pytest
 
+from settlement import ports
 from settlement.adapters.ledger_memory import MemoryStored
 from settlement.adapters.ledger_stored import open_stored
 from settlement.adapters.memory import MemoryStore
@@ -25,15 +26,15 @@ from settlement.clearing import (
     Reference,
     Transaction,
 )
-from settlement.columns import relation
+from settlement.columns import relation, table_of
 from settlement.entry_columns import entry_relation
 from settlement.files import com
+from settlement.kept_sums import BatchTotal
 from settlement.ledger import Entry, LedgerConflictError, entry, movements
 from settlement.ledger_verify import Unwatched, verify
 from settlement.matches import Match, Member
 from settlement.ports import Facts, Output, Step, Store
-from settlement.sums import members_of
-from settlement.terminal_totals import BatchTotal, check_totals
+from settlement.terminal_totals import check_totals
 from tests.database import FreshDatabase
 from tests.settlement.oracle import records_of
 from tests.settlement.test_close import PLANTED, Killed, KilledAt, a_day
@@ -41,6 +42,7 @@ from tests.settlement.world import (
     ACQUIRER,
     AT,
     DAY,
+    ENGINE,
     NEXT,
     PANS,
     REFERENCES,
@@ -67,10 +69,17 @@ CREATE TABLE switch.transaction_v1 (
 CREATE TABLE switch.capture_v1 (
     capture_id bigint, request_id bigint, business_date date, settlement_date date,
     merchant text, terminal text, batch int, stan int, type text, acquirer text,
-    effect_minor bigint, currency text, original_request_id bigint);
+    effect_minor bigint, currency text, original_request_id bigint, request_date date);
 CREATE TABLE switch.reference_v1 (
     kind text, key text, version int, effective_from timestamptz, content jsonb);
-GRANT SELECT ON switch.transaction_v1, switch.capture_v1, switch.reference_v1 TO tongbao_app;
+CREATE TABLE switch.case_v1 (
+    case_id text, commit_id bigint, seq int, kind text, business_date date, opened_at timestamptz,
+    merchant text, terminal text, request_id bigint, detail text, acquirer text, currency text,
+    amount_minor bigint, settlement_date date, type text, state text, batch int, stan int, rrn text,
+    link_stan text, transmission_time text, pan_masked text);
+GRANT SELECT ON switch.transaction_v1, switch.capture_v1, switch.reference_v1, switch.case_v1
+    TO tongbao_app;
+GRANT INSERT ON switch.case_v1 TO tongbao_app;
 """
 
 
@@ -79,8 +88,10 @@ async def publish(
     transactions: list[Transaction],
     captures: list[Capture],
     references: list[Reference] = REFERENCES,
+    said: Sequence[BatchTotal] = (),
 ) -> None:
-    """Stand in for the switch's views, and make DAY the open business date."""
+    """Stand in for the switch's views, and make DAY the open business date, on which terminals have
+    `said` their totals."""
     connection = await asyncpg.connect(dsn)
     try:
         await connection.execute(STAND_IN)
@@ -94,6 +105,10 @@ async def publish(
                 columns=list(shape.__struct_fields__),
                 records=[msgspec.structs.astuple(one) for one in facts],
             )
+        await connection.execute(
+            "UPDATE switch.capture_v1 AS c SET request_date = t.business_date "
+            "FROM switch.transaction_v1 AS t WHERE t.request_id = c.request_id"
+        )
         for one in references:
             await connection.execute(
                 "INSERT INTO switch.reference_v1 VALUES ($1, $2, $3, $4, $5)",
@@ -108,21 +123,21 @@ async def publish(
             "INSERT INTO switch.business_date (business_date, state) VALUES ($1, 'open')", DAY
         )
         await connection.execute("UPDATE switch.business_day SET business_date = $1", DAY)
-        for said in SAID:
+        for total in said:
             # half of it by cards of the other side of DE 48
-            sides = [0, 0, *said[5:], *said[3:5], 0, 0]
+            debits = total.debit_minor, total.debit_count
+            credits_ = total.credit_minor, total.credit_count
             await connection.execute(
                 "INSERT INTO switch.batch_settled (merchant, terminal, batch, said, ours, result)"
                 " VALUES ($1, $2, $3, $4, $4, '11')",
-                *said[:3],
-                sides,
+                *total.key,
+                [0, 0, *credits_, *debits, 0, 0],
             )
     finally:
         await connection.close()
 
 
-# merchant, terminal, batch; debits, credits
-SAID = [("m1", "t1", 1, 10_000, 2, 4_000, 1), ("m1", "t2", 7, 0, 0, 0, 0)]
+SAID = [BatchTotal("m1", "t1", 1, 10_000, 2, 4_000, 1), BatchTotal("m1", "t2", 7, 0, 0, 0, 0)]
 
 
 def facts_of_a_day() -> tuple[list[Transaction], list[Capture]]:
@@ -153,12 +168,12 @@ def with_store(request: pytest.FixtureRequest) -> Callable[[Check], None]:
 
     async def memory(check: Check) -> None:
         store = MemoryStore(captures, transactions, REFERENCES)
-        store.batches = [(DAY, BatchTotal(*said)) for said in SAID]
+        store.batches = [(DAY, said) for said in SAID]
         await check(store)
 
     async def postgres(check: Check) -> None:
         assert dsn is not None
-        await publish(dsn.owner, transactions, captures)
+        await publish(dsn.owner, transactions, captures, said=SAID)
         async with open_postgres(dsn.app) as (store, _):
             await check(store)
 
@@ -196,6 +211,14 @@ def test_the_first_instant_stays(with_store: Callable[[Check], None]) -> None:
     with_store(check)
 
 
+@pytest.fixture(params=["few", "bulk"])
+def any_bulk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Facts as few as these are, and the same stored as bulk is: on a thread of its own."""
+    if request.param == "bulk":
+        monkeypatch.setattr(ports, "BULK_FROM", 1)
+
+
+@pytest.mark.usefixtures("any_bulk")
 def test_a_step_stands_once_with_its_facts(with_store: Callable[[Check], None]) -> None:
     async def check(store: Store) -> None:
         transactions, captures = facts_of_a_day()
@@ -220,7 +243,7 @@ def test_batches_are_checked_once_over_all_their_dates(
     with_store: Callable[[Check], None],
 ) -> None:
     async def check(store: Store) -> None:
-        first, second = (BatchTotal(*said) for said in SAID)
+        first, second = SAID
         before = DAY - timedelta(days=1)
         assert await store.batches_said(before) == []
         assert await store.batches_said(DAY) == [first, second]
@@ -233,7 +256,11 @@ def test_batches_are_checked_once_over_all_their_dates(
         )
         assert await store.batches_captured([first.key, second.key]) == [earlier, today]
         assert await store.batches_said(DAY) == [second]
-        found = await check_totals(store, NEXT, [], "156")
+        assert await store.batch_sums(DAY) == [today, other]
+        assert await store.batches_checked(DAY) == [first.key]
+        assert (await store.batch_sums(NEXT), await store.batches_checked(NEXT)) == ([], [])
+        ENGINE.load("records", table_of(ClearingRecord, []))
+        found = await check_totals(store, NEXT, ENGINE, "156")
         assert (found.batches, found.breaks, found.sums) == ([second.key], [], [])
 
     with_store(check)
@@ -241,20 +268,23 @@ def test_batches_are_checked_once_over_all_their_dates(
 
 def test_lines_of_one_match_stand_in_no_other(with_store: Callable[[Check], None]) -> None:
     async def check(store: Store) -> None:
-        members = members_of(DAY, [("split-capture", "c1", "r1"), ("split-capture", "c1", "r2")])
-        assert members == [
+        members = [
             Member(DAY, "c1", "split-capture", 1, "ours", "c1"),
             Member(DAY, "c1", "split-capture", 1, "theirs", "r1"),
             Member(DAY, "c1", "split-capture", 1, "theirs", "r2"),
         ]
+        of = relation(Member, members)
         alone = [
             Match(DAY, "matched", "split-capture", 1, record, row)
             for record, row in (("c1", ""), ("", "r1"), ("", "r2"))
         ]
         with pytest.raises(AssertionError, match="is in no match"):
-            await store.finish(step(), Facts(matches=relation(Match, alone[:2]), members=members))
-        assert await store.finish(step(), Facts(matches=relation(Match, alone), members=members))
+            await store.finish(step(), Facts(matches=relation(Match, alone[:2]), members=of))
+        assert await store.finish(step(), Facts(matches=relation(Match, alone), members=of))
         assert await store.members(DAY) == members
+        assert await store.members(NEXT) == []
+        assert await store.matched_with(["r2", "c7"]) == members
+        assert await store.matched_with(["c7"]) == []
         with pytest.raises((asyncpg.UniqueViolationError, AssertionError)):
             await store.finish(
                 step("again"),
@@ -354,6 +384,7 @@ def an_entry(key: str, amount: int = 100, rule: str = "captured") -> Entry:
     return made
 
 
+@pytest.mark.usefixtures("any_bulk")
 def test_entries_are_idempotent_by_source_and_key(with_store: Callable[[Check], None]) -> None:
     async def check(store: Store) -> None:
         made = [an_entry("c1"), an_entry("c2", -40)]
@@ -388,25 +419,38 @@ def test_outputs(with_store: Callable[[Check], None]) -> None:
 # -- PostgreSQL itself --------------------------------------------------------------------------
 
 
-@asynccontextmanager
-async def a_day_on(dsn: FreshDatabase) -> AsyncIterator[tuple[PostgresStore, PostgresDates]]:
+# of `a_day`: its terminal has forgotten the refund
+SAID_WRONG = BatchTotal(trade(1).merchant, trade(1).terminal, 1, 55_000, 10, 1_000, 1)
+
+
+def a_day_in_memory() -> MemoryStore:
     trades, _ = a_day()
-    await publish(dsn.owner, trades, captures_of(trades))
+    store = MemoryStore(captures_of(trades), trades, REFERENCES)
+    store.batches = [(DAY, SAID_WRONG)]
+    return store
+
+
+@asynccontextmanager
+async def a_day_on(
+    dsn: FreshDatabase, said: Sequence[BatchTotal] = ()
+) -> AsyncIterator[tuple[PostgresStore, PostgresDates]]:
+    trades, _ = a_day()
+    await publish(dsn.owner, trades, captures_of(trades), said=said)
     async with open_postgres(dsn.app) as (store, dates):
         yield store, dates
 
 
 def test_a_day_on_postgres_equals_the_day_in_memory(database_dsn: FreshDatabase) -> None:
     async def scenario() -> None:
-        trades, rows = a_day()
+        _, rows = a_day()
         expected_sink, sink = Sink(), Sink()
-        memory = MemoryStore(captures_of(trades), trades, REFERENCES)
+        memory = a_day_in_memory()
         expected = await run_close(memory, inbox(com_file(rows)), sink=expected_sink)
-        async with a_day_on(database_dsn) as (store, dates):
+        async with a_day_on(database_dsn, [SAID_WRONG]) as (store, dates):
             result = await run_close(store, inbox(com_file(rows)), dates=dates, sink=sink)
             assert result.to_json() == expected.to_json()
             assert sink.files == expected_sink.files
-            assert sum(PLANTED.values()) == len(result.breaks)
+            assert sum(PLANTED.values()) + 1 == len(result.breaks)
             assert await dates.state(DAY) == "posted"
             assert await dates.state(NEXT) == "open"
             assert (await store.seals(DAY)) == (await memory.seals(DAY))
@@ -427,12 +471,12 @@ def test_a_day_on_postgres_equals_the_day_in_memory(database_dsn: FreshDatabase)
 )
 def test_killed_on_postgres_and_run_again(database_dsn: FreshDatabase, moment: str) -> None:
     async def scenario() -> None:
-        trades, rows = a_day()
+        _, rows = a_day()
         expected_sink, sink = Sink(), Sink()
-        memory = MemoryStore(captures_of(trades), trades, REFERENCES)
+        memory = a_day_in_memory()
         expected = await run_close(memory, inbox(com_file(rows)), sink=expected_sink)
         files = inbox(com_file(rows))
-        async with a_day_on(database_dsn) as (store, dates):
+        async with a_day_on(database_dsn, [SAID_WRONG]) as (store, dates):
             killer = KilledAt(moment)
             killing: Any = killer.store(store)  # type: ignore[arg-type]
             killing_dates: Any = killer.dates(dates)  # type: ignore[arg-type]
@@ -454,7 +498,7 @@ def test_two_closes_at_once_come_to_one(database_dsn: FreshDatabase) -> None:
     async def scenario() -> None:
         _, rows = a_day()
         sink = Sink()
-        async with a_day_on(database_dsn) as (store, dates):
+        async with a_day_on(database_dsn, [SAID_WRONG]) as (store, dates):
             results = await asyncio.gather(
                 *(run_close(store, inbox(com_file(rows)), dates=dates, sink=sink) for _ in range(3))
             )

@@ -12,13 +12,20 @@ from typing import Any
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from settlement import ports
+from settlement.adapters.cases_memory import MemoryCasework
+from settlement.adapters.cases_postgres import PostgresCasework
 from settlement.adapters.duckdb_engine import DuckDbEngine
 from settlement.adapters.extracts import MemoryExtracts
 from settlement.adapters.memory import MemoryStore
+from settlement.adapters.payout_memory import MemoryPayouts
+from settlement.adapters.payout_postgres import PostgresPayouts
+from settlement.adapters.postgres import PostgresStore
+from settlement.casework.ports import Casework
 from settlement.clearing import NEGATIVE_TYPES, Capture, Reference, Transaction
 from settlement.close import CloseResult, close
 from settlement.fees import REFORM_96
 from settlement.files import com
+from settlement.payouts.ports import Payouts
 from settlement.ports import Store
 from settlement.settings import Settings
 
@@ -136,7 +143,15 @@ def reference(
 
 
 REFERENCES = [
-    reference("link", "bank-a-1", {"acquirer": ACQUIRER, "de32": DE32}),
+    reference(
+        "link",
+        "bank-a-1",
+        {
+            "acquirer": ACQUIRER,
+            "de32": DE32,
+            "clearing": {"COM": {}, "ERRA": {"optional": True}},
+        },
+    ),
     reference("route", "622202", {"prefix": "622202", "card_type": "debit"}),
     reference("route", "622888", {"prefix": "622888", "card_type": "credit"}),
     reference(
@@ -257,6 +272,21 @@ def world(
     return MemoryStore(captures_of(transactions), transactions, references)
 
 
+def casework_of(store: Store, dates: ports.Dates) -> Casework:
+    """As the close has it, over the same store."""
+    if isinstance(store, PostgresStore):
+        return PostgresCasework(store.pool, within_close=True)
+    assert isinstance(store, MemoryStore)
+    return MemoryCasework(store, dates, within_close=True)
+
+
+def payouts_of(store: Store) -> Payouts:
+    if isinstance(store, PostgresStore):
+        return PostgresPayouts(store.pool)
+    assert isinstance(store, MemoryStore)
+    return MemoryPayouts(store)
+
+
 async def run_close(
     store: Store,
     files: Inbox,
@@ -269,14 +299,18 @@ async def run_close(
     settings: Settings = FAST,
     engine: ports.Engine = ENGINE,
     extracts: ports.Extracts | None = None,
+    casework: Casework | None = None,
 ) -> CloseResult:
+    dates = dates or Dates({day: "open"})
     return await close(
         day,
         files,
         store,
-        dates or Dates({day: "open"}),
+        dates,
         PANS,
         sink or Sink(),
+        payouts=payouts_of(store),
+        casework=casework or casework_of(store, dates),
         engine=engine,
         extracts=extracts or MemoryExtracts(engine),
         at=at,

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from settlement.adapters.cases_memory import MemoryCasework
 from settlement.adapters.duckdb_engine import DuckDbEngine
 from settlement.adapters.extracts import MemoryExtracts
 from settlement.adapters.memory import MemoryStore
+from settlement.adapters.payout_memory import MemoryPayouts
 from settlement.clearing import Capture, Reference, Transaction
 from settlement.close import DIFFERENCES, DONE, close
 from settlement.fees import REFORM_96
@@ -86,6 +88,8 @@ async def close_books(world: World) -> list[str]:
             dates,
             pans,
             Sink(),
+            casework=MemoryCasework(books, dates, within_close=True),
+            payouts=MemoryPayouts(books),
             engine=engine(),
             extracts=MemoryExtracts(engine()),
             at=AT,
@@ -102,7 +106,7 @@ async def close_books(world: World) -> list[str]:
     for one in found.values():
         world.count(f"break {one.break_class}")
     expected = expected_breaks(world)
-    unheard = world.checkers.explained.unheard
+    unheard = world.checkers.views.explained.unheard
     told = Counter(dict.fromkeys(unheard, 0))
     for name, one in found.items():
         rrn = one.keys.get("rrn", "")

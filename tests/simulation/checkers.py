@@ -6,8 +6,8 @@ faults have stopped and the queues are empty, the three views of the money are l
 is allowed to differ is named: `Explained`.
 
 P1, P2, P3, P6 and P10 are checked at every message and commit, P6 at every line of the logs too, P9 at
-every reversal, P8 (connections to a bank) at every connect, P4 and P5 in the end. What holds at rest
-is in `rest.py`.
+every reversal, P8 (connections to a bank) at every connect, P4 and P5 in the end. Facts are checked
+here, messages in `wires.py`, what terminals and banks hold in `views.py`, what holds at rest in `rest.py`.
 """
 
 from __future__ import annotations
@@ -16,39 +16,29 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
-from iso8583.codec import codec_for
-from iso8583.errors import DecodeError
-from iso8583.framing import POS, Framer, FramingSpec
 from switch.journal import Key, OutcomeState
-from switch.transactions import TOMBSTONE, TYPES, OnUnknown, kind_of, reversed_kind
+from switch.transactions import TOMBSTONE, TYPES, OnUnknown
 from terminals.simulator.terminal import APPROVED
 from tests.simulation.rest import Cases, ClosedDates, nothing_waits
 from tests.simulation.secrecy import Secrets
 from tests.simulation.store import CALLER
-from tests.simulation.till import NEVER_STORED
+from tests.simulation.views import Views
+from tests.simulation.wires import Identity, Wires
 
 if TYPE_CHECKING:
     import datetime as dt
 
-    from iso8583.message import Message
     from switch.journal import AttemptRow, Commit, OutcomeRow, QueueRow, RequestRow
-    from terminals.simulator.bank import Bank
-    from terminals.simulator.terminal import Outcome, Slip, Terminal
     from tests.simulation.loop import Process
-    from tests.simulation.network import Connection, Endpoint
+    from tests.simulation.network import Connection
     from tests.simulation.node import Boot
     from tests.simulation.world import World
-
-Identity = tuple[str, str, str]  # acquirer, DE 7, DE 11
 
 FINAL_REVERSALS: Final = frozenset({"00", "25", "94"})
 UNDECIDED_CODES: Final = frozenset({"98"})  # unknown, or still in flight, or pending
 SETTLES_S: Final = 15.0  # until all leases are new ones
 RULE_WITH_VERSION: Final = re.compile(r".+@\d+")
-# What the trace tells of a message, and of the rows of a commit.
-TOLD_OF_MESSAGES: Final = (3, 4, 7, 11, 37, 39, 41, 70)
+# What the trace tells of the rows of a commit.
 TOLD_OF_ROWS: Final = {
     "attempt": ("acquirer",),
     "outcome": ("state", "rule"),
@@ -58,8 +48,6 @@ TOLD_OF_ROWS: Final = {
     "reversal_request": ("response_code", "rule"),
     "case": ("kind",),
 }
-TAKES_NO_KEY: Final = NEVER_STORED | {"98"}
-NOT_OF_THE_REQUEST: Final = frozenset({"94", "96", "98", "A0", "77", "30", "03"})
 
 
 class Broken(AssertionError):  # noqa: N818 - a promise is broken; it is not an error of the program
@@ -68,15 +56,6 @@ class Broken(AssertionError):  # noqa: N818 - a promise is broken; it is not an 
     def __init__(self, promise: str, detail: str) -> None:
         super().__init__(f"{promise}: {detail}")
         self.promise = promise
-
-
-class Explained(msgspec.Struct):
-    """Differences between the views that injected faults account for, by RRN."""
-
-    forgotten: dict[str, int] = {}  # the bank approved and forgot: what it would have taken
-    unheard: dict[str, int] = {}  # approved after its reversal was answered, and nobody heard that
-    posted: dict[str, None] = {}  # its 0400 came when its date was posted: a person's case
-    copy_refused: list[str] = []  # sent twice, and 96 or A0 was the answer to one of the copies
 
 
 def named(row: RequestRow) -> str:
@@ -88,29 +67,13 @@ def named(row: RequestRow) -> str:
     )
 
 
-def _name_of(process: Process | None) -> str:
-    return "nobody" if process is None else process.name
-
-
-class Wire:
-    """Frames of one direction of one connection, whatever the pieces."""
-
-    def __init__(self, spec: FramingSpec) -> None:
-        self._framer = Framer(spec)
-
-    def bodies(self, data: bytes) -> list[bytes]:
-        return [frame.body for frame in self._framer.receive_bytes(data)]
-
-
 class Checkers:
     def __init__(self, world: World) -> None:
         self.world = world
         self.broken: Broken | None = None
         self.checked: Counter[str] = Counter()
-        self.explained = Explained()
-        self._wires: dict[tuple[int, bool], Wire] = {}
-        self._pos = codec_for("unionpay_pos")
-        self._link = codec_for("iso1987_ascii")
+        self.wires = Wires(self)
+        self.views = Views(self)
         # facts, in the order in which they came to stand
         self.requests: dict[int, RequestRow] = {}
         self.by_key: dict[object, RequestRow] = {}
@@ -127,19 +90,9 @@ class Checkers:
         self.sent_facts: dict[int, int] = {}  # queue item → tries that stand
         self.ended: dict[int, str] = {}
         self.late_codes: dict[int, list[str]] = {}  # request id → DE 39 of answers that came late
-        # bytes
-        self.left: Counter[tuple[Identity, str]] = Counter()  # (identity, MTI) that left for a bank
-        self.sent_requests: dict[
-            str, Identity
-        ] = {}  # RRN → identity of the first 01xx, 02xx that left
-        self.bank_said: dict[
-            Identity, tuple[str, int]
-        ] = {}  # first (DE 39, DE 4) of a bank's answer
-        self.told: dict[int, tuple[str, str]] = {}  # request id → first final (DE 39, DE 38)
         self.secrets = Secrets()
         self.closed_dates = ClosedDates(world)
         self.cases = Cases(world)
-        self.asked_s: dict[tuple[int, str], float] = {}  # (connection, DE 11) → first asked there
 
     def fail(self, promise: str, detail: str) -> None:
         """The first one counts: what follows may be its consequence."""
@@ -275,9 +228,9 @@ class Checkers:
         reversed_before = self.reversed_by.get(row.request_id)
         self.check("P3", not reversed_before, f"{name} is approved after its reversal")
         said = [
-            self.bank_said[identity]
+            self.wires.bank_said[identity]
             for identity, request_id in self.attempts.items()
-            if request_id == row.request_id and identity in self.bank_said
+            if request_id == row.request_id and identity in self.wires.bank_said
         ]
         approved = [amount for code, amount in said if code in APPROVED | {"10"}]
         self.check(
@@ -384,255 +337,8 @@ class Checkers:
         row = self.requests.get(request_id)
         return f"request {request_id}" if row is None else named(row)
 
-    # -- bytes ------------------------------------------------------------------------------------
-
-    def tap(self, end: Endpoint, data: bytes) -> None:
-        """Bytes leave. Who writes is known by what it is connected to."""
-        connection = end.connection
-        bank = self.world.bank_at.get(connection.to)
-        from_client = end is connection.client
-        at = (connection.serial, from_client)
-        wire = self._wires.get(at)
-        if wire is None:
-            spec = POS if bank is None else bank.options.framing
-            wire = self._wires[at] = Wire(spec)
-        for body in wire.bodies(data):
-            if bank is not None:
-                message = self._link.decode(body)
-                name, process = bank.options.name, connection.client.process
-                if from_client:
-                    self._note_message(f"{_name_of(process)} to {name}", message)
-                    self._leaves_for_bank(name, message)
-                else:
-                    self._note_message(f"{name} to {_name_of(process)}", message)
-                    self._bank_answers(bank, message, body)
-            elif not from_client:
-                message = self._pos.decode(body)
-                self._note_message(f"{_name_of(end.process)} to terminal", message)
-                self._leaves_for_terminal(message, connection.serial)
-            else:
-                self._asked_by_terminal(body, connection.serial)
-
-    def _asked_by_terminal(self, body: bytes, line: int) -> None:
-        try:
-            message = self._pos.decode(body)
-        except DecodeError:
-            return
-        self._note_message("terminal asks", message)
-        if message.get(11) == "999999":
-            self.world.count("wrap of a terminal's trace")
-        self.asked_s.setdefault((line, str(message.get(11))), self.world.now_s())
-        block = message.get(52)
-        if isinstance(block, bytes):
-            self.secrets.add("a PIN block", block)
-
-    def _note_message(self, what: str, message: Message) -> None:
-        elements = [f"{de}={message[de]!s}" for de in TOLD_OF_MESSAGES if de in message]
-        self.world.note(what, str(message[0]), *elements)
-
-    def _leaves_for_bank(self, bank: str, message: Message) -> None:
-        """What leaves stands as an attempt, leaves once, and not after its outcome."""
-        mti = str(message[0])
-        if message[11] == "999999":
-            self.world.count("wrap of a link's STAN")
-        if mti[1] == "8":
-            return
-        identity = (bank, str(message[7]), str(message[11]))
-        rrn = str(message[37])
-        block = message.get(52)
-        if isinstance(block, bytes):
-            self.secrets.add("a PIN block", block)
-        before = self.left[identity, mti[:3]]
-        self.left[identity, mti[:3]] += 1
-        if mti[1] == "4" or mti == "0221":
-            self._queued_leaves(identity, mti, before)
-            return
-        request_id = self.attempts.get(identity)
-        if not self.check(
-            "P1", request_id is not None, f"{mti} {identity} leaves, no attempt stands"
-        ):
-            return
-        assert request_id is not None
-        name = self.name_of(request_id)
-        self.check("P3", before == 0, f"{name} is sent again as new")
-        first = self.sent_requests.setdefault(rrn, identity)
-        self.check("P3", first == identity, f"{name} is sent as {first} and as {identity}")
-        outcome = self.outcomes.get(request_id)
-        # a 0400 that won meanwhile reverses the attempts that stood then, and only those may leave
-        covered = (
-            outcome is not None
-            and outcome.state is OutcomeState.REVERSED
-            and identity not in self.after_outcome
-        )
-        if outcome is not None and not covered:
-            self.fail("P3", f"{name} is sent after its outcome {outcome.state} ({outcome.rule})")
-
-    def _queued_leaves(self, identity: Identity, mti: str, before: int) -> None:
-        """A reversal or repeat stands in the queue, is noted as sent, and says so when it repeats."""
-        row = self.queue.get(identity)
-        if not self.check("P1", row is not None, f"{mti} {identity} leaves, nothing is queued"):
-            return
-        assert row is not None
-        tries = self.sent_facts.get(row.item_id, 0)
-        self.check("P1", tries > 0, f"{mti} {identity} leaves, and that it may have is not noted")
-        if before and row.kind == "reversal":
-            self.check("P4", mti[3] == "1", f"{identity} is repeated without its flag")
-
-    def _bank_answers(self, bank: Bank, message: Message, body: bytes) -> None:
-        mti, name = str(message[0]), bank.options.name
-        if mti[1] in "12" and mti[2] in "13" and bank.mac_right(message, body):
-            identity = (name, str(message[7]), str(message[11]))
-            said = (str(message[39]), int(str(message.get(4, "0"))))
-            former = self.bank_said.setdefault(identity, said)
-            if former[0] == "96" or (former[0] not in APPROVED and said[0] in APPROVED):
-                self.bank_said[identity] = said
-
-    def _leaves_for_terminal(self, message: Message, line: int) -> None:
-        mti = str(message[0])
-        if mti[1] not in "124" or 64 not in message:
-            return  # management, or a refusal before the MAC check
-        code = str(message[39])
-        usage, batch = str(message[60])[:2], int(str(message[60])[2:8])
-        key = (
-            str(message[42]),
-            str(message[41]),
-            batch,
-            int(str(message[11])),
-            reversed_kind(str(message[3]), usage)
-            if mti[1] == "4"
-            else kind_of(f"{mti[:2]}{int(mti[2]) - 1}0", str(message[3])),
-        )
-        row = self._by_parts(key)
-        if mti[1] == "4":
-            self._reversal_told(key, row, code)
-        else:
-            self._told(key, row, code, message, self.asked_s.get((line, str(message[11])), 0.0))
-
-    def _by_parts(self, key: tuple[str, str, int, int, str]) -> RequestRow | None:
+    def by_parts(self, key: tuple[str, str, int, int, str]) -> RequestRow | None:
         return self.by_key.get(Key(*key))
-
-    def _reversal_told(self, key: object, row: RequestRow | None, code: str) -> None:
-        """0410: 25 leaves a tombstone, 00 a reversal, or there was nothing to reverse."""
-        if code == "25":
-            tombstone = row is not None and row.type == TOMBSTONE
-            self.check("P1", tombstone, f"0410 25 for {key}, and no tombstone stands")
-        elif code == "00":
-            if not self.check("P1", row is not None, f"0410 00 for {key}, which is not known"):
-                return
-            assert row is not None
-            outcome = self.outcomes.get(row.request_id)
-            reversed_ = row.request_id in self.reversed_by
-            nothing = outcome is not None and outcome.state is not OutcomeState.APPROVED
-            self.check(
-                "P1",
-                reversed_ or nothing,
-                f"0410 00 for {self.name_of(row.request_id)}, and no reversal stands",
-            )
-
-    def _told(
-        self, key: object, row: RequestRow | None, code: str, message: Message, asked_s: float
-    ) -> None:
-        """An answer is its outcome's, the same to everyone who asks, and 12 once that is reversed."""
-        if code in NOT_OF_THE_REQUEST:
-            return
-        if not self.check("P1", row is not None, f"answer {code} for {key}, and no request stands"):
-            return
-        assert row is not None
-        name = self.name_of(row.request_id)
-        outcome = self.outcomes.get(row.request_id)
-        if code == "12" and self._fell(row):
-            return
-        if not self.check(
-            "P1", outcome is not None, f"answer {code} for {name}, no outcome stands"
-        ):
-            return
-        assert outcome is not None
-        self.check(
-            "P1",
-            outcome.response_code == code,
-            f"answer {code} for {name}, and its outcome is {outcome.response_code}",
-        )
-        if code in APPROVED:
-            self.check("P1", message.get(37) == row.rrn, f"{name} is answered another DE 37")
-            amounts = (row.amount_minor, outcome.approved_amount_minor or 0)
-            amount = int(str(message.get(4, "0")))
-            self.check("P2", amount in amounts, f"{name} is approved to one who asked for {amount}")
-            fell_s = self.reversed_at_s.get(row.request_id, asked_s)
-            self.check("P2", fell_s >= asked_s, f"{name} is approved to one who asks, and reversed")
-        again = (code, str(message.get(38, "")))
-        first = self.told.setdefault(row.request_id, again)
-        self.check("P2", first == again, f"{name} was told {first}, now {again}")
-
-    def _fell(self, row: RequestRow) -> bool:
-        """It was reversed, before or after it came, or a void has asked for it."""
-        return (
-            row.type == TOMBSTONE
-            or row.request_id in self.reversed_by
-            or any(
-                each.type.endswith("void") and each.original_request_id == row.request_id
-                for each in self.requests.values()
-            )
-        )
-
-    # -- what terminals do with it ------------------------------------------------------------------
-
-    def accepted(self, slip: Slip) -> None:
-        """A terminal takes an approval: it stands in the journal, and nothing has reversed it."""
-        request_id = self._request_of(slip)
-        if not self.check(
-            "P1", request_id is not None, f"{slip} is approved, and no request stands"
-        ):
-            return
-        assert request_id is not None
-        name = self.name_of(request_id)
-        outcome = self.outcomes.get(request_id)
-        approved = outcome is not None and outcome.state is OutcomeState.APPROVED
-        self.check("P3", approved, f"the terminal took an approval of {name}: {outcome}")
-        if slip.state == "approved":
-            standing = request_id not in self.reversed_by
-            self.check(
-                "P3", standing, f"the terminal took an approval of {name}, which is reversed"
-            )
-
-    def approved_by(self, slip: Slip) -> str:
-        """The bank whose approval it is; "" where nothing stands."""
-        request_id = self._request_of(slip)
-        outcome = None if request_id is None else self.outcomes.get(request_id)
-        if request_id is None or outcome is None:
-            return ""
-        return self.acquirers[request_id, outcome.attempt or 1]
-
-    def repeated(self, terminal: str, first: Outcome, again: Outcome) -> None:
-        """A repeat of a finished request is told the same, or 96 when nothing can be told."""
-        if first.response_code in NOT_OF_THE_REQUEST or again.response_code in {"96", "77", "A0"}:
-            return
-        self.check(
-            "P2",
-            (first.response_code, first.rrn) == (again.response_code, again.rrn),
-            f"{terminal} {first.kind} {first.trace} was told {first.response_code} {first.rrn}, "
-            f"and repeated {again.response_code} {again.rrn}",
-        )
-
-    def settled(self, terminal: Terminal, *, balanced: bool) -> None:
-        """0510: the journal's totals of a batch are the terminal's, or a fault explains why not."""
-        self.world.count("settled balanced" if balanced else "settled unbalanced")
-        self.world.note("settled", terminal.options.terminal, str(balanced))
-        if not balanced:
-            name = f"{terminal.options.terminal} {terminal.batch}"
-            self.world.unbalanced.append(name)
-            copied = any(
-                slip.batch == terminal.batch and (self.copy_refused(slip) or self.posted(slip))
-                for slip in terminal.slips
-            )
-            self.check("P5", copied, f"batch {name} is not balanced, and nothing explains it")
-
-    def _request_of(self, slip: Slip) -> int | None:
-        row = TYPES.get(slip.kind)
-        if row is None:
-            return None
-        key = (slip.merchant, slip.terminal, int(slip.batch), int(slip.trace), row.kind)
-        found = self._by_parts(key)
-        return None if found is None else found.request_id
 
     # -- the end ------------------------------------------------------------------------------------
 
@@ -669,7 +375,7 @@ class Checkers:
             if item.kind == "reversal":
                 name = self.name_of(item.request_id)
                 self.check("P4", code in FINAL_REVERSALS, f"reversal of {name} ended {code!r}")
-        self._views_agree()
+        self.views.agree()
         self.cases.opened()
         self.closed_dates.stand()
         nothing_waits(self.world)
@@ -680,120 +386,11 @@ class Checkers:
         outcome = self.outcomes.get(request_id)
         if kind is None or outcome is None or kind.on_unknown is not OnUnknown.REVERSE:
             return
-        left = row.rrn in self.sent_requests
+        left = row.rrn in self.wires.sent_requests
         if left and outcome.state in (OutcomeState.UNKNOWN, OutcomeState.REVERSED):
             self.check(
                 "P4", request_id in self.reversed_by, f"{self.name_of(request_id)} is not reversed"
             )
-
-    def _views_agree(self) -> None:
-        """What terminals hold approved, what the journal captures and what the banks took is the same."""
-        journal: dict[str, int] = {}
-        for request_id, _, _, effect in self.world.store.captures():
-            rrn = self.requests[request_id].rrn
-            journal[rrn] = journal.get(rrn, 0) + effect
-        terminals, states = self._terminals_view()
-        banks, forgotten = self._banks_view()
-        for rrn in sorted({*journal, *terminals, *banks}):
-            ours, theirs = journal.get(rrn, 0), banks.get(rrn, 0)
-            slip = terminals.get(rrn, 0)
-            row = self.by_rrn.get(rrn)
-            name = rrn if row is None else self.name_of(row.request_id)
-            if ours != theirs and rrn in forgotten:
-                self.explained.forgotten[rrn] = forgotten[rrn]
-                theirs = ours
-            if ours != theirs and row is not None and self._unheard(row):
-                self.explained.unheard[rrn] = theirs
-                theirs = ours
-            self.check("P5", ours == theirs, f"{name}: journal {ours}, bank {theirs}")
-            if ours != slip and rrn in self.explained.posted:
-                slip = ours
-            if ours != slip and self._copy_refused(rrn):
-                self.explained.copy_refused.append(rrn)
-                slip = ours
-            self.check(
-                "P5",
-                ours == slip,
-                f"{name}: journal {ours}, terminal {slip} ({states.get(rrn, 'no slip')})",
-            )
-
-    def _terminals_view(self) -> tuple[dict[str, int], dict[str, str]]:
-        """Every slip has an end, and none stands that the journal does not know."""
-        effects: dict[str, int] = {}
-        states: dict[str, str] = {}
-        for till in self.world.tills:
-            for slip in till.terminal.slips:
-                request_id = self._request_of(slip)
-                ended = slip.state in ("approved", "declined", "reversed") or slip.kind == "balance"
-                ended = ended or self.posted(slip)
-                self.check("P4", ended, f"{slip} is left {slip.state}")
-                if request_id is None:
-                    self.check("P5", not slip.effect_minor, f"{slip} stands nowhere")
-                    continue
-                rrn = self.requests[request_id].rrn
-                effects[rrn] = effects.get(rrn, 0) + slip.effect_minor
-                states[rrn] = f"{slip.state} {slip.response_code}"
-        return effects, states
-
-    def _unheard(self, row: RequestRow) -> bool:
-        """Did its bank approve it after the answer to its reversal, and was that approval lost?"""
-        return (
-            any(
-                entry.asked.rrn == row.rrn and entry.asked.key in bank.crossed
-                for bank in self.world.banks
-                for entry in bank.accounts.entries
-            )
-            and row.request_id in self.reversed_by
-            and not APPROVED.intersection(self.late_codes.get(row.request_id, ()))
-        )
-
-    def posted(self, slip: Slip) -> bool:
-        """Was its 0400 refused because its date is posted, with a case for a person?"""
-        request_id = self._request_of(slip)
-        if request_id is None or slip.state != "not_reversed":
-            return False
-        found = any(
-            case.request_id == request_id and "reversal.date_posted" in case.detail
-            for case in self.world.store.cases.values()
-        )
-        if found:
-            self.explained.posted[self.requests[request_id].rrn] = None
-        return found
-
-    def copy_refused(self, slip: Slip) -> bool:
-        """Was it sent twice, and was one of the copies told what takes no key? The other one, on its
-        way for a while, is then a new request: its merchant may be active again (rules section 11)."""
-        copied = any(
-            (slip.batch, slip.trace) in till.copied
-            for till in self.world.tills
-            if till.name == slip.terminal
-        )
-        return copied and slip.state == "declined" and slip.response_code in TAKES_NO_KEY
-
-    def _copy_refused(self, rrn: str) -> bool:
-        row = self.by_rrn.get(rrn)
-        return row is not None and any(
-            self._request_of(slip) == row.request_id and self.copy_refused(slip)
-            for till in self.world.tills
-            for slip in till.terminal.slips
-        )
-
-    def _banks_view(self) -> tuple[dict[str, int], dict[str, int]]:
-        """A bank did nothing twice, and its own books add up."""
-        effects: dict[str, int] = {}
-        forgotten: dict[str, int] = {}
-        for bank in self.world.banks:
-            approvals: Counter[str] = Counter()
-            for entry in bank.accounts.entries:
-                rrn = entry.asked.rrn
-                effects[rrn] = effects.get(rrn, 0) + entry.effect_minor
-                approvals[rrn] += entry.standing and entry.asked.kind != "balance"
-                self.check("P2", approvals[rrn] <= 1, f"{bank} did {rrn} twice")
-            for entry in bank.forgotten:
-                forgotten[entry.asked.rrn] = entry.taken_minor
-            standing = sum(entry.effect_minor for entry in bank.accounts.entries)
-            self.check("P5", standing == bank.accounts.taken_minor, f"{bank} does not add up")
-        return effects, forgotten
 
 
 def _runs(process: Process | None) -> bool:

@@ -18,9 +18,9 @@ from settlement.ports import STEPS
 from switch import authorization
 from switch.acquirers.ports import Answer, AnswerKind
 from switch.adapters.memory import MemoryStore
-from switch.journal import BatchItem, BatchTotals, Session
 from switch.network_management import MISSES_MAX, Connection, Event, Phase, step
 from switch.store_and_forward import judge_delivery
+from switch.store_ports import BatchItem, BatchTotals, Session
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -18,23 +18,28 @@ from hsm.pans import LocalPans
 from switch import authorization, follow_up, recovery, reversal, store_and_forward
 from switch.acquirers.iso8583_link import IsoLink
 from switch.acquirers.link_keys import LinkMac
-from switch.acquirers.siblings import Sibling, Siblings
-from switch.adapters.memory import MemoryNumbers, MemoryOwners, MemoryStore
+from switch.acquirers.sibling_stream import Sibling
+from switch.acquirers.siblings import Siblings
+from switch.adapters.memory import commits
+from switch.adapters.memory.numbers import MemoryNumbers, MemoryOwners
 from switch.admission import Admission
 from switch.effects import Reply
 from switch.engine import Engine
-from switch.journal import Commit, EndRow, Held, Judgement, OutcomeState
+from switch.journal import Commit, EndRow, Judgement, OutcomeState
 from switch.load import Load
 from switch.reference import Snapshot
 from switch.server import TerminalServer
+from switch.store_ports import Held
 from switch.wiring import Links
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from switch.adapters.memory.facts import Facts
     from switch.authorization import Authorization
     from switch.effects import Effect
-    from switch.journal import OutcomeRow, RequestRow, Undecided
+    from switch.journal import OutcomeRow, RequestRow
+    from switch.store_ports import Undecided
 
 
 @contextlib.contextmanager
@@ -70,10 +75,10 @@ def reversal_dropped_on_restart() -> Iterator[None]:
 @contextlib.contextmanager
 def late_approval_captured() -> Iterator[None]:
     """An approval that comes after the time-out replaces the outcome (P3)."""
-    contest = MemoryStore._contest
+    contest = commits._contest
     judge_late = store_and_forward.judge_late_answer
 
-    def lenient(store: MemoryStore, commit: Commit, commit_id: int) -> Any:
+    def lenient(store: Facts, commit: Commit, commit_id: int) -> Any:
         if commit.outcome is not None and commit.outcome.rule == "late":
             return None
         return contest(store, commit, commit_id)
@@ -103,7 +108,7 @@ def late_approval_captured() -> Iterator[None]:
         return judged
 
     with (
-        mock.patch.object(MemoryStore, "_contest", lenient),
+        mock.patch.object(commits, "_contest", lenient),
         mock.patch("switch.late_answers.judge_late_answer", eager),
     ):
         yield
@@ -245,15 +250,15 @@ def reversed_still_told() -> Iterator[None]:
 @contextlib.contextmanager
 def duplicate_of_another_node() -> Iterator[None]:
     """Requests are unique per process, not in the whole store (P2)."""
-    contest_key = MemoryStore._contest_key
+    contest_key = commits._contest_key
 
-    def local(store: MemoryStore, request: RequestRow) -> Any:
+    def local(store: Facts, request: RequestRow) -> Any:
         known = store.keys.get(request.key)
         if known is not None and store.requests[known.request_id].row.owner_id != request.owner_id:
             return None
         return contest_key(store, request)
 
-    with mock.patch.object(MemoryStore, "_contest_key", local):
+    with mock.patch.object(commits, "_contest_key", local):
         yield
 
 
@@ -295,14 +300,14 @@ def posted_date_reversed() -> Iterator[None]:
 @contextlib.contextmanager
 def loser_writes_outcome() -> Iterator[None]:
     """The last outcome stands, not the first: an upsert (P2)."""
-    contest = MemoryStore._contest
+    contest = commits._contest
 
-    def last_wins(store: MemoryStore, commit: Commit, commit_id: int) -> Any:
+    def last_wins(store: Facts, commit: Commit, commit_id: int) -> Any:
         if commit.outcome is not None and commit.outcome.request_id in store.outcomes:
             return None
         return contest(store, commit, commit_id)
 
-    with mock.patch.object(MemoryStore, "_contest", last_wins):
+    with mock.patch.object(commits, "_contest", last_wins):
         yield
 
 
@@ -469,16 +474,16 @@ def card_number_logged() -> Iterator[None]:
 @contextlib.contextmanager
 def frozen_capture_cancelled() -> Iterator[None]:
     """A reversal cancels its capture, whatever the state of its date: no linked opposite (P9)."""
-    write_reversal = MemoryStore._write_reversal
+    write_reversal = commits._write_reversal
 
-    def cancelling(store: MemoryStore, row: Any, commit_id: int) -> None:
+    def cancelling(store: Facts, row: Any, commit_id: int) -> None:
         dates, store.dates = store.dates, dict.fromkeys(store.dates, "open")
         try:
             write_reversal(store, row, commit_id)
         finally:
             store.dates = dates
 
-    with mock.patch.object(MemoryStore, "_write_reversal", cancelling):
+    with mock.patch.object(commits, "_write_reversal", cancelling):
         yield
 
 

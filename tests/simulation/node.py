@@ -23,9 +23,9 @@ from tests.simulation.vault import FaultyVault, VaultFaults
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from switch.journal import Undecided
     from switch.logs import AuthorizationLine
     from switch.reception import Received
+    from switch.store_ports import Undecided
     from switch.wiring import Switch
     from tests.simulation.network import Endpoint, Network
     from tests.simulation.world import World

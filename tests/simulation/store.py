@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from switch.adapters.memory import LEASE, Faults, LostAcknowledgementError, MemoryStore
-from switch.journal import Lease, Stored, StoreDownError
+from switch.adapters.memory import LEASE, MemoryStore
+from switch.adapters.memory.faults import Faults, LostAcknowledgementError
+from switch.journal import Stored, StoreDownError
+from switch.store_ports import Lease
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

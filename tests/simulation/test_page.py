@@ -99,7 +99,7 @@ def test_bugs_in_the_store_are_those_that_change_it_and_sql_has_tests() -> None:
     changed = {
         name
         for name, (mutation, _) in MUTATIONS.items()
-        if re.search(r"patch\.object\(Memory", inspect.getsource(mutation))
+        if re.search(r"patch\.object\((?:Memory|commits)", inspect.getsource(mutation))
     }
     assert changed == set(IN_THE_STORE)
     for file, test in IN_THE_STORE.values():

@@ -195,7 +195,7 @@ class Till:
             await self.clear()
             if (
                 outcome.state == "approved"
-                and self.world.checkers.approved_by(slip) == bank.options.name
+                and self.world.checkers.views.approved_by(slip) == bank.options.name
             ):
                 return True
             await asyncio.sleep(RETRY_S)
@@ -274,7 +274,7 @@ class Till:
         if nothing_looked_up(again):
             slip.state = believed
         elif again.state in FINISHED:
-            self.world.checkers.repeated(self.name, first, again)
+            self.world.checkers.views.repeated(self.name, first, again)
 
     async def know(self, slip: Slip) -> None:
         """A refund without a final answer is sent again, the same bytes, until there is one."""
@@ -370,7 +370,9 @@ class Till:
             outcome = await self.ask(again)
             if outcome.state == "approved":
                 if outcome.kind == "settle":
-                    self.world.checkers.settled(self.terminal, balanced=outcome.balanced is True)
+                    self.world.checkers.views.settled(
+                        self.terminal, balanced=outcome.balanced is True
+                    )
                 return
             if outcome.response_code == "77":
                 # rules §10: this address must show a right MAC for this batch first
@@ -415,7 +417,7 @@ class Till:
             if fault in COPIES:
                 self.copied.add((slip.batch, slip.trace))
             if outcome.state == "approved":
-                self.world.checkers.accepted(slip)
+                self.world.checkers.views.accepted(slip)
                 self._ghosts.append((slip, request.frame))
         return outcome
 

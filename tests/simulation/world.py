@@ -21,7 +21,7 @@ from hsm.keys import KeyUsage
 from hsm.lmk import TEST_LMK
 from hsm.local import LocalVault
 from switch import data_keys
-from switch.acquirers.siblings import Unpacker
+from switch.acquirers.sibling_messages import Unpacker
 from switch.authorization import NumbersExhaustedError
 from switch.journal import StoreDownError
 from switch.reference import Link, Route
@@ -127,8 +127,9 @@ class World:
         self._work: dict[asyncio.Task[Any], None] = {}
         self._stopped: asyncio.Event = asyncio.Event()
         self.checkers = Checkers(self)
+        self.closing = close_books  # the day's end, and what is wrong with it
         self.network = Network(self._dice())
-        self.network.taps.append(self.checkers.tap)
+        self.network.taps.append(self.checkers.wires.tap)
         self.network.on_connect = self.checkers.connected
         self.local = Network(Dice(plan.seed ^ LOCAL_DICE), name="siblings")
         self.local.taps.append(self._overheard)
@@ -392,7 +393,7 @@ class World:
                 await self.come_to_rest()
                 self.checkers.final()
                 self.raise_broken()
-                for wrong in await close_books(self):
+                for wrong in await self.closing(self):
                     self.checkers.fail("P5", f"day's end: {wrong}")
                 self.raise_broken()
             finally:
@@ -673,8 +674,8 @@ def simulate(
         virtual_s=virtual_s,
         checked=dict(sorted(world.checkers.checked.items())),
         counts=dict(sorted(world.counts.items())),
-        forgotten=len(world.checkers.explained.forgotten),
-        copy_refused=len(world.checkers.explained.copy_refused),
+        forgotten=len(world.checkers.views.explained.forgotten),
+        copy_refused=len(world.checkers.views.explained.copy_refused),
         unbalanced=world.unbalanced,
         broken=broken,
         tail=list(world.trace) if broken or keep_trace else [],

@@ -9,7 +9,7 @@ import pytest
 
 from switch.access import Access, AccessCache
 from switch.adapters.memory import MemoryStore
-from switch.journal import Session
+from switch.store_ports import Session
 from tests.contract.worlds import StepClock
 from tests.simulation.loop import run_virtual
 

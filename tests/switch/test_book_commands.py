@@ -99,6 +99,8 @@ def test_reports_in_every_form(run: Callable[..., Any], tmp_path: Path) -> None:
     assert {row["table"] for row in rows} == {"discounts", "costs"}
     (one, *_) = lines(run("report", "merchant", "--merchant", MERCHANT, *date, "--json"))
     assert one["table"] == "merchants"
+    unknown = run("report", "merchant", "--merchant", "nobody", *date)
+    assert (unknown.exit_code, "no merchant nobody" in unknown.stderr) == (4, True)
     assert "Fees" in run("report", "fees", *date).stdout
     Page(run("report", "day", *date, "--format", "html").stdout_bytes)
     book = tmp_path / "breaks.xlsx"
@@ -136,7 +138,9 @@ def test_evidence_from_its_key_to_a_changed_store(
     assert_valid("evidence", told)
     assert [one["step"] for one in told["decided_again"]] == ["reconcile", "fees", "post", "net"]
     assert run(*verify, "00" * 32).exit_code == 1
-    assert run(*verify, "00").exit_code == 2
+    for wrong in ("00", "x" * 64, "", "@/nowhere"):
+        refused = run(*verify, wrong)
+        assert (refused.exit_code, refused.stderr.startswith("tongbao: --key: ")) == (2, True)
     assert run("evidence", "make", "--date", "2026-09-01", "--demo").exit_code == 3
 
     # another key signs from now on: the former bundle stays, and is not written over

@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import asyncpg
 import pytest
 from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
@@ -23,7 +24,8 @@ from tests.settlement.desk import LI, NOW, TERMS
 from tests.settlement.test_close import PLANTED, a_day
 from tests.settlement.test_disputes import row
 from tests.settlement.test_store import a_day_on
-from tests.settlement.world import com_file, inbox, run_close
+from tests.settlement.test_switch_cases import LATE, stand_in
+from tests.settlement.world import PAN, com_file, inbox, run_close
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,6 +128,35 @@ def test_a_case_is_worked_to_its_end(run: Callable[..., tuple[int, str]]) -> Non
     assert run("audit", "verify")[0] == 0
 
 
+def test_a_case_of_the_switch_is_worked_like_the_others(
+    run: Callable[..., tuple[int, str]], database_dsn: FreshDatabase
+) -> None:
+    async def find() -> None:
+        connection = await asyncpg.connect(database_dsn.owner)
+        try:
+            await stand_in(connection, LATE)
+        finally:
+            await connection.close()
+
+    asyncio.run(find())
+    _, out = run("case", "list", "--class", "late_approval", "--json")
+    (found,) = lines(out)
+    assert fits("case", found)["amount_minor"] == 500
+    assert (found["id"], found["state"], found["evidence"]["tries"]) == (LATE.case_id, "open", "2")
+    assert "迟到的批准" in run("case", "list", lang="zh")[1]
+    code, out = run("case", "assign", LATE.case_id, "demo", "--json", by="demo")
+    assert (code, fits("case", json.loads(out))["owner"]) == (0, "demo")
+    code, out = run("case", "propose", LATE.case_id, "link", by="demo")
+    assert (code, "SOURCE/KEY" in out) == (2, True)
+    code, out = run("case", "propose", LATE.case_id, "write_off", by="demo")
+    assert (code, "link, acknowledge" in out) == (2, True)  # says what it takes
+    code, out = run("case", "propose", LATE.case_id, "acknowledge", "--json", by="demo")
+    made = json.loads(out)
+    assert (code, made["act"], made["subject"]) == (3, "case.adjust", LATE.case_id)
+    code, out = run("case", "approve", LATE.case_id, "--sha256", made["sha256"], by="demo-checker")
+    assert (code, f"{LATE.case_id}: ended" in out) == (0, True), out
+
+
 def test_what_people_read(run: Callable[..., tuple[int, str]]) -> None:
     found = case_id(run, "network_short")
     run("case", "note", found, "asked", by="demo")
@@ -216,6 +247,30 @@ def test_acts_that_do_not_fit_are_usage(run: Callable[..., tuple[int, str]]) -> 
     assert (code, "not one proposal" in out) == (4, True)
     code, out = run("case", "note", found, "hello", by="somebody")
     assert code == 2, out
+
+
+def test_a_case_is_given_to_an_operator_and_told_something(
+    run: Callable[..., tuple[int, str]],
+) -> None:
+    found = case_id(run, "duplicate")
+    code, out = run("case", "assign", found, "nobody", by="demo")
+    assert (code, "no operator nobody" in out) == (4, True)
+    for words in ("", " ", "x" * (cli.TEXT_MAX + 1)):
+        assert run("case", "note", found, words, by="demo")[0] == 2
+    assert run("case", "propose", found, "write_off", "--reason", "x" * 2_001, by="demo")[0] == 2
+    assert json.loads(run("case", "show", found, "--json")[1])["history"] == []
+    assert run("case", "note", found, "x" * cli.TEXT_MAX, by="demo")[0] == 0
+
+
+def test_a_card_number_in_an_operators_words_is_masked(run: Callable[..., tuple[int, str]]) -> None:
+    found, told = case_id(run, "duplicate"), f"the holder of {PAN} called"
+    run("case", "note", found, told, by="demo")
+    run("case", "propose", found, "write_off", "--reason", told, by="demo")
+    pages = [run("case", "show", found, "--json"), run("audit", "list", "--json")]
+    pages.append(run("approval", "list", "--json"))
+    for _, page in pages:
+        assert "622202*********0123 called" in page
+        assert PAN not in page
 
 
 def test_a_bar_shows_every_part_that_counts() -> None:

@@ -23,6 +23,7 @@ from switch import cli
 from switch.adapters.postgres import PostgresStore
 from switch.adapters.system import SystemClock
 from switch.journal import Commit, Stored
+from switch.texts import TEXTS
 from tests.switch import rows
 
 if TYPE_CHECKING:
@@ -250,6 +251,14 @@ def test_wrong_use_is_2_and_says_what(tmp_path: Path) -> None:
     refused = process("serve", "--config", str(config))
     assert refused.code == 2
     assert refused.err == f"tongbao: {config}: workers: expected `int` >= 1\n"
+    refused = process("journal", "show", os.fsdecode(b"\xff\xfe"))
+    assert (refused.code, refused.err) == (2, "tongbao: not UTF-8: '\\udcff\\udcfe'\n")
+
+
+@pytest.mark.parametrize("name", ["9" * 19, "9" * 5_000, "x" * 11, "²" * 12, ""])
+def test_what_can_be_no_name_of_a_transaction_is_usage(name: str) -> None:
+    answer = process("journal", "show", name)
+    assert (answer.code, len(answer.err.splitlines())) == (2, 1)
 
 
 def test_a_fault_of_ours_is_4_and_masked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -346,14 +355,19 @@ def test_only_the_days_end_brings_its_engine_along() -> None:
         "approval",
         "audit",
         "case",
+        "data",
         "date",
         "dispute",
         "files",
+        "journal",
+        "keys",
         "ledger",
+        "merchant",
         "operator",
         "payout",
         "report",
         "statement",
+        "terminal",
     ]
     code = (
         "import importlib, sys\n"
@@ -365,6 +379,13 @@ def test_only_the_days_end_brings_its_engine_along() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
     )
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("group", ["case", "payout", "reserve", "ledger", "evidence", "demo"])
+def test_help_of_a_group_says_what_it_is(group: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+    answer = process(group, "--help")
+    assert (answer.code, TEXTS[f"help_{group}"][1] in answer.out) == (0, True), answer.out
 
 
 def test_help_names_every_command() -> None:

@@ -27,7 +27,7 @@ from tests.contract.worlds import (
 )
 
 if TYPE_CHECKING:
-    from switch.journal import Undecided
+    from switch.store_ports import Undecided
 
 
 class Desk:

@@ -133,6 +133,21 @@ def test_statement_by_pages(run: Callable[..., Answer]) -> None:
     assert run("statement", "merchant_payable", "--layer", "sure").code == 2
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("statement", "merchant_payable", "--from", "2026-08-05", "--to", "2026-08-04"),
+        ("trial-balance", "--from", "2026-08-05", "--date", "2026-08-04"),
+        ("verify", "--from", "2026-08-05", "--to", "2026-08-04"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_span_that_ends_before_it_begins_is_usage(
+    run: Callable[..., Answer], words: tuple[str, ...]
+) -> None:
+    assert run(*words).code == 2
+
+
 def test_trial_balance(run: Callable[..., Answer]) -> None:
     rows = run("trial-balance", "--date", "2026-08-04", "--json").lines()
     assert sum(one["closing_minor"] for one in rows if one["depth"] == 0) == 0
@@ -211,3 +226,41 @@ def test_verify_and_anchors(run: Callable[..., Answer], database_dsn: FreshDatab
     assert kinds["enum"] == list(get_args(FindingKind))
     assert (finding["kind"], finding["chunk"], finding["key"]) == ("changed", 0, "c2")
     assert "被改动" in run("verify", lang="zh").out
+
+
+def test_an_entry_by_hand_from_proposal_to_reversal(
+    run: Callable[..., Answer], tmp_path: Path
+) -> None:
+    """As the demo's two operators; the exit code says what waits."""
+
+    def acting(*words: str, who: str = "demo", code: int = 0) -> Any:
+        demo = () if words[:2] == ("approval", "list") else ("--demo",)
+        line = ["--operator", who, *words, *demo, "--config", str(tmp_path / "node.toml")]
+        answer = CliRunner().invoke(cli.app, [*line, "--lang", "en"])
+        assert answer.exit_code == code, (answer.stdout, answer.stderr, answer.exception)
+        return answer
+
+    legs = ("--debit", "merchant_discount=600", "--credit", "vat_payable=600")
+    why = ("--reason", "output tax of July", "--evidence", "return 2026-07 of 6222021234567890123")
+    acting("ledger", "propose-entry", "V1", *legs, *why, code=3)
+    acting("ledger", "propose-entry", "V2", "--debit", "bank_reserve=1", *legs[2:], *why, code=2)
+    waits = json.loads(acting("approval", "list", "--json").stdout)
+    assert (waits["act"], waits["subject"]) == ("ledger.entry", "V1")
+    approve = ("ledger", "approve-entry", "V1", "--sha256")
+    acting(*approve, waits["sha256"], code=4)  # his own
+    assert "voucher V1 is posted" in acting(*approve, waits["sha256"], who="demo-checker").stdout
+    acting("ledger", "propose-entry", "V1", *legs, *why, code=4)  # stands
+    acting("ledger", "propose-reversal", "V1", *why, code=3)
+    waits = json.loads(acting("approval", "list", "--json").stdout)
+    acting(*approve, waits["sha256"], who="demo-checker")
+    found = run("vouchers", "--json").lines()
+    assert [(one["source"], one["key"]) for one in found] == [
+        ("voucher", "V1"),
+        ("voucher_reversal", "V1"),
+    ]
+    for one in found:
+        assert_valid("voucher", one)
+    assert "return 2026-07 of 622202*********0123" in run("vouchers").out
+    (entry,) = run("entry", "voucher", "V1", "--json").out.split("\n", 1)[:1]
+    assert entry == "{"
+    assert run("balance", "vat_payable", "--json").lines() == []

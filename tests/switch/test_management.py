@@ -24,20 +24,11 @@ from switch.access import AccessCache
 from switch.adapters.memory import MemoryStore
 from switch.config import Batch, Config, Engine, Rules
 from switch.intake import Refusal
-from switch.journal import (
-    UPLOAD_ITEMS_MAX,
-    AttemptRow,
-    BatchItem,
-    BatchTotals,
-    Commit,
-    Key,
-    OutcomeRow,
-    OutcomeState,
-    RequestRow,
-)
+from switch.journal import AttemptRow, Commit, Key, OutcomeRow, OutcomeState, RequestRow
 from switch.load import WATCHERS, Load
 from switch.management import Management
 from switch.reception import RefusedError, UnreadableError, Verified
+from switch.store_ports import UPLOAD_ITEMS_MAX, BatchItem, BatchTotals
 from terminals.registry import StoredKey
 from tests.hsm.support import make_vault, odd, stored
 

@@ -31,14 +31,17 @@ from tests.settlement.payout_world import (
     Bank,
     Told,
 )
+from tests.settlement.test_payout_status import document, says
 from tests.settlement.test_payout_store import PostgresTown
+from tests.settlement.world import com_file
 
 if TYPE_CHECKING:
+    from datetime import date
     from pathlib import Path
 
     from tests.database import FreshDatabase
 
-TUESDAY = MONDAY + ONE_DAY
+TUESDAY, WEDNESDAY = MONDAY + ONE_DAY, MONDAY + 2 * ONE_DAY
 DATA = f"""
 [[calendar]]
 name = "CN"
@@ -94,6 +97,8 @@ SHAPES = {
     ("payout", "show"): "payout-batch",
     ("payout", "returns"): "payout-order",
     ("payout", "export"): "payout-file",
+    ("reserve", "own"): "own-money",
+    ("reserve", "sweep"): "payout-batch",
     ("statement", "import"): "bank-statement-import",
     ("statement", "list"): "bank-statement",
     ("statement", "show"): "bank-statement-line",
@@ -141,6 +146,28 @@ class Command:
         out: str = self("statement", "import", str(path), code=code).stdout
         return out
 
+    def close(self, day: date, sales: dict[Any, int]) -> None:
+        """What the day's end would have left; `day` is open until then."""
+
+        async def run() -> None:
+            owner = await asyncpg.connect(self.database.owner)
+            if day == MONDAY:
+                await owner.execute("DELETE FROM switch.business_date")
+            try:
+                async with (
+                    open_payouts(self.database.app) as payouts,
+                    office(self.database.app) as desk,
+                ):
+                    town = PostgresTown(payouts, desk.people, owner)
+                    await town._state(day, "open")
+                    await town.day(day, sales)
+                today = "UPDATE switch.business_day SET business_date = $1"
+                await owner.execute(today, day + ONE_DAY)
+            finally:
+                await owner.close()
+
+        asyncio.run(run())
+
     def release(self) -> list[str]:
         """Everything that waits, by the demo's checker."""
         names = []
@@ -156,20 +183,21 @@ def run(tmp_path: Path, database_dsn: FreshDatabase) -> Command:
     made = Command(tmp_path, database_dsn)
     (tmp_path / "data.toml").write_text(DATA)
     asyncio.run(prepare_data_keys(database_dsn.app, TEST_LMK))
-    made("data", "apply", str(tmp_path / "data.toml"), "--effective-from", "2026-01-01T00:00:00Z")
+    apply = (
+        "data",
+        "apply",
+        str(tmp_path / "data.toml"),
+        "--effective-from",
+        "2026-01-01T00:00:00Z",
+    )
+    assert "takes two" in made(*apply, code=3).stdout
+    for one in made.read("approval", "list"):
+        assert (one["act"], one["payload"]["former"]) == ("bank.account", None)
+        approve = ("approval", "approve", one["id"], "--sha256", one["sha256"])
+        assert one["subject"] in made(*approve, who="demo-checker").stdout
+    assert made(*apply).stdout == "nothing changed\n"
 
-    async def close() -> None:
-        owner = await asyncpg.connect(database_dsn.owner)
-        await owner.execute("DELETE FROM switch.business_date")
-        try:
-            async with open_payouts(database_dsn.app) as payouts, office(database_dsn.app) as desk:
-                town = PostgresTown(payouts, desk.people, owner)
-                await town._state(MONDAY, "open")
-                await town.day(MONDAY, {TEA: 10_000, BOOKS: 5_000})
-        finally:
-            await owner.close()
-
-    asyncio.run(close())
+    made.close(MONDAY, {TEA: 10_000, BOOKS: 5_000})
     return made
 
 
@@ -177,6 +205,7 @@ def test_a_date_from_posted_to_confirmed(run: Command) -> None:
     on = ("--date", TUESDAY.isoformat())
     due = {one["payee"]: one for one in run.read("payout", "due", *on)}
     assert (due[TEA]["reason"], due[BOOKS]["reason"]) == ("not_funded", "pay")
+    assert due[TEA]["through"] is None
     assert due[BOOKS]["amount_minor"] == 4_950
     assert "1 lines taken in, 0 unexplained" in run.statement(
         TUESDAY, Told(15_000, counterparty="990001")
@@ -269,6 +298,79 @@ def test_an_order_that_the_bank_did_not_execute(run: Command) -> None:
     assert "is rejected already" in run(*asked, code=4).stderr
 
 
+def test_what_the_bank_reports_of_a_file(run: Command) -> None:
+    on = ("--date", TUESDAY.isoformat())
+    run.statement(TUESDAY, Told(15_000, counterparty="990001"))
+    run("payout", "propose", *on, code=3)
+    run.release()
+    (order,) = run.one("payout", "show", "20260804-002")["orders"]
+    name = order["end_to_end_id"]
+    assert (order["reported"], order["reported_reason"]) == ("", "")
+    path = run.folder / "report.xml"
+
+    def report(*orders: str, code: int = 0, **options: str) -> Any:
+        path.write_bytes(document(*orders, message="TB20260804-002", **options))
+        return run("payout", "import-status", str(path), code=code)
+
+    assert "never written" in report(says(name, "ACSP"), code=4).stderr
+    run("payout", "export", "20260804-002")
+    assert "line 8: P999 is no order" in report(says("P999", "RJCT"), code=4).stderr
+    assert "1 orders, 0 rejected" in report(says(name, "ACSP")).stdout
+    assert "taken in before" in report(says(name, "ACSP")).stdout
+    (order,) = run.one("payout", "show", "20260804-002")["orders"]
+    assert (order["state"], order["reported"]) == ("", "ACSP")
+    at = "2026-08-04T13:00:00+08:00"
+    report(says(name, "RJCT", "AC01"), report="R2", at=at)
+    (back,) = run.read("payout", "returns")
+    assert (back["state"], back["reason"], back["reported"]) == ("rejected", "AC01", "RJCT")
+    found = json.loads(run("payout", "import-status", str(path), "--json").stdout)
+    assert_valid("payout-report", found)
+    assert (found["state"], found["rejected"]) == ("known", [])
+    later = report(says(name, "ACSC"), report="R3", at="2026-08-04T14:00:00+08:00", code=1)
+    assert "it is rejected" in later.stdout
+    assert "AC01" in run("payout", "returns", demo=False, lang="zh").stdout
+    run("payout", "import-status", str(run.folder / "none.xml"), code=2)
+    path.write_text("<x/>")
+    assert "line 1" in run("payout", "import-status", str(path), code=4).stderr
+
+
+def test_own_money_leaves_the_reserve_by_two_people(run: Command) -> None:
+    on = ("--date", TUESDAY.isoformat())
+    assert run("reserve", "sweep", *on).stdout == "nothing may be swept\n"
+    run.statement(TUESDAY, Told(15_000, counterparty="990001"))
+    run("payout", "propose", *on, code=3)
+    run.release()
+    run.close(TUESDAY, {})  # what the advance laid out and earned stands on Tuesday
+    found = {one["what"]: one for one in run.read("reserve", "own")}
+    assert {key: one["amount_minor"] for key, one in found.items()} == {"income": 0, "advances": 0}
+    run("payout", "due", demo=False)
+    run("reserve", "check", "--date", MONDAY.isoformat())  # brings the dates on
+    found = {one["what"]: one for one in run.read("reserve", "own")}
+    amounts = {key: one["amount_minor"] for key, one in found.items()}
+    assert amounts == {"income": 50, "advances": 4_950}
+    assert "May go" in run("reserve", "own", demo=False).stdout
+    assert "可划转" in run("reserve", "own", demo=False, lang="zh").stdout
+    part = ("reserve", "sweep", *on, "--what", "advances", "--amount", "4951")
+    assert "at most 4950" in run(*part, code=4).stderr
+    run("reserve", "sweep", *on, "--what", "dust", code=2)
+    (batch,) = run.read("reserve", "sweep", *on, "--demo", code=3)
+    assert (batch["kind"], batch["sum_minor"], batch["count"]) == ("sweep", 5_000, 2)
+    assert run.read("reserve", "sweep", *on, "--demo", code=3) == [batch], "told again"
+    assert run.release() == [batch["id"]]
+    run("payout", "export", batch["id"])
+    orders = run.one("payout", "show", batch["id"])["orders"]
+    run.statement(
+        TUESDAY, *(Told(one["amount_minor"], one["end_to_end_id"]) for one in orders), account=OWN
+    )
+    shown = run.one("payout", "show", batch["id"])["orders"]
+    assert [one["state"] for one in shown] == ["received"] * 2
+    run.statement(TUESDAY, *(Told(-one["amount_minor"], one["end_to_end_id"]) for one in orders))
+    shown = run.one("payout", "show", batch["id"])["orders"]
+    assert [one["state"] for one in shown] == ["confirmed"] * 2
+    assert "own money" in run("payout", "list", demo=False).stdout
+    assert run("reserve", "sweep", *on).stdout == "nothing may be swept\n"
+
+
 def test_withdraw_and_what_there_is_not(run: Command) -> None:
     on = ("--date", TUESDAY.isoformat())
     run("payout", "propose", *on, code=3)
@@ -288,6 +390,28 @@ def test_withdraw_and_what_there_is_not(run: Command) -> None:
     bad.write_text("<!DOCTYPE x><x/>")
     assert "document type" in run("statement", "import", str(bad), code=4).stderr
     run("statement", "import", str(run.folder / "none.xml"), code=2)
+
+
+def test_money_that_never_came_is_a_case_until_it_comes(run: Command) -> None:
+    """Months ago, by the wall clock. The close of the next date looks for it."""
+    name, data = com_file([], TUESDAY)
+    files = run.folder / "files" / "bank-a"
+    files.mkdir(parents=True)
+    (files / name).write_bytes(data)
+    closing = ("close", "--date", TUESDAY.isoformat(), "--files", str(files.parent))
+    closed = run(*closing)
+    assert "150.00 156 of bank-a of 2026-08-03 has not come" in closed.stderr
+    assert "has not come" not in run(*closing).stderr, "told once"
+    cases = ("case", "list", "--class", "receivable_overdue", "--json")
+    (one,) = map(json.loads, run(*cases, demo=False).stdout.splitlines())
+    assert (one["state"], one["acquirer"], one["difference_minor"]) == ("open", "bank-a", 0)
+    shown = run("case", "show", one["id"], demo=False, lang="zh").stdout
+    assert "清算款逾期未到" in shown
+    assert "due_on=2026-08-04" in shown
+    run.statement(WEDNESDAY, Told(15_000, counterparty="990001"))
+    assert run(*cases, demo=False).stdout == ""
+    whole = json.loads(run("case", "show", one["id"], "--json", demo=False).stdout)
+    assert (whole["state"], whole["resolution"]["reason"]) == ("ended", "the money has come")
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import getpass
+import gzip
 import hashlib
 import json
 import os
@@ -26,7 +27,7 @@ from typer.testing import CliRunner
 from hsm.lmk import TEST_LMK
 from switch import cli
 from switch.commands import approval, login, operator
-from switch.commands.close import accepted_files
+from switch.commands.close import accepted_files, file_that_came
 from switch.commands.common import actor, node, office
 from switch.people import credentials
 from switch.people.operators import DEMO, DEMO_MAKER
@@ -111,6 +112,18 @@ class Shop:
         for each in found:
             assert_valid(shape, each)
         return found
+
+    def superuser(self, statement: str) -> None:
+        """What only who owns the database can do."""
+
+        async def do() -> None:
+            connection = await asyncpg.connect(self.database.superuser)
+            try:
+                await connection.execute(statement)
+            finally:
+                await connection.close()
+
+        asyncio.run(do())
 
     def furnish(self) -> None:
         """Two admins; `li` of operations, `wang` who checks."""
@@ -215,6 +228,14 @@ def test_bootstrap_ends_with_the_second_admin(shop: Shop) -> None:
     shop("", *again, code=2)
     assert "two admins" in shop("an", *again, code=4).stderr
     assert "two admins" in shop("li", *again, code=4).stderr
+
+
+def test_a_folder_of_the_demo_gets_no_operators(shop: Shop) -> None:
+    """With one, `--demo` would be refused from then on, and there is no other way in."""
+    asyncio.run(prepare_data_keys(shop.database.app, TEST_LMK))
+    refused = shop("", "operator", "bootstrap", "an", "--ssh-key", shop.key("an"), code=2)
+    assert "`tongbao init`" in refused.stderr
+    assert shop("", "operator", "list", "--json").stdout == ""
 
 
 def test_an_operator_enrols_with_the_code_that_the_checker_was_told(shop: Shop) -> None:
@@ -377,17 +398,7 @@ def test_what_was_changed_in_the_table_is_not_done(shop: Shop) -> None:
     shop.furnish()
     shop("li", *ADD, "--settlement-account", "first")
     proposal = shop.proposed("li", *ADD, "--settlement-account", "second")
-
-    async def tamper() -> None:
-        connection = await asyncpg.connect(shop.database.superuser)
-        try:
-            await connection.execute(
-                "UPDATE switch.proposal SET payload = replace(payload, 'second', 'thieves')"
-            )
-        finally:
-            await connection.close()
-
-    asyncio.run(tamper())
+    shop.superuser("UPDATE switch.proposal SET payload = replace(payload, 'second', 'thieves')")
     assert "not what" in shop.approve("wang", proposal, code=4).stderr
     assert account(shop) == "first"
     assert shop.records()[-1]["result"] == "refused"
@@ -414,6 +425,16 @@ def test_a_file_that_waits_is_let_in_by_a_second_person(shop: Shop) -> None:
     (proposal,) = asyncio.run(approved(shop.database.app))
     assert proposal.payload == {"acquirer": "bank-a", "file": "file"}
     assert [each["act"] for each in shop.records()].count("day.close") == 5
+
+
+def test_of_a_packed_file_the_one_inside_is_let_in(tmp_path: Path) -> None:
+    """The close names the hash of what was inside, so that is what people approve."""
+    (tmp_path / "bank-a").mkdir()
+    (tmp_path / "bank-a" / "cut-off.gz").write_bytes(gzip.compress(b"x")[:-1])
+    (tmp_path / "bank-a" / "IND26080301ACOM.gz").write_bytes(gzip.compress(b"content"))
+    inside = hashlib.sha256(b"content").hexdigest()
+    assert file_that_came(tmp_path, inside) == {"acquirer": "bank-a", "file": "IND26080301ACOM"}
+    assert file_that_came(tmp_path, "00" * 32) is None
 
 
 def today(shop: Shop) -> str:
@@ -449,20 +470,15 @@ def test_the_log_is_listed_and_verified(shop: Shop) -> None:
     assert shown["anchor"] in shop("", "audit", "verify", "--anchor", shown["anchor"]).stdout
     assert "li" in shop("", "audit", "list", "--actor", "li", "--limit", "1").stdout
     shop("", "audit", "verify", "--anchor", "nonsense", code=2)
-
-    async def drop_the_end() -> None:
-        connection = await asyncpg.connect(shop.database.superuser)
-        try:
-            await connection.execute("DELETE FROM switch.audit_record WHERE seq = $1", last["seq"])
-        finally:
-            await connection.close()
-
-    asyncio.run(drop_the_end())
+    shop.superuser(f"DELETE FROM switch.audit_record WHERE seq = {last['seq']}")
     shop("", "audit", "verify")
     told = shop("", "audit", "verify", "--anchor", shown["anchor"], "--json", code=1)
     assert_valid("audit-verification", json.loads(told.stdout))
     broken = shop("", "audit", "verify", "--anchor", shown["anchor"], code=1)
     assert broken.stdout == f"record {last['seq']} is missing\n"
+    shop.superuser("UPDATE switch.audit_record SET actor = 'x' WHERE seq = 2")
+    broken = shop("", "audit", "verify", code=1)
+    assert (broken.stdout, broken.stderr) == ("record 2 was changed\n", "")
 
 
 # -- the demo -------------------------------------------------------------------------------------

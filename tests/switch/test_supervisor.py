@@ -6,21 +6,27 @@ are killed, and what is left is looked at from outside (sockets, process ids, fi
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import pwd
 import re
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
 from urllib.request import urlopen
 
+import asyncpg
 import pytest
 
+from hsm.lmk import TEST_LMK
 from switch.adapters.embedded_postgres import EmbeddedPostgres
 
 if TYPE_CHECKING:
@@ -324,3 +330,142 @@ def test_a_node_of_its_own_lmk_starts_with_its_passphrase_and_takes_no_other(
     _, err = other.communicate(timeout=PATIENCE_S)
     assert other.returncode == 4
     assert "under LMK" in err
+
+
+# -- the store, and the audit log -----------------------------------------------------------------
+
+
+def records(dsn: str) -> list[tuple[str, str, str, dict[str, Any]]]:
+    async def read() -> list[Any]:
+        connection = await asyncpg.connect(dsn)
+        try:
+            query = "SELECT actor, act, object, after FROM switch.audit_record ORDER BY seq"
+            return list(await connection.fetch(query))
+        finally:
+            await connection.close()
+
+    return [(*row[:3], json.loads(row["after"])) for row in asyncio.run(read())]
+
+
+def test_a_node_that_starts_and_stops_is_in_the_audit_log(tmp_path: Path, dsn: str) -> None:
+    """Nobody logs in: who of the system's users it was, and under which LMK, is written down."""
+    with serving(tmp_path, dsn) as node:
+        pid = node.facts()["pids"]["supervisor"]
+        node.process.send_signal(signal.SIGTERM)
+        assert node.end()[0] == 0
+    started, stopped = [one for one in records(dsn) if one[1].startswith("node.")]
+    assert [one[:3] for one in (started, stopped)] == [
+        ("node", "node.start", "n1"),
+        ("node", "node.stop", "n1"),
+    ]
+    assert started[3] == stopped[3]
+    assert started[3]["pid"] == pid
+    assert started[3]["user"] == pwd.getpwuid(os.geteuid()).pw_name
+    assert (started[3]["demo"], started[3]["lmk_id"]) == (True, TEST_LMK.lmk_id)
+
+
+def test_a_killed_node_has_no_stop_and_the_next_start_shows_it(tmp_path: Path, dsn: str) -> None:
+    for _ in range(2):
+        with serving(tmp_path, dsn) as node:
+            node.facts()
+            node.process.kill()
+            node.process.wait()
+            for pid in node.facts()["pids"]["workers"]:
+                os.kill(pid, signal.SIGKILL)
+            node.ready_file.unlink()
+    acts = [one[1] for one in records(dsn) if one[1].startswith("node.")]
+    assert acts == ["node.start", "node.start"]
+
+
+@contextmanager
+def starting_server() -> Iterator[int]:
+    """A PostgreSQL that says to everybody that it is starting up (57P03); its port."""
+
+    def answer(connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            asked = connection.recv(4096)
+            if asked[4:8] == b"\x04\xd2\x16\x2f":  # SSLRequest
+                connection.sendall(b"N")
+                connection.recv(4096)
+            text = b"SFATAL\0VFATAL\0C57P03\0Mthe database system is starting up\0\0"
+            connection.sendall(b"E" + (len(text) + 4).to_bytes(4, "big") + text)
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                answer(listening.accept()[0])
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        yield listening.getsockname()[1]
+        listening.shutdown(socket.SHUT_RDWR)
+    thread.join()
+
+
+@pytest.mark.parametrize("state", ["starting", "absent"])
+def test_without_a_store_it_waits_within_a_bound_and_says_why(tmp_path: Path, state: str) -> None:
+    with starting_server() as starting, socket.create_server(("127.0.0.1", 0)) as unused:
+        port = starting if state == "starting" else unused.getsockname()[1]
+        if state == "absent":
+            unused.close()
+        dsn = f'postgresql://tongbao_app@127.0.0.1:{port}/tongbao"\nstart_wait_s = 1.2\n#'
+        began = time.monotonic()
+        with serving(tmp_path, dsn) as node:
+            code, out, err = node.end()
+    assert (code, out) == (4, "")
+    assert 1.0 < time.monotonic() - began < 15.0
+    assert "Traceback" not in err
+    reason = "starting up" if state == "starting" else "refused|Connect call failed"
+    said = [line for line in err.splitlines() if re.search(reason, line)]
+    assert [line.split(":")[0] for line in said] == [
+        "waiting for the store",
+        "the store can not be used",
+    ]
+
+
+def test_it_goes_on_when_the_store_is_there(tmp_path: Path, database_dsn: FreshDatabase) -> None:
+    """Nobody listens when it starts; then a server is there, on the port that was named."""
+    folder = parse_qs(urlsplit(database_dsn.owner).query)["host"][0]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    there = urlsplit(database_dsn.owner)
+    dsn = f"postgresql://{there.username}@127.0.0.1:{port}{there.path}"
+    with serving(tmp_path, dsn) as node:
+        assert node.process.stderr is not None
+        while "waiting for the store" not in node.process.stderr.readline():
+            assert node.process.poll() is None
+        relay = [sys.executable, "-c", RELAY, str(port), f"{folder}/.s.PGSQL.5432"]
+        with subprocess.Popen(relay) as relaying:
+            try:
+                assert len(node.facts()["pids"]["workers"]) == 2
+                node.process.send_signal(signal.SIGTERM)
+                code, _, err = node.end()
+            finally:
+                relaying.kill()
+    assert code == 0, err
+
+
+RELAY = """
+import asyncio, sys
+
+async def pump(reader, writer):
+    try:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    except OSError:
+        pass
+    finally:
+        writer.close()
+
+async def connected(reader, writer):
+    there, back = await asyncio.open_unix_connection(sys.argv[2])
+    await asyncio.gather(pump(reader, back), pump(there, writer))
+
+async def main():
+    server = await asyncio.start_server(connected, "127.0.0.1", int(sys.argv[1]))
+    await server.serve_forever()
+
+asyncio.run(main())
+"""

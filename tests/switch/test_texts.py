@@ -9,7 +9,19 @@ import pytest
 import typer.main
 
 from switch import cli
-from switch.commands import approval, audit, case, dispute, operator
+from switch.commands import (
+    approval,
+    audit,
+    case,
+    data,
+    dispute,
+    journal,
+    keys,
+    merchant,
+    operator,
+    terminal,
+)
+from switch.commands.tree import translate
 from switch.texts import TEXTS
 
 
@@ -35,10 +47,21 @@ def trees(language: str) -> list[Any]:
     """The program's own commands, and those of the groups that it forwards to."""
     mounted = [
         typer.main.get_command(app)
-        for app in (operator.app, approval.app, audit.app, case.app, dispute.app)
+        for app in (
+            merchant.app,
+            terminal.app,
+            data.app,
+            keys.app,
+            journal.app,
+            operator.app,
+            approval.app,
+            audit.app,
+            case.app,
+            dispute.app,
+        )
     ]
     for tree in mounted:
-        cli.translate(tree, language)
+        translate(tree, language)
     return [cli.command(language), *mounted]
 
 

@@ -1,4 +1,4 @@
-"""Life of a batch and of a terminal's keys in PostgreSQL: `journal.Batches` (rules §9, §10)."""
+"""Life of a batch and of a terminal's keys in PostgreSQL: `store_ports.Batches` (rules §9, §10)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from switch.adapters.batch_sums import (
 )
 from switch.adapters.postgres.numbers import wait_for_holders
 from switch.adapters.postgres.scenes import BATCH_STATE
-from switch.journal import SESSIONS_LOOKED_AT, Batch, BatchItem, Session
+from switch.store_ports import SESSIONS_LOOKED_AT, Batch, BatchItem, Session
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

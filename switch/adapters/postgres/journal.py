@@ -1,4 +1,4 @@
-"""The durable record in PostgreSQL: `journal.Journal` and `journal.Queue`.
+"""The durable record in PostgreSQL: `journal.Journal` and `store_ports.Queue`.
 
 Plain commits go through the group-commit writer. A decision over originals has a transaction of its
 own on the pool: gate, lock the originals by id (advisory: a decision is the only one that needs
@@ -20,14 +20,11 @@ from switch.adapters.postgres.sessions import RERUN_STATES, is_outage
 from switch.adapters.postgres.writer import Work, group_of, is_row_fault, verdicts_of
 from switch.adapters.repeats import stored_outcome
 from switch.journal import (
-    HOLDS_MAX_S,
     AttemptRow,
     Commit,
     Duplicate,
     EndRow,
-    Lease,
     Lost,
-    QueueItem,
     QueueRow,
     RowRefusedError,
     Scene,
@@ -36,6 +33,7 @@ from switch.journal import (
     StoreDownError,
     Verdict,
 )
+from switch.store_ports import HOLDS_MAX_S, Lease, QueueItem
 from switch.transactions import TOMBSTONE
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Blocks of numbers, owners of requests and dates: `journal.Numbers`, `Owners` and `Days`."""
+"""Blocks of numbers, owners of requests and dates: `store_ports.Numbers`, `Owners` and `Days`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from switch.adapters.postgres.rows import attempt_of, attempts_of, request_of
-from switch.journal import HOLDS_MAX_S, Held, Undecided
+from switch.store_ports import HOLDS_MAX_S, Held, Undecided
 
 if TYPE_CHECKING:
     import datetime as dt

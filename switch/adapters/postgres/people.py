@@ -11,7 +11,7 @@ from settlement.four_eyes import Approval, Proposal, RefusedError, canonical, co
 from switch.people.audit import Record
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection
+    from collections.abc import AsyncGenerator, Collection
 
     from settlement.four_eyes import Actor
     from switch.adapters.postgres.sessions import Sessions
@@ -94,7 +94,7 @@ class PostgresPeople:
             lambda each: transactions.audit(each, actor, act, subject, before, after)
         )
 
-    async def records(self) -> AsyncIterator[Record]:
+    async def records(self) -> AsyncGenerator[Record, None]:
         connection = await self._sessions.pool.take()
         usable = False
         try:

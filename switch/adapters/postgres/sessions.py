@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 TRIES = 5
+AGAIN_S = 0.5  # between tries of a server that is away when a process starts
 # the server ends, starts, has no room, or is a standby now: nothing that a row could cause
 OUTAGE = ("08", "53", "57", "58", "25006", "3D")
 _CONFIRM = "INSERT INTO switch.rerun (commit_id, commits, reason) VALUES (0, 1, 'session')"
@@ -27,6 +29,35 @@ def is_outage(error: BaseException) -> bool:
     if isinstance(error, LOST):
         return True
     return isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "").startswith(OUTAGE)
+
+
+class AwayError(OSError):
+    """The server did not answer, or refuses us; says what it said."""
+
+
+async def when_it_answers(
+    work: Callable[[], Awaitable[T]], wait_s: float, told: Callable[[str], None]
+) -> T:
+    """What `work` comes to, once a server that is away, or starting, answers.
+
+    `told` hears of the first reason, and of another. Raises `AwayError` after `wait_s`, and at once
+    where the server answers and refuses: a password, a role, a right.
+    """
+    until_s = asyncio.get_running_loop().time() + wait_s
+    said = ""
+    while True:
+        try:
+            return await work()
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            reason = f"{error}" or type(error).__name__
+            if not is_outage(error):
+                raise AwayError(reason) from error
+            if asyncio.get_running_loop().time() + AGAIN_S > until_s:
+                raise AwayError(reason) from error
+            if reason != said:
+                told(reason)
+            said = reason
+            await asyncio.sleep(AGAIN_S)
 
 
 class Sessions:

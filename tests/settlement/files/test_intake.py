@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 from datetime import date
 
+import msgspec
 import pytest
 
 from settlement.adapters.memory import MemoryStore
@@ -22,6 +23,7 @@ from tests.settlement.world import (
     ACQUIRER,
     DAY,
     DE32,
+    FAST,
     NEXT,
     REFERENCES,
     Dates,
@@ -37,6 +39,7 @@ from tests.settlement.world import (
 
 COM_NAME, COM = com_file([billed(trade(1))])
 ERRA_NAME, ERRA = NAMES["ERRA"], FILES["ERRA"]
+CASES = 1  # the samples' error rows meet no transaction of ours: each becomes a case
 EXPECTED = {"COM": {}, "ERRA": {}, "ZPSUM": {"optional": True}}
 
 
@@ -71,10 +74,20 @@ def test_a_required_type_is_waited_for_and_an_optional_one_is_not() -> None:
     (waits, done), store = close_with(without, complete)
     assert waits.exit_code == 3
     assert waits.message == f"no clearing file yet from {ACQUIRER} of {DAY} (ERRA)"
-    assert done.exit_code == 0, done.message
+    assert done.exit_code == CASES, done.message
     assert adjustments(store) == [1, 2]
     assert not without.files
     assert not complete.files
+
+
+def test_who_waits_is_told_of_files_that_nothing_expects() -> None:
+    """The one that is waited for may lie there under another name, however odd."""
+    odd = inbox((COM_NAME, COM), (f"{ERRA_NAME}X", ERRA), ("odd\udcff", b""))
+    (waits,), _ = close_with(odd)
+    assert waits.exit_code == 3
+    assert waits.message.endswith(f" is called {ERRA_NAME}X, odd\\udcff")
+    assert sorted(name for _, name in odd.files) == [f"{ERRA_NAME}X", "odd\udcff"]
+    assert waits.to_json()
 
 
 def test_an_empty_file_of_a_type_is_one() -> None:
@@ -100,7 +113,7 @@ def test_two_empty_files_are_two_files() -> None:
 def test_an_archive_is_taken_in_file_by_file(delivery: tuple[str, bytes]) -> None:
     plain, packed = inbox((COM_NAME, COM), (ERRA_NAME, ERRA)), inbox(delivery)
     results, store = close_with(plain)
-    assert (results[0].exit_code, adjustments(store)) == (0, [1, 2])
+    assert (results[0].exit_code, adjustments(store)) == (CASES, [1, 2])
     (packed_result,), packed_store = close_with(packed)
     assert packed_result.to_json() == results[0].to_json()
     assert adjustments(packed_store) == [1, 2]
@@ -128,7 +141,7 @@ def test_an_archive_that_holds_anything_else_stays() -> None:
     [
         (ERRA_NAME, ERRA.replace(b"000000010000", b"0000000100O0", 1), "line 1, column 67"),
         (ERRA_NAME, ERRA[:400], "the file ends within a line"),
-        (f"{ERRA_NAME}.gz", gzip.compress(ERRA)[:50], "gzip that was cut off"),
+        (f"{ERRA_NAME}.gz", gzip.compress(ERRA, mtime=0)[:50], "gzip that was cut off"),
     ],
 )
 def test_a_bad_file_is_refused_whole_and_stays(name: str, data: bytes, told: str) -> None:
@@ -141,6 +154,15 @@ def test_a_bad_file_is_refused_whole_and_stays(name: str, data: bytes, told: str
     assert bad.files[ACQUIRER, name] == data
 
 
+def test_a_file_too_large_to_be_sealed_stays_and_says_what_to_do() -> None:
+    files = inbox((COM_NAME, COM))
+    settings = msgspec.structs.replace(FAST, file_max_mib=0)
+    waits = asyncio.run(run_close(world([trade(1)]), files, settings=settings))
+    assert waits.exit_code == 3
+    assert "more than settlement.file_max_mib" in waits.message
+    assert files.files[ACQUIRER, COM_NAME] == COM
+
+
 def test_other_content_is_held_until_it_is_approved() -> None:
     other = erra.render([erra_row(stan=77)])
     sha256 = hashlib.sha256(other).hexdigest()
@@ -151,7 +173,7 @@ def test_other_content_is_held_until_it_is_approved() -> None:
     assert [one.sha256.hex() for one in asyncio.run(store.held(ACQUIRER))] == [sha256]
     runs = [inbox((ERRA_NAME, ERRA)), inbox((ERRA_NAME, other)), inbox((COM_NAME, COM))]
     (_, _, done), store = close_with(*runs, approved=sha256)
-    assert done.exit_code == 0, done.message
+    assert done.exit_code == CASES, done.message
     assert adjustments(store) == [1]
 
 
@@ -183,7 +205,8 @@ def test_what_is_missing(there: list[IncomingFile], absent: list[str]) -> None:
 
 
 def test_without_a_word_a_link_expects_one_com() -> None:
-    assert list(expected_from(Tariffs(REFERENCES), ACQUIRER)) == ["COM"]
+    silent = reference("link", "bank-a-1", {"acquirer": ACQUIRER, "de32": DE32})
+    assert list(expected_from(Tariffs([silent]), ACQUIRER)) == ["COM"]
     assert list(expected_from(Tariffs([]), "unknown")) == ["COM"]
 
 

@@ -152,7 +152,8 @@ def test_noise_ends_in_bytes_or_a_refusal(name: str, noise: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("name", "packed"),
-    [("a.gz", gzip.compress(bytes(100_000))), ("a.Z", compress(bytes(100_000), 16))],
+    [("a.gz", gzip.compress(bytes(100_000), mtime=0)), ("a.Z", compress(bytes(100_000), 16))],
+    ids=["gz", "Z"],
 )
 def test_a_small_file_can_not_fill_the_memory(name: str, packed: bytes) -> None:
     assert len(packed) < 2_000

@@ -23,7 +23,8 @@ from switch.acquirers.link_messages import (
     settlement_date,
 )
 from switch.acquirers.ports import Answer, AnswerKind
-from switch.journal import OutcomeState, QueueItem, QueueRow
+from switch.journal import OutcomeState, QueueRow
+from switch.store_ports import QueueItem
 from terminals.registry import Merchant
 from tests.switch.acquirers.wire import make_link
 from tests.switch.rows import ATTEMPT, REQUEST, TODAY, original, outcome

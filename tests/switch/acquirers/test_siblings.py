@@ -16,7 +16,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from switch.acquirers.ports import NoAnswerError, NotSentError
-from switch.acquirers.siblings import Came, Siblings, Unpacker, pack
+from switch.acquirers.sibling_messages import Came, Unpacker, pack
+from switch.acquirers.siblings import Siblings
 from switch.config import Handover
 from terminals.simulator.dice import Dice
 from tests.simulation.loop import Process, run_virtual

@@ -24,8 +24,9 @@ from switch.acquirers.iso8583_link import IsoLink
 from switch.acquirers.link_messages import build_request, build_reversal
 from switch.acquirers.ports import AnswerKind, NoAnswerError
 from switch.adapters.system import SystemClock, SystemTransport
-from switch.journal import AttemptRow, OutcomeState, QueueItem, QueueRow, RequestRow
+from switch.journal import AttemptRow, OutcomeState, QueueRow, RequestRow
 from switch.reference import Link, Snapshot
+from switch.store_ports import QueueItem
 from terminals.registry import Merchant, StoredKey
 from terminals.simulator.bank import Bank, BankFaults, BankOptions, BankServer
 from terminals.simulator.card import Card, CardRange

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from switch.adapters.memory import Faults, LostAcknowledgementError, MemoryStore
+from switch.adapters.memory import MemoryStore
+from switch.adapters.memory.faults import Faults, LostAcknowledgementError
 from switch.journal import Commit, Duplicate, Lost, StoreDownError
 from tests.contract.worlds import (
     StepClock,

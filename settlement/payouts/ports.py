@@ -28,7 +28,8 @@ class Batch(msgspec.Struct, frozen=True):
     payout_date: date
     account: str  # name of the bank account that pays
     currency: str
-    kind: Literal["payout", "advance"]  # from customers' money, or from own funds (T+0)
+    kind: Literal["payout", "advance", "sweep"]
+    # from customers' money, from own funds (T+0), or own money out of the reserve
     count: int
     sum_minor: int
     sha256: str  # over the orders, hex
@@ -44,9 +45,9 @@ class Order(msgspec.Struct, frozen=True):
 
     batch: str
     end_to_end_id: str
-    payee: str  # a merchant, or agent/ID
+    payee: str  # a merchant, agent/ID; of a sweep own/income, own/advances
     currency: str
-    cycle: str  # T+n, M+n
+    cycle: str  # T+n, M+n; empty: a sweep
     sequence: int  # of (payout date, cycle, payee, currency), from 1
     amount_minor: int  # what the payee receives
     fee_minor: int  # of an advance; the payable falls by both
@@ -70,10 +71,11 @@ class Decision(msgspec.Struct, frozen=True):
 
 class OrderEvent(msgspec.Struct, frozen=True):
     """What the bank did with an order. At most one of each kind; rejected and confirmed exclude
-    each other, returned comes after confirmed."""
+    each other, returned comes after confirmed. Received: the statement of our account that a sweep
+    goes to shows it; that ends nothing, the paying account's statement does."""
 
     end_to_end_id: str
-    kind: Literal["confirmed", "returned", "rejected"]
+    kind: Literal["confirmed", "received", "returned", "rejected"]
     business_date: date  # of the entry
     account: str  # where it was told: statement line, or proposal
     statement: str
@@ -97,6 +99,30 @@ class PayoutFile(msgspec.Struct, frozen=True):
     name: str
     sha256: str
     size: int
+
+
+class PayoutReport(msgspec.Struct, frozen=True):
+    """A bank's report of one file of ours (pain.002), taken in once."""
+
+    account: str  # that pays the batch: banks number their messages themselves
+    id: str
+    batch: str
+    made_at: datetime  # the bank's
+    orders: int  # it says something of so many
+    sha256: str  # of the document, hex
+
+
+class OrderStatus(msgspec.Struct, frozen=True):
+    """What a report says of an order. It is the bank's word; money is what statements show."""
+
+    account: str
+    report: str
+    line: int  # of the document
+    end_to_end_id: str
+    status: str  # a code of `pain002.STATUSES`
+    reason: str = ""
+    text: str = ""
+    disagrees: str = ""  # what of ours it contradicts; then it moved nothing
 
 
 # -- bank statements ------------------------------------------------------------------------------
@@ -155,7 +181,7 @@ class LineMatch(msgspec.Struct, frozen=True):
 
 
 class StatementFile(msgspec.Struct, frozen=True):
-    """The document as it came, sealed; it may hold several statements."""
+    """A statement, or report of payouts, as it came, sealed; it may hold several statements."""
 
     sha256: str
     name: str
@@ -212,6 +238,8 @@ class Facts(msgspec.Struct, frozen=True):
     events: Sequence[OrderEvent] = ()
     reserves: Sequence[RollingReserve] = ()
     files: Sequence[PayoutFile] = ()
+    reports: Sequence[PayoutReport] = ()
+    statuses: Sequence[OrderStatus] = ()
     statements: Sequence[Statement] = ()
     lines: Sequence[StatementLine] = ()
     matches: Sequence[LineMatch] = ()
@@ -271,7 +299,7 @@ class Payouts(Protocol):
     async def commit(self, facts: Facts) -> None:
         """The facts, the entries, the record in the audit log, the approval's use: all or nothing.
 
-        Raises `StaleError`, also where the entries' date was closed since; `RefusedError` where the
+        Raises `StaleError`, also where the date of entries or breaks was closed since; `RefusedError` where the
         approval is used; and what the ledger raises.
         """
 
@@ -302,10 +330,11 @@ class Payouts(Protocol):
         """Of these batches, or all."""
 
     async def open_orders(self) -> list[Order]:
-        """Of batches without a decision, and released ones without an event."""
+        """Of batches without a decision, and released ones that have not ended."""
 
     async def returned_orders(self) -> list[Order]:
-        """Returned or rejected, and not replaced by an order that stands."""
+        """Returned or rejected, and not replaced by an order that stands. Not sweeps: their money
+        is own money in the reserve again, for the next sweep."""
 
     async def orders_by_id(self, end_to_end_ids: Collection[str]) -> dict[str, Order]: ...
 
@@ -317,6 +346,12 @@ class Payouts(Protocol):
         """Withheld, to be released by then, and not released yet."""
 
     async def files(self, batches: Collection[str] | None = None) -> list[PayoutFile]: ...
+
+    async def reports(self, batches: Collection[str] | None = None) -> list[PayoutReport]:
+        """By (batch, made_at, account, id)."""
+
+    async def statuses(self, end_to_end_ids: Collection[str]) -> list[OrderStatus]:
+        """By (order, the bank's instant, report): the last of an order is what holds."""
 
     async def statements(self, account: str = "") -> list[Statement]:
         """By (account, first, last, sequence, id)."""
@@ -331,6 +366,9 @@ class Payouts(Protocol):
     async def states(self, business_date: date | None = None) -> list[DateState]: ...
 
     async def checks(self, business_date: date) -> list[ReserveCheck]: ...
+
+    async def standing_breaks(self, break_class: str) -> list[Break]:
+        """Breaks of the class that no money has ended, whatever people made of their cases."""
 
     async def resolved(self, break_ids: Collection[str]) -> set[str]:
         """Those whose suspense was given back, or moved by people's work on the case."""

@@ -21,7 +21,7 @@ from switch.people.operators import ADMINS, check_change, check_key
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import AsyncIterator, Collection
+    from collections.abc import AsyncGenerator, Collection
 
     from settlement.four_eyes import Actor
     from switch.people.audit import Result
@@ -155,7 +155,7 @@ class MemoryPeople:
         values = canonical(before), canonical(after)
         self.chain.append(append(last, at, actor, act, subject, *values, result))
 
-    async def records(self) -> AsyncIterator[Record]:
+    async def records(self) -> AsyncGenerator[Record, None]:
         for record in tuple(self.chain):
             await asyncio.sleep(0)
             yield record

@@ -11,11 +11,14 @@ from typing import Final
 
 import msgspec
 
+from settlement.cases import Break
 from settlement.clearing import Reference
 from settlement.contracts import KINDS, Contracts, agent_of
 from settlement.ledger import Entry, entry
-from settlement.payout import TRIES, Desk, PayoutError
-from settlement.payout_ports import (
+from settlement.overdue import CLASS as OVERDUE, changes, overdue
+from settlement.payouts.desk import TRIES, Desk, PayoutError
+from settlement.payouts.orders import is_sweep
+from settlement.payouts.ports import (
     DateState,
     Facts,
     Order,
@@ -50,7 +53,7 @@ async def _next(desk: Desk, payout_date: date) -> Facts | None:
     """The next commit that is due; None when all dates are where they belong."""
     generation = await desk.payouts.generation()
     references = await desk.payouts.references(KINDS)
-    for find in (_withhold, _release, _explain, _states):
+    for find in (_withhold, _release, _explain, _overdue, _states):
         facts = await find(desk, payout_date, references)
         if facts is not None:
             return msgspec.structs.replace(facts, generation=generation)
@@ -128,6 +131,49 @@ async def _explain(desk: Desk, _: date, references: list[Reference]) -> Facts | 
     return Facts(-1, "statement.explain", **msgspec.structs.asdict(effects))
 
 
+# -- money that never came ------------------------------------------------------------------------
+
+
+async def find_overdue(desk: Desk) -> list[Break]:
+    """Breaks of receivables that are overdue now; ends those whose money has come."""
+    for _ in range(TRIES):
+        references = await desk.payouts.references(KINDS)
+        facts = await _overdue(desk, desk.at.date(), references)
+        if facts is None:
+            return []
+        try:
+            await desk.commit(facts)
+        except StaleError:
+            continue
+        return list(facts.breaks)
+    raise PayoutError("others change the books all the time: try again")
+
+
+async def _overdue(desk: Desk, _: date, references: list[Reference]) -> Facts | None:
+    """By the wall clock: a payout may be proposed for a date to come."""
+    payouts, today = desk.payouts, desk.at.date()
+    generation = await payouts.generation()
+    receivables = await payouts.receivables()
+    contracts = Contracts(references, today)
+    book_date = await payouts.open_date()
+    late = overdue(contracts, receivables, today, desk.overdue_days)
+    standing = await payouts.standing_breaks(OVERDUE)
+    if not late and not standing:
+        return None
+    breaks, ends = changes(
+        late,
+        receivables,
+        standing,
+        await payouts.statements(),
+        act=generation + 1,
+        book_date=book_date,
+        tolerance_days=desk.overdue_days,
+    )
+    if not breaks and not ends:
+        return None
+    return Facts(generation, "receivable.overdue", breaks=breaks, resolutions=ends)
+
+
 # -- states ---------------------------------------------------------------------------------------
 
 
@@ -192,4 +238,6 @@ async def _in_transit(desk: Desk, day: date) -> bool:
         for one in await desk.payouts.decisions({order.batch for order in orders})
         if one.decision == "released"
     }
-    return any(released.get(order.batch, paid_at) < paid_at for order in orders)
+    return any(
+        released.get(order.batch, paid_at) < paid_at for order in orders if not is_sweep(order)
+    )
