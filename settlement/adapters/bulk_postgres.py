@@ -216,7 +216,9 @@ async def copy_in(connection: Any, table: str, rows: Relation, **options: Any) -
         for part in rows.csv():
             yield part
 
-    if len(rows):
+    if not len(rows):
+        rows.forget_text()
+    else:
         await connection.copy_to_table(
             table,
             source=parts(),
