@@ -259,6 +259,7 @@ async def _write(run: Run, name: str, made: tuple[Facts, dict[str, int]] | None)
             # another run of this date was first; its facts stand
             assert (await run.store.steps(run.date))[name].content == content, name
         run.steps = await run.store.steps(run.date)
+        run.found = None
     after = _FUNCTIONS[name][1]
     if after is not None:
         await after(run)

@@ -174,7 +174,7 @@ async def decided_again(run: Run, names: Collection[str] = AGAIN) -> AsyncIterat
     for name in AGAIN:
         if name not in names:
             continue
-        fresh = msgspec.structs.replace(run, at_hand={}, moved=None)
+        fresh = msgspec.structs.replace(run, at_hand={}, moved=None, found=None, earlier=None)
         try:
             facts, totals = await facts_of(fresh, name)
         except Exception as error:  # noqa: BLE001 - changed facts may break a step anyhow

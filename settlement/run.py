@@ -73,7 +73,6 @@ class Run(msgspec.Struct):
             self.moved = await self.store.movements(self.date)
         return self.moved
 
-
     async def breaks(self) -> list[Break]:
         """`Store.breaks` of the date, once between two commits of steps."""
         if self.found is None:
