@@ -21,7 +21,7 @@ from settlement.ports import Step, Store
 from settlement.reports import breaks, cases, csv, fees, html, reserve, shares, sums, xlsx
 from settlement.reports.figures import money
 from settlement.reports.model import Bar, Cell, Chart, Column, Money, Report, Row, Table, totals
-from settlement.reports.sums import SumLine
+from settlement.reports.sums import SumLines
 from settlement.reserve import checks_of
 from settlement.texts import TEXTS, both
 
@@ -42,7 +42,7 @@ class Day(msgspec.Struct, frozen=True):
     discounts: list[DiscountLine]
     costs: list[CostLine]
     agents: list[AgentLine]
-    sums: list[SumLine]
+    sums: SumLines
     merchant_names: Names
     cases: list[Case]  # open at the end of the date
     reserve: list[ReserveCheck]
