@@ -81,6 +81,10 @@ class CloseResult(msgspec.Struct, frozen=True):
     trial_balance: list[TrialLine]
     files: list[Output]
 
+    def __repr__(self) -> str:
+        """Short: where a loop ends, asyncio and `signal` make it of the task that returned this."""
+        return f"CloseResult({self.business_date}, exit_code={self.exit_code})"
+
     def to_json(self) -> bytes:
         return msgspec.json.format(
             msgspec.json.encode(
@@ -295,7 +299,7 @@ async def _result(
             reached = True
         content = done[name].content if name in done else ""
         steps.append(StepResult(name, state, content, totals.get(name, {})))
-    breaks = await store.breaks(business_date)
+    breaks = await (run.breaks() if run else store.breaks(business_date))
     resolved = await store.resolved([one.id for one in breaks])  # by a later close, mostly
     unplaced = DISPUTES in done and done[DISPUTES].totals["dispute_cases"]
     if code == DONE and (unplaced or any(one.id not in resolved for one in breaks)):

@@ -24,7 +24,7 @@ from settlement.adapters.ledger_postgres import (
     open_date,
     post_entries,
 )
-from settlement.adapters.postgres import LOCK, POOL_MAX, PostgresStore
+from settlement.adapters.postgres import LOCK, POOL_MAX, PostgresStore, stored_break
 from settlement.calendars import Calendar
 from settlement.cases import Break, Resolution
 from settlement.casework.ports import (
@@ -153,7 +153,7 @@ class PostgresCasework:
         events = await self._events([row["id"] for row in rows], as_of)
         return [
             CaseFacts(
-                _break(row),
+                stored_break(row),
                 hold_minor=row["hold_minor"],
                 standing=bool(row["standing"]),
                 resolution=_resolution(row),
@@ -369,12 +369,6 @@ def _by(facts: Iterable[Struct], name: str) -> dict[str, list[Struct]]:
     for one in facts:
         found.setdefault(getattr(one, name), []).append(one)
     return found
-
-
-def _break(row: Any) -> Break:
-    values = {name: row[name] for name in Break.__struct_fields__}
-    decode = msgspec.json.decode
-    return Break(**{**values, "keys": decode(row["keys"]), "evidence": decode(row["evidence"])})
 
 
 def _resolution(row: Any) -> Resolution | None:
