@@ -39,6 +39,7 @@ from benchmarks.books import BANKS, BooksDay, load_journal, load_reference
 from hsm.lmk import TEST_LMK
 from settlement import ports
 from settlement.adapters import postgres
+from settlement.adapters.bulk_postgres import copy_in
 from settlement.adapters.postgres import PostgresStore
 from settlement.disputes.day_end import DISPUTES
 from settlement.ports import STEPS
@@ -291,7 +292,7 @@ def close_and_die(blow: Blow, arguments: list[str]) -> None:
 
 def strike_in_threads(at: Callable[[str], None]) -> None:
     """What a thread does for a step, with a strike where the next step has had time to begin."""
-    finish, copy = PostgresStore._finish_alone, postgres.copy_in
+    finish, copy = PostgresStore._finish_alone, copy_in
     storing = threading.local()
 
     async def dying_finish(self: PostgresStore, step: Step, facts: Facts) -> bool:
@@ -309,7 +310,7 @@ def strike_in_threads(at: Callable[[str], None]) -> None:
             at(f"in the thread of {here}")
 
     PostgresStore._finish_alone = dying_finish  # type: ignore[method-assign]
-    postgres.copy_in = dying_copy
+    setattr(postgres, "copy_in", dying_copy)  # noqa: B010 - where the store has it from elsewhere
 
 
 def strike_in_copies(at: Callable[[str], None]) -> None:
