@@ -11,8 +11,7 @@ from settlement.clearing import ClearingRecord, ClearingRow
 from settlement.columns import table_of
 from settlement.matches import Member
 from settlement.ports import Store
-from settlement.reports.model import Column, Money, Report, Row, Table
-from settlement.texts import both
+from settlement.reports.model import Column, Money, Report, Row, Table, words
 
 AT_ONCE: Final = 5_000  # lines that are objects at one time
 
@@ -67,7 +66,7 @@ def _row(one: SumLine) -> Row:
         one.match_id,
         one.rule,
         one.side,
-        both(f"side_{one.side}"),
+        words(f"side_{one.side}"),
         one.member,
         one.merchant,
         one.terminal,

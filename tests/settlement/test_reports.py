@@ -42,6 +42,7 @@ from settlement.reports.model import (
     Money,
     Report,
     Table,
+    Words,
     totals,
 )
 from settlement.reports.sums import SumLine, SumLines
@@ -227,7 +228,9 @@ COLUMNS = (
 
 
 def a_report(rows: Any) -> Report:
-    table = Table("merchants", COLUMNS, rows, totals(rows, COLUMNS, "total"), "merchants.csv")
+    table = Table(
+        "merchants", COLUMNS, rows, totals(rows, COLUMNS, Words("Total", "合计")), "merchants.csv"
+    )
     chart = Chart("chart_nets", (Bar(HOSTILE, 3, "3"), Bar("", 0, "0")), "156")
     return Report("report_day", HOSTILE, AT, (chart, table, Table("breaks", COLUMNS, ())))
 
