@@ -59,7 +59,7 @@ def close_command(
                 )
             )
     except UsageError as usage:
-        sys.stderr.write(f"{usage}\n")
+        sys.stderr.write(f"{usage.told(chinese=chinese)}\n")
         return USAGE
     except KeyboardInterrupt:
         sys.stderr.write(f"{TEXTS['interrupted'][int(chinese)]}\n")
@@ -169,8 +169,8 @@ def show(result: CloseResult, console: Console, reports: Path, *, chinese: bool 
             pairs({k: str(v) for k, v in step.totals.items()}),
         )
     console.print(steps)
-    if result.message:
-        console.print(result.message, style="bold", markup=False, soft_wrap=True)
+    if told := result.told(chinese=chinese):
+        console.print(told, style="bold", markup=False, soft_wrap=True)
     if result.breaks:
         breaks = table(
             "breaks", ("class", ""), ("acquirer", ""), ("keys", ""), ("ours", "n"), ("theirs", "n")

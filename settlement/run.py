@@ -25,14 +25,15 @@ from settlement.ports import (
     Step,
     Store,
 )
+from settlement.said import Said, SaidError
 from settlement.settings import Settings
 
 
-class WaitingError(Exception):
+class WaitingError(SaidError):
     """The step waits for input: a file, a decision, an earlier date."""
 
 
-class UsageError(Exception):
+class UsageError(SaidError):
     """The date can not be closed as asked."""
 
 
@@ -60,6 +61,7 @@ class Run(msgspec.Struct):
     found: list[Break] | None = None  # of the date, as the store has them since the last step
     earlier: list[Break] | None = None  # of earlier dates, open when the date's close began
     written: set[str] = set()  # files that this run has written
+    notes: list[Said] = []  # what the operator must know, however the run ends
     step: str = ""  # that is under way; while two are, the one that is waited for
 
     @property

@@ -105,9 +105,12 @@ async def _take_in(
         for stands in await desk.payouts.statements(made.account):
             if stands.id == made.id:
                 if stands.sha256 != made.sha256:
-                    raise PayoutError(
-                        f"{made.account}/{made.id} was taken in with other content: "
-                        f"{stands.sha256} stands, this is {made.sha256}"
+                    raise camt053.StatementError(
+                        "statement_other",
+                        account=made.account,
+                        statement=made.id,
+                        stands=stands.sha256,
+                        sha256=made.sha256,
                     )
                 found = await desk.payouts.matches(made.account, made.id)
                 return Taken(stands, "known", len(found), stands.lines - len(found))
@@ -131,7 +134,7 @@ async def _take_in(
         of_it = [one for one in explained if one.line.statement == made.id]
         matched = sum(one.match is not None for one in of_it)
         return Taken(made, "taken_in", matched, made.lines - matched)
-    raise PayoutError("others change the books all the time: try again")
+    raise PayoutError("books_change")
 
 
 async def explained_lines(

@@ -317,29 +317,6 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     "act_take_back": ("take the adjustment back", "冲回调账"),
     "kind_case": ("case", "差错"),
     "kind_dispute": ("dispute", "争议"),
-    # why an act can not be done
-    "act_not_known": ("no act {act}; {case} takes {takes}", "没有操作 {act};{case} 可用:{takes}"),
-    "act_not_taken": (
-        "{case} ({state}) does not take {act}, but: {takes}",
-        "{case} ({state}) 不能 {act},可用:{takes}",
-    ),
-    "act_whole": (
-        "{act} takes the whole of what is left: leave --amount out",
-        "{act} 须处理全部余额:请勿使用 --amount",
-    ),
-    "act_no_merchant": ("{case} names no merchant", "{case} 没有商户"),
-    "act_no_entry": (
-        "link names the entry that moved the money: --entry SOURCE/KEY",
-        "link 须指明已处理资金的分录:--entry SOURCE/KEY",
-    ),
-    "act_entry_unknown": ("no entry {entry} stands in the ledger", "账簿中没有分录 {entry}"),
-    "act_other_entry": (
-        "{entry} is of {of_entry}, {case} of {of_case}",
-        "{entry} 属于 {of_entry},{case} 属于 {of_case}",
-    ),
-    "act_holds": ("{case} holds {holds}, not {asked}", "{case} 余额 {holds},不足 {asked}"),
-    "act_about": ("{case} is about {about}, not {asked}", "{case} 金额 {about},不足 {asked}"),
-    "act_not_in_force": ("{reason}", "没有生效的资料:{reason}"),
     # -- disputes
     "dispute_state_new": ("new", "新建"),
     "dispute_state_queried": ("queried", "被查询"),

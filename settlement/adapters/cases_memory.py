@@ -191,9 +191,9 @@ class MemoryCasework:
             and self._books.is_running(work.business_date)
             and not self._within_close
         ):
-            raise BusyError(f"a close of {work.business_date} is under way")
+            raise BusyError("close_under_way", date=work.business_date)
         if await self.earliest_unposted() != work.business_date:
-            raise DateMovedError(f"{work.business_date} is posted")
+            raise DateMovedError("date_posted", date=work.business_date)
         if work.approval and work.approval.proposal.id in self._kept.approved:
             raise RefusedError("replayed", f"{work.approval.proposal.id} has been approved already")
         self._refuse_what_changed(work)
@@ -223,4 +223,4 @@ class MemoryCasework:
             one.dispute_id for one in work.dispute_events if (one.dispute_id, one.sequence) in known
         ]
         if taken:
-            raise ChangedError(f"{', '.join(sorted(taken))} stands otherwise now")
+            raise ChangedError("stands_otherwise", what=", ".join(sorted(taken)))

@@ -290,9 +290,9 @@ class PostgresCasework:
                 if attempt == ATTEMPTS:
                     raise
             except asyncpg.UniqueViolationError as error:
-                raise ChangedError(f"{error.constraint_name}: somebody was first") from error
+                raise ChangedError("somebody_first", what=error.constraint_name) from error
             except LedgerClosedError as error:
-                raise DateMovedError(str(error)) from error
+                raise DateMovedError(error.said) from error
             else:
                 return
 
@@ -303,7 +303,7 @@ async def _commit(connection: Any, work: Work, *, within_close: bool) -> None:
         await hold_date(connection, work.business_date)
     # a date that is posted takes no events either: its reports say how its cases stood
     if await open_date(connection) != work.business_date:
-        raise DateMovedError(f"{work.business_date} is posted")
+        raise DateMovedError("date_posted", date=work.business_date)
     if work.moves_money:
         await lock_cases(connection, [event.case_id for event in work.case_events])
     await _refuse_resolved(connection, work.case_events)
@@ -329,7 +329,7 @@ async def hold_date(connection: Any, business_date: date) -> None:
     if not await connection.fetchval(
         "SELECT pg_try_advisory_xact_lock_shared($1, $2)", LOCK, business_date.toordinal()
     ):
-        raise BusyError(f"a close of {business_date} is under way")
+        raise BusyError("close_under_way", date=business_date)
 
 
 async def _refuse_resolved(connection: Any, events: Sequence[CaseEvent]) -> None:
@@ -339,7 +339,7 @@ async def _refuse_resolved(connection: Any, events: Sequence[CaseEvent]) -> None
             "SELECT EXISTS (SELECT FROM settlement.resolution WHERE break_id = $1)", event.case_id
         )
         if resolved != event.resolved:
-            raise ChangedError(f"{event.case_id}: its other side has been found")
+            raise ChangedError("other_side_found", case=event.case_id)
 
 
 async def _insert(

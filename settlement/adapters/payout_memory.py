@@ -76,7 +76,7 @@ class MemoryPayouts:
         if facts.generation != self._generation:
             raise StaleError(f"{facts.act} read {facts.generation}, now {self._generation}")
         if facts.approval is not None and facts.approval.proposal.id in self.approved:
-            raise RefusedError("replayed", f"{facts.approval.proposal.id} was approved already")
+            raise RefusedError("replayed", "was_approved", what=facts.approval.proposal.id)
         if self.adjusted([one.break_id for one in facts.resolutions]):
             raise StaleError(f"{facts.act}: people have worked on a case meanwhile")
         open_date = await self.open_date() if facts.breaks else None

@@ -18,7 +18,7 @@ from settlement.clearing import ClearingRecord, ClearingRow
 from settlement.disputes.table import Event
 from settlement.fees import NotInForceError, Tariffs
 from settlement.ledger import Entry, entry
-from settlement.texts import TEXTS
+from settlement.said import SaidError
 
 Permission = Literal["case.adjust", "case.write_off", "case.release"]
 
@@ -84,18 +84,8 @@ REOPENED_ACTS: Final = ("take_back", "settle_with_merchant", "write_off")
 assert {name for names in CLASS_ACTS.values() for name in names} <= ACTS.keys()
 
 
-class NotPossibleError(Exception):
-    """The act does not fit the case: its class, its state, its amounts. `key` is of `TEXTS`."""
-
-    def __init__(self, key: str, **values: object) -> None:
-        super().__init__(key)
-        self.key, self.values = key, values
-
-    def __str__(self) -> str:
-        return self.told(chinese=False)
-
-    def told(self, *, chinese: bool) -> str:
-        return TEXTS[self.key][int(chinese)].format(**self.values)
+class NotPossibleError(SaidError):
+    """The act does not fit the case: its class, its state, its amounts."""
 
 
 def acts_of(case: Case) -> tuple[str, ...]:

@@ -16,17 +16,18 @@ from settlement.files.rows import Adjustment
 from settlement.four_eyes import Approval
 from settlement.ledger import Entry
 from settlement.matches import Member
+from settlement.said import SaidError
 
 
-class ChangedError(Exception):
+class ChangedError(SaidError):
     """Somebody else was first: what the work rests on stands otherwise now."""
 
 
-class BusyError(Exception):
+class BusyError(SaidError):
     """The day's end of the business date is under way; it may change what the work rests on."""
 
 
-class DateMovedError(Exception):
+class DateMovedError(SaidError):
     """The business date is no longer the earliest that is not posted."""
 
 
@@ -127,7 +128,8 @@ class Casework(Protocol):
     async def commit(self, work: Work) -> None:
         """Store all of it in one commit.
 
-        Raises ChangedError where a sequence is taken, or a close has resolved a case meanwhile;
+        Raises ChangedError where a sequence is taken, a close has resolved a case meanwhile, or another
+        numbered act has been committed after the one that the work rests on;
         BusyError, DateMovedError; `four_eyes.RefusedError` where the approval is used already;
         `LedgerConflictError`. Nothing stands then.
         """

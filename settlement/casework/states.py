@@ -18,6 +18,7 @@ from typing import Final, Literal, NamedTuple, get_args
 import msgspec
 
 from settlement.cases import Break, Resolution
+from settlement.said import SaidError
 
 State = Literal["open", "assigned", "proposed", "disputed", "ended"]
 Kind = Literal[
@@ -158,7 +159,7 @@ class Case(msgspec.Struct, frozen=True):
         return self.facts.found.difference_minor > 0
 
 
-class NotNowError(Exception):
+class NotNowError(SaidError):
     """The case's state does not allow that."""
 
 
@@ -200,7 +201,7 @@ def _resolved(case: Case) -> Case:
 def _next(case: Case, kind: Kind, left_minor: int, held_minor: int) -> State:
     found = TABLE.get((case.state, kind))
     if found is None:
-        raise NotNowError(f"{case.id} is {case.state}: it can not be {kind}")
+        raise NotNowError("case_not_now", case=case.id, state=case.state, kind=kind)
     return found.left if left_minor or held_minor else found.settled
 
 

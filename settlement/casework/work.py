@@ -253,9 +253,15 @@ async def _work(casework: Casework, judged: Approval, at: datetime, terms: Terms
     act, move = move_of(proposal.payload)
     sound = proposal.payload["case"] == now.id and act.permission == proposal.act
     if not sound or move.rule not in ("", act.long, act.short):
-        raise RefusedError("changed", f"{proposal.id} is no {proposal.act} of {proposal.subject}")
+        raise RefusedError(
+            "changed",
+            "proposal_of_other",
+            proposal=proposal.id,
+            act=proposal.act,
+            subject=proposal.subject,
+        )
     if act.name not in acts_of(now) or proposal.payload["stands"] != stands(now):
-        raise ChangedError(f"{now.id} has changed since {proposal.id}")
+        raise ChangedError("changed_since", what=now.id, proposal=proposal.id)
     day = await casework.earliest_unposted()
     if act.dispute:
         return await _send(casework, now, act, move, judged, day, at, terms)

@@ -46,7 +46,7 @@ async def bring_on(desk: Desk, payout_date: date) -> list[DateState]:
             tries = 0
         except StaleError:
             tries += 1
-    raise PayoutError("others change the books all the time: try again")
+    raise PayoutError("books_change")
 
 
 async def _next(desk: Desk, payout_date: date) -> Facts | None:
@@ -146,7 +146,7 @@ async def find_overdue(desk: Desk) -> list[Break]:
         except StaleError:
             continue
         return list(facts.breaks)
-    raise PayoutError("others change the books all the time: try again")
+    raise PayoutError("books_change")
 
 
 async def _overdue(desk: Desk, _: date, references: list[Reference]) -> Facts | None:

@@ -137,7 +137,9 @@ def withdraw(
             verb = f"withdraw:{of.act}"
             async with refusals(desk.people, who, verb, of.subject):
                 if who.operator != of.maker and f"approve:{of.act}" not in who.permissions:
-                    raise RefusedError("not_allowed", f"{who.operator} may not withdraw {of.id}")
+                    raise RefusedError(
+                        "not_allowed", "not_withdrawer", operator=who.operator, proposal=of.id
+                    )
             return await desk.people.withdraw(of.id, who.operator)
 
     with node.store() as store:
