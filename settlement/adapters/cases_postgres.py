@@ -24,6 +24,7 @@ from settlement.adapters.ledger_postgres import (
     open_date,
     post_entries,
 )
+from settlement.adapters.payout_postgres import PostgresPayouts
 from settlement.adapters.postgres import LOCK, POOL_MAX, PostgresStore, stored_break
 from settlement.calendars import Calendar
 from settlement.cases import Break, Resolution
@@ -32,6 +33,7 @@ from settlement.casework.ports import (
     BusyError,
     ChangedError,
     DateMovedError,
+    Owed,
     Wanted,
     Work,
 )
@@ -50,6 +52,7 @@ from settlement.fees import Tariffs
 from settlement.files.rows import Adjustment
 from settlement.ledger import Entry, LedgerClosedError
 from settlement.matches import Member
+from settlement.overdue import owed_of
 
 SWITCH_ID: Final = re.compile(r"\d{8}-W(?P<commit_id>\d{1,18})-(?P<seq>\d{1,9})")
 
@@ -173,6 +176,11 @@ class PostgresCasework:
 
     async def entry(self, source: str, key: str) -> Entry | None:
         return (await self._books.entries_by_key(source, [key])).get(key)
+
+    async def owed(self, found: Break) -> Owed:
+        payouts = PostgresPayouts(self._pool)
+        generation = await payouts.generation()  # first: what is read after it may only be newer
+        return owed_of(found, await payouts.receivables(), generation)
 
     async def sides(self, found: Break) -> tuple[ClearingRecord | None, ClearingRow | None]:
         record = await self.record(found.record) if found.record else None
@@ -298,6 +306,8 @@ class PostgresCasework:
 
 
 async def _commit(connection: Any, work: Work, *, within_close: bool) -> None:
+    if work.rests_on is not None and work.record is not None:
+        await take_number(connection, work.rests_on, work.record.act)
     await hold_open(connection)
     if work.moves_money and not within_close:
         await hold_date(connection, work.business_date)
@@ -321,6 +331,18 @@ async def _commit(connection: Any, work: Work, *, within_close: bool) -> None:
         await audit(connection, told.actor, told.act, told.subject, told.before, told.after)
     if work.approval:
         await approve(connection, work.approval)
+
+
+async def take_number(connection: Any, rests_on: int, act: str) -> None:
+    """The next number among the acts of payouts and statements, or ChangedError: no statement settles
+    the receivable beside this. Taken first, as those acts do."""
+    taken = await connection.execute(
+        "INSERT INTO settlement.payout_act VALUES ($1, $2, now()) ON CONFLICT DO NOTHING",
+        rests_on + 1,
+        act,
+    )
+    if taken.endswith(" 0"):
+        raise ChangedError("acts_since", act=act)
 
 
 async def hold_date(connection: Any, business_date: date) -> None:

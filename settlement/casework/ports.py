@@ -53,11 +53,19 @@ class Work(msgspec.Struct, frozen=True):
     placed: Sequence[Placed] = ()
     entries: Sequence[Entry] = ()
     record: Record | None = None
+    rests_on: int | None = None  # number of the last act of payouts and statements that it has seen
     approval: Approval | None = None
 
     @property
     def moves_money(self) -> bool:
         return bool(self.entries or self.approval or self.opened)
+
+
+class Owed(msgspec.Struct, frozen=True):
+    """What a network owes of a settlement date, and the last numbered act (decision 21) by then."""
+
+    amount_minor: int
+    generation: int
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -88,6 +96,9 @@ class Casework(Protocol):
 
     async def entry(self, source: str, key: str) -> Entry | None:
         """One that stands in the ledger."""
+
+    async def owed(self, found: Break) -> Owed:
+        """Of the break's acquirer, settlement date and currency."""
 
     async def sides(self, found: Break) -> tuple[ClearingRecord | None, ClearingRow | None]:
         """Our record and their row that the break names."""

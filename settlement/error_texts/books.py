@@ -26,6 +26,10 @@ ERRORS: Final[dict[str, tuple[str, str]]] = {
         "{case} ({state}) does not take {act}, but: {takes}",
         "{case} ({state}) 不能 {act},可用:{takes}",
     ),
+    "act_nothing_owed": (
+        "{case}: the network owes nothing any more",
+        "{case}:对方已无欠款",
+    ),
     "act_other_entry": (
         "{entry} is of {of_entry}, {case} of {of_case}",
         "{entry} 属于 {of_entry},{case} 属于 {of_case}",
@@ -33,6 +37,10 @@ ERRORS: Final[dict[str, tuple[str, str]]] = {
     "act_whole": (
         "{act} takes the whole of what is left: leave --amount out",
         "{act} 须处理全部余额:请勿使用 --amount",
+    ),
+    "acts_since": (
+        "a payout or statement came before {act}: what it rests on may have changed",
+        "{act} 之前有新的付款或对账单:所依据的情况可能已变动",
     ),
     "agent_not_in_force": (
         "agent {agent} is not in force on {date}",
