@@ -346,23 +346,7 @@ async def _send(
     terms: Terms,
 ) -> Work:
     """Open the dispute whose row will move the case's money."""
-    found, proposal = now.facts.found, judged.proposal
-    about = Dispute(
-        id=f"{now.id}-D{now.next_sequence:03d}",
-        business_date=day,
-        acquirer=found.acquirer,
-        currency=found.currency,
-        merchant=found.merchant,
-        terminal=found.keys.get("terminal", ""),
-        record=found.record,
-        case_id=now.id,
-        rrn=found.keys.get("rrn", ""),
-        link_stan=found.keys.get("link_stan", ""),
-        transmission_time=found.keys.get("transmission_time", ""),
-        pan_masked=found.keys.get("pan_masked", ""),
-        original_minor=move.amount_minor,
-        settlement_date=found.settlement_date,
-    )
+    proposal, about = judged.proposal, _dispute_about(now, move.amount_minor, day)
     assert act.dispute is not None
     happening = Happening(
         event=act.dispute,
@@ -403,6 +387,26 @@ async def _send(
         entries=stepped.entries,
         record=_record(now, event, act.permission),
         approval=judged,
+    )
+
+
+def _dispute_about(now: Case, amount_minor: int, day: date) -> Dispute:
+    found = now.facts.found
+    return Dispute(
+        id=f"{now.id}-D{now.next_sequence:03d}",
+        business_date=day,
+        acquirer=found.acquirer,
+        currency=found.currency,
+        merchant=found.merchant,
+        terminal=found.keys.get("terminal", ""),
+        record=found.record,
+        case_id=now.id,
+        rrn=found.keys.get("rrn", ""),
+        link_stan=found.keys.get("link_stan", ""),
+        transmission_time=found.keys.get("transmission_time", ""),
+        pan_masked=found.keys.get("pan_masked", ""),
+        original_minor=amount_minor,
+        settlement_date=found.settlement_date,
     )
 
 

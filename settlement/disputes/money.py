@@ -127,22 +127,9 @@ def step(
     amount = abs(one.effect_minor)
     charged = facts.charged_minor - (one.effect_minor if move.money == "charge" else 0)
     held = _held(facts, move, charged, amount)
-    made: list[Entry | None] = []
-    difference = 0
-    if move.money == "charge":
-        made.append(_entry(facts, one, "dispute_chargeback", "dispute", _row_variables(one)))
-    elif move.money == "adjust" and suspense is None:
-        made.append(_entry(facts, one, "dispute_merchant", "dispute", _row_variables(one)))
-    elif move.money == "adjust" and suspense is not None:
-        adjusted, difference = _out_of_suspense(facts, one, suspense)
-        made.append(adjusted)
-    if held != facts.held_minor:
-        made.append(
-            _entry(facts, one, "payout_hold", "dispute_hold", {"held": held - facts.held_minor})
-        )
-    if move.state in ENDS and charged:
-        rule = "dispute_absorb" if move.state in BORNE_BY_US else "dispute_charge"
-        made.append(_entry(facts, one, rule, "dispute_end", {"charged": charged}))
+    made, difference = _row_entry(facts, one, move, suspense)
+    entries = [made, _hold_entry(facts, one, held), _end_entry(facts, one, move, charged)]
+    if move.state in ENDS:
         charged = 0
     days = deadlines_days.get(move.deadline)
     return Stepped(
@@ -172,9 +159,36 @@ def step(
             checker=one.checker,
             proposal=one.proposal,
         ),
-        [each for each in made if each is not None],
+        [each for each in entries if each is not None],
         difference,
     )
+
+
+def _row_entry(
+    facts: DisputeFacts, one: Happening, move: Move, suspense: Suspense | None
+) -> tuple[Entry | None, int]:
+    """What the network's row moves, and by how much it lowers the case's suspense."""
+    if move.money == "charge":
+        return _entry(facts, one, "dispute_chargeback", "dispute", _row_variables(one)), 0
+    if move.money != "adjust":
+        return None, 0
+    if suspense is None:
+        return _entry(facts, one, "dispute_merchant", "dispute", _row_variables(one)), 0
+    return _out_of_suspense(facts, one, suspense)
+
+
+def _hold_entry(facts: DisputeFacts, one: Happening, held: int) -> Entry | None:
+    if held == facts.held_minor:
+        return None
+    return _entry(facts, one, "payout_hold", "dispute_hold", {"held": held - facts.held_minor})
+
+
+def _end_entry(facts: DisputeFacts, one: Happening, move: Move, charged: int) -> Entry | None:
+    """Who bears what is still charged when the dispute ends."""
+    if move.state not in ENDS or not charged:
+        return None
+    rule = "dispute_absorb" if move.state in BORNE_BY_US else "dispute_charge"
+    return _entry(facts, one, rule, "dispute_end", {"charged": charged})
 
 
 def _held(facts: DisputeFacts, move: Move, charged: int, amount: int) -> int:
