@@ -87,7 +87,7 @@ class BooksDay:
         first: int = FIRST_ID,
     ) -> None:
         """Numbered from `first` on, which is one above a multiple of a hundred."""
-        self.date, self.rows = date, rows
+        self.date, self.rows, self.first = date, rows, first
         self._db = duckdb.connect(config={"threads": 2, "memory_limit": "4GiB"})
         cards = max(rows // CARD_EVERY, 1)
         given = {
@@ -173,18 +173,24 @@ class BooksDay:
             self._db.execute(f"COPY ({query}) TO '{written[name]}' (FORMAT csv, HEADER true)")
         return written
 
-    def write_files(self, inbox: Path) -> None:
-        """The banks' COM files, in order of the network's trace and time, with their breaks."""
+    def write_files(
+        self, inbox: Path, date: dt.date | None = None, first: int = 0, count: int | None = None
+    ) -> None:
+        """The banks' COM files, in order of the network's trace and time, with their breaks. `count`
+        requests from the day's `first` on, appended to the files of another `date` where one is given."""
         self._db.execute(_BILLED.replace("$every", str(BREAK_EVERY)))
+        since = self.first + first
+        until = self.first + self.rows if count is None else since + count
         for number, name in enumerate(BANKS):
             folder = inbox / name
             folder.mkdir(parents=True, exist_ok=True)
-            path = folder / com.render_name(self.date)
+            path = folder / com.render_name(date or self.date)
             query = self._db.execute(
                 f"SELECT {_line(DE32[name])} FROM billed JOIN card AS c USING (card) "
-                f"WHERE bank = {number} ORDER BY moment, link_stan, copy"
+                f"WHERE bank = {number} AND n >= {since} AND n < {until} "
+                "ORDER BY moment, link_stan, copy"
             )
-            with path.open("wb") as file:
+            with path.open("ab") as file:
                 while lines := query.fetchmany(50_000):
                     file.write("".join(line for (line,) in lines).encode())
 

@@ -1,10 +1,12 @@
 """How long a day's end takes and what it holds: a journal of any length, the banks' files as long.
 
-    python -m benchmarks.close [--rows N] [--days N] [--data DIR] [--profile] [--keep] [-v] [--json]
+    python -m benchmarks.close [--rows N] [--days N] [--late N] [--early N] [--data DIR]
+                               [--profile] [--keep] [-v] [--json]
 
 A real PostgreSQL with fsync on the same two cores; the switch's own tables, filled by COPY; then
 `close` in a process of its own, every step's seconds and its peak of resident memory. With several days each
-is closed on the books of those before it.
+is closed on the books of those before it. Each bank may bill a day's last N requests with the next one's (`--late`:
+so many shorts, which the next close finds) and the next day's first N with a day's (`--early`: longs).
 """
 
 from __future__ import annotations
@@ -21,9 +23,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, Final
+
+import asyncpg
 
 from benchmarks import report
 from benchmarks.books import FIRST_ID, BooksDay, load_journal, load_reference
@@ -59,7 +63,7 @@ def measure_day(
     store: Store, folder: Path, given: argparse.Namespace, number: int
 ) -> dict[str, Any]:
     assert store.embedded is not None
-    date = asyncio.run(prepare(store, folder, given.rows, number))
+    date = asyncio.run(prepare(store, folder, given, number))
     for path in folder.glob("*.csv"):
         path.unlink()
     command = [sys.executable, "-m", MODULE, "--close", date.isoformat()]
@@ -70,10 +74,11 @@ def measure_day(
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
     seconds = time.monotonic() - started
     told = [json.loads(line) for line in done.stdout.splitlines()]
+    told.insert(-1, asyncio.run(vacuum(store.embedded.dsn(OWNER), store.embedded.pid)))
     return {"date": date.isoformat(), "seconds": seconds, "result": told[-1], "steps": told[:-1]}
 
 
-async def prepare(store: Store, folder: Path, rows: int, number: int) -> dt.date:
+async def prepare(store: Store, folder: Path, given: argparse.Namespace, number: int) -> dt.date:
     """Fill the journal of the store's open date, the first of which is today, and write the files."""
     await prepare_data_keys(store.dsn, TEST_LMK)
     async with open_postgres(store.dsn) as (_, dates):
@@ -82,15 +87,64 @@ async def prepare(store: Store, folder: Path, rows: int, number: int) -> dt.date
             date += dt.timedelta(days=1)
     async with common.reference(store.dsn) as reference:
         pans = open_pans(TEST_LMK, await reference.snapshot())
-    day = BooksDay(rows, date, pans.token, pans.mask, FIRST_ID + number * rows)
+
+    def day_of(place: int) -> BooksDay:
+        on = date + dt.timedelta(days=place - number)
+        return BooksDay(given.rows, on, pans.token, pans.mask, FIRST_ID + place * given.rows)
+
+    day = day_of(number)
     assert store.embedded is not None
     owner = store.embedded.dsn(OWNER)
     if not number:
+        await no_autovacuum(owner)
         await load_reference(owner, date)
     await load_journal(owner, day.write_journal(folder), date)
-    day.write_files(folder / "in")
+    early = given.early if number else 0  # billed yesterday
+    day.write_files(folder / "in", first=early, count=given.rows - early - given.late)
     day.close()
+    if given.late and number:
+        with closing(day_of(number - 1)) as before:
+            before.write_files(folder / "in", date, given.rows - given.late, given.late)
+    if given.early:
+        with closing(day_of(number + 1)) as after:
+            after.write_files(folder / "in", date, 0, given.early)
     return date
+
+
+async def no_autovacuum(dsn: str) -> None:
+    """It would fall into whatever step is under way; `vacuum` does its work after each close."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        for table in await connection.fetch(f"SELECT c.oid::regclass AS name {_TABLES}"):
+            await connection.execute(f"ALTER TABLE {table['name']} SET (autovacuum_enabled = off)")
+    finally:
+        await connection.close()
+
+
+async def vacuum(dsn: str, postgres: int) -> dict[str, Any]:
+    """What autovacuum has to do for a day, as a step of its own."""
+    before, started = server_usage(postgres), time.monotonic()
+    connection = await asyncpg.connect(dsn)
+    try:
+        for table in await connection.fetch(f"SELECT c.oid::regclass AS name {_TABLES}"):
+            await connection.execute(f"VACUUM (ANALYZE) {table['name']}")
+        spent = server_usage(postgres) - before
+    finally:
+        await connection.close()
+    figures = {"seconds": time.monotonic() - started, "cpu_s": 0.0, "postgres_cpu_s": spent}
+    return {"step": "vacuum", **figures, "peak_mib": 0.0}
+
+
+_TABLES: Final = (
+    "FROM pg_class AS c WHERE c.relkind = 'r' "
+    "AND c.relnamespace::regnamespace::text IN ('switch', 'settlement') ORDER BY 1"
+)
+
+
+def server_usage(postgres: int) -> float:
+    """Processor seconds of every process of the server, ended ones too."""
+    server = report.usage(report.descendants(postgres))
+    return (server + report.usage_of_dead_children(postgres)).total_s
 
 
 # -- the process that closes ----------------------------------------------------------------------
@@ -126,9 +180,7 @@ class Watch:
             print(json.dumps(told), flush=True)
 
     def _now(self) -> tuple[float, float, float]:
-        server = report.usage(report.descendants(self._postgres))
-        server += report.usage_of_dead_children(self._postgres)
-        return time.monotonic(), time.process_time(), server.total_s
+        return time.monotonic(), time.process_time(), server_usage(self._postgres)
 
 
 def peak_mib() -> float:
@@ -171,11 +223,12 @@ def show(rows: int, day: dict[str, Any]) -> None:
         )
         for step in day["steps"]
     ]
-    peak = max(step["peak_mib"] for step in day["steps"])
+    closing_steps = [step for step in day["steps"] if step["step"] != "vacuum"]
+    peak = max(step["peak_mib"] for step in closing_steps)
     cpu = [
-        f"{sum(step[name] for step in day['steps']):.2f}" for name in ("cpu_s", "postgres_cpu_s")
+        f"{sum(step[name] for step in closing_steps):.2f}" for name in ("cpu_s", "postgres_cpu_s")
     ]
-    lines.append(("all", f"{day['seconds']:.2f}", *cpu, f"{peak:,.0f}"))
+    lines.append(("close", f"{day['seconds']:.2f}", *cpu, f"{peak:,.0f}"))
     report.show(
         MODULE,
         f"{day['date']}, {rows:,} transactions: exit {day['result']}",
@@ -189,6 +242,8 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--days", type=int, default=1)
+    parser.add_argument("--late", type=int, default=0, help="requests billed with the next day's")
+    parser.add_argument("--early", type=int, default=0, help="requests billed with the last day's")
     parser.add_argument("--data", type=Path, default=None)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("-v", action="store_true", help="what each step is at, on stderr")

@@ -11,12 +11,14 @@ from typing import Final
 
 import msgspec
 
+from settlement.said import SaidError
+
 ONE_DAY: Final = timedelta(days=1)
 COUNT_MAX: Final = 400  # working days that one question may count
 HOLIDAY_DAYS_MAX: Final = 31
 
 
-class CalendarError(Exception):
+class CalendarError(SaidError):
     """The calendars do not say: a day outside their years, or a name that there is not."""
 
 
@@ -45,7 +47,7 @@ class Calendar(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def is_working_day(self, day: date) -> bool:
         """Raises `CalendarError` for a day of a year that is not in the data."""
         if day.year not in self.years:
-            raise CalendarError(f"calendar {self.name} has no days of {day.year}")
+            raise CalendarError("calendar_year", calendar=self.name, year=day.year)
         if day in self.make_up_days:
             return True
         if day.isoweekday() in self.weekend:

@@ -8,6 +8,8 @@ from typing import Final
 
 import msgspec
 
+CASES: Final = "cases"  # in the evidence: ids of other breaks that may be about the same money
+
 # class -> what it means; the order of this table is the order in reports
 BREAK_CLASSES: Final[dict[str, str]] = {
     "network_long": "the file has a row, our books have no success",

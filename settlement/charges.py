@@ -16,7 +16,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 
 from settlement.cases import Break
 from settlement.clearing import ClearingRecord
-from settlement.columns import schema_of, table_of
+from settlement.columns import Relation, schema_of, table_of
 from settlement.fees import (
     Basis,
     MerchantFee,
@@ -129,9 +129,12 @@ async def load_matched(run: Run) -> None:
     are among `incoming_rows`."""
     if "incoming_rows" not in run.at_hand:
         run.at_hand["incoming_rows"] = await load(run, "incoming_rows", "matched_rows", run.date)
-    keys = [str(key) for (key,) in run.engine.rows(_earlier_keys())]
-    found = await run.store.records_by_key(keys)
-    run.engine.load("earlier", table_of(ClearingRecord, [found[key] for key in keys]))
+    if "earlier" not in run.at_hand:
+        keys = [str(key) for (key,) in run.engine.rows(_earlier_keys())]
+        found = await run.store.records_by_key(keys)
+        earlier = table_of(ClearingRecord, [found[key] for key in keys])
+        run.engine.load("earlier", earlier)
+        run.at_hand["earlier"] = Relation(earlier)
 
 
 @cache

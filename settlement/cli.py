@@ -59,7 +59,7 @@ def close_command(
                 )
             )
     except UsageError as usage:
-        sys.stderr.write(f"{usage}\n")
+        sys.stderr.write(f"{usage.told(chinese=chinese)}\n")
         return USAGE
     except KeyboardInterrupt:
         sys.stderr.write(f"{TEXTS['interrupted'][int(chinese)]}\n")
@@ -151,70 +151,74 @@ class Bars:
 
 def show(result: CloseResult, console: Console, reports: Path, *, chinese: bool = False) -> None:
     """Steps, breaks, nets and trial balance as tables."""
-
-    def text(key: str) -> str:
-        return TEXTS[key][int(chinese)]
-
-    def table(title: str, *headings: tuple[str, str]) -> Table:
-        made = Table(title=text(title), title_justify="left", header_style="bold")
-        for key, side in headings:
-            made.add_column(text(key), justify="right" if side == "n" else "left", overflow="fold")
-        return made
-
-    steps = table("steps", ("step", ""), ("state", ""), ("totals", ""))
-    for step in result.steps:
-        steps.add_row(
-            text(f"step_{step.name}"),
-            text(f"run_{step.state}"),
-            pairs({k: str(v) for k, v in step.totals.items()}),
-        )
-    console.print(steps)
-    if result.message:
-        console.print(result.message, style="bold", markup=False, soft_wrap=True)
+    console.print(_steps(result, chinese=chinese))
+    if told := result.told(chinese=chinese):
+        console.print(told, style="bold", markup=False, soft_wrap=True)
     if result.breaks:
-        breaks = table(
-            "breaks", ("class", ""), ("acquirer", ""), ("keys", ""), ("ours", "n"), ("theirs", "n")
-        )
-        for one in result.breaks[:BREAKS_SHOWN]:
-            breaks.add_row(
-                text(f"class_{one.break_class}"),
-                one.acquirer,
-                f"{one.id} {pairs(one.keys)}",
-                money(one.ours_minor, one.currency),
-                money(one.theirs_minor, one.currency),
-            )
-        console.print(breaks)
+        console.print(_breaks(result, chinese=chinese))
     if result.nets:
-        nets = table(
-            "merchants",
-            ("merchant", ""),
-            ("count", "n"),
-            ("gross", "n"),
-            ("taken_back", "n"),
-            ("discount", "n"),
-            ("held", "n"),
-            ("net", "n"),
-        )
-        for net in result.nets:
-            figures = (net.gross_minor, net.taken_back_minor, net.discount_minor)
-            nets.add_row(
-                net.merchant,
-                str(net.count),
-                *(money(one, net.currency) for one in (*figures, net.held_minor, net.net_minor)),
-            )
-        console.print(nets)
+        console.print(_nets(result, chinese=chinese))
     if result.trial_balance:
-        trial = table(
-            "trial_balance", ("account", ""), ("currency", ""), ("debit", "n"), ("credit", "n")
-        )
-        for line in result.trial_balance:
-            account = CHART[line.account]
-            trial.add_row(
-                account.name_zh if chinese else account.name,
-                line.currency,
-                money(line.debit_minor, line.currency),
-                money(line.credit_minor, line.currency),
-            )
-        console.print(trial)
+        console.print(_trial_balance(result, chinese=chinese))
     for output in result.files:
         console.print(str(reports / output.name), markup=False, highlight=False, soft_wrap=True)
+
+
+def _table(title: str, words: str, figures: str = "", *, chinese: bool) -> Table:
+    """An empty table; the columns of figures stand to the right."""
+    made = Table(title=TEXTS[title][int(chinese)], title_justify="left", header_style="bold")
+    for key in words.split():
+        made.add_column(TEXTS[key][int(chinese)], overflow="fold")
+    for key in figures.split():
+        made.add_column(TEXTS[key][int(chinese)], justify="right", overflow="fold")
+    return made
+
+
+def _steps(result: CloseResult, *, chinese: bool) -> Table:
+    made = _table("steps", "step state totals", chinese=chinese)
+    for step in result.steps:
+        made.add_row(
+            TEXTS[f"step_{step.name}"][int(chinese)],
+            TEXTS[f"run_{step.state}"][int(chinese)],
+            pairs({k: str(v) for k, v in step.totals.items()}),
+        )
+    return made
+
+
+def _breaks(result: CloseResult, *, chinese: bool) -> Table:
+    made = _table("breaks", "class acquirer keys", "ours theirs", chinese=chinese)
+    for one in result.breaks[:BREAKS_SHOWN]:
+        made.add_row(
+            TEXTS[f"class_{one.break_class}"][int(chinese)],
+            one.acquirer,
+            f"{one.id} {pairs(one.keys)}",
+            money(one.ours_minor, one.currency),
+            money(one.theirs_minor, one.currency),
+        )
+    return made
+
+
+def _nets(result: CloseResult, *, chinese: bool) -> Table:
+    figures = "count gross taken_back discount held net"
+    made = _table("merchants", "merchant", figures, chinese=chinese)
+    for net in result.nets:
+        amounts = (net.gross_minor, net.taken_back_minor, net.discount_minor)
+        made.add_row(
+            net.merchant,
+            str(net.count),
+            *(money(one, net.currency) for one in (*amounts, net.held_minor, net.net_minor)),
+        )
+    return made
+
+
+def _trial_balance(result: CloseResult, *, chinese: bool) -> Table:
+    made = _table("trial_balance", "account currency", "debit credit", chinese=chinese)
+    for line in result.trial_balance:
+        account = CHART[line.account]
+        made.add_row(
+            account.name_zh if chinese else account.name,
+            line.currency,
+            money(line.debit_minor, line.currency),
+            money(line.credit_minor, line.currency),
+        )
+    return made

@@ -55,6 +55,7 @@ from settlement.posting import net, post, post_after
 from settlement.reconciliation import reconcile_day
 from settlement.reports.step import reports, reports_after
 from settlement.run import Run, UsageError, WaitingError, breathe
+from settlement.said import Said, said
 from settlement.settings import DEFAULTS, Settings
 from settlement.sharing import fees
 
@@ -73,13 +74,24 @@ class CloseResult(msgspec.Struct, frozen=True):
 
     business_date: date
     exit_code: int
-    message: str
+    said: list[Said]  # why it is not done, and what else there is to know
     steps: list[StepResult]
     totals: dict[str, int]
     breaks: list[Break]
     nets: list[Net]
     trial_balance: list[TrialLine]
     files: list[Output]
+
+    def __repr__(self) -> str:
+        """Short: where a loop ends, asyncio and `signal` make it of the task that returned this."""
+        return f"CloseResult({self.business_date}, exit_code={self.exit_code})"
+
+    @property
+    def message(self) -> str:
+        return self.told(chinese=False)
+
+    def told(self, *, chinese: bool) -> str:
+        return "; ".join(one.told(chinese=chinese) for one in self.said)
 
     def to_json(self) -> bytes:
         return msgspec.json.format(
@@ -145,12 +157,12 @@ async def close(
     `approved` holds SHA-256 (hex) of files that a second person lets in: other content under a
     known name, fees beyond the sanity bound.
     """
-    code, message = DONE, ""
+    code, why = DONE, list[Said]()
     run: Run | None = None
     async with store.alone(business_date) as alone:
         if not alone:
-            under_way = f"another run of {business_date} is under way"
-            return await _result(store, None, business_date, WAITING, under_way, "")
+            under_way = said("another_run", date=business_date)
+            return await _result(store, None, business_date, WAITING, [under_way], "")
         try:
             run = await _begin(
                 business_date,
@@ -170,12 +182,16 @@ async def close(
             )
             await _run_steps(run)
         except (WaitingError, NotInForceError) as waiting:
-            code, message = WAITING, str(waiting)
-        except UsageError as usage:
-            code, message = USAGE, str(usage)
-        except (FileError, AssertionError, LedgerConflictError) as failure:
-            code, message = FAILURE, f"{type(failure).__name__}: {failure}"
-    return await _result(store, run, business_date, code, message, run.step if run else "")
+            code, why = WAITING, [waiting.said]
+        except (UsageError, FileError) as usage:
+            code, why = USAGE, [usage.said]
+        except LedgerConflictError as conflict:
+            code, why = FAILURE, [conflict.said]
+        except AssertionError as fault:
+            code, why = FAILURE, [said("fault", kind=type(fault).__name__, text=fault)]
+        if run is not None:
+            why += run.notes
+    return await _result(store, run, business_date, code, why, run.step if run else "")
 
 
 async def _begin(
@@ -196,11 +212,11 @@ async def _begin(
 ) -> Run:
     state = await dates.state(business_date)
     if state is None:
-        raise UsageError(f"{business_date} is no business date of this switch")
+        raise UsageError("date_unknown", date=business_date)
     steps = await store.steps(business_date)
     earlier = await dates.unposted_before(business_date)
     if earlier is not None and "post" not in steps:
-        raise WaitingError(f"{earlier} is not closed yet; dates close in order")
+        raise WaitingError("earlier_open", date=earlier)
     return Run(
         date=business_date,
         at=await store.begin(business_date, at),
@@ -259,6 +275,7 @@ async def _write(run: Run, name: str, made: tuple[Facts, dict[str, int]] | None)
             # another run of this date was first; its facts stand
             assert (await run.store.steps(run.date))[name].content == content, name
         run.steps = await run.store.steps(run.date)
+        run.found = None
     after = _FUNCTIONS[name][1]
     if after is not None:
         await after(run)
@@ -277,7 +294,7 @@ async def facts_of(run: Run, name: str) -> tuple[Facts, dict[str, int]]:
 
 
 async def _result(
-    store: Store, run: Run | None, business_date: date, code: int, message: str, failed: str
+    store: Store, run: Run | None, business_date: date, code: int, why: list[Said], failed: str
 ) -> CloseResult:
     done = await store.steps(business_date)
     totals = {name: step.totals for name, step in done.items()}
@@ -289,12 +306,12 @@ async def _result(
         state: Literal["done", "waiting", "failed", "pending"] = "pending"
         if name in done and name != failed:
             state = "done"
-        elif not reached and code in (WAITING, FAILURE):
+        elif not reached and (code in (WAITING, FAILURE) or (code == USAGE and failed)):
             state = "waiting" if code == WAITING else "failed"
             reached = True
         content = done[name].content if name in done else ""
         steps.append(StepResult(name, state, content, totals.get(name, {})))
-    breaks = await store.breaks(business_date)
+    breaks = await (run.breaks() if run else store.breaks(business_date))
     resolved = await store.resolved([one.id for one in breaks])  # by a later close, mostly
     unplaced = DISPUTES in done and done[DISPUTES].totals["dispute_cases"]
     if code == DONE and (unplaced or any(one.id not in resolved for one in breaks)):
@@ -303,7 +320,7 @@ async def _result(
     return CloseResult(
         business_date=business_date,
         exit_code=code,
-        message=message,
+        said=why,
         steps=steps,
         totals={
             key: value for name in STEPS if name in done for key, value in totals[name].items()

@@ -10,8 +10,9 @@ import types
 import typing
 from collections.abc import Iterable, Iterator
 from datetime import date
-from functools import cache, cached_property
-from typing import Final, Literal, TypeVar, Union
+from functools import cache, cached_property, lru_cache
+from operator import attrgetter
+from typing import Any, Final, Literal, TypeVar, Union
 
 import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -64,7 +65,7 @@ def table_of(shape: type[msgspec.Struct], items: Iterable[msgspec.Struct]) -> pa
         return pa.Table.from_batches([], schema_of(shape))
     return pa.table(
         {
-            name: pa.array([_cell(getattr(one, name)) for one in rows], _TYPES[kind])
+            name: pa.array(_cells(kind, map(attrgetter(name), rows)), _TYPES[kind], size=len(rows))
             for name, kind in _kinds(shape).items()
         },
         schema_of(shape),
@@ -88,18 +89,20 @@ def structs_of(shape: type[Struct], rows: pa.Table) -> list[Struct]:
     return [shape(**dict(zip(names, values, strict=True))) for values in zip(*columns, strict=True)]
 
 
-def _cell(value: object) -> object:
-    if isinstance(value, bytes):
-        return "\\x" + value.hex()
-    if isinstance(value, tuple):
-        return "{" + ",".join(_element(one) for one in value) + "}"
-    return value
+def _cells(kind: object, values: Iterable[Any]) -> Iterable[object]:
+    """A field's values as its column has them: most as they are."""
+    if kind is bytes:
+        return (None if one is None else "\\x" + one.hex() for one in values)
+    if kind == tuple[str, ...]:
+        return ("{" + ",".join(map(_element, one)) + "}" for one in values)
+    if kind == tuple[int, ...]:
+        return ("{" + ",".join(map(str, one)) + "}" for one in values)
+    return values
 
 
-def _element(value: object) -> str:
-    if isinstance(value, int):
-        return str(value)
-    return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
+@lru_cache(10_000)  # names of accounts and owners, mostly the same ones
+def _element(value: str) -> str:
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _texts_of(array: str) -> Iterator[str]:
@@ -144,6 +147,9 @@ class Relation:
             text = pa.BufferOutputStream()
             pa_csv.write_csv(batch, text, options)
             yield text.getvalue().to_pybytes()
+
+    def forget_text(self) -> None:
+        """Drop what the hash has kept of the text where nobody will copy it."""
 
     @cached_property
     def sha256(self) -> str:

@@ -180,8 +180,8 @@ class Contracts:
         """The payee's and the bank's. Raises `CalendarError` where neither names one."""
         names = sorted({contract.payout_calendar, account.calendar} - {""})
         if not names:
-            raise CalendarError(f"neither {contract.payee} nor {account.name} has a calendar")
+            raise CalendarError("payee_no_calendar", payee=contract.payee, account=account.name)
         for name in names:
             if name not in self.calendars:
-                raise CalendarError(f"there is no calendar {name}")
+                raise CalendarError("calendar_unknown", calendar=name)
         return [self.calendars[name] for name in names]

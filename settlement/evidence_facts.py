@@ -47,7 +47,7 @@ async def documents(store: Store, business_date: date, settings: Settings) -> di
     """The documents of a date's evidence by name. Raises `WaitingError` while it is not closed."""
     steps = await store.steps(business_date)
     if LAST_STEP not in steps:
-        raise WaitingError(f"{business_date} is not closed yet")
+        raise WaitingError("date_not_closed", date=business_date)
     references = await store.references(REFERENCE_KINDS)
     moved = await store.movements(business_date)
     return {
@@ -174,7 +174,7 @@ async def decided_again(run: Run, names: Collection[str] = AGAIN) -> AsyncIterat
     for name in AGAIN:
         if name not in names:
             continue
-        fresh = msgspec.structs.replace(run, at_hand={}, moved=None)
+        fresh = msgspec.structs.replace(run, at_hand={}, moved=None, found=None, earlier=None)
         try:
             facts, totals = await facts_of(fresh, name)
         except Exception as error:  # noqa: BLE001 - changed facts may break a step anyhow

@@ -21,6 +21,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from settlement.clearing import Reference
+from settlement.said import SaidError
 
 ONE: Final = Decimal(1)
 DISCOUNT: Final = "merchant_discount"
@@ -337,7 +338,7 @@ NO_FEE: Final = Plan(name="none", version=1, components=())
 BUILT_IN: Final = {plan.name: plan for plan in (REFORM_96, STANDARD, NO_FEE)}
 
 
-class NotInForceError(Exception):
+class NotInForceError(SaidError):
     """What a record or other reference data names is not in force on that date."""
 
 
@@ -412,7 +413,7 @@ class Tariffs:
     def merchant_plan(self, merchant: str, on: date) -> Plan:
         found = self.in_force("merchant", merchant, on)
         if found is None:
-            raise NotInForceError(f"merchant {merchant} is not in force on {on}")
+            raise NotInForceError("merchant_not_in_force", merchant=merchant, date=on)
         return self.plan_on(str(found.content.get("fee_plan") or STANDARD.name), on)
 
     def plan_on(self, name: str, on: date) -> Plan:
@@ -420,7 +421,7 @@ class Tariffs:
         if found is not None:
             return self.plan(name, found.version)
         if name not in BUILT_IN:
-            raise NotInForceError(f"fee plan {name} is not in force on {on}")
+            raise NotInForceError("plan_not_in_force", plan=name, date=on)
         return BUILT_IN[name]
 
     def plan(self, name: str, version: int) -> Plan:

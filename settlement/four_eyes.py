@@ -14,6 +14,8 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from settlement.said import Said, SaidError
+
 Reason = Literal["self_approval", "replayed", "changed", "unknown", "not_allowed"]
 
 
@@ -45,11 +47,11 @@ class Approval(msgspec.Struct, frozen=True):
     checker: str
 
 
-class RefusedError(Exception):
+class RefusedError(SaidError):
     """The act may not be done as asked; whoever catches it tells the audit log."""
 
-    def __init__(self, reason: Reason, text: str) -> None:
-        super().__init__(text)
+    def __init__(self, reason: Reason, key: str | Said, /, **values: object) -> None:
+        super().__init__(key, **values)
         self.reason = reason
 
 
@@ -92,7 +94,9 @@ def canonical(value: object) -> str:
 def require(actor: Actor, permission: str) -> None:
     """Raises RefusedError unless the actor has the permission, such as `propose:case.adjust`."""
     if permission not in actor.permissions:
-        raise RefusedError("not_allowed", f"{actor.operator} has no permission {permission}")
+        raise RefusedError(
+            "not_allowed", "no_permission", operator=actor.operator, permission=permission
+        )
 
 
 def judge(proposal: Proposal, checker: Actor, *, seen: str, used: bool) -> Approval:
@@ -102,12 +106,16 @@ def judge(proposal: Proposal, checker: Actor, *, seen: str, used: bool) -> Appro
     two checkers at once can not both use it is the store's unique key on the proposal.
     """
     if used:
-        raise RefusedError("replayed", f"{proposal.id} has been approved already")
+        raise RefusedError("replayed", "approved_already", what=proposal.id)
     if checker.operator == proposal.maker:
-        raise RefusedError("self_approval", f"{proposal.id} is {proposal.maker}'s own proposal")
+        raise RefusedError(
+            "self_approval", "own_proposal", proposal=proposal.id, maker=proposal.maker
+        )
     if f"approve:{proposal.act}" not in checker.permissions:
-        raise RefusedError("not_allowed", f"{checker.operator} may not approve {proposal.act}")
+        raise RefusedError(
+            "not_allowed", "not_checker", operator=checker.operator, act=proposal.act
+        )
     holds = content_hash(proposal.act, proposal.subject, proposal.payload)
     if holds != proposal.sha256 or seen != proposal.sha256:
-        raise RefusedError("changed", f"{proposal.id} is not what was proposed and shown")
+        raise RefusedError("changed", "not_as_shown", proposal=proposal.id)
     return Approval(proposal, checker.operator)

@@ -50,10 +50,7 @@ async def _decided(run: Run) -> None:
     until = loop.time() + run.settings.freeze_wait_s
     while left := await run.dates.freeze(run.date):
         if loop.time() >= until:
-            raise WaitingError(
-                f"{left} requests of {run.date} are still undecided; a running node decides them "
-                "once their timers have passed: start `tongbao serve`, then close again"
-            )
+            raise WaitingError("undecided", count=left, date=run.date)
         run.progress.advanced("freeze", f"{left} undecided")
         await asyncio.sleep(run.settings.freeze_poll_s)
 

@@ -32,6 +32,16 @@ DATES_MAX: Final = 31  # settlement dates that one credit may settle
 _DATE: Final = re.compile(r"(?<![0-9])(20[0-9]{2})-?([01][0-9])-?([0-3][0-9])(?![0-9])")
 
 
+def may_be_part(line: StatementLine, of: Receivable, payers: Mapping[str, str]) -> bool:
+    """Whether a credit that nothing explains may be a part of what a network owes."""
+    return (
+        line.currency == of.currency
+        and 0 < line.amount_minor < of.amount_minor
+        and of.settlement_date <= line.booked_on
+        and payers.get(of.acquirer, "") in ("", line.counterparty)
+    )
+
+
 class Known(msgspec.Struct, frozen=True):
     """What lines are compared with, as it was when the act began."""
 

@@ -21,6 +21,7 @@ from settlement.ports import Facts, Step
 from settlement.records import different, exact, records_table
 from settlement.rows import fee_of, rows_table
 from settlement.run import Run, UsageError, WaitingError, breathe, extract, number
+from settlement.said import said
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir  # type: ignore[import-untyped]
@@ -43,10 +44,10 @@ async def intake(run: Run) -> tuple[Facts, dict[str, int]]:
         unknown += _unknown(run, acquirer) if lacking else []
         taken += [file for file in files if file.business_date == run.date]
     if absent:
-        raise WaitingError(
-            f"no clearing file yet from {', '.join(absent)}"
-            + (f"; no type that is expected is called {', '.join(unknown)}" if unknown else "")
-        )
+        why = said("files_absent", files=", ".join(absent))
+        if unknown:
+            why = said("files_unknown", absent=why, files=", ".join(unknown))
+        raise WaitingError(why)
     late = [
         _file_break(run, "file_late", file, file.sha256.hex())
         for file in taken
@@ -109,8 +110,8 @@ async def _look(run: Run, acquirer: str) -> None:
         finally:
             if done:
                 run.files.remove(acquirer, name)
-            else:
-                run.files.put_back(acquirer, name)
+            elif kept := run.files.put_back(acquirer, name):
+                run.notes.append(said("file_kept", acquirer=acquirer, file=name, kept=kept))
 
 
 def _unknown(run: Run, acquirer: str) -> list[str]:
@@ -124,9 +125,11 @@ async def _see(run: Run, name: FileName, data: bytes) -> bool:
     """Whether the plaintext may go: the file is stored, now or before."""
     if len(data) > run.settings.file_max_mib << 20:
         raise WaitingError(
-            f"{name.acquirer}/{name.name}: {len(data):,} bytes are more than settlement.file_max_mib "
-            f"({run.settings.file_max_mib:,} MiB), for a file is sealed as one value: let the network "
-            "send the day in several files, each with its own sequence"
+            "file_too_big",
+            acquirer=name.acquirer,
+            file=name.name,
+            size=len(data),
+            most=run.settings.file_max_mib,
         )
     sha256 = hashlib.sha256(data)
     files = await run.store.files(name.acquirer)
@@ -150,8 +153,7 @@ async def _take_in(run: Run, name: FileName, data: bytes) -> None:
     earlier = [file for file in await run.store.files(name.acquirer) if file.name == name.name]
     if earlier and await run.store.in_use(name.acquirer, name.name):
         raise UsageError(
-            f"{name.acquirer}/{name.name}: rows of version {len(earlier)} are in the books; other "
-            f"content can not take their place, its case stays open"
+            "file_in_use", acquirer=name.acquirer, file=name.name, version=len(earlier)
         )
     run.progress.advanced("intake", f"{name.acquirer}/{name.name}")
     version = len(earlier) + 1
@@ -163,8 +165,12 @@ async def _take_in(run: Run, name: FileName, data: bytes) -> None:
         and sha256.hexdigest() not in run.approved
     ):
         raise WaitingError(
-            f"{name.acquirer}/{name.name}: fees of {fees} on {turnover} are beyond the bound; "
-            f"a second person may approve {sha256.hexdigest()}"
+            "file_fees_bound",
+            acquirer=name.acquirer,
+            file=name.name,
+            fees=fees,
+            turnover=turnover,
+            sha256=sha256.hexdigest(),
         )
     await run.store.take_in(
         IncomingFile(

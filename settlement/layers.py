@@ -25,7 +25,7 @@ BROKEN: Final = pa.schema([("record", pa.string())])
 
 async def load_broken(run: Run) -> None:
     """The records of today's breaks, as `broken`."""
-    broken = {one.record for one in await run.store.breaks(run.date) if one.record}
+    broken = {one.record for one in await run.breaks() if one.record}
     run.engine.load("broken", pa.table({"record": sorted(broken)}, BROKEN))
 
 
@@ -47,7 +47,9 @@ def _heard() -> "ir.Table":
 
 async def confirmations(run: Run) -> list[Entry]:
     """What leaves the pending layer today: earlier captures that are heard of for the first time."""
-    keys = [str(key) for (key,) in run.engine.rows(_heard_of_earlier())]
+    known = {one.record for one in await run.open_breaks()}  # heard of when they broke
+    heard = [str(key) for (key,) in run.engine.rows(_heard_of_earlier())]
+    keys = [key for key in heard if key not in known]
     captured = await run.store.entries_by_key("captured", keys)
     confirmed_in = await run.store.entries_by_key("confirm_in", keys)
     before = {key for key, one in confirmed_in.items() if one.business_date < run.date}

@@ -19,6 +19,7 @@ import msgspec
 
 from settlement.chart import CHART
 from settlement.posting_rules import POSTING_RULES
+from settlement.said import SaidError
 
 Layer = Literal["pending", "settled"]
 LAYERS: Final[tuple[Layer, ...]] = ("pending", "settled")
@@ -28,11 +29,11 @@ DAY_END_STEP: Final = "post"  # the step of the day's end that posts; others pos
 FIELD, ITEM = "\x1f", "\x1e"  # between fields of the canonical form, and between items of a list
 
 
-class LedgerConflictError(Exception):
+class LedgerConflictError(SaidError):
     """The same (source, key) with other content."""
 
 
-class LedgerClosedError(Exception):
+class LedgerClosedError(SaidError):
     """The business date is posted; `Ledger.open_date` says which one takes entries."""
 
 

@@ -196,7 +196,9 @@ class _Run:
     def kept(self, anchors: Sequence[Anchor], kept: Mapping[date, str]) -> None:
         stand = {one.business_date: one.hash.hex() for one in anchors}
         for day, wanted in sorted(kept.items()):
-            if stand.get(day) != wanted:
+            if day not in stand:
+                self._found("anchor", day, f"was never made, or is gone; {wanted} was kept of it")
+            elif stand[day] != wanted:
                 self._found("anchor", day, f"is not the one that was kept, {wanted}")
 
     # -- a sealed date

@@ -10,9 +10,10 @@ import msgspec
 
 from settlement.chart import CHART, LIMITED
 from settlement.ledger import Entry
+from settlement.said import Said, SaidError, said
 
 
-class LedgerLimitError(Exception):
+class LedgerLimitError(SaidError):
     """The entries would take a balance beyond its account's limits; none of them stands."""
 
 
@@ -66,11 +67,11 @@ def judge_limits(before: Mapping[Limited, Layered], moved: Mapping[Limited, Laye
             old_own, new_own = old * account.sign, new * account.sign
             least, most = account.minimum_minor, account.maximum_minor
             if least is not None and new_own < min(least, old_own):
-                raise LedgerLimitError(_beyond(key, old_own, new_own, f"at least {least}"))
+                raise LedgerLimitError(_beyond(key, old_own, new_own, "balance_least", least))
             if most is not None and new_own > max(most, old_own):
-                raise LedgerLimitError(_beyond(key, old_own, new_own, f"at most {most}"))
+                raise LedgerLimitError(_beyond(key, old_own, new_own, "balance_most", most))
 
 
-def _beyond(key: Limited, old: int, new: int, rule: str) -> str:
+def _beyond(key: Limited, old: int, new: int, rule: str, limit: int) -> Said:
     place = f"{key.account} of {key.owner}" if key.owner else key.account
-    return f"{place} in {key.currency} would go from {old} to {new}; it must be {rule}"
+    return said(rule, place=place, currency=key.currency, old=old, new=new, limit=limit)

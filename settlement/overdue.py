@@ -4,21 +4,24 @@ A network pays a settlement date T+n, in working days of the calendar that its l
 our reserve account; where neither says, every day counts, since an alarm too early is better than
 none. After the tolerance (`settlement.overdue_days`, working days) what is still owed to us is a
 break that moves no money: it stands on its receivable, no payout of that date is released, and
-people ask the network. It ends when a statement's line settles the receivable, and never before.
+people ask the network. It ends when nothing is owed any more: a statement's line has settled the
+receivable, or two people have written it off.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Final
 
 import msgspec
 
 from settlement.calendars import CalendarError, add_working_days
-from settlement.cases import Break, Resolution
+from settlement.cases import CASES, Break, Resolution
+from settlement.casework.ports import Owed
 from settlement.contracts import Contracts
-from settlement.payouts.ports import Receivable, Statement
+from settlement.funding import may_be_part
+from settlement.payouts.ports import Receivable, Statement, StatementLine
+from settlement.statements import NO_PAYERS, OVERDUE, case_id
 
-CLASS: Final = "receivable_overdue"
 STEP: Final = "funding"
 
 Key = tuple[str, str, date]  # acquirer, currency, settlement date
@@ -67,11 +70,13 @@ def changes(
     act: int,
     book_date: date,
     tolerance_days: int,
+    lines: Iterable[StatementLine] = (),
+    payers: Mapping[str, str] = NO_PAYERS,
 ) -> tuple[list[Break], list[Resolution]]:
     """Breaks that are new, and the ends of those whose money has come.
 
     `standing`: breaks of this class without an end; `act`: number of the commit, of which their ids
-    are made.
+    are made; `lines`: those that nothing explains. One that may be a part of what is late is named.
     """
     known = {_key_of(one): one for one in standing}
     owed: dict[Key, int] = {
@@ -87,18 +92,35 @@ def changes(
         if (one.receivable.acquirer, one.receivable.currency, one.receivable.settlement_date)
         not in known
     ]
+    lines = list(lines)
     breaks = [
         _break(
-            one, f"{book_date:%Y%m%d}-W{act:06d}{number:02d}", book_date, tolerance_days, through
+            one,
+            f"{book_date:%Y%m%d}-W{act:06d}{number:02d}",
+            book_date,
+            tolerance_days,
+            through,
+            [case_id(line) for line in lines if may_be_part(line, one.receivable, payers)],
         )
         for number, one in enumerate(new, 1)
     ]
     ends = [
-        Resolution(one.id, book_date, "the money has come", one.settlement_date)
+        Resolution(one.id, book_date, "nothing is owed any more", one.settlement_date)
         for key, one in sorted(known.items())
         if owed.get(key, 0) <= 0 and one.settlement_date is not None
     ]
     return breaks, ends
+
+
+def owed_of(found: Break, receivables: Iterable[Receivable], generation: int) -> Owed:
+    """What is owed now of what an overdue break is about."""
+    wanted = _key_of(found)
+    amount = sum(
+        one.amount_minor
+        for one in receivables
+        if (one.acquirer, one.currency, one.settlement_date) == wanted
+    )
+    return Owed(amount, generation)
 
 
 def _key_of(one: Break) -> Key:
@@ -112,13 +134,14 @@ def _break(
     book_date: date,
     tolerance_days: int,
     through: Mapping[str, date],
+    parts: Sequence[str],
 ) -> Break:
     of = one.receivable
     seen = through.get(of.currency)
     return Break(
         id=break_id,
         business_date=book_date,
-        break_class=CLASS,
+        break_class=OVERDUE,
         acquirer=of.acquirer,
         currency=of.currency,
         keys={"settlement_date": of.settlement_date.isoformat(), "due_on": one.due_on.isoformat()},
@@ -128,6 +151,7 @@ def _break(
             "calendar": one.calendar,
             "tolerance_days": str(tolerance_days),
             "statements_through": seen.isoformat() if seen is not None else "",
+            **({CASES: " ".join(parts)} if parts else {}),
         },
         step=STEP,
         settlement_date=of.settlement_date,

@@ -334,8 +334,9 @@ class Inbox(Protocol):
     def remove(self, acquirer: str, name: str) -> None:
         """Remove the plaintext that was put aside."""
 
-    def put_back(self, acquirer: str, name: str) -> None:
-        """Under its name again, unless another file has come under it; then that one counts."""
+    def put_back(self, acquirer: str, name: str) -> str | None:
+        """Under its name again. Where another file has come under it, that one counts from now on, and
+        this one is kept beside it, under the name that is returned and is not listed."""
 
 
 class FileSink(Protocol):

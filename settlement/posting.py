@@ -256,56 +256,58 @@ async def _excess_entries(run: Run) -> list[Entry | None]:
 async def _transfers(run: Run) -> list[Entry | None]:
     """A record that settles on another date than its own moves to that date's receivable: the
     date of its row, or, for a pair that no file has, the later date of the two."""
-    found = cast("list[tuple[str, date]]", run.engine.rows(_shifts()))
-    records = await run.store.records_by_key([key for key, _ in found])
+    found = cast("list[Any]", run.engine.rows(_shifts()))
     return [
         entry(
             "cutoff_transfer",
             "cutoff",
             key,
-            {"effect": records[key].effect_minor},
+            {"effect": effect},
             business_date=run.date,
             step=STEP,
-            currency=records[key].currency,
-            acquirer=records[key].acquirer,
+            currency=currency,
+            acquirer=acquirer,
             settlement_date=day,
-            from_settlement_date=records[key].settlement_date,
-            merchant=records[key].merchant,
-            terminal=records[key].terminal,
-            batch=records[key].batch,
+            from_settlement_date=own_day,
+            merchant=merchant,
+            terminal=terminal,
+            batch=batch,
         )
-        for key, day in found
+        for key, day, effect, currency, acquirer, own_day, merchant, terminal, batch in found
     ]
 
 
 @cache
 def _shifts() -> "ir.Table":
-    """(record, the settlement date that it moves to)."""
+    """(record, the settlement date that it moves to, what its entry says of the record)."""
     matches = table_named("matches", schema_of(Match))
-    records = subjects().select(
-        "root_request_id", record=subjects().key, own_date=subjects().settlement_date
+    told = ("effect_minor", "currency", "acquirer", "own_date", "merchant", "terminal", "batch")
+    every = subjects()
+    records = every.rename(record="key", own_date="settlement_date").select(
+        "record", "root_request_id", *told
     )
     rows = rows_table("incoming_rows")
     days = rows.select("settlement_date", row=id_of(rows))
-    billed = matches.filter(matches.row != "").join(records, "record").join(days, "row")
-    paired = matches.filter((matches.row == "") & (matches.rule == "voided-pair"))
+    named = matches.select("record", "row", "rule")
+    billed = named.filter(named.row != "").join(records, "record").join(days, "row")
+    paired = named.filter((named.row == "") & (named.rule == "voided-pair"))
     chains = paired.join(records, "record")
     latest = chains.group_by("root_request_id").agg(settlement_date=chains.own_date.max())
     voided = chains.join(latest, "root_request_id")
-    names = ["record", "own_date", "settlement_date"]
+    names = ["record", "settlement_date", *told]
     every = billed[names].union(voided[names])
     moved = every.filter(every.own_date != every.settlement_date)
-    return moved.select("record", "settlement_date").order_by(number_of(moved.record))
+    return moved.select(names).order_by(number_of(moved.record))
 
 
 async def _break_entries(run: Run) -> list[Entry | None]:
     """What breaks of today move to suspense and hold, and what resolved ones give back. Cases that
     others open and end on an open date (bank statements) bring their own entries."""
-    found = [one for one in await run.store.breaks(run.date) if one.step == "reconcile"]
+    found = [one for one in await run.breaks() if one.step == "reconcile"]
     ended = {one.break_id: one for one in await run.store.resolutions(run.date)}
     released = [
         msgspec.structs.replace(one, settlement_date=ended[one.id].settlement_date)
-        for one in await run.store.open_breaks(run.date)
+        for one in await run.open_breaks()
         if one.id in ended and one.step == "reconcile"
     ]
     records = await run.store.records_by_key(

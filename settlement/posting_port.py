@@ -10,6 +10,7 @@ from typing import Protocol
 
 from settlement.chain import Anchor
 from settlement.ledger import Entry
+from settlement.said import Said, said
 
 
 class Ledger(Protocol):
@@ -33,11 +34,16 @@ class Ledger(Protocol):
         sealed before. Dates are sealed in order: AssertionError where an earlier one has open entries."""
 
 
-def conflict(stands: Entry, asked: Entry) -> str:
+def conflict(stands: Entry, asked: Entry) -> Said:
     """What LedgerConflictError says: both, as far as they differ."""
     fields = [
         f"{name} {getattr(stands, name)!s} there, {getattr(asked, name)!s} asked"
         for name in Entry.__struct_fields__
         if getattr(stands, name) != getattr(asked, name)
     ]
-    return f"{asked.source} {asked.key} stands with other content: {'; '.join(fields)}"
+    return said("entry_conflict", source=asked.source, key=asked.key, differences="; ".join(fields))
+
+
+def closed(asked: Entry) -> Said:
+    """What LedgerClosedError says."""
+    return said("entry_closed", source=asked.source, key=asked.key, date=asked.business_date)

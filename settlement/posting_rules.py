@@ -155,6 +155,13 @@ _RULES: Final = (
         ("short_suspense", {"difference": 1}),
         ("write_off_loss", {"difference": -1}),
     ),
+    _rule(
+        "case_receivable_lost",
+        1,
+        "a network will not pay what it owes of a settlement date, or a part of it: our loss",
+        ("write_off_loss", {"amount": 1}),
+        ("network_receivable", {"amount": -1}),
+    ),
     # -- disputes: `amount` is the effect on what the network owes us, its fees beside it
     _rule(
         "dispute_chargeback",

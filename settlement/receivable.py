@@ -35,8 +35,8 @@ Totals = Counter[tuple[str, str]]  # (owner, currency) -> sum
 
 async def assert_as_filed(run: Run, moved: Iterable[Movement]) -> None:
     """Asserts that `moved`, the date's movements, are what files and captures come to."""
-    breaks = [one for one in await run.store.breaks(run.date) if one.row or one.record]
-    earlier = await run.store.open_breaks(run.date)
+    breaks = [one for one in await run.breaks() if one.row or one.record]
+    earlier = await run.open_breaks()
     counted = {one.record for one in earlier} | {one.row for one in earlier}
     rows = await run.store.rows_by_id({one.row for one in breaks} - {""})
     records = await run.store.records_by_key({one.record for one in breaks} - {""})

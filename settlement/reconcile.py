@@ -8,7 +8,7 @@ A record that has no success (declined, unknown, pending) is never matched: it e
 network long, and the row stays open, since the approval may still come on another date.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import date
 from typing import Final
 
@@ -44,6 +44,10 @@ class Result(msgspec.Struct, frozen=True):
     taken_back: dict[str, date]
     # records of earlier mismatches that we have reversed since -> settlement date of the opposite
     reversed_since: dict[str, date]
+
+
+Paired = Sequence[tuple[str, ClearingRecord, str]]  # rule, record, row
+RowPair = tuple[ClearingRow, ClearingRow]  # an original and what reverses it
 
 
 class _Sheet(msgspec.Struct):
@@ -98,22 +102,37 @@ def reconcile(
     business date waits, too, and so does a reversal row that settles after it: what it takes back
     may have broken on its own date, and ends on that of the reversal.
     """
-    records, rows = rest.records, rest.rows
     sheet = _Sheet(
         business_date,
         window_days,
-        {record.key: record for record in records},
-        {row.id: row for row in rows},
+        {record.key: record for record in rest.records},
+        {row.id: row for row in rest.rows},
         broken,
         taken_in,
     )
     waiting = {record.key: record for record in rest.waiting}
-    assert len(sheet.records) == len(records), "a record stands twice"
+    assert len(sheet.records) == len(rest.records), "a record stands twice"
     assert not waiting.keys() & sheet.records.keys(), "a record stands on two dates"
-    assert len(sheet.rows) == len(rows), "a row stands twice"
+    assert len(sheet.rows) == len(rest.rows), "a row stands twice"
     paired = [
         (rule, sheet.records.get(key) or waiting[key], row_id) for rule, key, row_id in rest.paired
     ]
+    in_file, across = _reversed_in_files(sheet, paired)
+    _classify_pairs(sheet, waiting, paired, {original.id for original, _ in (*in_file, *across)})
+    later = across + _reversed_later(sheet, (*in_file, *across), mismatched)
+    _drop_pairs(sheet, (*in_file, *later))
+    _pair_chains(sheet)
+    reversed_since = _pair_late_opposites(sheet, reversed_there)
+    _classify_rows(sheet, rest.neighbours)
+    _classify_records(sheet)
+    result = _result(sheet, later, reversed_since)
+    _assert_whole(result, rest.records, rest.rows)
+    return result
+
+
+def _reversed_in_files(sheet: _Sheet, paired: Paired) -> tuple[list[RowPair], list[RowPair]]:
+    """Originals and reversals of one settlement date, and those across dates that are no new event."""
+    rows = sheet.rows.values()
     # A reversal row that a linked opposite of ours meets is an event of its own on both sides;
     # any other takes its original out of the file.
     ours_too = {row_id for _, _, row_id in paired if sheet.rows[row_id].is_reversal}
@@ -122,36 +141,41 @@ def reconcile(
     # back by the file, too: the request ends with the break, and is no new one.
     taken_back = {
         row_id for _, one, row_id in paired if not one.captured and one.state in TAKEN_BACK
-    } & set(broken)
+    } & set(sheet.broken)
     here = ours_too | {row.id for pair in in_file for row in pair}
     across = [
         pair
         for pair in file_reversals([row for row in rows if row.id not in here], same_date=False)
-        if pair[0].id in taken_back and pair[1].settlement_date <= business_date
+        if pair[0].id in taken_back and pair[1].settlement_date <= sheet.business_date
     ]
-    _classify_pairs(sheet, waiting, paired, {original.id for original, _ in (*in_file, *across)})
-    left = [row for row in rows if row.id not in sheet.used]
-    here = {row.id for pair in (*in_file, *across) for row in pair}
-    later = across + [
+    return in_file, across
+
+
+def _reversed_later(
+    sheet: _Sheet, known: Iterable[RowPair], mismatched: Iterable[ClearingRow]
+) -> list[RowPair]:
+    """Of what no pair has used: originals whose reversal has come with another settlement date."""
+    here = {row.id for pair in known for row in pair}
+    left = (row for row in sheet.rows.values() if row.id not in sheet.used and row.id not in here)
+    return [
         pair
-        for pair in file_reversals(
-            [*(row for row in left if row.id not in here), *mismatched], same_date=False
-        )
-        if not {pair[0].id, pair[1].id} <= set(broken)  # one is new: its date bears the rest
-        and max(row.settlement_date for row in pair) <= business_date  # else it waits
+        for pair in file_reversals([*left, *mismatched], same_date=False)
+        if not {pair[0].id, pair[1].id} <= set(sheet.broken)  # one is new: its date bears the rest
+        and max(row.settlement_date for row in pair) <= sheet.business_date  # else it waits
     ]
-    for original, reversal in (*in_file, *later):
+
+
+def _drop_pairs(sheet: _Sheet, pairs: Iterable[RowPair]) -> None:
+    for original, reversal in pairs:
         if original.id in sheet.carried_rows:  # waits for its record, and its reversal with it
             sheet.carried_rows.append(reversal.id)
             sheet.used.add(reversal.id)
         else:
             _drop_reversed(sheet, original, reversal)
-    _pair_chains(sheet)
-    reversed_since = _pair_late_opposites(sheet, reversed_there)
-    _classify_rows(sheet, rest.neighbours)
-    _classify_records(sheet)
 
-    result = Result(
+
+def _result(sheet: _Sheet, later: Iterable[RowPair], reversed_since: dict[str, date]) -> Result:
+    return Result(
         matches=sorted(sheet.matches, key=lambda one: (one.record, one.row)),
         breaks=sorted(sheet.breaks, key=lambda one: _break_order(one, sheet.rows)),
         carried_records=sorted(sheet.carried_records),
@@ -166,8 +190,6 @@ def reconcile(
         ),
         reversed_since=reversed_since,
     )
-    _assert_whole(result, records, rows)
-    return result
 
 
 def _classify_pairs(
@@ -380,6 +402,37 @@ def break_of(
     theirs_minor: int | None,
     rule: str,
 ) -> Break:
+    keys, evidence = _named(record, row)
+    if rule:
+        evidence["rule"] = f"{rule}/{VERSIONS[rule]}"
+    settlement_date = row.settlement_date if row else record.settlement_date if record else None
+    source = row or record
+    assert source is not None
+    # Where no capture of ours bears the row's fee as cost, what we gain is net of it.
+    unborne = row is not None and theirs_minor and not (record and record.captured)
+    fee = row.fee_minor if row and unborne else 0
+    return Break(
+        id="",
+        business_date=business_date,
+        break_class=found,
+        acquirer=source.acquirer,
+        currency=source.currency,
+        keys=dict(sorted(keys.items())),
+        ours_minor=ours_minor,
+        theirs_minor=theirs_minor,
+        record=record.key if record else "",
+        row=row.id if row else "",
+        evidence=dict(sorted(evidence.items())),
+        settlement_date=settlement_date,
+        merchant=keys.get("merchant", ""),
+        difference_minor=(theirs_minor or 0) - fee - (ours_minor or 0),
+    )
+
+
+def _named(
+    record: ClearingRecord | None, row: ClearingRow | None
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Keys and evidence; of what both sides have, the row's trace and the record's place."""
     keys: dict[str, str] = {}
     evidence: dict[str, str] = {}
     if row is not None:
@@ -408,30 +461,7 @@ def break_of(
                 "transmission_time": record.transmission_time,
             }
         evidence |= {"type": record.type, "state": record.state}
-    if rule:
-        evidence["rule"] = f"{rule}/{VERSIONS[rule]}"
-    settlement_date = row.settlement_date if row else record.settlement_date if record else None
-    source = row or record
-    assert source is not None
-    # Where no capture of ours bears the row's fee as cost, what we gain is net of it.
-    unborne = row is not None and theirs_minor and not (record and record.captured)
-    fee = row.fee_minor if row and unborne else 0
-    return Break(
-        id="",
-        business_date=business_date,
-        break_class=found,
-        acquirer=source.acquirer,
-        currency=source.currency,
-        keys=dict(sorted(keys.items())),
-        ours_minor=ours_minor,
-        theirs_minor=theirs_minor,
-        record=record.key if record else "",
-        row=row.id if row else "",
-        evidence=dict(sorted(evidence.items())),
-        settlement_date=settlement_date,
-        merchant=keys.get("merchant", ""),
-        difference_minor=(theirs_minor or 0) - fee - (ours_minor or 0),
-    )
+    return keys, evidence
 
 
 def _content_order(row: ClearingRow) -> tuple[bytes, str, str, int]:

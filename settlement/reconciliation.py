@@ -41,7 +41,7 @@ async def reconcile_day(run: Run) -> tuple[Facts, dict[str, int]]:
     await extract(run, "records")
     named = _settling(run) | {run.date} | await _late_dates(run)
     first, last = min(named) - window, max(named) + window
-    open_breaks = await run.store.open_breaks(run.date)
+    open_breaks = await run.open_breaks()
     mismatches = [one for one in open_breaks if one.break_class == "status_mismatch"]
     mismatched = await _rows_of(run, mismatches)
     await load(run, "open_records", "open_records", run.date, first)

@@ -47,7 +47,7 @@ async def reserve_check(desk: Desk, business_date: date) -> list[ReserveCheck]:
             return known
         generation = await desk.payouts.generation()
         if business_date not in await desk.payouts.posted():
-            raise PayoutError(f"{business_date} is not closed")
+            raise PayoutError("date_not_ended", date=business_date)
         found = await checks_of(desk.payouts, business_date)
         book_date = await desk.payouts.open_date()
         made = Facts(
@@ -62,7 +62,7 @@ async def reserve_check(desk: Desk, business_date: date) -> list[ReserveCheck]:
         except StaleError:
             continue
         return found
-    raise PayoutError("others change the books all the time: try again")
+    raise PayoutError("books_change")
 
 
 async def reserve_statements(payouts: Payouts, business_date: date) -> list[Statement]:

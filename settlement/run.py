@@ -25,14 +25,15 @@ from settlement.ports import (
     Step,
     Store,
 )
+from settlement.said import Said, SaidError
 from settlement.settings import Settings
 
 
-class WaitingError(Exception):
+class WaitingError(SaidError):
     """The step waits for input: a file, a decision, an earlier date."""
 
 
-class UsageError(Exception):
+class UsageError(SaidError):
     """The date can not be closed as asked."""
 
 
@@ -57,7 +58,10 @@ class Run(msgspec.Struct):
     steps: dict[str, Step]
     at_hand: dict[str, Relation] = {}  # what this run has made or read of the date's extracts
     moved: list[Movement] | None = None  # as read back from the ledger
+    found: list[Break] | None = None  # of the date, as the store has them since the last step
+    earlier: list[Break] | None = None  # of earlier dates, open when the date's close began
     written: set[str] = set()  # files that this run has written
+    notes: list[Said] = []  # what the operator must know, however the run ends
     step: str = ""  # that is under way; while two are, the one that is waited for
 
     @property
@@ -70,6 +74,18 @@ class Run(msgspec.Struct):
         if self.moved is None:
             self.moved = await self.store.movements(self.date)
         return self.moved
+
+    async def breaks(self) -> list[Break]:
+        """`Store.breaks` of the date, once between two commits of steps."""
+        if self.found is None:
+            self.found = await self.store.breaks(self.date)
+        return self.found
+
+    async def open_breaks(self) -> list[Break]:
+        """`Store.open_breaks` of the date, once a run: what earlier dates left is not changed any more."""
+        if self.earlier is None:
+            self.earlier = await self.store.open_breaks(self.date)
+        return self.earlier
 
 
 async def breathe() -> None:
@@ -87,6 +103,7 @@ async def extract(run: Run, name: Extracted) -> Relation:
         if found is None:
             found = await load(run, name, name, run.date, ordered=True)
             assert found.sha256 == digest, f"the {name} of {run.date} are not what was written"
+            found.forget_text()
         run.at_hand[name] = found
     return run.at_hand[name]
 

@@ -203,10 +203,10 @@ def levels_of(tariffs: Tariffs, merchant: str, on: date) -> tuple[Level, ...]:
     made: list[Level] = []
     while name:
         if any(level.agent == name for level in made) or len(made) == DEPTH_MAX:
-            raise NotInForceError(f"the agents over merchant {merchant} do not end on {on}")
+            raise NotInForceError("agents_endless", merchant=merchant, date=on)
         contract = tariffs.in_force("agent", name, on)
         if contract is None:
-            raise NotInForceError(f"agent {name} is not in force on {on}")
+            raise NotInForceError("agent_not_in_force", agent=name, date=on)
         made.append(_level(tariffs, contract.content, contract.version, on))
         name = str(contract.content.get("parent") or "")
     return tuple(made)

@@ -12,10 +12,10 @@ from typing import Final, Literal
 
 import msgspec
 
-from settlement.cases import Break, Resolution
+from settlement.cases import CASES, Break, Resolution
 from settlement.contracts import KINDS, BankAccount, Contracts
 from settlement.four_eyes import require
-from settlement.funding import Explained, Known, explain
+from settlement.funding import Explained, Known, explain, may_be_part
 from settlement.iso20022 import camt053
 from settlement.iso20022.pain001 import message_id
 from settlement.ledger import Entry, entry
@@ -26,6 +26,7 @@ from settlement.payouts.ports import (
     LineMatch,
     OrderEvent,
     Payouts,
+    Receivable,
     StaleError,
     Statement,
     StatementFile,
@@ -35,6 +36,10 @@ from settlement.ports import Pans
 
 STEP: Final = "statement"
 IMPORT: Final = "statement.import"
+OVERDUE: Final = "receivable_overdue"
+
+
+NO_PAYERS: Final[Mapping[str, str]] = {}
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -105,15 +110,19 @@ async def _take_in(
         for stands in await desk.payouts.statements(made.account):
             if stands.id == made.id:
                 if stands.sha256 != made.sha256:
-                    raise PayoutError(
-                        f"{made.account}/{made.id} was taken in with other content: "
-                        f"{stands.sha256} stands, this is {made.sha256}"
+                    raise camt053.StatementError(
+                        "statement_other",
+                        account=made.account,
+                        statement=made.id,
+                        stands=stands.sha256,
+                        sha256=made.sha256,
                     )
                 found = await desk.payouts.matches(made.account, made.id)
                 return Taken(stands, "known", len(found), stands.lines - len(found))
         explained = await explained_lines(desk.payouts, contracts, parsed.lines, book_date)
         new = {line.key for line in parsed.lines}
-        effects = effects_of(explained, new, contracts.accounts, book_date)
+        late = await desk.payouts.standing_breaks(OVERDUE)
+        effects = effects_of(explained, new, contracts.accounts, book_date, late, contracts.payers)
         try:
             await desk.commit(
                 Facts(
@@ -131,7 +140,7 @@ async def _take_in(
         of_it = [one for one in explained if one.line.statement == made.id]
         matched = sum(one.match is not None for one in of_it)
         return Taken(made, "taken_in", matched, made.lines - matched)
-    raise PayoutError("others change the books all the time: try again")
+    raise PayoutError("books_change")
 
 
 async def explained_lines(
@@ -188,14 +197,17 @@ def effects_of(
     new: Collection[str],
     accounts: Mapping[str, BankAccount],
     book_date: date,
+    late: Sequence[Break] = (),
+    payers: Mapping[str, str] = NO_PAYERS,
 ) -> Effects:
-    """`new`: keys of lines that come in now; the others stand in suspense since earlier."""
+    """`new`: keys of lines that come in now; the others stand in suspense since earlier. `late`: open
+    breaks of receivables, which a line that nothing explains names where it may be a part of one."""
     effects = Effects()
     for one in explained:
         line, account = one.line, accounts[one.line.account]
         if one.match is None:
             if line.key in new:
-                effects.breaks.append(_case(one, book_date))
+                effects.breaks.append(_case(one, book_date, _parts_of(line, late, payers)))
                 effects.entries.append(_suspense(line, account, book_date, back=False))
             continue
         if line.key not in new:
@@ -245,7 +257,20 @@ def _settle(effects: Effects, one: Explained, account: BankAccount, book_date: d
         )
 
 
-def _case(one: Explained, book_date: date) -> Break:
+def _parts_of(line: StatementLine, late: Iterable[Break], payers: Mapping[str, str]) -> list[str]:
+    return [
+        one.id
+        for one in late
+        if one.settlement_date is not None
+        and may_be_part(
+            line,
+            Receivable(one.acquirer, one.settlement_date, one.currency, one.ours_minor or 0),
+            payers,
+        )
+    ]
+
+
+def _case(one: Explained, book_date: date, late: Sequence[str]) -> Break:
     line = one.line
     return Break(
         id=case_id(line),
@@ -263,7 +288,12 @@ def _case(one: Explained, book_date: date) -> Break:
         },
         ours_minor=None,
         theirs_minor=line.amount_minor,
-        evidence={"why": one.why, "payer": line.counterparty_name, "text": line.text},
+        evidence={
+            "why": one.why,
+            "payer": line.counterparty_name,
+            "text": line.text,
+            **({CASES: " ".join(late)} if late else {}),
+        },
         step=STEP,
         settlement_date=line.booked_on,
         difference_minor=line.amount_minor,

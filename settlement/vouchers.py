@@ -19,6 +19,7 @@ from settlement.chart import BY_HAND, CHART
 from settlement.four_eyes import Actor, Approval, People, Proposal, RefusedError
 from settlement.ledger import Entry, LedgerClosedError
 from settlement.posting_rules import POSTING_RULES
+from settlement.said import SaidError
 
 ENTRY: Final = "ledger.entry"
 REVERSAL: Final = "ledger.reversal"
@@ -32,7 +33,7 @@ TRIES: Final = 8  # of a commit whose date is posted meanwhile
 _NUMBER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,34}")
 
 
-class VoucherError(Exception):
+class VoucherError(SaidError):
     """The voucher can not be proposed or posted as asked; the text is for the operator."""
 
 
@@ -105,7 +106,7 @@ async def propose_reversal(
     """To undo a voucher that stands, whole: part of it is undone by a voucher of its own."""
     stands = await vouchers.entry(SOURCE, number)
     if stands is None:
-        raise VoucherError(f"there is no voucher {number}")
+        raise VoucherError("voucher_unknown", voucher=number)
     made = Voucher(
         number, stands.currency, stands.settlement_date, opposite(stands), reason, evidence
     )
@@ -126,49 +127,49 @@ def payload_of(voucher: Voucher) -> dict[str, object]:
 
 async def _assert_free(vouchers: Vouchers, source: str, number: str) -> None:
     if await vouchers.entry(source, number) is not None:
-        what = "is reversed" if source == REVERSED else "stands"
-        raise RefusedError("replayed", f"voucher {number} {what} already")
+        why = "voucher_reversed" if source == REVERSED else "voucher_stands"
+        raise RefusedError("replayed", why, voucher=number)
 
 
 async def _judge(vouchers: Vouchers, voucher: Voucher) -> None:
     """Whether it may be posted. Raises `VoucherError`."""
     _judge_words(voucher)
     if not _NUMBER.fullmatch(voucher.number):
-        raise VoucherError(f"{voucher.number!r} is no number: letters, digits, . _ -, at most 35")
+        raise VoucherError("voucher_number", said=voucher.number)
     if voucher.currency not in CURRENCIES:
-        raise VoucherError(f"there is no currency {voucher.currency}")
+        raise VoucherError("currency_unknown", currency=voucher.currency)
     judge_legs(voucher.legs)
     for leg in voucher.legs:
         kind = CHART[leg.account].owner
         if kind in ("merchant", "agent") and not await vouchers.registered(kind, leg.owner):
-            raise VoucherError(f"{leg.account}: there is no {kind} {leg.owner!r}")
+            raise VoucherError("voucher_owner", account=leg.account, kind=kind, owner=leg.owner)
         if kind == "own" and leg.owner:
-            raise VoucherError(f"{leg.account} has no owners, not {leg.owner}")
+            raise VoucherError("voucher_no_owner", account=leg.account, owner=leg.owner)
 
 
 def _judge_words(voucher: Voucher) -> None:
     for name, words in (("reason", voucher.reason), ("evidence", voucher.evidence)):
         if not words.strip() or len(words) > WORDS_MAX or not words.isprintable():
-            raise VoucherError(f"{name}: one line of 1 to {WORDS_MAX} characters")
+            raise VoucherError("voucher_words", name=name, most=WORDS_MAX)
 
 
 def judge_legs(legs: Sequence[Leg]) -> None:
     """Balanced, on accounts that take entries by hand, each place once. Raises `VoucherError`."""
     for leg in legs:
         if leg.account not in CHART:
-            raise VoucherError(f"there is no account {leg.account}")
+            raise VoucherError("account_unknown", account=leg.account)
         if leg.account not in BY_HAND:
-            raise VoucherError(f"{leg.account} is a control account: only rules post on it")
+            raise VoucherError("voucher_control", account=leg.account)
         if leg.amount_minor == 0:
-            raise VoucherError(f"{leg.account}: an amount of zero")
+            raise VoucherError("voucher_zero", account=leg.account)
     if not 2 <= len(legs) <= LEGS_MAX:
-        raise VoucherError(f"2 to {LEGS_MAX} postings, not {len(legs)}")
+        raise VoucherError("voucher_legs", most=LEGS_MAX, count=len(legs))
     if len({(leg.account, leg.owner) for leg in legs}) != len(legs):
-        raise VoucherError("an account of one owner stands twice")
+        raise VoucherError("voucher_twice")
     if len({leg.owner for leg in legs if CHART[leg.account].owner == "merchant"}) > 1:
-        raise VoucherError("two merchants: an entry names one, so make two vouchers")
+        raise VoucherError("voucher_merchants")
     if left := sum(leg.amount_minor for leg in legs):
-        raise VoucherError(f"debits and credits differ by {left}")
+        raise VoucherError("voucher_differs", difference=left)
 
 
 # -- post -----------------------------------------------------------------------------------------
@@ -182,11 +183,11 @@ async def post(vouchers: Vouchers, approval: Approval) -> Entry:
     """
     proposal = approval.proposal
     if proposal.act not in (ENTRY, REVERSAL):
-        raise RefusedError("unknown", f"{proposal.id} proposes no voucher")
+        raise RefusedError("unknown", "proposes_no_voucher", proposal=proposal.id)
     source: Source = SOURCE if proposal.act == ENTRY else REVERSED
     voucher = msgspec.convert(proposal.payload, Voucher)
     if voucher.number != proposal.subject:
-        raise RefusedError("changed", f"{proposal.id} is about another voucher")
+        raise RefusedError("changed", "proposes_other_voucher", proposal=proposal.id)
     await _assert_free(vouchers, source, voucher.number)
     if source == SOURCE:
         await _judge(vouchers, voucher)
@@ -208,13 +209,19 @@ async def post(vouchers: Vouchers, approval: Approval) -> Entry:
         except LedgerClosedError:
             continue  # posted since: the next date takes it
         return made
-    raise VoucherError("dates are posted all the time: try again")
+    raise VoucherError("dates_posted")
+
+
+async def still_stands(vouchers: Vouchers, proposal: Proposal) -> bool:
+    """Whether the proposed voucher, or reversal, does not stand yet; else the proposal is void."""
+    source = SOURCE if proposal.act == ENTRY else REVERSED
+    return await vouchers.entry(source, proposal.subject) is None
 
 
 async def _assert_opposite(vouchers: Vouchers, voucher: Voucher) -> None:
     stands = await vouchers.entry(SOURCE, voucher.number)
     if stands is None or opposite(stands) != voucher.legs or stands.currency != voucher.currency:
-        raise RefusedError("changed", f"voucher {voucher.number} is not what was to be reversed")
+        raise RefusedError("changed", "voucher_not_reversed", voucher=voucher.number)
 
 
 def entry_of(voucher: Voucher, source: str, business_date: date) -> Entry:
@@ -258,5 +265,5 @@ def _leg(text: str, sign: int) -> Leg:
     place, _, amount = text.rpartition("=")
     account, _, owner = place.partition("/")
     if not (amount.isascii() and amount.isdecimal() and len(amount) <= 15):
-        raise VoucherError(f"{text}: write ACCOUNT=AMOUNT or ACCOUNT/OWNER=AMOUNT, minor units")
+        raise VoucherError("voucher_leg", said=text)
     return Leg(account, owner, sign * int(amount))

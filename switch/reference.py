@@ -148,10 +148,10 @@ def check_account(
     if not payee or former is None or destination(former) == wanted:
         return
     if approval is None:
-        raise RefusedError("not_allowed", f"{kind} {key}: another settlement account takes two")
+        raise RefusedError("not_allowed", "account_takes_two", kind=kind, key=key)
     of = approval.proposal
     if (of.act, of.subject) != (ACCOUNT, payee) or destination(of.payload) != wanted:
-        raise RefusedError("changed", f"{of.id} is not for this account of {kind} {key}")
+        raise RefusedError("changed", "account_other", proposal=of.id, kind=kind, key=key)
 
 
 def check_ours(
@@ -161,10 +161,10 @@ def check_ours(
     if former is not None and bank_account(former) == bank_account(content):
         return
     if approval is None:
-        raise RefusedError("not_allowed", f"bank account {key} takes two")
+        raise RefusedError("not_allowed", "ours_takes_two", key=key)
     of = approval.proposal
     if (of.act, of.subject) != (OURS, key) or bank_account(of.payload) != bank_account(content):
-        raise RefusedError("changed", f"{of.id} is not for this bank account {key}")
+        raise RefusedError("changed", "ours_other", proposal=of.id, key=key)
 
 
 def bank_account(content: dict[str, Any]) -> dict[str, Any]:

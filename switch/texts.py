@@ -241,6 +241,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "not one proposal is pending on {case}, but: {proposals}; see `tongbao approval list`",
         "{case} 没有唯一的待复核提请：{proposals}；请查看 `tongbao approval list`",
     ),
+    "overtaken": (
+        "overtaken: what it rests on has changed; withdraw it",
+        "已失效：所依据的情况已变动，请撤回",
+    ),
     "case_changed": (
         "somebody was first ({case}): look again",
         "已有他人先行处理（{case}）：请重新查看",

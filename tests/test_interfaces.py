@@ -253,7 +253,7 @@ def test_a_close_with_a_break_of_each_class() -> None:
     result = CloseResult(
         business_date=DAY,
         exit_code=Exit.DIFFERENCES,
-        message="",
+        said=[],
         steps=[
             StepResult(name, "done" if name != "net" else "waiting", "", {"rows": 1})
             for name in STEPS

@@ -97,8 +97,14 @@ QUERIES: Final = {
     "matched_rows": Query(
         ClearingRow,
         "FROM settlement.standing_row AS r WHERE id IN "
-        "(SELECT m.row FROM settlement.match AS m WHERE m.business_date = $1)",
+        "(SELECT m.row FROM settlement.match AS m WHERE m.business_date = $1) "
+        # all rows of a file have its settlement date: of the books only those are read
+        "AND settlement_date = ANY (ARRAY(SELECT f.settlement_date FROM settlement.incoming_file AS f "
+        "WHERE f.acquirer || '/' || f.name || '/' || f.version IN "
+        "(SELECT substring(m.row FROM '^(.*):') FROM settlement.match AS m "
+        "WHERE m.business_date = $1)))",
         "settlement_date, acquirer, file, line",
+        by_hash=True,
     ),
     "matches": Query(
         Match,
@@ -216,7 +222,9 @@ async def copy_in(connection: Any, table: str, rows: Relation, **options: Any) -
         for part in rows.csv():
             yield part
 
-    if len(rows):
+    if not len(rows):
+        rows.forget_text()
+    else:
         await connection.copy_to_table(
             table,
             source=parts(),

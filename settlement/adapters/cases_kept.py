@@ -15,4 +15,5 @@ class KeptCases:
     dispute_events: list[DisputeEvent] = field(default_factory=list)
     evidence: list[Evidence] = field(default_factory=list)
     placed: dict[str, Placed] = field(default_factory=dict)
+    numbered_acts: int = 0  # of payouts, statements, and of casework that rests on them
     approved: set[str] = field(default_factory=set)  # ids of proposals

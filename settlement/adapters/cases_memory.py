@@ -6,6 +6,7 @@ from datetime import date
 import msgspec
 
 from settlement.adapters.memory import MemoryStore
+from settlement.adapters.payout_memory import MemoryPayouts
 from settlement.calendars import Calendar
 from settlement.cases import Break, Resolution
 from settlement.casework.ports import (
@@ -13,6 +14,7 @@ from settlement.casework.ports import (
     BusyError,
     ChangedError,
     DateMovedError,
+    Owed,
     Record,
     Wanted,
     Work,
@@ -26,6 +28,7 @@ from settlement.files.rows import Adjustment
 from settlement.four_eyes import RefusedError
 from settlement.ledger import Entry
 from settlement.matches import Member
+from settlement.overdue import owed_of
 from settlement.ports import Dates
 
 
@@ -114,6 +117,10 @@ class MemoryCasework:
     async def entry(self, source: str, key: str) -> Entry | None:
         return (await self._books.entries_by_key(source, [key])).get(key)
 
+    async def owed(self, found: Break) -> Owed:
+        payouts = MemoryPayouts(self._books)
+        return owed_of(found, await payouts.receivables(), await payouts.generation())
+
     async def sides(self, found: Break) -> tuple[ClearingRecord | None, ClearingRow | None]:
         record = await self.record(found.record) if found.record else None
         rows = await self._books.rows_by_id([found.row] if found.row else [])
@@ -191,11 +198,13 @@ class MemoryCasework:
             and self._books.is_running(work.business_date)
             and not self._within_close
         ):
-            raise BusyError(f"a close of {work.business_date} is under way")
+            raise BusyError("close_under_way", date=work.business_date)
         if await self.earliest_unposted() != work.business_date:
-            raise DateMovedError(f"{work.business_date} is posted")
+            raise DateMovedError("date_posted", date=work.business_date)
         if work.approval and work.approval.proposal.id in self._kept.approved:
-            raise RefusedError("replayed", f"{work.approval.proposal.id} has been approved already")
+            raise RefusedError("replayed", "approved_already", what=work.approval.proposal.id)
+        if work.rests_on not in (None, self._kept.numbered_acts):
+            raise ChangedError("acts_since", act=work.record.act if work.record else "")
         self._refuse_what_changed(work)
         self._books.ledger.add(work.entries)  # all or nothing, and the last that may fail
         self._kept.opened |= {one.id: one for one in work.opened}
@@ -204,6 +213,8 @@ class MemoryCasework:
         self._kept.dispute_events += work.dispute_events
         self._kept.evidence += work.evidence
         self._kept.placed |= {one.key: one for one in work.placed}
+        if work.rests_on is not None:
+            self._kept.numbered_acts += 1
         if work.record:
             self.records.append(work.record)
         if work.approval:
@@ -223,4 +234,4 @@ class MemoryCasework:
             one.dispute_id for one in work.dispute_events if (one.dispute_id, one.sequence) in known
         ]
         if taken:
-            raise ChangedError(f"{', '.join(sorted(taken))} stands otherwise now")
+            raise ChangedError("stands_otherwise", what=", ".join(sorted(taken)))

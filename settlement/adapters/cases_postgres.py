@@ -24,7 +24,8 @@ from settlement.adapters.ledger_postgres import (
     open_date,
     post_entries,
 )
-from settlement.adapters.postgres import LOCK, POOL_MAX, PostgresStore
+from settlement.adapters.payout_postgres import PostgresPayouts
+from settlement.adapters.postgres import LOCK, POOL_MAX, PostgresStore, stored_break
 from settlement.calendars import Calendar
 from settlement.cases import Break, Resolution
 from settlement.casework.ports import (
@@ -32,6 +33,7 @@ from settlement.casework.ports import (
     BusyError,
     ChangedError,
     DateMovedError,
+    Owed,
     Wanted,
     Work,
 )
@@ -50,6 +52,7 @@ from settlement.fees import Tariffs
 from settlement.files.rows import Adjustment
 from settlement.ledger import Entry, LedgerClosedError
 from settlement.matches import Member
+from settlement.overdue import owed_of
 
 SWITCH_ID: Final = re.compile(r"\d{8}-W(?P<commit_id>\d{1,18})-(?P<seq>\d{1,9})")
 
@@ -153,7 +156,7 @@ class PostgresCasework:
         events = await self._events([row["id"] for row in rows], as_of)
         return [
             CaseFacts(
-                _break(row),
+                stored_break(row),
                 hold_minor=row["hold_minor"],
                 standing=bool(row["standing"]),
                 resolution=_resolution(row),
@@ -173,6 +176,11 @@ class PostgresCasework:
 
     async def entry(self, source: str, key: str) -> Entry | None:
         return (await self._books.entries_by_key(source, [key])).get(key)
+
+    async def owed(self, found: Break) -> Owed:
+        payouts = PostgresPayouts(self._pool)
+        generation = await payouts.generation()  # first: what is read after it may only be newer
+        return owed_of(found, await payouts.receivables(), generation)
 
     async def sides(self, found: Break) -> tuple[ClearingRecord | None, ClearingRow | None]:
         record = await self.record(found.record) if found.record else None
@@ -290,20 +298,22 @@ class PostgresCasework:
                 if attempt == ATTEMPTS:
                     raise
             except asyncpg.UniqueViolationError as error:
-                raise ChangedError(f"{error.constraint_name}: somebody was first") from error
+                raise ChangedError("somebody_first", what=error.constraint_name) from error
             except LedgerClosedError as error:
-                raise DateMovedError(str(error)) from error
+                raise DateMovedError(error.said) from error
             else:
                 return
 
 
 async def _commit(connection: Any, work: Work, *, within_close: bool) -> None:
+    if work.rests_on is not None and work.record is not None:
+        await take_number(connection, work.rests_on, work.record.act)
     await hold_open(connection)
     if work.moves_money and not within_close:
         await hold_date(connection, work.business_date)
     # a date that is posted takes no events either: its reports say how its cases stood
     if await open_date(connection) != work.business_date:
-        raise DateMovedError(f"{work.business_date} is posted")
+        raise DateMovedError("date_posted", date=work.business_date)
     if work.moves_money:
         await lock_cases(connection, [event.case_id for event in work.case_events])
     await _refuse_resolved(connection, work.case_events)
@@ -323,13 +333,25 @@ async def _commit(connection: Any, work: Work, *, within_close: bool) -> None:
         await approve(connection, work.approval)
 
 
+async def take_number(connection: Any, rests_on: int, act: str) -> None:
+    """The next number among the acts of payouts and statements, or ChangedError: no statement settles
+    the receivable beside this. Taken first, as those acts do."""
+    taken = await connection.execute(
+        "INSERT INTO settlement.payout_act VALUES ($1, $2, now()) ON CONFLICT DO NOTHING",
+        rests_on + 1,
+        act,
+    )
+    if taken.endswith(" 0"):
+        raise ChangedError("acts_since", act=act)
+
+
 async def hold_date(connection: Any, business_date: date) -> None:
     """Keep the date's close out until this transaction ends, or `BusyError`. Who works cases shares the
     lock: two acts on one case meet at its sequence."""
     if not await connection.fetchval(
         "SELECT pg_try_advisory_xact_lock_shared($1, $2)", LOCK, business_date.toordinal()
     ):
-        raise BusyError(f"a close of {business_date} is under way")
+        raise BusyError("close_under_way", date=business_date)
 
 
 async def _refuse_resolved(connection: Any, events: Sequence[CaseEvent]) -> None:
@@ -339,7 +361,7 @@ async def _refuse_resolved(connection: Any, events: Sequence[CaseEvent]) -> None
             "SELECT EXISTS (SELECT FROM settlement.resolution WHERE break_id = $1)", event.case_id
         )
         if resolved != event.resolved:
-            raise ChangedError(f"{event.case_id}: its other side has been found")
+            raise ChangedError("other_side_found", case=event.case_id)
 
 
 async def _insert(
@@ -369,12 +391,6 @@ def _by(facts: Iterable[Struct], name: str) -> dict[str, list[Struct]]:
     for one in facts:
         found.setdefault(getattr(one, name), []).append(one)
     return found
-
-
-def _break(row: Any) -> Break:
-    values = {name: row[name] for name in Break.__struct_fields__}
-    decode = msgspec.json.decode
-    return Break(**{**values, "keys": decode(row["keys"]), "evidence": decode(row["evidence"])})
 
 
 def _resolution(row: Any) -> Resolution | None:

@@ -21,9 +21,7 @@ def open_engine(settings: Settings, folder: Path) -> Engine:
     try:
         from settlement.adapters.spark_engine import SparkEngine
     except ImportError as missing:
-        raise UsageError(
-            f"engine {settings.engine} needs PySpark: pip install 'tongbao[spark]', and Java 17"
-        ) from missing
+        raise UsageError("engine_missing", engine=settings.engine) from missing
     return SparkEngine(
         settings.engine,
         folder,

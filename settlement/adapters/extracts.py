@@ -130,14 +130,14 @@ class ParquetExtracts:
 
     def find(self, name: str, sha256: str) -> Relation | None:
         path = self._path(name)
+        relation = ParquetRelation(path)
         try:
-            relation = ParquetRelation(path)
-            found = relation.sha256
-            relation.forget_text()
-            if found != sha256:
+            if relation.sha256 != sha256:
                 return None
         except (OSError, pa.ArrowException):
             return None
+        finally:
+            relation.forget_text()
         self._engine.read_parquet(name, [str(path)])
         return relation
 

@@ -3,11 +3,12 @@
 import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 TAKEN: Final = ".taken"
+REFUSED: Final = ".refused"
+HASH_SHOWN: Final = 16  # hex digits of the content's hash in the name of what is kept
 SYNCS_AT_ONCE: Final = 16  # the file system makes one commit of those that wait for it
 
 
@@ -21,7 +22,8 @@ class DirectoryInbox:
         folder = self._path(acquirer)
         if not folder.is_dir():
             return []
-        files = (entry.name for entry in folder.iterdir() if entry.is_file())
+        entries = (entry for entry in folder.iterdir() if entry.is_file())
+        files = (entry.name for entry in entries if not entry.name.endswith(REFUSED))
         return sorted(
             {name[1:].removesuffix(TAKEN) if name.endswith(TAKEN) else name for name in files}
         )
@@ -35,11 +37,18 @@ class DirectoryInbox:
     def remove(self, acquirer: str, name: str) -> None:
         self._aside(acquirer, name).unlink(missing_ok=True)
 
-    def put_back(self, acquirer: str, name: str) -> None:
-        aside = self._aside(acquirer, name)
-        with suppress(FileExistsError):
-            os.link(aside, self._path(acquirer, name))
+    def put_back(self, acquirer: str, name: str) -> str | None:
+        aside, path = self._aside(acquirer, name), self._path(acquirer, name)
+        try:
+            os.link(aside, path)
+        except FileExistsError:
+            sha256 = hashlib.sha256(aside.read_bytes()).hexdigest()
+            if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+                kept = f"{name}.{sha256[:HASH_SHOWN]}{REFUSED}"
+                aside.replace(self._path(acquirer, kept))
+                return kept
         aside.unlink()
+        return None
 
     def _aside(self, acquirer: str, name: str) -> Path:
         return self._path(acquirer, f".{name}{TAKEN}")

@@ -31,7 +31,12 @@ async def approve(connection: Any, approval: Approval) -> None:
             raise
         reason = error.detail
         assert reason in get_args(Reason), reason
-        raise RefusedError(cast("Reason", reason), str(error)) from error
+        raise RefusedError(
+            cast("Reason", reason),
+            "not_approvable",
+            proposal=approval.proposal.id,
+            checker=approval.checker,
+        ) from error
 
 
 async def audit(

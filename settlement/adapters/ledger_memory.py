@@ -23,7 +23,7 @@ from settlement.ledger_queries import (
 )
 from settlement.ledger_verify import Closing
 from settlement.limits import Layered, Limited, judge_limits, limited_moves
-from settlement.posting_port import conflict
+from settlement.posting_port import closed, conflict
 
 
 class MemoryLedger:
@@ -63,7 +63,7 @@ class MemoryLedger:
 
     def _refuse_posted(self, made: Entry) -> None:
         if self._anchors and made.business_date <= self._anchors[-1].business_date:
-            raise LedgerClosedError(f"{made.source} {made.key}: {made.business_date} is posted")
+            raise LedgerClosedError(closed(made))
 
     async def seal(self, business_date: date) -> Anchor:
         last = self._anchors[-1] if self._anchors else None

@@ -21,7 +21,7 @@ from settlement.chart import LIMITED
 from settlement.columns import Relation, structs_of
 from settlement.ledger import DAY_END_STEP, Entry, LedgerClosedError, LedgerConflictError
 from settlement.limits import Layered, Limited, judge_limits, limited_moves
-from settlement.posting_port import conflict
+from settlement.posting_port import closed, conflict
 from settlement.posting_rules import rules_on
 
 COPY_FROM: Final = 1_000  # entries from which a COPY pays
@@ -153,7 +153,7 @@ async def _assert_same(connection: Any, asked: Sequence[Entry]) -> None:
         for one in part:
             stands = standing.get((one.source, one.key))
             if stands is None:
-                raise LedgerClosedError(f"{one.source} {one.key}: {one.business_date} is posted")
+                raise LedgerClosedError(closed(one))
             if not one.same_request(stands):
                 raise LedgerConflictError(conflict(stands, one))
 

@@ -53,7 +53,6 @@ class MemoryPayouts:
         self.books = books
         self.approved: set[str] = set()
         self.audit: list[tuple[str, str, str]] = []  # actor, act, subject
-        self._generation = 0
         self._batches: dict[str, Batch] = {}
         self._orders: dict[str, Order] = {}
         self._decisions: dict[str, Decision] = {}
@@ -70,13 +69,14 @@ class MemoryPayouts:
         self._checks: dict[tuple[date, str], ReserveCheck] = {}
 
     async def generation(self) -> int:
-        return self._generation
+        return self.books.cases.numbered_acts
 
     async def commit(self, facts: Facts) -> None:
-        if facts.generation != self._generation:
-            raise StaleError(f"{facts.act} read {facts.generation}, now {self._generation}")
+        kept = self.books.cases
+        if facts.generation != kept.numbered_acts:
+            raise StaleError(f"{facts.act} read {facts.generation}, now {kept.numbered_acts}")
         if facts.approval is not None and facts.approval.proposal.id in self.approved:
-            raise RefusedError("replayed", f"{facts.approval.proposal.id} was approved already")
+            raise RefusedError("replayed", "was_approved", what=facts.approval.proposal.id)
         if self.adjusted([one.break_id for one in facts.resolutions]):
             raise StaleError(f"{facts.act}: people have worked on a case meanwhile")
         open_date = await self.open_date() if facts.breaks else None
@@ -89,8 +89,8 @@ class MemoryPayouts:
         self.audit.append((facts.actor, facts.act, facts.subject))
         if facts.approval is not None:
             self.approved.add(facts.approval.proposal.id)
-        self._generation += 1
-        number = self._generation
+        kept.numbered_acts += 1
+        number = kept.numbered_acts
         _add(self._batches, ((one.id, one) for one in facts.batches))
         _add(self._orders, ((one.end_to_end_id, one) for one in facts.orders))
         _add(

@@ -391,11 +391,7 @@ class PostgresStore:
             f"SELECT {columns(Break)} FROM settlement.break_case AS b WHERE {where} ORDER BY id",
             *values,
         )
-        decode = msgspec.json.decode
-        return [
-            Break(**{**row, "keys": decode(row["keys"]), "evidence": decode(row["evidence"])})
-            for row in rows
-        ]
+        return [stored_break(row) for row in rows]
 
     async def resolutions(self, business_date: date) -> list[Resolution]:
         return await self._read(
@@ -539,6 +535,18 @@ def _row_key(row_id: str) -> tuple[str, str, int, int]:
     name, _, line = row_id.rpartition(":")
     acquirer, file, version = name.split("/")
     return acquirer, file, int(version), int(line)
+
+
+_TEXTS: Final = msgspec.json.Decoder(dict[str, str])
+_TEXTS_AT: Final = [Break.__struct_fields__.index(name) for name in ("keys", "evidence")]
+
+
+def stored_break(row: Any) -> Break:
+    """Of a record with `Break`'s columns first, in order."""
+    values = list(row.values())[: len(Break.__struct_fields__)]
+    for place in _TEXTS_AT:
+        values[place] = _TEXTS.decode(values[place])
+    return Break(*values)
 
 
 def _json(value: object) -> str:

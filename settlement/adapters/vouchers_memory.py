@@ -33,9 +33,9 @@ class MemoryVouchers:
     async def commit(self, note: Note, entry: Entry, act: str, approval: Approval) -> None:
         assert act == approval.proposal.act, act
         if approval.proposal.id in self.approved:
-            raise RefusedError("replayed", f"{approval.proposal.id} was approved already")
+            raise RefusedError("replayed", "was_approved", what=approval.proposal.id)
         if (note.source, note.key) in self._notes:
-            raise RefusedError("replayed", f"voucher {note.key} stands already")
+            raise RefusedError("replayed", "voucher_stands", voucher=note.key)
         self.ledger.add([entry])
         self._notes[note.source, note.key] = note
         self.approved.add(approval.proposal.id)

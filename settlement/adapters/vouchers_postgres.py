@@ -54,7 +54,7 @@ class PostgresVouchers:
                 if attempt == ATTEMPTS:
                     raise
             except asyncpg.UniqueViolationError as error:
-                raise RefusedError("replayed", f"voucher {note.key} stands already") from error
+                raise RefusedError("replayed", "voucher_stands", voucher=note.key) from error
             else:
                 return
 

@@ -18,7 +18,7 @@ from settlement.clearing import ClearingRecord, ClearingRow
 from settlement.disputes.table import Event
 from settlement.fees import NotInForceError, Tariffs
 from settlement.ledger import Entry, entry
-from settlement.texts import TEXTS
+from settlement.said import SaidError
 
 Permission = Literal["case.adjust", "case.write_off", "case.release"]
 
@@ -30,6 +30,7 @@ class Act(msgspec.Struct, frozen=True):
     permission: Permission  # what the checker approves
     long: str = ""  # posting rule where the difference stands in long suspense
     short: str = ""  # ... in short suspense
+    owed: str = ""  # posting rule of what a network owes; the case holds no suspense
     dispute: Event | None = None  # opens a dispute with the network; money moves by its answer
     part: bool = False  # may move a part of what is left
 
@@ -46,6 +47,7 @@ _ACTS: Final = (
         part=True,
     ),
     Act("write_off", "case.write_off", "case_write_off_long", "case_write_off_short", part=True),
+    Act("write_off_receivable", "case.write_off", owed="case_receivable_lost", part=True),
     Act("credit_adjustment", "case.adjust", dispute="credit_adjustment", part=True),
     Act("claim", "case.adjust", dispute="claim", part=True),
     Act("collection", "case.adjust", dispute="collection", part=True),
@@ -74,7 +76,7 @@ CLASS_ACTS: Final[dict[str, tuple[str, ...]]] = {
     "adjustment_unplaced": ("settle_with_merchant", "write_off", "acknowledge"),
     "terminal_totals": _NO_MONEY,
     "file_totals": _NO_MONEY,
-    "receivable_overdue": _NO_MONEY,
+    "receivable_overdue": ("write_off_receivable", *_NO_MONEY),
     "statement_unmatched": ("write_off", "acknowledge"),
     "reserve_difference": _NO_MONEY,
     **dict.fromkeys(SWITCH_CLASSES, _NO_MONEY),
@@ -84,18 +86,8 @@ REOPENED_ACTS: Final = ("take_back", "settle_with_merchant", "write_off")
 assert {name for names in CLASS_ACTS.values() for name in names} <= ACTS.keys()
 
 
-class NotPossibleError(Exception):
-    """The act does not fit the case: its class, its state, its amounts. `key` is of `TEXTS`."""
-
-    def __init__(self, key: str, **values: object) -> None:
-        super().__init__(key)
-        self.key, self.values = key, values
-
-    def __str__(self) -> str:
-        return self.told(chinese=False)
-
-    def told(self, *, chinese: bool) -> str:
-        return TEXTS[self.key][int(chinese)].format(**self.values)
+class NotPossibleError(SaidError):
+    """The act does not fit the case: its class, its state, its amounts."""
 
 
 def acts_of(case: Case) -> tuple[str, ...]:
@@ -114,7 +106,7 @@ def _fits(act: Act, case: Case) -> bool:
         return case.held_minor != 0
     if case.state == "disputed":  # its money waits for the network's answer
         return False
-    if act.name in _NO_MONEY:
+    if act.name in _NO_MONEY or act.owed:
         return not case.left_minor
     if act.name == "follow_file" and case.count("adjusted"):
         return False
@@ -147,6 +139,7 @@ class Move(msgspec.Struct, frozen=True):
     opposes: bool = False  # what adjusted the case before
     dispute: Event | None = None
     amount_minor: int = 0  # of the dispute
+    owed_minor: int = 0  # by the network, as it stood
     linked: dict[str, object] = {}  # the entry that has moved the case's money, as it stands
     note: str = ""  # plan and version that a discount rests on
 
@@ -160,10 +153,12 @@ def plan(
     record: ClearingRecord | None,
     tariffs: Tariffs,
     linked: Entry | None = None,
+    owed_minor: int = 0,
 ) -> Move:
     """What the act comes to for the case; `amount_minor` is a part, positive, None the whole.
 
-    `row` and `record` are the two sides that the break names, `linked` is the entry of `link`. Raises NotPossibleError.
+    `row` and `record` are the two sides that the break names, `linked` is the entry of `link`,
+    `owed_minor` what the network owes of the case's settlement date. Raises NotPossibleError.
     """
     if name not in acts_of(case):
         takes = ", ".join(acts_of(case)) or "-"
@@ -177,6 +172,8 @@ def plan(
         return Move(released_minor=_part(case.held_minor, amount_minor, case))
     if act.dispute:
         return _dispute(case, act, amount_minor, row)
+    if act.owed:
+        return _lost(case, act, amount_minor, owed_minor)
     if name == "take_back":
         move = Move(difference_minor=case.left_minor, opposes=True)
     elif name == "follow_file":
@@ -196,6 +193,13 @@ def _moved(case: Case, act: Act, difference_minor: int) -> Move:
         raise NotPossibleError("act_no_merchant", case=case.id)
     variables = {"difference": difference_minor}
     return Move(difference_minor, rule=_rule(case, act), variables=variables)
+
+
+def _lost(case: Case, act: Act, amount_minor: int | None, owed_minor: int) -> Move:
+    if owed_minor <= 0:
+        raise NotPossibleError("act_nothing_owed", case=case.id)
+    lost = _part(owed_minor, amount_minor, case)
+    return Move(rule=act.owed, variables={"amount": lost}, owed_minor=owed_minor)
 
 
 def _rule(case: Case, act: Act) -> str:

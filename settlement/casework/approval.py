@@ -25,6 +25,6 @@ async def commit_approved(
         except (ChangedError, NotNowError, NotPossibleError, RefusedEventError) as error:
             # one who was beaten by his own approval has replayed, and not met a change
             replayed = await casework.approved(approval.proposal.id)
-            raise RefusedError("replayed" if replayed else "changed", str(error)) from error
+            raise RefusedError("replayed" if replayed else "changed", error.said) from error
         return
-    raise RefusedError("changed", "the business date moves on")
+    raise RefusedError("changed", "date_moves")

@@ -16,17 +16,18 @@ from settlement.files.rows import Adjustment
 from settlement.four_eyes import Approval
 from settlement.ledger import Entry
 from settlement.matches import Member
+from settlement.said import SaidError
 
 
-class ChangedError(Exception):
+class ChangedError(SaidError):
     """Somebody else was first: what the work rests on stands otherwise now."""
 
 
-class BusyError(Exception):
+class BusyError(SaidError):
     """The day's end of the business date is under way; it may change what the work rests on."""
 
 
-class DateMovedError(Exception):
+class DateMovedError(SaidError):
     """The business date is no longer the earliest that is not posted."""
 
 
@@ -52,11 +53,19 @@ class Work(msgspec.Struct, frozen=True):
     placed: Sequence[Placed] = ()
     entries: Sequence[Entry] = ()
     record: Record | None = None
+    rests_on: int | None = None  # number of the last act of payouts and statements that it has seen
     approval: Approval | None = None
 
     @property
     def moves_money(self) -> bool:
         return bool(self.entries or self.approval or self.opened)
+
+
+class Owed(msgspec.Struct, frozen=True):
+    """What a network owes of a settlement date, and the last numbered act (decision 21) by then."""
+
+    amount_minor: int
+    generation: int
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -87,6 +96,9 @@ class Casework(Protocol):
 
     async def entry(self, source: str, key: str) -> Entry | None:
         """One that stands in the ledger."""
+
+    async def owed(self, found: Break) -> Owed:
+        """Of the break's acquirer, settlement date and currency."""
 
     async def sides(self, found: Break) -> tuple[ClearingRecord | None, ClearingRow | None]:
         """Our record and their row that the break names."""
@@ -127,7 +139,8 @@ class Casework(Protocol):
     async def commit(self, work: Work) -> None:
         """Store all of it in one commit.
 
-        Raises ChangedError where a sequence is taken, or a close has resolved a case meanwhile;
+        Raises ChangedError where a sequence is taken, a close has resolved a case meanwhile, or another
+        numbered act has been committed after the one that the work rests on;
         BusyError, DateMovedError; `four_eyes.RefusedError` where the approval is used already;
         `LedgerConflictError`. Nothing stands then.
         """

@@ -18,6 +18,7 @@ from typing import Final, Literal, NamedTuple, get_args
 import msgspec
 
 from settlement.cases import Break, Resolution
+from settlement.said import SaidError
 
 State = Literal["open", "assigned", "proposed", "disputed", "ended"]
 Kind = Literal[
@@ -27,6 +28,7 @@ Kind = Literal[
     "withdrawn",
     "released",
     "adjusted",
+    "reduced",
     "disputed",
     "returned",
     "resolved",
@@ -52,6 +54,7 @@ TABLE: Final[dict[tuple[State, Kind], After]] = {
     ("open", "proposed"): _stays("proposed"),
     ("open", "released"): _stays("open"),
     ("open", "adjusted"): After("ended", "open"),
+    ("open", "reduced"): _stays("open"),
     ("open", "disputed"): _stays("disputed"),
     ("open", "resolved"): After("ended", "open"),
     ("assigned", "assigned"): _stays("assigned"),
@@ -59,6 +62,7 @@ TABLE: Final[dict[tuple[State, Kind], After]] = {
     ("assigned", "proposed"): _stays("proposed"),
     ("assigned", "released"): _stays("assigned"),
     ("assigned", "adjusted"): After("ended", "assigned"),
+    ("assigned", "reduced"): _stays("assigned"),
     ("assigned", "disputed"): _stays("disputed"),
     ("assigned", "resolved"): After("ended", "open"),
     ("proposed", "assigned"): _stays("proposed"),
@@ -67,6 +71,7 @@ TABLE: Final[dict[tuple[State, Kind], After]] = {
     ("proposed", "withdrawn"): _stays("assigned"),
     ("proposed", "released"): _stays("assigned"),
     ("proposed", "adjusted"): After("ended", "assigned"),
+    ("proposed", "reduced"): _stays("assigned"),
     ("proposed", "disputed"): _stays("disputed"),
     ("proposed", "resolved"): After("ended", "open"),
     # with the network: its answer moves the money, or returns the case
@@ -158,7 +163,7 @@ class Case(msgspec.Struct, frozen=True):
         return self.facts.found.difference_minor > 0
 
 
-class NotNowError(Exception):
+class NotNowError(SaidError):
     """The case's state does not allow that."""
 
 
@@ -200,7 +205,7 @@ def _resolved(case: Case) -> Case:
 def _next(case: Case, kind: Kind, left_minor: int, held_minor: int) -> State:
     found = TABLE.get((case.state, kind))
     if found is None:
-        raise NotNowError(f"{case.id} is {case.state}: it can not be {kind}")
+        raise NotNowError("case_not_now", case=case.id, state=case.state, kind=kind)
     return found.left if left_minor or held_minor else found.settled
 
 

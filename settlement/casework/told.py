@@ -42,6 +42,7 @@ def whole_case(
     today: date,
     disputes: Iterable[DisputeFacts],
     match: Iterable[Member] = (),
+    related: Iterable[str] = (),
 ) -> dict[str, object]:
     """`case show --json`: what it is about, its history, what may be done."""
     found, resolution = case.facts.found, case.facts.resolution
@@ -56,6 +57,7 @@ def whole_case(
             {"rule": f"{one.rule}/{one.rule_version}", "side": one.side, "line": one.member}
             for one in match
         ],
+        "related": list(related),
         "resolution": None
         if resolution is None
         else {"business_date": resolution.business_date, "reason": resolution.reason},

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from settlement.cases import CASES
 from settlement.casework.acts import (
     ACTS,
     Act,
@@ -31,6 +32,10 @@ from settlement.disputes.table import TAKES, Dispute, DisputeFacts
 from settlement.four_eyes import Actor, Approval, People, Proposal, RefusedError, require
 from settlement.ledger import Entry
 
+OTHER_SIDE: Final = {  # class -> that of cases which may name one of it
+    "receivable_overdue": "statement_unmatched",
+    "statement_unmatched": "receivable_overdue",
+}
 WORK: Final = "do:case.work"  # permission to assign, note, withdraw
 
 
@@ -74,6 +79,17 @@ async def cases(
         ),
         key=lambda one: (one.facts.found.business_date, one.id),
     )
+
+
+async def related(casework: Casework, now: Case) -> list[str]:
+    """Cases about what may be the same money: those that this one names, and those that name it."""
+    found = now.facts.found
+    named = set(found.evidence.get(CASES, "").split())
+    if other := OTHER_SIDE.get(found.break_class):
+        for facts in await casework.cases(Wanted(case_class=other, ended=True)):
+            if now.id in facts.found.evidence.get(CASES, "").split():
+                named.add(facts.found.id)
+    return sorted(named)
 
 
 # -- without money ------------------------------------------------------------------------------
@@ -206,6 +222,7 @@ async def propose(
             "act_not_known", act=act_name, case=case_id, takes=", ".join(acts_of(now)) or "-"
         )
     record, row = await casework.sides(now.facts.found)
+    owed = await casework.owed(now.facts.found) if act.owed else None
     move = plan(
         now,
         act_name,
@@ -214,6 +231,7 @@ async def propose(
         record=record,
         tariffs=await casework.tariffs(),
         linked=await entry_named(casework, entry) if entry else None,
+        owed_minor=owed.amount_minor if owed else 0,
     )
     content = payload(now, act, move, reason)
     made = await people.propose(act.permission, case_id, content, maker)
@@ -229,6 +247,20 @@ async def entry_named(casework: Casework, name: str) -> Entry:
     if found is None:
         raise NotPossibleError("act_entry_unknown", entry=name)
     return found
+
+
+async def still_stands(casework: Casework, proposal: Proposal) -> bool:
+    """Whether the case is as it was when that was proposed for it; else the proposal is void."""
+    facts = await casework.case(proposal.subject)
+    if facts is None or not _stands(case_of(facts), proposal):
+        return False
+    act, move = move_of(proposal.payload)
+    return not act.owed or (await casework.owed(facts.found)).amount_minor == move.owed_minor
+
+
+def _stands(now: Case, proposal: Proposal) -> bool:
+    act, _ = move_of(proposal.payload)
+    return act.name in acts_of(now) and proposal.payload["stands"] == stands(now)
 
 
 # -- checker --------------------------------------------------------------------------------------
@@ -252,17 +284,26 @@ async def _work(casework: Casework, judged: Approval, at: datetime, terms: Terms
     now = await case(casework, proposal.subject)
     act, move = move_of(proposal.payload)
     sound = proposal.payload["case"] == now.id and act.permission == proposal.act
-    if not sound or move.rule not in ("", act.long, act.short):
-        raise RefusedError("changed", f"{proposal.id} is no {proposal.act} of {proposal.subject}")
-    if act.name not in acts_of(now) or proposal.payload["stands"] != stands(now):
-        raise ChangedError(f"{now.id} has changed since {proposal.id}")
+    if not sound or move.rule not in ("", act.long, act.short, act.owed):
+        raise RefusedError(
+            "changed",
+            "proposal_of_other",
+            proposal=proposal.id,
+            act=proposal.act,
+            subject=proposal.subject,
+        )
+    if not _stands(now, proposal):
+        raise ChangedError("changed_since", what=now.id, proposal=proposal.id)
     day = await casework.earliest_unposted()
     if act.dispute:
         return await _send(casework, now, act, move, judged, day, at, terms)
+    owed = await casework.owed(now.facts.found) if act.owed else None
+    if owed is not None and owed.amount_minor != move.owed_minor:
+        raise ChangedError("changed_since", what=now.id, proposal=proposal.id)
     adjusted_by = tuple(await casework.linked_entries(now.id)) if move.opposes else ()
     event = next_event(
         now,
-        "released" if act.name == "release" else "adjusted",
+        _kind(act, move),
         at,
         day,
         operator=proposal.maker,
@@ -276,7 +317,22 @@ async def _work(casework: Casework, judged: Approval, at: datetime, terms: Terms
     )
     entries = entries_of(now, move, day, adjusted_by)
     told = _record(now, event, act.permission)
-    return Work(day, case_events=[event], entries=entries, record=told, approval=judged)
+    return Work(
+        day,
+        case_events=[event],
+        entries=entries,
+        record=told,
+        rests_on=owed.generation if owed else None,
+        approval=judged,
+    )
+
+
+def _kind(act: Act, move: Move) -> Kind:
+    if act.name == "release":
+        return "released"
+    if act.owed and move.variables["amount"] != move.owed_minor:
+        return "reduced"  # the rest is still owed
+    return "adjusted"
 
 
 async def _send(
@@ -290,23 +346,7 @@ async def _send(
     terms: Terms,
 ) -> Work:
     """Open the dispute whose row will move the case's money."""
-    found, proposal = now.facts.found, judged.proposal
-    about = Dispute(
-        id=f"{now.id}-D{now.next_sequence:03d}",
-        business_date=day,
-        acquirer=found.acquirer,
-        currency=found.currency,
-        merchant=found.merchant,
-        terminal=found.keys.get("terminal", ""),
-        record=found.record,
-        case_id=now.id,
-        rrn=found.keys.get("rrn", ""),
-        link_stan=found.keys.get("link_stan", ""),
-        transmission_time=found.keys.get("transmission_time", ""),
-        pan_masked=found.keys.get("pan_masked", ""),
-        original_minor=move.amount_minor,
-        settlement_date=found.settlement_date,
-    )
+    proposal, about = judged.proposal, _dispute_about(now, move.amount_minor, day)
     assert act.dispute is not None
     happening = Happening(
         event=act.dispute,
@@ -347,6 +387,26 @@ async def _send(
         entries=stepped.entries,
         record=_record(now, event, act.permission),
         approval=judged,
+    )
+
+
+def _dispute_about(now: Case, amount_minor: int, day: date) -> Dispute:
+    found = now.facts.found
+    return Dispute(
+        id=f"{now.id}-D{now.next_sequence:03d}",
+        business_date=day,
+        acquirer=found.acquirer,
+        currency=found.currency,
+        merchant=found.merchant,
+        terminal=found.keys.get("terminal", ""),
+        record=found.record,
+        case_id=now.id,
+        rrn=found.keys.get("rrn", ""),
+        link_stan=found.keys.get("link_stan", ""),
+        transmission_time=found.keys.get("transmission_time", ""),
+        pan_masked=found.keys.get("pan_masked", ""),
+        original_minor=amount_minor,
+        settlement_date=found.settlement_date,
     )
 
 

@@ -38,9 +38,9 @@ async def disputes(run: Run) -> None:
         placed = await _place(run, terms)
         await expire(run.casework, run.date, run.at, terms, CLOSE)
     except (ChangedError, DateMovedError) as error:
-        raise WaitingError(f"disputes are worked on meanwhile, run it again: {error}") from error
+        raise WaitingError("disputes_busy", reason=error) from error
     except CalendarError as error:
-        raise WaitingError(f"deadlines of disputes: {error}") from error
+        raise WaitingError("dispute_deadlines", reason=error) from error
     passed = [one for one in await run.casework.dispute_events(run.date) if one.event == "expired"]
     facts = Facts(
         inputs=[
@@ -61,7 +61,7 @@ async def _terms(run: Run) -> Terms:
     name = run.settings.dispute_calendar
     calendar = await run.casework.calendar(name) if name else WeekDays()
     if calendar is None:
-        raise CalendarError(f"there is no calendar {name}")
+        raise CalendarError("calendar_unknown", calendar=name)
     return Terms(calendar, dict(run.settings.dispute_deadlines_days))
 
 

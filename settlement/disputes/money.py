@@ -32,9 +32,10 @@ from settlement.disputes.table import (
     Move,
 )
 from settlement.ledger import Entry, entry
+from settlement.said import SaidError
 
 
-class RefusedEventError(Exception):
+class RefusedEventError(SaidError):
     """The event does not fit the dispute: its state, its direction, its amount. A value to callers:
     a row of the network becomes a case then."""
 
@@ -84,23 +85,25 @@ def judge(facts: DisputeFacts, one: Happening, *, room_minor: int) -> Move:
     """
     move = TABLE.get((facts.state, one.event))
     if move is None or move.by != one.by:
-        raise RefusedEventError(f"a dispute that is {facts.state} has no {one.event} by {one.by}")
+        raise RefusedEventError("dispute_event", state=facts.state, event=one.event, by=one.by)
     if facts.dispute.case_id and not facts.events and one.event not in STARTED_BY_US:
-        raise RefusedEventError(f"{one.event} is about a sale, not a case")
+        raise RefusedEventError("dispute_of_sale", event=one.event)
     sign = move.sign if move.money else _sign_to_come(one.event, one.by)
     if not sign:
         return move
     if one.effect_minor * sign <= 0:
-        raise RefusedEventError(f"{one.event} has the effect {one.effect_minor}")
+        raise RefusedEventError("dispute_effect", event=one.event, effect=one.effect_minor)
     amount = abs(one.effect_minor)
     if move.money == "adjust" and amount > facts.events[0].amount_minor:
-        raise RefusedEventError(f"{amount} answered, {facts.events[0].amount_minor} was sent")
+        raise RefusedEventError(
+            "dispute_answered", amount=amount, sent=facts.events[0].amount_minor
+        )
     if move.money == "charge" and move.sign > 0 and amount > facts.charged_minor:
-        raise RefusedEventError(f"{amount} given back, {facts.charged_minor} was taken")
+        raise RefusedEventError("dispute_given_back", amount=amount, taken=facts.charged_minor)
     if sign < 0 and not facts.dispute.case_id:
         left = room_minor - facts.taken_minor
         if amount > left:
-            raise RefusedEventError(f"{amount} taken, {left} is left of the sale")
+            raise RefusedEventError("dispute_taken", amount=amount, left=left)
     return move
 
 
@@ -124,22 +127,9 @@ def step(
     amount = abs(one.effect_minor)
     charged = facts.charged_minor - (one.effect_minor if move.money == "charge" else 0)
     held = _held(facts, move, charged, amount)
-    made: list[Entry | None] = []
-    difference = 0
-    if move.money == "charge":
-        made.append(_entry(facts, one, "dispute_chargeback", "dispute", _row_variables(one)))
-    elif move.money == "adjust" and suspense is None:
-        made.append(_entry(facts, one, "dispute_merchant", "dispute", _row_variables(one)))
-    elif move.money == "adjust" and suspense is not None:
-        adjusted, difference = _out_of_suspense(facts, one, suspense)
-        made.append(adjusted)
-    if held != facts.held_minor:
-        made.append(
-            _entry(facts, one, "payout_hold", "dispute_hold", {"held": held - facts.held_minor})
-        )
-    if move.state in ENDS and charged:
-        rule = "dispute_absorb" if move.state in BORNE_BY_US else "dispute_charge"
-        made.append(_entry(facts, one, rule, "dispute_end", {"charged": charged}))
+    made, difference = _row_entry(facts, one, move, suspense)
+    entries = [made, _hold_entry(facts, one, held), _end_entry(facts, one, move, charged)]
+    if move.state in ENDS:
         charged = 0
     days = deadlines_days.get(move.deadline)
     return Stepped(
@@ -169,9 +159,36 @@ def step(
             checker=one.checker,
             proposal=one.proposal,
         ),
-        [each for each in made if each is not None],
+        [each for each in entries if each is not None],
         difference,
     )
+
+
+def _row_entry(
+    facts: DisputeFacts, one: Happening, move: Move, suspense: Suspense | None
+) -> tuple[Entry | None, int]:
+    """What the network's row moves, and by how much it lowers the case's suspense."""
+    if move.money == "charge":
+        return _entry(facts, one, "dispute_chargeback", "dispute", _row_variables(one)), 0
+    if move.money != "adjust":
+        return None, 0
+    if suspense is None:
+        return _entry(facts, one, "dispute_merchant", "dispute", _row_variables(one)), 0
+    return _out_of_suspense(facts, one, suspense)
+
+
+def _hold_entry(facts: DisputeFacts, one: Happening, held: int) -> Entry | None:
+    if held == facts.held_minor:
+        return None
+    return _entry(facts, one, "payout_hold", "dispute_hold", {"held": held - facts.held_minor})
+
+
+def _end_entry(facts: DisputeFacts, one: Happening, move: Move, charged: int) -> Entry | None:
+    """Who bears what is still charged when the dispute ends."""
+    if move.state not in ENDS or not charged:
+        return None
+    rule = "dispute_absorb" if move.state in BORNE_BY_US else "dispute_charge"
+    return _entry(facts, one, rule, "dispute_end", {"charged": charged})
 
 
 def _held(facts: DisputeFacts, move: Move, charged: int, amount: int) -> int:
@@ -194,7 +211,7 @@ def _out_of_suspense(
     difference = -one.effect_minor - sum(borne)
     if difference * suspense.left_minor <= 0 or abs(difference) > abs(suspense.left_minor):
         raise RefusedEventError(
-            f"{one.event} of {one.effect_minor}: the case holds {suspense.left_minor}"
+            "dispute_case_holds", event=one.event, effect=one.effect_minor, left=suspense.left_minor
         )
     variables = _row_variables(one) | {"issuer_borne": borne[0], "network_borne": borne[1]}
     rule = "dispute_long" if suspense.long else "dispute_short"

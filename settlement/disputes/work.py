@@ -140,7 +140,7 @@ async def _do(
     facts = await dispute(casework, dispute_id)
     move = TABLE.get((facts.state, event))
     if move is not None and move.approval:
-        raise RefusedEventError(f"{event} needs a checker: propose it")
+        raise RefusedEventError("dispute_needs_checker", event=event)
     for _ in range(TRIES):
         day = await casework.earliest_unposted()
         one = Happening(event, "acquirer", at, day, text=text, operator=actor.operator)
@@ -244,7 +244,7 @@ async def propose(
     facts = await dispute(casework, dispute_id)
     move = TABLE.get((facts.state, event))
     if move is None or not move.approval:
-        raise RefusedEventError(f"a dispute that is {facts.state} can not be given up by {event}")
+        raise RefusedEventError("dispute_not_given_up", state=facts.state, event=event)
     content: dict[str, object] = {
         "dispute": dispute_id,
         "event": event,
@@ -271,9 +271,9 @@ async def propose_opening(
     """Propose to start a dispute about a sale that matched: its money is the merchant's."""
     record = await casework.record(record_key)
     if record is None or not record.captured or record.effect_minor <= 0:
-        raise RefusedEventError(f"{record_key} is no captured sale")
+        raise RefusedEventError("dispute_no_sale", record=record_key)
     if event not in STARTED_BY_US:
-        raise RefusedEventError(f"{event} is not ours to start")
+        raise RefusedEventError("dispute_not_ours", event=event)
     others = await casework.disputes_by_rrn(record.acquirer, [record.rrn])
     number = 1 + sum(1 for one in others if one.dispute.record == record_key)
     content: dict[str, object] = {
@@ -313,6 +313,14 @@ def _stands(facts: DisputeFacts) -> dict[str, object]:
     return {"state": facts.state, "sequence": len(facts.events)}
 
 
+async def still_stands(casework: Casework, proposal: Proposal) -> bool:
+    """Whether the dispute is as it was when that was proposed; else the proposal is void."""
+    facts = await casework.dispute(proposal.subject)
+    if proposal.act == "dispute.open":
+        return facts is None
+    return facts is not None and proposal.payload["stands"] == _stands(facts)
+
+
 async def do(casework: Casework, judged: Approval, at: datetime, terms: Terms) -> DisputeFacts:
     """What an approved proposal about a dispute says, in one commit with its approval.
 
@@ -338,15 +346,21 @@ async def _approved(casework: Casework, judged: Approval, at: datetime, terms: T
         assert isinstance(amount, int)
         facts = DisputeFacts(about_sale(record, proposal.subject, day))
         if await casework.dispute(proposal.subject) is not None:
-            raise ChangedError(f"{proposal.subject} has been opened already")
+            raise ChangedError("opened_already", what=proposal.subject)
         effect = -TAKES[event] * amount
     else:
         facts = await dispute(casework, proposal.subject)
         if content["stands"] != _stands(facts):
-            raise ChangedError(f"{proposal.subject} has changed since {proposal.id}")
+            raise ChangedError("changed_since", what=proposal.subject, proposal=proposal.id)
     move = TABLE.get((facts.state, event))
     if content["dispute"] != proposal.subject or move is None or move.approval != proposal.act:
-        raise RefusedError("changed", f"{proposal.id} is no {proposal.act} of {proposal.subject}")
+        raise RefusedError(
+            "changed",
+            "proposal_of_other",
+            proposal=proposal.id,
+            act=proposal.act,
+            subject=proposal.subject,
+        )
     one = Happening(
         event,
         "acquirer",

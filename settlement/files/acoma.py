@@ -27,6 +27,7 @@ from settlement.files.layout import Layout, column, laid_out
 from settlement.files.lines import Values, lines_of
 from settlement.files.names import unionpay
 from settlement.files.rows import AgencyFee, Context, FileRow, LeftOut, Parsed
+from settlement.said import said
 
 ROLES: Final = range(1, 10)
 CUSTOM_FEES: Final = range(1, 4)
@@ -110,8 +111,8 @@ def at_once(data: bytes, file: FileName, context: Context) -> Iterator[Batch]:
 
 def _flag(line: Values) -> Any:
     """What flags a row; "" where nothing does."""
-    line.check("reversal_flag", ("", REVERSED).__contains__, f"neither blank nor {REVERSED}")
-    line.check("void_flag", ("", VOIDED).__contains__, f"neither blank nor {VOIDED}")
+    line.check("reversal_flag", ("", REVERSED).__contains__, said("file_blank_or", value=REVERSED))
+    line.check("void_flag", ("", VOIDED).__contains__, said("file_blank_or", value=VOIDED))
     return line.joined("reversal_flag", "void_flag")
 
 

@@ -12,6 +12,7 @@ from settlement.files.layout import Layout, column, laid_out
 from settlement.files.lines import Values, lines_of
 from settlement.files.names import unionpay
 from settlement.files.rows import BrandFee, Context, Parsed
+from settlement.said import said
 
 ALFEE: Final = Layout(
     "ALFEE",
@@ -63,7 +64,7 @@ def parse(data: bytes, file: FileName, context: Context) -> Parsed:
 
 
 def _fields(line: Values, context: Context) -> dict[str, Any]:
-    reason = "neither 01 (debit) nor 02, 03 (credit)"
+    reason = said("file_debit_credit")
     line.check("debit_credit", lambda code: code in ("", "01", "02", "03"), reason)
     token, masked = line.pan(context)
     return {

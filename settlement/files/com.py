@@ -19,6 +19,7 @@ from settlement.files.bulk import transactions
 from settlement.files.layout import Field, Layout
 from settlement.files.lines import Values, lines_of
 from settlement.files.rows import Context, Parsed
+from settlement.said import said
 
 # DE 39 of what moved money, where a link has no table of its own
 APPROVED: Final = frozenset({"00", "10", "11", "A2", "A4", "A5", "A6"})
@@ -116,9 +117,9 @@ def fields(line: Values, context: Context) -> dict[str, Any]:
     approved = APPROVED if context.approved is None else context.approved
     moment = line.moment("transmission_time", required=True)
     token, masked = line.pan(context)
-    kinds = "neither a financial message nor a reversal"
+    kinds = said("file_mti")
     line.check("mti", lambda mti: mti[:2] in KINDS, kinds)
-    codes = "not a code that this link approves with"
+    codes = said("file_not_approved")
     line.check("response_code", lambda code: not code or code in approved, codes)
     return {
         **line.place(context),

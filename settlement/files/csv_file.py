@@ -19,6 +19,7 @@ from settlement.clearing import ClearingRow, FileName
 from settlement.files.layout import FileError
 from settlement.files.lines import numbered
 from settlement.files.rows import CodedExpected, Context, Parsed
+from settlement.said import Said, said
 
 COLUMNS_MAX: Final = 200
 DIGITS_MAX: Final = 15  # of an amount in minor units
@@ -119,7 +120,7 @@ class _Row:
     ) -> None:
         self.file, self.number, self._expected = file, number, expected
         if len(cells) != len(expected.columns):
-            reason = f"{len(cells)} fields; described are {len(expected.columns)}"
+            reason = said("file_csv_fields", found=len(cells), described=len(expected.columns))
             raise FileError(
                 file.name, number, min(len(cells), len(expected.columns)) + 1, "", reason
             )
@@ -132,16 +133,18 @@ class _Row:
     def text(self, field: str) -> str:
         return self.values.get(field, "")
 
-    def refuse(self, field: str, reason: str) -> FileError:
+    def refuse(self, field: str, reason: Said) -> FileError:
         columns = self._expected.columns
         at = next((n for n, one in enumerate(columns, 1) if one.field == field), 1)
         shown = "" if field == "pan" else self.text(field)
-        return FileError(self.file.name, self.number, at, shown, f"{field}: {reason}")
+        return FileError(
+            self.file.name, self.number, at, shown, said("file_field", field=field, reason=reason)
+        )
 
     def minor(self, field: str, currency: str) -> int:
         value = minor_units(self.text(field), self._expected, currency)
         if value is None:
-            raise self.refuse(field, f"no amount in {self._expected.unit} units")
+            raise self.refuse(field, said("file_no_amount", unit=self._expected.unit))
         return value
 
     def moment(self, field: str) -> datetime | None:
@@ -151,7 +154,7 @@ class _Row:
         try:
             return datetime.strptime(self.text(field), form).replace(tzinfo=UTC)
         except ValueError as error:
-            raise self.refuse(field, f"not {form}") from error
+            raise self.refuse(field, said("file_not_form", form=form)) from error
 
 
 def minor_units(text: str, expected: CsvExpected, currency: str) -> int | None:
@@ -188,7 +191,7 @@ def parse(data: bytes, file: FileName, context: Context) -> Parsed:
     if expected.trailer is not None:
         if not lines or lines[-1][1][:1] != [expected.trailer.mark]:
             number = lines[-1][0] if lines else 1
-            raise FileError(file.name, number, 1, "", "no trailer: the file was cut off")
+            raise FileError(file.name, number, 1, "", said("file_no_trailer"))
         last = lines.pop()
     rows = [_Row(cells, expected, file, number) for number, cells in lines]
     if last is not None:
@@ -207,10 +210,10 @@ def _cells(data: bytes, file: FileName, expected: CsvExpected) -> Iterator[tuple
                 [text], delimiter=expected.delimiter, quotechar=expected.quote, strict=True
             )
         except UnicodeDecodeError as error:
-            reason = f"not {codec} text from byte {error.start + 1} on"
+            reason = said("file_not_text", encoding=codec, byte=error.start + 1)
             raise FileError(file.name, number, 1, "", reason) from error
         except (csv.Error, ValueError) as error:
-            raise FileError(file.name, number, 1, "", "not a line of fields") from error
+            raise FileError(file.name, number, 1, "", said("file_not_fields")) from error
         yield number, cells
 
 
@@ -218,15 +221,15 @@ def _check_header(
     lines: list[tuple[int, list[str]]], file: FileName, expected: CsvExpected
 ) -> None:
     if not lines:
-        raise FileError(file.name, 1, 1, "", "no header")
+        raise FileError(file.name, 1, 1, "", said("file_no_header"))
     number, cells = lines[0]
     titles = [one.title for one in expected.columns]
     for at, title in enumerate(titles, 1):
         found = cells[at - 1].strip() if at <= len(cells) else ""
         if found != title:
-            raise FileError(file.name, number, at, found, f"the header should say {title!r}")
+            raise FileError(file.name, number, at, found, said("file_title", title=title))
     if len(cells) != len(titles):
-        raise FileError(file.name, number, len(titles) + 1, "", "more titles than described")
+        raise FileError(file.name, number, len(titles) + 1, "", said("file_more_titles"))
 
 
 def _check_trailer(
@@ -241,7 +244,7 @@ def _check_trailer(
         value = cells[at - 1].strip() if at <= len(cells) else ""
         found = minor_units(value, unit, currency)
         if found is None:
-            raise FileError(file.name, number, at, value, "the trailer has no number here")
+            raise FileError(file.name, number, at, value, said("file_trailer_number"))
         return found
 
     sums = {"amount": expected.trailer.amount, "fee": expected.trailer.fee}
@@ -249,12 +252,12 @@ def _check_trailer(
         plain = msgspec.structs.replace(expected, unit="minor")
         if told(expected.trailer.count, plain, context.currency) != len(rows):
             at = expected.trailer.count
-            raise FileError(file.name, number, at, cells[at - 1], f"there are {len(rows)} rows")
+            raise FileError(file.name, number, at, cells[at - 1], said("file_rows", rows=len(rows)))
     for field, at in sums.items():
         if at:
             found = sum(row.minor(field, context.currency) for row in rows if row.text(field))
             if told(at, expected, context.currency) != found:
-                reason = f"{field}: the rows sum to {found} minor units"
+                reason = said("file_sum_of", field=field, found=found)
                 raise FileError(file.name, number, at, cells[at - 1], reason)
 
 
@@ -263,17 +266,17 @@ def _transaction(row: _Row, context: Context) -> ClearingRow:
     assert isinstance(expected, CsvExpected)
     currency = row.text("currency") or context.currency
     if currency not in CURRENCIES:
-        raise row.refuse("currency", "not a numeric currency code")
+        raise row.refuse("currency", said("file_currency"))
     if expected.statuses and row.text("status") not in expected.statuses:
-        raise row.refuse("status", "not a status of what moved money")
+        raise row.refuse("status", said("file_status"))
     amount = row.minor("amount", currency)
     back = _takes_back(row, expected, amount)
     settled = row.moment("settlement_date")
     if settled is not None and settled.date() != row.file.settlement_date:
-        raise row.refuse("settlement_date", "not the settlement date of the file")
+        raise row.refuse("settlement_date", said("file_other_date"))
     time, pan = row.moment("time"), row.text("pan")
     if pan and not (pan.isascii() and pan.isdigit() and 12 <= len(pan) <= 19):
-        raise row.refuse("pan", "not 12 to 19 digits")
+        raise row.refuse("pan", said("file_pan_digits"))
     fee = _paid(row, "fee", expected, currency, back=back)
     network_fee = _paid(row, "network_fee", expected, currency, back=back)
     return ClearingRow(
@@ -313,9 +316,9 @@ def _takes_back(row: _Row, expected: CsvExpected, amount: int) -> bool:
     if expected.sign == "amount":
         return amount < 0
     if amount < 0:
-        raise row.refuse("amount", "below zero, where the direction is in the type")
+        raise row.refuse("amount", said("file_below_zero"))
     if row.text("type") not in (*expected.gives, *expected.takes_back):
-        raise row.refuse("type", "not a code that this link gives or takes back with")
+        raise row.refuse("type", said("file_code"))
     return row.text("type") in expected.takes_back
 
 
@@ -328,7 +331,7 @@ def _paid(row: _Row, field: str, expected: CsvExpected, currency: str, *, back: 
     if expected.sign == "amount":
         return fee
     if fee < 0:
-        raise row.refuse(field, "below zero, where the direction is in the type")
+        raise row.refuse(field, said("file_below_zero"))
     return -fee if back else fee
 
 

@@ -27,6 +27,7 @@ from settlement.clearing import FileName
 from settlement.files import vbs
 from settlement.files.layout import FileError
 from settlement.files.rows import Expected
+from settlement.said import Said, said
 
 HEADER, TRAILER = ("1644", "697"), ("1644", "695")
 FILE_ID, AMOUNTS, COUNT, REVERSAL = "0105", "0301", "0306", "0025"
@@ -84,7 +85,11 @@ class Coding:
             shown = "" if secret else data[error.offset : error.offset + 12].decode(self._text)
             where = f"DE {error.de}: " if error.de else ""
             raise FileError(
-                file, number, error.offset + 1, shown, f"{where}{error.reason}"
+                file,
+                number,
+                error.offset + 1,
+                shown,
+                said("file_element", where=where, reason=error.reason),
             ) from error
         return Record(number, message, pds_of(message, file, number))
 
@@ -104,11 +109,9 @@ def pds_of(message: Message, file: str, number: int) -> dict[str, str]:
             tag, length = data[at : at + 4], data[at + 4 : at + 7]
             digits = (tag + length).isascii() and tag.isdigit() and length.isdigit()
             if not digits or len(length) < 3 or at + 7 + int(length) > len(data):
-                raise FileError(
-                    file, number, 1, "", f"DE {de}: no subelement at character {at + 1}"
-                )
+                raise FileError(file, number, 1, "", said("file_no_subelement", de=de, at=at + 1))
             if tag in found:
-                raise FileError(file, number, 1, "", f"DE {de}: PDS {tag} stands twice")
+                raise FileError(file, number, 1, "", said("file_pds_twice", de=de, tag=tag))
             found[tag] = data[at + 7 : at + 7 + int(length)]
             at += 7 + int(length)
     return found
@@ -131,27 +134,27 @@ def read(data: bytes, file: FileName, expected: IpmExpected) -> list[Record]:
         for number, record in enumerate(vbs.read(data, file.name), 1)
     ]
 
-    def refuse(number: int, reason: str, value: str = "") -> FileError:
+    def refuse(number: int, reason: Said, value: str = "") -> FileError:
         return FileError(file.name, number, 1, value, reason)
 
     if not records or records[0].function != HEADER:
-        raise refuse(1, "no header (1644/697)")
+        raise refuse(1, said("file_ipm_header"))
     if records[-1].function != TRAILER:
-        raise refuse(len(records), "no trailer (1644/695): the file was cut off")
+        raise refuse(len(records), said("file_ipm_trailer"))
     trailer = records[-1].pds
     amounts = sum(int(record.text(4) or 0) for record in records)
     for tag, width, found in ((AMOUNTS, 16, amounts), (COUNT, 8, len(records))):
         told = trailer.get(tag, "")
         if len(told) != width or not (told.isascii() and told.isdigit()):
-            raise refuse(len(records), f"PDS {tag}: not {width} digits", told)
+            raise refuse(len(records), said("file_pds_digits", tag=tag, width=width), told)
         if int(told) != found:
-            raise refuse(len(records), f"PDS {tag}: the records come to {found}", told)
+            raise refuse(len(records), said("file_pds_sum", tag=tag, found=found), told)
     if trailer.get(FILE_ID) != records[0].pds.get(FILE_ID):
-        raise refuse(len(records), f"PDS {FILE_ID}: not the header's file")
+        raise refuse(len(records), said("file_pds_id", tag=FILE_ID))
     between = records[1:-1]
     for record in between:
         if record.function in (HEADER, TRAILER):
-            raise refuse(record.number, "a header or trailer within the file")
+            raise refuse(record.number, said("file_ipm_within"))
     return between
 
 

@@ -7,6 +7,7 @@ from settlement.clearing import ClearingRow, FileName
 from settlement.files.ipm import CHIP, REVERSAL, IpmExpected, Record, read
 from settlement.files.layout import FileError
 from settlement.files.rows import Adjustment, Context, Parsed
+from settlement.said import Said, said
 
 FIRST_PRESENTMENT = ("1240", "200")
 ADJUSTING = ("1240", "1442", "1740")
@@ -26,7 +27,7 @@ def parse(data: bytes, file: FileName, context: Context) -> Parsed:
         elif mti in ADJUSTING:
             adjustments.append(_adjustment(record, file, context))
         elif mti != ADMINISTRATION:
-            raise _refuse(file, record, 0, "neither presentment, chargeback nor fee collection")
+            raise _refuse(file, record, 0, said("file_ipm_other"))
     return Parsed(transactions=transactions, rows=list(adjustments))
 
 
@@ -100,7 +101,7 @@ def _adjustment(record: Record, file: FileName, context: Context) -> Adjustment:
 def _needed(record: Record, file: FileName, de: int) -> str:
     value = record.text(de)
     if not value:
-        raise _refuse(file, record, de, "mandatory, but not there")
+        raise _refuse(file, record, de, said("file_missing"))
     return value
 
 
@@ -112,9 +113,9 @@ def _moment(record: Record, file: FileName) -> str:
     try:
         date(2000 + int(value[:2]), int(value[2:4]), int(value[4:6]))
     except ValueError:
-        raise _refuse(file, record, 12, "no such date") from None
+        raise _refuse(file, record, 12, said("file_no_date")) from None
     if value[6:8] > "23" or value[8:10] > "59" or value[10:] > "59":
-        raise _refuse(file, record, 12, "no such time")
+        raise _refuse(file, record, 12, said("file_no_time"))
     return value[2:]
 
 
@@ -131,5 +132,7 @@ def _content(record: Record, file: FileName, context: Context) -> bytes:
     return digest.digest()
 
 
-def _refuse(file: FileName, record: Record, de: int, reason: str) -> FileError:
-    return FileError(file.name, record.number, 1, "", f"DE {de}: {reason}" if de else reason)
+def _refuse(file: FileName, record: Record, de: int, reason: Said) -> FileError:
+    if de:
+        reason = said("file_field", field=f"DE {de}", reason=reason)
+    return FileError(file.name, record.number, 1, "", reason)

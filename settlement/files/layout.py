@@ -18,6 +18,8 @@ from typing import Final
 
 import msgspec
 
+from settlement.said import Said, SaidError, said
+
 FORMATS: Final = ("n", "n..", "an", "ans", "x+n", "xn")
 TEXTS: Final = ("an", "ans")
 SIGNS: Final = (b"C", b"D", b" ")
@@ -25,17 +27,19 @@ MAX_VALUE_SHOWN: Final = 40
 LONG_DIGITS: Final = re.compile(r"\d{7,}")
 
 
-class FileError(ValueError):
+class FileError(SaidError):
     """The peer's file breaks its layout. Nothing of it is taken in.
 
     `line` and `column` count from 1; `value` is shown without runs of seven digits or more, because
     a shifted column can hold a part of a PAN, and not at all where the field is secret.
     """
 
-    def __init__(self, name: str, line: int, column: int, value: str, reason: str) -> None:
+    def __init__(self, name: str, line: int, column: int, value: str, reason: Said) -> None:
         self.name, self.line, self.column, self.reason = name, line, column, reason
         self.value = LONG_DIGITS.sub(lambda found: "*" * len(found[0]), value)[:MAX_VALUE_SHOWN]
-        super().__init__(f"{name}: line {line}, column {column}, {self.value!r}: {reason}")
+        super().__init__(
+            "file_at", file=name, line=line, column=column, value=self.value, reason=reason
+        )
 
 
 class Field(msgspec.Struct, frozen=True):
@@ -151,7 +155,7 @@ class Layout:
                 number,
                 len(line) + 1,
                 "",
-                f"the line ends after {len(line)} bytes; {self.name} has {self.length}",
+                said("file_line_ends", found=len(line), table=self.name, length=self.length),
             )
         return line.ljust(self.length)
 
@@ -163,7 +167,7 @@ class Layout:
                     number,
                     field.offset + field.length + 1,
                     gap.decode(self.encoding, "replace"),
-                    f"no blank after {field.name}",
+                    said("file_no_blank", field=field.name),
                 )
 
     def value(self, field: Field, raw: bytes, file: str, number: int) -> str | None:
@@ -173,22 +177,22 @@ class Layout:
         if not stripped:
             if field.optional:
                 return None
-            raise self._refuse(field, raw, file, number, "mandatory, but blank")
+            raise self._refuse(field, raw, file, number, said("file_blank"))
         kind = field.format
         if kind in TEXTS:
             return self._text(field, raw, file, number)
         if kind == "n":
             if raw.isdigit():
                 return raw.decode("ascii")
-            reason = f"not {field.length} digits"
+            reason = said("file_digits", count=field.length)
         elif kind == "n..":
             if stripped.isdigit() and raw.startswith(stripped):
                 return stripped.decode("ascii")
-            reason = "not digits filled with blanks on the right"
+            reason = said("file_padded")
         else:
             if raw[1:].isdigit() and (raw[:1] in SIGNS or (kind == "xn" and raw.isdigit())):
                 return raw.decode("ascii")
-            reason = f"not C, D or blank and {field.length - 1} digits"
+            reason = said("file_signed", count=field.length - 1)
         raise self._refuse(field, raw, file, number, reason)
 
     def _text(self, field: Field, raw: bytes, file: str, number: int) -> str:
@@ -199,12 +203,18 @@ class Layout:
             half = error.reason == "incomplete multibyte sequence" and error.end == len(stripped)
             if field.format == "ans" and half and raw.endswith(stripped):
                 return stripped[: error.start].decode(self.encoding).strip()
-            reason = f"not {self.encoding} text"
+            reason = said("file_encoding", encoding=self.encoding)
             raise self._refuse(field, raw, file, number, reason) from error
 
-    def _refuse(self, field: Field, raw: bytes, file: str, number: int, reason: str) -> FileError:
+    def _refuse(self, field: Field, raw: bytes, file: str, number: int, reason: Said) -> FileError:
         shown = "" if field.secret else raw.decode(self.encoding, "replace")
-        return FileError(file, number, field.offset + 1, shown, f"{field.name}: {reason}")
+        return FileError(
+            file,
+            number,
+            field.offset + 1,
+            shown,
+            said("file_field", field=field.name, reason=reason),
+        )
 
     def _render(self, field: Field, value: str | int | None) -> bytes:
         if value is None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from settlement.clearing import FileName, effect_of, infer_date
 from settlement.files.layout import FileError, Layout, signed
 from settlement.files.rows import Context
+from settlement.said import Said, SaidError, said
 
 MAX_LINES: Final = 20_000_000
 MAX_LINE: Final = 4_096
@@ -36,18 +37,18 @@ def numbered(data: bytes, file: FileName, length: int = 0) -> Iterator[tuple[int
     if lines[-1] in (b"", b"\r", b"\x1a"):
         lines.pop()
     elif len(lines[-1]) < length:
-        reason = "the file ends within a line"
+        reason = said("file_within_line")
         raise FileError(file.name, len(lines), len(lines[-1]) + 1, "", reason)
     if len(lines) > MAX_LINES:
-        raise FileError(file.name, MAX_LINES, 1, "", f"more than {MAX_LINES} lines")
+        raise FileError(file.name, MAX_LINES, 1, "", said("file_many_lines", most=MAX_LINES))
     for number, line in enumerate(lines, 1):
         if len(line) > MAX_LINE:
-            raise FileError(file.name, number, MAX_LINE, "", f"a line longer than {MAX_LINE} bytes")
+            raise FileError(file.name, number, MAX_LINE, "", said("file_long_line", most=MAX_LINE))
         yield number, line.removesuffix(b"\r")
 
 
-class RefusedError(ValueError):
-    """A value is not what its field may hold; the message says why."""
+class RefusedError(SaidError):
+    """A value is not what its field may hold; it says why."""
 
 
 class Values(ABC):
@@ -115,7 +116,7 @@ class Values(ABC):
     def place(self, context: Context) -> dict[str, Any]:
         """The fields that every row begins with."""
 
-    def check(self, name: str, holds: Callable[[str], bool], reason: str) -> None:
+    def check(self, name: str, holds: Callable[[str], bool], reason: Said) -> None:
         def judged(value: str) -> None:
             if not holds(value):
                 raise RefusedError(reason)
@@ -131,13 +132,13 @@ class Values(ABC):
             return None
         found = latest_date(value, self.file.settlement_date)
         if found is None:
-            raise RefusedError("no such date")
+            raise RefusedError("file_no_date")
         return found
 
     def same_date(self, name: str) -> None:
         """Refuse a row of another settlement date than its file."""
         own = f"{self.file.settlement_date:%Y%m%d}"
-        reason = "not the settlement date of the file"
+        reason = said("file_other_date")
         self.check(name, lambda value: not value.strip("0") or own.endswith(value), reason)
 
 
@@ -154,7 +155,7 @@ class Line(Values):
         rest = data[layout.length :]
         known = rest[:1] in (b"", b" ") if tail else not rest.strip(b" ")
         if not known:
-            reason = f"{'no blank after' if tail else 'more behind'} {layout.names[-1]}"
+            reason = said("file_no_blank" if tail else "file_more", field=layout.names[-1])
             raise FileError(file.name, number, layout.length + 1, "", reason)
 
     def text(self, name: str) -> str:
@@ -184,24 +185,30 @@ class Line(Values):
         try:
             return function(self.text(name))
         except RefusedError as refused:
-            raise self.refuse(name, str(refused)) from refused
+            raise self.refuse(name, refused.said) from refused
 
     def joined(self, name: str, other: str) -> str:
         return self.text(name) or self.text(other)
 
-    def refuse(self, name: str, reason: str) -> FileError:
+    def refuse(self, name: str, reason: Said) -> FileError:
         field = next(one for one in self.layout.fields if one.name == name)
         shown = "" if field.secret else self.text(name)
-        return FileError(self.file.name, self.number, field.offset + 1, shown, f"{name}: {reason}")
+        return FileError(
+            self.file.name,
+            self.number,
+            field.offset + 1,
+            shown,
+            said("file_field", field=name, reason=reason),
+        )
 
     def moment(self, name: str, *, required: bool = False) -> str:
         value = self.text(name)
         if not value.strip("0") and not required:
             return ""
         if infer_date(value[:4], self.file.settlement_date) is None:
-            raise self.refuse(name, "no such date")
+            raise self.refuse(name, said("file_no_date"))
         if value[4:6] > "23" or value[6:8] > "59" or value[8:] > "59":
-            raise self.refuse(name, "no such time")
+            raise self.refuse(name, said("file_no_time"))
         return value
 
     def pan(self, context: Context, name: str = "pan") -> tuple[bytes, str]:
@@ -209,7 +216,7 @@ class Line(Values):
         if not value:
             return b"", ""
         if len(value) < PAN_DIGITS_MIN:
-            raise self.refuse(name, f"shorter than {PAN_DIGITS_MIN} digits")
+            raise self.refuse(name, said("file_short", digits=PAN_DIGITS_MIN))
         return self._token_of(context, name), context.mask(value)
 
     def _token_of(self, context: Context, name: str) -> bytes:

@@ -16,6 +16,7 @@ from settlement.clearing import ClearingRow, FileName
 from settlement.files.layout import FileError, Layout, column, laid_out
 from settlement.files.lines import Line, numbered
 from settlement.files.rows import CodedExpected, Context, Parsed
+from settlement.said import said
 
 HEADER_MARK: Final = b"0000000000"
 TRAILER_MARK: Final = b"9999999999"
@@ -85,16 +86,16 @@ def parse(data: bytes, file: FileName, context: Context) -> Parsed:
     """All rows, once header and trailer are there and the sums agree; or FileError and nothing."""
     lines = list(numbered(data, file, CHECK.length))
     if not lines or not lines[0][1].startswith(HEADER_MARK):
-        raise FileError(file.name, 1, 1, "", "no header (ten zeros)")
+        raise FileError(file.name, 1, 1, "", said("file_check_header"))
     number, last = lines[-1]
     if len(lines) < 2 or not last.startswith(TRAILER_MARK):
-        raise FileError(file.name, number, 1, "", "no trailer (ten nines): the file was cut off")
+        raise FileError(file.name, number, 1, "", said("file_check_trailer"))
     trailer = Line(CHECK_TRAILER, last, file, number)
     rows = [Line(CHECK, line, file, number) for number, line in lines[1:-1]]
     for name in SUMS:
         found = sum(row.minor(name) for row in rows)
         if found != trailer.minor(name):
-            raise trailer.refuse(name, f"the rows sum to {found}")
+            raise trailer.refuse(name, said("file_sum", found=found))
     return Parsed(transactions=[_row(row, context) for row in rows])
 
 
@@ -103,9 +104,9 @@ def _row(line: Line, context: Context) -> ClearingRow:
     assert isinstance(expected, CheckExpected)
     line.same_date("settlement_date")
     if line.text("code") not in (*expected.gives, *expected.takes_back):
-        raise line.refuse("code", "not a code that this link gives or takes back with")
+        raise line.refuse("code", said("file_code"))
     if expected.statuses and line.text("status") not in expected.statuses:
-        raise line.refuse("status", "not a status of what moved money")
+        raise line.refuse("status", said("file_status"))
     token, masked = line.pan(context)
     fees = line.values["debit_fee"], line.values["credit_fee"]
     return ClearingRow(

@@ -12,6 +12,7 @@ import zlib
 from typing import Final
 
 from settlement.files.layout import FileError
+from settlement.said import Said, said
 
 MAX_BYTES: Final = 2 * 1024**3  # unpacked, all members together: a day of 7 million COM lines
 MAX_MEMBERS: Final = 1_000
@@ -48,11 +49,11 @@ def _gunzip(name: str, data: bytes, max_bytes: int) -> bytes:
         try:
             found.write(reader.decompress(rest, max_bytes - found.tell() + 1))
         except zlib.error as error:
-            raise FileError(name, 1, 1, "", f"not gzip: {error}") from error
+            raise FileError(name, 1, 1, "", said("file_gzip", reason=error)) from error
         if found.tell() > max_bytes:
-            raise FileError(name, 1, 1, "", f"more than {max_bytes} bytes when unpacked")
+            raise FileError(name, 1, 1, "", said("file_unpacked", most=max_bytes))
         if not reader.eof:
-            raise FileError(name, 1, 1, "", "gzip that was cut off")
+            raise FileError(name, 1, 1, "", said("file_gzip_cut"))
         rest = reader.unused_data
     return found.getvalue()
 
@@ -67,29 +68,29 @@ def _untar(name: str, data: bytes) -> list[tuple[str, bytes]]:
                 inside = member.name.rpartition("/")[2]
                 reader = archive.extractfile(member) if member.isreg() else None
                 if reader is None or not inside or len(members) >= MAX_MEMBERS:
-                    reason = "a member that is no plain file, or one too many"
+                    reason = said("file_member")
                     raise FileError(name, len(members) + 1, 1, "", reason)
                 content = reader.read()
                 if len(content) != member.size:
-                    raise FileError(name, len(members) + 1, 1, "", "a member that was cut off")
+                    raise FileError(name, len(members) + 1, 1, "", said("file_member_cut"))
                 members.append((inside, content))
     except (tarfile.TarError, OSError) as error:
-        raise FileError(name, len(members) + 1, 1, "", f"not tar: {error}") from error
+        raise FileError(name, len(members) + 1, 1, "", said("file_tar", reason=error)) from error
     return members
 
 
 def uncompress(name: str, data: bytes, max_bytes: int = MAX_BYTES) -> bytes:
     """What `compress` packed. FileError names the byte of the packed file."""
 
-    def refuse(reason: str) -> FileError:
+    def refuse(reason: Said) -> FileError:
         return FileError(name, 1, at // 8 + 1, "", reason)
 
     at = 0  # in bits
     if data[:2] != b"\x1f\x9d" or len(data) < 3:
-        raise refuse("not compress's .Z")
+        raise refuse(said("file_compress"))
     widest, block_mode = data[2] & 0x1F, bool(data[2] & 0x80)
     if not FIRST_BITS <= widest <= 16:
-        raise refuse(f"codes of up to {widest} bits")
+        raise refuse(said("file_bits", bits=widest))
     table: list[bytes] = []
     bits, previous, group = FIRST_BITS, b"", 24
     out, size = [], 0
@@ -113,11 +114,11 @@ def uncompress(name: str, data: bytes, max_bytes: int = MAX_BYTES) -> bytes:
         elif code == len(table) and previous:
             found = previous + previous[:1]
         else:
-            raise refuse("a code that stands for nothing")
+            raise refuse(said("file_no_code"))
         out.append(found)
         size += len(found)
         if size > max_bytes:
-            raise refuse(f"more than {max_bytes} bytes when unpacked")
+            raise refuse(said("file_unpacked", most=max_bytes))
         if previous and len(table) < 1 << widest:
             table.append(previous + found[:1])
         previous = found
@@ -125,5 +126,5 @@ def uncompress(name: str, data: bytes, max_bytes: int = MAX_BYTES) -> bytes:
             at += -(at - group) % (8 * bits)
             bits, group = bits + 1, at
     if int.from_bytes(data[at // 8 :], "little") >> (at % 8):
-        raise refuse("compress's data that was cut off")
+        raise refuse(said("file_compress_cut"))
     return b"".join(out)

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from settlement.files.layout import FileError
+from settlement.said import said
 
 BLOCK: Final = 1014
 PAYLOAD: Final = 1012
@@ -40,26 +41,26 @@ def read(data: bytes, name: str) -> list[bytes]:
     while True:
         number = len(records) + 1
         if number > MAX_RECORDS:
-            raise FileError(name, number, at + 1, "", f"more than {MAX_RECORDS} records")
+            raise FileError(name, number, at + 1, "", said("file_many_records", most=MAX_RECORDS))
         if at + 4 > len(data):
-            raise FileError(name, number, at + 1, "", "the file ends where a length should stand")
+            raise FileError(name, number, at + 1, "", said("file_no_length"))
         length = int.from_bytes(data[at : at + 4], "big")
         at += 4
         if length == 0:
             break
         if length > MAX_RECORD:
-            reason = f"a record of {length} bytes, more than {MAX_RECORD}"
+            reason = said("file_long_record", length=length, most=MAX_RECORD)
             raise FileError(name, number, at - 3, "", reason)
         record = data[at : at + length]
         if len(record) < length:
-            reason = f"a record of {length} bytes, of which {len(record)} are there"
+            reason = said("file_record_cut", length=length, found=len(record))
             raise FileError(name, number, at + 1, "", reason)
         records.append(record)
         at += length
     if data[at:].strip(FILLER if blocked else b""):
-        raise FileError(name, len(records) + 1, at + 1, "", "more behind the end of the file")
+        raise FileError(name, len(records) + 1, at + 1, "", said("file_more_behind"))
     if blocked and len(data) - at >= PAYLOAD:
-        raise FileError(name, len(records) + 1, at + 1, "", "a whole block behind the end")
+        raise FileError(name, len(records) + 1, at + 1, "", said("file_block_behind"))
     return records
 
 

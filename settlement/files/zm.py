@@ -14,6 +14,7 @@ from settlement.files.layout import Layout, column, laid_out
 from settlement.files.lines import Values, lines_of
 from settlement.files.names import unionpay
 from settlement.files.rows import CodedExpected, Context, Parsed
+from settlement.said import said
 
 GIVES: Final = ("01", "03")  # purchase, completion
 TAKES_BACK: Final = ("04", "31", "33")  # refund, void, void of a completion
@@ -83,7 +84,7 @@ def _fields(line: Values, context: Context) -> dict[str, Any]:
     own = expected.gives or expected.takes_back
     gives, takes_back = (expected.gives, expected.takes_back) if own else (GIVES, TAKES_BACK)
     known = (*gives, *takes_back)
-    line.check("type", lambda type_: type_ in known, "not a type that gives or takes back")
+    line.check("type", lambda type_: type_ in known, said("file_type"))
     token, masked = line.pan(context)
     return {
         **line.place(context),

@@ -14,6 +14,7 @@ from settlement.files.layout import Layout, column, laid_out
 from settlement.files.lines import Line, last_four, lines_of
 from settlement.files.names import unionpay
 from settlement.files.rows import Context, FileRow, MerchantTotal, Parsed, PayoutLine
+from settlement.said import said
 
 ZSUM: Final = Layout(
     "ZSUM",
@@ -85,7 +86,7 @@ def _parse(data: bytes, file: FileName, layout: Layout, row: Callable[[Line], Fi
     for line in lines_of(data, layout, file):
         key = line.values["merchant"], line.values.get("account")
         if key in seen:
-            raise line.refuse("merchant", "stands twice in the file")
+            raise line.refuse("merchant", said("file_twice"))
         seen.add(key)
         rows.append(row(line))
     return Parsed(rows=rows)

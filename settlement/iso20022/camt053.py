@@ -19,6 +19,7 @@ from iso8583.amount import CURRENCIES
 from iso8583.message import mask_text
 from settlement.iso20022.xml import Element, XmlError, parse as parse_xml
 from settlement.payouts.ports import Statement, StatementLine
+from settlement.said import SaidError
 
 NAMESPACE: Final = "urn:iso:std:iso:20022:tech:xsd:camt.053.001.08"
 NUMERIC: Final = {letters: numeric for numeric, (letters, _) in CURRENCIES.items()}
@@ -31,7 +32,7 @@ _NUMBER: Final = re.compile(r"[0-9]{1,18}")  # ISO 20022: Number
 _ID: Final = re.compile(r"[!-.0-~]{1,70}")  # printable, without / and blank: it names objects
 
 
-class StatementError(Exception):
+class StatementError(SaidError):
     """The document can not be taken in; the text names the statement and the entry."""
 
 
@@ -46,14 +47,14 @@ def parse(data: bytes, name_of: Callable[[str], str | None]) -> list[Parsed]:
     try:
         root = parse_xml(data, NAMESPACE)
     except XmlError as error:
-        raise StatementError(str(error)) from error
+        raise StatementError(error.said) from error
     statements = root.all("BkToCstmrStmt/Stmt")
     if root.tag != "Document" or not statements:
-        raise StatementError("no BkToCstmrStmt/Stmt in the document")
+        raise StatementError("bank_no_statement")
     found = [_statement(one, name_of) for one in statements]
     ids = {(one.statement.account, one.statement.id) for one in found}
     if len(ids) != len(found):
-        raise StatementError("the same statement stands twice in the document")
+        raise StatementError("bank_twice")
     return found
 
 
@@ -64,20 +65,20 @@ def _statement(of: Element, name_of: Callable[[str], str | None]) -> Parsed:
     if page := of.value("StmtPgntn/PgNb"):
         statement_id = f"{statement_id}.{page}"
     if not _ID.fullmatch(statement_id):
-        raise StatementError(f"{statement_id!r} is no statement id: printable, no blank, no /")
+        raise StatementError("bank_statement_id", id=statement_id)
     if account is None:
-        raise StatementError(f"{statement_id}: no bank account of ours has the number {number!r}")
+        raise StatementError("bank_account_unknown", statement=statement_id, number=number)
     try:
         return _booked(of, account, statement_id)
     except StatementError as error:
-        raise StatementError(f"{statement_id}: {error}") from None
+        raise StatementError("bank_in_statement", statement=statement_id, reason=error) from None
 
 
 def _booked(of: Element, account: str, statement_id: str) -> Parsed:
     opening, opened_on, currency = _balance(of, OPENING, last=False)
     closing, closed_on, other = _balance(of, CLOSING, last=True)
     if other != currency:
-        raise StatementError(f"balances in {currency} and in {other}")
+        raise StatementError("bank_currencies", opening=currency, closing=other)
     lines: list[StatementLine] = []
     for number, entry in enumerate(of.all("Ntry"), 1):
         if _code(entry, "Sts") != "BOOK":
@@ -85,12 +86,12 @@ def _booked(of: Element, account: str, statement_id: str) -> Parsed:
         try:
             lines += _lines(entry, account, statement_id, currency, len(lines) + 1)
         except StatementError as error:
-            raise StatementError(f"entry {number}: {error}") from None
+            raise StatementError("bank_in_entry", number=number, reason=error) from None
         if len(lines) > LINES_MAX:
-            raise StatementError(f"more than {LINES_MAX} lines")
+            raise StatementError("bank_many_lines", most=LINES_MAX)
     moved = sum(line.amount_minor for line in lines)
     if opening + moved != closing:
-        raise StatementError(f"opening {opening} and entries {moved} are not closing {closing}")
+        raise StatementError("bank_balances", opening=opening, moved=moved, closing=closing)
     sequence = of.value("ElctrncSeqNb", "LglSeqNb")
     statement = Statement(
         account=account,
@@ -122,7 +123,7 @@ def _balance(of: Element, codes: tuple[str, ...], *, last: bool) -> tuple[int, d
             one = found[-1 if last else 0]
             amount, currency = _amount(one)
             return amount, _day(one.value("Dt/Dt", "Dt/DtTm")), currency
-    raise StatementError(f"no balance {' or '.join(codes)}")
+    raise StatementError("bank_no_balance", codes=" or ".join(codes))
 
 
 def _lines(
@@ -130,20 +131,20 @@ def _lines(
 ) -> Iterable[StatementLine]:
     amount, entry_currency = _amount(entry)
     if entry_currency != currency:
-        raise StatementError(f"in {entry_currency}, the account is in {currency}")
+        raise StatementError("bank_currency", found=entry_currency, account=currency)
     booked_on = _day(entry.value("BookgDt/Dt", "BookgDt/DtTm"))
     value_on = entry.value("ValDt/Dt", "ValDt/DtTm")
     details = entry.all("NtryDtls/TxDtls")
     if len(details) > 1:
         amounts = [_detail_amount(one, entry, currency) for one in details]
         if sum(amounts) != amount:
-            raise StatementError(f"its details sum to {sum(amounts)}, the entry is {amount}")
+            raise StatementError("bank_details", details=sum(amounts), entry=amount)
     else:
         amounts = [amount]
         if details and details[0].first("Amt") is not None:
             told, told_currency = _amount(details[0], entry)
             if told_currency == currency and told != amount:
-                raise StatementError(f"its detail is {told}, the entry is {amount}")
+                raise StatementError("bank_detail", detail=told, entry=amount)
     moving = [
         (one, part) for one, part in zip(details or [entry], amounts, strict=True) if part
     ]  # a line of zero would move nothing
@@ -188,10 +189,10 @@ def _return_reason(detail: Element, entry: Element) -> str:
 
 def _detail_amount(detail: Element, entry: Element, currency: str) -> int:
     if detail.first("Amt") is None:
-        raise StatementError("a detail without an amount among several")
+        raise StatementError("bank_detail_amount")
     amount, told = _amount(detail, entry)
     if told != currency:
-        raise StatementError(f"a detail in {told}, the account is in {currency}")
+        raise StatementError("bank_detail_currency", found=told, account=currency)
     return amount
 
 
@@ -203,20 +204,20 @@ def _amount(of: Element, entry: Element | None = None) -> tuple[int, str]:
     letters = found.attributes.get("Ccy", "") if found else ""
     numeric = NUMERIC.get(letters)
     if numeric is None:
-        raise StatementError(f"currency {letters!r} is not known")
+        raise StatementError("bank_currency_unknown", currency=letters)
     if not _AMOUNT.fullmatch(said):
-        raise StatementError(f"{said!r} is no amount")
+        raise StatementError("bank_no_amount", said=said)
     way = of.value("CdtDbtInd") or (entry.value("CdtDbtInd") if entry else "")
     if way not in ("CRDT", "DBIT"):
-        raise StatementError(f"{way!r} is neither CRDT nor DBIT")
+        raise StatementError("bank_way", said=way)
     try:
         minor = Decimal(said).scaleb(CURRENCIES[numeric][1])
     except InvalidOperation as error:
-        raise StatementError(f"{said!r} is no amount") from error
+        raise StatementError("bank_no_amount", said=said) from error
     if minor != int(minor):
-        raise StatementError(f"{said} {letters} has more decimal places than the currency")
+        raise StatementError("bank_places", amount=said, currency=letters)
     if minor > MINOR_MAX:
-        raise StatementError(f"{said} {letters} is beyond what the books hold")
+        raise StatementError("bank_beyond", amount=said, currency=letters)
     return (int(minor) if way == "CRDT" else -int(minor)), numeric
 
 
@@ -229,4 +230,4 @@ def _day(text: str) -> date:
     try:
         return date.fromisoformat(text[:10])
     except ValueError:
-        raise StatementError(f"{text!r} is no date") from None
+        raise StatementError("bank_no_date", said=text) from None

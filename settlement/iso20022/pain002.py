@@ -19,6 +19,7 @@ import msgspec
 from iso8583.message import mask_text
 from settlement.iso20022.camt053 import NUMERIC
 from settlement.iso20022.xml import Element, XmlError, parse as parse_xml
+from settlement.said import SaidError, said
 
 NAMESPACE: Final = "urn:iso:std:iso:20022:tech:xsd:pain.002.001.10"
 ORDERS_MAX: Final = 10_000  # of one report: as many as a file of ours has
@@ -46,11 +47,11 @@ _ID: Final = re.compile(r"[!-.0-~]{1,35}")  # printable, without / and blank: it
 _AMOUNT: Final = re.compile(r"[0-9]{1,18}(\.[0-9]{1,17})?")
 
 
-class ReportError(Exception):
-    """The report can not be taken in; the text names the line and the reason."""
+class ReportError(SaidError):
+    """The report can not be taken in; it names the line and the reason."""
 
-    def __init__(self, line: int, reason: str) -> None:
-        super().__init__(f"line {line}: {reason}")
+    def __init__(self, line: int, key: str, /, **values: object) -> None:
+        super().__init__("at_line", line=line, reason=said(key, **values))
 
 
 class Said(msgspec.Struct, frozen=True):
@@ -81,7 +82,7 @@ def parse(data: bytes) -> Report:
     root = parse_xml(data, NAMESPACE)
     report = root.first("CstmrPmtStsRpt")
     if root.tag != "Document" or report is None:
-        raise XmlError(f"line {root.line}: no CstmrPmtStsRpt in the document")
+        raise XmlError("bank_no_report", line=root.line)
     header = _one(report, "GrpHdr")
     group = _one(report, "OrgnlGrpInfAndSts")
     message = _one(group, "OrgnlMsgId")
@@ -91,17 +92,19 @@ def parse(data: bytes) -> Report:
     for payment in report.all("OrgnlPmtInfAndSts"):
         named = payment.first("OrgnlPmtInfId")
         if named is not None and named.text != message.text:
-            raise ReportError(named.line, f"{named.text} is no payment of {message.text}")
+            raise ReportError(
+                named.line, "bank_other_payment", payment=named.text, file=message.text
+            )
         own = _said(payment, "PmtInfSts")
         _assert_together(whole, own)
         whole = own or whole
         for transaction in payment.all("TxInfAndSts"):
             orders.append(_order(transaction, whole))
             if len(orders) > ORDERS_MAX:
-                raise ReportError(transaction.line, f"more than {ORDERS_MAX} orders")
+                raise ReportError(transaction.line, "bank_many_orders", most=ORDERS_MAX)
     _assert_once(orders)
     if whole is None and not orders:
-        raise ReportError(group.line, "no status of the file, of its payment, or of an order")
+        raise ReportError(group.line, "bank_no_status")
     if whole is not None and whole.status == PART:
         whole = None
     return Report(
@@ -121,7 +124,7 @@ def _order(of: Element, whole: Said | None) -> Said:
     said = _said(of, "TxSts", name.text)
     if said is None:
         if whole is None or whole.status == PART:
-            raise ReportError(of.line, f"no status of {name.text}")
+            raise ReportError(of.line, "bank_no_status_of", order=name.text)
         said = msgspec.structs.replace(whole, line=of.line, end_to_end_id=name.text)
     _assert_together(whole, said)
     amount = of.first("OrgnlTxRef/Amt/InstdAmt")
@@ -136,7 +139,7 @@ def _said(of: Element, tag: str, end_to_end_id: str = "") -> Said | None:
     if status is None:
         return None
     if status.text not in STATUSES and not (status.text == PART and not end_to_end_id):
-        raise ReportError(status.line, f"{status.text!r} is no status that is known here")
+        raise ReportError(status.line, "bank_status_unknown", status=status.text)
     reasons = of.all("StsRsnInf")
     code = next((one.value("Rsn/Cd", "Rsn/Prtry") for one in reasons), "")
     words = " ".join(words.text for one in reasons for words in one.all("AddtlInf"))
@@ -148,7 +151,7 @@ def _assert_together(whole: Said | None, part: Said | None) -> None:
     if whole is None or part is None or STATUSES.get(whole.status) != "rejected":
         return
     if STATUSES.get(part.status) != "rejected":
-        raise ReportError(part.line, f"{part.status} within a file that is {whole.status}")
+        raise ReportError(part.line, "bank_status_within", status=part.status, whole=whole.status)
 
 
 def _assert_once(orders: list[Said]) -> None:
@@ -156,19 +159,19 @@ def _assert_once(orders: list[Said]) -> None:
     for one in orders:
         first = lines.setdefault(one.end_to_end_id, one.line)
         if first != one.line:
-            raise ReportError(one.line, f"{one.end_to_end_id} stands in line {first} already")
+            raise ReportError(one.line, "bank_order_twice", order=one.end_to_end_id, line=first)
 
 
 def _one(of: Element, path: str) -> Element:
     found = of.first(path)
     if found is None or not (found.text or found.children):
-        raise ReportError(of.line, f"no {path} in {of.tag}")
+        raise ReportError(of.line, "bank_nothing_in", path=path, tag=of.tag)
     return found
 
 
 def _id(of: Element) -> str:
     if not _ID.fullmatch(of.text):
-        raise ReportError(of.line, f"{of.text!r} is no id: printable, no blank, no /")
+        raise ReportError(of.line, "bank_no_id", said=of.text)
     return of.text
 
 
@@ -176,7 +179,7 @@ def _instant(of: Element) -> datetime:
     try:
         made = datetime.fromisoformat(of.text)
     except ValueError:
-        raise ReportError(of.line, f"{of.text!r} is no date and time") from None
+        raise ReportError(of.line, "bank_no_instant", said=of.text) from None
     return made if made.tzinfo else made.replace(tzinfo=UTC)
 
 
@@ -185,7 +188,7 @@ def _count(group: Element) -> int | None:
     if found is None:
         return None
     if not re.fullmatch(r"[0-9]{1,15}", found.text):
-        raise ReportError(found.line, f"{found.text!r} is no number of orders")
+        raise ReportError(found.line, "bank_no_count", said=found.text)
     return int(found.text)
 
 
@@ -194,4 +197,4 @@ def _decimal(of: Element | None) -> Decimal | None:
         return None
     if _AMOUNT.fullmatch(of.text):
         return Decimal(of.text)
-    raise ReportError(of.line, f"{of.text!r} is no amount")
+    raise ReportError(of.line, "bank_no_amount", said=of.text)

@@ -9,13 +9,15 @@ from xml.parsers import expat
 
 import msgspec
 
+from settlement.said import SaidError
+
 BYTES_MAX: Final = 64 * 1024 * 1024
 ELEMENTS_MAX: Final = 4_000_000
 DEPTH_MAX: Final = 32
 TEXT_MAX: Final = 4_096  # characters of one element
 
 
-class XmlError(Exception):
+class XmlError(SaidError):
     """Not the document that was expected; the text says what and where."""
 
 
@@ -51,7 +53,7 @@ class Element(msgspec.Struct):
 def parse(data: bytes, namespace: str) -> Element:
     """The root of a document in one namespace. Raises `XmlError`."""
     if len(data) > BYTES_MAX:
-        raise XmlError(f"{len(data)} bytes are more than {BYTES_MAX}")
+        raise XmlError("xml_size", size=len(data), most=BYTES_MAX)
     parser = expat.ParserCreate(encoding="UTF-8", namespace_separator=" ")
     reader = _Reader(namespace, parser)
     parser.buffer_text = True
@@ -63,9 +65,11 @@ def parse(data: bytes, namespace: str) -> Element:
     try:
         parser.Parse(data, True)  # noqa: FBT003 - expat takes it by position
     except expat.ExpatError as error:
-        raise XmlError(f"line {error.lineno}, column {error.offset}: {_why(error)}") from error
+        raise XmlError(
+            "xml_at", line=error.lineno, column=error.offset, reason=_why(error)
+        ) from error
     except XmlError as error:
-        raise XmlError(f"line {parser.CurrentLineNumber}: {error}") from None
+        raise XmlError("at_line", line=parser.CurrentLineNumber, reason=error) from None
     assert reader.root is not None
     return reader.root
 
@@ -83,19 +87,19 @@ class _Reader:
         self._count = 0
 
     def doctype(self, *_: object) -> None:
-        raise XmlError("a document type is not allowed")
+        raise XmlError("xml_doctype")
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         namespace, _, tag = name.rpartition(" ")
         if namespace != self._namespace:
             tag = name  # an extension of someone else's: nobody looks for it
         if self.root is None and tag == name:
-            raise XmlError(f"the document is {namespace or name!r}, not {self._namespace}")
+            raise XmlError("xml_namespace", found=namespace or name, wanted=self._namespace)
         self._count += 1
         if self._count > ELEMENTS_MAX:
-            raise XmlError(f"more than {ELEMENTS_MAX} elements")
+            raise XmlError("xml_elements", most=ELEMENTS_MAX)
         if len(self._open) >= DEPTH_MAX:
-            raise XmlError(f"more than {DEPTH_MAX} elements within each other")
+            raise XmlError("xml_depth", most=DEPTH_MAX)
         made = Element(tag, attributes, [], line=self._parser.CurrentLineNumber)
         if self._open:
             self._open[-1].children.append(made)
@@ -112,5 +116,5 @@ class _Reader:
         if here.children and text.isspace():
             return  # indentation
         if len(here.text) + len(text) > TEXT_MAX:
-            raise XmlError(f"a text of more than {TEXT_MAX} characters in {here.tag}")
+            raise XmlError("xml_text", most=TEXT_MAX, tag=here.tag)
         here.text += text

@@ -15,7 +15,7 @@ from settlement.cases import Break
 from settlement.clearing import Reference
 from settlement.contracts import KINDS, Contracts, agent_of
 from settlement.ledger import Entry, entry
-from settlement.overdue import CLASS as OVERDUE, changes, overdue
+from settlement.overdue import changes, overdue
 from settlement.payouts.desk import TRIES, Desk, PayoutError
 from settlement.payouts.orders import is_sweep
 from settlement.payouts.ports import (
@@ -23,11 +23,13 @@ from settlement.payouts.ports import (
     Facts,
     Order,
     Payable,
+    Payouts,
     RollingReserve,
     StaleError,
+    StatementLine,
 )
 from settlement.positions import due, withheld
-from settlement.statements import effects_of, explained_lines
+from settlement.statements import OVERDUE, case_id, effects_of, explained_lines
 
 STEP: Final = "reserve"
 
@@ -46,7 +48,7 @@ async def bring_on(desk: Desk, payout_date: date) -> list[DateState]:
             tries = 0
         except StaleError:
             tries += 1
-    raise PayoutError("others change the books all the time: try again")
+    raise PayoutError("books_change")
 
 
 async def _next(desk: Desk, payout_date: date) -> Facts | None:
@@ -146,7 +148,7 @@ async def find_overdue(desk: Desk) -> list[Break]:
         except StaleError:
             continue
         return list(facts.breaks)
-    raise PayoutError("others change the books all the time: try again")
+    raise PayoutError("books_change")
 
 
 async def _overdue(desk: Desk, _: date, references: list[Reference]) -> Facts | None:
@@ -168,10 +170,19 @@ async def _overdue(desk: Desk, _: date, references: list[Reference]) -> Facts | 
         act=generation + 1,
         book_date=book_date,
         tolerance_days=desk.overdue_days,
+        lines=await _unexplained(payouts) if late else (),
+        payers=contracts.payers,
     )
     if not breaks and not ends:
         return None
     return Facts(generation, "receivable.overdue", breaks=breaks, resolutions=ends)
+
+
+async def _unexplained(payouts: Payouts) -> list[StatementLine]:
+    """Lines whose cases nobody has ended."""
+    waiting = await payouts.open_lines()
+    ended = await payouts.resolved([case_id(line) for line in waiting])
+    return [line for line in waiting if case_id(line) not in ended]
 
 
 # -- states ---------------------------------------------------------------------------------------

@@ -8,13 +8,14 @@ import msgspec
 
 from settlement.four_eyes import Actor, People
 from settlement.payouts.ports import Facts, Payouts, StaleError
+from settlement.said import SaidError
 from settlement.settings import DEFAULTS
 
 TRIES: Final = 8  # of an act that others overtake
 Done = TypeVar("Done")
 
 
-class PayoutError(Exception):
+class PayoutError(SaidError):
     """The act can not be done as asked; the text is for the operator."""
 
 
@@ -41,4 +42,4 @@ async def tried(once: Callable[[], Awaitable[Done]]) -> Done:
             return await once()
         except StaleError:
             continue
-    raise PayoutError("others change the books all the time: try again")
+    raise PayoutError("books_change")

@@ -29,7 +29,7 @@ async def _record_once(desk: Desk, batch_id: str) -> tuple[PayoutFile, bytes]:
     batch, orders = await batch_of(desk.payouts, batch_id)
     decided = await desk.payouts.decisions([batch_id])
     if not decided or decided[0].decision != "released":
-        raise PayoutError(f"{batch_id} is not released")
+        raise PayoutError("not_released", what=batch_id)
     data = pain001.render(batch, orders)
     made = PayoutFile(
         batch.id,
@@ -39,9 +39,7 @@ async def _record_once(desk: Desk, batch_id: str) -> tuple[PayoutFile, bytes]:
     )
     known = await desk.payouts.files([batch_id])
     if known and known[0] != made:
-        raise PayoutError(
-            f"{batch_id} would not be the file that was written first: {known[0].sha256}"
-        )
+        raise PayoutError("payout_other_file", batch=batch_id, sha256=known[0].sha256)
     if not known:
         await desk.commit(Facts(generation, EXPORT, subject=batch_id, files=[made]))
     return made, data

@@ -133,7 +133,7 @@ def payload_of(batch: Batch, orders: Iterable[Order]) -> dict[str, object]:
 async def batch_of(payouts: Payouts, batch_id: str) -> tuple[Batch, list[Order]]:
     batch = next((one for one in await payouts.batches() if one.id == batch_id), None)
     if batch is None:
-        raise PayoutError(f"there is no batch {batch_id}")
+        raise PayoutError("batch_unknown", batch=batch_id)
     return batch, await payouts.orders([batch_id])
 
 

@@ -97,17 +97,17 @@ async def _replacements(
     for old_id in sorted(set(replace)):
         old = returned.get(old_id)
         if old is None or old_id in waiting:
-            raise PayoutError(f"{old_id} did not come back, or has a new order already")
+            raise PayoutError("payout_not_back", order=old_id)
         one = by_key.get((old.payee, old.currency))
         if one is None or one.position.through is None or not all(one.creditor):
-            raise PayoutError(f"{old_id}: {old.payee} can not be paid now")
+            raise PayoutError("payout_not_now", order=old_id, payee=old.payee)
         at = one.position
         if at.reason in ("suspended", "holiday", "no_account", "no_calendar", "no_contract"):
-            raise PayoutError(f"{old_id}: {old.payee} can not be paid now: {at.reason}")
+            raise PayoutError("payout_not_now_for", order=old_id, payee=old.payee, reason=at.reason)
         left = at.payable_minor - at.pending_minor
         again = min(old.amount_minor + old.fee_minor, left)
         if again <= 0:
-            raise PayoutError(f"{old_id}: nothing is left to pay, the balance is {left}")
+            raise PayoutError("payout_nothing_left", order=old_id, left=left)
         fee = min(old.fee_minor, again) if at.cycle == "T+0" else 0
         at = msgspec.structs.replace(at, amount_minor=again - fee, fee_minor=fee)
         made.append(_order(msgspec.structs.replace(one, position=at), used, payout_date, old_id))

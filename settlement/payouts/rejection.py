@@ -30,7 +30,7 @@ async def propose_rejection(desk: Desk, end_to_end_id: str, reason: str) -> Prop
 async def reject(desk: Desk, approval: Approval) -> Order:
     """Give the order's money back to its payee, by two people's word; see `propose_rejection`."""
     if approval.proposal.act != REJECT:
-        raise RefusedError("unknown", f"{approval.proposal.id} rejects no payout")
+        raise RefusedError("unknown", "proposes_no_rejection", proposal=approval.proposal.id)
     return await tried(lambda: _reject_once(desk, approval))
 
 
@@ -63,14 +63,19 @@ async def _reject_once(desk: Desk, approval: Approval) -> Order:
     return order
 
 
+async def still_stands(payouts: Payouts, proposal: Proposal) -> bool:
+    """Whether the order has not come to its end yet; else the proposal to reject it is void."""
+    return not await payouts.events([proposal.subject])
+
+
 async def _in_transit(payouts: Payouts, end_to_end_id: str) -> Order:
     """A released order that has not come to its end. Raises `PayoutError`."""
     order = (await payouts.orders_by_id([end_to_end_id])).get(end_to_end_id)
     if order is None:
-        raise PayoutError(f"there is no order {end_to_end_id}")
+        raise PayoutError("order_unknown", order=end_to_end_id)
     for one in await payouts.events([end_to_end_id]):
-        raise PayoutError(f"order {end_to_end_id} is {one.kind} already")
+        raise PayoutError("order_is", order=end_to_end_id, state=one.kind)
     decided = await payouts.decisions([order.batch])
     if not decided or decided[0].decision != "released":
-        raise PayoutError(f"order {end_to_end_id} is not released")
+        raise PayoutError("order_not_released", order=end_to_end_id)
     return order

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from settlement.four_eyes import Approval, RefusedError, require
+from settlement.four_eyes import Approval, Proposal, RefusedError, require
 from settlement.payouts.desk import Desk, PayoutError, tried
 from settlement.payouts.due import payees
 from settlement.payouts.orders import ACTS, batch_of, order_entry, orders_hash, payload_of
@@ -25,16 +25,16 @@ async def release(desk: Desk, approval: Approval) -> Batch:
 async def _release_once(desk: Desk, approval: Approval) -> Batch:
     payouts, proposal = desk.payouts, approval.proposal
     if proposal.act not in ACTS.values():
-        raise RefusedError("unknown", f"{proposal.id} proposes no payout")
+        raise RefusedError("unknown", "proposes_no_payout", proposal=proposal.id)
     generation = await payouts.generation()
     batch, orders = await batch_of(payouts, proposal.subject)
     decided = await payouts.decisions([batch.id])
     if decided:
-        raise RefusedError("replayed", f"{batch.id} is {decided[0].decision} already")
+        raise RefusedError("replayed", "is_already", what=batch.id, state=decided[0].decision)
     if proposal.act != ACTS[batch.kind]:
-        raise RefusedError("unknown", f"{proposal.id} is not for a batch of {batch.kind}")
+        raise RefusedError("unknown", "proposal_other_kind", proposal=proposal.id, kind=batch.kind)
     if proposal.payload != payload_of(batch, orders) or batch.sha256 != orders_hash(orders):
-        raise RefusedError("changed", f"the orders of {batch.id} are not what was proposed")
+        raise RefusedError("changed", "orders_changed", batch=batch.id)
     if batch.kind == "sweep":
         await assert_sweepable(payouts, batch, orders)
     else:
@@ -65,12 +65,19 @@ async def _assert_payable(payouts: Payouts, batch: Batch, orders: list[Order]) -
         one = found.get((order.payee, order.currency))
         # the order itself is among what is pending, and its returned one no more among those
         if one is None or one.position.due_minor < 0 or one.position.payable_minor <= 0:
-            raise PayoutError(f"{order.end_to_end_id}: {order.payee} has less than this by now")
+            raise PayoutError("payout_less", order=order.end_to_end_id, payee=order.payee)
         at = one.position
         if one.creditor != (order.creditor_name, order.creditor_account, order.creditor_bank):
-            raise PayoutError(f"{order.end_to_end_id}: {order.payee} has another account by now")
+            raise PayoutError("payout_other_account", order=order.end_to_end_id, payee=order.payee)
         if at.reason in ("suspended", "no_account", "no_contract") or at.account != batch.account:
-            raise PayoutError(f"{order.end_to_end_id}: {order.payee} can not be paid: {at.reason}")
+            raise PayoutError(
+                "payout_barred", order=order.end_to_end_id, payee=order.payee, reason=at.reason
+            )
+
+
+async def still_stands(payouts: Payouts, proposal: Proposal) -> bool:
+    """Whether the proposed batch is not decided yet; else the proposal is void."""
+    return not await payouts.decisions([proposal.subject])
 
 
 async def withdraw(desk: Desk, batch_id: str) -> Batch:
@@ -84,7 +91,7 @@ async def _withdraw_once(desk: Desk, batch_id: str) -> Batch:
     batch, _ = await batch_of(desk.payouts, batch_id)
     decided = await desk.payouts.decisions([batch_id])
     if decided:
-        raise PayoutError(f"{batch_id} is {decided[0].decision} already")
+        raise PayoutError("is_already", what=batch_id, state=decided[0].decision)
     book_date = await desk.payouts.open_date()
     given_up = Decision(batch_id, "withdrawn", desk.actor.operator, book_date)
     await desk.commit(Facts(generation, WITHDRAW, subject=batch_id, decisions=[given_up]))

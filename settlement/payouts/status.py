@@ -114,9 +114,9 @@ async def _batch(payouts: Payouts, report: Report) -> Batch:
     by_message = {message_id(one.id): one for one in await payouts.batches()}
     batch = by_message.get(report.message)
     if batch is None:
-        raise ReportError(report.line, f"no file of ours is {report.message}")
+        raise ReportError(report.line, "report_no_file", file=report.message)
     if not await payouts.files([batch.id]):
-        raise ReportError(report.line, f"the file of {batch.id} was never written")
+        raise ReportError(report.line, "report_not_written", batch=batch.id)
     return batch
 
 
@@ -130,7 +130,9 @@ async def _known(
     if stands.sha256 != sha256:
         raise ReportError(
             report.line,
-            f"report {report.id} was taken in with other content: {stands.sha256} stands",
+            "report_other",
+            report=report.id,
+            sha256=stands.sha256,
         )
     found = [one for one in await payouts.statuses(orders) if one.report == report.id]
     return TakenReport(stands, "known", found, [])
@@ -149,20 +151,28 @@ def _event(batch: Batch, report: Report, said: Said, book_date: date) -> OrderEv
 def _assert_fits(report: Report, batch: Batch, orders: Mapping[str, Order]) -> None:
     """What it tells again of our file is what we wrote. Raises `ReportError`."""
     if report.count not in (None, batch.count):
-        raise ReportError(report.line, f"{batch.id} has {batch.count} orders, not {report.count}")
+        raise ReportError(
+            report.line, "report_count", batch=batch.id, count=batch.count, told=report.count
+        )
     if report.total not in (None, _decimal(batch.sum_minor, batch.currency)):
-        raise ReportError(report.line, f"{batch.id} is of {batch.sum_minor}, not {report.total}")
+        raise ReportError(
+            report.line, "report_amount", what=batch.id, amount=batch.sum_minor, told=report.total
+        )
     for one in report.orders:
         order = orders.get(one.end_to_end_id)
         if order is None:
-            raise ReportError(one.line, f"{one.end_to_end_id} is no order of {batch.id}")
+            raise ReportError(one.line, "report_no_order", order=one.end_to_end_id, batch=batch.id)
         told = (one.amount, one.currency)
         if one.amount is not None and told != (
             _decimal(order.amount_minor, order.currency),
             order.currency,
         ):
             raise ReportError(
-                one.line, f"{one.end_to_end_id} is of {order.amount_minor}, not {one.amount}"
+                one.line,
+                "report_amount",
+                what=one.end_to_end_id,
+                amount=order.amount_minor,
+                told=one.amount,
             )
 
 

@@ -210,10 +210,12 @@ async def _sweep_once(
 
 def _part(found: list[Sweepable], amount_minor: int) -> Sweepable:
     if len(found) != 1:
+        if not found:
+            raise PayoutError("sweep_nothing")
         several = ", ".join(f"{one.currency} {one.what}" for one in found)
-        raise PayoutError(f"a part of what: {several}" if several else "there is nothing to sweep")
+        raise PayoutError("sweep_part_of", several=several)
     if not 0 < amount_minor <= found[0].amount_minor:
-        raise PayoutError(f"at most {found[0].amount_minor} may go, not {amount_minor}")
+        raise PayoutError("sweep_most", most=found[0].amount_minor, asked=amount_minor)
     return found[0]
 
 
@@ -255,15 +257,15 @@ def _accounts(
     owns = [one for one in ours if one.purpose == "own" and to in ("", one.name)]
     if debtor is None or len(owns) != 1:
         names = ", ".join(one.name for one in owns) or "none"
-        raise PayoutError(f"{currency}: a reserve account and one own account: {names}")
+        raise PayoutError("sweep_accounts", currency=currency, names=names)
     for account in (debtor, owns[0]):
         calendar = contracts.calendars.get(account.calendar)
         try:
             working = calendar is None or is_working_day([calendar], payout_date)
         except CalendarError as error:
-            raise PayoutError(str(error)) from error
+            raise PayoutError(error.said) from error
         if not working:
-            raise PayoutError(f"{account.name}: {payout_date} is no working day")
+            raise PayoutError("sweep_day", account=account.name, date=payout_date)
     return debtor, owns[0]
 
 
@@ -283,7 +285,7 @@ async def assert_sweepable(payouts: Payouts, batch: Batch, orders: list[Order]) 
         # the order itself is among what is pending
         what: What = "income" if order.payee == "own/income" else "advances"
         if left.get((order.currency, what), -1) < 0:
-            raise PayoutError(f"{order.end_to_end_id}: {order.payee} has less than this by now")
+            raise PayoutError("payout_less", order=order.end_to_end_id, payee=order.payee)
         creditor = (order.creditor_name, order.creditor_account, order.creditor_bank)
         if (*creditor, order.currency) not in ours:
-            raise PayoutError(f"{order.end_to_end_id}: its account is not ours any more")
+            raise PayoutError("sweep_account", order=order.end_to_end_id)

@@ -6,7 +6,7 @@ from datetime import date, datetime
 
 from settlement.cases import BREAK_CLASSES, Break
 from settlement.reports.figures import pairs
-from settlement.reports.model import Bar, Chart, Column, Money, Report, Table
+from settlement.reports.model import Bar, Chart, Column, Money, Report, Table, words
 from settlement.texts import both
 
 
@@ -43,7 +43,7 @@ def table(breaks: Sequence[Break]) -> Table:
             one.id,
             one.business_date,
             one.break_class,
-            both(f"class_{one.break_class}"),
+            words(f"class_{one.break_class}"),
             one.acquirer,
             one.currency,
             Money(one.ours_minor, one.currency),

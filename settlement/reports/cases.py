@@ -11,8 +11,19 @@ from settlement.casework.states import Case
 from settlement.casework.switch_cases import STEP
 from settlement.casework.told import AGES, age_name, age_of
 from settlement.reports.figures import pairs
-from settlement.reports.model import Bar, Chart, Column, Money, Report, Row, Table, totals
-from settlement.texts import TEXTS, both
+from settlement.reports.model import (
+    Bar,
+    Chart,
+    Column,
+    Money,
+    Report,
+    Row,
+    Table,
+    Words,
+    totals,
+    words,
+)
+from settlement.texts import TEXTS
 
 STEADY_KEYS = ("request_id", "rrn", "terminal", "batch", "stan")  # of a transaction under way
 
@@ -39,7 +50,7 @@ def charts(business_date: date, cases: Sequence[Case]) -> tuple[Chart, Chart]:
         Chart(
             "chart_case_classes",
             tuple(
-                Bar(_class(name), count, str(count))
+                Bar(str(_class(name)), count, str(count))
                 for name, count in sorted(classes.items(), key=lambda one: (-one[1], one[0]))
             ),
             alarm=True,
@@ -69,7 +80,7 @@ def table(business_date: date, cases: Sequence[Case]) -> Table:
     rows: list[Row] = [_row(business_date, one) for one in cases]
     foot = [
         [cell if columns[n].key != "age_days" else None for n, cell in enumerate(line)]
-        for line in totals(rows, columns, both("total"))
+        for line in totals(rows, columns, words("total"))
     ]
     return Table("cases", columns, rows, foot, "cases.csv")
 
@@ -84,7 +95,7 @@ def _row(business_date: date, one: Case) -> Row:
         found.break_class,
         _class(found.break_class),
         one.state,
-        both(f"case_state_{one.state}"),
+        words(f"case_state_{one.state}"),
         one.owner,
         found.business_date,
         one.age_days(business_date),
@@ -99,5 +110,5 @@ def _row(business_date: date, one: Case) -> Row:
     )
 
 
-def _class(name: str) -> str:
-    return both(f"class_{name}") if f"class_{name}" in TEXTS else name
+def _class(name: str) -> Words | str:
+    return words(f"class_{name}") if f"class_{name}" in TEXTS else name

@@ -9,7 +9,7 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 
-from settlement.reports.model import Cell, Money, Table
+from settlement.reports.model import Cell, Money, Table, Words
 
 RISKY = ("=", "+", "-", "@", "\t")
 
@@ -22,6 +22,8 @@ def render(table: Table) -> Iterator[bytes]:
 
 
 def _cell(cell: Cell) -> object:
+    if isinstance(cell, Words):
+        return str(cell)
     return cell.amount_minor if isinstance(cell, Money) else cell
 
 

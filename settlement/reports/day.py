@@ -1,7 +1,7 @@
 """A date's reports as the day's end writes them: the overview, breaks, cases, merchants' nets, fees,
 shares, reserve check, trial balance."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from typing import Final
 
@@ -20,10 +20,22 @@ from settlement.payouts.ports import Payouts, ReserveCheck
 from settlement.ports import Step, Store
 from settlement.reports import breaks, cases, csv, fees, html, reserve, shares, sums, xlsx
 from settlement.reports.figures import money
-from settlement.reports.model import Bar, Cell, Chart, Column, Money, Report, Row, Table, totals
-from settlement.reports.sums import SumLine
+from settlement.reports.model import (
+    Bar,
+    Cell,
+    Chart,
+    Column,
+    Money,
+    Report,
+    Row,
+    Table,
+    Words,
+    totals,
+    words,
+)
+from settlement.reports.sums import SumLines
 from settlement.reserve import checks_of
-from settlement.texts import TEXTS, both
+from settlement.texts import TEXTS
 
 CHART_BARS: Final = 20
 
@@ -42,7 +54,7 @@ class Day(msgspec.Struct, frozen=True):
     discounts: list[DiscountLine]
     costs: list[CostLine]
     agents: list[AgentLine]
-    sums: list[SumLine]
+    sums: SumLines
     merchant_names: Names
     cases: list[Case]  # open at the end of the date
     reserve: list[ReserveCheck]
@@ -217,7 +229,7 @@ def merchants(day: Day) -> Table:
         )
         for net in day.nets
     ]
-    foot = totals(rows, columns, both("total"))
+    foot = totals(rows, columns, words("total"))
     return Table("merchants", columns, rows, foot, "merchants.csv")
 
 
@@ -239,7 +251,7 @@ def trial(day: Day) -> Table:
             line.account,
             CHART[line.account].name,
             CHART[line.account].name_zh,
-            f"{CHART[line.account].name} · {CHART[line.account].name_zh}",
+            Words(CHART[line.account].name, CHART[line.account].name_zh),
             line.currency,
             Money(line.debit_minor, line.currency),
             Money(line.credit_minor, line.currency),
@@ -247,14 +259,14 @@ def trial(day: Day) -> Table:
         )
         for line in day.trial
     ]
-    return Table("trial_balance", columns, rows, totals(rows, columns, both("total")))
+    return Table("trial_balance", columns, rows, totals(rows, columns, words("total")))
 
 
 def _steps(day: Day) -> Table:
     columns = (Column("step"), Column("totals", "small"), Column("content", "small"))
-    rows: Sequence[tuple[str, str, str]] = [
+    rows: list[Row] = [
         (
-            both(f"step_{step.name}") if f"step_{step.name}" in TEXTS else step.name,
+            words(f"step_{step.name}") if f"step_{step.name}" in TEXTS else step.name,
             " ".join(f"{key}={value}" for key, value in step.totals.items()),
             step.content[:16],
         )

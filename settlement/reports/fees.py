@@ -7,7 +7,7 @@ from datetime import date, datetime
 
 from settlement.fee_book import AgentLine, CostLine, DiscountLine
 from settlement.reports.figures import money
-from settlement.reports.model import Bar, Chart, Column, Money, Report, Row, Table, totals
+from settlement.reports.model import Bar, Chart, Column, Money, Report, Row, Table, totals, words
 from settlement.texts import both
 
 
@@ -79,7 +79,7 @@ def discounts(business_date: date, lines: Sequence[DiscountLine]) -> Table:
         )
         for line in lines
     ]
-    return Table("discounts", columns, rows, totals(rows, columns, both("total")), "fees.csv")
+    return Table("discounts", columns, rows, totals(rows, columns, words("total")), "fees.csv")
 
 
 def costs(business_date: date, lines: Sequence[CostLine]) -> Table:
@@ -127,4 +127,4 @@ def costs(business_date: date, lines: Sequence[CostLine]) -> Table:
         )
         for line in lines
     ]
-    return Table("costs", columns, rows, totals(rows, columns, both("total")), "fee-files.csv")
+    return Table("costs", columns, rows, totals(rows, columns, words("total")), "fee-files.csv")

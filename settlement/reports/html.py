@@ -111,7 +111,7 @@ def _shown(cell: Cell) -> str:
         case date():
             return cell.isoformat()
         case _:
-            return cell
+            return str(cell)
 
 
 def _text(value: str) -> str:

@@ -9,8 +9,7 @@ from typing import Final
 from settlement.fee_book import DETAIL
 from settlement.netting import Net
 from settlement.reports.day import NET_COLUMNS, net_cells
-from settlement.reports.model import Cell, Column, Money, Report, Row, Table, totals
-from settlement.texts import both
+from settlement.reports.model import Cell, Column, Money, Report, Row, Table, totals, words
 
 _MONEY: Final = ("effect_minor", "discount_minor", "net_minor")
 _PAGE: Final = frozenset(
@@ -32,7 +31,11 @@ def report(
     columns = tuple(_columns())
     rows = list(_rows(detail))
     records = Table(
-        "records", columns, rows, totals(rows, columns, both("total")), f"settlement/{merchant}.csv"
+        "records",
+        columns,
+        rows,
+        totals(rows, columns, words("total")),
+        f"settlement/{merchant}.csv",
     )
     subject = f"{business_date.isoformat()} {name} {merchant}"
     return Report("report_merchant", subject, at, (_net(nets), _by_type(rows), records))

@@ -11,6 +11,8 @@ from typing import Final, Literal
 
 import msgspec
 
+from settlement.texts import TEXTS
+
 PAGE_ROWS: Final = 500  # of a table on a page; the CSV has them all
 XLSX_ROWS: Final = 100_000  # of a sheet; Excel's own end is 1,048,576
 
@@ -20,7 +22,22 @@ class Money(msgspec.Struct, frozen=True):
     currency: str  # ISO 4217 numeric
 
 
-Cell = str | int | date | Money | None
+class Words(msgspec.Struct, frozen=True):
+    """A text in both languages: pages and files have them side by side, the screen the operator's."""
+
+    english: str
+    chinese: str
+
+    def __str__(self) -> str:
+        return f"{self.english} · {self.chinese}"
+
+
+def words(key: str) -> Words:
+    """The text of a key of `TEXTS`."""
+    return Words(*TEXTS[key])
+
+
+Cell = str | int | date | Money | Words | None
 Row = Sequence[Cell]
 
 
@@ -75,7 +92,7 @@ class Report(msgspec.Struct, frozen=True):
         return [part for part in self.parts if isinstance(part, Table)]
 
 
-def totals(rows: Iterable[Row], columns: Sequence[Column], label: str) -> list[list[Cell]]:
+def totals(rows: Iterable[Row], columns: Sequence[Column], label: Words) -> list[list[Cell]]:
     """One foot line a currency: the sums of its money and count columns, `label` in the first."""
     sums: dict[str, list[int]] = {}
     for row in rows:

@@ -7,7 +7,7 @@ from typing import Final
 from settlement.chart import CHART
 from settlement.payouts.ports import ReserveCheck
 from settlement.reports.figures import money
-from settlement.reports.model import Bar, Chart, Column, Money, Report, Row, Table
+from settlement.reports.model import Bar, Chart, Column, Money, Report, Row, Table, Words, words
 from settlement.texts import TEXTS, both
 
 _SIDES: Final = ("assets", "liabilities")
@@ -52,7 +52,7 @@ def table(checks: Sequence[ReserveCheck]) -> Table:
             _row(
                 check,
                 term.side,
-                both(f"side_{term.side}"),
+                words(f"side_{term.side}"),
                 term.term,
                 _name(term.term),
                 term.amount_minor,
@@ -60,7 +60,7 @@ def table(checks: Sequence[ReserveCheck]) -> Table:
             for term in check.terms
         ]
         rows += [
-            _row(check, "difference", both("difference_reserve"), what, both(name), amount)
+            _row(check, "difference", words("difference_reserve"), what, words(name), amount)
             for what, name, amount in (
                 ("bank", "difference_bank", check.bank_difference_minor),
                 ("cover", "difference_cover", check.cover_difference_minor),
@@ -70,14 +70,19 @@ def table(checks: Sequence[ReserveCheck]) -> Table:
 
 
 def _row(
-    check: ReserveCheck, side: str, side_name: str, term: str, term_name: str, amount_minor: int
+    check: ReserveCheck,
+    side: str,
+    side_name: Words,
+    term: str,
+    term_name: Words | str,
+    amount_minor: int,
 ) -> Row:
     amount = Money(amount_minor, check.currency)
     return (check.business_date, check.currency, side, side_name, term, term_name, amount)
 
 
-def _name(term: str) -> str:
+def _name(term: str) -> Words | str:
     account = CHART.get(term)
     if account is not None:
-        return f"{account.name} · {account.name_zh}"
-    return both(term) if term in TEXTS else term  # own income; or account/statement
+        return Words(account.name, account.name_zh)
+    return words(term) if term in TEXTS else term  # own income; or account/statement

@@ -5,9 +5,8 @@ from datetime import date, datetime
 
 from settlement.fee_book import AgentLine
 from settlement.reports.figures import money
-from settlement.reports.model import Bar, Chart, Column, Money, Report, Table, totals
+from settlement.reports.model import Bar, Chart, Column, Money, Report, Table, totals, words
 from settlement.shares import Statement
-from settlement.texts import both
 
 
 def report(business_date: date, at: datetime, lines: Sequence[AgentLine]) -> Report:
@@ -43,7 +42,7 @@ def table(business_date: date, lines: Sequence[AgentLine]) -> Table:
         )
         for line in lines
     ]
-    foot = totals(rows, columns, both("total"))
+    foot = totals(rows, columns, words("total"))
     return Table("agent_shares", columns, rows, foot, "agent-shares.csv")
 
 
@@ -67,7 +66,7 @@ def statement(at: datetime, agent: str, month: str, made: Sequence[Statement]) -
         for one in made
         for line in one.lines
     ]
-    lines = Table("agent_shares", columns, rows, totals(rows, columns, both("total")))
+    lines = Table("agent_shares", columns, rows, totals(rows, columns, words("total")))
     return Report("report_statement", f"{agent} {month}", at, (_due(made), lines))
 
 

@@ -75,7 +75,7 @@ def _row(sheet: Any, line: int, cells: Sequence[Cell], formats: dict[Any, Any]) 
             case date():
                 sheet.write_datetime(line, place, cell, formats["date"])
             case _:
-                sheet.write_string(line, place, cell)
+                sheet.write_string(line, place, str(cell))
 
 
 def _amount(sheet: Any, line: int, place: int, cell: Money, formats: dict[Any, Any]) -> None:

@@ -26,6 +26,7 @@ from switch.commands.common import (
     refusals,
 )
 from switch.commands.login import at_terminal
+from switch.commands.standing import overtaken
 
 if TYPE_CHECKING:
     from settlement.four_eyes import Actor, Proposal
@@ -46,16 +47,28 @@ def list_pending(
 ) -> None:
     node = node_of(config, data, lang)
 
-    async def read(dsn: str) -> list[Proposal]:
+    async def read(dsn: str) -> tuple[list[Proposal], set[str]]:
         async with office(dsn) as desk:
-            return await desk.people.pending(act or [])
+            pending = await desk.people.pending(act or [])
+        return pending, await overtaken(dsn, pending)
 
     with node.store() as store:
-        found = asyncio.run(read(store.dsn))
+        found, void = asyncio.run(read(store.dsn))
     if json:
-        print_objects(found)
+        print_objects(
+            {**msgspec.structs.asdict(each), "overtaken": each.id in void} for each in found
+        )
     else:
-        print_table(COLUMNS, ([getattr(each, name) for name in COLUMNS] for each in found))
+        print_table(
+            (*COLUMNS, ""),
+            (
+                [
+                    *(getattr(each, name) for name in COLUMNS),
+                    node.say("overtaken") if each.id in void else "",
+                ]
+                for each in found
+            ),
+        )
     end(Exit.DONE)
 
 
@@ -69,16 +82,20 @@ def show(
 ) -> None:
     node = node_of(config, data, lang)
 
-    async def read(dsn: str) -> tuple[Proposal, bool]:
+    async def read(dsn: str) -> tuple[Proposal, bool, bool]:
+        of = await found(node, dsn, proposal)
         async with office(dsn) as desk:
-            return await found(node, dsn, proposal), await desk.people.used(proposal)
+            used = await desk.people.used(proposal)
+        return of, used, not used and bool(await overtaken(dsn, [of]))
 
     with node.store() as store:
-        shown, used = asyncio.run(read(store.dsn))
+        shown, used, void = asyncio.run(read(store.dsn))
     if json:
-        print_object({**msgspec.structs.asdict(shown), "approved": used})
+        print_object({**msgspec.structs.asdict(shown), "approved": used, "overtaken": void})
     else:
         print_whole(shown)
+        if void:
+            print_line(node.say("overtaken"))
     end(Exit.DONE)
 
 
@@ -137,7 +154,9 @@ def withdraw(
             verb = f"withdraw:{of.act}"
             async with refusals(desk.people, who, verb, of.subject):
                 if who.operator != of.maker and f"approve:{of.act}" not in who.permissions:
-                    raise RefusedError("not_allowed", f"{who.operator} may not withdraw {of.id}")
+                    raise RefusedError(
+                        "not_allowed", "not_withdrawer", operator=who.operator, proposal=of.id
+                    )
             return await desk.people.withdraw(of.id, who.operator)
 
     with node.store() as store:

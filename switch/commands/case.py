@@ -138,7 +138,8 @@ def show(
         sent = [event.dispute for event in one.facts.events if event.kind == "disputed"]
         found = [await casework.dispute(each) for each in sent]
         disputes = [each for each in found if each is not None]
-        return told.whole_case(one, now, disputes, await casework.match_of(one.facts.found))
+        match = await casework.match_of(one.facts.found)
+        return told.whole_case(one, now, disputes, match, await work.related(casework, one))
 
     whole = read(node, find)
     if json:
@@ -170,6 +171,8 @@ def _print_whole(node: Node, whole: dict[str, Any]) -> None:
         rule = whole["match"][0]["rule"]
         lines = " ".join(f"{one['side']}={one['line']}" for one in whole["match"])
         shown["match"] = f"{rule}: {lines}"
+    if whole["related"]:
+        shown["related"] = " ".join(whole["related"])
     if whole["resolution"]:
         shown["resolution"] = pairs({k: str(v) for k, v in whole["resolution"].items()})
     print_table(

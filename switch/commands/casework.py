@@ -58,15 +58,17 @@ async def opened(node: Node, dsn: str) -> AsyncIterator[Casework]:
                 node.say("not_found", kind=word(node, "kind", "dispute"), key=error)
             ) from error
         except BusyError as error:
-            raise CommandError(node.say("close_under_way", reason=error), Exit.WAITING) from error
+            raise CommandError(
+                node.say("close_under_way", reason=node.told(error)), Exit.WAITING
+            ) from error
         except ChangedError as error:
-            raise CommandError(node.say("case_changed", case=error), Exit.WAITING) from error
+            raise CommandError(
+                node.say("case_changed", case=node.told(error)), Exit.WAITING
+            ) from error
         except CalendarError as error:
-            raise CommandError(str(error)) from error
-        except NotPossibleError as error:
-            raise CommandError(error.told(chinese=node.language == "zh"), Exit.USAGE) from error
-        except (NotNowError, RefusedEventError) as error:
-            raise CommandError(str(error), Exit.USAGE) from error
+            raise CommandError(node.told(error)) from error
+        except (NotPossibleError, NotNowError, RefusedEventError) as error:
+            raise CommandError(node.told(error), Exit.USAGE) from error
 
 
 async def terms(node: Node, casework: Casework) -> Terms:

@@ -104,7 +104,7 @@ def close_in_store(
 async def look_for_overdue(node: Node, dsn: str, who: Actor) -> None:
     """Every day, whether statements come or not: money that has not come is a case."""
     async with desk_of(node, dsn, who) as desk:
-        with told():
+        with told(node):
             found = await find_overdue(desk)
     for one in found:
         print_progress(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from hsm.lmk import Lmk
     from settlement.four_eyes import Actor
+    from settlement.said import SaidError
     from switch.adapters.reading import Reader
     from switch.people.ports import Operators, People
     from switch.reference import ReferenceStore
@@ -70,6 +71,10 @@ class Node(msgspec.Struct, frozen=True):
 
     def say(self, text: str, /, **values: Any) -> str:
         return say(text, self.language, **values)
+
+    def told(self, error: SaidError) -> str:
+        """What an error of the core says, in the operator's language."""
+        return error.told(chinese=self.language == "zh")
 
     @contextmanager
     def store(self) -> Iterator[Store]:

@@ -14,7 +14,7 @@ from settlement.iso20022.xml import XmlError
 from settlement.payouts.desk import Desk, PayoutError
 from switch.adapters.servers import Servers
 from switch.adapters.system import SystemClock
-from switch.commands.common import CommandError, actor, office, refusals
+from switch.commands.common import CommandError, Exit, actor, office, refusals
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -56,7 +56,7 @@ def done(
 
     with node.store() as store:
         who = actor(node, store.dsn)
-        with told():
+        with told(node):
             return asyncio.run(run(store.dsn, who))
 
 
@@ -68,12 +68,14 @@ async def desk_of(node: Node, dsn: str, who: Actor) -> AsyncIterator[Desk]:
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """What the core can not do is the command's failure."""
+def told(node: Node) -> Iterator[None]:
+    """What the core can not do is the command's failure; a file that it can not take in is wrong."""
     try:
         yield
-    except (PayoutError, ReportError, StatementError, XmlError) as error:
-        raise CommandError(str(error)) from error
+    except PayoutError as error:
+        raise CommandError(node.told(error)) from error
+    except (ReportError, StatementError, XmlError) as error:
+        raise CommandError(node.told(error), Exit.USAGE) from error
 
 
 def payout_date(node: Node, given: dt.date | None) -> dt.date:

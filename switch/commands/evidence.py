@@ -182,7 +182,7 @@ def make(node: Node, on: dt.date, out: Path | None) -> Exit:
             try:
                 found = await documents(store, on, settings_of(node.config))
             except WaitingError as waiting:
-                raise CommandError(str(waiting), Exit.WAITING) from waiting
+                raise CommandError(node.told(waiting), Exit.WAITING) from waiting
             at = await store.begin(on, dt.datetime.max.replace(tzinfo=dt.UTC))  # recorded already
         return made(on, at, found, key)
 

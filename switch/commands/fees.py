@@ -136,7 +136,7 @@ def stored_plan(node: Node, name: str, on: dt.date | None) -> Plan:
     try:
         return tariffs.plan_on(name, day)
     except NotInForceError as error:
-        raise CommandError(str(error)) from error
+        raise CommandError(node.told(error)) from error
 
 
 async def references(dsn: str) -> list[Reference]:

@@ -80,7 +80,7 @@ def show(
         inside = packed.unpack(file.name, data)
     except FileError as error:
         tell(error, b"", None, language, as_json=json)
-        end(Exit.DIFFERENCES)
+        end(Exit.USAGE)
         return
     for name, content in inside:
         found = named(name, type_, day(date), described)
@@ -234,7 +234,7 @@ def show_one(
         parsed = registry.parse(data, file, context)
     except FileError as error:
         tell(error, data, form, language, as_json=as_json)
-        return Exit.DIFFERENCES
+        return Exit.USAGE
     if as_json:
         print_objects(objects(parsed))
     else:
@@ -318,12 +318,12 @@ def tell(
                     "line": error.line,
                     "column": error.column,
                     "value": error.value,
-                    "reason": error.reason,
+                    "reason": str(error.reason),
                 }
             ]
         )
         return
-    print_line(say("file_refused", language, error=str(error)))
+    print_line(say("file_refused", language, error=error.told(chinese=language == "zh")))
     tables = [one for one in form.layouts if isinstance(one, Layout)] if form else []
     if tables:
         line, marker = marked(data, error.line, error.column, tables[0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -82,26 +82,14 @@ def import_key(
                 raise CommandError(node.say("not_found", kind="link", key=link))
             snapshot = await store.snapshot()
             check_lmk(snapshot.keys(OWNER, KeyUsage.DATA.value), box.lmk_id)
+            checks = Checks(algorithm, check_value, weak=node.demo)
             if under_zmk is None:
-                block = box.import_components(
-                    usage,
-                    parts,
-                    algorithm=algorithm,
-                    check_value=check_value,
-                    allow_weak=node.demo,
-                )
+                block = from_components(box, usage, parts, checks)
             else:
                 zmk = snapshot.key(owner, KeyUsage.ZMK.value)
                 if zmk is None:
                     raise CommandError(node.say("not_found", kind="ZMK", key=owner))
-                block = box.import_key(
-                    usage,
-                    zmk.block,
-                    cryptogram_of(under_zmk),
-                    algorithm=algorithm,
-                    check_value=check_value,
-                    allow_weak=node.demo,
-                )
+                block = from_zmk(box, usage, zmk.block, under_zmk, checks)
             return await store.add_key(stored(owner, usage, block), maker=maker)
 
     with node.store() as store:
@@ -117,6 +105,39 @@ def import_key(
         )
     )
     return Exit.DONE
+
+
+class Checks(NamedTuple):
+    """What a key must be to be taken."""
+
+    algorithm: Algorithm
+    check_value: str | None
+    weak: bool  # may be one of the known weak keys
+
+
+def from_components(
+    box: LocalVault, usage: KeyUsage, parts: Sequence[bytes], checks: Checks
+) -> KeyBlock:
+    return box.import_components(
+        usage,
+        parts,
+        algorithm=checks.algorithm,
+        check_value=checks.check_value,
+        allow_weak=checks.weak,
+    )
+
+
+def from_zmk(
+    box: LocalVault, usage: KeyUsage, zmk: str, cryptogram: str, checks: Checks
+) -> KeyBlock:
+    return box.import_key(
+        usage,
+        zmk,
+        cryptogram_of(cryptogram),
+        algorithm=checks.algorithm,
+        check_value=checks.check_value,
+        allow_weak=checks.weak,
+    )
 
 
 def cryptogram_of(text: str) -> bytes | str:

@@ -143,7 +143,7 @@ def pending_proposal(node: Node, batch: str) -> str:
 
 async def release_approved(node: Node, dsn: str, approval: Approval) -> None:
     """What an approval of `payout.release` or `reserve.sweep` lets through."""
-    with told():
+    with told(node):
         async with desk_of(node, dsn, Actor(approval.checker)) as desk:
             batch = await releasing.release(desk, approval)
             await bring_on(desk, batch.payout_date)
@@ -212,7 +212,7 @@ def reject(
 
 async def reject_approved(node: Node, dsn: str, approval: Approval) -> None:
     """What an approval of `payout.reject` lets through."""
-    with told():
+    with told(node):
         async with desk_of(node, dsn, Actor(approval.checker)) as desk:
             order = await rejection.reject(desk, approval)
     print_line(node.say("payout_rejected", order=order.end_to_end_id))

@@ -26,7 +26,7 @@ from settlement.reports import (
     xlsx,
 )
 from settlement.reports.figures import money
-from settlement.reports.model import Money, Report, Table
+from settlement.reports.model import Money, Report, Table, Words
 from settlement.shares import Agent, statements
 from settlement.texts import TEXTS
 from switch.cli import ConfigFile, DataFolder, Json, Lang, day, end, group, node_of
@@ -274,8 +274,14 @@ def objects(table: Table) -> Iterator[dict[str, Any]]:
         values = {name: row[n] for n, name in seen}
         yield {
             "table": table.key,
-            **{k: v.amount_minor if isinstance(v, Money) else v for k, v in values.items()},
+            **{k: _plain(v) for k, v in values.items()},
         }
+
+
+def _plain(cell: object) -> object:
+    if isinstance(cell, Words):
+        return str(cell)
+    return cell.amount_minor if isinstance(cell, Money) else cell
 
 
 def show(made: Report, language: str, table: str) -> None:
@@ -287,11 +293,13 @@ def show(made: Report, language: str, table: str) -> None:
         seen = one.seen("page")
         print_table(
             [TEXTS[one.columns[n].heading][half] for n in seen],
-            ([_shown(row[n]) for n in seen] for row in (*one.rows, *one.foot)),
+            ([_shown(row[n], half) for n in seen] for row in (*one.rows, *one.foot)),
         )
 
 
-def _shown(cell: object) -> str:
+def _shown(cell: object, half: int) -> str:
+    if isinstance(cell, Words):
+        return cell.chinese if half else cell.english
     if isinstance(cell, Money):
         return money(cell.amount_minor, cell.currency)
     return "" if cell is None else str(cell)

@@ -16,6 +16,7 @@ FAULT = 4  # Python's own 1 would say "differences found"
 
 # Who runs this command, as the line says it: operator, descriptor of the password, TOTP code.
 SAID: ContextVar[tuple[str, int | None, str]] = ContextVar("SAID", default=("", None, ""))
+LANGUAGE = "language"  # that the line asks for; in the context's `meta`
 LOGIN_OPTIONS = ("--operator", "--password-fd", "--totp")
 
 
@@ -39,6 +40,7 @@ class Root(Group):
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ctx.meta[LANGUAGE] = language_said(args)
         said: list[str] = []
         rest: list[str] = []
         words = iter(args)
@@ -62,10 +64,19 @@ class Root(Group):
             if hasattr(error, "exit_code") or isinstance(error, typer.Abort):
                 raise  # typer's own: usage, exit
             code = exit_code(error)
-            text = f"tongbao: {error}" if code else explain(error)
+            text = f"tongbao: {told(error, ctx.meta[LANGUAGE])}" if code else explain(error)
             sys.stdout.flush()
             typer.echo(text, err=True)
             raise typer.Exit(code or FAULT) from error
+
+
+def told(error: Exception, language: str) -> str:
+    """What it says, in the language where it can."""
+    from settlement.said import SaidError
+
+    if not isinstance(error, SaidError):
+        return str(error)
+    return error.told(chinese=language == "zh")
 
 
 def explain(error: Exception) -> str:

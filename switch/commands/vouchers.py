@@ -113,7 +113,7 @@ def _propose(
         async with (
             office(dsn) as desk,
             refusals(desk.people, who, f"propose:{act}", voucher),
-            opened(dsn) as books,
+            opened(node, dsn) as books,
         ):
             return await do(books, desk.people, who)
 
@@ -152,7 +152,7 @@ def approve_entry(
 
 async def post_approved(node: Node, dsn: str, approval: Approval) -> None:
     """What an approval of `ledger.entry` or `ledger.reversal` lets through."""
-    async with opened(dsn) as books:
+    async with opened(node, dsn) as books:
         made = await vouchers.post(books, approval)
     print_line(node.say("voucher_posted", source=made.source, key=made.key, day=made.business_date))
 
@@ -168,7 +168,7 @@ def list_vouchers(
     node, on = node_of(config, data, lang), day(date)
 
     async def read(dsn: str) -> list[tuple[Note, str]]:
-        async with opened(dsn) as books:
+        async with opened(node, dsn) as books:
             found = []
             for one in await books.notes():
                 made = await books.entry(one.source, one.key)
@@ -197,12 +197,12 @@ def list_vouchers(
 
 
 @asynccontextmanager
-async def opened(dsn: str) -> AsyncIterator[Vouchers]:
+async def opened(node: Node, dsn: str) -> AsyncIterator[Vouchers]:
     """The store; what can not be done is the command's failure."""
     async with open_vouchers(await Servers(dsn).primary()) as books:
         try:
             yield books
         except vouchers.VoucherError as error:
-            raise CommandError(str(error), Exit.USAGE) from error
+            raise CommandError(node.told(error), Exit.USAGE) from error
         except LedgerLimitError as error:
-            raise CommandError(str(error)) from error
+            raise CommandError(node.told(error)) from error

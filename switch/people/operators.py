@@ -145,7 +145,7 @@ class Operator(msgspec.Struct, frozen=True):
 def check_key(operator_id: str, holder: str | None) -> None:
     """`holder` has, or had, the SSH key already. One key for two operators would be one person as two."""
     if holder is not None and holder != operator_id:
-        raise RefusedError("not_allowed", f"the key of {operator_id} is that of {holder}")
+        raise RefusedError("not_allowed", "key_of_other", operator=operator_id, holder=holder)
 
 
 def check_change(
@@ -161,9 +161,9 @@ def check_change(
     """
     if approval is None:
         if former is None or act != "operator.suspend":
-            raise RefusedError("not_allowed", f"{act} takes two")
+            raise RefusedError("not_allowed", "takes_two", act=act)
         if later.roles != former.roles or later.state != "suspended" or public_key is not None:
-            raise RefusedError("not_allowed", f"{act} changes nothing else")
+            raise RefusedError("not_allowed", "changes_nothing_else", act=act)
         return
     payload = approval.proposal.payload
     roles: object = payload.get("roles")
@@ -175,5 +175,5 @@ def check_change(
     agreed = (approval.proposal.act, approval.proposal.subject, roles, state, key)
     if asked != agreed or (former is None) != (act == "operator.add"):
         raise RefusedError(
-            "changed", f"{approval.proposal.id} is not for this change of {later.id}"
+            "changed", "change_of_other", proposal=approval.proposal.id, operator=later.id
         )

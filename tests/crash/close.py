@@ -4,7 +4,9 @@
 of every step and of a file's rows, and at drawn instants. At some it is interrupted as by Ctrl-C
 instead, also while rows are copied from and to PostgreSQL: it must end by itself, with its exit code
 and without a traceback. Then it is run again, to its end. What it prints, every file that it wrote,
-byte for byte, and the ledger with its chain must be those of a run that nobody disturbed.
+byte for byte, and the ledger with its chain must be those of a run that nobody disturbed. A part of the blows
+falls on runs that store every step on a thread of its own, as days from `ports.BULK_FROM` rows on
+do: there also before, in and after the thread's own commit, while the next step is under way.
 
 One numbered line a blow, with what is left; the first that differs ends the run with exit code 1. The
 blows of a seed are always the same: `--from N` goes on with the N-th, `--jobs` strikes several at once.
@@ -35,6 +37,9 @@ import msgspec
 
 from benchmarks.books import BANKS, BooksDay, load_journal, load_reference
 from hsm.lmk import TEST_LMK
+from settlement import ports
+from settlement.adapters import postgres
+from settlement.adapters.bulk_postgres import copy_in
 from settlement.adapters.postgres import PostgresStore
 from settlement.disputes.day_end import DISPUTES
 from settlement.ports import STEPS
@@ -61,6 +66,15 @@ BOUNDARIES: Final = (
     *("before take_in", "after take_in"),
 )
 COPIES: Final = ("copy_from_query", "copy_to_table", "copy_records_to_table")  # of asyncpg
+# of a step whose facts a thread stores: its transaction begins, its first rows go in, it has committed
+THREADS: Final = tuple(
+    f"{when} the thread of {step}"
+    for step in ("freeze", "reconcile", "fees", "post")
+    for when in ("before", "in", "after")
+)
+NEXT_S: Final = 0.2  # in which the next step begins beside a thread that is struck
+CHILD: Final = "--struck"
+NEVER: Final = "never"
 INTERRUPTED: Final = 130
 INTERRUPT_EACH: Final = 4  # every so many instants it is Ctrl-C
 STARTS_S: Final = 1.0  # of a process on a loaded machine; until then Ctrl-C is Python's to answer
@@ -71,9 +85,10 @@ class Blow(msgspec.Struct, frozen=True):
 
     at: str | float
     interrupt: bool = False  # Ctrl-C; else kill -9
+    threaded: bool = False  # a run whose steps are all stored on threads
 
     def __str__(self) -> str:
-        how = "interrupted" if self.interrupt else "killed"
+        how = ("threaded " * self.threaded) + ("interrupted" if self.interrupt else "killed")
         return f"{how} {self.at if isinstance(self.at, str) else f'at {self.at:.1%} of a run'}"
 
 
@@ -148,7 +163,14 @@ class Trial:
         chosen = ["--date", self.day.date.isoformat(), "--files", str(self.inbox), "--json"]
         return ["close", *chosen, "--demo", "--config", str(self.config), "--data", str(self.data)]
 
-    def start(self, *module: str) -> subprocess.Popen[str]:
+    def start(
+        self, blow: Blow | None = None, *, strikes_itself: bool = False
+    ) -> subprocess.Popen[str]:
+        """`tongbao`; in the way of a blow, which the process may deal itself."""
+        module = ["tongbao"]
+        if blow is not None and (strikes_itself or blow.threaded):
+            own = msgspec.structs.replace(blow, at=blow.at if strikes_itself else NEVER)
+            module = [MODULE, CHILD, msgspec.json.encode(own).decode()]
         return subprocess.Popen(
             [sys.executable, "-m", *module, *self.arguments()],
             cwd=ROOT,
@@ -162,11 +184,11 @@ class Trial:
         by = signal.SIGINT if blow.interrupt else signal.SIGKILL
         ends = INTERRUPTED if blow.interrupt else -signal.SIGKILL
         if isinstance(blow.at, str):
-            process = self.start(MODULE, "--interrupt" if blow.interrupt else "--kill", blow.at)
+            process = self.start(blow, strikes_itself=True)
             told, said = process.communicate(timeout=ENDS_S)
             assert process.returncode == ends, f"exit code {process.returncode}: {said}"
         else:
-            process = self.start("tongbao")
+            process = self.start(blow)
             try:
                 told, said = process.communicate(timeout=blow.at * run_s)
             except subprocess.TimeoutExpired:
@@ -180,19 +202,19 @@ class Trial:
             assert "Traceback" not in said, said
             assert GO_ON in said or isinstance(blow.at, float), said
 
-    def run(self) -> dict[str, Any]:
-        """To the end; what the command told."""
+    def run(self, blow: Blow | None = None) -> dict[str, Any]:
+        """To the end, in the way of a blow; what the command told."""
         until = time.monotonic() + GONE_S
         while True:
-            told, said = (process := self.start("tongbao")).communicate()
+            told, said = (process := self.start(blow)).communicate()
             assert process.returncode in (0, 1, 3), said + told
             result: dict[str, Any] = msgspec.json.decode(told)
             if UNDER_WAY not in result["message"]:
                 return result
             assert time.monotonic() < until, result["message"]
 
-    def outcome(self) -> Outcome:
-        told = self.run()
+    def outcome(self, blow: Blow | None = None) -> Outcome:
+        told = self.run(blow)
         reports = self.data / "reports"
         files = {
             str(path.relative_to(reports)): hashlib.sha256(path.read_bytes()).hexdigest()
@@ -232,15 +254,15 @@ async def _ledger(dsn: str) -> tuple[str, str]:
 # -- the struck process ---------------------------------------------------------------------------
 
 
-def close_and_die(of: signal.Signals, moment: str, arguments: list[str]) -> None:
+def close_and_die(blow: Blow, arguments: list[str]) -> None:
     """`tongbao` in this process, which strikes itself at a boundary or in the middle of a copy."""
     struck = False
 
     def at(here: str) -> None:
         nonlocal struck
-        if here == moment and not struck:
+        if here == blow.at and not struck:
             struck = True
-            os.kill(os.getpid(), of)
+            os.kill(os.getpid(), signal.SIGINT if blow.interrupt else signal.SIGKILL)
 
     finish, take_in = PostgresStore.finish, PostgresStore.take_in
 
@@ -257,12 +279,38 @@ def close_and_die(of: signal.Signals, moment: str, arguments: list[str]) -> None
 
     PostgresStore.finish = dying_finish  # type: ignore[method-assign]
     PostgresStore.take_in = dying_take_in  # type: ignore[method-assign,assignment]
-    if moment in COPIES:
+    if blow.at in COPIES:
         strike_in_copies(at)
+    if blow.threaded:
+        ports.BULK_FROM = 0  # type: ignore[misc]
+        strike_in_threads(at)
     from switch.cli import main as tongbao
 
     sys.argv = ["tongbao", *arguments]
     tongbao()
+
+
+def strike_in_threads(at: Callable[[str], None]) -> None:
+    """What a thread does for a step, with a strike where the next step has had time to begin."""
+    finish, copy = PostgresStore._finish_alone, copy_in
+    storing = threading.local()
+
+    async def dying_finish(self: PostgresStore, step: Step, facts: Facts) -> bool:
+        storing.step = step.name
+        time.sleep(NEXT_S)  # noqa: ASYNC251 - the loop is the thread's own
+        at(f"before the thread of {step.name}")
+        stored = await finish(self, step, facts)
+        time.sleep(NEXT_S)  # noqa: ASYNC251 - the loop is the thread's own
+        at(f"after the thread of {step.name}")
+        return stored
+
+    async def dying_copy(*values: Any, **options: Any) -> None:
+        await copy(*values, **options)
+        if here := getattr(storing, "step", ""):
+            at(f"in the thread of {here}")
+
+    PostgresStore._finish_alone = dying_finish  # type: ignore[method-assign]
+    setattr(postgres, "copy_in", dying_copy)  # noqa: B010 - where the store has it from elsewhere
 
 
 def strike_in_copies(at: Callable[[str], None]) -> None:
@@ -308,9 +356,11 @@ def differences(found: Outcome, expected: Outcome) -> list[str]:
     """The first names under which two outcomes differ."""
     names = [
         name
-        for name in ("told", "entries", "chain", "left")
+        for name in ("told", "entries", "chain")
         if getattr(found, name) != getattr(expected, name)
     ]
+    if found.left != expected.left:
+        names.append(f"left: {', '.join(found.left)}")
     every = sorted(found.files.keys() | expected.files.keys())
     return names + [one for one in every if found.files.get(one) != expected.files.get(one)][:5]
 
@@ -332,7 +382,7 @@ def struck(day: Day, blow: Blow, run_s: float) -> Outcome:
     """The outcome of a close that was struck and run again."""
     trial = day.trial()
     trial.strike(blow, run_s)
-    found = trial.outcome()
+    found = trial.outcome(blow)
     trial.close()
     return found
 
@@ -343,8 +393,14 @@ def blows_of(seed: int, instants: int) -> list[Blow]:
     return [
         *(Blow(at) for at in BOUNDARIES),
         *(Blow(at, interrupt=True) for at in (*COPIES, "before post", "after reconcile")),
+        *(Blow(at, threaded=True) for at in (*BOUNDARIES, *COPIES, *THREADS)),
+        *(Blow(at, interrupt=True, threaded=True) for at in (*COPIES, *THREADS)),
         *(
-            Blow(chance.uniform(0.0, 1.0), interrupt=number % INTERRUPT_EACH == 0)
+            Blow(
+                chance.uniform(0.0, 1.0),
+                interrupt=number % INTERRUPT_EACH == 0,
+                threaded=number % 2 == 1,
+            )
             for number in range(instants)
         ),
     ]
@@ -388,9 +444,8 @@ class Run:
 
 
 def main() -> int:
-    if sys.argv[1:2] in (["--kill"], ["--interrupt"]):
-        of = signal.SIGKILL if sys.argv[1] == "--kill" else signal.SIGINT
-        close_and_die(of, sys.argv[2], sys.argv[3:])
+    if sys.argv[1:2] == [CHILD]:
+        close_and_die(msgspec.json.decode(sys.argv[2], type=Blow), sys.argv[3:])
         return 0
     parser = argparse.ArgumentParser()
     parser.add_argument("--instants", type=int, default=200, help="beside the boundaries")

@@ -35,3 +35,21 @@ def test_an_interrupted_close_says_how_to_go_on_and_comes_to_the_same(
     """A number is the part of an undisturbed run after which Ctrl-C comes."""
     made, expected, run_s = day
     assert differences(struck(made, Blow(at, interrupt=True), run_s), expected) == []
+
+
+@pytest.mark.parametrize(
+    "blow",
+    [
+        Blow("in the thread of freeze", threaded=True),
+        Blow("after the thread of reconcile", threaded=True),
+        Blow("in the thread of reconcile", interrupt=True, threaded=True),
+        Blow(0.7, threaded=True),
+    ],
+    ids=str,
+)
+def test_a_close_whose_steps_are_stored_on_threads_comes_to_the_same(
+    day: tuple[Day, Outcome, float], blow: Blow
+) -> None:
+    """Bulk days do so, while the next step is under way; expected is what no thread has stored."""
+    made, expected, run_s = day
+    assert differences(struck(made, blow, run_s), expected) == []

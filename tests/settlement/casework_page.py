@@ -68,7 +68,7 @@ def acts() -> str:
             f"`{act.name}`",
             " ".join(TEXTS[f"act_{act.name}"]),
             f"`{act.permission}`",
-            rules(act.long, act.short),
+            rules(act.long, act.short, act.owed),
             "yes" if act.part else "",
         ]
         for act in ACTS.values()

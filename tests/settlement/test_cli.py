@@ -145,8 +145,14 @@ def test_what_comes_under_a_name_that_was_taken_is_another_file(tmp_path: Path) 
     assert [path.name for path in folder.iterdir()] == ["f"]
     inbox.take("bank", "f")
     (folder / "f").write_bytes(b"3")
-    inbox.put_back("bank", "f")
+    kept = inbox.put_back("bank", "f")
+    assert kept is not None
+    assert (folder / kept).read_bytes() == b"2", "what was refused is not lost"
+    assert inbox.names("bank") == ["f"]
     assert inbox.take("bank", "f") == b"3", "a bad file makes way for what replaces it"
+    (folder / "f").write_bytes(b"3")
+    assert inbox.put_back("bank", "f") is None, "the same again is one file"
+    assert sorted(path.name for path in folder.iterdir()) == ["f", kept]
 
 
 def test_the_line_of_the_bank_simulator_is_read_as_it_was_meant() -> None:

@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from settlement import ports
+from settlement.adapters.files import DirectoryInbox
 from settlement.adapters.ledger_memory import MemoryStored
 from settlement.adapters.memory import MemoryStore
 from settlement.cases import MATCH_CLASSES
@@ -380,14 +382,35 @@ def test_dates_close_in_order_and_only_dates_that_exist() -> None:
     assert unknown.exit_code == 2
 
 
+def test_a_bad_file_of_a_killed_run_is_kept_beside_what_came_since(tmp_path: Path) -> None:
+    sale = trade(1)
+    name, good = com_file([billed(sale)])
+    bad = good[:30] + b"!" + good[31:]
+    folder = tmp_path / ACQUIRER
+    folder.mkdir()
+    (folder / f".{name}.taken").write_bytes(bad)
+    (folder / name).write_bytes(good)
+    store, dates, files = world([sale]), Dates({DAY: "open"}), DirectoryInbox(tmp_path)
+    refused = asyncio.run(run_close(store, files, dates=dates))
+    kept = f"{name}.{hashlib.sha256(bad).hexdigest()[:16]}.refused"
+    assert refused.exit_code == 2
+    assert f"what was refused is kept as {kept}, {name} is the later one" in refused.message
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {name: good, kept: bad}
+    done = asyncio.run(run_close(store, files, dates=dates))
+    assert (done.exit_code, done.message) == (0, "")
+    assert [path.name for path in folder.iterdir()] == [kept]
+
+
 def test_a_bad_file_fails_whole_and_stays() -> None:
     sale = trade(1)
     name, data = com_file([billed(sale), billed(sale)])
     files = inbox((name, data[:330] + b"!" + data[331:]))
     store, dates = world([sale]), Dates({DAY: "open"})
     result = asyncio.run(run_close(store, files, dates=dates))
-    assert result.exit_code == 4
+    assert result.exit_code == 2
+    assert [one.state for one in result.steps][:3] == ["done", "done", "failed"]
     assert f"{name}: line 2, column" in result.message
+    assert f"{name}:第 2 行" in result.told(chinese=True)
     assert asyncio.run(store.files(ACQUIRER)) == []
     assert files.names(ACQUIRER) == [name]
 

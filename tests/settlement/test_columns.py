@@ -121,6 +121,7 @@ def test_a_lost_or_foreign_extract_is_not_found(tmp_path: Path, rows: pa.Table, 
     else:
         kept(tmp_path, pa.concat_tables([rows, rows]))
     assert extracts(tmp_path).find("records", sha256) is None
+    assert list(tmp_path.glob("*.csv")) == [], "a text that nobody will read"
 
 
 def test_an_expression_of_other_types_is_refused(tmp_path: Path, rows: pa.Table) -> None:

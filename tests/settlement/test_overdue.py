@@ -12,12 +12,18 @@ import msgspec
 import pytest
 from hypothesis import given, settings as hypothesis, strategies as st
 
+from settlement.adapters.cases_memory import MemoryCasework
 from settlement.cases import Break, Resolution
+from settlement.casework import work
+from settlement.casework.acts import NotPossibleError
+from settlement.casework.ports import Work
 from settlement.contracts import Contracts
+from settlement.four_eyes import RefusedError
 from settlement.overdue import changes, overdue
 from settlement.payouts.dates import bring_on, find_overdue
 from settlement.payouts.desk import Desk
 from settlement.payouts.ports import Facts, Receivable, StaleError
+from tests.settlement.desk import Desk as CaseDesk, MemoryPeople
 from tests.settlement.payout_world import (
     CALENDAR,
     CNY,
@@ -32,7 +38,7 @@ from tests.settlement.payout_world import (
     pay,
     told,
 )
-from tests.settlement.world import reference
+from tests.settlement.world import Dates, reference
 
 TUESDAY, WEDNESDAY, THURSDAY = (MONDAY + ONE_DAY * n for n in (1, 2, 3))
 FRIDAY, SUNDAY = MONDAY + 4 * ONE_DAY, MONDAY + 6 * ONE_DAY
@@ -110,6 +116,150 @@ def test_a_break_stands_on_no_closed_date() -> None:
         assert breaks
         with pytest.raises(StaleError):
             await on(town, THURSDAY).commit(Facts(0, "receivable.overdue", breaks=breaks))
+
+    asyncio.run(scenario())
+
+
+# -- what ends it without the money -----------------------------------------------------------------
+
+
+def worked() -> Dates:
+    """The date that found the case is posted: now it can be worked."""
+    return Dates({MONDAY: "posted", TUESDAY: "posted", WEDNESDAY: "open"})
+
+
+def casework(town: Town) -> CaseDesk:
+    """The cases of the town's books; the next date is open."""
+    dates = worked()
+    people = MemoryPeople(town.books.cases.approved)
+    return CaseDesk(town.books, dates, MemoryCasework(town.books, dates), people)
+
+
+async def write_off(town: Town, case: Break, amount: int | None = None) -> None:
+    cases = casework(town)
+    made = await cases.propose(case.id, "write_off_receivable", amount)
+    assert await work.still_stands(cases.casework, made)
+    await cases.approve(made)
+
+
+def test_what_will_never_come_is_written_off_by_two() -> None:
+    async def scenario() -> None:
+        town = Town()
+        await town.day(MONDAY, {TEA: 10_000})
+        (one,) = await find_overdue(on(town, THURSDAY))
+        await town.day(TUESDAY, {})
+        await write_off(town, one)
+        assert await town.balance("network_receivable") == 0
+        assert await town.balance("write_off_loss") == 10_000
+        case = await work.case(casework(town).casework, one.id)
+        assert (case.state, [event.kind for event in case.facts.events]) == (
+            "ended",
+            ["proposed", "adjusted"],
+        )
+        assert await find_overdue(on(town, SUNDAY)) == []
+        assert await town.payouts.resolved([one.id]) == {one.id}
+        with pytest.raises(NotPossibleError):
+            await casework(town).propose(one.id, "write_off_receivable")
+        await bring_on(on(town, FRIDAY), FRIDAY)
+        (batch,) = await pay(town, FRIDAY)
+        assert batch.sum_minor == 10_000, "the merchant gets it all the same"
+
+    asyncio.run(scenario())
+
+
+def test_a_part_that_came_is_named_and_settles_what_is_left() -> None:
+    async def scenario() -> None:
+        town = Town()
+        await town.day(MONDAY, {TEA: 10_000})
+        await told(town, TUESDAY, Told(9_000, counterparty=PAYER), Told(800, counterparty="other"))
+        (late,) = await find_overdue(on(town, THURSDAY))
+        await town.day(TUESDAY, {})
+        part, other = sorted(
+            await town.payouts.standing_breaks("statement_unmatched"),
+            key=lambda found: -found.difference_minor,
+        )
+        assert late.evidence["cases"] == part.id
+        cases = casework(town).casework
+        for one, named in ((late, [part.id]), (part, [late.id]), (other, [])):
+            assert await work.related(cases, await work.case(cases, one.id)) == named
+        with pytest.raises(NotPossibleError, match="holds 10000, not 10001"):
+            await casework(town).propose(late.id, "write_off_receivable", 10_001)
+        await write_off(town, late, 1_000)
+        case = await work.case(cases, late.id)
+        assert (case.state, case.facts.events[-1].kind) == ("assigned", "reduced")
+        await bring_on(on(town, FRIDAY), FRIDAY)
+        assert await standing(town) == []
+        assert await town.payouts.standing_breaks("statement_unmatched") == [other]
+        assert await town.balance("network_receivable") == 0
+        assert await town.balance("write_off_loss") == 1_000
+        assert await town.balance("long_suspense") == -800
+
+    asyncio.run(scenario())
+
+
+def test_a_part_that_comes_late_names_what_it_may_be_of() -> None:
+    async def scenario() -> None:
+        town = Town()
+        await town.day(MONDAY, {TEA: 10_000})
+        (late,) = await find_overdue(on(town, THURSDAY))
+        await town.day(TUESDAY, {})
+        await told(town, THURSDAY, Told(9_000, counterparty=PAYER), Told(10_001))
+        part, more = sorted(
+            await town.payouts.standing_breaks("statement_unmatched"),
+            key=lambda found: found.difference_minor,
+        )
+        assert (part.evidence["cases"], "cases" in more.evidence) == (late.id, False)
+        cases = casework(town).casework
+        assert await work.related(cases, await work.case(cases, late.id)) == [part.id]
+
+    asyncio.run(scenario())
+
+
+def test_nothing_is_written_off_that_has_come_since() -> None:
+    async def scenario() -> None:
+        town = Town()
+        await town.day(MONDAY, {TEA: 10_000})
+        (late,) = await find_overdue(on(town, THURSDAY))
+        await town.day(TUESDAY, {})
+        cases = casework(town)
+        made = await cases.propose(late.id, "write_off_receivable")
+        await told(town, THURSDAY, Told(10_000, counterparty=PAYER))
+        assert not await work.still_stands(cases.casework, made)
+        with pytest.raises(RefusedError) as refused:
+            await cases.approve(made)
+        assert refused.value.reason == "changed"
+        assert await town.balance("network_receivable") == 0
+        assert await town.balance("write_off_loss") == 0
+
+    asyncio.run(scenario())
+
+
+class Interrupted(MemoryCasework):
+    """A statement settles the receivable after a write-off has read it, and before it is stored."""
+
+    def __init__(self, town: Town, dates: Dates) -> None:
+        super().__init__(town.books, dates)
+        self._town = town
+
+    async def commit(self, work: Work) -> None:
+        if work.rests_on is not None:
+            await told(self._town, THURSDAY, Told(10_000, counterparty=PAYER))
+        await super().commit(work)
+
+
+def test_a_statement_between_judgement_and_commit_is_noticed() -> None:
+    async def scenario() -> None:
+        town = Town()
+        await town.day(MONDAY, {TEA: 10_000})
+        (late,) = await find_overdue(on(town, THURSDAY))
+        await town.day(TUESDAY, {})
+        dates = worked()
+        people = MemoryPeople(town.books.cases.approved)
+        cases = CaseDesk(town.books, dates, Interrupted(town, dates), people)
+        made = await cases.propose(late.id, "write_off_receivable")
+        with pytest.raises(RefusedError):
+            await cases.approve(made)
+        assert await town.balance("network_receivable") == 0
 
     asyncio.run(scenario())
 

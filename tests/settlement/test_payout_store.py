@@ -17,6 +17,7 @@ from settlement.adapters.payout_postgres import PostgresPayouts, open_payouts
 from settlement.adapters.postgres import PostgresStore
 from settlement.entry_columns import entry_relation
 from settlement.four_eyes import Actor, RefusedError, judge
+from settlement.iso20022.camt053 import StatementError
 from settlement.ledger import movements
 from settlement.payouts.dates import bring_on, find_overdue
 from settlement.payouts.desk import Desk, PayoutError
@@ -307,7 +308,7 @@ def test_the_same_statement_again_and_another_under_its_name(
         assert (again.statement, again.state) == (first.statement, "known")
         assert await town.payouts.generation() == at
         bent = data.replace(b">0.07<", b">0.06<").replace(b">0.08<", b">0.09<")
-        with pytest.raises(PayoutError, match="other content"):
+        with pytest.raises(StatementError, match="other content"):
             await take_in(town.desk(), "c.xml", bent, PANS)
         assert await town.payouts.generation() == at
 

@@ -19,9 +19,20 @@ import pytest
 
 from settlement.adapters.memory import MemoryStore
 from settlement.cases import Break
+from settlement.columns import table_of
 from settlement.fee_book import DETAIL, AgentLine, CostLine, DiscountLine
 from settlement.payouts.ports import ReserveCheck, ReserveTerm
-from settlement.reports import breaks, csv as csvs, fees, html, merchant, reserve, shares, xlsx
+from settlement.reports import (
+    breaks,
+    csv as csvs,
+    fees,
+    html,
+    merchant,
+    reserve,
+    shares,
+    sums,
+    xlsx,
+)
 from settlement.reports.figures import money
 from settlement.reports.model import (
     PAGE_ROWS,
@@ -31,8 +42,10 @@ from settlement.reports.model import (
     Money,
     Report,
     Table,
+    Words,
     totals,
 )
+from settlement.reports.sums import SumLine, SumLines
 from settlement.shares import ShareLine, statements
 from tests.settlement.test_close import a_day
 from tests.settlement.world import DAY, Sink, com_file, inbox, run_close, world
@@ -215,7 +228,9 @@ COLUMNS = (
 
 
 def a_report(rows: Any) -> Report:
-    table = Table("merchants", COLUMNS, rows, totals(rows, COLUMNS, "total"), "merchants.csv")
+    table = Table(
+        "merchants", COLUMNS, rows, totals(rows, COLUMNS, Words("Total", "合计")), "merchants.csv"
+    )
     chart = Chart("chart_nets", (Bar(HOSTILE, 3, "3"), Bar("", 0, "0")), "156")
     return Report("report_day", HOSTILE, AT, (chart, table, Table("breaks", COLUMNS, ())))
 
@@ -318,12 +333,29 @@ def test_open_cases_and_the_reserve_stand_in_the_days_files() -> None:
     assert sorted(row["id"] for row in open_cases) == sorted(broken)
     assert {row["state"] for row in open_cases} == {"open"}
     terms = list(csv.DictReader(io.StringIO(of(sink, "reserve.csv").decode())))
-    sums = dict.fromkeys(("assets", "liabilities", "difference"), 0)
+    by_side = dict.fromkeys(("assets", "liabilities", "difference"), 0)
     for row in terms:
-        sums[row["side"]] = sums.get(row["side"], 0) + int(row["amount_minor"])
-    assert sums["assets"] == sums["liabilities"] != 0
+        by_side[row["side"]] = by_side.get(row["side"], 0) + int(row["amount_minor"])
+    assert by_side["assets"] == by_side["liabilities"] != 0
     page = of(sink, "report.html").decode()
     for text in ("Open cases by age", "未了结差错", "Reserve check", "备付金核对"):
         assert text in page, text
     found = sheets(of(sink, "report.xlsx"))
     assert {"Open cases · 未了结差错", "Reserve check · 备付金核对"} <= set(found)
+
+
+def test_lines_of_sums_are_rows_however_they_are_asked_for() -> None:
+    lines = [
+        SumLine(DAY, "c1", "one-to-many/1", side, f"{side}{n}", "m", "t", f"{n}", "156", n)
+        for n in range(sums.AT_ONCE // 2 + 1)
+        for side in ("ours", "theirs")
+    ]
+    rows = SumLines(table_of(SumLine, lines))
+    every = list(rows)
+    assert len(every) == len(rows) == len(lines) > sums.AT_ONCE
+    assert [row[5] for row in every] == [one.member for one in lines]
+    assert every[-1][-1] == Money(lines[-1].amount_minor, "156")
+    assert (rows[0], rows[-1], rows[sums.AT_ONCE]) == (every[0], every[-1], every[sums.AT_ONCE])
+    assert (list(rows[3:7]), list(rows[:0]), list(rows[len(rows) :])) == (every[3:7], [], [])
+    (sheet,) = sheets(xlsx.render(sums.report(DAY, AT, rows))).values()
+    assert len(sheet) == len(lines) + 1

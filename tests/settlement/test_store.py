@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from settlement import ports
+from settlement.adapters.bulk_postgres import QUERIES
 from settlement.adapters.ledger_memory import MemoryStored
 from settlement.adapters.ledger_stored import open_stored
 from settlement.adapters.memory import MemoryStore
@@ -594,3 +595,22 @@ def test_the_views_of_the_switch_have_what_is_read(database_dsn: FreshDatabase) 
             assert await dates.state(date(2000, 1, 1)) is None
 
     asyncio.run(scenario())
+
+
+def test_a_run_that_goes_on_reads_rows_of_its_matches_files_only(
+    database_dsn: FreshDatabase,
+) -> None:
+    """Not what the books have had in years: the plan takes the dates of files from their index."""
+
+    async def check() -> None:
+        connection = await asyncpg.connect(database_dsn.app)
+        try:
+            for way in ("seqscan", "indexscan", "indexonlyscan", "nestloop"):
+                await connection.execute(f"SET enable_{way} = off")
+            text = QUERIES["matched_rows"].text.replace("$1", f"DATE '{DAY}'")
+            plan = "\n".join(line for (line,) in await connection.fetch(f"EXPLAIN {text}"))
+        finally:
+            await connection.close()
+        assert "Index Scan on clearing_row_date" in plan, plan
+
+    asyncio.run(check())

@@ -111,8 +111,9 @@ class Inbox:
     def remove(self, acquirer: str, name: str) -> None:
         del self.files[acquirer, name]
 
-    def put_back(self, acquirer: str, name: str) -> None:
+    def put_back(self, acquirer: str, name: str) -> str | None:
         assert (acquirer, name) in self.files
+        return None
 
 
 class Sink:
@@ -289,7 +290,7 @@ def payouts_of(store: Store) -> Payouts:
 
 async def run_close(
     store: Store,
-    files: Inbox,
+    files: ports.Inbox,
     *,
     day: date = DAY,
     dates: ports.Dates | None = None,

@@ -54,9 +54,9 @@ def run(tmp_path: Path, database_dsn: FreshDatabase) -> Callable[..., Any]:
 
     asyncio.run(closed())
 
-    def call(*words: str) -> Any:
+    def call(*words: str, lang: str = "en") -> Any:
         return CliRunner().invoke(
-            cli.app, [*words, "--config", str(config), "--data", str(tmp_path), "--lang", "en"]
+            cli.app, [*words, "--config", str(config), "--data", str(tmp_path), "--lang", lang]
         )
 
     return call
@@ -102,6 +102,9 @@ def test_reports_in_every_form(run: Callable[..., Any], tmp_path: Path) -> None:
     unknown = run("report", "merchant", "--merchant", "nobody", *date)
     assert (unknown.exit_code, "no merchant nobody" in unknown.stderr) == (4, True)
     assert "Fees" in run("report", "fees", *date).stdout
+    for language, there, absent in (("en", "Cut-over", "日切"), ("zh", "日切", "Cut-over")):
+        text = run("report", "day", *date, lang=language).stdout
+        assert (there in text, absent in text, " · " in text) == (True, False, False)
     Page(run("report", "day", *date, "--format", "html").stdout_bytes)
     book = tmp_path / "breaks.xlsx"
     run("report", "breaks", *date, "--format", "xlsx", "--out", str(book))

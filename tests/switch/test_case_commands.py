@@ -96,6 +96,7 @@ def test_a_case_is_worked_to_its_end(run: Callable[..., tuple[int, str]]) -> Non
     assert code == 3, out
     (pending,) = lines(run("approval", "list", "--json")[1])
     assert pending["id"] in out
+    assert not fits("proposal", pending)["overtaken"]
     assert (pending["act"], pending["subject"]) == ("case.write_off", found)
     sha256 = pending["sha256"]
     code, out = run("case", "approve", found, "--sha256", sha256, by="demo")
@@ -276,3 +277,29 @@ def test_a_card_number_in_an_operators_words_is_masked(run: Callable[..., tuple[
 def test_a_bar_shows_every_part_that_counts() -> None:
     assert bar((1, 0, 999, 0, 0), 1_000, 10) == "░" + "▓" * 10
     assert bar((0, 0, 0, 0, 0), 1, 10) == ""
+
+
+def test_a_proposal_that_is_overtaken_is_told_to_be_void(
+    run: Callable[..., tuple[int, str]],
+) -> None:
+    found = case_id(run, "network_short")
+    assert run("case", "propose", found, "write_off", "--reason", "small", by="demo")[0] == 3
+    (first,) = lines(run("approval", "list", "--json")[1])
+    assert run("case", "propose", found, "settle_with_merchant", by="demo-checker")[0] == 3
+    second = next(one for one in lines(run("approval", "list", "--json")[1]) if one != first)
+    assert (first["overtaken"], second["overtaken"]) == (False, False)
+    code, out = run("case", "approve", found, "--sha256", first["sha256"], by="demo-checker")
+    assert code == 4, out  # there are two: which is meant?
+    approve = ("approval", "approve", first["id"], "--sha256", first["sha256"])
+    code, out = run(*approve, by="demo-checker")
+    assert code == 0, out
+    (void,) = lines(run("approval", "list", "--json")[1])
+    assert fits("proposal", void) == {**second, "overtaken": True}
+    assert "overtaken" in run("approval", "list")[1]
+    assert "已失效" in run("approval", "show", second["id"], lang="zh")[1]
+    code, out = run(
+        "approval", "approve", second["id"], "--sha256", second["sha256"], by="demo", lang="zh"
+    )
+    assert (code, f"{found} 在 {second['id']} 提请后已变动" in out) == (4, True), out
+    assert run("approval", "withdraw", second["id"], by="demo-checker")[0] == 0
+    assert run("approval", "list", "--json")[1] == ""

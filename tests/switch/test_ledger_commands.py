@@ -210,6 +210,8 @@ def test_verify_and_anchors(run: Callable[..., Answer], database_dsn: FreshDatab
     assert run("verify", "--anchor", kept[0], "--anchor", kept[1]).code == 0
     assert run("verify", "--anchor", f"2026-08-03={anchors[1]['anchor']}").code == 1
     assert run("verify", "--anchor", "2026-08-03").code == 1
+    never = run("verify", "--anchor", f"2026-08-09={anchors[1]['anchor']}")
+    assert (never.code, "was never made, or is gone" in never.out) == (1, True)
     assert run("verify", "--anchor", "yesterday=00").code == 2
 
     async def forge() -> None:

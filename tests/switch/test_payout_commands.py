@@ -312,9 +312,9 @@ def test_what_the_bank_reports_of_a_file(run: Command) -> None:
         path.write_bytes(document(*orders, message="TB20260804-002", **options))
         return run("payout", "import-status", str(path), code=code)
 
-    assert "never written" in report(says(name, "ACSP"), code=4).stderr
+    assert "never written" in report(says(name, "ACSP"), code=2).stderr
     run("payout", "export", "20260804-002")
-    assert "line 8: P999 is no order" in report(says("P999", "RJCT"), code=4).stderr
+    assert "line 8: P999 is no order" in report(says("P999", "RJCT"), code=2).stderr
     assert "1 orders, 0 rejected" in report(says(name, "ACSP")).stdout
     assert "taken in before" in report(says(name, "ACSP")).stdout
     (order,) = run.one("payout", "show", "20260804-002")["orders"]
@@ -331,7 +331,7 @@ def test_what_the_bank_reports_of_a_file(run: Command) -> None:
     assert "AC01" in run("payout", "returns", demo=False, lang="zh").stdout
     run("payout", "import-status", str(run.folder / "none.xml"), code=2)
     path.write_text("<x/>")
-    assert "line 1" in run("payout", "import-status", str(path), code=4).stderr
+    assert "line 1" in run("payout", "import-status", str(path), code=2).stderr
 
 
 def test_own_money_leaves_the_reserve_by_two_people(run: Command) -> None:
@@ -388,7 +388,7 @@ def test_withdraw_and_what_there_is_not(run: Command) -> None:
     assert "非工作日" in run("payout", "due", "--date", "2026-08-08", demo=False, lang="zh").stdout
     bad = run.folder / "bad.xml"
     bad.write_text("<!DOCTYPE x><x/>")
-    assert "document type" in run("statement", "import", str(bad), code=4).stderr
+    assert "document type" in run("statement", "import", str(bad), code=2).stderr
     run("statement", "import", str(run.folder / "none.xml"), code=2)
 
 
@@ -408,10 +408,19 @@ def test_money_that_never_came_is_a_case_until_it_comes(run: Command) -> None:
     shown = run("case", "show", one["id"], demo=False, lang="zh").stdout
     assert "清算款逾期未到" in shown
     assert "due_on=2026-08-04" in shown
-    run.statement(WEDNESDAY, Told(15_000, counterparty="990001"))
+    name, data = com_file([], WEDNESDAY)
+    (files / name).write_bytes(data)
+    run("close", "--date", WEDNESDAY.isoformat(), "--files", str(files.parent), code=1)
+    run("case", "propose", one["id"], "write_off_receivable", "--amount", "5", code=3)
+    (pending,) = map(json.loads, run("approval", "list", "--json", demo=False).stdout.splitlines())
+    approve = ("approval", "approve", pending["id"], "--sha256", pending["sha256"])
+    run(*approve, who="demo-checker")
+    lost = run("ledger", "balance", "write_off_loss", "--json", demo=False)
+    assert json.loads(lost.stdout)["balance_minor"] == 5
+    run.statement(WEDNESDAY + ONE_DAY, Told(14_995, counterparty="990001"))
     assert run(*cases, demo=False).stdout == ""
     whole = json.loads(run("case", "show", one["id"], "--json", demo=False).stdout)
-    assert (whole["state"], whole["resolution"]["reason"]) == ("ended", "the money has come")
+    assert (whole["state"], whole["resolution"]["reason"]) == ("ended", "nothing is owed any more")
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])

@@ -15,6 +15,7 @@ from settlement.four_eyes import (
     content_hash,
     require,
 )
+from settlement.said import said
 from switch.people.audit import Record, append
 from switch.people.login import Standing, Verdict
 from switch.people.operators import ADMINS, check_change, check_key
@@ -107,16 +108,16 @@ class MemoryPeople:
         """The proposal as it is kept; RefusedError where it may not be approved so."""
         proposal = self._proposals.get(approval.proposal.id)
         checker = approval.checker
-        text = f"{approval.proposal.id} may not be approved by {checker}"
+        why = said("not_approvable", proposal=approval.proposal.id, checker=checker)
         if proposal is None or proposal.id in self._withdrawn:
-            raise RefusedError("unknown", text)
+            raise RefusedError("unknown", why)
         if proposal.id in self._checkers:
-            raise RefusedError("replayed", text)
+            raise RefusedError("replayed", why)
         if proposal.maker == checker:
-            raise RefusedError("self_approval", text)
+            raise RefusedError("self_approval", why)
         holds = content_hash(proposal.act, proposal.subject, proposal.payload)
         if not holds == proposal.sha256 == approval.proposal.sha256:
-            raise RefusedError("changed", text)
+            raise RefusedError("changed", why)
         return proposal
 
     async def withdraw(self, proposal_id: str, operator: str) -> bool:

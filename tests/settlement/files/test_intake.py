@@ -147,7 +147,7 @@ def test_an_archive_that_holds_anything_else_stays() -> None:
 def test_a_bad_file_is_refused_whole_and_stays(name: str, data: bytes, told: str) -> None:
     bad = inbox((COM_NAME, COM), (name, data))
     (refused,), store = close_with(bad)
-    assert refused.exit_code == 4
+    assert refused.exit_code == 2
     assert told in refused.message
     assert adjustments(store) == []
     assert all(file.type != "ERRA" for file in asyncio.run(store.files(ACQUIRER)))
