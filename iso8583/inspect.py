@@ -10,7 +10,6 @@ than a second (tests hold it).
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -19,18 +18,25 @@ from iso8583 import elements
 from iso8583.codec import Codec, Explanation, codec_for
 from iso8583.dialects import registry
 from iso8583.errors import DecodeError
-from iso8583.inspector import candidates as ranking, meanings as words, mistakes as wrong, rendering
+from iso8583.inspector import (
+    candidates as ranking,
+    inputs,
+    meanings as words,
+    mistakes as wrong,
+    rendering,
+)
 from iso8583.inspector.framings import Framing, Problem
 from iso8583.inspector.meanings import Part
 from iso8583.inspector.mistakes import Mistake
 from iso8583.message import Message, masked
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from rich.table import Table
 
     from iso8583.inspector.candidates import Candidate
+    from iso8583.inspector.inputs import Kind
 
 MESSAGE_BYTES_MAX: Final = 65_537
 
@@ -49,7 +55,7 @@ class Inspection(msgspec.Struct, frozen=True):
     """One message explained. `fields` holds text fit to show (clear only if unmasked was asked).
 
     `spans` lie in the input: DE -> (offset, length), the length prefix included. `data` is the input
-    itself, for the dump; it is in no text and no JSON.
+    itself and `message` the values in clear, for the dump and for comparing: in no text and no JSON.
     """
 
     dialect: str | None
@@ -66,6 +72,7 @@ class Inspection(msgspec.Struct, frozen=True):
     shown: frozenset[int] = frozenset()
     source: str = ""
     data: bytes = b""
+    message: Message = {}
 
     def __repr__(self) -> str:
         return f"Inspection({self.dialect}, MTI {self.mti}, {self.error})"
@@ -158,16 +165,21 @@ def inspect_message(
     unmask: bool = False,
     source: str = "",
     candidates: int = 0,
+    problem: Problem | None = None,
 ) -> Inspection:
     """Explain one message given as hex digits (blanks allowed) or as raw bytes.
 
     `dialect` restricts the guess to that one; raises LookupError when there is no such dialect, and
     nothing else. Values are masked unless `unmask`; of a message that does not decode, every run of
     digits is masked, since elements may stand in the wrong place. `candidates` is how many of the
-    other guesses are told.
+    other guesses are told; `problem` is what was wrong with the text that the bytes were read from,
+    which comes before what is wrong with them.
     """
     codecs = [codec_for(name) for name in ([dialect] if dialect else registry.names())]
-    data, problem = _octets(message) if isinstance(message, str) else (message, None)
+    if isinstance(message, str):
+        data, problem = inputs.octets_of_hex(message)
+    else:
+        data = message
     if len(data) > MESSAGE_BYTES_MAX:
         reason = f"{len(data)} bytes, at most {MESSAGE_BYTES_MAX}"
         problem, data = Problem(None, MESSAGE_BYTES_MAX, reason), data[:MESSAGE_BYTES_MAX]
@@ -193,20 +205,29 @@ def inspect_message(
         shown=frozenset({0, 1} | {de for de, value in shown.items() if value == clear[de]}),
         source=source,
         data=data,
+        message=found.message,
     )
 
 
-def _octets(digits: str) -> tuple[bytes, Problem | None]:
-    """The bytes of hex digits, up to the first character that is none."""
-    packed = re.sub(r"\s+", "", digits)
-    bad = re.search(r"[^0-9A-Fa-f]", packed)
-    if bad is not None:
-        whole = bytes.fromhex(packed[: bad.start() & ~1])
-        return whole, Problem(None, len(whole), "not a hex digit")
-    whole = bytes.fromhex(packed[: len(packed) & ~1])
-    if len(packed) % 2:
-        return whole, Problem(None, len(whole), "odd number of hex digits")
-    return whole, None
+def inspect_input(
+    given: str | bytes,
+    kind: Kind | None = None,
+    dialect: str | None = None,
+    *,
+    unmask: bool = False,
+    candidates: int = 0,
+) -> Iterator[Inspection]:
+    """Explain every message of an input, one after another: `inspector.inputs` says what kinds there
+    are. Raises LookupError when there is no such dialect, and nothing else."""
+    for captured in inputs.captured(given, kind):
+        yield inspect_message(
+            captured.data,
+            dialect,
+            unmask=unmask,
+            source=captured.source,
+            candidates=candidates,
+            problem=captured.problem,
+        )
 
 
 def _best(

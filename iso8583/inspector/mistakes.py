@@ -368,7 +368,9 @@ def element_written(case: Case) -> Iterator[Mistake]:
             found = generic.explain(body, {de: build_reader(other)})
             odd = 10 * (de in implausible(found.message))
             far = 8 * (case.error is not None and de != case.error.de)
-            certainty = sure(found, HANDICAPS.get(rule, 0) + odd + (far if rule in HANDICAPS else 0))
+            certainty = sure(
+                found, HANDICAPS.get(rule, 0) + odd + (far if rule in HANDICAPS else 0)
+            )
             if certainty is not None:
                 offset = case.guess.framing.width + at
                 best.append(Mistake(rule, offset, {"de": de}, certainty))

@@ -1,47 +1,256 @@
-"""`tongbao inspect`: why does this message not parse?"""
+"""`tongbao inspect`: why does this message not parse? Reads files and standard input, nothing else."""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import msgspec
 
-from iso8583.inspect import inspect_message
+from iso8583.inspect import Inspection, inspect_input
+from iso8583.inspector import inputs
 from switch.commands.common import CommandError, Exit
+from switch.texts import say
 
 if TYPE_CHECKING:
-    from typing import TextIO
+    from collections.abc import Iterable, Iterator
 
-LINE_CHARACTERS_MAX = 1_000_000
+    from rich.console import Console
+    from rich.table import Table
 
+    from iso8583.inspector.inputs import Kind
+    from settlement.files.layout import Layout
 
-def run(message: str, *, dialect: str | None, unmask: bool, as_json: bool, language: str) -> Exit:
-    """One message, or with `-` one a line of standard input; 1 if one does not parse."""
-    try:
-        if message == "-":
-            return inspect_lines(sys.stdin, dialect, unmask=unmask)
-        inspection = inspect_message(message, dialect, unmask=unmask)
-    except LookupError as error:
-        raise CommandError(str(error.args[0]), Exit.USAGE) from error
-    if as_json:
-        sys.stdout.write(msgspec.json.encode(inspection.to_json_dict()).decode() + "\n")
-    else:
-        from rich.console import Console
-
-        Console(width=None if sys.stdout.isatty() else 160).print(inspection.table(language))
-    return Exit.DONE if inspection.ok else Exit.DIFFERENCES
+LINE_BYTES_MAX = 1_000_000
+NAME_CHARACTERS_MAX = 255
 
 
-def inspect_lines(lines: TextIO, dialect: str | None, *, unmask: bool) -> Exit:
-    """A JSON object for every line, as soon as it was read; empty lines are skipped."""
+class Options(NamedTuple):
+    """How messages are explained and shown."""
+
+    dialect: str | None = None
+    kind: str | None = None
+    candidates: int = 0
+    unmask: bool = False
+    as_json: bool = False
+    language: str = "en"
+
+
+def run(messages: list[str], options: Options) -> Exit:
+    """Every message of every argument; 1 if one does not parse."""
+    if options.kind is not None and options.kind not in inputs.KINDS:
+        return clearing_lines(messages, options)
     worst = Exit.DONE
-    while line := lines.readline(LINE_CHARACTERS_MAX):
-        if not line.strip():
-            continue
-        inspection = inspect_message(line.strip(), dialect, unmask=unmask)
-        sys.stdout.write(msgspec.json.encode(inspection.to_json_dict()).decode() + "\n")
-        sys.stdout.flush()
+    for inspection in explained(messages, options):
+        show(inspection, options)
         if not inspection.ok:
             worst = Exit.DIFFERENCES
     return worst
+
+
+def run_diff(messages: list[str], options: Options) -> Exit:
+    """Two messages by element; 1 if they differ or one does not parse."""
+    from iso8583.inspector.differences import differences
+
+    if len(messages) != 2:
+        raise CommandError(say("inspect_two", options.language), Exit.USAGE)
+    firsts = [next(iter(explained([message], options)), None) for message in messages]
+    a, b = firsts
+    if a is None or b is None:
+        raise CommandError(say("inspect_two", options.language), Exit.USAGE)
+    found = differences(a, b, "en" if options.as_json else options.language)
+    if options.as_json:
+        print_json(
+            {
+                "a": {"dialect": a.dialect, "mti": a.mti, "error": msgspec.to_builtins(a.error)},
+                "b": {"dialect": b.dialect, "mti": b.mti, "error": msgspec.to_builtins(b.error)},
+                "differences": msgspec.to_builtins(found),
+            }
+        )
+    else:
+        console = plain_or_terminal()
+        for name, inspection in (("A", a), ("B", b)):
+            console.print(f"{name}: {inspection.summary(options.language)}", markup=False)
+        rows = [
+            (row.part or str(row.element), row.name, say(f"diff_{row.change}", options.language), row.a or "", row.b or "")
+            for row in found
+        ]  # fmt: skip
+        headings = (
+            "DE",
+            *(say(f"diff_{name}", options.language) for name in ("name", "change")),
+            "A",
+            "B",
+        )
+        console.print(table(headings, rows))
+    return Exit.DONE if not found and a.ok and b.ok else Exit.DIFFERENCES
+
+
+def explained(messages: Iterable[str], options: Options) -> Iterator[Inspection]:
+    """The messages of the arguments, explained one by one."""
+    try:
+        for message in messages:
+            for given in [read(message, options)] if message != "-" else standard_input(options):
+                yield from inspect_input(
+                    given,
+                    cast("Kind | None", options.kind),
+                    options.dialect,
+                    unmask=options.unmask,
+                    candidates=options.candidates,
+                )
+    except LookupError as error:
+        raise CommandError(str(error.args[0]), Exit.USAGE) from error
+
+
+def read(message: str, options: Options) -> str | bytes:
+    """The argument itself, or what is in the file of that name. Hex digits are never a file's name;
+    `./0800` is."""
+    _, problem = inputs.octets_of_hex(message)
+    if problem is None or "\n" in message or len(message) > NAME_CHARACTERS_MAX:
+        return message
+    path = Path(message)
+    try:
+        if not path.is_file():
+            looks_like_a_file = path.suffix and "/" in message
+            if looks_like_a_file:
+                raise CommandError(say("inspect_no_file", options.language, path=path), Exit.USAGE)
+            return message
+        with path.open("rb") as file:
+            return file.read(inputs.INPUT_BYTES_MAX)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no name of a file"
+        raise CommandError(f"{message}: {reason}", Exit.USAGE) from error
+
+
+def standard_input(options: Options) -> Iterator[str | bytes]:
+    """A message a line, as soon as it was read; what is no line of hex or base64 is read to its end
+    and taken as one input."""
+    stream = sys.stdin.buffer
+    first = stream.readline(LINE_BYTES_MAX)
+    kind = inputs.captured_kind(first)
+    if options.kind not in (None, "lines", "hex", "base64") or kind not in ("hex", "base64"):
+        yield first + stream.read(inputs.INPUT_BYTES_MAX - len(first))
+        return
+    line = first
+    while line:
+        if line.strip():
+            yield line.decode("utf-8-sig", "replace").strip()
+        line = stream.readline(LINE_BYTES_MAX)
+
+
+def show(inspection: Inspection, options: Options) -> None:
+    """One object of JSON, or the table and, of what does not parse, the marked byte and why."""
+    if options.as_json:
+        print_json(inspection.to_json_dict())
+        return
+    from iso8583.inspector import rendering
+
+    console = plain_or_terminal()
+    console.print(rendering.table(inspection, options.language))
+    if not inspection.ok:
+        console.print(rendering.dump(inspection))
+    for line in rendering.mistakes(inspection, options.language):
+        console.print(line, markup=False, highlight=False)
+    if inspection.guesses:
+        console.print(rendering.candidates_table(inspection, options.language))
+
+
+def clearing_lines(messages: Iterable[str], options: Options) -> Exit:
+    """Lines of a fixed-width clearing file, field by field; the layouts are settlement's."""
+    from settlement.files.layout import FileError, Layout
+    from settlement.files.registry import FORMATS
+
+    form = FORMATS.get((options.kind or "").upper())
+    layouts = [layout for layout in form.layouts if isinstance(layout, Layout)] if form else []
+    if not layouts:
+        widths = [
+            name.lower()
+            for name, one in FORMATS.items()
+            if any(isinstance(t, Layout) for t in one.layouts)
+        ]
+        known = ", ".join((*inputs.KINDS, *widths))
+        raise CommandError(
+            f"{options.kind}: {say('inspect_kinds', options.language, known=known)}", Exit.USAGE
+        )
+    layout, worst = layouts[0], Exit.DONE
+    for message in messages:
+        given = (
+            sys.stdin.buffer.read(inputs.INPUT_BYTES_MAX)
+            if message == "-"
+            else read(message, options)
+        )
+        data = given.encode(layout.encoding, "replace") if isinstance(given, str) else given
+        for number, line in enumerate(data.splitlines()[: inputs.MESSAGES_MAX], 1):
+            if not line.strip():
+                continue
+            error: str | None = None
+            values: list[str | None] = []
+            try:
+                values = layout.split(line, message if message != "-" else "stdin", number)
+            except FileError as refused:
+                error, worst = str(refused), Exit.DIFFERENCES
+            show_clearing_line(layout, number, values, error, options)
+    return worst
+
+
+def show_clearing_line(
+    layout: Layout, number: int, values: list[str | None], error: str | None, options: Options
+) -> None:
+    """The fields of one line, secret ones masked; or what is wrong with it."""
+    from iso8583.message import mask_pan, mask_text
+
+    shown = [
+        value
+        if value is None or options.unmask
+        else mask_pan(value)
+        if field.secret
+        else mask_text(value)
+        for field, value in zip(layout.fields, values, strict=False)
+    ]
+    rows = list(zip(layout.fields, shown, strict=False))
+    if options.as_json:
+        fields = {field.name: value for field, value in rows}
+        print_json({"layout": layout.name, "line": number, "fields": fields, "error": error})
+        return
+    console = plain_or_terminal()
+    title = f"{layout.name} · {say('inspect_line', options.language)} {number}"
+    console.print(f"{title}: {error}" if error else title, markup=False)
+    if rows:
+        headings = [
+            say(f"inspect_{name}", options.language)
+            for name in ("column", "field", "format", "value", "meaning")
+        ]
+        cells = [
+            (
+                str(field.offset + 1),
+                field.name,
+                f"{field.format} {field.length}",
+                value or "",
+                field.meaning,
+            )
+            for field, value in rows
+        ]
+        console.print(table(headings, cells))
+
+
+def print_json(value: object) -> None:
+    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+    sys.stdout.flush()
+
+
+def plain_or_terminal() -> Console:
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 160)
+
+
+def table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table()
+    for heading in headings:
+        made.add_column(heading, overflow="fold")
+    for row in rows:
+        made.add_row(*map(Text, row))
+    return made
