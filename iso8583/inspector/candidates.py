@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from iso8583.dialects.table import Dialect
     from iso8583.generic import GenericCodec
 
-SHOWN: Final = 5
+READ_BYTES_MAX: Final = 6 * 1024 * 1024  # of all guesses at one message together
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -70,7 +70,10 @@ def candidates(data: bytes, codecs: Sequence[Codec]) -> list[Candidate]:
 
 
 def _ranked(tried: list[tuple[Framing, bytes, Codec]], size: int) -> list[Candidate]:
-    found = [rated(framing, codec, codec.explain(body), size) for framing, body, codec in tried]
+    most = max(READ_BYTES_MAX // max(size, 1), 1)
+    found = [
+        rated(framing, codec, codec.explain(body), size) for framing, body, codec in tried[:most]
+    ]
     return sorted(found, key=lambda candidate: -candidate.score)
 
 

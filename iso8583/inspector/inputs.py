@@ -177,7 +177,11 @@ def _dump_line(line: str) -> tuple[int, bytes] | None:
         if word.isspace():
             if len(word) > 1 and len(taken) not in (8, 0):
                 break
-        elif len(word) in (2, 4, 8, 16, 32) and _HEX.fullmatch(word):
+        elif (
+            len(word) % 2 == 0
+            and (len(word) in (2, 4, 8, 16, 32) or not taken)
+            and _HEX.fullmatch(word)
+        ):
             taken += bytes.fromhex(word)
             if len(taken) >= 16:
                 break

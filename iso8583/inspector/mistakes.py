@@ -32,10 +32,11 @@ if TYPE_CHECKING:
     from iso8583.codec import Codec, Explanation
 
 SHOWN: Final = 3
+REPAIRED_BYTES_MAX: Final = 4_096  # of longer messages only what stands at their ends is looked at
 GUESSES: Final = 3  # how many framings and dialects are looked at in any case
 GUESSES_MAX: Final = 12  # … while nothing is found that is this sure:
 ENOUGH: Final = 75
-TRIALS_MAX: Final = 2500  # of one rule on one guess
+TRIAL_BYTES_MAX: Final = 1_000_000  # decoded by one rule on one guess
 HEADER_BYTES_MAX: Final = 80
 HANDICAPS: Final = {"prefix_width": 15, "bcd_for_ascii": 8}
 _HEX: Final = b"0123456789ABCDEFabcdef"
@@ -87,6 +88,11 @@ class Case(NamedTuple):
         """The byte of the input that the error names."""
         return self.guess.framing.width + (0 if self.error is None else self.error.offset)
 
+    @property
+    def trials(self) -> int:
+        """How many changes a rule may try."""
+        return TRIAL_BYTES_MAX // max(len(self.body), 1)
+
     def tried(self, body: bytes) -> Explanation | None:
         """The changed body in the dialect or its variants; None where it does not decode."""
         for codec in (self.guess.codec, *self.siblings):
@@ -115,6 +121,7 @@ def mistakes(data: bytes, ranked: Sequence[Candidate], codecs: Sequence[Codec]) 
         found = _found(Case.of(data, ranked[0], codecs), NOTES)
     else:
         found = []
+        rules = RULES if len(data) <= REPAIRED_BYTES_MAX else ENDS
         for number, guess in enumerate(distinct(ranked, GUESSES_MAX)):
             enough = any(mistake.certainty >= ENOUGH for mistake in found)
             if guess.score < ranked[0].score - 25 or (enough and number >= GUESSES):
@@ -123,7 +130,7 @@ def mistakes(data: bytes, ranked: Sequence[Candidate], codecs: Sequence[Codec]) 
             case = Case.of(data, guess, codecs)
             found += [
                 msgspec.structs.replace(mistake, certainty=mistake.certainty - less)
-                for mistake in _found(case, FRAME if guess.whole else RULES)
+                for mistake in _found(case, FRAME if guess.whole else rules)
             ]
     best: dict[str, Mistake] = {}
     for mistake in sorted(found, key=lambda mistake: -mistake.certainty):
@@ -312,7 +319,7 @@ def bitmap_lies(case: Case) -> Iterator[Mistake]:
     except DecodeError:
         return
     best: list[Mistake] = []
-    for changed, rule, values, handicap in islice(_other_bits(case, said), TRIALS_MAX):
+    for changed, rule, values, handicap in islice(_other_bits(case, said), case.trials):
         if not changed:
             continue
         found = case.tried(repairs.announced(generic, case.body, changed))
@@ -391,7 +398,7 @@ def prefix_wrong(case: Case) -> Iterator[Mistake]:
         packed = row.prefix.endswith(("_bcd", "_bin"))
         for written, units in prefix_counts(row).items():
             trials += 1
-            if trials > TRIALS_MAX or at + row.counted(units) // 2 > len(body):
+            if trials > case.trials or at + row.counted(units) // 2 > len(body):
                 break
             octets = unhexlify(written) if packed else written.encode("latin-1")
             if body[at : at + len(octets)] == octets:
@@ -507,6 +514,7 @@ NOTES: Final[tuple[Rule, ...]] = (
     filler_side,
     hex_in_binary,
 )
+ENDS: Final[tuple[Rule, ...]] = (bytes_replaced, mac_missing, glued, cut)
 FRAME: Final[tuple[Rule, ...]] = (glued, length_wrong, header_not_stripped)
 RULES: Final[tuple[Rule, ...]] = (
     hex_as_text,

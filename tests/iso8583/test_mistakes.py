@@ -9,17 +9,19 @@ message can not be seen at all and does not count.
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from iso8583 import elements
+from iso8583 import elements, inspect
 from iso8583.codec import codec_for
 from iso8583.dialects import registry
 from iso8583.inspect import inspect_message
-from iso8583.inspector import candidates as ranking, mistakes as wrong
+from iso8583.inspector import candidates as ranking, inputs, mistakes as wrong, pcap
 from iso8583.inspector.mistakes import Mistake, mistakes
 from iso8583.texts import TEXTS
 from tests.iso8583 import planted
@@ -163,3 +165,26 @@ def test_mti_and_bitmap_are_words() -> None:
     assert elements.name(1, "zh") in Mistake("cut", 0, {"de": 1, "size": 8}, 70).text("zh")
     assert "DE 11" in Mistake("cut", 0, {"de": 11, "size": 8}, 70).text()
     assert len({rule.__name__ for rule in (*wrong.RULES, *wrong.NOTES, *wrong.FRAME)}) >= 15
+
+
+def test_the_page_lists_every_rule_and_bound() -> None:
+    """`docs/inspect.md` against the tables that it speaks of."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "inspect.md").read_text("utf-8")
+    listed = {
+        name
+        for line in page.split("## Mistakes")[1].split("How often")[0].splitlines()
+        if line.startswith("| `")
+        for name in re.findall(r"`(\w+)`", line.split("|")[1])
+    }
+    assert listed == {key.removeprefix("mistake_") for key in TEXTS if key.startswith("mistake_")}
+    for bound in (
+        inspect.MESSAGE_BYTES_MAX,
+        inputs.MESSAGES_MAX,
+        pcap.STREAMS_MAX,
+        wrong.REPAIRED_BYTES_MAX,
+    ):
+        assert f"{bound:,}" in page
+    assert f"{OVERALL_FIRST * 100:.0f} of 100" in page
+    assert f"shown in {OVERALL_SHOWN * 100:.0f}" in page
+    kinds = page.split("## What it takes")[1].split("An argument")[0]
+    assert all(f"`{kind}`" in kinds for kind in inputs.KINDS)
