@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from iso8583.inspect import Inspection
+    from iso8583.inspector.framings import Problem
 
 LINE_BYTES: Final = 16
 DUMP_BYTES_MAX: Final = 2048
@@ -40,8 +41,15 @@ def summary(inspection: Inspection, lang: str = "en") -> str:
         line = f"{inspection.source} · {line}"
     if error is None:
         return f"{line} · {text('decoded', lang)}"
-    where = "" if error.de is None else f"DE {error.de} "
-    return f"{line} · {text('error', lang)}: {where}{text('at_byte', lang)} {error.offset}: {error.reason}"
+    return f"{line} · {text('error', lang)}: {_said(error, lang)}"
+
+
+def _said(error: Problem, lang: str) -> str:
+    """Element, byte, rule."""
+    where = ""
+    if error.de is not None:
+        where = f"DE {error.de} " if error.de > 1 else f"{elements.name(error.de, lang)} "
+    return f"{where}{text('at_byte', lang)} {error.offset}: {error.reason}"
 
 
 def table(inspection: Inspection, lang: str = "en") -> Table:
@@ -150,9 +158,6 @@ def candidates_table(inspection: Inspection, lang: str = "en") -> Table:
         made.add_column(text(heading, lang), justify="right" if heading == "score" else "left")
     for guess in inspection.guesses:
         error = guess.error
-        said = ""
-        if error is not None:
-            where = "" if error.de is None else f"DE {error.de} "
-            said = f"{where}{text('at_byte', lang)} {error.offset}: {error.reason}"
+        said = "" if error is None else _said(error, lang)
         made.add_row(str(guess.score), guess.dialect, guess.framing, str(guess.elements), said)
     return made

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 LINE_BYTES_MAX = 1_000_000
 NAME_CHARACTERS_MAX = 255
+WIDTHS = (32, 48, 60, 64, 72, 76, 80)  # of folded text: xxd -p, fold, base64, openssl
 
 
 class Options(NamedTuple):
@@ -131,11 +132,22 @@ def standard_input(options: Options) -> Iterator[str | bytes]:
     if options.kind not in (None, "lines", "hex", "base64") or kind not in ("hex", "base64"):
         yield first + stream.read(inputs.INPUT_BYTES_MAX - len(first))
         return
+    if folded(first):
+        rest = stream.read(inputs.INPUT_BYTES_MAX - len(first))
+        yield first + rest
+        return
     line = first
     while line:
         if line.strip():
             yield line.decode("utf-8-sig", "replace").strip()
         line = stream.readline(LINE_BYTES_MAX)
+
+
+def folded(first: bytes) -> bool:
+    """Whether the line may be the first of a text that was folded: of a width that programs fold at,
+    and no message by itself."""
+    line = first.decode("latin-1").strip()
+    return len(line) in WIDTHS and not all(one.ok for one in inspect_input(line))
 
 
 def show(inspection: Inspection, options: Options) -> None:
