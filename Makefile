@@ -2,13 +2,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-spark lint type sim sim-mutants crash crash-close bench clean
+.PHONY: demo fuzz test test-spark lint type sim sim-mutants crash crash-close bench clean
 
 demo: .venv/ready
 	$(BIN)/tongbao demo $(ARGS)
 
 test: .venv/ready
 	$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
+
+fuzz: .venv/ready
+	$(BIN)/python -m tests.fuzz.run --seconds $(or $(TIME_S),60) $(ARGS)
 
 test-spark: .venv/ready-spark
 	$(BIN)/python -m pytest -m spark -n 0 tests/settlement/test_spark.py $(ARGS)

@@ -135,6 +135,8 @@ class Codec:
         self._seen[shape] = seen
 
     def _admit(self, shape: bytes | tuple[int, ...]) -> None:
+        if shape in self._decoders or shape in self._encoders:
+            return
         if isinstance(shape, bytes):
             if len(self._decoders) < SHAPES_MAX and len(shape) <= self._long_head:
                 self._decoders[shape] = decoder(self.generic, shape)

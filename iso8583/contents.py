@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from binascii import Error as HexError, unhexlify
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -99,6 +100,8 @@ def bytes_content(row: Element) -> Callable[[bytes], str | bytes | None]:
         return lambda octets: octets
     if row.encoding == "hex":
         return unhex_upper
+    if row.encoding == "bcd":
+        return signed_bcd
     return text_reader(row)
 
 
@@ -137,6 +140,32 @@ def is_over_ascii(encoding: str) -> bool:
     """
     try:
         return "".join(map(chr, range(128))).encode(encoding) == bytes(range(128))
+    except (LookupError, UnicodeError):
+        return False
+
+
+def signed_bcd(octets: bytes) -> str | None:
+    """The sign in ASCII, then digits, two a byte; None where they are none.
+
+    >>> signed_bcd(bytes.fromhex("4400000100"))
+    'D00000100'
+    """
+    digits = octets[1:].hex()
+    return octets[:1].decode() + digits if octets[:1] in {b"C", b"D"} and digits.isdigit() else None
+
+
+@cache
+def is_one_to_one(encoding: str) -> bool:
+    """Whether every byte is one character, and every ASCII character one byte: text can be cut.
+
+    >>> is_one_to_one("ascii"), is_one_to_one("cp500"), is_one_to_one("gbk")
+    (True, True, False)
+    """
+    if encoding == "ascii":
+        return True
+    try:
+        text = bytes(range(256)).decode(encoding)
+        return len(set(text)) == 256 and text.encode(encoding) == bytes(range(256))
     except (LookupError, UnicodeError):
         return False
 

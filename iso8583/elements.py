@@ -119,9 +119,91 @@ NAMES: Final[dict[int, tuple[str, str]]] = {
     **{de: (f"reserved, private ({de})", f"保留 私有 {de}") for de in range(120, 128)},
     128: ("message authentication code", "报文鉴别码"),
 }
+# What 1993 calls otherwise than 1987.
+NAMES_1993: Final[dict[int, tuple[str, str]]] = {
+    5: ("amount, reconciliation", "对账金额"),
+    9: ("conversion rate, reconciliation", "对账汇率"),
+    12: ("date and time, local transaction", "受卡方所在地日期时间"),
+    13: ("date, effective", "卡生效日期"),
+    22: ("point of service data code", "服务点数据码"),
+    24: ("function code", "功能码"),
+    25: ("message reason code", "报文原因码"),
+    26: ("card acceptor business code", "受卡方业务代码"),
+    27: ("approval code length", "授权码长度"),
+    28: ("date, reconciliation", "对账日期"),
+    29: ("reconciliation indicator", "对账标识"),
+    30: ("amounts, original", "原始金额"),
+    31: ("acquirer reference data", "受理方参考数据"),
+    38: ("approval code", "授权码"),
+    39: ("action code", "行动码"),
+    40: ("service code", "服务码"),
+    46: ("amounts, fees", "费用金额"),
+    50: ("currency, reconciliation", "对账货币代码"),
+    56: ("original data elements", "原始数据元"),
+    57: ("authorisation life cycle code", "授权生命周期码"),
+    58: ("authorising agent institution", "授权代理机构标识码"),
+    59: ("transport data", "传输数据"),
+    60: ("reserved, national (60)", "保留 国家 60"),
+    61: ("reserved, national (61)", "保留 国家 61"),
+    62: ("reserved, private (62)", "保留 私有 62"),
+    63: ("reserved, private (63)", "保留 私有 63"),
+    66: ("amounts, original fees", "原始费用金额"),
+    70: ("authorising agent institution country", "授权代理机构国家代码"),
+    72: ("data record", "数据记录"),
+    82: ("inquiries reversal, number", "冲正查询笔数"),
+    83: ("payments, number", "付款笔数"),
+    84: ("payments reversal, number", "冲正付款笔数"),
+    85: ("fee collections, number", "收费笔数"),
+    90: ("authorisations reversal, number", "冲正授权笔数"),
+    91: ("destination institution country", "目的机构国家代码"),
+    92: ("originator institution country", "发起机构国家代码"),
+    93: ("destination institution", "目的机构标识码"),
+    94: ("originator institution", "发起机构标识码"),
+    95: ("card issuer reference data", "发卡方参考数据"),
+    96: ("key management data", "密钥管理数据"),
+    97: ("amount, net reconciliation", "净对账额"),
+    105: ("credits, chargeback amount", "贷记退单金额"),
+    106: ("debits, chargeback amount", "借记退单金额"),
+    107: ("credits, chargeback number", "贷记退单笔数"),
+    108: ("debits, chargeback number", "借记退单笔数"),
+    109: ("credits, fee amounts", "贷记费用金额"),
+    110: ("debits, fee amounts", "借记费用金额"),
+}
+# What 2003 calls otherwise than 1993; the rest of what it reserves has its number.
+NAMES_2003: Final[dict[int, tuple[str, str]]] = {
+    18: ("message error indicator", "报文错误标识"),
+    21: ("transaction life cycle identification", "交易生命周期标识"),
+    26: ("merchant category code", "商户类别码"),
+    27: ("point of service capability", "服务点能力"),
+    31: ("acquirer reference number", "受理方参考号"),
+    34: ("electronic commerce data", "电子商务数据"),
+    49: ("verification data", "验证数据"),
+    68: ("batch and file transfer message control", "批量/文件传输报文控制"),
+    69: ("batch and file transfer control data", "批量/文件传输控制数据"),
+    70: ("file transfer description", "文件传输描述"),
+    74: ("reconciliation data, primary", "主对账数据"),
+    75: ("reconciliation data, secondary", "辅对账数据"),
+    104: ("transaction specific data", "交易特定数据"),
+    109: ("reconciliation fee amounts, credit", "贷记对账费用金额"),
+    110: ("reconciliation fee amounts, debit", "借记对账费用金额"),
+    **{
+        de: (f"reserved ({de})", f"保留 {de}")
+        for de in (50, 51, 71, *range(76, 93), *range(105, 109), *range(111, 128), *range(129, 193))
+    },
+}
 
 
-def name(de: int, lang: str = "en") -> str:
-    """The element's name in English, or in Chinese with `lang` "zh"; `DE n` where there is none."""
-    english, chinese = NAMES.get(de, (f"DE {de}", f"域 {de}"))
-    return chinese if lang.startswith("zh") else english
+def name(de: int, lang: str = "en", version: str = "0") -> str:
+    """The element's name in English, or in Chinese with `lang` "zh"; `DE n` where there is none.
+
+    `version` is the first digit of the MTI: 1993 and 2003 call some elements otherwise.
+
+    >>> name(24), name(24, version="1"), name(24, "zh", "2")
+    ('network international identifier', 'function code', '功能码')
+    """
+    names = NAMES.get(de, (f"DE {de}", f"域 {de}"))
+    if version in {"1", "2"}:
+        names = NAMES_1993.get(de, names)
+    if version == "2":
+        names = NAMES_2003.get(de, names)
+    return names[lang.startswith("zh")]

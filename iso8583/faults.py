@@ -63,6 +63,11 @@ def text(row: Element, data: bytes, offset: int, end: int) -> DecodeError:
     """Why the bytes are not the row's characters, at the first that is not."""
     if row.encoding == "hex":
         return DecodeError(row.de, offset, "not upper-case hex digits", end)
+    if row.encoding == "bcd":
+        digits = data[offset + 1 : end].hex()
+        wrong = next((at for at, one in enumerate(digits) if not one.isdigit()), -2)
+        at = offset if data[offset : offset + 1] not in {b"C", b"D"} else offset + 1 + wrong // 2
+        return DecodeError(row.de, at, CONTENT[row.content][1], end)
     if row.encoding != "ascii":
         return _encoded_text(row, data, offset, end)
     is_content, reason = CONTENT[row.content]

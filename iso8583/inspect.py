@@ -10,6 +10,7 @@ than a second (tests hold it).
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -188,6 +189,8 @@ def inspect_message(
     error = problem or _problem(framing, found.error)
     mti = found.message.get(0)
     shown = _clear(found.message) if unmask else masked(found.message, strict=error is not None)
+    if error is not None and not unmask:
+        shown = {de: _LONG.sub(_without_middle, value) for de, value in shown.items()}
     clear = _clear(found.message)
     shown.pop(0, None)
     return Inspection(
@@ -199,7 +202,12 @@ def inspect_message(
         meanings=words.meanings(found.message),
         error=error,
         unmasked=unmask,
-        parts=words.parts(found.message, unmask=unmask, strict=error is not None),
+        parts=words.parts(
+            found.message,
+            None if codec is None else codec.dialect,
+            unmask=unmask,
+            strict=error is not None,
+        ),
         mistakes=wrong.mistakes(data, ranked, codecs),
         guesses=[_guess(candidate) for candidate in ranked[:candidates]],
         shown=frozenset({0, 1} | {de for de, value in shown.items() if value == clear[de]}),
@@ -228,6 +236,19 @@ def inspect_input(
             candidates=candidates,
             problem=captured.problem,
         )
+
+
+# Of a message that does not decode the digits of a PAN may lie in any element, in part.
+_LONG: Final = re.compile(r"[0-9]{9,12}")
+
+
+def _without_middle(run: re.Match[str]) -> str:
+    """The run's first and last two digits; the whole where only six digits are not leading zeros, as
+    in an amount."""
+    digits = run.group()
+    if len(digits.lstrip("0")) <= 6:
+        return digits
+    return f"{digits[:2]}{'*' * (len(digits) - 4)}{digits[-2:]}"
 
 
 def _best(

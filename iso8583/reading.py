@@ -25,7 +25,7 @@ Reader = Callable[[bytes, str, str, int, Message], int]
 
 def build_reader(row: Element) -> Reader:
     """The function that takes one element off a body, for one row of a table."""
-    if row.encoding == "bcd":
+    if row.encoding == "bcd" and row.content != "xn":
         if row.prefix != "fixed":
             return _variable_bcd(row)
         return _fixed_bcd_odd(row) if row.size % 2 else _fixed_bcd_even(row)
@@ -122,7 +122,7 @@ def _variable_bcd(row: Element) -> Reader:
 
 def _fixed_bytes(row: Element) -> Reader:
     de = row.de
-    width = row.size * 2 if row.encoding == "hex" else row.size
+    width = {"hex": row.size * 2, "bcd": (row.size + 1) // 2}.get(row.encoding, row.size)
     to_value = bytes_content(row)
     is_content = ascii_content(row)
 

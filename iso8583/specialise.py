@@ -21,7 +21,7 @@ from itertools import count, groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
-from iso8583.contents import CONTENT, bcd_content, bytes_content, is_over_ascii
+from iso8583.contents import CONTENT, bcd_content, bytes_content, is_one_to_one, is_over_ascii
 from iso8583.dialects.table import Element, Prefix
 from iso8583.generic import elements_of
 from iso8583.reading import prefix_counts
@@ -98,7 +98,7 @@ def decoder(codec: GenericCodec, head: bytes) -> Decoder:
     places = _offsets(source, shape, len(head))
     source.line(f"message = {source.bind(blank.copy)}()")
     values: dict[int, str] = {}
-    for kind, stretch in _stretches(shape):
+    for kind, stretch in _stretches(shape, _kind):
         _READ[kind](source, stretch, places, values)
     for row in shape:
         if row.de in values:  # the others are cut straight into the message
@@ -153,12 +153,16 @@ def _offsets(source: Source, shape: list[Element], start: int) -> dict[int, Plac
     return places
 
 
-def _stretches(shape: list[Element]) -> list[tuple[str, list[Element]]]:
-    """The shape cut into neighbours that are read at once."""
+def _stretches(
+    shape: list[Element], kind_of: Callable[[Element], str]
+) -> list[tuple[str, list[Element]]]:
+    """The shape cut into neighbours that are read or written at once."""
     found: list[tuple[str, list[Element]]] = []
     for row in shape:
-        kind = _kind(row)
-        if kind in {"digits", "characters"} and found and found[-1][0] == kind:
+        kind = kind_of(row)
+        before = found[-1][1][-1] if found and found[-1][0] == kind else None
+        joins = before is not None and before.encoding == row.encoding
+        if joins and kind in {"digits", "characters"}:
             found[-1][1].append(row)
         else:
             found.append((kind, [row]))
@@ -168,12 +172,21 @@ def _stretches(shape: list[Element]) -> list[tuple[str, list[Element]]]:
 def _kind(row: Element) -> str:
     if row.encoding == "raw":
         return "raw"
-    if row.encoding == "bcd":
+    if row.encoding == "bcd" and row.content != "xn":
         fixed = row.prefix == "fixed" and row.content == "n"
         return "digits" if fixed else "nibbles"
-    if row.encoding == "ascii" and (row.prefix == "fixed" or _prefix(row).kind == "ascii"):
-        return "characters"
-    return "other"
+    return "characters" if _is_cut_from_text(row) else "other"
+
+
+def _is_cut_from_text(row: Element) -> bool:
+    """Whether element and prefix are text of one encoding that can be turned and cut as a whole."""
+    if row.encoding in {"bcd", "raw", "hex"} or not is_one_to_one(row.encoding):
+        return False
+    if row.encoding != "ascii" and row.content == "any":
+        return False  # what is not ASCII is left to the row's own closure
+    kind = _prefix(row).kind
+    written = {"ascii": is_over_ascii(row.encoding), "ebcdic": "0".encode(row.encoding) == b"\xf0"}
+    return kind == "fixed" or written.get(kind, False)
 
 
 def _read_raw(
@@ -264,10 +277,13 @@ def _read_digits(
 def _read_characters(
     source: Source, rows: list[Element], places: dict[int, Place], values: dict[int, str]
 ) -> None:
-    """A stretch of ASCII: one `decode`, which refuses anything else, then cuts."""
+    """A stretch of text in one encoding: one `decode`, refused where it is not ASCII, then cuts."""
     run = f"r{rows[0].de}"
     start, end = places[rows[0].de].prefix, places[rows[-1].de].end
-    source.line(f"{run} = data[{Place.text(start)}:{Place.text(end)}].decode('ascii')")
+    encoding = source.bind(rows[0].encoding) if rows[0].encoding != "ascii" else "'ascii'"
+    source.line(f"{run} = data[{Place.text(start)}:{Place.text(end)}].decode({encoding})")
+    if rows[0].encoding != "ascii":
+        source.check(f"{run}.isascii()")
     shift = str(start[1])
     if start[0] and any(row.prefix != "fixed" for row in rows):
         shift = f"b{rows[0].de}"
@@ -388,21 +404,10 @@ def encoder(codec: GenericCodec, keys: tuple[int, ...]) -> Encoder:
         f"{source.bind(codec.mtis)}[v0]",
         source.bind(codec.written_bitmap([r.de for r in shape])),
     ]
-    for kind, stretch in _written_stretches(shape):
+    for kind, stretch in _stretches(shape, _written_kind):
         parts += _WRITE[kind](source, stretch, codec)
     source.result(f"return {source.bind(b''.join)}(({', '.join(parts)},))")
     return source.compile("encode")
-
-
-def _written_stretches(shape: list[Element]) -> list[tuple[str, list[Element]]]:
-    found: list[tuple[str, list[Element]]] = []
-    for row in shape:
-        kind = _written_kind(row)
-        if kind in {"digits", "characters"} and found and found[-1][0] == kind:
-            found[-1][1].append(row)
-        else:
-            found.append((kind, [row]))
-    return found
 
 
 def _written_kind(row: Element) -> str:
@@ -411,9 +416,7 @@ def _written_kind(row: Element) -> str:
         return "raw"
     if row.encoding == "bcd" and packed and not row.in_pairs:
         return {"n": "digits", "z": "track"}.get(row.content, "other")
-    if row.encoding == "ascii" and (row.prefix == "fixed" or _prefix(row).kind == "ascii"):
-        return "characters"
-    return "other"
+    return "characters" if _is_cut_from_text(row) else "other"
 
 
 def _write_raw(source: Source, rows: list[Element], _codec: GenericCodec) -> list[str]:
@@ -493,7 +496,7 @@ def _write_bcd_pieces(source: Source, row: Element, name: str, pieces: list[str]
 
 
 def _write_characters(source: Source, rows: list[Element], _codec: GenericCodec) -> list[str]:
-    """A stretch of ASCII, prefixes among it: one join, one `encode`, which refuses anything else."""
+    """A stretch of text in one encoding, prefixes among it: one join, one `encode`; ASCII alone."""
     pieces: list[str] = []
     before: list[str] = []  # what stands before a row in the run, as terms of its length
     width = 0
@@ -509,7 +512,7 @@ def _write_characters(source: Source, rows: list[Element], _codec: GenericCodec)
                 digits.append(at)
             width += row.size
         else:
-            prefixes = [octets.decode() for octets in written_prefixes(row)]
+            prefixes = [octets.decode(row.encoding) for octets in written_prefixes(row)]
             pieces.append(f"{source.bind(prefixes)}[len({name})]")
             before.append(f"len({name})")
             width += _prefix(row).width
@@ -526,7 +529,10 @@ def _write_characters(source: Source, rows: list[Element], _codec: GenericCodec)
     else:
         for row in printable:
             source.check(f"v{row.de}.isprintable()")
-    return [f"{run}.encode('ascii')"]
+    if rows[0].encoding == "ascii":
+        return [f"{run}.encode('ascii')"]
+    source.check(f"{run}.isascii()")
+    return [f"{run}.encode({source.bind(rows[0].encoding)})"]
 
 
 _WRITE: Final = {

@@ -22,6 +22,8 @@ Writer = Callable[[str | bytes], bytes]
 def build_writer(row: Element) -> Writer:
     """The function that writes one value, prefix included, for one row of a table."""
     if row.encoding == "bcd":
+        if row.content == "xn":
+            return _write_signed(row)
         if row.prefix == "fixed" and row.size % 2 == 0 and row.content == "n":
             return _write_digits(row)
         return _write_bcd(row)
@@ -41,6 +43,20 @@ def _write_digits(row: Element) -> Writer:
         if not (value.isascii() and value.isdigit()):
             raise EncodeError(de, "not a digit")
         return unhexlify(value)
+
+    return write
+
+
+def _write_signed(row: Element) -> Writer:
+    de, size = row.de, row.size
+    is_content, reason = CONTENT[row.content]
+
+    def write(value: str | bytes) -> bytes:
+        if not isinstance(value, str) or len(value) != size:
+            raise faults.value(row, value)
+        if not (value.isascii() and is_content(value)):
+            raise EncodeError(de, reason)
+        return value[:1].encode() + unhexlify(value[1:])
 
     return write
 

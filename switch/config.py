@@ -21,6 +21,7 @@ import msgspec
 from msgspec import Meta
 
 from iso8583.dialects import registry
+from iso8583.dialects.from_toml import DialectFileError, from_toml
 from switch.dsn import dsns_of
 
 
@@ -359,6 +360,14 @@ class Config(Section, frozen=True):
     language: Annotated[
         Literal["", "en", "zh"], choice("of operators; empty: as LANG says", "en or zh")
     ] = ""
+    dialects: Annotated[
+        tuple[str, ...],
+        Meta(
+            max_length=registry.ADDED_MAX,
+            description="dialects of your own, for terminals and links (docs/dialects.md)",
+            extra={"unit": "TOML files"},
+        ),
+    ] = ()
     listeners: Annotated[tuple[Listener, ...], Meta(min_length=1, max_length=32)] = (Listener(),)
     metrics: Metrics = Metrics()
     database: Database = Database()
@@ -391,15 +400,31 @@ class Config(Section, frozen=True):
 def load(path: Path | None) -> Config:
     """The configuration in `path`, or the defaults; relative paths count from the file's folder.
 
-    Raises `ConfigError`.
+    The dialects it names are known afterwards. Raises `ConfigError`.
     """
     if path is None:
         return _absolute(Config(), Path.cwd())
+    config = _absolute(_decoded(_text(path), str(path)), path.resolve().parent)
+    know_dialects(config)
+    return _checked(config, str(path))
+
+
+def know_dialects(config: Config) -> None:
+    """Make the dialects of the configuration's files known in this process. Raises `ConfigError`."""
+    for file in config.dialects:
+        try:
+            registry.add(from_toml(_text(Path(file)), registry.get))
+        except DialectFileError as error:
+            raise ConfigError(file, "", str(error)) from error
+        except ValueError as error:
+            raise ConfigError(file, "name", str(error)) from error
+
+
+def _text(path: Path) -> str:
     try:
-        source = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(str(path), "", f"can not be read: {error}") from error
-    return _absolute(parse(source, str(path)), path.resolve().parent)
 
 
 def parse(source: str, name: str = "config") -> Config:
@@ -414,12 +439,19 @@ def parse(source: str, name: str = "config") -> Config:
     Traceback (most recent call last):
     switch.config.ConfigError: config: server.idle: no such setting
     """
+    return _checked(_decoded(source, name), name)
+
+
+def _decoded(source: str, name: str) -> Config:
     try:
-        config = msgspec.toml.decode(source, type=Config)
+        return msgspec.toml.decode(source, type=Config)
     except msgspec.ValidationError as error:
         raise ConfigError(name, *_explain(str(error))) from error
     except msgspec.DecodeError as error:
         raise ConfigError(name, "", f"is not TOML: {error}") from error
+
+
+def _checked(config: Config, name: str) -> Config:
     contradiction = _contradiction(config)
     if contradiction:
         raise ConfigError(name, *contradiction)
@@ -479,6 +511,7 @@ def _absolute(config: Config, base: Path) -> Config:
     return replace(
         config,
         data=absolute(config.data),
+        dialects=tuple(map(absolute, config.dialects)),
         hsm=replace(config.hsm, lmk_file=absolute(config.hsm.lmk_file)),
         postgres=replace(config.postgres, bin=absolute(config.postgres.bin)),
     )

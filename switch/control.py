@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from iso8583.dialects.table import Dialect
 from switch.config import Config
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Start(msgspec.Struct, frozen=True, tag=True):
     demo: bool
     lmk: bytes
     run_folder: str  # 0700, short: for the workers' Unix sockets
+    dialects: tuple[Dialect, ...] = ()  # of the node's files, as they were when it started
 
     def __repr__(self) -> str:
         return f"Start(worker {self.index})"

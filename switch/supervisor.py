@@ -33,6 +33,7 @@ import msgspec
 import structlog
 
 from hsm import lmk as lmks
+from iso8583.dialects import registry
 from switch import control as messages, data_keys, logs
 from switch.adapters.postgres_place import EmbeddedPostgresError
 from switch.adapters.system import SystemClock, core_dumps_off, pause, raise_open_files
@@ -353,7 +354,12 @@ class Supervisor:
         try:
             self._log.info("worker_started", index=worker.index, pid=worker.process.pid)
             start = messages.Start(
-                self._config, worker.index, self._demo, self._lmk, str(self._run_folder)
+                self._config,
+                worker.index,
+                self._demo,
+                self._lmk,
+                str(self._run_folder),
+                registry.added(),
             )
             worker.writer.write(messages.pack(start))
             if self._draining:

@@ -406,6 +406,28 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Simulated terminals or banks alone, against any switch.",
         "单独运行模拟终端或模拟银行。",
     ),
+    "help_dialect": (
+        "Dialects: how hosts and terminals write messages.",
+        "报文方言：主机与终端如何编写报文。",
+    ),
+    "help_dialect_list": ("All dialects and variants.", "列出全部方言及变体。"),
+    "help_dialect_show": (
+        "The table of one, to hold beside the standard's page.",
+        "显示某方言的域表，可与标准对照。",
+    ),
+    "help_dialect_check": (
+        "Whether a TOML file is a dialect; says key and line if not.",
+        "检查 TOML 文件是否为有效方言；有误时指出键与行号。",
+    ),
+    "help_arg_dialect": ("A name of `dialect list`, or a TOML file.", "方言名称，或 TOML 文件。"),
+    "help_arg_dialect_file": ("A dialect as TOML.", "TOML 方言文件。"),
+    "dialect_is_one": ("{name}: {count} elements", "{name}：{count} 个域"),
+    "dialect_replaced": (
+        "other than in {base}: DE {elements}",
+        "与 {base} 不同的域：{elements}",
+    ),
+    "dialect_added": ("not in {base}: DE {elements}", "{base} 没有的域：{elements}"),
+    "dialect_removed": ("only in {base}: DE {elements}", "仅 {base} 有的域：{elements}"),
     "help_files": (
         "Clearing files: what is in one, and how they are laid out.",
         "清算文件：查看内容与版式。",

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from iso8583.dialects import registry
 from switch import control as messages, logs
 from switch.adapters.system import SystemClock, core_dumps_off, raise_open_files
 from switch.metrics import Registry
@@ -140,6 +141,8 @@ def main(arguments: list[str]) -> int:
         start = messages.receive_start(line)
     except EOFError:
         return 0  # the supervisor ended before it said anything
+    for dialect in start.dialects:
+        registry.add(dialect)
     line.settimeout(0)
     for listener in listeners:
         listener.settimeout(0)

@@ -14,7 +14,7 @@ import pytest
 import typer.main
 
 from switch import cli
-from switch.commands import approval, audit, operator
+from switch.commands import approval, audit, dialect, operator
 from switch.reference_file import KINDS
 from switch.transactions import TYPES, OnUnknown
 from terminals import cli as simulate
@@ -24,6 +24,7 @@ from tests.tables import sections, table
 ROOT = Path(__file__).resolve().parent.parent
 FORWARDED = {
     "simulate": simulate.app,
+    "dialect": dialect.app,
     "operator": operator.app,
     "approval": approval.app,
     "audit": audit.app,

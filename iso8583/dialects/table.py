@@ -9,7 +9,8 @@
 |          |                                        | then digits · `h` hex digits, upper case · |
 |          |                                        | `any` characters · `b` bytes               |
 | size     | how many: exactly, or at most          | in units: digits, characters, bytes        |
-| encoding | how the value is written               | `bcd` two digits a byte · `raw` bytes ·    |
+| encoding | how the value is written               | `bcd` two digits a byte, of `xn` behind    |
+|          |                                        | `C` or `D` in ASCII · `raw` bytes ·        |
 |          |                                        | `hex` two upper-case characters a byte ·   |
 |          |                                        | else a text encoding that Python knows:    |
 |          |                                        | `ascii`, `gbk`, `cp500` (EBCDIC) …         |
@@ -35,7 +36,7 @@ from typing import Final, Literal, get_args
 
 import msgspec
 
-from iso8583 import elements
+from iso8583 import elements, headers
 
 Content = Literal["n", "an", "anp", "ans", "z", "zx", "xn", "h", "any", "b"]
 Counts = Literal["units", "bytes", "nibbles"]
@@ -45,7 +46,7 @@ Bitmap = Literal["binary", "hex", "hex_ebcdic"]
 TEXTS: Final = frozenset({"n", "an", "anp", "ans", "z", "xn", "h", "any"})
 # Which contents an encoding can carry; a text encoding carries `TEXTS`.
 CARRIES: Final[dict[str, frozenset[str]]] = {
-    "bcd": frozenset({"n", "z", "zx", "h"}),
+    "bcd": frozenset({"n", "z", "zx", "h", "xn"}),
     "raw": frozenset({"b"}),
     "hex": frozenset({"b"}),
 }
@@ -105,6 +106,10 @@ class Element(msgspec.Struct, frozen=True):
             raise ValueError(f"{where}: {self.encoding} can not carry {self.content}")
         self._check_length(where)
         odd = self.counts == "units" and (self.prefix != "fixed" or self.size % 2 == 1)
+        if self.content == "xn":
+            odd = False
+            if self.encoding == "bcd" and (self.prefix != "fixed" or self.size % 2 == 0):
+                raise ValueError(f"{where}: xn in BCD is fixed: a sign and digits in pairs")
         if self.padding not in {"none", "even"} and not _PADDING.fullmatch(self.padding):
             raise ValueError(f"{where}: padding is none, even, or left_ or right_ and hex digits")
         if self.padding == "even" and self.prefix == "fixed":
@@ -115,7 +120,9 @@ class Element(msgspec.Struct, frozen=True):
     def _check_length(self, where: str) -> None:
         prefix = Prefix.of(self.prefix)
         if prefix is None:
-            raise ValueError(f"{where}: prefix is fixed, or l to llllll and _bcd, _ascii, … ")
+            raise ValueError(
+                f"{where}: prefix is fixed, or l to llllll and _bcd, _ascii, _ebcdic, _bin"
+            )
         if self.counts != "units" and self.prefix == "fixed":
             raise ValueError(f"{where}: without a prefix nothing is counted")
         if self.counts == "nibbles" and self.encoding == "bcd":
@@ -209,16 +216,25 @@ class Dialect(msgspec.Struct, frozen=True):
             digits = getattr(self, column)
             if not digits or not (digits.isascii() and digits.isdigit()):
                 raise ValueError(f"{self.name}: {column} are MTI digits")
+        if self.header and self.header not in headers.HEADERS:
+            raise ValueError(f"{self.name}: header is none of {', '.join(headers.HEADERS)}")
         if not 1 <= self.bitmaps <= BITMAPS_MAX:
             raise ValueError(f"{self.name}: there are 1 to {BITMAPS_MAX} bitmaps")
         if numbers and numbers[-1] > 64 * self.bitmaps:
             raise ValueError(f"{self.name}: DE {numbers[-1]} needs another bitmap")
 
+    def element_name(self, de: int, lang: str = "en") -> str:
+        """The row's own name, or the standard's in the dialect's version, in Chinese with "zh"."""
+        row = self.element(de)
+        own = "" if row is None else row.name
+        return own or elements.name(de, lang, self.versions[0])
+
     def __str__(self) -> str:
         """The table, to be read beside the standard's own page."""
         rows = [("DE", "name", "format", "encoding", "prefix", "padding")]
         rows += [
-            (str(e.de), e.title, e.format, e.encoding, e.prefix, e.padding) for e in self.elements
+            (str(e.de), self.element_name(e.de), e.format, e.encoding, e.prefix, e.padding)
+            for e in self.elements
         ]
         widths = [max(len(row[column]) for row in rows) for column in range(6)]
         lines = [f"{self.name}: {self.title}", f"MTI {self.mti}, bitmap {self.bitmap}"]

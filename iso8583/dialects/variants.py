@@ -1,4 +1,4 @@
-"""Deviations met in the field: a base dialect plus the rows that differ.
+"""Deviations of terminals and their hosts met in the field: `unionpay_pos` plus the rows that differ.
 
 A variant is named after what differs, not after whom it was seen at. Which messages of the corpus
 need which is tabulated in `docs/dialects.md`. Source: `corpus/README.md`, "Variants between providers".
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from iso8583.dialects.iso1987_ascii import ISO1987_ASCII, ISO1987_ASCII_HEX
 from iso8583.dialects.table import Dialect, Element
 from iso8583.dialects.unionpay_pos import UNIONPAY_POS
 
@@ -66,5 +65,3 @@ VARIANTS: Final[tuple[Dialect, ...]] = (
         _RESPONSE_TEXT_56,
     ),
 )
-
-ALL: Final[tuple[Dialect, ...]] = (UNIONPAY_POS, ISO1987_ASCII, ISO1987_ASCII_HEX, *VARIANTS)

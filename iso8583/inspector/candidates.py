@@ -8,11 +8,12 @@ The score of a candidate is a sum of points, 100 at most:
 | 20     | the body is one whole message                                                         |
 | 0 to 15 | values that look like what their elements hold (`plausible`); 8 where none is judged  |
 | 15     | a length that fits; 10 where there is no length; 0 where it says something else       |
-| 10     | a usual header, or none; 3 for a width that nothing speaks for                        |
+| 10     | the dialect's own header, or none where it has none; 5 another usual one; 2 where the |
+|        | dialect's is missing; 4 less for a width that nothing speaks for                      |
 
 Bytes behind the first error count half. A header that nothing speaks for is not explained. Equal
 scores keep the order of framings, then that of the registry. A variant costs two points: it has to
-be needed; an MTI that is none costs ten.
+be needed; an MTI of class 0 costs six, anything else that is none twenty.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from iso8583 import headers
 from iso8583.codec import Codec, Explanation
 from iso8583.inspector.framings import Framing, framings
 from iso8583.inspector.plausible import judged
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from iso8583.dialects.table import Dialect
     from iso8583.generic import GenericCodec
 
+TERMINALS: Final = "unionpay_pos"  # six bytes of header are theirs, though they may lack them
 READ_BYTES_MAX: Final = 6 * 1024 * 1024  # of all guesses at one message together
 
 
@@ -109,12 +112,34 @@ def _score(framing: Framing, codec: Codec, found: Explanation, size: int) -> flo
         else:
             worth = 0.5
     score = 40 * explained / max(size, 1) - 2 * bool(codec.dialect.base)
-    score += 20 * (found.error is None) - 10 * (0 not in found.message)
+    score += 20 * (found.error is None) - _mti_costs(found)
     score += 15 * share(found)
-    score += 10 if framing.usual_header else 3
+    score += _header_points(framing, codec.dialect)
     if framing.problem is None:
         score += 15 if framing.length else 10
     return score
+
+
+def _mti_costs(found: Explanation) -> int:
+    """A version that the dialect has in a class that nobody has is an MTI gone wrong; anything else
+    is none at all."""
+    if 0 in found.message:
+        return 0
+    error = found.error
+    return 6 if error is not None and error.reason.startswith("message class 0") else 20
+
+
+def _header_points(framing: Framing, dialect: Dialect) -> int:
+    named = headers.HEADERS.get(dialect.header)
+    if named is not None:
+        if len(framing.header) == named.width and named.matches(framing.header):
+            return 10
+        return 2 if framing.usual_header else -4
+    if not framing.header:
+        return 10
+    if len(framing.header) == headers.POS.width and family(dialect) == TERMINALS:
+        return 10 if framing.usual_header else -4
+    return 5 if framing.usual_header else -4
 
 
 def distinct(ranked: Sequence[Candidate], most: int) -> list[Candidate]:

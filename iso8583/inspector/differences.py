@@ -1,4 +1,4 @@
-"""Two messages beside each other, element by element; DE 55 by its tags, DE 60 by its subfields.
+"""Two messages beside each other, element by element; DE 55 by its tags, others by their subfields.
 
 Values are compared in clear and shown as the inspections show them: two PANs with one mask still
 differ.
@@ -6,22 +6,18 @@ differ.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import msgspec
 
-from iso8583 import elements, emv_tags, tlv
-from iso8583.inspector.meanings import CHIP_DATA
+from iso8583 import elements
+from iso8583.codec import codec_for
+from iso8583.inspector.meanings import parts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from iso8583.inspect import Inspection
 
 Change = Literal["added", "removed", "changed"]
-
-# DE 60 of UnionPay-style terminals: end of each subfield (`reference/pos-messages.md` §4)
-_ENDS_60: Final = (2, 8, 11, 12, 13, 14, 17)
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -68,35 +64,37 @@ def _of_parts(de: int, a: Inspection, b: Inspection, lang: str) -> list[Differen
         return []
     found = []
     for key in dict.fromkeys((*left, *right)):
-        values = left.get(key), right.get(key)
-        if values[0] == values[1]:
+        one, other = left.get(key), right.get(key)
+        if one is not None and other is not None and one.value == other.value:
             continue
-        name = emv_tags.name(key, lang) if de == CHIP_DATA else elements.name(de, lang)
-        shown = [
-            None if value is None else _fit(de, key, value, side.unmasked)
-            for value, side in zip(values, (a, b), strict=True)
-        ]
+        shown = (None if one is None else one.shown), (None if other is None else other.shown)
+        name = (one or other or _NOTHING).names[lang.startswith("zh")]
         found.append(Difference(de, key, name, _change(*shown), *shown))
     return found
 
 
-def _cut(de: int, inspection: Inspection) -> Mapping[str, str]:
-    value = inspection.message.get(de)
-    if de == CHIP_DATA and isinstance(value, bytes):
-        found, error = tlv.parse_partial(value)
-        return {} if error is not None else {tag: octets.hex().upper() for tag, octets in found}
-    if de == 60 and isinstance(value, str) and value.isdigit() and inspection.error is None:
-        starts = (0, *_ENDS_60)
-        return {
-            f"60.{number}": value[start:end]
-            for number, (start, end) in enumerate(zip(starts, _ENDS_60, strict=False), 1)
-            if value[start:end]
-        }
-    return {}
+class _Value(NamedTuple):
+    """A part's value in clear and as it may be shown."""
+
+    value: str
+    shown: str
+    names: tuple[str, str]
 
 
-def _fit(de: int, key: str, value: str, unmasked: bool) -> str:  # noqa: FBT001
-    """The value as it may be shown."""
-    if de == CHIP_DATA and emv_tags.is_secret(key) and not unmasked:
-        return f"[{len(value) // 2} bytes]"
-    return value
+_NOTHING: Final = _Value("", "", ("", ""))
+
+
+def _cut(de: int, inspection: Inspection) -> dict[str, _Value]:
+    """The element's parts by key; of a key that comes again the second is `key/2`."""
+    shown = inspection.parts.get(de, [])
+    codec = None if inspection.dialect is None else codec_for(inspection.dialect)
+    dialect = None if codec is None else codec.dialect
+    clear = parts(inspection.message, dialect, unmask=True).get(de, [])
+    found: dict[str, _Value] = {}
+    if len(clear) != len(shown):
+        return found
+    for value, masked in zip(clear, shown, strict=True):
+        again = sum(key.partition("/")[0] == value.key for key in found)
+        key = f"{value.key}/{again + 1}" if again else value.key
+        found[key] = _Value(value.value, masked.value, masked.names)
+    return found

@@ -9,9 +9,9 @@ A length of the frame, a TPDU, a header; each may be missing.
 | `bcd2`    | 2     | four digits, two a byte                 |
 | `binary4` | 4     | big endian (two zero bytes before it or behind it are met at Visa-like hosts) |
 
-Each may count itself or not. Header widths met: 6 behind a TPDU; none; 7, 2; 12 (`ISO` and nine
-characters), 22 and 26 (first byte 0x16, 0x1A), 46 (first byte 0x2E), which begin with their own mark;
-and a dial-up block `FD LLLL …` before six bytes. Source: `reference/pos-messages.md` §1,
+Each may count itself or not. Header widths met: 6 behind a TPDU; none; 7, 2; those of
+`iso8583.headers` that begin with a mark of their own (12, 22, 26, 46); and a dial-up block `FD LLLL …`
+before six bytes. Source: `reference/pos-messages.md` §1,
 `reference/iso8583-base.md` "Framing", `corpus/README.md` "Frame".
 """
 
@@ -22,12 +22,13 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from iso8583.framing import TPDU_BYTES
+from iso8583.headers import HEADERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # width of a header -> the bytes it begins with
-_MARKED: Final = {12: b"ISO", 22: b"\x16", 26: b"\x1a", 46: b"\x2e"}
+_MARKED: Final = {header.width: header.magic for header in HEADERS.values() if header.magic}
 _WIDTHS: Final = (6, 0, 7, 2, 12, 46)
 _LENGTHS: Final = (("binary2", 2), ("ascii4", 4), ("bcd2", 2), ("binary4", 4))
 

@@ -6,23 +6,21 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from iso8583 import amount, codes, emv_bits, emv_tags, mti as mti_words, tlv
+from iso8583 import amount, codes, composites, emv_bits, emv_tags, mti as mti_words, tlv
 from iso8583.message import mask_text
 
 if TYPE_CHECKING:
+    from iso8583.dialects.table import Dialect
     from iso8583.message import Message
 
 Text = tuple[str, str]
 
 CHIP_DATA: Final = 55
-_ACCOUNT_BALANCES: Final = {
-    "01": ("ledger balance", "账面余额"),
-    "02": ("available balance", "可用余额"),
-}
+COMPOSITE_MIN: Final = 7  # characters: what is shorter (DE 3, DE 22) is told as a whole
 
 
 class Part(msgspec.Struct, frozen=True):
-    """A part of an element: a tag of DE 55. `offset` counts bytes from the element's value; `value`
+    """A part of an element: a tag of DE 55, a subfield of another. `offset` counts bytes from the element's value; `value`
     is fit to show."""
 
     key: str
@@ -57,8 +55,6 @@ def meanings(message: Message) -> dict[int, Text]:
             if coded.get(de, "").isdigit():
                 major = f"{amount.format_minor(int(coded[de]), coded[currency])} {letters}"
                 found[de] = (major, major)
-    if len(coded.get(54, "")) >= 20:
-        found[54] = _balance(coded[54])
     if len(coded.get(60, "")) >= 8:
         batch = coded[60][2:8]
         management = codes.TERMINAL_MANAGEMENT.get(coded[60][8:11], ("", ""))
@@ -69,44 +65,54 @@ def meanings(message: Message) -> dict[int, Text]:
     return found
 
 
-def _balance(value: str) -> Text:
-    """DE 54: account type 2, amount type 2, currency 3, sign, n12 (`pos-messages.md` §4)."""
-    kind, currency, sign, digits = value[2:4], value[4:7], value[7], value[8:20]
-    if kind not in _ACCOUNT_BALANCES or not amount.is_currency(currency) or not digits.isdigit():
-        return "", ""
-    shown = f"{'-' if sign == 'D' else ''}{amount.format_minor(int(digits), currency)}"
-    letters = amount.CURRENCIES[currency][0]
-    english, chinese = _ACCOUNT_BALANCES[kind]
-    return f"{english} {shown} {letters}", f"{chinese} {shown} {letters}"
+def parts(
+    message: Message, dialect: Dialect | None, *, unmask: bool = False, strict: bool = False
+) -> dict[int, list[Part]]:
+    """DE 55 by its tags, composite elements by the dialect's subfields, as far as they can be read.
 
-
-def parts(message: Message, *, unmask: bool = False, strict: bool = False) -> dict[int, list[Part]]:
-    """DE 55 by its tags, as far as they can be read; other elements have no parts here.
-
-    Without `unmask` card data and values of tags that the dictionary does not have are hidden; with
-    `strict` (a message that does not decode, whose elements may be misplaced) long digits, too, and
-    the whole if it is not chip data to its last byte.
+    Without `unmask` card data, keys and values of tags that the dictionary does not have are hidden;
+    with `strict` (a message that does not decode, whose elements may be misplaced) nothing is given
+    but chip data that is whole to its last byte.
     """
-    value = message.get(CHIP_DATA)
-    if not isinstance(value, bytes):
-        return {}
+    found: dict[int, list[Part]] = {}
+    for de, value in message.items():
+        if de == CHIP_DATA and isinstance(value, bytes):
+            found[de] = _tags(value, unmask=unmask, strict=strict)
+        elif dialect is not None and not strict and len(value) >= COMPOSITE_MIN:
+            cut, error = composites.parse_partial(de, value, dialect, message)
+            if error is None and len(cut) > 1:
+                found[de] = [_subfield(part, unmask=unmask) for part in cut]
+    return {de: rows for de, rows in found.items() if rows}
+
+
+def _subfield(part: composites.Part, *, unmask: bool) -> Part:
+    shown = part.value if unmask else _hidden(part.value) if part.secret else mask_text(part.value)
+    meaning = ("", "") if part.secret and not unmask else part.meaning
+    return Part(part.number, part.names, part.offset, len(part.value), shown, meaning)
+
+
+def _hidden(value: str) -> str:
+    return f"[{len(value)} characters]"
+
+
+def _tags(value: bytes, *, unmask: bool, strict: bool) -> list[Part]:
     found, error = tlv.parse_partial(value)
     if (error is not None and strict) or not any(tag in emv_tags.TAGS for tag, _ in found):
-        return {}
+        return []
     rows: list[Part] = []
     at = 0
     for tag, octets in found:
         at = value.index(bytes.fromhex(tag), at)
         names = (emv_tags.name(tag), emv_tags.name(tag, "zh"))
         shown, said = octets.hex().upper(), emv_bits.meaning(tag, octets)
-        head = _head(value, at + len(tag) // 2)
+        size = len(tag) // 2 + _head(value, at + len(tag) // 2) + len(octets)
         if emv_tags.is_secret(tag) and not unmask:
             shown, said = f"[{len(octets)} bytes]", ("", "")
         elif strict and not unmask:
             shown = mask_text(shown)
-        rows.append(Part(tag, names, at, len(tag) // 2 + head + len(octets), shown, said))
-        at += len(tag) // 2 + head + len(octets)
-    return {CHIP_DATA: rows}
+        rows.append(Part(tag, names, at, size, shown, said))
+        at += size
+    return rows
 
 
 def _head(value: bytes, at: int) -> int:

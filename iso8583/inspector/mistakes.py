@@ -21,7 +21,7 @@ from iso8583 import elements
 from iso8583.errors import DecodeError
 from iso8583.inspector import repairs
 from iso8583.inspector.candidates import Candidate, begins, candidates, distinct, family, share
-from iso8583.inspector.framings import stated_length
+from iso8583.inspector.framings import framings, stated_length
 from iso8583.inspector.plausible import implausible
 from iso8583.reading import build_reader, prefix_counts
 from iso8583.texts import text
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 SHOWN: Final = 3
 REPAIRED_BYTES_MAX: Final = 4_096  # of longer messages only what stands at their ends is looked at
 GUESSES: Final = 3  # how many framings and dialects are looked at in any case
-GUESSES_MAX: Final = 12  # … while nothing is found that is this sure:
+GUESSES_MAX: Final = 10  # … while nothing is found that is this sure:
 ENOUGH: Final = 75
-TRIAL_BYTES_MAX: Final = 1_000_000  # decoded by one rule on one guess
+TRIAL_BYTES_MAX: Final = 400_000  # decoded by one rule on one guess
 HEADER_BYTES_MAX: Final = 80
 HANDICAPS: Final = {"prefix_width": 15, "bcd_for_ascii": 8}
 _HEX: Final = b"0123456789ABCDEFabcdef"
@@ -120,17 +120,17 @@ def mistakes(data: bytes, ranked: Sequence[Candidate], codecs: Sequence[Codec]) 
     if ranked[0].ok:
         found = _found(Case.of(data, ranked[0], codecs), NOTES)
     else:
-        found = []
-        rules = RULES if len(data) <= REPAIRED_BYTES_MAX else ENDS
+        short = len(data) <= REPAIRED_BYTES_MAX
+        found = _found(Case.of(data, ranked[0], codecs), BYTES if short else (bytes_replaced,))
         for number, guess in enumerate(distinct(ranked, GUESSES_MAX)):
             enough = any(mistake.certainty >= ENOUGH for mistake in found)
             if guess.score < ranked[0].score - 25 or (enough and number >= GUESSES):
                 break
             less = (ranked[0].score - guess.score) / 2
-            case = Case.of(data, guess, codecs)
+            rules = FRAME if guess.whole else RULES if short else ENDS
             found += [
                 msgspec.structs.replace(mistake, certainty=mistake.certainty - less)
-                for mistake in _found(case, FRAME if guess.whole else rules)
+                for mistake in _found(Case.of(data, guess, codecs), rules)
             ]
     best: dict[str, Mistake] = {}
     for mistake in sorted(found, key=lambda mistake: -mistake.certainty):
@@ -290,13 +290,19 @@ def _undone(
 
 def mti_written(case: Case) -> Iterator[Mistake]:
     """The MTI is four characters where two bytes are meant, or the other way."""
-    generic = case.guess.codec.generic
-    undone = repairs.other_mti(generic, case.body)
-    found = None if undone is None else case.tried(undone)
-    certainty = None if found is None else sure(found)
-    if certainty is not None:
-        rule = "mti_ascii" if generic.mti_width == 2 else "mti_bcd"
-        yield Mistake(rule, case.guess.framing.width, {}, certainty)
+    for framing in framings(case.data):
+        if not framing.usual_header:
+            continue
+        body = case.data[framing.width :]
+        for codec in case.codecs:
+            undone = repairs.other_mti(codec.generic, body)
+            if undone is None or not begins(codec, undone):
+                continue
+            certainty = sure(codec.generic.explain(undone))
+            if certainty is not None:
+                rule = "mti_ascii" if codec.generic.mti_width == 2 else "mti_bcd"
+                yield Mistake(rule, framing.width, {}, certainty)
+                return
 
 
 def bitmap_written(case: Case) -> Iterator[Mistake]:
@@ -514,21 +520,23 @@ NOTES: Final[tuple[Rule, ...]] = (
     filler_side,
     hex_in_binary,
 )
-ENDS: Final[tuple[Rule, ...]] = (bytes_replaced, mac_missing, glued, cut)
-FRAME: Final[tuple[Rule, ...]] = (glued, length_wrong, header_not_stripped)
-RULES: Final[tuple[Rule, ...]] = (
+BYTES: Final[tuple[Rule, ...]] = (
     hex_as_text,
     bytes_replaced,
     utf8_mangled,
     newlines_changed,
     ebcdic,
+    mti_written,
+    header_not_stripped,
+)
+FRAME: Final[tuple[Rule, ...]] = (glued, length_wrong, header_not_stripped)
+ENDS: Final[tuple[Rule, ...]] = (mac_missing, glued, cut)
+RULES: Final[tuple[Rule, ...]] = (
     mac_missing,
     glued,
     bitmap_written,
-    mti_written,
     element_written,
     bitmap_lies,
     prefix_wrong,
     cut,
-    header_not_stripped,
 )

@@ -11,17 +11,16 @@ The file begins with 1644/697 (header) and ends with 1644/695 (trailer), which t
 | 1644 | nothing (administration) |
 
 Any other message refuses the file. PDS: tag 4, length 3, value, in DE 48, 62, 123, 124, 125, one list.
-Source: settlement reference [C11]. Unverified: function codes, the PDS numbers of header and
-trailer, and the EBCDIC code page (500).
+The dialects are `iso8583/dialects/ipm.py`. Source: settlement reference [C11]. Unverified: function
+codes and the PDS numbers of header and trailer.
 """
 
-from functools import cache
 from typing import Final
 
 import msgspec
 
-from iso8583.codec import Codec
-from iso8583.dialects.table import Content, Dialect, Element
+from iso8583.codec import codec_for
+from iso8583.dialects.ipm import IPM, IPM_EBCDIC, IPM_EBCDIC_HEX, IPM_HEX
 from iso8583.errors import DecodeError, EncodeError
 from iso8583.message import Message
 from settlement.clearing import FileName
@@ -36,81 +35,13 @@ SECRET: Final = frozenset({2, 14, 35, 45, 55})  # no error shows their value
 CHIP: Final = 55
 
 
-def _fixed(de: int, content: Content, size: int) -> Element:
-    return Element(de, content, size, "ascii")
-
-
-def _ll(de: int, content: Content, size: int) -> Element:
-    return Element(de, content, size, "ascii", "ll_ascii")
-
-
-def _lll(de: int, content: Content, size: int = 999) -> Element:
-    return Element(de, content, size, "raw" if content == "b" else "ascii", "lll_ascii")
-
-
-IPM: Final = Dialect(
-    name="ipm",
-    title="Mastercard IPM: ISO 8583:1993, ASCII, binary bitmaps",
-    mti="ascii",
-    bitmap="binary",
-    versions="1",
-    elements=(
-        _ll(2, "n", 19),
-        _fixed(3, "n", 6),
-        _fixed(4, "n", 12),
-        _fixed(5, "n", 12),
-        _fixed(6, "n", 12),
-        _fixed(9, "n", 8),
-        _fixed(10, "n", 8),
-        _fixed(12, "n", 12),
-        _fixed(14, "n", 4),
-        _fixed(22, "an", 12),
-        _fixed(23, "n", 3),
-        _fixed(24, "n", 3),
-        _fixed(25, "n", 4),
-        _fixed(26, "n", 4),
-        _fixed(30, "n", 24),
-        _ll(31, "ans", 23),
-        _ll(32, "n", 11),
-        _ll(33, "n", 11),
-        _fixed(37, "ans", 12),
-        _fixed(38, "ans", 6),
-        _fixed(40, "n", 3),
-        _fixed(41, "ans", 8),
-        _fixed(42, "ans", 15),
-        _ll(43, "ans", 99),
-        _lll(48, "ans"),
-        _fixed(49, "n", 3),
-        _fixed(50, "n", 3),
-        _fixed(51, "n", 3),
-        _lll(54, "ans", 240),
-        _lll(55, "b", 255),
-        _lll(62, "ans"),
-        _lll(63, "ans", 16),
-        _fixed(71, "n", 8),
-        _lll(72, "ans"),
-        _fixed(73, "n", 6),
-        _ll(93, "n", 11),
-        _ll(94, "n", 11),
-        _ll(95, "ans", 10),
-        _ll(100, "n", 11),
-        _lll(105, "ans"),
-        _lll(111, "ans"),
-        _lll(123, "ans"),
-        _lll(124, "ans"),
-        _lll(125, "ans"),
-        _lll(127, "ans"),
-    ),
-)
-IPM_HEX: Final = IPM.variant(
-    "ipm_hex", "Mastercard IPM with bitmaps as hex characters", bitmap="hex"
-)
-
-# EBCDIC and latin-1 have a byte each for the same 256 characters, so a record can be turned into
-# ASCII whole but for its bitmaps; DE 55, which is binary, is turned back.
-TO_LATIN: Final = bytes(range(256)).decode("cp500").encode("latin-1")
-FROM_LATIN: Final = bytes(range(256)).decode("latin-1").encode("cp500")
-MTI_BYTES: Final = 4
+# by (EBCDIC, bitmaps as hex characters)
+DIALECTS: Final = {
+    (False, False): IPM,
+    (False, True): IPM_HEX,
+    (True, False): IPM_EBCDIC,
+    (True, True): IPM_EBCDIC_HEX,
+}
 
 
 class IpmExpected(Expected, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -141,54 +72,25 @@ class Coding:
     """One way of writing records, to and fro."""
 
     def __init__(self, expected: IpmExpected) -> None:
-        self._ebcdic = expected.ebcdic
-        self._hex = expected.hex_bitmap
-        self._codec = _codec(IPM_HEX if expected.hex_bitmap else IPM)
+        self._text: Final = "cp500" if expected.ebcdic else "latin-1"
+        self._codec: Final = codec_for(DIALECTS[expected.ebcdic, expected.hex_bitmap].name)
 
     def decode(self, data: bytes, file: str, number: int) -> Record:
         """A record, or FileError with its number and the byte in it."""
-        plain = data
-        if self._ebcdic:
-            at = self._body_at(data)
-            text = data.translate(TO_LATIN)
-            plain = text[:MTI_BYTES] + data[MTI_BYTES:at] + text[at:]
         try:
-            message = self._codec.decode(plain)
+            message = self._codec.decode(data)
         except DecodeError as error:
             secret = error.de is None or error.de in SECRET
-            shown = "" if secret else plain[error.offset : error.offset + 12].decode("latin-1")
+            shown = "" if secret else data[error.offset : error.offset + 12].decode(self._text)
             where = f"DE {error.de}: " if error.de else ""
             raise FileError(
                 file, number, error.offset + 1, shown, f"{where}{error.reason}"
             ) from error
-        chip = message.get(CHIP)
-        if self._ebcdic and isinstance(chip, bytes):
-            message[CHIP] = chip.translate(FROM_LATIN)
         return Record(number, message, pds_of(message, file, number))
 
     def encode(self, message: Message) -> bytes:
         """The record of a message. Raises EncodeError."""
-        chip = message.get(CHIP)
-        if self._ebcdic and isinstance(chip, bytes):
-            message = {**message, CHIP: chip.translate(TO_LATIN)}
-        plain = self._codec.encode(message)
-        if not self._ebcdic:
-            return plain
-        at = self._body_at(plain)
-        ebcdic = plain.translate(FROM_LATIN)
-        return ebcdic[:MTI_BYTES] + plain[MTI_BYTES:at] + ebcdic[at:]
-
-    def _body_at(self, data: bytes) -> int:
-        """Where the elements begin: behind one bitmap, or two where bit 1 is set."""
-        first = data[MTI_BYTES : MTI_BYTES + 1]
-        if self._hex:
-            return MTI_BYTES + (32 if first and first in b"89abcdefABCDEF" else 16)
-        return MTI_BYTES + (16 if first >= b"\x80" else 8)
-
-
-@cache  # two of them
-def _codec(dialect: Dialect) -> Codec:
-    return Codec(dialect)
+        return self._codec.encode(message)
 
 
 def pds_of(message: Message, file: str, number: int) -> dict[str, str]:

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from iso8583.dialects.ipm import IPM
 from iso8583.dialects.table import Dialect
 from settlement.clearing import FileName
 from settlement.files import (
@@ -131,7 +132,7 @@ FORMATS: Final[dict[str, Format]] = {
         Format(
             "IPM",
             ("Mastercard clearing", "万事达清算"),
-            (ipm.IPM,),
+            (IPM,),
             ipm_rows.parse,
             expected=ipm.IpmExpected,
         ),

@@ -39,7 +39,8 @@ class Options(NamedTuple):
 
 
 def run(messages: list[str], options: Options) -> Exit:
-    """Every message of every argument; 1 if one does not parse."""
+    """Every message of every argument; 1 if one does not parse. The dialect may be a TOML file."""
+    options = options._replace(dialect=dialect_of(options.dialect))
     if options.kind is not None and options.kind not in inputs.KINDS:
         return clearing_lines(messages, options)
     worst = Exit.DONE
@@ -54,6 +55,7 @@ def run_diff(messages: list[str], options: Options) -> Exit:
     """Two messages by element; 1 if they differ or one does not parse."""
     from iso8583.inspector.differences import differences
 
+    options = options._replace(dialect=dialect_of(options.dialect))
     if len(messages) != 2:
         raise CommandError(say("inspect_two", options.language), Exit.USAGE)
     firsts = [next(iter(explained([message], options)), None) for message in messages]
@@ -85,6 +87,15 @@ def run_diff(messages: list[str], options: Options) -> Exit:
         )
         console.print(table(headings, rows))
     return Exit.DONE if not found and a.ok and b.ok else Exit.DIFFERENCES
+
+
+def dialect_of(name: str | None) -> str | None:
+    """The name of a dialect; that of the dialect in a TOML file, which is known from here on."""
+    if name is None or not name.endswith(".toml"):
+        return name
+    from switch.commands.dialect import known_from
+
+    return known_from(name)
 
 
 def explained(messages: Iterable[str], options: Options) -> Iterator[Inspection]:

@@ -17,7 +17,7 @@ from iso8583.codec import Codec, codec_for
 from iso8583.dialects.table import Element
 from iso8583.writing import build_writer
 from tests.iso8583.corpus import body, frame_parts, record, terminal_records
-from tests.iso8583.test_corpus import ASCII_HEX_CLEAN, VARIANT_OF
+from tests.iso8583.test_corpus import VARIANT_OF
 
 if TYPE_CHECKING:
     from iso8583.message import Message
@@ -40,6 +40,17 @@ class Good(NamedTuple):
         return len(rest).to_bytes(2, "big") + rest
 
 
+ASCII_HEX_CLEAN: Final = (
+    "moov-basic-auth",
+    "moov-financial-transaction-message",
+    "moov-iso-reversal-message",
+    "moov-iso-reversal-message-advice",
+    "moov-iso-reversal-message-response",
+    "moov-iso-reversal-repeat-message",
+    "moov-network-management-message-response",
+    "pyiso8583-1",
+    "pyiso8583-2",
+)
 Plant = Callable[[Good, Random], bytes | None]
 
 

@@ -49,7 +49,8 @@ def values(row: Element) -> st.SearchStrategy[str | bytes]:
 def messages(draw: st.DrawFn, dialect: Dialect, most: int = 24) -> Message:
     """A message of up to `most` elements, keys in any order."""
     rows = draw(st.lists(st.sampled_from(dialect.elements), unique=True, max_size=most))
-    message: Message = {0: draw(st.sampled_from(["0200", "0210", "0421", "0800", "0320"]))}
+    version = draw(st.sampled_from(dialect.versions))
+    message: Message = {0: version + draw(st.sampled_from(["200", "210", "421", "800", "320"]))}
     for row in rows:
         message[row.de] = draw(values(row))
     return message

@@ -21,7 +21,19 @@ from tests.iso8583.corpus import body, terminal_records
 
 @pytest.mark.parametrize(
     "name",
-    ["amount", "codes", "contents", "dialects.table", "framing", "generic", "message", "mti", "reading", "tlv", "track"],
+    [
+        "amount",
+        "codes",
+        "contents",
+        "dialects.table",
+        "framing",
+        "generic",
+        "message",
+        "mti",
+        "reading",
+        "tlv",
+        "track",
+    ],
 )
 def test_examples_in_docstrings(name: str) -> None:
     failed, tried = doctest.testmod(importlib.import_module(f"iso8583.{name}"))

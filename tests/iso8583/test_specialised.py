@@ -54,6 +54,8 @@ ODDITIES = Dialect(
         Element(22, "anp", 6, "ascii", "ll_ascii"),
         Element(23, "n", 3, "ascii"),
         Element(24, "ans", 40, "gbk", "lll_bcd"),
+        Element(25, "xn", 9, "bcd"),
+        Element(26, "xn", 17, "cp500"),
         Element(70, "n", 3, "ascii"),
         Element(130, "an", 3, "ascii"),
     ),
@@ -89,9 +91,8 @@ def warmed(codec: Codec, message: Message) -> bytes:
 @settings(max_examples=400, deadline=None)
 @given(st.data())
 def test_messages(data: st.DataObject) -> None:
-    dialect = data.draw(st.sampled_from(DIALECTS))
-    codec = CODECS[dialect.name]
-    message = data.draw(messages(dialect))
+    codec = CODECS[data.draw(st.sampled_from(sorted(CODECS)))]
+    message = data.draw(messages(codec.dialect))
     octets = warmed(codec, message)
     assert codec.encode(message) == octets
     assert codec.decode(octets) == message == codec.generic.decode(octets)
@@ -104,9 +105,8 @@ def test_messages(data: st.DataObject) -> None:
 @settings(max_examples=400, deadline=None)
 @given(st.data())
 def test_mutated_bytes(data: st.DataObject) -> None:
-    dialect = data.draw(st.sampled_from(DIALECTS))
-    codec = CODECS[dialect.name]
-    octets = warmed(codec, data.draw(messages(dialect)))
+    codec = CODECS[data.draw(st.sampled_from(sorted(CODECS)))]
+    octets = warmed(codec, data.draw(messages(codec.dialect)))
     start = codec._head
     for _ in range(8):
         changed = bytearray(octets)
@@ -136,18 +136,18 @@ WRONG: list[Any] = [
 @settings(max_examples=400, deadline=None)
 @given(st.data())
 def test_values_that_can_not_be_written(data: st.DataObject) -> None:
-    dialect = data.draw(st.sampled_from(DIALECTS))
-    codec = CODECS[dialect.name]
-    message = data.draw(messages(dialect))
+    codec = CODECS[data.draw(st.sampled_from(sorted(CODECS)))]
+    message = data.draw(messages(codec.dialect))
     warmed(codec, message)
     changed: dict[int, Any] = dict(message)
     de = data.draw(st.sampled_from(sorted(changed)))
-    row = dialect.element(de)
+    row = codec.dialect.element(de)
     near: st.SearchStrategy[Any] = st.sampled_from(WRONG)
     if row is not None:
         near |= values(row)
         near |= st.text(max_size=row.size + 1) | st.binary(max_size=row.size + 1)
-        near |= st.text("0123456789ABCDEF= ", min_size=row.size, max_size=row.size)
+        if row.size < 1000:  # as long as hypothesis makes them
+            near |= st.text("0123456789ABCDEF= ", min_size=row.size, max_size=row.size)
     changed[de] = data.draw(near)
     assert outcome(codec.encode, changed) == outcome(codec.generic.encode, changed)
 

@@ -9,15 +9,20 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
+from iso8583.dialects import registry
 from settlement.settings import DEFAULTS
 from switch import config as configs
 from switch.commands.close import settings_of
 from switch.config import Config, ConfigError, Section
+from switch.control import Start
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "tongbao.example.toml"
 
@@ -97,7 +102,7 @@ def test_the_example_has_every_setting_with_unit_and_default() -> None:
         at: Any = table
         for part in path.split("."):
             at = at[0][part] if isinstance(at, list) else at[part]
-        assert at == default, path
+        assert at == (list(default) if isinstance(default, tuple) else default), path
     for line in text.splitlines():
         if "=" in line and not line.startswith("#"):
             assert re.search(r"# .+\(.+\)$", line), f"no meaning and unit: {line}"
@@ -110,6 +115,51 @@ def test_paths_count_from_the_file(tmp_path: Path) -> None:
     assert loaded.data == str(tmp_path / "store")
     assert loaded.hsm.lmk_file == "/keys/lmk"
     assert configs.with_data(loaded, Path("/elsewhere")).data == "/elsewhere"
+
+
+ACME = 'name = "acme_pos"\nbase = "unionpay_pos"\nremove = [58]\n'
+
+
+@pytest.fixture
+def forgotten() -> Iterator[None]:
+    """What a test adds to the dialects is not known after it."""
+    known = registry.names()
+    yield
+    for name in set(registry.names()) - set(known):
+        del registry._DIALECTS[name]
+
+
+@pytest.mark.usefixtures("forgotten")
+def test_dialects_of_ones_own_are_known_to_listeners_and_workers(tmp_path: Path) -> None:
+    (tmp_path / "acme.toml").write_text(ACME, encoding="utf-8")
+    file = tmp_path / "node.toml"
+    file.write_text(
+        'dialects = ["acme.toml"]\n[[listeners]]\ndialect = "acme_pos"\n', encoding="utf-8"
+    )
+    loaded = configs.load(file)
+    assert loaded.dialects == (str(tmp_path / "acme.toml"),)
+    assert registry.get("acme_pos").element(58) is None
+    start = Start(loaded, 0, False, b"", "", registry.added())
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(start), type=Start) == start
+    assert [dialect.name for dialect in start.dialects] == ["acme_pos"]
+
+
+@pytest.mark.usefixtures("forgotten")
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (ACME + "colour = 1\n", "line 4: colour: no such key"),
+        (ACME.replace("acme_pos", "unionpay_pos"), "name: there is a dialect unionpay_pos already"),
+    ],
+)
+def test_a_dialect_that_is_none_is_refused_with_its_file(
+    tmp_path: Path, text: str, reason: str
+) -> None:
+    (tmp_path / "acme.toml").write_text(text, encoding="utf-8")
+    file = tmp_path / "node.toml"
+    file.write_text('dialects = ["acme.toml"]\n', encoding="utf-8")
+    with pytest.raises(ConfigError, match=re.escape(f"{tmp_path}/acme.toml: {reason}")):
+        configs.load(file)
 
 
 def test_a_file_that_can_not_be_read_is_named(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from iso8583.dialects.ipm import IPM
 from iso8583.dialects.table import Element
 from settlement.files import ipm, merchant_check, vbs
 from settlement.files.layout import Field, Layout, signed
@@ -103,7 +104,7 @@ def element(row: Element) -> st.SearchStrategy[Any]:
     )
 
 
-OTHERS = [row for row in ipm.IPM.elements if row.de not in (*ipm.PDS_ELEMENTS, 71)]
+OTHERS = [row for row in IPM.elements if row.de not in (*ipm.PDS_ELEMENTS, 71)]
 
 
 @given(
