@@ -26,9 +26,9 @@ from iso8583.inspector import (
     mistakes as wrong,
     rendering,
 )
+from iso8583.inspector.case import Mistake
 from iso8583.inspector.framings import Framing, Problem
 from iso8583.inspector.meanings import Part
-from iso8583.inspector.mistakes import Mistake
 from iso8583.message import Message, masked
 
 if TYPE_CHECKING:

@@ -44,8 +44,7 @@ def meanings(message: Message) -> dict[int, Text]:
         if de in coded and coded[de][:width] in table:
             found[de] = table[coded[de][:width]]
     if 0 in coded:
-        words = mti_words.describe(coded[0])
-        found[0] = words, words
+        found[0] = mti_words.describe(coded[0]), mti_words.describe(coded[0], "zh")
     if 22 in coded:
         found[22] = (codes.entry_mode(coded[22]), codes.entry_mode(coded[22], "zh"))
     for de, currency in ((4, 49), (5, 50), (6, 51)):

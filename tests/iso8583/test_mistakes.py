@@ -22,7 +22,8 @@ from iso8583.codec import codec_for
 from iso8583.dialects import registry
 from iso8583.inspect import inspect_message
 from iso8583.inspector import candidates as ranking, inputs, mistakes as wrong, pcap
-from iso8583.inspector.mistakes import Mistake, mistakes
+from iso8583.inspector.case import Mistake
+from iso8583.inspector.mistakes import mistakes
 from iso8583.texts import TEXTS
 from tests.iso8583 import planted
 from tests.iso8583.corpus import record
