@@ -18,10 +18,17 @@ __all__ = ["Message", "mask_pan", "mask_text", "masked", "response_mti"]
 
 Message = dict[int, str | bytes]
 
-# Shown as they are: none of them can hold a card number, a PIN or a key in any dialect of ours.
+# Shown as they are: none of them can hold a card number, a PIN or a key where MTIs begin with 0.
 SHOWN: Final = frozenset(
     {0, *range(3, 14), *range(15, 34), 37, 38, 39, 40, 41, 42, 43, 44, 49, 50, 51, 53, 54}
     | {60, 61, 64, 66, 67, 70, 71, 72, 73, *range(74, 96), 97, 128}
+)
+# Later versions have free text, key management and card verification data in some of these, and
+# compound elements in bytes.
+SHOWN_LATER: Final = {"1": SHOWN - {53, 72}, "2": SHOWN - {34, 43, 44, 49, 53, 70, 72, 74, 75}}
+BYTES_SHOWN_LATER: Final = frozenset({22, 64, 128})
+PRIVATE_MAX: Final = (
+    29  # characters of DE 60 and 61 that are batch, trace and date; more is a host's own
 )
 HIDDEN: Final = frozenset({14, 36, 45, 52, 55, 57, 58, 59, 96})
 _CARD_LIKE: Final = re.compile(r"[0-9]{13,}")
@@ -37,6 +44,9 @@ def masked(message: Message, *, strict: bool = False) -> dict[int, str]:
     """
     mti = message.get(0, "")
     reconciliation = isinstance(mti, str) and mti[1:2] == "5"
+    version = mti[:1] if isinstance(mti, str) else ""
+    text_shown = SHOWN_LATER.get(version, SHOWN)
+    bytes_shown = BYTES_SHOWN_LATER if version in SHOWN_LATER else SHOWN
     shown: dict[int, str] = {}
     for de in sorted(message):
         value = message[de]
@@ -47,8 +57,10 @@ def masked(message: Message, *, strict: bool = False) -> dict[int, str]:
         elif de in HIDDEN:
             shown[de] = _hidden(value)
         elif isinstance(value, bytes):
-            shown[de] = value.hex().upper() if de in SHOWN and not strict else _hidden(value)
-        elif (de in SHOWN or (de == 48 and reconciliation)) and not strict:
+            shown[de] = value.hex().upper() if de in bytes_shown and not strict else _hidden(value)
+        elif de in {60, 61} and len(value) > PRIVATE_MAX:
+            shown[de] = mask_text(value)
+        elif (de in text_shown or (de == 48 and reconciliation)) and not strict:
             shown[de] = value
         elif de in {48, 62}:
             shown[de] = _hidden(value)

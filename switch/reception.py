@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from iso8583.codec import Codec, codec_for
+from iso8583.dialects import registry
 from iso8583.errors import DecodeError
 from iso8583.framing import header_is_test
 from switch import intake
@@ -70,7 +71,7 @@ def check_header(header: bytes, *, demo: bool) -> None:
 def receive(body: bytes, dialect: str, snapshot: Snapshot) -> Received:
     """Decode in the listener's dialect, find the terminal, decode again where its own differs.
 
-    Raises `UnreadableError` and `RefusedError` (30, 97).
+    Raises `UnreadableError` and `RefusedError` (30, 96, 97).
     """
     codec = codec_for(dialect)
     error: DecodeError | None = None
@@ -92,6 +93,8 @@ def receive(body: bytes, dialect: str, snapshot: Snapshot) -> Received:
     profile = snapshot.profile(terminal)
     own = terminal.dialect or profile.dialect
     if own != dialect:
+        if not registry.is_known(own):  # the node lacks the file of a dialect
+            raise RefusedError("96", f"dialect.unknown: {own}", message, codec)
         codec = codec_for(own)
         message, error = codec.decode_partial(body)
     if error is not None:
@@ -117,7 +120,7 @@ def other_dialect(body: bytes, dialect: str, snapshot: Snapshot) -> str:
     What differs may stand before DE 41 and 42, so that the listener's dialect never reads who it is.
     """
     for other in snapshot.dialects:
-        if other != dialect:
+        if other != dialect and registry.is_known(other):
             message, _ = codec_for(other).decode_partial(body)
             _, terminal = sent_by(message, snapshot)
             if terminal is not None:

@@ -17,7 +17,7 @@ import structlog
 from hsm import lmk as lmks
 from hsm.local import LocalVault
 from iso8583.codec import codec_for
-from iso8583.dialects import usual
+from iso8583.dialects import registry, usual
 from switch import data_keys
 from switch.access import AccessCache
 from switch.acquirers.iso8583_link import IsoLink
@@ -338,7 +338,10 @@ class Switch:
         spoken = {listener.dialect for listener in self._config.listeners}
         spoken |= {*snapshot.dialects, *(link.dialect for link in snapshot.links.values())}
         for name in sorted(spoken):
-            usual.warm(codec_for(name))
+            if registry.is_known(name):
+                usual.warm(codec_for(name))
+            else:  # whoever speaks it is not served here; all others are
+                _log.error("dialect_unknown", dialect=name)
 
     async def drain(self) -> None:
         """Stop accepting, finish what is in flight within the timer, sign off, give the lease back.

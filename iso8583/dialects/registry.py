@@ -70,6 +70,11 @@ def get(name: str) -> Dialect:
     return dialect
 
 
+def is_known(name: str) -> bool:
+    """Whether there is a dialect of that name in this process."""
+    return name in _DIALECTS
+
+
 def names() -> tuple[str, ...]:
     """All names, bases before their variants: the order in which the inspector tries them."""
     return tuple(_DIALECTS)

@@ -155,11 +155,6 @@ class Element(msgspec.Struct, frozen=True):
         return side, digits
 
     @property
-    def title(self) -> str:
-        """The row's own name, or the element's usual one."""
-        return self.name or elements.name(self.de)
-
-    @property
     def format(self) -> str:
         """The standard's notation.
 

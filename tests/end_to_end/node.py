@@ -45,6 +45,7 @@ SETTLEMENT_DATE = dt.date(2026, 3, 5)
 CONFIG = """
 node = "{name}"
 workers = {workers}
+dialects = {dialects}
 [postgres]
 fsync = {fsync}
 [engine]
@@ -59,7 +60,7 @@ port = {port}
 class Node:
     """One `tongbao serve --demo`; started, killed and started again on the same data.
 
-    `more`: further tables of its configuration, as TOML. `open_files`: the limit it is started with.
+    `more`: further tables of its configuration, as TOML. `dialects`: files of its own. `open_files`: the limit it is started with.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Node:
         workers: int = 2,
         fsync: bool = False,
         more: str = "",
+        dialects: Sequence[Path] = (),
         open_files: int = 0,
     ) -> None:
         self.folder = folder
@@ -79,6 +81,7 @@ class Node:
             "workers": workers,
             "fsync": str(fsync).lower(),
             "more": more,
+            "dialects": msgspec.json.encode([str(file) for file in dialects]).decode(),
         }
         self.ready_file = folder / "ready.json"
         self.facts: dict[str, Any] = {}

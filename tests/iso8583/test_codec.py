@@ -56,6 +56,27 @@ KNOWN = [
     ("iso1987_ascii", {0: "0200", 52: b"12345678"}, "30323030 0000000000001000 3132333435363738"),
     ("iso1987_ascii_hex", {0: "0210", 39: "05"}, b"0210000000000200000005".hex()),
     ("iso1987_ascii", {0: "0200", 28: "D00000001"}, b"0200\0\0\0\x10\0\0\0\0D00000001".hex()),
+    # DE 28: `D` in ASCII, then 8 digits; DE 22 filled up in front, DE 32 behind
+    ("iso1987_binary", {0: "0200", 28: "D00000001"}, "0200 0000001000000000 44 00000001"),
+    ("iso1987_binary", {0: "0200", 22: "021", 32: "123"}, "0200 0000040100000000 0021 03 1230"),
+    ("iso1987_binary.filler_left", {0: "0200", 32: "123"}, "0200 0000000100000000 03 0123"),
+    # EBCDIC: digits F0 to F9, letters C1 and on; the bitmap stays binary, or is hex digits
+    ("iso1987_ebcdic", {0: "0200", 2: "62", 39: "A0"}, "F0F2F0F0 4000000002000000 F0F2 F6F2 C1F0"),
+    ("iso1987_ebcdic.prefix_bcd", {0: "0200", 2: "62"}, "F0F2F0F0 4000000000000000 02 F6F2"),
+    ("iso1993_ebcdic", {0: "1200", 39: "000"},
+     "F1F2F0F0 F0F0F0F0F0F0F0F0F0F2F0F0F0F0F0F0 F0F0F0"),
+    ("iso1993_binary", {0: "1200", 39: "000"}, "1200 0000000002000000 0000"),
+    # 156 with two decimals, 123.45; a third bitmap
+    ("iso2003_binary", {0: "2200", 4: "1562000000012345"}, "2200 1000000000000000 1562000000012345"),
+    ("iso2003_binary", {0: "2200", 130: b"A"},
+     "2200 8000000000000000 8000000000000000 4000000000000000 0001 41"),
+    # lengths of one binary byte; 19 digits behind a filler
+    ("visa", {0: "0100", 2: "1234567890123456789", 37: "000000000001"},
+     "0100 4000000008000000 13 01234567890123456789 F0F0F0F0F0F0F0F0F0F0F0F1"),
+    ("base24", {0: "0200", 52: bytes(7) + b"\xab"},
+     (b"0200" b"0000000000001000" b"00000000000000AB").hex()),
+    ("ipm_ebcdic.hex", {0: "1240", 24: "200"},
+     "F1F2F4F0" + b"0000010000000000".hex() + "F2F0F0"),
 ]  # fmt: skip
 
 
@@ -73,6 +94,15 @@ REFUSED = [
     ("unionpay_pos", "0A00 0000000000000000", 0, 0, "not four digits"),
     ("unionpay_pos", "1200 0000000000000000", 0, 0, "a version that the dialect does not have"),
     ("unionpay_pos", "0000 0000000000000000", 0, 0, "message class 0 is reserved"),
+    ("iso1987_binary", "0200 0000001000000000 43 000000", 28, 10, "needs 5 bytes, 4 left"),
+    ("iso1987_binary", "0200 0000001000000000 45 00000001", 28, 10, "not C or D and digits"),
+    ("iso1987_binary", "0200 0000001000000000 43 0000000A", 28, 14, "not C or D and digits"),
+    ("iso1987_ebcdic", "F0F2F0F0 0020000000000000 F0F0F0F0F0C1", 11, 17, "not a digit in cp500"),
+    ("iso1987_ebcdic", "F0F2F0F0 4000000000000000 F0C1", 2, 12, "length prefix is not digits"),
+    ("iso1993_ebcdic", "F1F2F0F0 F0F0F0F0F0F0F0F0F0F2F0F0F0F0F0D1", 1, 19, "not a hex digit"),
+    ("iso1993_ebcdic", "F0F2F0F0", 0, 0, "a version that the dialect does not have"),
+    ("iso2003_binary", "2200 8000000000000000 8000000000000000", 1, 18, "needs 8 bytes, 0 left"),
+    ("visa", "0100 4000000000000000 14", 2, 10, "length 20 over 19"),
     ("unionpay_pos", "0200 00000000000000", 1, 2, "needs 8 bytes, 7 left"),
     ("unionpay_pos", "0200 8000000000000000 00", 1, 10, "needs 8 bytes, 1 left"),
     ("unionpay_pos", "0200 0000000000000000 00", None, 10, "1 bytes after the last element"),
@@ -287,7 +317,7 @@ def test_any_bytes_are_a_message_or_a_decode_error(
 ) -> None:
     """And what is a message is written back so that it reads the same."""
     codec = codec_for(dialect.name)
-    head = codec.encode({0: "0200"})
+    head = codec.encode({0: dialect.versions[0] + "200"})
     for octets in (tail, head[:-8] + bits.to_bytes(8, "big") + tail):
         found, error, _ = codec.explain(octets)
         if error is None:

@@ -35,7 +35,7 @@ def test_rows_are_replaced_added_and_removed() -> None:
     assert (found.base, found.versions, found.mti) == ("unionpay_pos", "01", "bcd")
     row = found.element(48)
     assert row is not None
-    assert (row.format, row.title) == ("ans...322", "block")
+    assert (row.format, found.element_name(48)) == ("ans...322", "block")
     assert found.element(22) == base.element(22)
     codec = Codec(found)
     message: dict[int, str | bytes] = {0: "1200", 43: "公司" + " " * 36, 48: "A-1"}

@@ -46,6 +46,33 @@ def test_masked() -> None:
     assert "3012" not in str(shown)
 
 
+def test_later_versions_hide_what_they_have_elsewhere() -> None:
+    """DE 72 is a data record in 1993; in 2003 DE 49 holds the CVV, DE 34 and 44 compound data."""
+    shown = masked({0: "1240", 24: "200", 53: b"key", 71: "00000001", 72: "card " + PAN})
+    assert shown == {
+        0: "1240",
+        24: "200",
+        53: "[3 bytes]",
+        71: "00000001",
+        72: "card 622000******2402",
+    }
+    shown = masked({0: "2200", 22: bytes(2), 34: b"x", 44: b"x", 49: b"\x01123", 64: bytes(4)})
+    assert shown == {
+        0: "2200",
+        22: "0000",
+        34: "[1 bytes]",
+        44: "[1 bytes]",
+        49: "[4 bytes]",
+        64: "00000000",
+    }
+
+
+def test_private_elements_longer_than_terminals_have_are_a_hosts_own() -> None:
+    """What fits batch, trace and date is shown; a host may put anything into 999 characters."""
+    assert masked({0: "0200", 61: "0" * 29})[61] == "0" * 29
+    assert masked({0: "0200", 60: "reference of card " + PAN})[60].endswith(" 622000******2402")
+
+
 def test_totals_of_a_settlement_are_shown() -> None:
     totals = "0" * 62
     assert masked({0: "0500", 48: totals})[48] == totals

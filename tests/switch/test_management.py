@@ -628,6 +628,27 @@ def test_a_terminal_is_found_though_its_dialect_differs_before_de_41() -> None:
     run(scenario)
 
 
+def test_a_dialect_that_this_node_does_not_have_stops_nobody_else() -> None:
+    """Its file is missing here: its terminals are refused, others are looked for as ever."""
+
+    async def scenario() -> None:
+        desk = await Desk(dialect="acme_pos").open()
+        assert "acme_pos" in desk.snapshot.dialects
+        body = codec_for("unionpay_pos.de22_right").encode(
+            asks("0200", "22000001", de3="000000", de22="012", de25="00")
+        )
+        with pytest.raises(RefusedError) as refused:
+            reception.receive(body, "unionpay_pos", desk.snapshot)
+        assert (refused.value.response_code, refused.value.rule) == (
+            "96",
+            "dialect.unknown: acme_pos",
+        )
+        with pytest.raises((UnreadableError, RefusedError), match=r"DE 22|form"):
+            reception.receive(body.replace(b"T0000001", b"T9999999"), "unionpay_pos", desk.snapshot)
+
+    run(scenario)
+
+
 def test_a_terminal_in_test_state_is_served_by_the_demonstration_alone() -> None:
     header = bytes.fromhex("603110310000")  # the fifth digit
     reception.check_header(bytes.fromhex("603101310000"), demo=False)
