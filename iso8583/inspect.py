@@ -99,12 +99,18 @@ class Inspection(msgspec.Struct, frozen=True):
             return None
         return self.data[at : at + width].hex().upper()
 
+    def name(self, de: int, lang: str = "en") -> str:
+        """What the element is called in the dialect."""
+        if self.dialect is None or de < 2:
+            return elements.name(de, lang)
+        return codec_for(self.dialect).dialect.element_name(de, lang)
+
     def rows(self, lang: str = "en") -> list[tuple[str, str, str, str]]:
         """DE, name, value, meaning: one row an element, the MTI first."""
         chinese = lang.startswith("zh")
         values = {} if self.mti is None else {0: self.mti}
         return [
-            (str(de), elements.name(de, lang), value, self.meanings.get(de, ("", ""))[chinese])
+            (str(de), self.name(de, lang), value, self.meanings.get(de, ("", ""))[chinese])
             for de, value in {**values, **self.fields}.items()
         ]
 
@@ -141,7 +147,7 @@ class Inspection(msgspec.Struct, frozen=True):
         at, width = self.spans.get(de, (0, 0))
         return {
             "de": de,
-            "name": elements.name(de),
+            "name": self.name(de),
             "offset": at,
             "length": width,
             "raw": self.raw(de),
@@ -192,6 +198,7 @@ def inspect_message(
     if error is not None and not unmask:
         shown = {de: _LONG.sub(_without_middle, value) for de, value in shown.items()}
     clear = _clear(found.message)
+    in_full = frozenset({0, 1} | {de for de, value in shown.items() if value == clear[de]})
     shown.pop(0, None)
     return Inspection(
         dialect=None if codec is None else codec.dialect.name,
@@ -205,12 +212,13 @@ def inspect_message(
         parts=words.parts(
             found.message,
             None if codec is None else codec.dialect,
+            in_full,
             unmask=unmask,
             strict=error is not None,
         ),
         mistakes=wrong.mistakes(data, ranked, codecs),
         guesses=[_guess(candidate) for candidate in ranked[:candidates]],
-        shown=frozenset({0, 1} | {de for de, value in shown.items() if value == clear[de]}),
+        shown=in_full,
         source=source,
         data=data,
         message=found.message,

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import msgspec
 
-from iso8583 import elements
 from iso8583.codec import codec_for
 from iso8583.inspector.meanings import parts
 
@@ -38,7 +37,7 @@ def differences(a: Inspection, b: Inspection, lang: str = "en") -> list[Differen
         if a.message.get(de) == b.message.get(de):
             continue
         shown = _shown(a, de), _shown(b, de)
-        name = elements.name(de, lang)
+        name = b.name(de, lang) if de in b.message else a.name(de, lang)
         of_parts = _of_parts(de, a, b, lang)
         if of_parts:
             found += of_parts
@@ -89,7 +88,7 @@ def _cut(de: int, inspection: Inspection) -> dict[str, _Value]:
     shown = inspection.parts.get(de, [])
     codec = None if inspection.dialect is None else codec_for(inspection.dialect)
     dialect = None if codec is None else codec.dialect
-    clear = parts(inspection.message, dialect, unmask=True).get(de, [])
+    clear = parts(inspection.message, dialect, inspection.message, unmask=True).get(de, [])
     found: dict[str, _Value] = {}
     if len(clear) != len(shown):
         return found

@@ -10,6 +10,8 @@ from iso8583 import amount, codes, composites, emv_bits, emv_tags, mti as mti_wo
 from iso8583.message import mask_text
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from iso8583.dialects.table import Dialect
     from iso8583.message import Message
 
@@ -65,19 +67,24 @@ def meanings(message: Message) -> dict[int, Text]:
 
 
 def parts(
-    message: Message, dialect: Dialect | None, *, unmask: bool = False, strict: bool = False
+    message: Message,
+    dialect: Dialect | None,
+    shown: Collection[int],
+    *,
+    unmask: bool = False,
+    strict: bool = False,
 ) -> dict[int, list[Part]]:
     """DE 55 by its tags, composite elements by the dialect's subfields, as far as they can be read.
 
-    Without `unmask` card data, keys and values of tags that the dictionary does not have are hidden;
-    with `strict` (a message that does not decode, whose elements may be misplaced) nothing is given
+    Only elements that are `shown` in full have subfields. Without `unmask` card data, keys and values
+    of tags that the dictionary does not have are hidden; with `strict` (a message that does not decode, whose elements may be misplaced) nothing is given
     but chip data that is whole to its last byte.
     """
     found: dict[int, list[Part]] = {}
     for de, value in message.items():
         if de == CHIP_DATA and isinstance(value, bytes):
             found[de] = _tags(value, unmask=unmask, strict=strict)
-        elif dialect is not None and not strict and len(value) >= COMPOSITE_MIN:
+        elif dialect and de in shown and not strict and len(value) >= COMPOSITE_MIN:
             cut, error = composites.parse_partial(de, value, dialect, message)
             if error is None and len(cut) > 1:
                 found[de] = [_subfield(part, unmask=unmask) for part in cut]

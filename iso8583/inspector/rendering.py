@@ -91,7 +91,7 @@ def _with_blamed(inspection: Inspection, lang: str) -> list[tuple[str, str, str,
     rows = inspection.rows(lang)
     error = inspection.error
     if error is not None and error.de is not None and str(error.de) not in [row[0] for row in rows]:
-        rows.append((str(error.de), elements.name(error.de, lang), "", error.reason))
+        rows.append((str(error.de), inspection.name(error.de, lang), "", error.reason))
         rows.sort(key=lambda row: int(row[0]))
     return rows
 
