@@ -37,17 +37,19 @@ def meanings(message: Message) -> dict[int, Text]:
     """What the coded elements mean."""
     coded = {de: value for de, value in message.items() if isinstance(value, str)}
     found: dict[int, Text] = {}
-    for de, table, width in (
-        (3, codes.PROCESSING_CODES, 2),
-        (25, codes.CONDITIONS, 2),
-        (39, codes.RESPONSE_CODES, 2),
-        (70, codes.NETWORK_MANAGEMENT, 3),
+    # sizes of 1987: later versions have other codes in these, of other sizes
+    for de, table, size, width in (
+        (3, codes.PROCESSING_CODES, 6, 2),
+        (25, codes.CONDITIONS, 2, 2),
+        (39, codes.RESPONSE_CODES, 2, 2),
+        (70, codes.NETWORK_MANAGEMENT, 3, 3),
     ):
-        if de in coded and coded[de][:width] in table:
-            found[de] = table[coded[de][:width]]
+        value = coded.get(de, "")
+        if len(value) == size and value[:width] in table:
+            found[de] = table[value[:width]]
     if 0 in coded:
         found[0] = mti_words.describe(coded[0]), mti_words.describe(coded[0], "zh")
-    if 22 in coded:
+    if len(coded.get(22, "")) == 3:
         found[22] = (codes.entry_mode(coded[22]), codes.entry_mode(coded[22], "zh"))
     for de, currency in ((4, 49), (5, 50), (6, 51)):
         if amount.is_currency(coded.get(currency, "")):
@@ -56,7 +58,7 @@ def meanings(message: Message) -> dict[int, Text]:
             if coded.get(de, "").isdigit():
                 major = f"{amount.format_minor(int(coded[de]), coded[currency])} {letters}"
                 found[de] = (major, major)
-    if len(coded.get(60, "")) >= 8:
+    if 8 <= len(coded.get(60, "")) <= 19 and coded[60].isdigit():
         batch = coded[60][2:8]
         management = codes.TERMINAL_MANAGEMENT.get(coded[60][8:11], ("", ""))
         found[60] = (
