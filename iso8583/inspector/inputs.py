@@ -33,6 +33,7 @@ INPUT_BYTES_MAX: Final = 64 * 1024 * 1024
 MESSAGES_MAX: Final = 10_000
 RECORD_BYTES_MAX: Final = 6_000  # of a clearing record; ours have at most 4,000
 BLOCK_BYTES: Final = 1_014
+COLUMNS_MIN: Final = 80  # bytes of a line of a fixed-width file
 
 _SEPARATORS: Final = re.compile(r"0[xX](?=[0-9A-Fa-f]{2})|\\x|[\s:,;-]")
 _HEX: Final = re.compile(r"[0-9A-Fa-f]*")
@@ -84,6 +85,19 @@ def of_text(text: str, kind: Kind | None = None) -> Captured:
         return Captured("", octets if octets is not None else b"", _not(octets, "not base64"))
     octets, problem = octets_of_hex(text)
     return Captured("", octets, problem)
+
+
+def may_be_columns(data: bytes) -> bool:
+    """Whether the bytes look like lines of text in columns, as clearing files are: longer than a dump
+    is wide, with blanks. Whether they are is for a layout to say."""
+    line = data[:4096].splitlines()[0] if data[:4096].strip() else b""
+    text = line.decode("latin-1")
+    return (
+        len(line) >= COLUMNS_MIN
+        and b" " in line.strip()
+        and not any(octet < 32 for octet in line)
+        and _dump_line(text) is None
+    )
 
 
 def captured_kind(given: bytes) -> Kind:
@@ -179,7 +193,7 @@ def _dump_line(line: str) -> tuple[int, bytes] | None:
                 break
         elif (
             len(word) % 2 == 0
-            and (len(word) in (2, 4, 8, 16, 32) or not taken)
+            and (len(word) in (2, 4, 8, 16, 32) or (len(word) > 32 and not taken))
             and _HEX.fullmatch(word)
         ):
             taken += bytes.fromhex(word)

@@ -41,14 +41,35 @@ class Options(NamedTuple):
 def run(messages: list[str], options: Options) -> Exit:
     """Every message of every argument; 1 if one does not parse. The dialect may be a TOML file."""
     options = options._replace(dialect=dialect_of(options.dialect))
-    if options.kind is not None and options.kind not in inputs.KINDS:
-        return clearing_lines(messages, options)
     worst = Exit.DONE
-    for inspection in explained(messages, options):
-        show(inspection, options)
-        if not inspection.ok:
-            worst = Exit.DIFFERENCES
+    for message in messages:
+        for given in arguments(message, options):
+            layout = clearing_layout(given, options)
+            if layout is not None:
+                from switch.commands import inspect_clearing
+
+                worst = max(worst, inspect_clearing.show_lines(given, layout, message, options))
+                continue
+            for inspection in explained(given, options):
+                show(inspection, options)
+                if not inspection.ok:
+                    worst = Exit.DIFFERENCES
     return worst
+
+
+def clearing_layout(given: str | bytes, options: Options) -> Layout | None:
+    """The layout of a fixed-width clearing file: said, or what the first line of a file fits."""
+    if options.kind is not None:
+        if options.kind in inputs.KINDS:
+            return None
+        from switch.commands import inspect_clearing
+
+        return inspect_clearing.layout_named(options.kind, options.language)
+    if isinstance(given, str) or not inputs.may_be_columns(given):
+        return None
+    from switch.commands import inspect_clearing
+
+    return inspect_clearing.layout_of(given)
 
 
 def run_diff(messages: list[str], options: Options) -> Exit:
@@ -58,8 +79,13 @@ def run_diff(messages: list[str], options: Options) -> Exit:
     options = options._replace(dialect=dialect_of(options.dialect))
     if len(messages) != 2:
         raise CommandError(say("inspect_two", options.language), Exit.USAGE)
-    firsts = [next(iter(explained([message], options)), None) for message in messages]
-    a, b = firsts
+    a, b = (
+        next(
+            (one for given in arguments(message, options) for one in explained(given, options)),
+            None,
+        )
+        for message in messages
+    )
     if a is None or b is None:
         raise CommandError(say("inspect_two", options.language), Exit.USAGE)
     found = differences(a, b, "en" if options.as_json else options.language)
@@ -98,18 +124,24 @@ def dialect_of(name: str | None) -> str | None:
     return known_from(name)
 
 
-def explained(messages: Iterable[str], options: Options) -> Iterator[Inspection]:
-    """The messages of the arguments, explained one by one."""
+def arguments(message: str, options: Options) -> Iterator[str | bytes]:
+    """What an argument stands for: itself, a file, or standard input."""
+    if message == "-":
+        yield from standard_input(options)
+    else:
+        yield read(message, options)
+
+
+def explained(given: str | bytes, options: Options) -> Iterator[Inspection]:
+    """The messages of an input, explained one by one."""
     try:
-        for message in messages:
-            for given in [read(message, options)] if message != "-" else standard_input(options):
-                yield from inspect_input(
-                    given,
-                    cast("Kind | None", options.kind),
-                    options.dialect,
-                    unmask=options.unmask,
-                    candidates=options.candidates,
-                )
+        yield from inspect_input(
+            given,
+            cast("Kind | None", options.kind),
+            options.dialect,
+            unmask=options.unmask,
+            candidates=options.candidates,
+        )
     except LookupError as error:
         raise CommandError(str(error.args[0]), Exit.USAGE) from error
 
@@ -176,84 +208,6 @@ def show(inspection: Inspection, options: Options) -> None:
         console.print(line, markup=False, highlight=False)
     if inspection.guesses:
         console.print(rendering.candidates_table(inspection, options.language))
-
-
-def clearing_lines(messages: Iterable[str], options: Options) -> Exit:
-    """Lines of a fixed-width clearing file, field by field; the layouts are settlement's."""
-    from settlement.files.layout import FileError, Layout
-    from settlement.files.registry import FORMATS
-
-    form = FORMATS.get((options.kind or "").upper())
-    layouts = [layout for layout in form.layouts if isinstance(layout, Layout)] if form else []
-    if not layouts:
-        widths = [
-            name.lower()
-            for name, one in FORMATS.items()
-            if any(isinstance(t, Layout) for t in one.layouts)
-        ]
-        known = ", ".join((*inputs.KINDS, *widths))
-        raise CommandError(
-            f"{options.kind}: {say('inspect_kinds', options.language, known=known)}", Exit.USAGE
-        )
-    layout, worst = layouts[0], Exit.DONE
-    for message in messages:
-        given = (
-            sys.stdin.buffer.read(inputs.INPUT_BYTES_MAX)
-            if message == "-"
-            else read(message, options)
-        )
-        data = given.encode(layout.encoding, "replace") if isinstance(given, str) else given
-        for number, line in enumerate(data.splitlines()[: inputs.MESSAGES_MAX], 1):
-            if not line.strip():
-                continue
-            error: str | None = None
-            values: list[str | None] = []
-            try:
-                values = layout.split(line, message if message != "-" else "stdin", number)
-            except FileError as refused:
-                error, worst = str(refused), Exit.DIFFERENCES
-            show_clearing_line(layout, number, values, error, options)
-    return worst
-
-
-def show_clearing_line(
-    layout: Layout, number: int, values: list[str | None], error: str | None, options: Options
-) -> None:
-    """The fields of one line, secret ones masked; or what is wrong with it."""
-    from iso8583.message import mask_pan, mask_text
-
-    shown = [
-        value
-        if value is None or options.unmask
-        else mask_pan(value)
-        if field.secret
-        else mask_text(value)
-        for field, value in zip(layout.fields, values, strict=False)
-    ]
-    rows = list(zip(layout.fields, shown, strict=False))
-    if options.as_json:
-        fields = {field.name: value for field, value in rows}
-        print_json({"layout": layout.name, "line": number, "fields": fields, "error": error})
-        return
-    console = plain_or_terminal()
-    title = f"{layout.name} · {say('inspect_line', options.language)} {number}"
-    console.print(f"{title}: {error}" if error else title, markup=False)
-    if rows:
-        headings = [
-            say(f"inspect_{name}", options.language)
-            for name in ("column", "field", "format", "value", "meaning")
-        ]
-        cells = [
-            (
-                str(field.offset + 1),
-                field.name,
-                f"{field.format} {field.length}",
-                value or "",
-                field.meaning,
-            )
-            for field, value in rows
-        ]
-        console.print(table(headings, cells))
 
 
 def print_json(value: object) -> None:

@@ -389,6 +389,8 @@ def test_inspect_explains_a_line_of_a_clearing_file(tmp_path: Path) -> None:
     (line,) = answer.lines()
     assert_valid("clearing-line", line)
     assert line["fields"]["pan"] == "622202*********0123"
+    guessed = process("inspect", str(file), "--json")
+    assert guessed.lines() == [line]
     file.write_bytes(com.COM.render([COM_ROW])[:60])
     broken = process("inspect", str(file), "--as", "com", "--lang", "en")
     assert broken.code == 1
