@@ -33,9 +33,9 @@ def layout_named(kind: str, language: str) -> Layout:
 
 
 def layout_of(data: bytes) -> Layout | None:
-    """The longest layout that the first line fits; None where it fits none."""
+    """The layout that the first line fits, the nearest in length; None where it fits none."""
     line = data.splitlines()[0]
-    for layout in sorted(LAYOUTS.values(), key=lambda one: -one.length):
+    for layout in sorted(LAYOUTS.values(), key=lambda one: abs(one.length - len(line))):
         try:
             layout.split(line, "", 1)
         except FileError:
