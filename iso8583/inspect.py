@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from iso8583.inspector.inputs import Kind
 
 MESSAGE_BYTES_MAX: Final = 65_537
+# What decodes with a lower score may have been cut in the wrong place by chance.
+SURE: Final = 75
 
 
 class Guess(msgspec.Struct, frozen=True):
@@ -57,6 +59,7 @@ class Inspection(msgspec.Struct, frozen=True):
 
     `spans` lie in the input: DE -> (offset, length), the length prefix included. `data` is the input
     itself and `message` the values in clear, for the dump and for comparing: in no text and no JSON.
+    `doubtful`: elements may be misplaced, so that more is masked.
     """
 
     dialect: str | None
@@ -67,6 +70,7 @@ class Inspection(msgspec.Struct, frozen=True):
     meanings: dict[int, tuple[str, str]]
     error: Problem | None
     unmasked: bool = False
+    doubtful: bool = False
     parts: dict[int, list[Part]] = {}
     mistakes: list[Mistake] = []
     guesses: list[Guess] = []
@@ -85,10 +89,10 @@ class Inspection(msgspec.Struct, frozen=True):
 
     @property
     def header_shown(self) -> str:
-        """In hex; of a message that does not decode only its width: what was guessed to be a
-        header may be elements, with digits of a PAN."""
+        """In hex; of a doubtful message only its width: what was guessed to be a header may be
+        elements, with digits of a PAN."""
         header = self.framing.header
-        if not header or self.error is None or self.unmasked:
+        if not header or not self.doubtful or self.unmasked:
             return header.hex().upper()
         return f"[{len(header)} bytes]"
 
@@ -177,8 +181,8 @@ def inspect_message(
     """Explain one message given as hex digits (blanks allowed) or as raw bytes.
 
     `dialect` restricts the guess to that one; raises LookupError when there is no such dialect, and
-    nothing else. Values are masked unless `unmask`; of a message that does not decode, every run of
-    digits is masked, since elements may stand in the wrong place. `candidates` is how many of the
+    nothing else. Values are masked unless `unmask`; of a message that does not decode, or hardly, every
+    long run of digits is masked, since elements may stand in the wrong place. `candidates` is how many of the
     other guesses are told; `problem` is what was wrong with the text that the bytes were read from,
     which comes before what is wrong with them.
     """
@@ -194,8 +198,9 @@ def inspect_message(
     codec, framing, found = _best(ranked, codecs)
     error = problem or _problem(framing, found.error)
     mti = found.message.get(0)
-    shown = _clear(found.message) if unmask else masked(found.message, strict=error is not None)
-    if error is not None and not unmask:
+    doubtful = error is not None or ranked[0].score < SURE or not framing.usual_header
+    shown = _clear(found.message) if unmask else masked(found.message, strict=doubtful)
+    if doubtful and not unmask:
         shown = {de: _LONG.sub(_without_middle, value) for de, value in shown.items()}
     clear = _clear(found.message)
     in_full = frozenset({0, 1} | {de for de, value in shown.items() if value == clear[de]})
@@ -209,12 +214,13 @@ def inspect_message(
         meanings=words.meanings(found.message),
         error=error,
         unmasked=unmask,
+        doubtful=doubtful,
         parts=words.parts(
             found.message,
             None if codec is None else codec.dialect,
             in_full,
             unmask=unmask,
-            strict=error is not None,
+            strict=doubtful,
         ),
         mistakes=wrong.mistakes(data, ranked, codecs),
         guesses=[_guess(candidate) for candidate in ranked[:candidates]],

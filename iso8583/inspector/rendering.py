@@ -129,7 +129,7 @@ def _cells(inspection: Inspection) -> list[str]:
     if inspection.unmasked:
         return [f"{octet:02X}" for octet in data]
     clear = set(range(len(framing.length) + len(framing.tpdu)))
-    if inspection.error is None:  # else what was guessed to be a header may be elements
+    if not inspection.doubtful:  # else what was guessed to be a header may be elements
         clear |= set(range(framing.width))
     for de in inspection.shown:
         at, width = inspection.spans.get(de, (0, 0))

@@ -89,6 +89,20 @@ def test_a_dump_shows_no_digit_of_what_is_masked() -> None:
             assert pan[3:] not in octets
 
 
+def test_what_hardly_decodes_is_masked_like_what_does_not() -> None:
+    """A whole message behind bytes that nothing explains may be chance."""
+    good = next(one for one in good_terminal_messages() if str(one.message.get(42, "")).isdigit())
+    found = inspect_message(bytes.fromhex("96220212345678") + good.body)
+    assert found.ok
+    assert found.doubtful
+    assert found.header_shown == "[7 bytes]"
+    assert "*" in found.fields[42]
+    assert "96 22" not in rendering.dump(found).plain
+    sure = inspect_message(good.frame)
+    assert not sure.doubtful
+    assert sure.fields[42] == good.message[42]
+
+
 def test_chip_data_by_its_tags() -> None:
     found = inspect_message(record("cup-lzy-sale-chip")["hex"]).to_json_dict()
     chip = next(one for one in found["elements"] if one["de"] == 55)
