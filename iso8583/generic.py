@@ -15,6 +15,8 @@ from iso8583.reading import Reader, absent, build_reader
 from iso8583.writing import Writer, build_writer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from iso8583.dialects.table import Dialect
     from iso8583.message import Message
 
@@ -90,12 +92,14 @@ class GenericCodec:
             self._plans[bitmap] = plan
         return message
 
-    def explain(self, data: bytes) -> Explanation:
+    def explain(self, data: bytes, instead: Mapping[int, Reader] | None = None) -> Explanation:
         """The message as far as it can be read, the first error and the spans; never raises.
 
         Goes on behind an element whose extent is known but whose content is bad, so that a peer
-        with one bad element can still be answered by DE 11, 41, 42.
+        with one bad element can still be answered by DE 11, 41, 42. `instead` are readers that
+        take the place of the table's: what if that element were written otherwise?
         """
+        readers = self.readers if instead is None else {**self.readers, **instead}
         hexed = data.hex()
         text = data.decode("latin-1")
         message: Message = {}
@@ -113,7 +117,7 @@ class GenericCodec:
             return Explanation(message, first or error, spans)
         spans[1] = (self.mti_width, offset - self.mti_width)
         for de in elements_of(bitmap):
-            read = self.readers.get(de) or absent(de)
+            read = readers.get(de) or absent(de)
             try:
                 end = read(data, hexed, text, offset, message)
             except DecodeError as error:

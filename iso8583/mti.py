@@ -96,11 +96,40 @@ def response_mti(mti: str) -> str:
     return plain[:2] + str(int(plain[2]) + 1) + plain[3]
 
 
-def describe(mti: str) -> str:
-    """The MTI in words, for display.
+# The same digits in Chinese: class, function, origin.
+_CHINESE: Final = (
+    dict(
+        zip(
+            "123456789",
+            ["授权", "金融", "文件", "冲正", "对账", "管理", "费用", "网络管理", "私有"],
+            strict=True,
+        )
+    ),
+    dict(
+        zip(
+            "01234567",
+            ["请求", "应答", "通知", "通知应答", "告知", "告知确认", "指令", "指令确认"],
+            strict=True,
+        )
+    ),
+    dict(
+        zip(
+            "012345",
+            ["受理方", "受理方重发", "发卡方", "发卡方重发", "其他", "其他重发"],
+            strict=True,
+        )
+    ),
+)
 
-    >>> describe("0421")
-    'reversal advice, acquirer repeat'
+
+def describe(mti: str, lang: str = "en") -> str:
+    """The MTI in words, for display; in Chinese with `lang` "zh".
+
+    >>> describe("0421"), describe("0421", "zh")
+    ('reversal advice, acquirer repeat', '冲正通知(受理方重发)')
     """
+    if lang.startswith("zh"):
+        words = [table.get(mti[at], "未知") for at, table in enumerate(_CHINESE, 1)]
+        return f"{words[0]}{words[1]}({words[2]})"
     digits = CLASSES.get(mti[1], "unknown class"), FUNCTIONS.get(mti[2], "unknown function")
     return f"{digits[0]} {digits[1]}, {ORIGINS.get(mti[3], 'unknown origin')}"

@@ -35,6 +35,7 @@ from switch.people.operators import ALONE, ROLES, TOGETHER
 from switch.reference_file import KINDS, parse
 from switch.rows import UNSUPPORTED
 from switch.transactions import TYPES
+from tests.iso8583.corpus import record
 from tests.schemas import SCHEMAS, assert_valid, schema
 from tests.settlement.world import DAY
 from tests.tables import sections, table
@@ -232,7 +233,15 @@ def test_every_schema_is_linked() -> None:
     ],
 )
 def test_inspections(message: str) -> None:
-    assert_valid("inspection", inspect_message(message).to_json_dict())
+    assert_valid("inspection", inspect_message(message, candidates=3).to_json_dict())
+
+
+def test_an_inspection_of_chip_data_and_mistakes() -> None:
+    row = record("cup-lzy-sale-chip")
+    whole = inspect_message(row["hex"][4:], candidates=2).to_json_dict()
+    assert_valid("inspection", whole)
+    assert whole["mistakes"][0]["rule"] == "tpdu_not_stripped"
+    assert any(element["parts"] for element in whole["elements"])
 
 
 def test_a_close_with_a_break_of_each_class() -> None:

@@ -60,7 +60,7 @@ def test_broken_messages(name: str, de: int | None, offset: int) -> None:
 
 def test_the_shape_others_script_against() -> None:
     shown = inspect_message(record("cup-lzy-sale-chip")["hex"]).to_json_dict()
-    assert list(shown) == ["dialect", "framing", "mti", "fields", "error"]
+    assert list(shown)[:5] == ["dialect", "framing", "mti", "fields", "error"]
     assert shown["framing"] == {"length": "010D", "tpdu": "6000060000", "header": "603200320002"}
     assert shown["fields"]["2"] == "622000******2402"
     assert shown["fields"]["22"] == "051"

@@ -19,11 +19,14 @@ import pytest
 from Crypto.Cipher import DES3
 from typer.testing import CliRunner
 
+from iso8583.codec import codec_for
+from settlement.files import com
 from switch import cli
 from switch.adapters.postgres import PostgresStore
 from switch.adapters.system import SystemClock
 from switch.journal import Commit, Stored
 from switch.texts import TEXTS
+from tests.schemas import assert_valid
 from tests.switch import rows
 
 if TYPE_CHECKING:
@@ -35,6 +38,16 @@ ROOT = Path(__file__).resolve().parents[2]
 MERCHANT, TERMINAL = "100000000000001", "00000001"
 TMK = "0123456789ABCDEFFEDCBA9876543210"
 
+
+_SIGN_ON = bytes.fromhex("6000030000603100310000") + codec_for("unionpay_pos").encode(
+    {0: "0800", 11: "000001", 41: "70000001", 42: MERCHANT, 60: "00000001003", 63: "01 "}
+)
+SIGN_ON = f"{len(_SIGN_ON):04x}{_SIGN_ON.hex()}"
+COM_ROW: dict[str, str | int | None] = {
+    "acquirer_id": "48021000", "stan": "000001", "transmission_time": "0302101010",
+    "pan": "6222021234567890123", "amount": 100, "mti": "0200", "processing_code": "000000",
+    "terminal": "70000001", "merchant": MERCHANT,
+}  # fmt: skip
 
 # Commands that take an operator and no key: the demo's.
 CHANGING = {("merchant", "add"), ("terminal", "suspend"), ("data", "apply")}
@@ -316,7 +329,7 @@ def test_inspect_answers_json_and_tells_by_its_code() -> None:
     bad = process("inspect", "0800", "--json")
     assert bad.code == 1
     (answer,) = bad.lines()
-    assert set(answer) == {"dialect", "framing", "mti", "fields", "error"}
+    assert set(answer) >= {"dialect", "framing", "mti", "fields", "error", "mistakes", "elements"}
     assert set(answer["framing"]) == {"length", "tpdu", "header"}
     assert set(answer["error"]) == {"de", "offset", "reason"}
     assert process("inspect", "zz", "--json").code == 1
@@ -329,6 +342,68 @@ def test_inspect_reads_lines_and_answers_lines() -> None:
     answer = process("inspect", "-", "--json", given="0800\n\n0200\n")
     assert answer.code == 1
     assert len(answer.lines()) == 2
+
+
+def test_inspect_reads_files_and_says_what_they_are(tmp_path: Path) -> None:
+    message = bytes.fromhex(SIGN_ON)
+    file = tmp_path / "capture.bin"
+    file.write_bytes(message + message)
+    answer = process("inspect", str(file), "--json")
+    assert answer.code == 0, answer.err
+    assert [(one["source"], one["mti"]) for one in answer.lines()] == [
+        ("frame 1", "0800"),
+        ("frame 2", "0800"),
+    ]
+    one = process("inspect", str(file), "--as", "binary", "--json", "--candidates", "2")
+    assert len(one.lines()[0]["candidates"]) == 2
+    assert (
+        process(
+            "inspect", "-", "--json", given=f"00000000: {SIGN_ON[:32]}\n00000010: {SIGN_ON[32:]}\n"
+        ).code
+        == 0
+    )
+    missing = process("inspect", str(tmp_path / "none.bin"))
+    assert missing.code == 2
+    assert "no such file" in missing.err or "没有" in missing.err
+    assert process("inspect", SIGN_ON, "--as", "klingon").code == 2
+
+
+def test_inspect_marks_the_byte_and_names_the_mistake() -> None:
+    answer = process("inspect", SIGN_ON[:-6], "--lang", "en")
+    assert answer.code == 1
+    size = len(SIGN_ON) // 2 - 2
+    assert f"likely: cut: the length says {size} bytes, {size - 3} follow" in answer.out
+    assert ">" in answer.out
+    told = process("inspect", SIGN_ON[4:], "--lang", "zh")
+    assert told.code == 0
+    assert "未去除TPDU" in told.out
+
+
+def test_inspect_compares_two_messages() -> None:
+    other = SIGN_ON.replace("3730303030303031", "3730303030303032")
+    answer = process("inspect", "--diff", SIGN_ON, other, "--json")
+    assert answer.code == 1
+    (told,) = answer.lines()
+    assert_valid("inspection-differences", told)
+    assert [one["element"] for one in told["differences"]] == [41]
+    assert process("inspect", "--diff", SIGN_ON, SIGN_ON, "--lang", "en").code == 0
+    assert process("inspect", "--diff", SIGN_ON).code == 2
+
+
+def test_inspect_explains_a_line_of_a_clearing_file(tmp_path: Path) -> None:
+    file = tmp_path / "flow"
+    file.write_bytes(com.COM.render([COM_ROW]))
+    answer = process("inspect", str(file), "--as", "com", "--json")
+    assert answer.code == 0, answer.err
+    (line,) = answer.lines()
+    assert_valid("clearing-line", line)
+    assert line["fields"]["pan"] == "622202*********0123"
+    guessed = process("inspect", str(file), "--json")
+    assert guessed.lines() == [line]
+    file.write_bytes(com.COM.render([COM_ROW])[:60])
+    broken = process("inspect", str(file), "--as", "com", "--lang", "en")
+    assert broken.code == 1
+    assert "column" in broken.out
 
 
 def test_inspect_imports_nothing_it_does_not_need() -> None:

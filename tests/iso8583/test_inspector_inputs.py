@@ -1,0 +1,279 @@
+"""Whatever was captured comes out as the bytes that were sent.
+
+Goal: one message is the same message in hex, in every kind of dump, in base64, in a file, in a TCP
+capture however its segments came, and as a clearing record. Method: messages of the corpus written in
+each way, captures built here byte by byte from their formats' descriptions.
+"""
+
+from __future__ import annotations
+
+import base64
+import struct
+import textwrap
+from random import Random
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from iso8583.inspector import inputs, pcap
+from iso8583.inspector.framings import frames_of
+from iso8583.inspector.inputs import captured
+from tests.iso8583.corpus import record
+
+SALE = bytes.fromhex(record("cup-lzy-sale-chip")["hex"])
+_ECHO = bytes.fromhex(record("cup-echo-0820")["hex"])
+ECHO = len(_ECHO).to_bytes(2, "big") + _ECHO  # the record has no length
+
+
+def only(given: str | bytes, kind: inputs.Kind | None = None) -> bytes:
+    (one,) = captured(given, kind)
+    assert one.problem is None
+    return one.data
+
+
+def characters(octets: bytes) -> str:
+    return "".join(chr(octet) if 32 <= octet < 127 else "." for octet in octets)
+
+
+def rows(data: bytes) -> list[tuple[int, bytes]]:
+    return [(at, data[at : at + 16]) for at in range(0, len(data), 16)]
+
+
+def xxd(data: bytes) -> str:
+    """`00000000: 010d 6000 …  ..`.."""
+    lines = []
+    for at, row in rows(data):
+        words = " ".join(row[n : n + 2].hex() for n in range(0, len(row), 2))
+        lines.append(f"{at:08x}: {words:<39}  {characters(row)}")
+    return "\n".join(lines)
+
+
+def hexdump_c(data: bytes) -> str:
+    """`00000000  01 0d 60 00 06 00 00 60  32 00 …  |..`....`2.|`, an offset alone at the end."""
+    lines = []
+    for at, row in rows(data):
+        halves = (" ".join(f"{octet:02x}" for octet in half) for half in (row[:8], row[8:]))
+        lines.append(f"{at:08x}  {'  '.join(halves):<48}  |{characters(row)}|")
+    return "\n".join([*lines, f"{len(data):08x}"])
+
+
+def wireshark(data: bytes) -> str:
+    """`0000   01 0d 60 00 …   ..`.`, as "copy bytes as hex and ASCII" gives it."""
+    lines = []
+    for at, row in rows(data):
+        octets = " ".join(f"{octet:02x}" for octet in row)
+        lines.append(f"{at:04x}   {octets:<47}   {characters(row)}")
+    return "\n".join(lines)
+
+
+def wireshark_8(data: bytes) -> str:
+    lines = []
+    for at, row in rows(data):
+        halves = (" ".join(f"{octet:02x}" for octet in half) for half in (row[:8], row[8:]))
+        lines.append(f"    {at:04x}  {'  '.join(halves):<48}  {characters(row)}")
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("data", [SALE, ECHO, SALE[:40], b"0800" + bytes(range(48, 90))])
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda data: data.hex(),
+        lambda data: data.hex(" ").upper(),
+        lambda data: data.hex(":"),
+        lambda data: "0x" + data.hex(),
+        lambda data: ", ".join(f"0x{octet:02X}" for octet in data),
+        lambda data: "".join(f"\\x{octet:02x}" for octet in data),
+        lambda data: "\n".join(textwrap.wrap(data.hex(), 64)),
+        xxd,
+        hexdump_c,
+        wireshark,
+        wireshark_8,
+    ],
+)
+def test_text(data: bytes, write: object) -> None:
+    assert callable(write)
+    assert only(write(data)) == data
+    assert only(write(data).encode()) == data
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.binary(min_size=17, max_size=120), st.sampled_from([xxd, hexdump_c, wireshark, wireshark_8])
+)
+def test_a_dump_of_any_bytes(data: bytes, write: object) -> None:
+    """Characters that look like hex digits are no bytes."""
+    assert callable(write)
+    assert only(write(data), "dump") == data
+
+
+def test_base64() -> None:
+    assert only(base64.b64encode(SALE).decode()) == SALE
+    assert only(base64.urlsafe_b64encode(SALE).decode().rstrip("=")) == SALE
+    assert only(base64.encodebytes(SALE).decode(), "base64") == SALE
+
+
+def test_many_messages_a_line_or_a_dump() -> None:
+    text = f"# two\n{SALE.hex()}\n\n{base64.b64encode(ECHO).decode()}\n"
+    assert [(one.source, one.data) for one in captured(text)] == [
+        ("line 2", SALE),
+        ("line 4", ECHO),
+    ]
+    assert [one.data for one in captured("0800\n0200")] == [b"\x08\x00", b"\x02\x00"]
+    assert [one.data for one in captured(f"{xxd(SALE)}\n{xxd(ECHO)}")] == [SALE, ECHO]
+    assert [one.data for one in captured(f"{ECHO.hex()}\n{ECHO.hex()}")] == [ECHO, ECHO]
+
+
+def test_bytes_are_one_message_or_frames() -> None:
+    assert only(SALE) == SALE
+    assert [one.data for one in captured(SALE + ECHO + SALE)] == [SALE, ECHO, SALE]
+    digits = [b"%04d" % len(body) + body for body in (b"0800" + bytes(20), b"0810" + bytes(30))]
+    assert [one.data for one in captured(b"".join(digits), "binary")] == digits
+    assert frames_of(SALE + ECHO + SALE[:50]) == [SALE, ECHO, SALE[:50]]
+
+
+def test_records_of_clearing_files() -> None:
+    data = bytes.fromhex(record("ipm-vbs-2")["hex"])
+    found = captured(data)
+    assert [one.source for one in found] == ["record 1", "record 2"]
+    assert b"".join(len(one.data).to_bytes(4, "big") + one.data for one in found) + bytes(4) == data
+    blocks = b"".join(
+        data[at : at + 1012].ljust(1012, b"@") + b"@@" for at in range(0, len(data), 1012)
+    )
+    assert [one.data for one in captured(blocks)] == [one.data for one in found]
+
+
+# -- captures ----------------------------------------------------------------------------------
+
+
+def tcp(
+    payload: bytes,
+    sequence: int,
+    ports: tuple[int, int] = (5000, 9000),
+    flags: int = 0x18,
+    version: int = 4,
+) -> bytes:
+    """An Ethernet frame."""
+    segment = (
+        struct.pack(">HHIIBBHHH", *ports, sequence % 2**32, 0, 5 << 4, flags, 8192, 0, 0) + payload
+    )
+    ends = (b"\x0a\x00\x00\x01", b"\x0a\x00\x00\x02")
+    source, destination = ends if ports[0] == 5000 else ends[::-1]
+    if version == 6:
+        head = (
+            struct.pack(">IHBB", 6 << 28, len(segment), 6, 64)
+            + bytes(12)
+            + source
+            + bytes(12)
+            + destination
+        )
+        return bytes(12) + b"\x86\xdd" + head + segment
+    head = (
+        struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(segment), 0, 0, 64, 6, 0) + source + destination
+    )
+    padding = bytes(max(0, 46 - 20 - len(segment)))
+    return bytes(12) + b"\x08\x00" + head + segment + padding
+
+
+def pcap_file(packets: list[bytes], order: str = "<") -> bytes:
+    head = struct.pack(order + "IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
+    return head + b"".join(
+        struct.pack(order + "IIII", 0, number, len(packet), len(packet)) + packet
+        for number, packet in enumerate(packets)
+    )
+
+
+def pcapng_file(packets: list[bytes], order: str = "<") -> bytes:
+    def block(kind: int, content: bytes) -> bytes:
+        content += bytes(-len(content) % 4)
+        size = struct.pack(order + "I", len(content) + 12)
+        return struct.pack(order + "I", kind) + size + content + size
+
+    section = block(0x0A0D0D0A, struct.pack(order + "IHHq", 0x1A2B3C4D, 1, 0, -1))
+    interface = block(1, struct.pack(order + "HHI", 1, 0, 65535))
+    return (
+        section
+        + interface
+        + b"".join(
+            block(6, struct.pack(order + "IIIII", 0, 0, 0, len(packet), len(packet)) + packet)
+            for packet in packets
+        )
+    )
+
+
+def session(start: int, answer_start: int, version: int = 4) -> list[bytes]:
+    """SYN both ways, a sale in three segments, an echo, and an answer in between."""
+    there = (5000, 9000)
+    back = (9000, 5000)
+    sale = start + 1
+    return [
+        tcp(b"", start, there, 0x02, version),
+        tcp(b"", answer_start, back, 0x12, version),
+        tcp(SALE[:100], sale, there, version=version),
+        tcp(SALE[100:101], sale + 100, there, version=version),
+        tcp(SALE[101:] + ECHO[:7], sale + 101, there, version=version),
+        tcp(ECHO, answer_start + 1, back, version=version),
+        tcp(ECHO[7:], sale + len(SALE) + 7, there, version=version),
+        tcp(b"", sale + len(SALE) + len(ECHO), there, 0x11, version),
+    ]
+
+
+@pytest.mark.parametrize("write", [pcap_file, pcapng_file])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("start", [1, 2**32 - 120])
+def test_a_capture(write: object, order: str, version: int, start: int) -> None:
+    assert callable(write)
+    found = captured(write(session(start, 77, version), order))
+    by_source = {one.source: one.data for one in found}
+    there, back = {
+        4: ("10.0.0.1:5000 > 10.0.0.2:9000", "10.0.0.2:9000 > 10.0.0.1:5000"),
+        6: ("[::a00:1]:5000 > [::a00:2]:9000", "[::a00:2]:9000 > [::a00:1]:5000"),
+    }[version]
+    assert by_source == {f"{there} #1": SALE, f"{there} #2": ECHO, f"{back} #1": ECHO}
+
+
+def test_segments_out_of_order_and_again() -> None:
+    for seed in range(20):
+        packets = session(9, 77)
+        chance = Random(seed)
+        shuffled = [packets[0], packets[1], *chance.sample(packets[2:], len(packets) - 2)]
+        shuffled += chance.sample(packets, 3)
+        found = pcap.streams(pcap_file(shuffled))
+        assert {stream.data for stream in found} == {SALE + ECHO, ECHO}
+
+
+def test_a_hole_ends_a_stream_and_is_told() -> None:
+    packets = session(9, 77)
+    del packets[3]
+    found = captured(pcap_file(packets))
+    assert any("missing" in one.source for one in found)
+    assert any(one.data == SALE[:100] for one in found)
+
+
+def test_a_port_that_is_used_again_is_another_connection() -> None:
+    packets = [*session(9, 77), *session(5_000_000, 99)]
+    found = [one.data for one in captured(pcap_file(packets))]
+    assert sorted(found) == sorted([SALE, ECHO, ECHO] * 2)
+
+
+def test_messages_without_a_length_are_segments() -> None:
+    packets = [tcp(SALE[2:], 1), tcp(ECHO[2:], 1 + len(SALE) - 2)]
+    assert [one.data for one in captured(pcap_file(packets))] == [SALE[2:], ECHO[2:]]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_a_damaged_capture_raises_nothing(data: st.DataObject) -> None:
+    whole = bytearray(data.draw(st.sampled_from([pcap_file, pcapng_file]))(session(9, 77)))
+    for _ in range(data.draw(st.integers(1, 12))):
+        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.integers(0, len(whole)))
+    assert all(isinstance(one.data, bytes) for one in captured(bytes(whole[:cut])))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=200) | st.binary(max_size=200), st.sampled_from([None, *inputs.KINDS]))
+def test_anything_is_some_input(given: str | bytes, kind: inputs.Kind | None) -> None:
+    for one in captured(given, kind):
+        assert len(one.data) <= 200
