@@ -57,7 +57,7 @@ def table(inspection: Inspection, lang: str = "en") -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(title=Text(summary(inspection, lang)), title_justify="left")
+    made = Table()
     for heading in ("element", "name", "offset", "bytes", "value", "meaning"):
         made.add_column(
             text(heading, lang),

@@ -100,7 +100,8 @@ def run_diff(messages: list[str], options: Options) -> Exit:
     else:
         console = plain_or_terminal()
         for name, inspection in (("A", a), ("B", b)):
-            console.print(f"{name}: {inspection.summary(options.language)}", markup=False)
+            said = f"{name}: {inspection.summary(options.language)}"
+            console.print(said, markup=False, highlight=False, soft_wrap=True)
         rows = [
             (row.part or str(row.element), row.name, say(f"diff_{row.change}", options.language), row.a or "", row.b or "")
             for row in found
@@ -201,11 +202,13 @@ def show(inspection: Inspection, options: Options) -> None:
     from iso8583.inspector import rendering
 
     console = plain_or_terminal()
+    said = rendering.summary(inspection, options.language)
+    console.print(said, markup=False, highlight=False, soft_wrap=True)
     console.print(rendering.table(inspection, options.language))
     if not inspection.ok:
         console.print(rendering.dump(inspection))
     for line in rendering.mistakes(inspection, options.language):
-        console.print(line, markup=False, highlight=False)
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     if inspection.guesses:
         console.print(rendering.candidates_table(inspection, options.language))
 
