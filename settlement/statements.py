@@ -86,8 +86,8 @@ def gaps(statements: Iterable[Statement]) -> list[Gap]:
 async def take_in(desk: Desk, name: str, data: bytes, pans: Pans) -> list[Taken]:
     """The document's statements, each in a commit of its own, so what was killed goes on.
 
-    Raises `camt053.StatementError` for a document that can not be taken in, and `PayoutError` where
-    another statement stands under the same id.
+    Raises `camt053.StatementError` for a document that can not be taken in, and where another
+    statement stands under the same id.
     """
     require(desk.actor, f"do:{IMPORT}")
     sha256 = hashlib.sha256(data).hexdigest()
