@@ -171,7 +171,10 @@ class LogFile:
             )
         elif self._lost_before is not None:
             lost, self._lost_before = self.lost - self._lost_before, None
-            structlog.get_logger().warning("log_written_again", file=self._path.name, lost=lost)
+            # in all, too: where the disk is full again at once, this line is lost as well
+            structlog.get_logger().warning(
+                "log_written_again", file=self._path.name, lost=lost, lost_in_all=self.lost
+            )
 
     def _append(self, lines: bytes) -> int:
         """How many bytes of whole lines are there now; what was written of a further one is not."""

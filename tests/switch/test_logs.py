@@ -197,7 +197,7 @@ def test_a_full_disk_costs_whole_lines_and_is_said_once(small_disk: Path) -> Non
         file.write(b"again\n")
         assert said[1:] == [
             {"event": "log_written_again", "file": "a.jsonl", "log_level": "warning",
-             "lost": before + 1}
+             "lost": before + 1, "lost_in_all": file.lost}
         ]  # fmt: skip
     file.close()
 
