@@ -64,8 +64,8 @@ async def _take_in_once(desk: Desk, report: Report, file: StatementFile) -> Take
     generation = await payouts.generation()
     batch = await _batch(payouts, report)
     orders = {one.end_to_end_id: one for one in await payouts.orders([batch.id])}
-    for one in await payouts.reports([batch.id]):
-        if one.id == report.id:
+    for one in await payouts.reports():  # one id an account, whichever of its files it is about
+        if (one.account, one.id) == (batch.account, report.id):
             return await _known(payouts, report, one, orders, file.sha256)
     _assert_fits(report, batch, orders)
     said = [(orders[one.end_to_end_id], one) for one in each_order(report, orders)]

@@ -315,6 +315,25 @@ def test_a_payment_of_another_file_and_other_content_under_its_id_are_refused() 
     asyncio.run(scenario())
 
 
+def test_a_report_of_another_file_under_a_known_id_is_refused(
+    with_town: Callable[[Check], None],
+) -> None:
+    async def check(town: Place) -> None:
+        await exported(town)
+        await reported(town, group="ACSP")
+        await town.day(TUESDAY, {TEA: 2_000})
+        await told(town, WEDNESDAY, Told(2_000, counterparty=PAYER))
+        await bring_on(town.desk(), WEDNESDAY)
+        (batch,) = await pay(town, WEDNESDAY)
+        await export(town.desk(), batch.id, Sink())
+        with pytest.raises(ReportError, match="report R1 was taken in with other content"):
+            await reported(town, group="RJCT", message=message_id(batch.id))
+        found = await reported(town, group="RJCT", message=message_id(batch.id), report="R2")
+        assert len(found.rejected) == 1
+
+    with_town(check)
+
+
 def test_of_a_file_that_was_never_written_the_bank_can_say_nothing() -> None:
     async def scenario() -> None:
         town = Town()
