@@ -48,6 +48,7 @@ NO_PARENTS: Mapping[str, str] = {}
 MERCHANT_CHARACTERS, TERMINAL_CHARACTERS = 15, 8  # DE 42, DE 41
 ACQUIRER = re.compile(r"[A-Za-z0-9_-]+")
 CUTOFF = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
+SETTLEMENT_DAYS_MAX = 99  # as of payout cycles; `calendars` counts no further than 400
 
 
 class Kind(msgspec.Struct, frozen=True):
@@ -164,6 +165,8 @@ def check(item: msgspec.Struct) -> None:
             raise ItemError("port", "1 to 65535")
         if not CUTOFF.fullmatch(item.settlement_cutoff):
             raise ItemError("settlement_cutoff", "hh:mm")
+        if not 0 <= item.settlement_days <= SETTLEMENT_DAYS_MAX:
+            raise ItemError("settlement_days", f"0 to {SETTLEMENT_DAYS_MAX} working days")
     if isinstance(item, Link | Merchant):
         try:
             ZoneInfo(item.timezone)

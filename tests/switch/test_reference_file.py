@@ -66,6 +66,8 @@ REFUSED = [
     ("port = 9001", 'port = 1\ncost_plan = "free"', "link[1].cost_plan", "no fee_plan free"),
     ("port = 9001", 'port = 1\ntimezone = "Mars"', "link[1].timezone", "no time zone"),
     ("port = 9001", 'port = 1\nsettlement_cutoff = "24:00"', "link[1].settlement_cutoff", "hh:mm"),
+    ("port = 9001", "port = 1\nsettlement_days = -1", "link[1].settlement_days", "0 to 99"),
+    ("port = 9001", "port = 1\nsettlement_days = 100", "link[1].settlement_days", "0 to 99"),
     ('name_zh = "', 'fee_plan = "retial"\nname_zh = "', "merchant[1].fee_plan", "no fee_plan retial"),
     ('prefix = "62"', 'prefix = "62"\ncard_type = "gold"', "route[1].card_type", "debit, credit"),
     ('prefix = "62"', 'prefix = "6x"', "route[1].prefix", "digits"),
