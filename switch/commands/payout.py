@@ -32,6 +32,7 @@ from switch.cli import (
     end,
     group,
     node_of,
+    said,
 )
 from switch.commands import payout_lists
 from switch.commands.common import (
@@ -194,7 +195,7 @@ def export(
 @app.command(help="help_payout_reject")
 def reject(
     order: Annotated[str, typer.Argument(metavar="END_TO_END_ID", help="help_arg_order")],
-    reason: Annotated[str, typer.Option("--reason", help="help_opt_reject_reason")],
+    reason: Annotated[str, typer.Option("--reason", help="help_opt_reject_reason", callback=said)],
     demo: Demo = False,  # noqa: FBT002
     config: ConfigFile = None,
     data: DataFolder = None,

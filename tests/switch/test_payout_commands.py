@@ -287,14 +287,16 @@ def test_an_order_that_the_bank_did_not_execute(run: Command) -> None:
     run("payout", "propose", "--date", TUESDAY.isoformat(), code=3)
     run.release()
     (order,) = run.one("payout", "show", "20260804-001")["orders"]
-    asked = ("payout", "reject", order["end_to_end_id"], "--reason", "AC01")
+    asked = ("payout", "reject", order["end_to_end_id"], "--reason", "AC01 6222021234567890123")
+    assert run(*asked[:-1], " ", code=2).stderr
     assert "waits for a checker" in run(*asked, code=3).stdout
     (waiting,) = run.read("approval", "list")
-    assert waiting["payload"]["reason"] == "AC01"
+    why = "AC01 622202*********0123"  # a card number is masked
+    assert waiting["payload"]["reason"] == why
     said = ("approval", "approve", waiting["id"], "--sha256", waiting["sha256"])
     assert "is rejected" in run(*said, who="demo-checker").stdout
     (back,) = run.read("payout", "returns")
-    assert (back["state"], back["reason"]) == ("rejected", "AC01")
+    assert (back["state"], back["reason"]) == ("rejected", why)
     assert "is rejected already" in run(*asked, code=4).stderr
 
 
