@@ -96,10 +96,9 @@ class DirectorySink:
         folder = self._folder / path.parent
         if folder not in self._folders:
             folder.mkdir(parents=True, exist_ok=True)
-            for left in folder.glob(
-                ".*.part"
-            ):  # by a run that was killed: one has a date at a time
-                left.unlink()
+            for part in folder.glob(".*.part"):
+                if not _is_written(part):  # by a run that was killed
+                    part.unlink(missing_ok=True)
             self._folders.add(folder)
         return folder, path.name
 
@@ -109,6 +108,20 @@ class DirectorySink:
                 return hashlib.file_digest(file, "sha256").hexdigest()
         except FileNotFoundError:
             return None
+
+
+def _is_written(part: Path) -> bool:
+    """Whether the process that its name tells still runs: commands may write into one folder at once."""
+    process = part.name.split(".")[-2]
+    if not process.isdecimal():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # somebody else's
+    return True
 
 
 def _sync(path: str) -> None:

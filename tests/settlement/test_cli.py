@@ -1,6 +1,8 @@
 """The command's body on real folders, and the bank simulator's file through our parser."""
 
 import json
+import os
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -107,7 +109,10 @@ def test_who_interrupts_is_told_what_it_leaves(
 def test_what_a_killed_run_left_half_written_goes(tmp_path: Path) -> None:
     folder = tmp_path / "2026-08-03"
     folder.mkdir()
-    (folder / ".breaks.csv.99.part").write_bytes(b"half")
+    killed = subprocess.Popen(["true"])
+    killed.wait()
+    (folder / f".breaks.csv.{killed.pid}.part").write_bytes(b"half")
+    (folder / ".breaks.csv.part").write_bytes(b"half")
     sink = DirectorySink(tmp_path)
     sink.write("2026-08-03/breaks.csv", b"whole")
     assert not (folder / "breaks.csv").exists()
@@ -115,6 +120,20 @@ def test_what_a_killed_run_left_half_written_goes(tmp_path: Path) -> None:
     assert [path.name for path in folder.iterdir()] == ["breaks.csv"]
     with pytest.raises(AssertionError):
         DirectorySink(tmp_path).write("../breaks.csv", b"")
+
+
+def test_what_another_process_is_writing_beside_stays(tmp_path: Path) -> None:
+    """A reserve check while the same date's reports are written; two payout files at once."""
+    ours = DirectorySink(tmp_path)
+    ours.write("2026-08-03/breaks.csv", b"ours")
+    theirs = tmp_path / "2026-08-03" / f".nets.csv.{os.getppid()}.part"
+    theirs.write_bytes(b"theirs")
+    other = DirectorySink(tmp_path)
+    other.write("2026-08-03/reserve.csv", b"other")
+    other.sync()
+    ours.sync()
+    names = {path.name for path in theirs.parent.iterdir()}
+    assert names == {"breaks.csv", "reserve.csv", theirs.name}
 
 
 def test_an_inbox_never_leaves_its_folder(tmp_path: Path) -> None:
