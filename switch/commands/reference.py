@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hsm.keys import KeyBlock
-    from settlement.four_eyes import Approval
+    from settlement.four_eyes import Approval, Proposal
     from switch.reference import Item, ReferenceStore
 
     Entry = tuple[str, str, dict[str, Any]]  # kind, key, content
@@ -204,14 +204,12 @@ async def change_account(node: Node, dsn: str, approval: Approval) -> None:
     """What an approval of `merchant.account` lets through."""
     proposal = approval.proposal
     async with reference(dsn) as store:
-        agent = agent_of(proposal.subject)
-        kind, key = ("agent", agent) if agent else ("merchant", proposal.subject)
-        found = newest(await store.items(kind)).get((kind, key))
-        if found is None or destination(found.content) != proposal.payload["former"]:
+        found = await account_now(store, proposal)
+        if found is None or not still_stands(found, proposal):
             raise CommandError(node.say("proposal_overtaken", proposal=proposal.id))
         content = {**found.content, **destination(proposal.payload)}
         changed = await store.apply(
-            [(kind, key, content)],
+            [(found.kind, found.key, content)],
             maker=proposal.maker,
             act=ACCOUNT,
             effective_from=effective_of(approval),
@@ -220,26 +218,40 @@ async def change_account(node: Node, dsn: str, approval: Approval) -> None:
     say_applied(node, changed)
 
 
-def former_of_ours(item: Item | None) -> dict[str, object] | None:
-    return None if item is None else bank_account(item.content)
-
-
 async def change_ours(node: Node, dsn: str, approval: Approval) -> None:
     """What an approval of `bank.account` lets through."""
     proposal = approval.proposal
     async with reference(dsn) as store:
-        key = proposal.subject
-        known = newest(await store.items("bank_account")).get(("bank_account", key))
-        if former_of_ours(known) != proposal.payload["former"]:
+        if not still_stands(await account_now(store, proposal), proposal):
             raise CommandError(node.say("proposal_overtaken", proposal=proposal.id))
         changed = await store.apply(
-            [("bank_account", key, bank_account(proposal.payload))],
+            [("bank_account", proposal.subject, bank_account(proposal.payload))],
             maker=proposal.maker,
             act=OURS,
             effective_from=effective_of(approval),
             approval=approval,
         )
     say_applied(node, changed)
+
+
+async def account_now(store: ReferenceStore, proposal: Proposal) -> Item | None:
+    """What a proposal to change an account is about, in its newest version."""
+    agent = agent_of(proposal.subject)
+    kind, key = ("agent", agent) if agent else ("merchant", proposal.subject)
+    if proposal.act == OURS:
+        kind, key = "bank_account", proposal.subject
+    return newest(await store.items(kind)).get((kind, key))
+
+
+def still_stands(now: Item | None, proposal: Proposal) -> bool:
+    """Whether the account is what it was when the change was proposed; else the proposal is void."""
+    if proposal.act == OURS:
+        return former_of_ours(now) == proposal.payload["former"]
+    return now is not None and destination(now.content) == proposal.payload["former"]
+
+
+def former_of_ours(item: Item | None) -> dict[str, object] | None:
+    return None if item is None else bank_account(item.content)
 
 
 def effective_of(approval: Approval) -> dt.datetime | None:

@@ -16,7 +16,8 @@ from settlement.casework import work as casework
 from settlement.disputes import work as disputes
 from settlement.payouts import rejection, release
 from switch.adapters.servers import Servers
-from switch.commands.common import office
+from switch.commands import reference as accounts
+from switch.commands.common import office, reference
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -65,6 +66,11 @@ async def _file(dsn: str, proposal: Proposal) -> bool:
     return all(one.proposal.subject != proposal.subject for one in let_in)
 
 
+async def _account(dsn: str, proposal: Proposal) -> bool:
+    async with reference(dsn) as store:
+        return accounts.still_stands(await accounts.account_now(store, proposal), proposal)
+
+
 async def _operator(dsn: str, proposal: Proposal) -> bool:
     async with office(dsn) as desk:
         return all(one.id != proposal.subject for one in await desk.operators.operators())
@@ -77,5 +83,6 @@ STANDING: dict[str, Standing] = {
     "payout.reject": _rejection,
     **dict.fromkeys(("ledger.entry", "ledger.reversal"), _voucher),
     "file.accept": _file,
+    **dict.fromkeys(("merchant.account", "bank.account"), _account),
     "operator.add": _operator,
 }

@@ -385,6 +385,8 @@ def test_a_proposal_that_was_overtaken_or_withdrawn_does_nothing(shop: Shop) -> 
     second = shop.proposed("li", *ADD, "--settlement-account", "second")
     third = shop.proposed("li", *ADD, "--settlement-account", "third")
     shop.approve("wang", third)
+    (void,) = shop.listed("proposal", "approval", "list")
+    assert (void["id"], void["overtaken"]) == (second[0], True)
     assert "has changed since" in shop.approve("wang", second, code=4).stderr
     assert account(shop) == "third"
     shop("bo", "approval", "withdraw", second[0], code=4)
