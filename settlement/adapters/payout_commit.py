@@ -97,12 +97,14 @@ async def _refuse_adjusted(connection: Any, facts: Facts) -> None:
 
 
 async def _assert_open(connection: Any, facts: Facts) -> None:
-    """Breaks stand on a date whose books are open; its evidence lists them when it is closed."""
-    if not facts.breaks:
+    """Breaks and statements stand on a date whose books are open; when it is closed, its evidence lists
+    the breaks, and its reserve check rests on the statements."""
+    on = {one.business_date for one in (*facts.breaks, *facts.statements)}
+    if not on:
         return
     ended = await hold_open(connection)
-    if ended is not None and any(one.business_date <= ended for one in facts.breaks):
-        raise StaleError(f"{facts.act}: the date of its breaks is closed")
+    if ended is not None and min(on) <= ended:
+        raise StaleError(f"{facts.act}: the date that it stands on is closed")
 
 
 def _told(facts: Facts) -> dict[str, object]:

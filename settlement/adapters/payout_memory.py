@@ -79,9 +79,9 @@ class MemoryPayouts:
             raise RefusedError("replayed", "was_approved", what=facts.approval.proposal.id)
         if self.adjusted([one.break_id for one in facts.resolutions]):
             raise StaleError(f"{facts.act}: people have worked on a case meanwhile")
-        open_date = await self.open_date() if facts.breaks else None
-        if any(open_date and one.business_date < open_date for one in facts.breaks):
-            raise StaleError(f"{facts.act}: the date of its breaks is closed")
+        on = {one.business_date for one in (*facts.breaks, *facts.statements)}
+        if on and min(on) < await self.open_date():
+            raise StaleError(f"{facts.act}: the date that it stands on is closed")
         try:
             self.books.add(facts.entries, facts.breaks, facts.resolutions)
         except LedgerClosedError as error:

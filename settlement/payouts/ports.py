@@ -299,8 +299,8 @@ class Payouts(Protocol):
     async def commit(self, facts: Facts) -> None:
         """The facts, the entries, the record in the audit log, the approval's use: all or nothing.
 
-        Raises `StaleError`, also where the date of entries or breaks was closed since; `RefusedError` where the
-        approval is used; and what the ledger raises.
+        Raises `StaleError`, also where the date of entries, breaks or statements was closed since;
+        `RefusedError` where the approval is used; and what the ledger raises.
         """
 
     async def open_date(self) -> date:

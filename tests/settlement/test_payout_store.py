@@ -31,6 +31,7 @@ from settlement.payouts.ports import (
     Receivable,
     RollingReserve,
     StaleError,
+    Statement,
 )
 from settlement.payouts.propose import propose
 from settlement.payouts.release import release
@@ -293,6 +294,25 @@ def test_one_of_two_commits_stands(with_town: Callable[[Check], None]) -> None:
             await town.payouts.commit(second)
         assert await town.payouts.states() == [DateState(MONDAY, "funded", at + 1)]
         assert await town.payouts.generation() == at + 1
+
+    with_town(check)
+
+
+def test_a_statement_stands_on_no_closed_date(with_town: Callable[[Check], None]) -> None:
+    """Also one that moves nothing: the date's reserve check has been made without it."""
+
+    async def check(town: Place) -> None:
+        await town.day(MONDAY, {TEA: 10_000})
+        at = await town.payouts.generation()
+        quiet = Statement(
+            RESERVE, "1", None, MONDAY, MONDAY, CNY, 0, 0, 0, "0" * 64, business_date=MONDAY
+        )
+        facts = Facts(at, "statement.import", at=AT, actor="x", statements=[quiet])
+        with pytest.raises(StaleError):
+            await town.payouts.commit(facts)
+        today = msgspec.structs.replace(quiet, business_date=TUESDAY)
+        await town.payouts.commit(msgspec.structs.replace(facts, statements=[today]))
+        assert await town.payouts.statements() == [today]
 
     with_town(check)
 
