@@ -99,7 +99,8 @@ async def _refuse_adjusted(connection: Any, facts: Facts) -> None:
 async def _assert_open(connection: Any, facts: Facts) -> None:
     """Breaks and statements stand on a date whose books are open; when it is closed, its evidence lists
     the breaks, and its reserve check rests on the statements."""
-    on = {one.business_date for one in (*facts.breaks, *facts.statements)}
+    on = {one.business_date for one in facts.breaks}
+    on |= {one.business_date for one in facts.statements}
     if not on:
         return
     ended = await hold_open(connection)

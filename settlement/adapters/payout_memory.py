@@ -79,7 +79,8 @@ class MemoryPayouts:
             raise RefusedError("replayed", "was_approved", what=facts.approval.proposal.id)
         if self.adjusted([one.break_id for one in facts.resolutions]):
             raise StaleError(f"{facts.act}: people have worked on a case meanwhile")
-        on = {one.business_date for one in (*facts.breaks, *facts.statements)}
+        on = {one.business_date for one in facts.breaks}
+        on |= {one.business_date for one in facts.statements}
         if on and min(on) < await self.open_date():
             raise StaleError(f"{facts.act}: the date that it stands on is closed")
         try:
