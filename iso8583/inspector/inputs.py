@@ -185,7 +185,7 @@ def _dump_line(line: str) -> tuple[int, bytes] | None:
         return None
     offset, rest = match.groups()
     # the characters stand behind two blanks or a bar: what looks like hex in them does not count
-    rest = re.split(r"\s*\|", rest)[0].strip()
+    rest = rest.partition("|")[0].strip()
     taken = bytearray()
     for word in re.split(r"(\s+)", rest):
         if word.isspace():

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import struct
 import textwrap
+import time
 from random import Random
 
 import pytest
@@ -277,3 +278,10 @@ def test_a_damaged_capture_raises_nothing(data: st.DataObject) -> None:
 def test_anything_is_some_input(given: str | bytes, kind: inputs.Kind | None) -> None:
     for one in captured(given, kind):
         assert len(one.data) <= 200
+
+
+def test_a_dump_line_of_blanks_is_read_in_a_second() -> None:
+    line = "0000  0200" + " " * 100_000 + "x|.."
+    before = time.process_time()
+    assert only(line, "dump") == b"\x02\x00"
+    assert time.process_time() - before < 1
