@@ -11,6 +11,7 @@ than a second (tests hold it).
 from __future__ import annotations
 
 import re
+import string
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -204,6 +205,10 @@ def inspect_message(
         shown = {de: _LONG.sub(_without_middle, value) for de, value in shown.items()}
     clear = _clear(found.message)
     in_full = frozenset({0, 1} | {de for de, value in shown.items() if value == clear[de]})
+    at, size = found.spans.get(1, (0, 0))
+    bitmap = data[framing.width + at : framing.width + at + size]
+    if doubtful and not unmask and _has_digits_of_a_pan(bitmap):
+        in_full -= {1}
     shown.pop(0, None)
     return Inspection(
         dialect=None if codec is None else codec.dialect.name,
@@ -211,7 +216,8 @@ def inspect_message(
         mti=mti if isinstance(mti, str) else None,
         fields=shown,
         spans={de: (at + framing.width, size) for de, (at, size) in found.spans.items()},
-        meanings=words.meanings(found.message),
+        # what a value means can tell its digits
+        meanings={de: said for de, said in words.meanings(found.message).items() if de in in_full},
         error=error,
         unmasked=unmask,
         doubtful=doubtful,
@@ -254,6 +260,17 @@ def inspect_input(
 
 # Of a message that does not decode the digits of a PAN may lie in any element, in part.
 _LONG: Final = re.compile(r"[0-9]{9,12}")
+
+
+_BITMAP_LIKE_A_PAN: Final = re.compile(r"[3-6][0-9]{10}")
+
+
+def _has_digits_of_a_pan(bitmap: bytes) -> bool:
+    """Whether what was taken for a bitmap may be a PAN: more digits in a row than a mask shows, from
+    one that PANs begin with. Bitmaps with DE 41 or 42 have a letter before."""
+    written = [bitmap.decode("latin-1"), bitmap.decode("cp500")] if len(bitmap) % 16 == 0 else []
+    digits = next((text for text in written if not text.strip(string.hexdigits)), bitmap.hex())
+    return _BITMAP_LIKE_A_PAN.search(digits) is not None
 
 
 def _without_middle(run: re.Match[str]) -> str:

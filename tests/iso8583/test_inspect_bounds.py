@@ -103,6 +103,35 @@ def test_what_hardly_decodes_is_masked_like_what_does_not() -> None:
     assert sure.fields[42] == good.message[42]
 
 
+def test_the_meaning_of_a_masked_value_is_masked_too() -> None:
+    good = {0: "0200", 4: "622202123456", 11: "000001", 49: "156", 60: "41562220212"}
+    data = codec_for("unionpay_pos").encode(good)
+    sure, doubtful = inspect_message(data), inspect_message(data + b"z")
+    assert sure.meanings[4][0] == "6222021234.56 CNY"
+    assert doubtful.fields[4] == "62********56"
+    assert "62220" not in json.dumps(doubtful.to_json_dict()).replace(".", "")
+    assert doubtful.meanings[49][0] == "CNY"
+    clear = inspect_message(data + b"z", unmask=True)
+    assert clear.meanings == sure.meanings
+
+
+@pytest.mark.parametrize("head", ["0200", "30323030"])
+@pytest.mark.parametrize("pan", ["6222021234567890", b"6222021234567890".hex()])
+def test_a_pan_where_the_bitmap_should_be_is_masked(head: str, pan: str) -> None:
+    data = bytes.fromhex(head + pan) + bytes(60)
+    found = inspect_message(data)
+    shown = rendering.dump(found).plain.replace(" ", "").replace(">", "").replace("<", "")
+    assert pan[:22] not in "".join(line[4:] for line in shown.splitlines())
+    assert found.raw(1) is None
+    assert inspect_message(data, unmask=True).raw(1)
+
+
+def test_a_bitmap_of_a_damaged_message_is_shown() -> None:
+    found = inspect_message(GOOD.frame[:-3])
+    assert found.doubtful
+    assert found.raw(1)
+
+
 def test_chip_data_by_its_tags() -> None:
     found = inspect_message(record("cup-lzy-sale-chip")["hex"]).to_json_dict()
     chip = next(one for one in found["elements"] if one["de"] == 55)
