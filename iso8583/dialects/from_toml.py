@@ -32,6 +32,7 @@ from iso8583.dialects.table import Dialect, Element
 
 FILE_CHARACTERS_MAX: Final = 200_000
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,31}(\.[a-z0-9_]{1,63})?")
+_KEY: Final = re.compile(r"[A-Za-z0-9_.\"' -]+")
 _MISSING: Final = re.compile(r"Object missing required field `(.+)`")
 _UNKNOWN: Final = re.compile(r"Object contains unknown field `(.+)`")
 
@@ -160,6 +161,8 @@ def _decoded(text: str, refuse: Refuse) -> _File:
         raise _explained(error, "", refuse) from None
     except msgspec.DecodeError as error:
         raise DialectFileError("", 0, f"is not TOML: {error}") from None
+    except RecursionError:
+        raise DialectFileError("", 0, "is not TOML: nested too deep") from None
 
 
 def _explained(error: msgspec.ValidationError, key: str, refuse: Refuse) -> DialectFileError:
@@ -178,12 +181,12 @@ def _line(text: str, key: str) -> int:
     best, table, found = 0, "", 0
     for number, line in enumerate(text.splitlines(), 1):
         header = re.match(r"\s*\[([^\[\]]+)\]", line)
-        assignment = re.match(r"\s*([A-Za-z0-9_.\"' -]+?)\s*=", line)
+        written, equals, _ = line.partition("=")
         if header:
             table = _path(header[1])
             path = table
-        elif assignment:
-            path = f"{table}.{_path(assignment[1])}".strip(".")
+        elif equals and _KEY.fullmatch(written.strip()):
+            path = f"{table}.{_path(written)}".strip(".")
         else:
             continue
         if (key == path or key.startswith(f"{path}.")) and len(path) > best:

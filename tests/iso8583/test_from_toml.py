@@ -6,6 +6,7 @@ allowed. Method: tables of files and refusals; every dialect of ours written as 
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -96,6 +97,7 @@ REFUSED = [
     (ROW.replace("elements.48", "elements.190"), "bitmaps", 0, "DE 190 needs another bitmap"),
     (BASED + "[elements.48\n", "", 0, "is not TOML"),
     ("#" * 200_001, "", 0, "more than 200000 characters"),
+    ("a = " + "[" * 2_000, "", 0, "is not TOML: nested too deep"),
 ]
 
 
@@ -109,6 +111,13 @@ def test_a_wrong_file_is_refused_by_key_and_line(
     assert (error.key, error.line) == (key, line), error
     assert error.reason.startswith(reason)
     assert f"line {line}: " in str(error) or not line
+
+
+def test_the_line_is_found_in_a_second() -> None:
+    before = time.process_time()
+    with pytest.raises(DialectFileError, match=r"^line 4: remove: "):
+        from_toml(BASED + " " * 2_000 + "# none\nremove = [5]\n", registry.get)
+    assert time.process_time() - before < 1
 
 
 @settings(max_examples=200, deadline=None)
