@@ -34,12 +34,12 @@ _ODD: Final = (TypeError, ValueError, LookupError, AttributeError)
 
 
 class CacheInfo(NamedTuple):
-    """How much specialised code there is: shapes each way, their bound, bytes of source."""
+    """How much specialised code there is: shapes each way, their bound, bytes of bytecode (constants apart)."""
 
     decoders: int
     encoders: int
     shapes_max: int
-    source_bytes: int
+    code_bytes: int
 
 
 class Codec:
