@@ -25,7 +25,10 @@ SHOWN: Final = frozenset(
 )
 # Later versions have free text, key management and card verification data in some of these, and
 # compound elements in bytes.
-SHOWN_LATER: Final = {"1": SHOWN - {53, 72}, "2": SHOWN - {34, 43, 44, 49, 53, 70, 72, 74, 75}}
+SHOWN_LATER: Final = {
+    "1": SHOWN - {44, 53, 60, 61, 72},
+    "2": SHOWN - {34, 43, 44, 49, 53, 60, 61, 70, 72, 74, 75},
+}
 BYTES_SHOWN_LATER: Final = frozenset({22, 64, 128})
 PRIVATE_MAX: Final = (
     29  # characters of DE 60 and 61 that are batch, trace and date; more is a host's own
@@ -43,7 +46,7 @@ def masked(message: Message, *, strict: bool = False) -> dict[int, str]:
     digits in every element: for messages that did not decode, whose elements may be misplaced.
     """
     mti = message.get(0, "")
-    reconciliation = isinstance(mti, str) and mti[1:2] == "5"
+    reconciliation = isinstance(mti, str) and mti[:2] == "05"
     version = mti[:1] if isinstance(mti, str) else ""
     text_shown = SHOWN_LATER.get(version, SHOWN)
     bytes_shown = BYTES_SHOWN_LATER if version in SHOWN_LATER else SHOWN

@@ -67,6 +67,14 @@ def test_later_versions_hide_what_they_have_elsewhere() -> None:
     }
 
 
+def test_free_text_of_later_versions_is_masked() -> None:
+    """DE 44, 60 and 61 are free text there, and totals stand in DE 48 in 1987 alone."""
+    for mti in ("1210", "2210"):
+        for de in (44, 60, 61):
+            assert masked({0: mti, de: "card " + PAN})[de] == "card 622000******2402"
+    assert masked({0: "1520", 48: PAN})[48] == "[16 characters]"
+
+
 def test_private_elements_longer_than_terminals_have_are_a_hosts_own() -> None:
     """What fits batch, trace and date is shown; a host may put anything into 999 characters."""
     assert masked({0: "0200", 61: "0" * 29})[61] == "0" * 29
