@@ -22,6 +22,7 @@ from iso8583.dialects import registry
 from iso8583.errors import DecodeError
 from iso8583.inspector import (
     candidates as ranking,
+    cards,
     inputs,
     meanings as words,
     mistakes as wrong,
@@ -204,6 +205,10 @@ def inspect_message(
     if doubtful and not unmask:
         shown = {de: _LONG.sub(_without_middle, value) for de, value in shown.items()}
     clear = _clear(found.message)
+    if doubtful and not unmask:
+        for de in _on_cards(data, framing, found):
+            value = found.message[de]
+            shown[de] = f"[{len(value)} {'bytes' if isinstance(value, bytes) else 'characters'}]"
     in_full = frozenset({0, 1} | {de for de, value in shown.items() if value == clear[de]})
     at, size = found.spans.get(1, (0, 0))
     bitmap = data[framing.width + at : framing.width + at + size]
@@ -263,6 +268,20 @@ _LONG: Final = re.compile(r"[0-9]{9,12}")
 
 
 _BITMAP_LIKE_A_PAN: Final = re.compile(r"[3-6][0-9]{10}")
+
+
+def _on_cards(data: bytes, framing: Framing, found: Explanation) -> list[int]:
+    """The elements but DE 2 and 35 (shown as masks) that may hold a piece of a PAN or a track."""
+    at, size = found.spans.get(1, (0, 0))
+    covered = bytearray(len(data))
+    for start, end in cards.places(data, framing.width + at + size):
+        covered[start:end] = bytes([1]) * (end - start)
+    body = covered[framing.width :]
+    return [
+        de
+        for de, (at, size) in found.spans.items()
+        if de not in (0, 1, 2, 35) and de in found.message and 1 in body[at : at + size]
+    ]
 
 
 def _has_digits_of_a_pan(bitmap: bytes) -> bool:

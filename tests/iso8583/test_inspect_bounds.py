@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import time
 from random import Random
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -20,6 +21,9 @@ from iso8583.inspector import rendering
 from iso8583.inspector.differences import differences
 from tests.iso8583.corpus import record
 from tests.iso8583.planted import good_terminal_messages
+
+if TYPE_CHECKING:
+    from iso8583.message import Message
 
 SECONDS_MAX = 1.0
 GOOD = good_terminal_messages()[20]
@@ -35,6 +39,8 @@ HOSTILE = {
     "hex bitmap": b"0200" + b"F" * 32 + b"0" * 65_000,
     "a message and noise": GOOD.frame + Random(2).randbytes(65_000),
     "many messages": (GOOD.body * 900)[:65_536],
+    "PANs everywhere": bytes.fromhex("020070200000000000001662220212345678940000000000") * 2_730,
+    "lengths of PANs everywhere": b"\x02\x00" + ALL_BITS + b"\x16" * 65_000,
     "EBCDIC": b"\xf0\xf2\xf0\xf0" * 16_384,
     "lines": b"\r\n" * 32_768,
     "UTF-8": "é".encode() * 32_768,
@@ -104,7 +110,7 @@ def test_what_hardly_decodes_is_masked_like_what_does_not() -> None:
 
 
 def test_the_meaning_of_a_masked_value_is_masked_too() -> None:
-    good = {0: "0200", 4: "622202123456", 11: "000001", 49: "156", 60: "41562220212"}
+    good: Message = {0: "0200", 4: "622202123456", 11: "000001", 49: "156", 60: "41562220212"}
     data = codec_for("unionpay_pos").encode(good)
     sure, doubtful = inspect_message(data), inspect_message(data + b"z")
     assert sure.meanings[4][0] == "6222021234.56 CNY"
@@ -124,6 +130,33 @@ def test_a_pan_where_the_bitmap_should_be_is_masked(head: str, pan: str) -> None
     assert pan[:22] not in "".join(line[4:] for line in shown.splitlines())
     assert found.raw(1) is None
     assert inspect_message(data, unmask=True).raw(1)
+
+
+@pytest.mark.parametrize("name", ["unionpay_pos", "iso1987_ascii", "iso1987_ebcdic", "visa"])
+@pytest.mark.parametrize("others", [{}, {4: "000000000100"}, {12: "101112", 13: "0102"}])
+@pytest.mark.parametrize("left_out", [2, 35])
+def test_no_pan_is_shown_in_pieces(name: str, others: dict[int, str], left_out: int) -> None:
+    """Where the bitmap leaves out a card number, the elements behind it hold its digits."""
+    pan = "6222021234567894"
+    card: Message = {2: pan} if left_out == 2 else {35: pan + "=30122200000000000"}
+    codec = codec_for(name)
+    message: Message = {
+        0: "0200",
+        3: "000000",
+        11: "000001",
+        25: "00",
+        37: "112622000123",
+        **others,
+    }
+    data = bytearray(codec.encode(dict(sorted({**message, **card}.items()))))
+    data[codec.generic.mti_width + (left_out - 1) // 8] &= ~(0x80 >> (left_out - 1) % 8)
+    found = inspect_message(bytes(data), name)
+    assert found.doubtful
+    shown = "".join(value for de, value in sorted(found.fields.items()) if de in found.shown)
+    assert pan[6:12] not in shown
+    octets = "".join(line[4:] for line in rendering.dump(found).plain.replace(" ", "").splitlines())
+    for hidden in (pan[6:12], pan[6:12].encode().hex(), pan[6:12].encode("cp500").hex()):
+        assert hidden not in octets.lower()
 
 
 def test_a_bitmap_of_a_damaged_message_is_shown() -> None:
