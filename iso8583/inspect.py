@@ -201,19 +201,7 @@ def inspect_message(
     error = problem or _problem(framing, found.error)
     mti = found.message.get(0)
     doubtful = error is not None or ranked[0].score < SURE or not framing.usual_header
-    shown = _clear(found.message) if unmask else masked(found.message, strict=doubtful)
-    if doubtful and not unmask:
-        shown = {de: _LONG.sub(_without_middle, value) for de, value in shown.items()}
-    clear = _clear(found.message)
-    if doubtful and not unmask:
-        for de in _on_cards(data, framing, found):
-            value = found.message[de]
-            shown[de] = f"[{len(value)} {'bytes' if isinstance(value, bytes) else 'characters'}]"
-    in_full = frozenset({0, 1} | {de for de, value in shown.items() if value == clear[de]})
-    at, size = found.spans.get(1, (0, 0))
-    bitmap = data[framing.width + at : framing.width + at + size]
-    if doubtful and not unmask and _has_digits_of_a_pan(bitmap):
-        in_full -= {1}
+    shown, in_full = _shown(data, framing, found, doubtful=doubtful, unmask=unmask)
     shown.pop(0, None)
     return Inspection(
         dialect=None if codec is None else codec.dialect.name,
@@ -263,6 +251,25 @@ def inspect_input(
         )
 
 
+def _shown(
+    data: bytes, framing: Framing, found: Explanation, *, doubtful: bool, unmask: bool
+) -> tuple[dict[int, str], frozenset[int]]:
+    """Every value as it may be shown, and what is shown in full: MTI and bitmap, too."""
+    clear = _clear(found.message)
+    if unmask:
+        return clear, frozenset({0, 1, *clear})
+    shown = masked(found.message, strict=doubtful)
+    hidden: set[int] = set()
+    if doubtful:
+        shown = {de: _LONG.sub(_without_middle, value) for de, value in shown.items()}
+        hidden = _on_cards(data, framing, found)
+        for de in hidden - {0, 1}:
+            value = found.message[de]
+            shown[de] = f"[{len(value)} {'bytes' if isinstance(value, bytes) else 'characters'}]"
+    in_full = {0, 1} | {de for de, value in shown.items() if value == clear[de]}
+    return shown, frozenset(in_full - hidden)
+
+
 # Of a message that does not decode the digits of a PAN may lie in any element, in part.
 _LONG: Final = re.compile(r"[0-9]{9,12}")
 
@@ -270,18 +277,21 @@ _LONG: Final = re.compile(r"[0-9]{9,12}")
 _BITMAP_LIKE_A_PAN: Final = re.compile(r"[3-6][0-9]{10}")
 
 
-def _on_cards(data: bytes, framing: Framing, found: Explanation) -> list[int]:
-    """The elements but DE 2 and 35 (shown as masks) that may hold a piece of a PAN or a track."""
+def _on_cards(data: bytes, framing: Framing, found: Explanation) -> set[int]:
+    """What may hold a piece of a PAN or a track: MTI, bitmap, elements but DE 2 and 35 (shown as
+    masks)."""
     at, size = found.spans.get(1, (0, 0))
     covered = bytearray(len(data))
     for start, end in cards.places(data, framing.width + at + size):
         covered[start:end] = bytes([1]) * (end - start)
     body = covered[framing.width :]
-    return [
+    on = {
         de
         for de, (at, size) in found.spans.items()
-        if de not in (0, 1, 2, 35) and de in found.message and 1 in body[at : at + size]
-    ]
+        if de not in (2, 35) and (de in found.message or de == 1) and 1 in body[at : at + size]
+    }
+    bitmap = data[framing.width + at : framing.width + at + size]
+    return on | {1} if _has_digits_of_a_pan(bitmap) else on
 
 
 def _has_digits_of_a_pan(bitmap: bytes) -> bool:

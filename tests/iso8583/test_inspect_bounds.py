@@ -159,6 +159,15 @@ def test_no_pan_is_shown_in_pieces(name: str, others: dict[int, str], left_out: 
         assert hidden not in octets.lower()
 
 
+@pytest.mark.parametrize("before", ["", "00", "0210", "6000060000", "603100000000"])
+def test_a_capture_that_begins_at_the_pan_shows_none(before: str) -> None:
+    """What stands there is taken for MTI and bitmap."""
+    found = inspect_message(before + "166222021234567894000000000000540107175100051000")
+    shown = rendering.dump(found).plain.replace(" ", "").replace(">", "").replace("<", "")
+    assert found.doubtful
+    assert "123456" not in "".join(line[4:] for line in shown.splitlines())
+
+
 def test_a_bitmap_of_a_damaged_message_is_shown() -> None:
     found = inspect_message(GOOD.frame[:-3])
     assert found.doubtful
