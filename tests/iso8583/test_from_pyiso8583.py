@@ -17,6 +17,7 @@ from iso8583.dialects.from_pyiso8583 import from_pyiso8583, header_row
 from iso8583.errors import DecodeError
 from iso8583.reading import build_reader
 from iso8583.writing import build_writer
+from tests.depth import examples
 from tests.iso8583.strategies import messages
 from tests.oracle import load_pyiso8583
 
@@ -90,7 +91,7 @@ def specifications(draw: st.DrawFn) -> dict[str, Any]:
     return spec
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(st.data())
 def test_same_bytes_same_values(data: st.DataObject) -> None:
     name = data.draw(st.sampled_from([*SHIPPED, "drawn"]))
@@ -115,7 +116,7 @@ LENIENT = (
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(st.data())
 def test_mutated_bytes(data: st.DataObject) -> None:
     name = data.draw(st.sampled_from([*SHIPPED, "drawn"]))

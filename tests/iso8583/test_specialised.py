@@ -17,6 +17,7 @@ from iso8583.codec import SHAPES_MAX, SIGHTINGS, Codec
 from iso8583.dialects import registry
 from iso8583.dialects.table import Dialect, Element
 from iso8583.errors import DecodeError, EncodeError
+from tests.depth import examples
 from tests.iso8583.strategies import messages, values
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def warmed(codec: Codec, message: Message) -> bytes:
     return data
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(st.data())
 def test_messages(data: st.DataObject) -> None:
     codec = CODECS[data.draw(st.sampled_from(sorted(CODECS)))]
@@ -102,7 +103,7 @@ def test_messages(data: st.DataObject) -> None:
     assert read is None or read(octets) == message
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(st.data())
 def test_mutated_bytes(data: st.DataObject) -> None:
     codec = CODECS[data.draw(st.sampled_from(sorted(CODECS)))]
@@ -133,7 +134,7 @@ WRONG: list[Any] = [
 ]  # fmt: skip
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(st.data())
 def test_values_that_can_not_be_written(data: st.DataObject) -> None:
     codec = CODECS[data.draw(st.sampled_from(sorted(CODECS)))]
