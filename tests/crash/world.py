@@ -80,6 +80,8 @@ class World:
             link_connections=self.link_connections,
             dsn=self._dsn,
         )
+        # every worker knows the terminals: one that does not tells a repeat 97, which no slip survives
+        await asyncio.sleep(1.5)
         return self
 
     async def _start_node(self, name: str) -> None:
