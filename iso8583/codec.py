@@ -125,6 +125,9 @@ class Codec:
 
     def _meet(self, shape: bytes | tuple[int, ...]) -> None:
         """Count a shape that the generic codec accepted, and admit it when it came often enough."""
+        made = self._decoders if isinstance(shape, bytes) else self._encoders
+        if len(made) >= SHAPES_MAX:
+            return  # nothing more is admitted, so nothing is counted
         seen = self._seen.get(shape, 0) + 1
         if seen >= SIGHTINGS:
             self._seen.pop(shape, None)

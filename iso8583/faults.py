@@ -8,11 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from iso8583.contents import CONTENT, text_reader
-from iso8583.dialects.table import Prefix
 from iso8583.errors import DecodeError, EncodeError
 
 if TYPE_CHECKING:
-    from iso8583.dialects.table import Element
+    from iso8583.dialects.table import Element, Prefix
 
 _NIBBLES = {"n": "0123456789", "z": "0123456789d"}
 
@@ -24,8 +23,7 @@ def short(de: int, data: bytes, offset: int, width: int) -> DecodeError:
 
 def prefix(row: Element, data: bytes, offset: int) -> DecodeError:
     """Why the bytes at `offset` are no length of the row."""
-    kind = Prefix.of(row.prefix)
-    assert kind is not None
+    kind = row.length_prefix
     octets = data[offset : offset + kind.width]
     if len(octets) < kind.width:
         return short(row.de, data, offset, kind.width)

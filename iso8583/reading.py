@@ -12,12 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from typing import TYPE_CHECKING
 
 from iso8583 import faults
 from iso8583.contents import ascii_content, bcd_content, bytes_content
-from iso8583.dialects.table import Element, Prefix
 from iso8583.errors import DecodeError
 from iso8583.message import Message
+
+if TYPE_CHECKING:
+    from iso8583.dialects.table import Element, Prefix
 
 # (data, its hex digits, its latin-1 text, offset, message) -> offset after the element
 Reader = Callable[[bytes, str, str, int, Message], int]
@@ -209,31 +212,28 @@ def _variable_bytes(row: Element) -> Reader:
 
 def _prefix(row: Element) -> tuple[bool, int, dict[str, int]]:
     """Whether the prefix is looked up by hex digits, its width in bytes, its counts by writing."""
-    prefix = Prefix.of(row.prefix)
-    assert prefix is not None
-    return prefix.kind in {"bcd", "bin"}, prefix.width, prefix_counts(row)
+    prefix = row.length_prefix
+    return prefix.packed, prefix.width, prefix_counts(row)
 
 
 def prefix_counts(row: Element) -> dict[str, int]:
     """Every legal prefix, as hex digits where it is packed and latin-1 text elsewhere -> units."""
-    return _prefix_counts(row.prefix, row.size, row.in_pairs, row.counted(2))
+    return _prefix_counts(row.length_prefix, row.size, row.in_pairs, row.counted(2))
 
 
 @cache  # bounded by the rows of dialects; rows that are counted alike share
-def _prefix_counts(name: str, size: int, in_pairs: bool, of_two: int) -> dict[str, int]:  # noqa: FBT001
-    prefix = Prefix.of(name)
-    assert prefix is not None
-    packed = prefix.kind in {"bcd", "bin"}
+def _prefix_counts(prefix: Prefix, size: int, in_pairs: bool, of_two: int) -> dict[str, int]:  # noqa: FBT001
     counts = {}
     for units in range(0, size + 1, 2 if in_pairs else 1):
         octets = write_prefix(prefix, units * of_two // 2)
-        counts[octets.hex() if packed else octets.decode("latin-1")] = units
+        counts[octets.hex() if prefix.packed else octets.decode("latin-1")] = units
     return counts
 
 
 def write_prefix(prefix: Prefix, counted: int) -> bytes:
     """The bytes that say a count.
 
+    >>> from iso8583.dialects.table import Prefix
     >>> write_prefix(Prefix.of("lll_bcd"), 19).hex(), write_prefix(Prefix.of("ll_ebcdic"), 7).hex()
     ('0019', 'f0f7')
     """

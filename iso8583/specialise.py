@@ -17,17 +17,18 @@ from __future__ import annotations
 import linecache
 from binascii import unhexlify
 from collections.abc import Callable
+from functools import cache
 from itertools import count, groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from iso8583.contents import CONTENT, bcd_content, bytes_content, is_one_to_one, is_over_ascii
-from iso8583.dialects.table import Element, Prefix
 from iso8583.generic import elements_of
 from iso8583.reading import prefix_counts
 from iso8583.writing import written_prefixes
 
 if TYPE_CHECKING:
+    from iso8583.dialects.table import Element
     from iso8583.generic import GenericCodec
     from iso8583.message import Message
 
@@ -129,19 +130,14 @@ def _offsets(source: Source, shape: list[Element], start: int) -> dict[int, Plac
     places: dict[int, Place] = {}
     at = ("", start)
     for row in shape:
-        prefix = _prefix(row)
+        prefix = row.length_prefix
         content = (at[0], at[1] + prefix.width)
         if prefix.width == 0:
             end = (content[0], content[1] + _wire_width(row))
         else:
-            counts = _counts(row)
             first = Place.text(at)
-            if prefix.width == 1:
-                cell = f"data[{first}]"
-                counts = {int.from_bytes(key, "big"): units for key, units in counts.items()}
-            else:
-                cell = f"data[{first}:{Place.text(content)}]"
-            source.line(f"n{row.de} = {source.bind(counts)}[{cell}]")
+            cell = first if prefix.width == 1 else f"{first}:{Place.text(content)}"
+            source.line(f"n{row.de} = {source.bind(_counts(row))}[data[{cell}]]")
             wide = {"bcd": f"(n{row.de} + 1 >> 1)", "hex": f"n{row.de} * 2"}
             source.line(
                 f"o{row.de} = {Place.text(content)} + {wide.get(row.encoding, f'n{row.de}')}"
@@ -184,7 +180,7 @@ def _is_cut_from_text(row: Element) -> bool:
         return False
     if row.encoding != "ascii" and row.content == "any":
         return False  # what is not ASCII is left to the row's own closure
-    kind = _prefix(row).kind
+    kind = row.length_prefix.kind
     written = {"ascii": is_over_ascii(row.encoding), "ebcdic": "0".encode(row.encoding) == b"\xf0"}
     return kind == "fixed" or written.get(kind, False)
 
@@ -373,23 +369,33 @@ _READ: Final = {
 }
 
 
-def _prefix(row: Element) -> Prefix:
-    prefix = Prefix.of(row.prefix)
-    assert prefix is not None
-    return prefix
-
-
 def _wire_width(row: Element) -> int:
     return {"bcd": (row.size + 1) // 2, "hex": row.size * 2}.get(row.encoding, row.size)
 
 
+# Tables of prefixes: made once a row, however many shapes have it; bounded by the rows of dialects.
+
+
+@cache
 def _counts(row: Element) -> dict[Any, int]:
-    """Every legal prefix as the bytes it is written in -> units."""
-    packed = _prefix(row).kind in {"bcd", "bin"}
-    return {
-        bytes.fromhex(text) if packed else text.encode("latin-1"): units
+    """Every legal prefix as code finds it -> units: a number where it is one byte, else its bytes."""
+    prefix = row.length_prefix
+    counts = {
+        bytes.fromhex(text) if prefix.packed else text.encode("latin-1"): units
         for text, units in prefix_counts(row).items()
     }
+    if prefix.width > 1:
+        return counts
+    return {int.from_bytes(octets, "big"): units for octets, units in counts.items()}
+
+
+@cache
+def _prefix_texts(row: Element) -> list[str]:
+    """The written prefixes by units as text that joins the value: hex digits of BCD, else characters."""
+    return [
+        octets.hex() if row.encoding == "bcd" else octets.decode(row.encoding)
+        for octets in written_prefixes(row)
+    ]
 
 
 # -- encoding ----------------------------------------------------------------------------------
@@ -413,7 +419,7 @@ def encoder(codec: GenericCodec, keys: tuple[int, ...]) -> Encoder:
 
 
 def _written_kind(row: Element) -> str:
-    packed = row.prefix == "fixed" or _prefix(row).kind in {"bcd", "bin"}
+    packed = row.prefix == "fixed" or row.length_prefix.packed
     if row.encoding == "raw":
         return "raw"
     if row.encoding == "bcd" and packed and not row.in_pairs:
@@ -489,10 +495,9 @@ def _write_bcd_pieces(source: Source, row: Element, name: str, pieces: list[str]
         padded = [source.bind(filler)] if row.size % 2 else []
         digits = True
     else:
-        prefixes = [octets.hex() for octets in written_prefixes(row)]
-        pieces.append(f"{source.bind(prefixes)}[len({name})]")
+        pieces.append(f"{source.bind(_prefix_texts(row))}[len({name})]")
         padded = [f"{source.bind(('', filler))}[len({name}) & 1]"]
-        digits = _prefix(row).kind == "bcd"
+        digits = row.length_prefix.kind == "bcd"
     pieces += [*padded, name] if side == "left" else [name, *padded]
     return digits and (not padded or filler.isdigit())
 
@@ -521,10 +526,9 @@ def _write_characters(source: Source, rows: list[Element], _codec: GenericCodec)
                 _check_characters(source, row.content, name)
             width += row.size
         else:
-            prefixes = [octets.decode(row.encoding) for octets in written_prefixes(row)]
-            pieces.append(f"{source.bind(prefixes)}[len({name})]")
+            pieces.append(f"{source.bind(_prefix_texts(row))}[len({name})]")
             before.append(f"len({name})")
-            width += _prefix(row).width
+            width += row.length_prefix.width
             _check_characters(source, row.content, name, empty=True)
         pieces.append(name)
     run = _joined(source, rows, pieces)

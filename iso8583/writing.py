@@ -9,12 +9,15 @@ from __future__ import annotations
 from binascii import unhexlify
 from collections.abc import Callable
 from functools import cache
+from typing import TYPE_CHECKING
 
 from iso8583 import faults
 from iso8583.contents import CONTENT, ascii_content, text_reader
-from iso8583.dialects.table import Element, Prefix
 from iso8583.errors import EncodeError
 from iso8583.reading import write_prefix
+
+if TYPE_CHECKING:
+    from iso8583.dialects.table import Element, Prefix
 
 Writer = Callable[[str | bytes], bytes]
 
@@ -146,13 +149,11 @@ def _write_octets(row: Element) -> Writer:
 
 def written_prefixes(row: Element) -> list[bytes]:
     """The written length prefix by units; empty ones where the element is fixed."""
-    return _written_prefixes(row.prefix, row.size, row.counted(2))
+    return _written_prefixes(row.length_prefix, row.size, row.counted(2))
 
 
 @cache  # bounded by the rows of dialects; rows that are counted alike share
-def _written_prefixes(name: str, size: int, of_two: int) -> list[bytes]:
-    prefix = Prefix.of(name)
-    assert prefix is not None
+def _written_prefixes(prefix: Prefix, size: int, of_two: int) -> list[bytes]:
     if prefix.kind == "fixed":
         return [b""] * (size + 1)
     # an odd count that only pairs have is never written, but has its place in the list

@@ -63,6 +63,11 @@ class Prefix(msgspec.Struct, frozen=True):
     width: int
     limit: int
 
+    @property
+    def packed(self) -> bool:
+        """Whether it is no text: told by its hex digits."""
+        return self.kind in {"bcd", "bin"}
+
     @classmethod
     def of(cls, name: str) -> Prefix | None:
         """The prefix of that name; None where it is no prefix's."""
@@ -131,6 +136,13 @@ class Element(msgspec.Struct, frozen=True):
             raise ValueError(f"{where}: digits whose bytes are counted come in pairs")
         if not (self.size >= 1 and self.counted(self.size) <= prefix.limit):
             raise ValueError(f"{where}: size {self.size} does not fit prefix {self.prefix}")
+
+    @property
+    def length_prefix(self) -> Prefix:
+        """What the row's prefix is; there is one of that name since the row was built."""
+        found = Prefix.of(self.prefix)
+        assert found is not None
+        return found
 
     def counted(self, units: int) -> int:
         """What the prefix says of a value of so many units.

@@ -34,8 +34,7 @@ def rows_instead(row: Element) -> Iterator[tuple[str, Element]]:
 
 def _changes(row: Element) -> Iterator[tuple[str, Changes]]:
     side, digits = row.fillers
-    prefix = Prefix.of(row.prefix)
-    assert prefix is not None
+    prefix = row.length_prefix
     if row.encoding == "bcd":
         if side in ("left", "right"):
             other = "right" if side == "left" else "left"
