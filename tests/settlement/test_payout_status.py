@@ -44,7 +44,7 @@ from tests.settlement.payout_world import (
     told,
 )
 from tests.settlement.test_payout import PAYER, Killed, Killing
-from tests.settlement.test_payout_store import WITH_TERMS, a_town
+from tests.settlement.test_payout_store import WITH_TERMS, a_town, on_its_store
 from tests.settlement.world import PANS, Sink
 
 TUESDAY, WEDNESDAY = MONDAY + ONE_DAY, MONDAY + 2 * ONE_DAY
@@ -112,18 +112,7 @@ async def orders_of(town: Place) -> dict[str, Order]:
 
 @pytest.fixture(params=["memory", "postgres"])
 def with_town(request: pytest.FixtureRequest) -> Callable[[Check], None]:
-    dsn: FreshDatabase | None = None
-    if request.param == "postgres":
-        dsn = request.getfixturevalue("database_dsn")
-
-    async def run(check: Check) -> None:
-        if dsn is None:
-            await check(Town())
-            return
-        async with a_town(dsn, REFERENCES) as town:
-            await check(town)
-
-    return lambda check: asyncio.run(run(check))
+    return on_its_store(request, REFERENCES)
 
 
 # -- scenes ---------------------------------------------------------------------------------------

@@ -145,20 +145,27 @@ async def a_town(
         await owner.close()
 
 
-@pytest.fixture(params=["memory", "postgres"])
-def with_town(request: pytest.FixtureRequest) -> Callable[[Check], None]:
+def on_its_store(
+    request: pytest.FixtureRequest, references: Iterable[Any] = WITH_TERMS
+) -> Callable[[Check], None]:
+    """What a check runs in: a town in memory, or on a database, as the fixture's parameter says."""
     dsn: FreshDatabase | None = None
     if request.param == "postgres":
         dsn = request.getfixturevalue("database_dsn")
 
     async def run(check: Check) -> None:
         if dsn is None:
-            await check(Town(WITH_TERMS))
+            await check(Town(references))
             return
-        async with a_town(dsn) as town:
+        async with a_town(dsn, references) as town:
             await check(town)
 
     return lambda check: asyncio.run(run(check))
+
+
+@pytest.fixture(params=["memory", "postgres"])
+def with_town(request: pytest.FixtureRequest) -> Callable[[Check], None]:
+    return on_its_store(request)
 
 
 def test_what_is_owed_and_by_whom(with_town: Callable[[Check], None]) -> None:

@@ -47,7 +47,7 @@ from tests.settlement.payout_world import (
     told,
 )
 from tests.settlement.test_payout import PAYER, Killed, Killing
-from tests.settlement.test_payout_store import WITH_TERMS, a_town
+from tests.settlement.test_payout_store import a_town, on_its_store
 from tests.settlement.world import PANS, Sink
 
 TUESDAY, WEDNESDAY = MONDAY + ONE_DAY, MONDAY + 2 * ONE_DAY
@@ -57,18 +57,7 @@ DISCOUNT = 60
 
 @pytest.fixture(params=["memory", "postgres"])
 def with_town(request: pytest.FixtureRequest) -> Callable[[Check], None]:
-    dsn: FreshDatabase | None = None
-    if request.param == "postgres":
-        dsn = request.getfixturevalue("database_dsn")
-
-    async def run(check: Check) -> None:
-        if dsn is None:
-            await check(Town(WITH_TERMS))
-            return
-        async with a_town(dsn) as town:
-            await check(town)
-
-    return lambda check: asyncio.run(run(check))
+    return on_its_store(request)
 
 
 async def funded(town: Place) -> None:
