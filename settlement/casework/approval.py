@@ -7,7 +7,7 @@ from settlement.casework.acts import NotPossibleError
 from settlement.casework.ports import Casework, ChangedError, DateMovedError, Work
 from settlement.casework.states import NotNowError
 from settlement.disputes.money import RefusedEventError
-from settlement.four_eyes import Approval, RefusedError
+from settlement.four_eyes import Approval, Proposal, RefusedError
 
 TRIES: Final = 3  # while the business date moves on under us
 
@@ -28,3 +28,14 @@ async def commit_approved(
             raise RefusedError("replayed" if replayed else "changed", error.said) from error
         return
     raise RefusedError("changed", "date_moves")
+
+
+def of_another(proposal: Proposal) -> RefusedError:
+    """What was proposed is not for this act or subject."""
+    return RefusedError(
+        "changed",
+        "proposal_of_other",
+        proposal=proposal.id,
+        act=proposal.act,
+        subject=proposal.subject,
+    )

@@ -23,13 +23,13 @@ from settlement.casework.acts import (
     plan,
     stands,
 )
-from settlement.casework.approval import TRIES, commit_approved
+from settlement.casework.approval import TRIES, commit_approved, of_another
 from settlement.casework.ports import Casework, ChangedError, DateMovedError, Record, Wanted, Work
 from settlement.casework.states import Case, CaseEvent, Kind, after, case_of
 from settlement.disputes.deadlines import Calendar
 from settlement.disputes.money import Happening, Suspense, step
 from settlement.disputes.table import TAKES, Dispute, DisputeFacts
-from settlement.four_eyes import Actor, Approval, People, Proposal, RefusedError, require
+from settlement.four_eyes import Actor, Approval, People, Proposal, require
 from settlement.ledger import Entry
 
 OTHER_SIDE: Final = {  # class -> that of cases which may name one of it
@@ -285,13 +285,7 @@ async def _work(casework: Casework, judged: Approval, at: datetime, terms: Terms
     act, move = move_of(proposal.payload)
     sound = proposal.payload["case"] == now.id and act.permission == proposal.act
     if not sound or move.rule not in ("", act.long, act.short, act.owed):
-        raise RefusedError(
-            "changed",
-            "proposal_of_other",
-            proposal=proposal.id,
-            act=proposal.act,
-            subject=proposal.subject,
-        )
+        raise of_another(proposal)
     if not _stands(now, proposal):
         raise ChangedError("changed_since", what=now.id, proposal=proposal.id)
     day = await casework.earliest_unposted()

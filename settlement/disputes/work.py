@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from settlement.casework.acts import unhold
-from settlement.casework.approval import TRIES, commit_approved
+from settlement.casework.approval import TRIES, commit_approved, of_another
 from settlement.casework.ports import Casework, ChangedError, DateMovedError, Record, Work
 from settlement.casework.states import Case, CaseEvent
 from settlement.casework.work import Terms, case, next_event, suspense_of
@@ -23,7 +23,7 @@ from settlement.disputes.table import (
     Event,
     Evidence,
 )
-from settlement.four_eyes import Actor, Approval, People, Proposal, RefusedError, require
+from settlement.four_eyes import Actor, Approval, People, Proposal, require
 from settlement.ledger import Entry
 
 WORK: Final = "do:dispute.work"  # permission to answer and to add evidence
@@ -354,13 +354,7 @@ async def _approved(casework: Casework, judged: Approval, at: datetime, terms: T
             raise ChangedError("changed_since", what=proposal.subject, proposal=proposal.id)
     move = TABLE.get((facts.state, event))
     if content["dispute"] != proposal.subject or move is None or move.approval != proposal.act:
-        raise RefusedError(
-            "changed",
-            "proposal_of_other",
-            proposal=proposal.id,
-            act=proposal.act,
-            subject=proposal.subject,
-        )
+        raise of_another(proposal)
     one = Happening(
         event,
         "acquirer",
