@@ -1,4 +1,8 @@
-"""What keys are for: one purpose each, and how that purpose is written in a TR-31 header.
+"""What keys are for: one purpose each, how it is written in a TR-31 header, and what it allows.
+
+`USAGES` is the one place of key separation. A key's usage says which operations it may do; the mode of
+use in its header (TR-31 byte 8) can only take away from them. Whoever works with a key, in process
+(`hsm.local`) or for a host command (`hsm.host`), asks `hsm.vault.OpenKey.require` first.
 
 A key leaves the vault only as a `KeyBlock`: a TR-31 block under the LMK with what an inventory
 needs beside it. `repr` shows none of it but the usage and the check value.
@@ -11,12 +15,13 @@ import msgspec
 
 
 class Algorithm(Enum):
-    """TR-31 byte 7."""
+    """TR-31 byte 7. X9.143 leaves the digits to their users: 4 is SM4 here, in our own blocks alone."""
 
     DES = "D"
     TDES = "T"
     AES = "A"
     HMAC = "H"
+    SM4 = "4"
 
 
 class KeyUsage(Enum):
@@ -31,116 +36,303 @@ class KeyUsage(Enum):
     TDK = "TDK"  # terminal data key: track encryption
     ZPK = "ZPK"  # zone PIN key
     ZAK = "ZAK"  # zone MAC key
+    ZEK = "ZEK"  # zone data key
+    DEK = "DEK"  # data of the host's own
+    BDK = "BDK"  # base derivation key of DUKPT
+    IK = "IK"  # initial key of one DUKPT device
+    PVK_IBM = "PVK-IBM"  # PIN verification, IBM 3624
+    PVK_VISA = "PVK-VISA"  # PIN verification, Visa PVV
+    CVK = "CVK"  # card verification values
+    MK_AC = "MK-AC"  # EMV issuer master key: application cryptograms
+    MK_SMI = "MK-SMI"  # … integrity of scripts
+    MK_SMC = "MK-SMC"  # … confidentiality of scripts
+    MK_DAC = "MK-DAC"  # … data authentication codes
+    MK_DN = "MK-DN"  # … dynamic numbers
+    HMAC = "HMAC"  # HMAC of others' data
     DATA = "DATA"  # AES-GCM of PANs at rest
     TOKEN = "TOKEN"  # HMAC of PANs and of requests' contents  # noqa: S105 - a name
+
+
+class Operation(Enum):
+    """What a key can be used for; the texts stand in errors."""
+
+    PIN_DECRYPT = "open PIN blocks"
+    PIN_ENCRYPT = "close PIN blocks"
+    PIN_VERIFY_IBM = "verify PINs by IBM 3624"
+    PIN_VERIFY_VISA = "verify PINs by PVV"
+    MAC_GENERATE = "make MACs"
+    MAC_VERIFY = "verify MACs"
+    CARD_VALUE = "make card verification values"
+    DATA_ENCRYPT = "encrypt data"
+    DATA_DECRYPT = "decrypt data"
+    KEY_WRAP = "carry keys out"
+    KEY_UNWRAP = "carry keys in"
+    DERIVE_DUKPT = "derive DUKPT keys"
+    DERIVE_AC = "derive keys of application cryptograms"
+    DERIVE_SMI = "derive keys of script MACs"
+    DERIVE_SMC = "derive keys of script confidentiality"
+    DERIVE_DAC = "derive data authentication codes"
+    DERIVE_DN = "derive dynamic numbers"
+
+
+_O = Operation
+
+# TR-31 byte 8 -> what it leaves of a usage's operations. N, X and Y take nothing away.
+MODE_OPERATIONS: Final[dict[str, frozenset[Operation]]] = {
+    "B": frozenset(
+        {_O.PIN_DECRYPT, _O.PIN_ENCRYPT, _O.DATA_ENCRYPT, _O.DATA_DECRYPT}
+        | {_O.KEY_WRAP, _O.KEY_UNWRAP}
+    ),
+    "D": frozenset({_O.PIN_DECRYPT, _O.DATA_DECRYPT, _O.KEY_UNWRAP}),
+    "E": frozenset({_O.PIN_ENCRYPT, _O.DATA_ENCRYPT, _O.KEY_WRAP}),
+    "C": frozenset(
+        {_O.MAC_GENERATE, _O.MAC_VERIFY, _O.CARD_VALUE, _O.PIN_VERIFY_IBM, _O.PIN_VERIFY_VISA}
+    ),
+    # a card value or PVV is verified by making it, so G and V can not be told apart inside
+    "G": frozenset({_O.MAC_GENERATE, _O.CARD_VALUE, _O.PIN_VERIFY_IBM, _O.PIN_VERIFY_VISA}),
+    "V": frozenset({_O.MAC_VERIFY, _O.CARD_VALUE, _O.PIN_VERIFY_IBM, _O.PIN_VERIFY_VISA}),
+    "N": frozenset(Operation),
+    "X": frozenset(Operation),
+    "Y": frozenset(Operation),
+}
 
 
 class UsageRow(msgspec.Struct, frozen=True):
     """How one usage is written and what it may do."""
 
     tr31_usage: dict[Algorithm, str]  # header bytes 5-6, by algorithm; absent: not for this usage
-    mode: str  # header byte 8
+    mode: str  # header byte 8 of a key made here
     exportability: str  # header byte 11: S may leave under another key, N never
     lengths: dict[Algorithm, tuple[int, ...]]  # bytes of key
-    accepts: frozenset[str]  # TR-31 usages of a foreign block that may be imported as this one
-    accepts_modes: str  # and its modes of use
-    carried_by: frozenset[KeyUsage]  # keys it may be imported or sent under
+    operations: frozenset[Operation]
+    carried_by: frozenset[KeyUsage] = frozenset()  # keys it may be imported or sent under
+    accepts: frozenset[str] = frozenset()  # TR-31 usages of a foreign block imported as this one
+    accepts_modes: str = ""  # and its modes of use
 
 
-_T: Final = Algorithm.TDES
 _D: Final = Algorithm.DES
+_T: Final = Algorithm.TDES
 _A: Final = Algorithm.AES
 _H: Final = Algorithm.HMAC
+_S: Final = Algorithm.SM4
 
-_KEK_LENGTHS: Final[dict[Algorithm, tuple[int, ...]]] = {_T: (16, 24), _A: (16, 24, 32)}
-_PIN_LENGTHS: Final[dict[Algorithm, tuple[int, ...]]] = {_T: (16, 24), _A: (16, 24, 32)}
+_TDES: Final = {_T: (16, 24)}
+_TDES_2: Final = {_T: (16,)}
+_AES: Final = {_A: (16, 24, 32)}
+_SM4: Final = {_S: (16,)}
+_CIPHERS: Final = {**_TDES, **_AES, **_SM4}
+_MACS: Final = {_T: (16,), **_AES, **_SM4}
+_HMACS: Final = {_H: (16, 20, 24, 32, 48, 64)}
 
-# Two usages of one TR-31 code (TMK and ZMK; TPK and ZPK; MAK and ZAK) differ in the optional block
-# LB, which the block's MAC covers and the vault compares.
+_CARRY: Final = frozenset({_O.KEY_WRAP, _O.KEY_UNWRAP})
+_MAC: Final = frozenset({_O.MAC_GENERATE, _O.MAC_VERIFY})
+_DATA: Final = frozenset({_O.DATA_ENCRYPT, _O.DATA_DECRYPT})
+_PIN: Final = frozenset({_O.PIN_DECRYPT, _O.PIN_ENCRYPT})
+
+_TMK: Final = frozenset({KeyUsage.TMK})
+_ZMK: Final = frozenset({KeyUsage.ZMK})
+_MAC_CODES: Final = frozenset({"M0", "M1", "M3", "M6"})
+
+
+def _every(code: str, lengths: dict[Algorithm, tuple[int, ...]]) -> dict[Algorithm, str]:
+    return dict.fromkeys(lengths, code)
+
+
+def _master(code: str, operation: Operation) -> UsageRow:
+    """An EMV issuer master key."""
+    return UsageRow(
+        tr31_usage=_every(code, {**_TDES_2, **_SM4}),
+        mode="X",
+        exportability="S",
+        lengths={**_TDES_2, **_SM4},
+        operations=frozenset({operation}),
+        carried_by=_ZMK,
+        accepts=frozenset({code}),
+        accepts_modes="XN",
+    )
+
+
+# Two usages of one TR-31 code (TMK and ZMK; TPK and ZPK; MAK and ZAK; TDK, ZEK and DEK) differ in the
+# optional block LB, which the block's MAC covers and the vault compares.
 # TR-31 has no code for the UnionPay fold: M1 stands on single and M3 on double-length DES MAC keys.
 USAGES: Final[dict[KeyUsage, UsageRow]] = {
     KeyUsage.TMK: UsageRow(
-        tr31_usage={_T: "K0", _A: "K0"},
+        tr31_usage=_every("K0", _CIPHERS),
         mode="B",
         exportability="N",
-        lengths=_KEK_LENGTHS,
+        lengths=_CIPHERS,
+        operations=_CARRY,
+        carried_by=_ZMK | _TMK,
         accepts=frozenset({"K0"}),
         accepts_modes="BDEN",
-        carried_by=frozenset({KeyUsage.ZMK, KeyUsage.TMK}),
     ),
     KeyUsage.ZMK: UsageRow(
-        tr31_usage={_T: "K0", _A: "K0"},
+        tr31_usage=_every("K0", _CIPHERS),
         mode="B",
         exportability="N",
-        lengths=_KEK_LENGTHS,
+        lengths=_CIPHERS,
+        operations=_CARRY,
+        carried_by=_ZMK,
         accepts=frozenset({"K0", "K1"}),
         accepts_modes="BDEN",
-        carried_by=frozenset({KeyUsage.ZMK}),
     ),
     KeyUsage.TPK: UsageRow(
-        tr31_usage={_D: "P0", _T: "P0", _A: "P0"},
+        tr31_usage={_D: "P0", **_every("P0", _CIPHERS)},
         mode="D",
         exportability="N",
-        lengths={_D: (8,), **_PIN_LENGTHS},  # 8: layout 001 alone
+        lengths={_D: (8,), **_CIPHERS},  # 8: layout 001 alone
+        operations=frozenset({_O.PIN_DECRYPT}),
+        carried_by=_TMK,
         accepts=frozenset({"P0"}),
         accepts_modes="BDEN",
-        carried_by=frozenset({KeyUsage.TMK}),
     ),
     KeyUsage.MAK: UsageRow(
-        tr31_usage={_D: "M1", _T: "M3", _A: "M6"},
+        tr31_usage={_D: "M1", _T: "M3", _A: "M6", _S: "M6", _H: "M7"},
         mode="C",
         exportability="N",
-        lengths={_D: (8,), _T: (16,), _A: (16,)},
-        accepts=frozenset({"M0", "M1", "M3", "M6"}),
+        lengths={_D: (8,), **_MACS, **_HMACS},
+        operations=_MAC,
+        carried_by=_TMK,
+        accepts=_MAC_CODES | {"M7"},
         accepts_modes="CGVN",
-        carried_by=frozenset({KeyUsage.TMK}),
     ),
     KeyUsage.TDK: UsageRow(
-        tr31_usage={_T: "D0", _A: "D0"},
+        tr31_usage=_every("D0", _CIPHERS),
         mode="D",
         exportability="N",
-        lengths={_T: (16, 24), _A: (16, 24, 32)},
+        lengths=_CIPHERS,
+        operations=frozenset({_O.DATA_DECRYPT}),
+        carried_by=_TMK,
         accepts=frozenset({"D0"}),
         accepts_modes="BDEN",
-        carried_by=frozenset({KeyUsage.TMK}),
     ),
     KeyUsage.ZPK: UsageRow(
-        tr31_usage={_T: "P0", _A: "P0"},
+        tr31_usage=_every("P0", _CIPHERS),
         mode="B",
         exportability="S",
-        lengths=_PIN_LENGTHS,
+        lengths=_CIPHERS,
+        operations=_PIN,
+        carried_by=_ZMK,
         accepts=frozenset({"P0"}),
         accepts_modes="BDEN",
-        carried_by=frozenset({KeyUsage.ZMK}),
     ),
     KeyUsage.ZAK: UsageRow(
-        tr31_usage={_T: "M3", _A: "M6"},
+        tr31_usage={_T: "M3", _A: "M6", _S: "M6"},
         mode="C",
         exportability="S",
-        lengths={_T: (16,), _A: (16,)},
-        accepts=frozenset({"M0", "M1", "M3", "M6"}),
+        lengths=_MACS,
+        operations=_MAC,
+        carried_by=_ZMK,
+        accepts=_MAC_CODES,
         accepts_modes="CGVN",
-        carried_by=frozenset({KeyUsage.ZMK}),
     ),
+    KeyUsage.ZEK: UsageRow(
+        tr31_usage=_every("D0", _CIPHERS),
+        mode="B",
+        exportability="S",
+        lengths=_CIPHERS,
+        operations=_DATA,
+        carried_by=_ZMK,
+        accepts=frozenset({"D0"}),
+        accepts_modes="BDEN",
+    ),
+    KeyUsage.DEK: UsageRow(
+        tr31_usage=_every("D0", _CIPHERS),
+        mode="B",
+        exportability="N",
+        lengths=_CIPHERS,
+        operations=_DATA,
+        carried_by=_ZMK,
+        accepts=frozenset({"D0"}),
+        accepts_modes="BDEN",
+    ),
+    KeyUsage.BDK: UsageRow(
+        tr31_usage=_every("B0", {**_TDES_2, **_AES}),
+        mode="X",
+        exportability="S",
+        lengths={**_TDES_2, **_AES},
+        operations=frozenset({_O.DERIVE_DUKPT}),
+        carried_by=_ZMK,
+        accepts=frozenset({"B0"}),
+        accepts_modes="XN",
+    ),
+    KeyUsage.IK: UsageRow(
+        tr31_usage=_every("B1", {**_TDES_2, **_AES}),
+        mode="X",
+        exportability="S",
+        lengths={**_TDES_2, **_AES},
+        operations=frozenset({_O.DERIVE_DUKPT}),
+        carried_by=_ZMK | _TMK,
+        accepts=frozenset({"B1"}),
+        accepts_modes="XN",
+    ),
+    KeyUsage.PVK_IBM: UsageRow(
+        tr31_usage=_every("V1", _TDES),
+        mode="C",
+        exportability="S",
+        lengths=_TDES,
+        operations=frozenset({_O.PIN_VERIFY_IBM}),
+        carried_by=_ZMK,
+        accepts=frozenset({"V0", "V1"}),
+        accepts_modes="CGVN",
+    ),
+    KeyUsage.PVK_VISA: UsageRow(
+        tr31_usage=_every("V2", _TDES_2),
+        mode="C",
+        exportability="S",
+        lengths=_TDES_2,
+        operations=frozenset({_O.PIN_VERIFY_VISA}),
+        carried_by=_ZMK,
+        accepts=frozenset({"V0", "V2"}),
+        accepts_modes="CGVN",
+    ),
+    KeyUsage.CVK: UsageRow(
+        tr31_usage=_every("C0", _TDES_2),
+        mode="C",
+        exportability="S",
+        lengths=_TDES_2,
+        operations=frozenset({_O.CARD_VALUE}),
+        carried_by=_ZMK,
+        accepts=frozenset({"C0"}),
+        accepts_modes="CGVN",
+    ),
+    KeyUsage.MK_AC: _master("E0", _O.DERIVE_AC),
+    KeyUsage.MK_SMI: _master("E2", _O.DERIVE_SMI),
+    KeyUsage.MK_SMC: _master("E1", _O.DERIVE_SMC),
+    KeyUsage.MK_DAC: _master("E3", _O.DERIVE_DAC),
+    KeyUsage.MK_DN: _master("E4", _O.DERIVE_DN),
+    KeyUsage.HMAC: UsageRow(
+        tr31_usage=_every("M7", _HMACS),
+        mode="C",
+        exportability="S",
+        lengths=_HMACS,
+        operations=_MAC,
+        carried_by=_ZMK,
+        accepts=frozenset({"M7"}),
+        accepts_modes="CGVN",
+    ),
+    # Kept apart from DEK and HMAC: they never come in, never leave, and no operation by name does
+    # anything with them; `hsm.pans` alone opens them.
     KeyUsage.DATA: UsageRow(
         tr31_usage={_A: "D0"},
         mode="B",
         exportability="N",
         lengths={_A: (32,)},
-        accepts=frozenset(),
-        accepts_modes="",
-        carried_by=frozenset(),
+        operations=frozenset(),
     ),
     KeyUsage.TOKEN: UsageRow(
         tr31_usage={_H: "M7"},
         mode="C",
         exportability="N",
         lengths={_H: (32,)},
-        accepts=frozenset(),
-        accepts_modes="",
-        carried_by=frozenset(),
+        operations=frozenset(),
     ),
 }
+
+
+def operations_of(usage: KeyUsage, mode: str) -> frozenset[Operation]:
+    """What a key of this usage may do under a mode of use; nothing under an unknown one."""
+    return USAGES[usage].operations & MODE_OPERATIONS.get(mode, frozenset())
 
 
 class KeyBlock(msgspec.Struct, frozen=True):

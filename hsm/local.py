@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from hsm import ceremony, ciphers, key_block, working_keys
 from hsm.errors import KeyUsageError, PinBlockError, VaultError
-from hsm.keys import USAGES, Algorithm, ExportedKey, KeyBlock, KeyUsage, WorkingKeys
+from hsm.keys import USAGES, Algorithm, ExportedKey, KeyBlock, KeyUsage, Operation, WorkingKeys
 from hsm.lmk import Lmk
 from hsm.mac import MAC_DATA_MAX
 from hsm.pin_block import decode_format0, format0_is_valid, pan_part
@@ -153,6 +153,7 @@ class LocalVault:
         carrier = self._keys.open(under)
         if carrier.usage not in USAGES[usage].carried_by:
             raise KeyUsageError(f"a {usage.value} does not come under a {carrier.usage.value}")
+        carrier.require(Operation.KEY_UNWRAP)
         if isinstance(cryptogram, str):
             chosen, key = open_foreign_block(usage, carrier, cryptogram)
             if algorithm not in (None, chosen):
@@ -193,10 +194,11 @@ class LocalVault:
         """See `hsm.ports.Hsm.export_key`."""
         opened, carrier = self._keys.open(key), self._keys.open(under)
         row = USAGES[opened.usage]
-        if row.exportability != "S":
+        if opened.exportability != "S":
             raise KeyUsageError(f"a {opened.usage.value} does not leave this vault")
         if carrier.usage not in row.carried_by:
             raise KeyUsageError(f"a {opened.usage.value} does not go under a {carrier.usage.value}")
+        carrier.require(Operation.KEY_WRAP)
         if strength_bits(opened) > strength_bits(carrier):
             raise VaultError("a key does not go under a weaker one")
         assert carrier.key_encrypt is not None

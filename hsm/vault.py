@@ -1,8 +1,9 @@
 """Where clear keys live: opened key blocks, each able to do what its usage allows and nothing else.
 
 A `KeyTable` unwraps a block under the LMK once and keeps the opened key, bounded, one table a thread
-(cipher contexts are not shared). Key separation is by construction: an opened MAK has no function that
-touches a PIN block, so there is nothing to call by mistake.
+(cipher contexts are not shared). What an opened key may do is its usage's row in `hsm.keys.USAGES`, less
+what its mode of use takes away. `OpenKey.require` asks that; the functions of the hot path (`pin_decrypt`
+and so on) are made from the same answer, so an opened MAK has none that touches a PIN block.
 """
 
 import threading
@@ -12,7 +13,7 @@ from typing import Final
 from hsm import ciphers, key_block, mac
 from hsm.errors import KeyBlockError, KeyUsageError, VaultError, WeakKeyError
 from hsm.key_block import Header
-from hsm.keys import USAGES, Algorithm, KeyBlock, KeyUsage
+from hsm.keys import USAGES, Algorithm, KeyBlock, KeyUsage, Operation, operations_of
 from hsm.lmk import Lmk
 from hsm.mac_profiles import MacAlgorithm
 
@@ -20,10 +21,14 @@ KEYS_MAX: Final = 16_384  # opened keys, per thread, where nobody says how many 
 
 BlockFunction = Callable[[bytes], bytes]
 
-_PIN_SOURCES: Final = frozenset({KeyUsage.TPK, KeyUsage.ZPK})
-_PIN_DESTINATIONS: Final = frozenset({KeyUsage.ZPK})
-_MAC_USAGES: Final = frozenset({KeyUsage.MAK, KeyUsage.ZAK})
-_CARRIERS: Final = frozenset({KeyUsage.TMK, KeyUsage.ZMK})
+_DES_KEYS: Final = frozenset({Algorithm.DES, Algorithm.TDES})
+_MAC_ALGORITHMS: Final[dict[MacAlgorithm, frozenset[Algorithm]]] = {
+    MacAlgorithm.UNIONPAY_ECB: _DES_KEYS,
+    MacAlgorithm.X9_9: _DES_KEYS,
+    MacAlgorithm.X9_19: _DES_KEYS,
+    MacAlgorithm.AES_CMAC: frozenset({Algorithm.AES}),
+    MacAlgorithm.NONE: frozenset(Algorithm),
+}
 
 
 class OpenKey:
@@ -31,46 +36,72 @@ class OpenKey:
 
     __slots__ = (
         "algorithm",
+        "exportability",
         "key",
         "key_decrypt",
         "key_encrypt",
         "macs",
+        "mode",
+        "operations",
         "pin_decrypt",
         "pin_encrypt",
         "usage",
     )
 
-    def __init__(self, usage: KeyUsage, algorithm: Algorithm, key: bytes) -> None:
+    def __init__(
+        self,
+        usage: KeyUsage,
+        algorithm: Algorithm,
+        key: bytes,
+        *,
+        mode: str | None = None,
+        exportability: str | None = None,
+    ) -> None:
+        row = USAGES[usage]
         self.usage = usage
         self.algorithm = algorithm
         self.key = key
+        self.mode = row.mode if mode is None else mode
+        self.exportability = row.exportability if exportability is None else exportability
+        self.operations: frozenset[Operation] = operations_of(usage, self.mode)
         self.pin_decrypt: BlockFunction | None = None
         self.pin_encrypt: BlockFunction | None = None
         self.key_encrypt: BlockFunction | None = None
         self.key_decrypt: BlockFunction | None = None
         self.macs: dict[str, BlockFunction] = {}
+        allowed = self.operations
         if algorithm in (Algorithm.DES, Algorithm.TDES):
             tdes = ciphers.Tdes(key)
-            if usage in _PIN_SOURCES:
+            if Operation.PIN_DECRYPT in allowed:
                 self.pin_decrypt = tdes.decrypt
-            if usage in _PIN_DESTINATIONS:
+            if Operation.PIN_ENCRYPT in allowed:
                 self.pin_encrypt = tdes.encrypt
-            if usage in _CARRIERS:
-                self.key_encrypt, self.key_decrypt = tdes.encrypt, tdes.decrypt
-        elif algorithm is Algorithm.AES and usage in _CARRIERS:
+            if Operation.KEY_WRAP in allowed:
+                self.key_encrypt = tdes.encrypt
+            if Operation.KEY_UNWRAP in allowed:
+                self.key_decrypt = tdes.decrypt
+        elif algorithm is Algorithm.AES:
             aes = ciphers.Aes(key)
-            self.key_encrypt, self.key_decrypt = aes.encrypt, aes.decrypt
+            if Operation.KEY_WRAP in allowed:
+                self.key_encrypt = aes.encrypt
+            if Operation.KEY_UNWRAP in allowed:
+                self.key_decrypt = aes.decrypt
 
     def __repr__(self) -> str:
         return f"OpenKey({self.usage.value}, {self.algorithm.name}, {len(self.key)} bytes)"
 
+    def require(self, operation: Operation) -> None:
+        """`KeyUsageError` unless usage and mode of use let this key do it."""
+        if operation not in self.operations:
+            raise KeyUsageError(
+                f"a {self.usage.value} with mode of use {self.mode} may not {operation.value}"
+            )
+
     def mac_function(self, profile_name: str) -> BlockFunction:
         """DE 64 by this key and profile, made once; refused to keys that are not for MACs."""
-        if self.usage not in _MAC_USAGES:
-            raise KeyUsageError(f"a {self.usage.value} makes no MACs")
+        self.require(Operation.MAC_GENERATE)
         profile = mac.profile_named(profile_name)
-        is_aes = profile.algorithm is MacAlgorithm.AES_CMAC
-        if is_aes is not (self.algorithm is Algorithm.AES):
+        if self.algorithm not in _MAC_ALGORITHMS[profile.algorithm]:
             raise KeyUsageError(f"MAC profile {profile.name} is not for {self.algorithm.name} keys")
         function = mac.function(profile, self.key)
         self.macs[profile_name] = function
@@ -116,17 +147,31 @@ class KeyTable:
         usage = usage_labelled(header.option("LB"))
         row = USAGES[usage]
         algorithm = algorithm_of(header.algorithm)
-        expected = header_for(usage, algorithm)
-        if header != expected or len(key) not in row.lengths[algorithm]:
+        mode, exportability = header.mode, header.exportability
+        if (
+            header != header_for(usage, algorithm, mode=mode, exportability=exportability)
+            or len(key) not in row.lengths[algorithm]
+        ):
             raise KeyBlockError(f"the header is not that of a {usage.value} of this vault")
-        return OpenKey(usage, algorithm, key)
+        return OpenKey(usage, algorithm, key, mode=mode, exportability=exportability)
 
-    def wrap(self, usage: KeyUsage, algorithm: Algorithm, key: bytes) -> KeyBlock:
-        """A key block under the LMK; the length of the key is refused or hidden."""
+    def wrap(
+        self,
+        usage: KeyUsage,
+        algorithm: Algorithm,
+        key: bytes,
+        *,
+        mode: str | None = None,
+        exportability: str | None = None,
+    ) -> KeyBlock:
+        """A key block under the LMK; the length of the key is refused or hidden.
+
+        `mode` and `exportability` can only be narrower than the usage's own.
+        """
         check_length(usage, algorithm, key)
         block = key_block.wrap(
             self.lmk._key,  # noqa: SLF001 - the vault
-            header_for(usage, algorithm),
+            header_for(usage, algorithm, mode=mode, exportability=exportability),
             key,
             self.entropy,
             pad_to=32,
@@ -144,19 +189,37 @@ class KeyTable:
         raise VaultError("the source of entropy gives only weak keys")
 
 
-def header_for(usage: KeyUsage, algorithm: Algorithm) -> Header:
-    """The header of a key of ours under the LMK: its TR-31 code, and its usage as label."""
+def header_for(
+    usage: KeyUsage,
+    algorithm: Algorithm,
+    *,
+    mode: str | None = None,
+    exportability: str | None = None,
+) -> Header:
+    """The header of a key of ours under the LMK: its TR-31 code, and its usage as label.
+
+    `KeyUsageError` for a mode the usage does not have, or a key that could leave where none may.
+    """
     row = USAGES[usage]
     if algorithm not in row.tr31_usage:
         raise KeyUsageError(f"there is no {usage.value} for {algorithm.name}")
+    if mode not in (None, row.mode) and not narrows(usage, mode):
+        raise KeyUsageError(f"there is no {usage.value} with mode of use {mode[:1]!r}")
+    if exportability not in (None, row.exportability, "N"):
+        raise KeyUsageError(f"a {usage.value} does not have exportability {exportability[:1]!r}")
     return Header(
         version="D",
         usage=row.tr31_usage[algorithm],
         algorithm=algorithm.value,
-        mode=row.mode,
-        exportability=row.exportability,
+        mode=mode or row.mode,
+        exportability=exportability or row.exportability,
         optional=(("LB", usage.value),),
     )
+
+
+def narrows(usage: KeyUsage, mode: str) -> bool:
+    """Whether this mode of use leaves the usage some, but not all, of its own operations."""
+    return frozenset() < operations_of(usage, mode) < operations_of(usage, USAGES[usage].mode)
 
 
 def usage_labelled(label: str | None) -> KeyUsage:

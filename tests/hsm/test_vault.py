@@ -15,11 +15,11 @@ from hypothesis import given, settings, strategies as st
 
 from hsm import ciphers, key_block, mac, mac_profiles, pin_block, working_keys
 from hsm.errors import KeyBlockError, KeyUsageError, PinBlockError, VaultError, WeakKeyError
-from hsm.keys import USAGES, Algorithm, KeyUsage
+from hsm.keys import USAGES, Algorithm, KeyUsage, Operation, operations_of
 from hsm.lmk import Lmk
 from hsm.local import LocalVault
 from hsm.mac_profiles import PROFILES
-from hsm.vault import header_for
+from hsm.vault import OpenKey, header_for
 from tests.hsm.support import make_vault, odd, seeded, stored
 
 if TYPE_CHECKING:
@@ -127,6 +127,73 @@ def test_pin_translation_takes_pin_keys_alone() -> None:
             vault.translate_pin(bytes(8), keys[source], keys[destination], PAN)
 
 
+# What each usage may do, written down a second time.
+MAY = {
+    KeyUsage.TMK: {Operation.KEY_WRAP, Operation.KEY_UNWRAP},
+    KeyUsage.ZMK: {Operation.KEY_WRAP, Operation.KEY_UNWRAP},
+    KeyUsage.TPK: {Operation.PIN_DECRYPT},
+    KeyUsage.ZPK: {Operation.PIN_DECRYPT, Operation.PIN_ENCRYPT},
+    KeyUsage.MAK: {Operation.MAC_GENERATE, Operation.MAC_VERIFY},
+    KeyUsage.ZAK: {Operation.MAC_GENERATE, Operation.MAC_VERIFY},
+    KeyUsage.HMAC: {Operation.MAC_GENERATE, Operation.MAC_VERIFY},
+    KeyUsage.TDK: {Operation.DATA_DECRYPT},
+    KeyUsage.ZEK: {Operation.DATA_ENCRYPT, Operation.DATA_DECRYPT},
+    KeyUsage.DEK: {Operation.DATA_ENCRYPT, Operation.DATA_DECRYPT},
+    KeyUsage.BDK: {Operation.DERIVE_DUKPT},
+    KeyUsage.IK: {Operation.DERIVE_DUKPT},
+    KeyUsage.PVK_IBM: {Operation.PIN_VERIFY_IBM},
+    KeyUsage.PVK_VISA: {Operation.PIN_VERIFY_VISA},
+    KeyUsage.CVK: {Operation.CARD_VALUE},
+    KeyUsage.MK_AC: {Operation.DERIVE_AC},
+    KeyUsage.MK_SMI: {Operation.DERIVE_SMI},
+    KeyUsage.MK_SMC: {Operation.DERIVE_SMC},
+    KeyUsage.MK_DAC: {Operation.DERIVE_DAC},
+    KeyUsage.MK_DN: {Operation.DERIVE_DN},
+    KeyUsage.DATA: set(),
+    KeyUsage.TOKEN: set(),
+}
+
+
+def test_every_wrong_pairing_of_usage_and_operation_is_refused() -> None:
+    assert set(MAY) == set(KeyUsage)
+    for (usage, row), operation in itertools.product(USAGES.items(), Operation):
+        for algorithm, lengths in row.lengths.items():
+            key = OpenKey(usage, algorithm, odd(1, lengths[0]))
+            if operation in MAY[usage]:
+                key.require(operation)
+            else:
+                with pytest.raises(KeyUsageError):
+                    key.require(operation)
+
+
+def test_a_mode_of_use_only_takes_away() -> None:
+    table = make_vault()._keys  # noqa: SLF001 - where blocks of a narrower mode are made
+    for usage, row in USAGES.items():
+        algorithm, lengths = next(iter(row.lengths.items()))
+        for mode in "BCDEGNSVXYQ":
+            if mode == row.mode:
+                continue
+            left = operations_of(usage, mode)
+            assert left <= MAY[usage]
+            if left and left < MAY[usage]:
+                block = table.wrap(usage, algorithm, odd(2, lengths[0]), mode=mode).block
+                assert table.open(block).operations == left
+            else:
+                with pytest.raises(KeyUsageError):
+                    table.wrap(usage, algorithm, odd(2, lengths[0]), mode=mode)
+
+
+def test_a_key_that_may_leave_can_be_told_to_stay() -> None:
+    vault = make_vault()
+    table = vault._keys  # noqa: SLF001 - where blocks of a narrower exportability are made
+    zmk = vault.generate_key(KeyUsage.ZMK, 16).block
+    stays = table.wrap(KeyUsage.ZPK, Algorithm.TDES, ZPK, exportability="N").block
+    with pytest.raises(KeyUsageError, match="leave"):
+        vault.export_key(stays, zmk)
+    with pytest.raises(KeyUsageError):
+        table.wrap(KeyUsage.TMK, Algorithm.TDES, TMK, exportability="S")
+
+
 def test_macs_take_mac_keys_alone() -> None:
     vault = make_vault()
     for usage, key in one_of_each(vault).items():
@@ -149,11 +216,12 @@ def test_keys_come_under_their_own_carrier_alone() -> None:
             vault.import_key(usage, keys[carrier], bytes(range(16)))
 
 
-def test_only_link_keys_leave_and_only_under_a_zmk() -> None:
+def test_only_exportable_keys_leave_and_only_under_their_carrier() -> None:
     vault = make_vault()
     keys = one_of_each(vault)
     for usage, carrier in itertools.product(KeyUsage, repeat=2):
-        if usage in (KeyUsage.ZPK, KeyUsage.ZAK) and carrier is KeyUsage.ZMK:
+        row = USAGES[usage]
+        if row.exportability == "S" and carrier in row.carried_by:
             continue
         with pytest.raises(KeyUsageError):
             vault.export_key(keys[usage], keys[carrier])
@@ -467,14 +535,16 @@ def test_a_block_of_its_own_is_taken_back() -> None:
 def test_generated_keys_are_whole() -> None:
     vault = make_vault()
     for usage, row in USAGES.items():
+        seen = set()
         for algorithm, lengths in row.lengths.items():
             for length in lengths:
                 block = vault.generate_key(usage, length, algorithm=algorithm)
                 assert block.usage is usage
-                assert len(block.block) == 160  # the length of a key does not show
+                seen |= {len(block.block)} if length <= 32 else set()
                 assert vault.check_value(block.block) == block.check_value
             with pytest.raises(VaultError):
                 vault.generate_key(usage, 12, algorithm=algorithm)
+        assert len(seen) == 1  # up to 32 bytes the length of a key does not show
 
 
 def test_entropy_that_gives_only_weak_keys_ends() -> None:
