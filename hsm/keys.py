@@ -110,19 +110,21 @@ class UsageRow(msgspec.Struct, frozen=True):
     accepts_modes: str = ""  # and its modes of use
 
 
+Lengths = dict[Algorithm, tuple[int, ...]]
+
 _D: Final = Algorithm.DES
 _T: Final = Algorithm.TDES
 _A: Final = Algorithm.AES
 _H: Final = Algorithm.HMAC
 _S: Final = Algorithm.SM4
 
-_TDES: Final = {_T: (16, 24)}
-_TDES_2: Final = {_T: (16,)}
-_AES: Final = {_A: (16, 24, 32)}
-_SM4: Final = {_S: (16,)}
-_CIPHERS: Final = {**_TDES, **_AES, **_SM4}
-_MACS: Final = {_T: (16,), **_AES, **_SM4}
-_HMACS: Final = {_H: (16, 20, 24, 32, 48, 64)}
+_TDES: Final[Lengths] = {_T: (16, 24)}
+_TDES_2: Final[Lengths] = {_T: (16,)}
+_AES: Final[Lengths] = {_A: (16, 24, 32)}
+_SM4: Final[Lengths] = {_S: (16,)}
+_CIPHERS: Final[Lengths] = {**_TDES, **_AES, **_SM4}
+_MACS: Final[Lengths] = {_T: (16,), **_AES, **_SM4}
+_HMACS: Final[Lengths] = {_H: (16, 20, 24, 32, 48, 64)}
 
 _CARRY: Final = frozenset({_O.KEY_WRAP, _O.KEY_UNWRAP})
 _MAC: Final = frozenset({_O.MAC_GENERATE, _O.MAC_VERIFY})
@@ -134,7 +136,7 @@ _ZMK: Final = frozenset({KeyUsage.ZMK})
 _MAC_CODES: Final = frozenset({"M0", "M1", "M3", "M6"})
 
 
-def _every(code: str, lengths: dict[Algorithm, tuple[int, ...]]) -> dict[Algorithm, str]:
+def _every(code: str, lengths: Lengths) -> dict[Algorithm, str]:
     return dict.fromkeys(lengths, code)
 
 

@@ -167,7 +167,7 @@ def test_every_wrong_pairing_of_usage_and_operation_is_refused() -> None:
 
 
 def test_a_mode_of_use_only_takes_away() -> None:
-    table = make_vault()._keys  # noqa: SLF001 - where blocks of a narrower mode are made
+    table = make_vault()._keys
     for usage, row in USAGES.items():
         algorithm, lengths = next(iter(row.lengths.items()))
         for mode in "BCDEGNSVXYQ":
@@ -185,7 +185,7 @@ def test_a_mode_of_use_only_takes_away() -> None:
 
 def test_a_key_that_may_leave_can_be_told_to_stay() -> None:
     vault = make_vault()
-    table = vault._keys  # noqa: SLF001 - where blocks of a narrower exportability are made
+    table = vault._keys
     zmk = vault.generate_key(KeyUsage.ZMK, 16).block
     stays = table.wrap(KeyUsage.ZPK, Algorithm.TDES, ZPK, exportability="N").block
     with pytest.raises(KeyUsageError, match="leave"):
