@@ -24,6 +24,7 @@ from Crypto.Cipher import AES, DES, DES3
 from Crypto.Hash import CMAC
 
 from hsm import ciphers, pin_block
+from hsm.des_keys import with_odd_parity
 from hsm.keys import Algorithm, KeyUsage
 from hsm.lmk import TEST_LMK
 from hsm.local import LocalVault
@@ -39,7 +40,7 @@ CALLS = 400  # a round and contender
 
 def cases(message_bytes: int) -> list[Case]:
     vault = LocalVault(TEST_LMK, os.urandom)
-    tpk, zpk, mak = (ciphers.with_odd_parity(os.urandom(16)) for _ in range(3))
+    tpk, zpk, mak = (with_odd_parity(os.urandom(16)) for _ in range(3))
     data = os.urandom(message_bytes)
 
     def stored(usage: KeyUsage, key: bytes, algorithm: Algorithm | None = None) -> str:

@@ -26,7 +26,7 @@ from benchmarks import report
 from benchmarks.history import keep_numbers
 from benchmarks.load import CARDS, CHECKED_ANSWERS, TMK, Identity, Plan, Process, Wire, obey, run
 from benchmarks.switch import LINK_MAC, Node
-from hsm.ciphers import with_odd_parity
+from hsm.des_keys import with_odd_parity
 from hsm.keys import KeyUsage
 from hsm.lmk import TEST_LMK
 from hsm.local import LocalVault

@@ -32,7 +32,7 @@ import msgspec
 from benchmarks import report
 from benchmarks.forward import CONTENDERS, WARM_S, Contender
 from benchmarks.load import PURCHASES, TMK, Plan, Process
-from hsm.ciphers import with_odd_parity
+from hsm.des_keys import with_odd_parity
 from hsm.keys import KeyUsage
 from hsm.lmk import TEST_LMK
 from hsm.local import LocalVault

@@ -20,7 +20,6 @@ and banks), for tests, and for the inside of the vault. The vault's port has no 
 import hashlib
 import hmac
 import threading
-from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
@@ -366,50 +365,7 @@ def hmac_check_value(key: bytes) -> bytes:
     return hmac_sha256(key, b"")[:5]
 
 
-# -- what a DES key must look like ----------------------------------------------
-
-# FIPS 74: four weak and twelve semi-weak keys, with odd parity.
-_WEAK_DES_HEX: Final = (
-    "0101010101010101FEFEFEFEFEFEFEFEE0E0E0E0F1F1F1F11F1F1F1F0E0E0E0E"
-    "011F011F010E010E1F011F010E010E0101E001E001F101F1E001E001F101F101"
-    "01FE01FE01FE01FEFE01FE01FE01FE011FE01FE00EF10EF1E01FE01FF10EF10E"
-    "1FFE1FFE0EFE0EFEFE1FFE1FFE0EFE0EE0FEE0FEF1FEF1FEFEE0FEE0FEF1FEF1"
-)
-_WEAK_DES: Final = frozenset(
-    bytes.fromhex(_WEAK_DES_HEX[start : start + 16]) for start in range(0, 256, 16)
-)
-_ODD: Final = bytes(byte if byte.bit_count() % 2 else byte ^ 1 for byte in range(256))
-
-
-def with_odd_parity(key: bytes) -> bytes:
-    """The key with the lowest bit of every byte set so that the byte's bits are odd in number."""
-    return key.translate(_ODD)
-
-
-def des_key_fault(key: bytes) -> str | None:
-    """Why this DES or Triple DES key is refused, or None.
-
-    Refused: wrong length, all zero, even parity, a weak or semi-weak part, and neighbouring parts
-    that are equal, which is a shorter key in disguise (PCI PIN; error 75 of a payShield).
-
-    >>> des_key_fault(bytes(16))
-    'all zero'
-    >>> des_key_fault(bytes.fromhex("0123456789ABCDEF0123456789ABCDEF"))
-    'two parts are equal'
-    """
-    if len(key) not in (8, 16, 24):
-        return "a DES key has 8, 16 or 24 bytes"
-    if not any(key):
-        return "all zero"
-    odd = with_odd_parity(key)
-    parts = [odd[start : start + 8] for start in range(0, len(odd), 8)]
-    if any(part in _WEAK_DES for part in parts):
-        return "a weak part"
-    if any(left == right for left, right in pairwise(parts)):
-        return "two parts are equal"
-    if odd != key:
-        return "wrong parity"
-    return None
+# -- signatures ---------------------------------------------------------------
 
 
 def ed25519_public(private: bytes) -> bytes:

@@ -24,4 +24,24 @@ class KeyUsageError(VaultError):
 
 
 class WeakKeyError(VaultError):
-    """A DES key that is weak, has wrong parity, is all zero, or whose halves are equal."""
+    """A DES key that should not exist: weak, all zero, or one of the kinds below; an AES key of zeros."""
+
+
+class KeyLengthError(WeakKeyError):
+    """A key of a length that its algorithm, its scheme or its purpose does not have."""
+
+
+class KeyParityError(WeakKeyError):
+    """A DES key with wrong parity: mistyped, or deciphered with another key or variant than its own."""
+
+
+class MasqueradingKeyError(WeakKeyError):
+    """A DES key with equal parts, which is a shorter one in disguise."""
+
+
+class KeyTypeError(VaultError):
+    """A key type code that is not in the table of the variant scheme."""
+
+
+class KeySchemeError(VaultError):
+    """A key scheme letter that is unknown, or not for this key."""

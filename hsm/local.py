@@ -8,6 +8,7 @@ import hmac
 from collections.abc import Callable, Sequence
 
 from hsm import ceremony, ciphers, key_block, working_keys
+from hsm.des_keys import with_odd_parity
 from hsm.errors import KeyUsageError, PinBlockError, VaultError
 from hsm.keys import USAGES, Algorithm, ExportedKey, KeyBlock, KeyUsage, Operation, WorkingKeys
 from hsm.lmk import Lmk
@@ -185,9 +186,9 @@ class LocalVault:
         chosen = algorithm_for(usage, len(key), algorithm)
         if chosen in (Algorithm.DES, Algorithm.TDES):
             # Two odd components XOR to an even key: parity is asked of each, and then made.
-            if not allow_weak and any(ciphers.with_odd_parity(c) != c for c in components):
+            if not allow_weak and any(with_odd_parity(c) != c for c in components):
                 raise VaultError("a component has wrong parity")
-            key = ciphers.with_odd_parity(key) if any(key) else key
+            key = with_odd_parity(key) if any(key) else key
         return self._accept(usage, chosen, key, check_value, allow_weak=allow_weak)
 
     def export_key(self, key: str, under: str) -> ExportedKey:

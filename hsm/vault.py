@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from hsm import ciphers, key_block, mac
+from hsm.des_keys import des_key_fault, with_odd_parity
 from hsm.errors import KeyBlockError, KeyUsageError, VaultError, WeakKeyError
 from hsm.key_block import Header
 from hsm.keys import USAGES, Algorithm, KeyBlock, KeyUsage, Operation, operations_of
@@ -183,8 +184,8 @@ class KeyTable:
         if algorithm not in (Algorithm.DES, Algorithm.TDES):
             return self.entropy(length)
         for _ in range(100):
-            key = ciphers.with_odd_parity(self.entropy(length))
-            if ciphers.des_key_fault(key) is None:
+            key = with_odd_parity(self.entropy(length))
+            if des_key_fault(key) is None:
                 return key
         raise VaultError("the source of entropy gives only weak keys")
 
@@ -258,9 +259,9 @@ def check_length(usage: KeyUsage, algorithm: Algorithm, key: bytes) -> None:
 def check_strength(algorithm: Algorithm, key: bytes) -> None:
     """`WeakKeyError` for a DES key that should not exist, and for an AES key of zeros."""
     if algorithm in (Algorithm.DES, Algorithm.TDES):
-        fault = ciphers.des_key_fault(key)
+        fault = des_key_fault(key)
         if fault is not None:
-            raise WeakKeyError(f"the key is refused: {fault}")
+            raise type(fault)(f"the key is refused: {fault}")
     elif not any(key):
         raise WeakKeyError("the key is refused: all zero")
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from hsm.ciphers import with_odd_parity
+from hsm.des_keys import with_odd_parity
 from settlement.fees import Component, Plan, Rate
 from switch.reference import Link, Route
 from terminals.registry import Merchant, Profile, Terminal

@@ -25,6 +25,6 @@ def stored(
 
 def odd(seed: int, length: int) -> bytes:
     """A DES key that a vault accepts."""
-    from hsm.ciphers import with_odd_parity
+    from hsm.des_keys import with_odd_parity
 
     return with_odd_parity(seeded(seed)(length))

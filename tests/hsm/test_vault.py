@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from hsm import ciphers, key_block, mac, mac_profiles, pin_block, working_keys
+from hsm.des_keys import with_odd_parity
 from hsm.errors import KeyBlockError, KeyUsageError, PinBlockError, VaultError, WeakKeyError
 from hsm.keys import USAGES, Algorithm, KeyUsage, Operation, operations_of
 from hsm.lmk import Lmk
@@ -399,7 +400,7 @@ def test_a_link_key_arrives_at_the_other_side(usage: KeyUsage, algorithm: Algori
     theirs = LocalVault(Lmk(bytes(range(32, 64))), seeded(2))
     shared = [seeded(8)(16), seeded(9)(16)]
     if algorithm is Algorithm.TDES:
-        shared = [ciphers.with_odd_parity(component) for component in shared]
+        shared = [with_odd_parity(component) for component in shared]
     our_zmk, their_zmk = (
         side.import_components(KeyUsage.ZMK, shared, algorithm=algorithm).block
         for side in (ours, theirs)

@@ -16,7 +16,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from hsm import pin_block as pin_blocks
-from hsm.ciphers import tdes_ecb_encrypt, with_odd_parity
+from hsm.ciphers import tdes_ecb_encrypt
+from hsm.des_keys import with_odd_parity
 from hsm.keys import KeyUsage
 from hsm.lmk import TEST_LMK
 from hsm.local import LocalVault
