@@ -14,6 +14,7 @@ import pytest
 from hsm import ciphers, key_block, mac, pin_block
 from hsm.errors import PinBlockError
 from hsm.keys import Algorithm, KeyUsage
+from hsm.variant import VariantLmk
 from tests.hsm.support import make_vault, stored
 
 Row = dict[str, Any]
@@ -31,7 +32,6 @@ LATER = {
     "IBM 3624 PIN offset": "PIN verification",
     "EMV": "chip cryptograms",
     "Visa CVN 10": "chip cryptograms",
-    "Racal/Thales variant LMK": "host commands of a network device",
     "payShield": "host commands of a network device",
     "UnionPay POS F35": "track encryption",
     "SM": "SM2, SM3, SM4",
@@ -127,6 +127,14 @@ def check_working_key(row: Row) -> None:
     assert vault.mac(imported.block, "x9.9", b"data") == mac.compute("x9.9", clear, b"data")
 
 
+def check_variant(row: Row) -> None:
+    lmk, code = VariantLmk.TEST, row["keys"]["key_type_code"][:3]
+    clear, text = bytes.fromhex(row["input"]["clear_key"]), row["output"]["under_lmk"]
+    assert lmk.encrypt_key(clear, code, text[0]) == text
+    assert lmk.decrypt_key(text, code) == clear
+    assert upper(ciphers.tdes_check_value(clear)) == row["output"]["kcv6"]
+
+
 def equal(function: Callable[[Row], bytes]) -> Callable[[Row], None]:
     def check(row: Row) -> None:
         assert upper(function(row)) == row["output"]
@@ -164,6 +172,7 @@ CHECKS: dict[str, Callable[[Row], None]] = {
     "UnionPay POS MAC (XOR fold, hex expand, two TDES ECB)": check_unionpay_mac,
     "UnionPay POS MAC (XOR fold, hex expand, two DES ECB)": check_unionpay_mac,
     "TDES-ECB decrypt": check_working_key,
+    "Racal/Thales variant LMK encryption": check_variant,
     "DES-ECB": equal(lambda row: ciphers.tdes_ecb_encrypt(key_of(row), data_of(row))),
     "AES-ECB": equal(lambda row: ciphers.aes_ecb_encrypt(key_of(row), data_of(row))),
     "HMAC-SHA-256": equal(lambda row: ciphers.hmac_sha256(key_of(row), data_of(row))),
