@@ -1,0 +1,1 @@
+"""Where the vault meets the machine: sockets."""

@@ -1,0 +1,148 @@
+"""What host commands work with: the two key forms of one LMK, and what a command wants of a key.
+
+A key arrives as text. `S` and a block is a TR-31 block under the AES LMK (id 01), whose header says what
+it is for. Hex with a scheme letter (or none) is the variant scheme (id 00), where nothing but the LMK pair
+and variant of its type binds a key to its purpose: the command says which types it takes.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from hsm.des_keys import des_key_fault
+from hsm.errors import (
+    KeyBlockError,
+    KeyLengthError,
+    KeyParityError,
+    KeyUsageError,
+    MasqueradingKeyError,
+    VaultError,
+)
+from hsm.host.codes import HostError
+from hsm.keys import USAGES, Algorithm, KeyUsage, Operation
+from hsm.lmk import Lmk
+from hsm.variant import VariantLmk
+from hsm.vault import KEYS_MAX, KeyTable, OpenKey
+
+LMK_VARIANT: Final = "00"
+LMK_KEY_BLOCK: Final = "01"
+
+
+class KeyUse(msgspec.Struct, frozen=True):
+    """What a field of a command wants of the key in it."""
+
+    usage: KeyUsage  # what a variant key of these types is taken for
+    operation: Operation
+    types: tuple[str, ...]  # key type codes of the variant scheme, tried in this order
+    parity: str = "10"  # code for a key that does not open: 10 source, 11 destination
+
+
+TPK: Final = KeyUse(KeyUsage.TPK, Operation.PIN_DECRYPT, ("002", "70D"))
+ZPK: Final = KeyUse(KeyUsage.ZPK, Operation.PIN_DECRYPT, ("001",))
+ZPK_TO: Final = KeyUse(KeyUsage.ZPK, Operation.PIN_ENCRYPT, ("001",), "11")
+BDK: Final = KeyUse(KeyUsage.BDK, Operation.DERIVE_DUKPT, ("009", "609", "809"))
+PVK_IBM: Final = KeyUse(KeyUsage.PVK_IBM, Operation.PIN_VERIFY_IBM, ("002",), "11")
+PVK_VISA: Final = KeyUse(KeyUsage.PVK_VISA, Operation.PIN_VERIFY_VISA, ("002",), "11")
+CVK: Final = KeyUse(KeyUsage.CVK, Operation.CARD_VALUE, ("402",))
+TAK: Final = KeyUse(KeyUsage.MAK, Operation.MAC_GENERATE, ("003",))
+ZAK: Final = KeyUse(KeyUsage.ZAK, Operation.MAC_GENERATE, ("008",))
+TMK: Final = KeyUse(KeyUsage.TMK, Operation.KEY_WRAP, ("002", "80D"))
+ZMK_IN: Final = KeyUse(KeyUsage.ZMK, Operation.KEY_UNWRAP, ("000",))
+ZMK_OUT: Final = KeyUse(KeyUsage.ZMK, Operation.KEY_WRAP, ("000",), "11")
+MK_AC: Final = KeyUse(KeyUsage.MK_AC, Operation.DERIVE_AC, ("109",))
+
+
+class HostVault:
+    """Keys, entropy and authorised state behind one host port. It belongs to one thread.
+
+    `monotonic_s` is a clock that does not go back; authorised state ends by it.
+    """
+
+    def __init__(
+        self,
+        lmk: Lmk,
+        variant: VariantLmk,
+        entropy: Callable[[int], bytes],
+        monotonic_s: Callable[[], float],
+        *,
+        keys_max: int = KEYS_MAX,
+        allow_weak: bool = False,
+    ) -> None:
+        self.keys = KeyTable(lmk, entropy, keys_max)
+        self.variant = variant
+        self.entropy = entropy
+        self.allow_weak = allow_weak
+        self._monotonic_s = monotonic_s
+        self._authorised_until_s = 0.0
+        self._keys_max = keys_max
+        self._opened: dict[tuple[KeyUse, str], OpenKey] = {}
+
+    def key(self, text: str, use: KeyUse) -> OpenKey:
+        """The opened key, or `HostError`; opened once and kept, the oldest forgotten at the bound."""
+        opened = self._opened
+        found = opened.get((use, text))
+        if found is None:
+            found = (
+                self.open_block(text[1:], use) if text[0] == "S" else self.open_variant(text, use)
+            )
+            if len(opened) >= self._keys_max:
+                del opened[next(iter(opened))]
+            opened[use, text] = found
+        return found
+
+    def open_block(self, block: str, use: KeyUse) -> OpenKey:
+        try:
+            found = self.keys.unwrap(block)
+        except KeyBlockError:
+            raise HostError("A4") from None
+        try:
+            found.require(use.operation)
+        except KeyUsageError:
+            raise HostError("A6") from None
+        return found
+
+    def open_variant(self, text: str, use: KeyUse) -> OpenKey:
+        """A key of the first of the types under which it has odd parity."""
+        for key_type in use.types:
+            try:
+                clear = self.variant.decrypt_key(text.upper(), key_type)
+            except KeyParityError:
+                continue
+            except KeyLengthError:
+                raise HostError("27") from None
+            except VaultError:
+                raise HostError("26") from None
+            algorithm = Algorithm.DES if len(clear) == 8 else Algorithm.TDES
+            if len(clear) not in USAGES[use.usage].lengths.get(algorithm, ()):
+                raise HostError("27")
+            if not self.allow_weak:
+                self.refuse_weak(clear, use)
+            return OpenKey(use.usage, algorithm, clear)
+        raise HostError(use.parity)
+
+    @staticmethod
+    def refuse_weak(clear: bytes, use: KeyUse) -> None:
+        fault = des_key_fault(clear)
+        if fault is not None:
+            raise HostError("75" if isinstance(fault, MasqueradingKeyError) else use.parity)
+
+    # -- authorised state ------------------------------------------------------------
+
+    @property
+    def authorised(self) -> bool:
+        """Whether two officers have let sensitive commands through, and their time is not over."""
+        return self._monotonic_s() < self._authorised_until_s
+
+    def authorise(self, duration_s: float) -> None:
+        """Let commands through that need the authorised state, for a while."""
+        self._authorised_until_s = self._monotonic_s() + duration_s
+
+    def cancel_authorised(self) -> None:
+        """Command RA."""
+        self._authorised_until_s = 0.0
+
+    def forget_keys(self) -> None:
+        """Drop all opened keys: after a change of LMK the old ones are reached no more."""
+        self._opened.clear()
+        self.keys.opened.keys.clear()
