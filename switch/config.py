@@ -413,7 +413,7 @@ def load(path: Path | None) -> Config:
     """
     if path is None:
         return _absolute(Config(), Path.cwd())
-    config = _absolute(_decoded(_text(path), str(path)), path.resolve().parent)
+    config = _absolute(_decoded(read_text(path), str(path)), path.resolve().parent)
     know_dialects(config)
     return _checked(config, str(path))
 
@@ -422,14 +422,14 @@ def know_dialects(config: Config) -> None:
     """Make the dialects of the configuration's files known in this process. Raises `ConfigError`."""
     for file in config.dialects:
         try:
-            registry.add(from_toml(_text(Path(file)), registry.get))
+            registry.add(from_toml(read_text(Path(file)), registry.get))
         except DialectFileError as error:
             raise ConfigError(file, "", str(error)) from error
         except ValueError as error:
             raise ConfigError(file, "name", str(error)) from error
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -455,7 +455,7 @@ def _decoded(source: str, name: str) -> Config:
     try:
         return msgspec.toml.decode(source, type=Config)
     except msgspec.ValidationError as error:
-        raise ConfigError(name, *_explain(str(error))) from error
+        raise ConfigError(name, *reason_of(str(error))) from error
     except msgspec.DecodeError as error:
         raise ConfigError(name, "", f"is not TOML: {error}") from error
 
@@ -467,7 +467,7 @@ def _checked(config: Config, name: str) -> Config:
     return config
 
 
-def _explain(message: str) -> tuple[str, str]:
+def reason_of(message: str) -> tuple[str, str]:
     """msgspec's `reason - at `$.a.b`` as (key's path, reason)."""
     reason, _, at = message.partition(" - at `$")
     path = at.rstrip("`").lstrip(".")

@@ -15,6 +15,7 @@ from switch.commands import (
     case,
     data,
     dispute,
+    hsm,
     journal,
     keys,
     merchant,
@@ -58,6 +59,7 @@ def trees(language: str) -> list[Any]:
             audit.app,
             case.app,
             dispute.app,
+            hsm.app,
         )
     ]
     for tree in mounted:

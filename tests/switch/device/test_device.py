@@ -1,0 +1,223 @@
+"""Goal: a device serves those it should, its console takes two officers, and it says what it is.
+
+Method: the real process with real sockets; certificates made for the test.
+"""
+
+import asyncio
+import datetime as dt
+import json
+import os
+import signal
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from hsm.host.framing import frame
+from switch.device.config import Device, Officer
+from switch.device.control import Ask, Named, fault_of
+from switch.people.credentials import of_password
+from tests.hsm.host.test_server import CA, CB, read
+
+ROOT = Path(__file__).resolve().parents[3]
+PASSWORDS = {"wang": "correct horse wang", "zhao": "correct horse zhao"}
+
+
+def tongbao(*words: str, given: str = "") -> subprocess.CompletedProcess[str]:
+    descriptors: tuple[int, ...] = ()
+    if given:
+        out, into = os.pipe()
+        os.write(into, given.encode())
+        os.close(into)
+        words, descriptors = (*words, "--passwords-fd", str(out)), (out,)
+    done = subprocess.run(
+        [sys.executable, "-m", "tongbao", "hsm", *words, "--lang", "en"],
+        cwd=ROOT, capture_output=True, text=True, pass_fds=descriptors, timeout=60, check=False,
+    )  # fmt: skip
+    for descriptor in descriptors:
+        os.close(descriptor)
+    return done
+
+
+@contextmanager
+def running(folder: Path, settings: str = "") -> Iterator[tuple[int, Path]]:
+    """A device of the public test LMK: its port and its file."""
+    file, ready = folder / "device.toml", folder / "ready"
+    file.write_text(f"port = 0\nfolder = 'hsm'\n{settings}", encoding="utf-8")
+    with (folder / "said").open("w") as said:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tongbao", "hsm", "serve", "--demo", "--lang", "en",
+             "--config", str(file), "--ready-file", str(ready)],
+            cwd=ROOT, stderr=said,
+        )  # fmt: skip
+    try:
+        for _ in range(300):
+            if ready.exists() and ready.read_text():
+                break
+            assert process.poll() is None, (folder / "said").read_text()
+            time.sleep(0.1)
+        yield int(ready.read_text().rpartition(":")[2]), file
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+
+
+async def ask_ca(port: int, context: ssl.SSLContext | None = None) -> bytes:
+    async with asyncio.timeout(5):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+        try:
+            writer.write(frame(b"0000" + CA))
+            return await read(reader)
+        finally:
+            writer.close()
+            with suppress(ssl.SSLError, ConnectionError):
+                await writer.wait_closed()
+
+
+def test_it_serves_counts_and_says_that_it_is_not_certified(tmp_path: Path) -> None:
+    officers = "".join(
+        tongbao("officer", name, given=password + "\n").stdout
+        for name, password in PASSWORDS.items()
+    )
+    with running(tmp_path, officers) as (port, file):
+        assert asyncio.run(ask_ca(port)) == b"0000" + CB
+        status = tongbao("status", "--json", "--config", str(file))
+        found = json.loads(status.stdout)
+        assert found["commands"] == [{"command": "CA", "calls": 1, "errors": {}}]
+        assert found["authorised"] is False
+
+        both = ("authorise", "--officer", "wang", "--officer", "zhao", "--config", str(file))
+        wrong = tongbao(*both, given=f"{PASSWORDS['wang']}\nnot zhao's\n")
+        assert wrong.returncode != 0
+        assert "wrong" in wrong.stderr
+        right = tongbao(*both, "--json", given="\n".join(PASSWORDS.values()) + "\n")
+        assert json.loads(right.stdout)["authorised"] is True
+        ended = tongbao("cancel", "--json", "--config", str(file))
+        assert json.loads(ended.stdout)["authorised"] is False
+    said = (tmp_path / "said").read_text()
+    assert "never be certified" in said
+    assert "no TLS" in said
+    log = (tmp_path / "hsm" / "log" / "hsm.jsonl").read_text()
+    assert "hsm_authorised_state" in log
+    for password in PASSWORDS.values():
+        assert password not in log + said
+    assert (tmp_path / "hsm").stat().st_mode & 0o077 == 0
+
+
+def made_certificate(
+    folder: Path, name: str, issuer: tuple[x509.Certificate, ec.EllipticCurvePrivateKey] | None
+) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = dt.datetime.now(dt.UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer[0].subject if issuer else subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(hours=1))
+        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+    )
+    certificate = builder.sign(issuer[1] if issuer else key, hashes.SHA256())
+    (folder / f"{name}.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (folder / f"{name}.key").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return certificate, key
+
+
+def test_only_clients_with_a_certificate_of_the_authority_are_served(tmp_path: Path) -> None:
+    authority = made_certificate(tmp_path, "authority", None)
+    for name in ("device", "switch"):
+        made_certificate(tmp_path, name, authority)
+    stranger = made_certificate(tmp_path, "stranger-authority", None)
+    made_certificate(tmp_path, "stranger", stranger)
+
+    def context(name: str | None) -> ssl.SSLContext:
+        made = ssl.create_default_context(cafile=tmp_path / "authority.pem")
+        made.check_hostname = False
+        if name is not None:
+            made.load_cert_chain(tmp_path / f"{name}.pem", tmp_path / f"{name}.key")
+        return made
+
+    tls = "[tls]\ncertificate = 'device.pem'\nkey = 'device.key'\nclients = 'authority.pem'\n"
+    with running(tmp_path, tls) as (port, _):
+        assert asyncio.run(ask_ca(port, context("switch"))) == b"0000" + CB
+        for other in (None, "stranger"):
+            with pytest.raises((ssl.SSLError, ConnectionError, asyncio.IncompleteReadError)):
+                asyncio.run(ask_ca(port, context(other)))
+        with pytest.raises((TimeoutError, ConnectionError, asyncio.IncompleteReadError)):
+            asyncio.run(ask_ca(port))
+        assert asyncio.run(ask_ca(port, context("switch"))) == b"0000" + CB
+
+
+@pytest.mark.parametrize(
+    ("settings", "where"),
+    [
+        ("port = 70000", "port"),
+        ("commands = ['CA', 'Q9']", "commands"),
+        ("[tls]\ncertificate = 'device.pem'", "tls"),
+        ("[[officers]]\nname = 'wang'\npassword = 'plain'", "officers[0].password"),
+        ("[tls]\nclients = 'a.pem'", "tls.clients"),
+        ("prot = 1", "prot"),
+    ],
+)
+def test_a_wrong_setting_is_named(tmp_path: Path, settings: str, where: str) -> None:
+    file = tmp_path / "device.toml"
+    file.write_text(settings, encoding="utf-8")
+    done = tongbao("serve", "--demo", "--config", str(file))
+    assert done.returncode != 0
+    assert f"{file}: {where}: " in done.stderr
+
+
+def test_without_demo_there_must_be_an_lmk(tmp_path: Path) -> None:
+    file = tmp_path / "device.toml"
+    file.write_text("port = 0\nlmk_file = 'none'", encoding="utf-8")
+    done = tongbao("serve", "--config", str(file))
+    assert done.returncode == 1
+    assert "tongbao init" in done.stderr
+
+
+def officer(name: str) -> Officer:
+    made = of_password(name, PASSWORDS[name], b"", lambda count: bytes(count))
+    return Officer(name=name, password=made.secret)
+
+
+DEVICE = Device(officers=(officer("wang"), officer("zhao")), authorised_max_s=60.0)
+WANG, ZHAO = (Named(name, password) for name, password in PASSWORDS.items())
+
+
+@pytest.mark.parametrize(
+    ("officers", "duration_s", "fault"),
+    [
+        ([WANG, ZHAO], 60.0, None),
+        ([WANG, WANG], 60.0, "hsm_two_officers"),
+        ([WANG], 60.0, "hsm_two_officers"),
+        ([WANG, ZHAO], 61.0, "hsm_duration"),
+        ([WANG, ZHAO], 0.0, "hsm_duration"),
+        ([WANG, Named("zhao", PASSWORDS["wang"])], 60.0, "hsm_wrong_officer"),
+        ([WANG, Named("li", PASSWORDS["zhao"])], 60.0, "hsm_wrong_officer"),
+    ],
+)
+def test_who_may_authorise(officers: list[Named], duration_s: float, fault: str | None) -> None:
+    assert fault_of(Ask("authorise", officers, duration_s), DEVICE) == fault
+
+
+def test_a_device_without_officers_is_never_authorised() -> None:
+    assert fault_of(Ask("authorise", [WANG, ZHAO], 1.0), Device()) == "hsm_no_officers"
