@@ -1,4 +1,4 @@
-"""Block ciphers with cached contexts: DES and Triple DES, AES, AES-GCM, CMAC, HMAC, scrypt, Ed25519.
+"""Block ciphers with cached contexts: Triple DES, AES, SM4, AES-GCM, CMAC, HMAC, scrypt, Ed25519.
 
 The one module that imports `cryptography` (OpenSSL). Making a context costs 5 to 15 microseconds,
 using one costs half of one; so a context is made once a key and kept.
@@ -20,14 +20,14 @@ and banks), for tests, and for the inside of the vault. The vault's port has no 
 import hashlib
 import hmac
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.algorithms import AES, SM4
 from cryptography.hazmat.primitives.ciphers.modes import CBC, ECB
 from cryptography.hazmat.primitives.cmac import CMAC
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
@@ -92,16 +92,19 @@ class Tdes:
             self._decrypt = None
             raise
 
-    def cbc_mac(self, data: bytes) -> bytes:
-        """The last block of CBC with a zero vector over whole, at least one, 8-byte blocks."""
+    def cbc_mac(self, data: bytes, vector: bytes = _ZERO_8) -> bytes:
+        """The last block of CBC over whole, at least one, 8-byte blocks."""
         assert data
         assert len(data) % DES_BLOCK == 0
+        assert len(vector) == DES_BLOCK
         update = self._cbc
         if update is None:
             update = Cipher(TripleDES(self._key_24), CBC(_ZERO_8)).encryptor().update
             self._cbc, self._cbc_last = update, 0
         try:
             first = int.from_bytes(data[:8], "big") ^ self._cbc_last
+            if vector is not _ZERO_8:
+                first ^= int.from_bytes(vector, "big")
             mac = update(first.to_bytes(8, "big") + data[8:])[-8:]
             self._cbc_last = int.from_bytes(mac, "big")
         except BaseException:
@@ -110,28 +113,28 @@ class Tdes:
         return mac
 
 
-class Aes:
-    """One AES key (16, 24 or 32 bytes) with its contexts."""
+class _Blocks16:
+    """A key of a cipher with blocks of 16 bytes, and its contexts."""
 
-    __slots__ = ("_cmac", "_decrypt", "_encrypt", "_key")
+    __slots__ = ("_cbc", "_cbc_last", "_decrypt", "_encrypt", "_key")
+    _algorithm: ClassVar[type[AES | SM4]]
 
     def __init__(self, key: bytes) -> None:
-        if len(key) not in (16, 24, 32):
-            raise VaultError("an AES key has 16, 24 or 32 bytes")
         self._key = key
         self._encrypt: Callable[[bytes], bytes] | None = None
         self._decrypt: Callable[[bytes], bytes] | None = None
-        self._cmac: CMAC | None = None
+        self._cbc: Callable[[bytes], bytes] | None = None
+        self._cbc_last = 0
 
     def __repr__(self) -> str:
-        return "Aes(…)"
+        return f"{type(self).__name__}(…)"
 
     def encrypt(self, data: bytes) -> bytes:
         """ECB over whole 16-byte blocks."""
         assert len(data) % AES_BLOCK == 0
         update = self._encrypt
         if update is None:
-            update = Cipher(AES(self._key), ECB()).encryptor().update  # noqa: S305
+            update = Cipher(self._algorithm(self._key), ECB()).encryptor().update  # noqa: S305
             self._encrypt = update
         try:
             return update(data)
@@ -144,13 +147,46 @@ class Aes:
         assert len(data) % AES_BLOCK == 0
         update = self._decrypt
         if update is None:
-            update = Cipher(AES(self._key), ECB()).decryptor().update  # noqa: S305
+            update = Cipher(self._algorithm(self._key), ECB()).decryptor().update  # noqa: S305
             self._decrypt = update
         try:
             return update(data)
         except BaseException:
             self._decrypt = None
             raise
+
+    def cbc_mac(self, data: bytes, vector: bytes = _ZERO_16) -> bytes:
+        """The last block of CBC over whole, at least one, 16-byte blocks."""
+        assert data
+        assert len(data) % AES_BLOCK == 0
+        assert len(vector) == AES_BLOCK
+        update = self._cbc
+        if update is None:
+            update = Cipher(self._algorithm(self._key), CBC(_ZERO_16)).encryptor().update
+            self._cbc, self._cbc_last = update, 0
+        try:
+            first = int.from_bytes(data[:16], "big") ^ self._cbc_last
+            if vector is not _ZERO_16:
+                first ^= int.from_bytes(vector, "big")
+            mac = update(first.to_bytes(16, "big") + data[16:])[-16:]
+            self._cbc_last = int.from_bytes(mac, "big")
+        except BaseException:
+            self._cbc = None
+            raise
+        return mac
+
+
+class Aes(_Blocks16):
+    """One AES key (16, 24 or 32 bytes) with its contexts."""
+
+    __slots__ = ("_cmac",)
+    _algorithm: ClassVar[type[AES | SM4]] = AES
+
+    def __init__(self, key: bytes) -> None:
+        if len(key) not in (16, 24, 32):
+            raise VaultError("an AES key has 16, 24 or 32 bytes")
+        super().__init__(key)
+        self._cmac: CMAC | None = None
 
     def cmac(self, data: bytes) -> bytes:
         """AES-CMAC, 16 bytes (NIST SP 800-38B, RFC 4493)."""
@@ -160,6 +196,18 @@ class Aes:
         mac = fresh.copy()  # the kept one is never fed
         mac.update(data)
         return mac.finalize()
+
+
+class Sm4(_Blocks16):
+    """One SM4 key (16 bytes) with its contexts (GB/T 32907-2016)."""
+
+    __slots__ = ()
+    _algorithm: ClassVar[type[AES | SM4]] = SM4
+
+    def __init__(self, key: bytes) -> None:
+        if len(key) != 16:
+            raise VaultError("an SM4 key has 16 bytes")
+        super().__init__(key)
 
 
 class Gcm:
@@ -219,6 +267,7 @@ class _Contexts(threading.local):
     def __init__(self) -> None:
         self.tdes: dict[bytes, Tdes] = {}
         self.aes: dict[bytes, Aes] = {}
+        self.sm4: dict[bytes, Sm4] = {}
 
 
 _contexts = _Contexts()
@@ -242,6 +291,18 @@ def aes(key: bytes) -> Aes:
     found = cache.get(key)
     if found is None:
         found = Aes(key)
+        if len(cache) >= CONTEXTS_MAX:
+            del cache[next(iter(cache))]
+        cache[bytes(key)] = found
+    return found
+
+
+def sm4(key: bytes) -> Sm4:
+    """This thread's contexts for an SM4 key."""
+    cache = _contexts.sm4
+    found = cache.get(key)
+    if found is None:
+        found = Sm4(key)
         if len(cache) >= CONTEXTS_MAX:
             del cache[next(iter(cache))]
         cache[bytes(key)] = found
@@ -308,6 +369,28 @@ def aes_cbc_decrypt(key: bytes, vector: bytes, data: bytes) -> bytes:
 def aes_cmac(key: bytes, data: bytes) -> bytes:
     """AES-CMAC, 16 bytes."""
     return aes(key).cmac(data)
+
+
+def sm4_ecb_encrypt(key: bytes, data: bytes) -> bytes:
+    """ECB over whole 16-byte blocks."""
+    return sm4(key).encrypt(data)
+
+
+def sm4_ecb_decrypt(key: bytes, data: bytes) -> bytes:
+    """ECB over whole 16-byte blocks."""
+    return sm4(key).decrypt(data)
+
+
+def sm4_cbc_encrypt(key: bytes, vector: bytes, data: bytes) -> bytes:
+    """CBC over whole 16-byte blocks, with a context of its own."""
+    assert len(data) % AES_BLOCK == 0
+    return Cipher(SM4(Sm4(key)._key), CBC(vector)).encryptor().update(data)  # noqa: SLF001
+
+
+def sm4_cbc_decrypt(key: bytes, vector: bytes, data: bytes) -> bytes:
+    """CBC over whole 16-byte blocks, with a context of its own."""
+    assert len(data) % AES_BLOCK == 0
+    return Cipher(SM4(Sm4(key)._key), CBC(vector)).decryptor().update(data)  # noqa: SLF001
 
 
 def aes_gcm_encrypt(key: bytes, nonce: bytes, data: bytes, associated: bytes) -> bytes:

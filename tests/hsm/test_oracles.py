@@ -15,6 +15,7 @@ from hypothesis import assume, given, settings, strategies as st
 
 from hsm import ciphers, key_block, mac, pin_block
 from hsm.errors import KeyBlockError, PinBlockError
+from tests.hsm import sm4_by_the_letter
 from tests.hsm.support import odd, seeded
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*TripleDES:Warning")
@@ -70,6 +71,21 @@ def test_aes(key: bytes, data: bytes, vector: bytes) -> None:
 
 
 @few
+@given(st.binary(min_size=16, max_size=16), blocks_16, st.binary(min_size=16, max_size=16))
+def test_sm4_by_the_letter(key: bytes, data: bytes, vector: bytes) -> None:
+    sealed = ciphers.sm4_ecb_encrypt(key, data)
+    assert sealed == sm4_by_the_letter.encrypt(key, data)
+    assert ciphers.sm4_ecb_decrypt(key, sealed) == data
+    chained = b""
+    for at in range(0, len(data), 16):
+        before = chained[-16:] or vector
+        block = bytes(a ^ b for a, b in zip(data[at : at + 16], before, strict=True))
+        chained += sm4_by_the_letter.encrypt(key, block)
+    assert ciphers.sm4_cbc_encrypt(key, vector, data) == chained
+    assert ciphers.sm4_cbc_decrypt(key, vector, chained) == data
+
+
+@few
 @given(aes_keys, st.binary(min_size=12, max_size=12), messages, messages)
 def test_aes_gcm(key: bytes, nonce: bytes, data: bytes, associated: bytes) -> None:
     cipher = AES.new(key, AES.MODE_GCM, nonce)
@@ -93,13 +109,24 @@ def test_hmac(key: bytes, data: bytes) -> None:
 
 
 @few
-@given(double_keys, st.lists(messages, min_size=1, max_size=8))
-def test_a_kept_cbc_context_remembers_nothing(key: bytes, many: list[bytes]) -> None:
-    kept = ciphers.Tdes(key)
-    for data in many:
-        padded = mac.pad_1(data)
+@given(double_keys, st.lists(st.tuples(messages, blocks_8), min_size=1, max_size=8))
+def test_a_kept_cbc_context_remembers_nothing(key: bytes, many: list[tuple[bytes, bytes]]) -> None:
+    kept, kept_aes, kept_sm4 = ciphers.Tdes(key), ciphers.Aes(key), ciphers.Sm4(key)
+    for data, more in many:
+        padded, vector = mac.pad_1(data), (more + bytes(8))[:8]
         fresh = DES3.new(key, DES3.MODE_CBC, bytes(8)).encrypt(padded)[-8:]
         assert kept.cbc_mac(padded) == fresh
+        fresh = DES3.new(key, DES3.MODE_CBC, vector).encrypt(padded)[-8:]
+        assert kept.cbc_mac(padded, vector) == fresh
+        padded, vector = padded + bytes(-len(padded) % 16), vector * 2
+        fresh = AES.new(key, AES.MODE_CBC, vector).encrypt(padded)[-16:]
+        assert kept_aes.cbc_mac(padded, vector) == fresh
+        assert (
+            kept_aes.cbc_mac(padded) == AES.new(key, AES.MODE_CBC, bytes(16)).encrypt(padded)[-16:]
+        )
+        fresh = ciphers.sm4_cbc_encrypt(key, vector, padded)[-16:]
+        assert kept_sm4.cbc_mac(padded, vector) == fresh
+        assert kept_sm4.cbc_mac(padded) == ciphers.sm4_cbc_encrypt(key, bytes(16), padded)[-16:]
 
 
 # -- MACs by the letter of the standard -------------------------------------------------
