@@ -416,38 +416,6 @@ def scrypt(passphrase: bytes, salt: bytes, *, cost: int, length: int) -> bytes:
     return Scrypt(salt=salt, length=length, n=cost, r=8, p=1).derive(passphrase)
 
 
-# -- check values -------------------------------------------------------------
-
-
-def tdes_check_value(key: bytes, length: int = 3) -> bytes:
-    """The first bytes of E(K, eight zero bytes): 3 by ANSI X9.24, 4 in UnionPay's sign-on.
-
-    More than 3 bytes of a single-length key help whoever tries keys by force, so 4 are given only
-    where the wire format has them.
-
-    >>> tdes_check_value(bytes.fromhex("0123456789ABCDEFFEDCBA9876543210")).hex().upper()
-    '08D7B4'
-    """
-    assert 0 < length <= 4
-    return tdes(key).encrypt(_ZERO_8)[:length]
-
-
-def aes_check_value(key: bytes) -> bytes:
-    """The first 5 bytes of CMAC(K, sixteen zero bytes) (ANSI X9.24-1:2017)."""
-    return aes(key).cmac(_ZERO_16)[:5]
-
-
-def aes_ecb_check_value(key: bytes, length: int = 3) -> bytes:
-    """The older one: the first bytes of E(K, sixteen zero bytes)."""
-    assert 0 < length <= 4
-    return aes(key).encrypt(_ZERO_16)[:length]
-
-
-def hmac_check_value(key: bytes) -> bytes:
-    """The first 5 bytes of HMAC-SHA-256 over nothing (X9.143, check value of an HMAC key)."""
-    return hmac_sha256(key, b"")[:5]
-
-
 # -- signatures ---------------------------------------------------------------
 
 

@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from hsm import ceremony, ciphers
+from hsm import ceremony, check_values, ciphers
 from hsm.errors import VaultError
 
 SCRYPT_COST: Final = 1 << 17  # 128 MiB and about half a second
@@ -36,7 +36,7 @@ class Lmk:
         if len(key) != 32:
             raise VaultError("an LMK has 32 bytes")
         self._key = key
-        self.lmk_id: Final = ciphers.aes_check_value(key).hex().upper()
+        self.lmk_id: Final = check_values.aes_check_value(key).hex().upper()
 
     @property
     def check_value(self) -> str:

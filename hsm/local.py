@@ -7,7 +7,7 @@ certified. Production PIN work belongs to a network device behind the same port 
 import hmac
 from collections.abc import Callable, Sequence
 
-from hsm import ceremony, ciphers, key_block, working_keys
+from hsm import ceremony, check_values, ciphers, key_block, working_keys
 from hsm.des_keys import with_odd_parity
 from hsm.errors import KeyUsageError, PinBlockError, VaultError
 from hsm.keys import USAGES, Algorithm, ExportedKey, KeyBlock, KeyUsage, Operation, WorkingKeys
@@ -117,12 +117,14 @@ class LocalVault:
         tdk_block = tdk_check_value = None
         if clear.tdk is not None:
             tdk_block = self._keys.wrap(KeyUsage.TDK, Algorithm.TDES, clear.tdk).block
-            tdk_check_value = ciphers.tdes_check_value(clear.tdk, 4).hex().upper()
+            tdk_check_value = (
+                check_values.tdes_check_value(clear.tdk, 4, on_wire=True).hex().upper()
+            )
         return WorkingKeys(
             layout=layout,
             de62=working_keys.encode_de62(carrier.key_encrypt, slots, clear, algorithm),
             pik=self._keys.wrap(KeyUsage.TPK, pik_algorithm, clear.pik).block,
-            pik_check_value=ciphers.tdes_check_value(clear.pik, 4).hex().upper(),
+            pik_check_value=check_values.tdes_check_value(clear.pik, 4, on_wire=True).hex().upper(),
             mak=self._keys.wrap(KeyUsage.MAK, algorithm, clear.mak).block,
             mak_check_value=working_keys.mak_check_value(clear.mak, algorithm).hex().upper(),
             tdk=tdk_block,
@@ -211,9 +213,9 @@ class LocalVault:
             mode=row.mode,
         )
         if opened.algorithm is Algorithm.AES:
-            check_value = ciphers.aes_ecb_check_value(opened.key)
+            check_value = check_values.aes_ecb_check_value(opened.key)
         else:
-            check_value = ciphers.tdes_check_value(opened.key)
+            check_value = check_values.tdes_check_value(opened.key)
         block = key_block.wrap(
             carrier.key, header, opened.key, self._keys.entropy, pad_to=32 if is_aes else 24
         )
@@ -285,10 +287,10 @@ def compare_check_value(algorithm: Algorithm, key: bytes, given: str) -> None:
     """`VaultError` unless `given`, 4 to 10 hex digits, starts one of the key's check values."""
     text = given.strip().upper()
     if algorithm is Algorithm.AES:
-        known = [ciphers.aes_check_value(key), ciphers.aes_ecb_check_value(key, 4)]
+        known = [check_values.aes_check_value(key), check_values.aes_ecb_check_value(key, 4)]
     elif algorithm is Algorithm.HMAC:
-        known = [ciphers.hmac_check_value(key)]
+        known = [check_values.hmac_check_value(key)]
     else:
-        known = [ciphers.tdes_check_value(key, 4)]
+        known = [check_values.tdes_check_value(key, 4, on_wire=True)]
     if len(text) < 4 or not any(value.hex().upper().startswith(text) for value in known):
         raise VaultError("the check value does not agree")

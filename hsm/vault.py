@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from hsm import ciphers, key_block, mac
+from hsm import check_values, ciphers, key_block, mac
 from hsm.des_keys import des_key_fault, with_odd_parity
 from hsm.errors import KeyBlockError, KeyUsageError, VaultError, WeakKeyError
 from hsm.key_block import Header
@@ -268,7 +268,7 @@ def check_strength(algorithm: Algorithm, key: bytes) -> None:
 
 def check_value(algorithm: Algorithm, key: bytes) -> str:
     if algorithm is Algorithm.AES:
-        return ciphers.aes_check_value(key).hex().upper()
+        return check_values.aes_check_value(key).hex().upper()
     if algorithm is Algorithm.HMAC:
-        return ciphers.hmac_check_value(key).hex().upper()
-    return ciphers.tdes_check_value(key).hex().upper()
+        return check_values.hmac_check_value(key).hex().upper()
+    return check_values.tdes_check_value(key).hex().upper()

@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from hsm import ciphers
+from hsm import check_values, ciphers
 from hsm.errors import VaultError
 from hsm.keys import Algorithm
 
@@ -71,8 +71,8 @@ def check_mak(layout: Layout, mak_bytes: int, mak_algorithm: Algorithm) -> None:
 def mak_check_value(mak: bytes, mak_algorithm: Algorithm) -> bytes:
     """The 4 bytes that follow the MAK slot."""
     if mak_algorithm is Algorithm.AES:
-        return ciphers.aes_ecb_check_value(mak, 4)
-    return ciphers.tdes_check_value(mak, 4)
+        return check_values.aes_ecb_check_value(mak, 4)
+    return check_values.tdes_check_value(mak, 4, on_wire=True)
 
 
 def encode_de62(
@@ -87,12 +87,12 @@ def encode_de62(
     assert (len(keys.tdk) if keys.tdk else 0) == layout.tdk_bytes
     parts = [
         encrypt(keys.pik),
-        ciphers.tdes_check_value(keys.pik, 4),
+        check_values.tdes_check_value(keys.pik, 4, on_wire=True),
         encrypt(keys.mak).ljust(layout.mak_slot_bytes, b"\0"),
         mak_check_value(keys.mak, mak_algorithm),
     ]
     if keys.tdk:
-        parts += [encrypt(keys.tdk), ciphers.tdes_check_value(keys.tdk, 4)]
+        parts += [encrypt(keys.tdk), check_values.tdes_check_value(keys.tdk, 4, on_wire=True)]
     de62 = b"".join(parts)
     assert len(de62) == layout.total_bytes
     return de62
@@ -121,14 +121,17 @@ def open_de62(
     pik = ciphers.tdes_ecb_decrypt(tmk, de62[:pik_end])
     mak = ciphers.tdes_ecb_decrypt(tmk, de62[mak_start : mak_start + mak_bytes])
     agreed = [
-        ciphers.tdes_check_value(pik, 4) == de62[pik_end:mak_start],
+        check_values.tdes_check_value(pik, 4, on_wire=True) == de62[pik_end:mak_start],
         mak_check_value(mak, algorithm) == de62[mak_end : mak_end + 4],
     ]
     tdk = None
     if layout.tdk_bytes:
         tdk_start = mak_end + 4
         tdk = ciphers.tdes_ecb_decrypt(tmk, de62[tdk_start : tdk_start + layout.tdk_bytes])
-        agreed.append(ciphers.tdes_check_value(tdk, 4) == de62[tdk_start + layout.tdk_bytes :])
+        agreed.append(
+            check_values.tdes_check_value(tdk, 4, on_wire=True)
+            == de62[tdk_start + layout.tdk_bytes :]
+        )
     if not all(agreed):
         raise VaultError("a check value in DE 62 does not agree: wrong TMK, or wrong MAK length")
     return ClearWorkingKeys(pik, mak, tdk)

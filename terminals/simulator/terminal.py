@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING, Final, Literal
 import msgspec
 
 from hsm import mac, pin_block
-from hsm.ciphers import aes_ecb_check_value, tdes_check_value, tdes_ecb_decrypt, tdes_ecb_encrypt
+from hsm.check_values import aes_ecb_check_value, tdes_check_value
+from hsm.ciphers import tdes_ecb_decrypt, tdes_ecb_encrypt
 from hsm.mac_profiles import MacAlgorithm
 from iso8583.codec import codec_for
 from iso8583.errors import DecodeError
@@ -842,7 +843,11 @@ def open_key_layout(
         if any(slot[used:]):
             raise ValueError(f"the unused half of the {name} slot is not zero")
         key = tdes_ecb_decrypt(tmk, slot[:used])
-        check = aes_ecb_check_value(key, 4) if aes and name == "MAK" else tdes_check_value(key, 4)
+        check = (
+            aes_ecb_check_value(key, 4)
+            if aes and name == "MAK"
+            else tdes_check_value(key, 4, on_wire=True)
+        )
         if check != sealed[offset + size : offset + size + 4]:
             raise ValueError(f"the check value of the {name} differs")
         keys.append(key)

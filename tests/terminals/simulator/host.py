@@ -11,7 +11,8 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from hsm import mac
-from hsm.ciphers import aes_ecb_check_value, tdes_check_value, tdes_ecb_encrypt
+from hsm.check_values import aes_ecb_check_value, tdes_check_value
+from hsm.ciphers import tdes_ecb_encrypt
 from iso8583.codec import codec_for
 from iso8583.framing import POS, Frame, Framer, answer_header, answer_tpdu, build
 from iso8583.message import Message, response_mti
@@ -130,10 +131,12 @@ class TinyHost:
             return tdes_ecb_encrypt(self.tmk, key).ljust(slot, b"\0")
 
         aes = self.mac_profile == "cmac"
-        check = aes_ecb_check_value(self.mak, 4) if aes else tdes_check_value(self.mak, 4)
+        check = (
+            aes_ecb_check_value(self.mak, 4) if aes else tdes_check_value(self.mak, 4, on_wire=True)
+        )
         pik = PIK[:8] if layout == "001" else PIK
-        keys = sealed(pik, len(pik)) + tdes_check_value(pik, 4)
+        keys = sealed(pik, len(pik)) + tdes_check_value(pik, 4, on_wire=True)
         keys += sealed(self.mak, 8 if layout == "001" else 16) + check
         if layout == "004":
-            keys += sealed(TDK, 16) + tdes_check_value(TDK, 4)
+            keys += sealed(TDK, 16) + tdes_check_value(TDK, 4, on_wire=True)
         return keys
