@@ -20,7 +20,7 @@ and banks), for tests, and for the inside of the vault. The vault's port has no 
 import hashlib
 import hmac
 import threading
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
@@ -52,7 +52,7 @@ class Tdes:
     (ANSI X9.52 keying options 3 and 2). Parity bits are ignored, as the cipher does.
     """
 
-    __slots__ = ("_cbc", "_cbc_last", "_decrypt", "_encrypt", "_key_24")
+    __slots__ = ("_cbc", "_cbc_last", "_cmac", "_decrypt", "_encrypt", "_key_24")
 
     def __init__(self, key: bytes) -> None:
         if len(key) not in (8, 16, 24):
@@ -62,6 +62,7 @@ class Tdes:
         self._decrypt: Callable[[bytes], bytes] | None = None
         self._cbc: Callable[[bytes], bytes] | None = None
         self._cbc_last = 0
+        self._cmac: CMAC | None = None
 
     def __repr__(self) -> str:
         return "Tdes(…)"
@@ -92,18 +93,18 @@ class Tdes:
             self._decrypt = None
             raise
 
-    def cbc_mac(self, data: bytes, vector: bytes = _ZERO_8) -> bytes:
-        """The last block of CBC over whole, at least one, 8-byte blocks."""
+    def cbc_mac(self, data: bytes, vector: bytes | None = None) -> bytes:
+        """The last block of CBC (vector zero for none) over whole, at least one, 8-byte blocks."""
         assert data
         assert len(data) % DES_BLOCK == 0
-        assert len(vector) == DES_BLOCK
+        assert vector is None or len(vector) == DES_BLOCK
         update = self._cbc
         if update is None:
             update = Cipher(TripleDES(self._key_24), CBC(_ZERO_8)).encryptor().update
             self._cbc, self._cbc_last = update, 0
         try:
             first = int.from_bytes(data[:8], "big") ^ self._cbc_last
-            if vector is not _ZERO_8:
+            if vector is not None:
                 first ^= int.from_bytes(vector, "big")
             mac = update(first.to_bytes(8, "big") + data[8:])[-8:]
             self._cbc_last = int.from_bytes(mac, "big")
@@ -111,6 +112,15 @@ class Tdes:
             self._cbc = None
             raise
         return mac
+
+    def cmac(self, data: bytes) -> bytes:
+        """CMAC over Triple DES, 8 bytes (NIST SP 800-38B)."""
+        fresh = self._cmac
+        if fresh is None:
+            fresh = self._cmac = CMAC(TripleDES(self._key_24))
+        mac = fresh.copy()  # the kept one is never fed
+        mac.update(data)
+        return mac.finalize()
 
 
 class _Blocks16:
@@ -155,18 +165,18 @@ class _Blocks16:
             self._decrypt = None
             raise
 
-    def cbc_mac(self, data: bytes, vector: bytes = _ZERO_16) -> bytes:
-        """The last block of CBC over whole, at least one, 16-byte blocks."""
+    def cbc_mac(self, data: bytes, vector: bytes | None = None) -> bytes:
+        """The last block of CBC (vector zero for none) over whole, at least one, 16-byte blocks."""
         assert data
         assert len(data) % AES_BLOCK == 0
-        assert len(vector) == AES_BLOCK
+        assert vector is None or len(vector) == AES_BLOCK
         update = self._cbc
         if update is None:
             update = Cipher(self._algorithm(self._key), CBC(_ZERO_16)).encryptor().update
             self._cbc, self._cbc_last = update, 0
         try:
             first = int.from_bytes(data[:16], "big") ^ self._cbc_last
-            if vector is not _ZERO_16:
+            if vector is not None:
                 first ^= int.from_bytes(vector, "big")
             mac = update(first.to_bytes(16, "big") + data[16:])[-16:]
             self._cbc_last = int.from_bytes(mac, "big")
@@ -238,21 +248,37 @@ class Gcm:
             ) from error
 
 
-class HmacSha256:
-    """One HMAC-SHA-256 key (RFC 2104) with both padded key blocks hashed already."""
+HASHES: Final = ("sha256", "sha384", "sha512", "sm3")
 
-    __slots__ = ("_inner", "_outer")
 
-    def __init__(self, key: bytes) -> None:
-        block = (hashlib.sha256(key).digest() if len(key) > 64 else key).ljust(64, b"\0")
-        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
-        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
+class Hmac:
+    """One HMAC key (RFC 2104) with both padded key blocks hashed already.
+
+    `hash_name` is one of `HASHES`; SM3 is there where OpenSSL was built with it.
+    """
+
+    __slots__ = ("_inner", "_name", "_outer")
+
+    def __init__(self, key: bytes, hash_name: str = "sha256") -> None:
+        if hash_name not in HASHES:
+            raise VaultError(f"no HMAC is made with the hash {hash_name[:16]!r}")
+        self._name = hash_name
+        try:
+            empty = hashlib.new(hash_name)
+        except ValueError as error:
+            raise VaultError(f"this machine's OpenSSL has no {hash_name}") from error
+        width = empty.block_size
+        block = (hashlib.new(hash_name, key).digest() if len(key) > width else key).ljust(
+            width, b"\0"
+        )
+        self._inner = hashlib.new(hash_name, bytes(byte ^ 0x36 for byte in block))
+        self._outer = hashlib.new(hash_name, bytes(byte ^ 0x5C for byte in block))
 
     def __repr__(self) -> str:
-        return "HmacSha256(…)"
+        return f"Hmac({self._name}, …)"
 
     def digest(self, data: bytes) -> bytes:
-        """32 bytes."""
+        """32 bytes of SHA-256 and SM3, 48 of SHA-384, 64 of SHA-512."""
         inner = self._inner.copy()
         inner.update(data)
         outer = self._outer.copy()
@@ -273,40 +299,30 @@ class _Contexts(threading.local):
 _contexts = _Contexts()
 
 
+_Cipher = TypeVar("_Cipher", Tdes, Aes, Sm4)
+
+
+def _kept(cache: dict[bytes, _Cipher], make: type[_Cipher], key: bytes) -> _Cipher:
+    found = make(key)
+    if len(cache) >= CONTEXTS_MAX:
+        del cache[next(iter(cache))]
+    cache[bytes(key)] = found
+    return found
+
+
 def tdes(key: bytes) -> Tdes:
     """This thread's contexts for a DES or Triple DES key."""
-    cache = _contexts.tdes
-    found = cache.get(key)
-    if found is None:
-        found = Tdes(key)
-        if len(cache) >= CONTEXTS_MAX:
-            del cache[next(iter(cache))]
-        cache[bytes(key)] = found
-    return found
+    return _contexts.tdes.get(key) or _kept(_contexts.tdes, Tdes, key)
 
 
 def aes(key: bytes) -> Aes:
     """This thread's contexts for an AES key."""
-    cache = _contexts.aes
-    found = cache.get(key)
-    if found is None:
-        found = Aes(key)
-        if len(cache) >= CONTEXTS_MAX:
-            del cache[next(iter(cache))]
-        cache[bytes(key)] = found
-    return found
+    return _contexts.aes.get(key) or _kept(_contexts.aes, Aes, key)
 
 
 def sm4(key: bytes) -> Sm4:
     """This thread's contexts for an SM4 key."""
-    cache = _contexts.sm4
-    found = cache.get(key)
-    if found is None:
-        found = Sm4(key)
-        if len(cache) >= CONTEXTS_MAX:
-            del cache[next(iter(cache))]
-        cache[bytes(key)] = found
-    return found
+    return _contexts.sm4.get(key) or _kept(_contexts.sm4, Sm4, key)
 
 
 def tdes_ecb_encrypt(key: bytes, data: bytes) -> bytes:
@@ -338,10 +354,8 @@ def tdes_cbc_decrypt(key: bytes, vector: bytes, data: bytes) -> bytes:
 
 
 def tdes_cmac(key: bytes, data: bytes) -> bytes:
-    """CMAC with DES or Triple DES, 8 bytes (NIST SP 800-38B)."""
-    mac = CMAC(TripleDES(Tdes(key)._key_24))  # noqa: SLF001 - same module
-    mac.update(data)
-    return mac.finalize()
+    """CMAC with DES or Triple DES, 8 bytes."""
+    return tdes(key).cmac(data)
 
 
 def aes_ecb_encrypt(key: bytes, data: bytes) -> bytes:

@@ -290,6 +290,8 @@ def compare_check_value(algorithm: Algorithm, key: bytes, given: str) -> None:
         known = [check_values.aes_check_value(key), check_values.aes_ecb_check_value(key, 4)]
     elif algorithm is Algorithm.HMAC:
         known = [check_values.hmac_check_value(key)]
+    elif algorithm is Algorithm.SM4:
+        known = [check_values.sm4_check_value(key)]
     else:
         known = [check_values.tdes_check_value(key, 4, on_wire=True)]
     if len(text) < 4 or not any(value.hex().upper().startswith(text) for value in known):

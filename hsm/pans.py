@@ -104,10 +104,10 @@ class LocalPans:
             raise VaultError("the current data key is not among the data keys")
         self._current = current
         root = open_as(table, token_key, KeyUsage.TOKEN)
-        self._token = ciphers.HmacSha256(ciphers.hmac_sha256(root, b"tongbao/pan-token/1")).digest
-        self._content = ciphers.HmacSha256(ciphers.hmac_sha256(root, b"tongbao/content/1")).digest
+        self._token = ciphers.Hmac(ciphers.hmac_sha256(root, b"tongbao/pan-token/1")).digest
+        self._content = ciphers.Hmac(ciphers.hmac_sha256(root, b"tongbao/content/1")).digest
         self._tails = {
-            key_id: ciphers.HmacSha256(ciphers.hmac_sha256(key, b"tongbao/pan-nonce/1")).digest
+            key_id: ciphers.Hmac(ciphers.hmac_sha256(key, b"tongbao/pan-nonce/1")).digest
             for key_id, key in self._data_keys.items()
         }
         self._tail = self._tails[current]
@@ -179,7 +179,7 @@ class LocalPans:
         if not 0 < len(label) <= FILE_NAME_BYTES_MAX:
             raise VaultError(f"a file's name has 1 to {FILE_NAME_BYTES_MAX} bytes")
         key = ciphers.hmac_sha256(data_key, b"tongbao/file/1/" + label)
-        digest = ciphers.HmacSha256(ciphers.hmac_sha256(data_key, b"tongbao/file-nonce/1")).digest
+        digest = ciphers.Hmac(ciphers.hmac_sha256(data_key, b"tongbao/file-nonce/1")).digest
         return ciphers.Gcm(key), digest, bytes([_FILE_FORMAT]) + key_id.to_bytes(2, "big") + label
 
     def needs_new_key(self, cipher: bytes) -> bool:

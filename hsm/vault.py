@@ -16,20 +16,10 @@ from hsm.errors import KeyBlockError, KeyUsageError, VaultError, WeakKeyError
 from hsm.key_block import Header
 from hsm.keys import USAGES, Algorithm, KeyBlock, KeyUsage, Operation, operations_of
 from hsm.lmk import Lmk
-from hsm.mac_profiles import MacAlgorithm
 
 KEYS_MAX: Final = 16_384  # opened keys, per thread, where nobody says how many are needed
 
 BlockFunction = Callable[[bytes], bytes]
-
-_DES_KEYS: Final = frozenset({Algorithm.DES, Algorithm.TDES})
-_MAC_ALGORITHMS: Final[dict[MacAlgorithm, frozenset[Algorithm]]] = {
-    MacAlgorithm.UNIONPAY_ECB: _DES_KEYS,
-    MacAlgorithm.X9_9: _DES_KEYS,
-    MacAlgorithm.X9_19: _DES_KEYS,
-    MacAlgorithm.AES_CMAC: frozenset({Algorithm.AES}),
-    MacAlgorithm.NONE: frozenset(Algorithm),
-}
 
 
 class OpenKey:
@@ -102,7 +92,7 @@ class OpenKey:
         """DE 64 by this key and profile, made once; refused to keys that are not for MACs."""
         self.require(Operation.MAC_GENERATE)
         profile = mac.profile_named(profile_name)
-        if self.algorithm not in _MAC_ALGORITHMS[profile.algorithm]:
+        if self.algorithm not in profile.key_algorithms:
             raise KeyUsageError(f"MAC profile {profile.name} is not for {self.algorithm.name} keys")
         function = mac.function(profile, self.key)
         self.macs[profile_name] = function
@@ -271,4 +261,6 @@ def check_value(algorithm: Algorithm, key: bytes) -> str:
         return check_values.aes_check_value(key).hex().upper()
     if algorithm is Algorithm.HMAC:
         return check_values.hmac_check_value(key).hex().upper()
+    if algorithm is Algorithm.SM4:
+        return check_values.sm4_check_value(key).hex().upper()
     return check_values.tdes_check_value(key).hex().upper()

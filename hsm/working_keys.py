@@ -42,6 +42,10 @@ LAYOUTS: Final = {
 }
 
 
+# The MAKs that a sign-on can bring.
+MAK_LENGTHS: Final = {Algorithm.DES: (8,), Algorithm.TDES: (16,), Algorithm.AES: (16,)}
+
+
 class ClearWorkingKeys(msgspec.Struct, frozen=True):
     """What a terminal's PIN pad holds after a sign-on. For simulated terminals only."""
 
@@ -63,8 +67,8 @@ def layout_named(code: str) -> Layout:
 
 def check_mak(layout: Layout, mak_bytes: int, mak_algorithm: Algorithm) -> None:
     """`VaultError` unless a MAK of this length and algorithm has a place in the layout."""
-    allowed = {(8, Algorithm.DES), (16, Algorithm.TDES), (16, Algorithm.AES)}
-    if (mak_bytes, mak_algorithm) not in allowed or mak_bytes > layout.mak_slot_bytes:
+    allowed = MAK_LENGTHS.get(mak_algorithm, ())
+    if mak_bytes not in allowed or mak_bytes > layout.mak_slot_bytes:
         raise VaultError(f"a {mak_algorithm.name} MAK of {mak_bytes} bytes does not fit the layout")
 
 

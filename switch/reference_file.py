@@ -24,7 +24,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
-from hsm.mac_profiles import PROFILES as MAC_PROFILES
+from hsm.keys import USAGES, KeyUsage
+from hsm.mac_profiles import profiles_for
+from hsm.working_keys import MAK_LENGTHS
 from iso8583 import amount
 from iso8583.dialects import registry
 from settlement.calendars import Calendar, problems
@@ -48,6 +50,8 @@ NO_PARENTS: Mapping[str, str] = {}
 MERCHANT_CHARACTERS, TERMINAL_CHARACTERS = 15, 8  # DE 42, DE 41
 ACQUIRER = re.compile(r"[A-Za-z0-9_-]+")
 CUTOFF = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
+TERMINAL_MACS = profiles_for(MAK_LENGTHS)
+LINK_MACS = profiles_for(USAGES[KeyUsage.ZAK].lengths)
 SETTLEMENT_DAYS_MAX = 99  # as of payout cycles; `calendars` counts no further than 400
 
 
@@ -154,9 +158,9 @@ def check(item: msgspec.Struct) -> None:
     if isinstance(item, Terminal | Profile | Link) and item.dialect:
         _one_of("dialect", item.dialect, registry.names())
     if isinstance(item, Terminal | Profile) and item.mac_profile:
-        _one_of("mac_profile", item.mac_profile, tuple(MAC_PROFILES))
+        _one_of("mac_profile", item.mac_profile, TERMINAL_MACS)
     if isinstance(item, Link):
-        _one_of("mac_algorithm", item.mac_algorithm, tuple(MAC_PROFILES))
+        _one_of("mac_algorithm", item.mac_algorithm, LINK_MACS)
         _one_of("length", item.length, ("binary2", "ascii4"))
         _check_clearing(item.clearing)
         if not amount.is_currency(item.currency):

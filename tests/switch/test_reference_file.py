@@ -51,6 +51,7 @@ REFUSED = [
     ('profile = "mobile"', 'profile = "radio"', "terminal[1].profile", "no profile radio"),
     ('profile = "mobile"', 'dialect = "klingon"', "terminal[1].dialect", "there are unionpay_pos"),
     ('profile = "mobile"', 'mac_profile = "md5"', "terminal[1].mac_profile", "unionpay-ecb"),
+    ('profile = "mobile"', 'mac_profile = "sm4-cbc"', "terminal[1].mac_profile", "x9.19-pad2"),
     ('management_check = "open"', 'management_check = "no"', "profile[1].management_check", "session"),
     ('management_check = "open"', "mak_bytes = 24", "profile[1].mak_bytes", "8, 16"),
     ('management_check = "open"', 'key_layouts = ["002"]', "profile[1].key_layouts[0]", "001, 003"),
