@@ -45,3 +45,15 @@ class KeyTypeError(VaultError):
 
 class KeySchemeError(VaultError):
     """A key scheme letter that is unknown, or not for this key."""
+
+
+class PinError(VaultError):
+    """A clear PIN that is none: it has 4 to 12 decimal digits."""
+
+
+class PanError(VaultError):
+    """A PAN or account number that is too short, too long or not of digits."""
+
+
+class DecimalisationTableError(VaultError):
+    """A decimalisation table of the wrong form, or one that tells too much about PINs."""
