@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
-from hsm import mac, pin_block
+from hsm import mac, pin_block, tracks
 from hsm.check_values import aes_ecb_check_value, tdes_check_value
 from hsm.ciphers import tdes_ecb_decrypt, tdes_ecb_encrypt
 from hsm.mac_profiles import MacAlgorithm
@@ -521,7 +521,7 @@ class Terminal:
         track2 = card.track2
         if self.options.encrypt_track:
             assert self._tdk, "encrypt_track needs key layout 004"
-            track2 = encrypt_track2(self._tdk, track2)
+            track2 = tracks.encrypt(self._tdk, track2).replace("D", "=")  # as messages have it
         message[35] = track2
         if self.options.track_only:
             del message[2], message[14]
@@ -853,21 +853,6 @@ def open_key_layout(
         keys.append(key)
         offset += size + 4
     return keys[0], keys[1], keys[2] if len(keys) == 3 else b""
-
-
-def encrypt_track2(tdk: bytes, track2: str) -> str:
-    """DE 35 with the 8 bytes before the last byte of the packed track enciphered (§8).
-
-    The dialect must carry hex digits in DE 35 (`unionpay_pos.de35_enciphered`). A separator inside
-    the enciphered part disappears in it; one before it stays `=`.
-    """
-    digits = track2.replace("=", "D")
-    first = len(digits) - (17 if len(digits) % 2 else 18)
-    if first < 0:
-        raise ValueError("a track shorter than 17 characters is not enciphered")
-    block = bytes.fromhex(digits[first : first + 16])
-    sealed = tdes_ecb_encrypt(tdk, block).hex().upper()
-    return digits[:first].replace("D", "=") + sealed + digits[first + 16 :]
 
 
 def unframe(data: bytes) -> Frame:
