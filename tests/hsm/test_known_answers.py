@@ -277,6 +277,6 @@ def test_a_bad_format0_block_is_refused_by_the_rule_it_breaks() -> None:
         ("041234ffff0fffff", "fill"),
     ):
         block = (int(field, 16) ^ number).to_bytes(8, "big")
-        assert not pin_block.format0_is_valid(block, number)
+        assert not pin_block.format0_is_valid(block, pan)
         with pytest.raises(PinBlockError, match=reason):
             pin_block.decode_format0(block, pan)
