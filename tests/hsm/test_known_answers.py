@@ -7,7 +7,6 @@ checked or named in `LATER` with the reason; a third kind fails. The source of a
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -25,9 +24,9 @@ from hsm.digits import account_of
 from hsm.errors import PinBlockError
 from hsm.keys import Algorithm, KeyUsage
 from hsm.variant import VariantLmk
+from tests.hsm import known_dukpt
+from tests.hsm.rows import Row, data_of, equal, key_of, upper
 from tests.hsm.support import make_vault, stored
-
-Row = dict[str, Any]
 
 ROWS: list[Row] = json.loads(
     (Path(__file__).parent.parent / "vectors" / "vectors.json").read_text(encoding="utf-8")
@@ -35,8 +34,6 @@ ROWS: list[Row] = json.loads(
 
 # Start of the algorithm's name -> what is to be built first.
 LATER = {
-    "X9.24-1 TDES DUKPT": "DUKPT",
-    "X9.24-3 AES DUKPT": "DUKPT",
     "EMV": "chip cryptograms",
     "Visa CVN 10": "chip cryptograms",
     "payShield": "host commands of a network device",
@@ -50,19 +47,6 @@ def later(row: Row) -> str | None:
     return next(
         (reason for start, reason in LATER.items() if row["algorithm"].startswith(start)), None
     )
-
-
-def upper(data: bytes) -> str:
-    return data.hex().upper()
-
-
-def data_of(row: Row) -> bytes:
-    given = row["input"]
-    return given["data_ascii"].encode() if "data_ascii" in given else bytes.fromhex(given["data"])
-
-
-def key_of(row: Row) -> bytes:
-    return bytes.fromhex(row["keys"]["key"])
 
 
 def check_format0(row: Row) -> None:
@@ -176,13 +160,6 @@ def iterated_sm4(row: Row) -> bytes:
     return block
 
 
-def equal(function: Callable[[Row], bytes]) -> Callable[[Row], None]:
-    def check(row: Row) -> None:
-        assert upper(function(row)) == row["output"]
-
-    return check
-
-
 CHECKS: dict[str, Callable[[Row], None]] = {
     "ISO 9564-1 format 0": check_format0,
     "ISO 9564-1 format 1": check_format1,
@@ -230,6 +207,7 @@ CHECKS: dict[str, Callable[[Row], None]] = {
     ),
     "HMAC-SHA-256": equal(lambda row: ciphers.hmac_sha256(key_of(row), data_of(row))),
 }
+CHECKS |= known_dukpt.CHECKS
 
 
 @pytest.mark.parametrize(
