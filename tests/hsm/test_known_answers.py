@@ -24,7 +24,7 @@ from hsm.digits import account_of
 from hsm.errors import PinBlockError
 from hsm.keys import Algorithm, KeyUsage
 from hsm.variant import VariantLmk
-from tests.hsm import known_dukpt
+from tests.hsm import known_dukpt, known_emv
 from tests.hsm.rows import Row, data_of, equal, key_of, upper
 from tests.hsm.support import make_vault, stored
 
@@ -34,8 +34,6 @@ ROWS: list[Row] = json.loads(
 
 # Start of the algorithm's name -> what is to be built first.
 LATER = {
-    "EMV": "chip cryptograms",
-    "Visa CVN 10": "chip cryptograms",
     "payShield": "host commands of a network device",
     "SM2": "SM2 and SM3",
     "SM3": "SM2 and SM3",
@@ -208,6 +206,7 @@ CHECKS: dict[str, Callable[[Row], None]] = {
     "HMAC-SHA-256": equal(lambda row: ciphers.hmac_sha256(key_of(row), data_of(row))),
 }
 CHECKS |= known_dukpt.CHECKS
+CHECKS |= known_emv.CHECKS
 
 
 @pytest.mark.parametrize(
