@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -415,6 +416,17 @@ def aes_gcm_encrypt(key: bytes, nonce: bytes, data: bytes, associated: bytes) ->
 def aes_gcm_decrypt(key: bytes, nonce: bytes, data: bytes, associated: bytes) -> bytes:
     """The clear data, or `VaultError`."""
     return Gcm(key).decrypt(nonce, data, associated)
+
+
+def sm3(data: bytes) -> bytes:
+    """32 bytes (GB/T 32905-2016).
+
+    >>> sm3(b"abc").hex()[:16]
+    '66c7f0f462eeedd9'
+    """
+    digest = hashes.Hash(hashes.SM3())
+    digest.update(data)
+    return digest.finalize()
 
 
 def hmac_sha256(key: bytes, data: bytes) -> bytes:

@@ -24,7 +24,7 @@ from hsm.digits import account_of
 from hsm.errors import PinBlockError
 from hsm.keys import Algorithm, KeyUsage
 from hsm.variant import VariantLmk
-from tests.hsm import known_dukpt, known_emv
+from tests.hsm import known_dukpt, known_emv, known_sm2
 from tests.hsm.rows import Row, data_of, equal, key_of, upper
 from tests.hsm.support import make_vault, stored
 
@@ -35,8 +35,6 @@ ROWS: list[Row] = json.loads(
 # Start of the algorithm's name -> what is to be built first.
 LATER = {
     "payShield": "host commands of a network device",
-    "SM2": "SM2 and SM3",
-    "SM3": "SM2 and SM3",
     "UnionPay POS 8583 BCD/ASCII packing": "a matter of iso8583/",
 }
 
@@ -207,6 +205,7 @@ CHECKS: dict[str, Callable[[Row], None]] = {
 }
 CHECKS |= known_dukpt.CHECKS
 CHECKS |= known_emv.CHECKS
+CHECKS |= known_sm2.CHECKS
 
 
 @pytest.mark.parametrize(
