@@ -15,6 +15,10 @@ class PinBlockError(VaultError):
     """
 
 
+class ReplayError(VaultError):
+    """A DUKPT transaction counter that its device has used already, or gone past."""
+
+
 class KeyBlockError(VaultError):
     """A TR-31 block that is malformed, was changed, or was wrapped under another key."""
 
