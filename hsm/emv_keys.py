@@ -15,6 +15,7 @@ from hsm import ciphers
 from hsm.des_keys import with_odd_parity
 from hsm.errors import VaultError
 
+PAN_PSN_MAX: Final = 11  # bytes of 19 and 2 digits
 TREE_HEIGHT_MAX: Final = 16
 TREE_BRANCH_MAX: Final = 255
 
@@ -51,6 +52,8 @@ def diversifier(pan: str, psn: str = "00", *, option: str = "A") -> bytes:
 
 def diversifier_b(pan_psn: bytes) -> bytes:
     """Y of option B from PAN and PSN as packed digits, with a 0 on the left of an odd number."""
+    if not 0 < len(pan_psn) <= PAN_PSN_MAX:
+        raise VaultError(f"PAN and sequence number have at most {PAN_PSN_MAX} bytes")
     hashed = hashlib.sha1(pan_psn, usedforsecurity=False).hexdigest()
     digits = "".join(c for c in hashed if c.isdigit())
     letters = "".join(c for c in hashed if not c.isdigit()).translate(_DECIMAL)

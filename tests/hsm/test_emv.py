@@ -5,6 +5,8 @@ its standard where pyemv has nothing; rows of chip data that is refused, and wha
 """
 
 import hashlib
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pyemv
@@ -250,6 +252,11 @@ def test_a_card_and_its_issuer(profile: EmvProfile) -> None:
     assert data.endswith(answer)
 
 
+def test_the_page_shows_the_table() -> None:
+    page = Path(__file__).parent.parent.parent / "docs" / "chip.md"
+    assert f"```\n{emv_profiles.render()}\n```" in page.read_text(encoding="utf-8")
+
+
 # -- scripts -------------------------------------------------------------------------------------
 
 
@@ -310,6 +317,26 @@ def test_chip_data_that_is_missing_or_cut(profile: EmvProfile, tag: str) -> None
         assert tags[tag].hex() not in str(refused.value).lower() or len(tags[tag]) < 2
 
 
+@few
+@given(
+    st.sampled_from(tuple(PROFILES.values())),
+    st.dictionaries(st.sampled_from([*TAGS, "9F34", ""]), st.binary(max_size=40)),
+    st.text(max_size=20),
+    st.text(max_size=3),
+)
+def test_any_chip_data_is_refused(
+    profile: EmvProfile, tags: dict[str, bytes], pan: str, psn: str
+) -> None:
+    for call in (
+        lambda: emv_profiles.verify(profile, KEY, PAN, "00", tags),
+        lambda: emv_profiles.verify(profile, KEY, pan, psn, TAGS | tags),
+        lambda: emv_profiles.issuer_authentication_data(profile, KEY, pan, psn, tags, b""),
+        lambda: emv_profiles.pin_change(profile, (KEY, KEY, KEY), pan, psn, tags, pan, psn),
+    ):
+        with suppress(VaultError):
+            assert not call()
+
+
 def test_issuer_data_too_short_for_its_profile() -> None:
     for name, length in (("visa-cvn10", 6), ("mastercard-cvn16", 7), ("mastercard-cvn17", 10)):
         with pytest.raises(VaultError, match="9F10 has not the length"):
@@ -324,6 +351,8 @@ def test_what_else_is_refused() -> None:
         ("PAN has 8 to 19", lambda: emv_keys.diversifier("1234567")),
         ("PAN has 8 to 19", lambda: emv_keys.diversifier("٣" * 16)),
         ("sequence number has 2", lambda: emv_keys.diversifier(PAN, "1")),
+        ("at most 11", lambda: emv_keys.diversifier_b(b"")),
+        ("at most 11", lambda: emv_keys.diversifier_b(bytes(12))),
         ("option A or B", lambda: emv_keys.diversifier(PAN, option="C")),
         ("16 bytes", lambda: emv_keys.master_key(KEY[:8], bytes(8))),
         ("16 bytes", lambda: emv_keys.master_key_sm4(KEY + KEY, bytes(8))),

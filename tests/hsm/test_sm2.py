@@ -175,6 +175,15 @@ def test_any_bytes_as_a_public_key(public: bytes) -> None:
         sm2.check_public(public)
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.binary(max_size=200), st.binary(max_size=70))
+def test_any_bytes_as_a_ciphertext_or_signature(data: bytes, signature: bytes) -> None:
+    for sealed in (data, public_bytes(5) + data):
+        with pytest.raises(VaultError):
+            sm2.decrypt(private_bytes(D), sealed, seeded())
+    assert not sm2.verify(public_bytes(D), data, signature)
+
+
 def test_what_else_is_refused() -> None:
     public, random = public_bytes(D), seeded()
     x, y = sm2.check_public(public)
