@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.ciphers.algorithms import AES, SM4
-from cryptography.hazmat.primitives.ciphers.modes import CBC, ECB
+from cryptography.hazmat.primitives.ciphers.modes import CBC, CTR, ECB
 from cryptography.hazmat.primitives.cmac import CMAC
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
@@ -379,6 +379,11 @@ def aes_cbc_decrypt(key: bytes, vector: bytes, data: bytes) -> bytes:
     """CBC over whole 16-byte blocks, with a context of its own."""
     assert len(data) % AES_BLOCK == 0
     return Cipher(AES(key), CBC(vector)).decryptor().update(data)
+
+
+def aes_ctr(key: bytes, counter: bytes, data: bytes) -> bytes:
+    """CTR over any number of bytes, there and back; `counter` (16 bytes) is that of the first block."""
+    return Cipher(AES(key), CTR(counter)).encryptor().update(data)
 
 
 def aes_cmac(key: bytes, data: bytes) -> bytes:

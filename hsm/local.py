@@ -7,7 +7,7 @@ certified. Production PIN work belongs to a network device behind the same port 
 import hmac
 from collections.abc import Callable, Sequence
 
-from hsm import ceremony, check_values, key_block, working_keys
+from hsm import ceremony, check_values, key_block, key_block_rules, working_keys
 from hsm.des_keys import with_odd_parity
 from hsm.errors import KeyUsageError, PinBlockError, VaultError
 from hsm.keys import USAGES, Algorithm, ExportedKey, KeyBlock, KeyUsage, Operation, WorkingKeys
@@ -265,6 +265,9 @@ def open_foreign_block(usage: KeyUsage, carrier: OpenKey, block: str) -> tuple[A
     expected = "D" if carrier.algorithm is Algorithm.AES else "B"
     if header.version != expected:
         raise KeyUsageError(f"a key block under this key has version {expected}")
+    fault = key_block_rules.fault(header)
+    if fault is not None:
+        raise KeyUsageError(str(fault))
     row = USAGES[usage]
     if header.usage not in row.accepts or header.mode not in row.accepts_modes:
         raise KeyUsageError(
