@@ -19,6 +19,10 @@ class ReplayError(VaultError):
     """A DUKPT transaction counter that its device has used already, or gone past."""
 
 
+class PinFormatError(VaultError):
+    """A PIN block format that is unknown, not read here, or may not become the one asked for."""
+
+
 class KeyBlockError(VaultError):
     """A TR-31 block that is malformed, was changed, or was wrapped under another key."""
 

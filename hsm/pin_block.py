@@ -1,7 +1,7 @@
-"""PIN blocks of ISO 9564-1, formats 0, 1, 2 (seen only), 3 and 4: encode, decode, translation rules.
+"""PIN blocks of ISO 9564-1, formats 0 to 4, and two of old that are only opened: encode, decode.
 
 Pure functions on clear PINs. They belong to the inside of the vault, and to the far side of the
-wire: simulated PIN pads and issuers.
+wire: simulated PIN pads and issuers. Which format may become which: `hsm.pin_translation`.
 
 Clear formats 0 to 3 have 8 bytes, written here as 16 hex digits: control digit, length of the PIN
 (4 to 12), PIN, fill. Formats 0 and 3 are XORed with `0000` and the 12 rightmost digits of the PAN
@@ -10,26 +10,14 @@ without its check digit. Format 4 has 16 bytes, is bound to the whole PAN and to
 Every fault of a block is a `PinBlockError` without its contents: it means a wrong key or PAN.
 """
 
+import re
+from collections.abc import Callable
 from typing import Final
 
 from hsm import ciphers
 from hsm.digits import PIN_LENGTH_MAX, PIN_LENGTH_MIN, check_pin
 from hsm.errors import PanError, PinBlockError, VaultError
 
-# From format, to format: ANSI X9.8 and PCI PIN requirement 3. A block bound to a PAN never becomes
-# one that is not, nothing enters or leaves format 2 (offline, chip only), and the PAN stays.
-TRANSLATIONS: Final = frozenset(
-    {(0, 0), (0, 3), (0, 4), (1, 0), (1, 1), (1, 3), (1, 4)}
-    | {(3, 0), (3, 3), (3, 4), (4, 0), (4, 3), (4, 4)}
-)
-
-
-def check_translation(source_format: int, destination_format: int) -> None:
-    """`VaultError` unless ANSI X9.8 and PCI PIN let a block change so."""
-    if (source_format, destination_format) not in TRANSLATIONS:
-        raise VaultError(
-            f"a PIN block of format {source_format} may not become format {destination_format}"
-        )
 
 
 def pan_part(pan: str) -> int:
@@ -146,21 +134,59 @@ def encode_format4(key: bytes, pin: str, pan: str, fill: bytes) -> bytes:
 
     The PIN field is control 4, length, PIN, A to 16 digits, then 8 random bytes (`fill`).
     """
+    return seal_format4(ciphers.aes(key).encrypt, pin, pan, fill)
+
+
+def seal_format4(encrypt: Callable[[bytes], bytes], pin: str, pan: str, fill: bytes) -> bytes:
+    """`encode_format4` by a function that enciphers one block."""
     check_pin(pin)
     assert len(fill) == 8
     field = bytes.fromhex(f"4{len(pin):x}{pin}".ljust(16, "a")) + fill
-    inner = int.from_bytes(ciphers.aes_ecb_encrypt(key, field), "big")
-    bound = inner ^ int.from_bytes(format4_pan_field(pan), "big")
-    return ciphers.aes_ecb_encrypt(key, bound.to_bytes(16, "big"))
+    bound = int.from_bytes(encrypt(field), "big") ^ int.from_bytes(format4_pan_field(pan), "big")
+    return encrypt(bound.to_bytes(16, "big"))
 
 
 def decode_format4(key: bytes, block: bytes, pan: str) -> str:
     """The PIN of an enciphered block; `PinBlockError` for length, control, digits or fill."""
+    return open_format4(ciphers.aes(key).decrypt, block, pan)
+
+
+def open_format4(decrypt: Callable[[bytes], bytes], block: bytes, pan: str) -> str:
+    """`decode_format4` by a function that deciphers one block."""
     _check_length(block, 16)
-    bound = int.from_bytes(ciphers.aes_ecb_decrypt(key, block), "big")
-    inner = bound ^ int.from_bytes(format4_pan_field(pan), "big")
-    field = ciphers.aes_ecb_decrypt(key, inner.to_bytes(16, "big"))
+    inner = int.from_bytes(decrypt(block), "big") ^ int.from_bytes(format4_pan_field(pan), "big")
+    field = decrypt(inner.to_bytes(16, "big"))
     return _open(field[:8].hex(), "4", "a")
+
+
+def decode_diebold(block: bytes) -> str:
+    """The PIN of a clear block of Diebold and IBM ATMs: its digits, then F to the end; not bound to a PAN.
+
+    >>> decode_diebold(bytes.fromhex("1234FFFFFFFFFFFF"))
+    '1234'
+    """
+    _check_length(block, 8)
+    found = _DIEBOLD.fullmatch(block.hex())
+    if found is None:
+        raise PinBlockError("not 4 to 12 digits and F")
+    return found[1]
+
+
+def decode_plus(block: bytes, pan: str) -> str:
+    """The PIN of a clear block of the PLUS network: format 0 with the other end of the PAN.
+
+    It is XORed with `0000` and the 12 leftmost digits of the PAN without its check digit.
+
+    >>> decode_plus(bytes.fromhex("05921A1CBFFFFFED"), "2283400000123456")
+    '92389'
+    """
+    _check_length(block, 8)
+    pan_part(pan)  # refuses what is no PAN
+    front = int(pan[:-1].rjust(12, "0")[:12], 16)
+    return _open("%016x" % (int.from_bytes(block, "big") ^ front), "0", "f")
+
+
+_DIEBOLD: Final = re.compile(r"([0-9]{4,12})f+")
 
 
 def _check_length(block: bytes, length: int) -> None:

@@ -101,20 +101,6 @@ def test_what_is_no_pan_is_not_used_as_one(pan: str) -> None:
     assert not isinstance(caught.value, PinBlockError)
 
 
-def test_translation_rules_never_unbind_a_pin_from_its_pan() -> None:
-    for source, destination in itertools.product(range(5), repeat=2):
-        allowed = (source, destination) in pin_block.TRANSLATIONS
-        if source in (0, 3, 4) and destination in (1, 2):
-            assert not allowed
-        if 2 in (source, destination):
-            assert not allowed
-        if allowed:
-            pin_block.check_translation(source, destination)
-        else:
-            with pytest.raises(VaultError):
-                pin_block.check_translation(source, destination)
-
-
 # -- one key, one purpose ---------------------------------------------------------------------
 
 
