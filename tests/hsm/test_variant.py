@@ -8,6 +8,7 @@ and carriers. PINs and decimalisation tables under the LMK: there and back, boun
 import copy
 import pickle
 import re
+from pathlib import Path
 
 import pytest
 from Crypto.Cipher import AES, DES
@@ -188,6 +189,13 @@ def test_key_types_are_told_apart_by_pair_and_variant() -> None:
         assert f"{2 * row.pair:02}-{2 * row.pair + 1:02}" == PAIR_OF[code[1:]]
         assert {row.generated, row.imported, row.exported} <= {"free", "authorised", "never"}
         assert row.exported != "free"
+
+
+def test_the_document_names_every_key_type() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "hsm.md").read_text(encoding="utf-8")
+    table = text[text.index("| code | key |") : text.index("Those marked ?")]
+    named = dict(re.findall(r"\b(\d0[0-9A-F])( \?)?", table))
+    assert named == {code: "" if row.verified else " ?" for code, row in KEY_TYPES.items()}
 
 
 # -- the pairs ------------------------------------------------------------------------------
