@@ -175,15 +175,16 @@ def decode_diebold(block: bytes) -> str:
 def decode_plus(block: bytes, pan: str) -> str:
     """The PIN of a clear block of the PLUS network: format 0 with the other end of the PAN.
 
-    It is XORed with `0000` and the 12 leftmost digits of the PAN without its check digit.
+    It is XORed with `0000` and the 12 leftmost digits of the PAN, which has 13 or more.
 
     >>> decode_plus(bytes.fromhex("05921A1CBFFFFFED"), "2283400000123456")
     '92389'
     """
     _check_length(block, 8)
     pan_part(pan)  # refuses what is no PAN
-    front = int(pan[:-1].rjust(12, "0")[:12], 16)
-    return _open("%016x" % (int.from_bytes(block, "big") ^ front), "0", "f")
+    if len(pan) < 13:
+        raise VaultError("a PIN block of the PLUS network needs a PAN of 13 digits or more")
+    return _open("%016x" % (int.from_bytes(block, "big") ^ int(pan[:12], 16)), "0", "f")
 
 
 _DIEBOLD: Final = re.compile(r"([0-9]{4,12})f+")

@@ -34,7 +34,7 @@ import msgspec
 from hsm import ciphers
 from hsm.des_keys import des_key_fault, has_odd_parity, with_odd_parity
 from hsm.errors import KeyLengthError, KeyParityError, KeySchemeError, KeyTypeError, VaultError
-from hsm.lmk import Lmk, hand_over, is_test_lmk
+from hsm.lmk import Lmk, is_test_lmk
 
 PAIRS: Final = 20
 VARIANTS: Final = bytes.fromhex("00A65A6ADE2B50749CFA")
@@ -321,7 +321,7 @@ def feistel(key: bytes, value: int, account: str, width: int, *, backwards: bool
 
 def derive_pair(lmk: Lmk, number: int) -> bytes:
     """See `VariantLmk.derived`."""
-    cmac = ciphers.Aes(hand_over(lmk)).cmac
+    cmac = ciphers.Aes(lmk._key).cmac  # noqa: SLF001 - the vault
     for attempt in range(256):
         context = bytes((number, attempt))
         pair = with_odd_parity(

@@ -391,6 +391,54 @@ def test_optional_blocks_stand_once_and_padding_last() -> None:
             parse_header(f"B{16 + len(text):04}P0TB00N0200{text}")
 
 
+@pytest.mark.parametrize("version", "ABCDE")
+def test_optional_blocks_of_every_length_are_padded(version: str) -> None:
+    for length in (*range(40), 251, 252, 253):
+        header = Header(version, "P0", "T", "B", optional=(("LB", "x" * length),))
+        block = key_block.wrap(
+            KBPK[version], header, odd(1, 16), seeded(length), pad_to=24, legacy=True
+        )
+        assert parse_header(block)[1] % BLOCK_BYTES[version] == 0
+        assert key_block.unwrap(KBPK[version], block) == (header, odd(1, 16))
+        # X9.143: the long form counts its length in digits
+        assert block[16:].startswith(f"LB{length + 4:02X}" if length < 252 else "LB0004010")
+
+
+def test_headers_out_of_shape() -> None:
+    for text, words in (
+        ("B0016P0TB00N0001", "reserved byte"),
+        ("B0020P0TB00N0100LB03", "length of an optional block"),
+        ("B0020P0TB00N0100LB05", "length of an optional block"),
+        ("B0026P0TB00N0100LB00040009", "length of an optional block"),
+        ("B0026P0TB00N0100LB0004000B", "length of an optional block"),
+        ("B0026P0TB00N0100LB0003000A", "malformed"),
+        ("B0020P0TB00N0100LB0a", "malformed"),
+        ("B0018P0TB00N0100LB", "malformed"),
+        ("B0016P0TB00N1700", "at most 16"),
+        ("B0016P0TB00N0A00", "at most 16"),
+        ("B0017P0TB00N0000", "length in the header"),
+        ("B00+6P0TB00N0000", "length in the header"),
+        ("B0015P0TB00N000", "16 to"),
+    ):
+        with pytest.raises(KeyBlockError, match=words):
+            parse_header(text)
+    assert parse_header("B0026P0TB00N0100LB0004000A")[0].optional == (("LB", ""),)
+    assert parse_header("B0026P0TB00N0100LB0002000A")[0].optional == (("LB", ""),)
+
+
+@pytest.mark.parametrize("version", "BD")
+def test_a_header_that_is_not_whole_cipher_blocks_is_refused(
+    version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a maker who does not pad: the MAC is good."""
+    header = Header(version, "P0", "T", "B", optional=(("LB", "odd"),))
+    with monkeypatch.context() as patched:
+        patched.setitem(key_block._BLOCK_BYTES, version, 1)
+        block = key_block.wrap(KBPK[version], header, odd(1, 16), seeded(1), pad_to=30)
+    with pytest.raises(KeyBlockError, match="whole cipher blocks"):
+        key_block.unwrap(KBPK[version], block)
+
+
 def test_there_are_not_more_optional_blocks_than_a_reader_takes() -> None:
     many = tuple((str(number), "") for number in range(10, 27))
     with pytest.raises(KeyBlockError, match="too long"):

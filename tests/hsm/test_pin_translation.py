@@ -181,6 +181,11 @@ def test_formats_of_old(form: PinFormat, clear: str, pan: str, pin: str | None) 
         assert open_pin(sealed, form, pan, ciphers.Tdes(SOURCE).decrypt) == pin
 
 
+def test_a_short_pan_has_no_front_for_plus() -> None:
+    with pytest.raises(VaultError, match="13 digits"):
+        open_pin(bytes(8), PLUS, "228340000012", ciphers.Tdes(SOURCE).decrypt)
+
+
 def test_a_pvv_or_offset_is_made_of_bound_des_formats_alone() -> None:
     for form in PinFormat:
         if form in {ISO_0, ISO_3}:

@@ -270,10 +270,12 @@ def feistel_by_the_letter(key: bytes, value: int, account: str, width: int) -> i
 
 
 @settings(max_examples=30)
-@given(PINS, ACCOUNTS)
-def test_a_pin_is_enciphered_as_described(pin: str, account: str) -> None:
-    value = feistel_by_the_letter(DERIVED._pairs[1], int(pin.ljust(13, "F"), 16), account, 13)
-    assert DERIVED.encrypt_pin(pin, account, 13) == f"{value:013X}"
+@given(PINS, ACCOUNTS, st.integers(0, 8))
+def test_a_pin_is_enciphered_as_described(pin: str, account: str, spare: int) -> None:
+    width = min(len(pin) + 1 + spare, 13)
+    filled = int(pin.ljust(width, "F"), 16)
+    value = feistel_by_the_letter(DERIVED._pairs[1], filled, account, width)
+    assert DERIVED.encrypt_pin(pin, account, width) == f"{value:0{width}X}"
 
 
 def test_a_pin_is_bound_to_account_lmk_and_width() -> None:

@@ -517,6 +517,23 @@ def test_wrong_imports() -> None:
             )
 
 
+def test_a_block_whose_header_makes_no_sense_is_not_imported() -> None:
+    vault = make_vault()
+    zmk = stored(vault, KeyUsage.ZMK, bytes(range(32)), Algorithm.AES)
+    for header in (
+        key_block.Header("D", "M3", "A", "C"),  # no retail MAC with AES
+        key_block.Header("D", "M6", "A", "C", key_version="c1"),  # a component
+        key_block.Header("D", "M6", "A", "C", context="1"),  # for storage elsewhere
+        key_block.Header("D", "M6", "A", "C"),
+    ):
+        block = key_block.wrap(bytes(range(32)), header, MAK, seeded(1), pad_to=32)
+        if header == key_block.Header("D", "M6", "A", "C"):
+            assert vault.import_key(KeyUsage.ZAK, zmk, block).usage is KeyUsage.ZAK
+        else:
+            with pytest.raises(KeyUsageError):
+                vault.import_key(KeyUsage.ZAK, zmk, block)
+
+
 def test_a_block_of_its_own_is_taken_back() -> None:
     vault = make_vault()
     block = vault.generate_key(KeyUsage.ZPK, 16)
