@@ -19,7 +19,6 @@ from hsm.digits import PIN_LENGTH_MAX, PIN_LENGTH_MIN, check_pin
 from hsm.errors import PanError, PinBlockError, VaultError
 
 
-
 def pan_part(pan: str) -> int:
     """The number formats 0 and 3 are XORed with: 12 rightmost digits without the check digit.
 
