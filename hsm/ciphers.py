@@ -70,7 +70,7 @@ class Tdes:
 
     def encrypt(self, data: bytes) -> bytes:
         """ECB over whole 8-byte blocks."""
-        assert len(data) % DES_BLOCK == 0
+        assert not len(data) & 7
         update = self._encrypt
         if update is None:
             update = Cipher(TripleDES(self._key_24), ECB()).encryptor().update  # noqa: S305
@@ -83,7 +83,7 @@ class Tdes:
 
     def decrypt(self, data: bytes) -> bytes:
         """ECB over whole 8-byte blocks."""
-        assert len(data) % DES_BLOCK == 0
+        assert not len(data) & 7
         update = self._decrypt
         if update is None:
             update = Cipher(TripleDES(self._key_24), ECB()).decryptor().update  # noqa: S305
@@ -97,7 +97,7 @@ class Tdes:
     def cbc_mac(self, data: bytes, vector: bytes | None = None) -> bytes:
         """The last block of CBC (vector zero for none) over whole, at least one, 8-byte blocks."""
         assert data
-        assert len(data) % DES_BLOCK == 0
+        assert not len(data) & 7
         assert vector is None or len(vector) == DES_BLOCK
         update = self._cbc
         if update is None:
@@ -142,7 +142,7 @@ class _Blocks16:
 
     def encrypt(self, data: bytes) -> bytes:
         """ECB over whole 16-byte blocks."""
-        assert len(data) % AES_BLOCK == 0
+        assert not len(data) & 15
         update = self._encrypt
         if update is None:
             update = Cipher(self._algorithm(self._key), ECB()).encryptor().update  # noqa: S305
@@ -155,7 +155,7 @@ class _Blocks16:
 
     def decrypt(self, data: bytes) -> bytes:
         """ECB over whole 16-byte blocks."""
-        assert len(data) % AES_BLOCK == 0
+        assert not len(data) & 15
         update = self._decrypt
         if update is None:
             update = Cipher(self._algorithm(self._key), ECB()).decryptor().update  # noqa: S305
@@ -169,7 +169,7 @@ class _Blocks16:
     def cbc_mac(self, data: bytes, vector: bytes | None = None) -> bytes:
         """The last block of CBC (vector zero for none) over whole, at least one, 16-byte blocks."""
         assert data
-        assert len(data) % AES_BLOCK == 0
+        assert not len(data) & 15
         assert vector is None or len(vector) == AES_BLOCK
         update = self._cbc
         if update is None:
@@ -342,14 +342,14 @@ def tdes_ecb_decrypt(key: bytes, data: bytes) -> bytes:
 
 def tdes_cbc_encrypt(key: bytes, vector: bytes, data: bytes) -> bytes:
     """CBC over whole 8-byte blocks, with a context of its own."""
-    assert len(data) % DES_BLOCK == 0
+    assert not len(data) & 7
     cipher = Cipher(TripleDES(Tdes(key)._key_24), CBC(vector))  # noqa: SLF001 - same module
     return cipher.encryptor().update(data)
 
 
 def tdes_cbc_decrypt(key: bytes, vector: bytes, data: bytes) -> bytes:
     """CBC over whole 8-byte blocks, with a context of its own."""
-    assert len(data) % DES_BLOCK == 0
+    assert not len(data) & 7
     cipher = Cipher(TripleDES(Tdes(key)._key_24), CBC(vector))  # noqa: SLF001 - same module
     return cipher.decryptor().update(data)
 
@@ -371,13 +371,13 @@ def aes_ecb_decrypt(key: bytes, data: bytes) -> bytes:
 
 def aes_cbc_encrypt(key: bytes, vector: bytes, data: bytes) -> bytes:
     """CBC over whole 16-byte blocks, with a context of its own."""
-    assert len(data) % AES_BLOCK == 0
+    assert not len(data) & 15
     return Cipher(AES(key), CBC(vector)).encryptor().update(data)
 
 
 def aes_cbc_decrypt(key: bytes, vector: bytes, data: bytes) -> bytes:
     """CBC over whole 16-byte blocks, with a context of its own."""
-    assert len(data) % AES_BLOCK == 0
+    assert not len(data) & 15
     return Cipher(AES(key), CBC(vector)).decryptor().update(data)
 
 
@@ -403,13 +403,13 @@ def sm4_ecb_decrypt(key: bytes, data: bytes) -> bytes:
 
 def sm4_cbc_encrypt(key: bytes, vector: bytes, data: bytes) -> bytes:
     """CBC over whole 16-byte blocks, with a context of its own."""
-    assert len(data) % AES_BLOCK == 0
+    assert not len(data) & 15
     return Cipher(SM4(Sm4(key)._key), CBC(vector)).encryptor().update(data)  # noqa: SLF001
 
 
 def sm4_cbc_decrypt(key: bytes, vector: bytes, data: bytes) -> bytes:
     """CBC over whole 16-byte blocks, with a context of its own."""
-    assert len(data) % AES_BLOCK == 0
+    assert not len(data) & 15
     return Cipher(SM4(Sm4(key)._key), CBC(vector)).decryptor().update(data)  # noqa: SLF001
 
 

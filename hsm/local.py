@@ -13,7 +13,7 @@ from hsm.errors import KeyUsageError, PinBlockError, VaultError
 from hsm.keys import USAGES, Algorithm, ExportedKey, KeyBlock, KeyUsage, Operation, WorkingKeys
 from hsm.lmk import Lmk
 from hsm.mac import MAC_DATA_MAX
-from hsm.pin_block import decode_format0, format0_is_valid, pan_part
+from hsm.pin_block import decode_format0, format0_is_valid_for
 from hsm.vault import (
     KEYS_MAX,
     BlockFunction,
@@ -65,7 +65,7 @@ class LocalVault:
         if len(pin_block) != 8:
             raise PinBlockError("a PIN block of this format has 8 bytes")
         clear = decrypt(pin_block)
-        if not format0_is_valid(clear, pan_part(pan)):
+        if not format0_is_valid_for(clear, pan):
             decode_format0(clear, pan)  # says which rule was broken
             raise AssertionError("two readings of format 0 disagree")
         return encrypt(clear)

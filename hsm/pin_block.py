@@ -71,6 +71,18 @@ def format0_is_valid(clear: bytes, pan_number: int) -> bool:
     return field & fill == fill and not (field << 1 | field << 2) & field & tops
 
 
+def format0_is_valid_for(clear: bytes, pan: str) -> bool:
+    """`format0_is_valid(clear, pan_part(pan))` in one call less: for every translation of a switch."""
+    if not (pan.isdigit() and pan.isascii() and 8 <= len(pan) <= 19):
+        raise PanError("a PAN has 8 to 19 digits")
+    first = clear[0]
+    if first not in _FORMAT0_MASKS:
+        return False
+    fill, tops = _FORMAT0_MASKS[first]
+    field = int.from_bytes(clear, "big") ^ int(pan[-13:-1], 16)
+    return field & fill == fill and not (field << 1 | field << 2) & field & tops
+
+
 def encode_format1(pin: str, fill: bytes) -> bytes:
     """Control 1, not bound to a PAN; `fill` is 7 bytes, unique or random, of which the end is used.
 

@@ -12,6 +12,7 @@ Comparisons take the same time for any answer.
 """
 
 import hmac
+import re
 from collections.abc import Callable, Container
 from typing import Final
 
@@ -36,6 +37,7 @@ PVV_PIN_DIGITS: Final = 4  # of the PIN, on the left; the others are not covered
 RANDOM_PIN_TRIES_MAX: Final = 100
 
 _HEX: Final = frozenset("0123456789ABCDEF")
+_VALIDATION: Final = re.compile(r"[0-9A-Fa-f]{16}")
 
 # -- IBM 3624 --------------------------------------------------------------------------------
 
@@ -105,10 +107,10 @@ def natural_pin(pvk: bytes, validation: str, table: str, length: int) -> str:
     check_table(table)
     if len(pvk) not in (16, 24):
         raise VaultError("a PIN verification key has 16 or 24 bytes")
-    if len(validation) != 16 or not set(validation.upper()) <= _HEX:
+    if not _VALIDATION.fullmatch(validation):
         raise VaultError("validation data has 16 hex digits")
-    text = ciphers.tdes_ecb_encrypt(pvk, bytes.fromhex(validation)).hex()
-    return text.translate(str.maketrans("0123456789abcdef", table))[:length]
+    text = ciphers.tdes_ecb_encrypt(pvk, bytes.fromhex(validation)).hex().encode()
+    return text.translate(bytes.maketrans(b"0123456789abcdef", table.encode()))[:length].decode()
 
 
 def pin_of_offset(pvk: bytes, validation: str, table: str, offset: str, length: int) -> str:
@@ -168,7 +170,10 @@ def change_offset(
 
 
 def _combine(left: str, right: str, sign: int) -> str:
-    return "".join(str((int(a) + sign * int(b)) % 10) for a, b in zip(left, right, strict=True))
+    pairs = zip(left.encode(), right.encode(), strict=True)
+    if sign > 0:
+        return bytes([48 + (a + b - 96) % 10 for a, b in pairs]).decode()
+    return bytes([48 + (a - b) % 10 for a, b in pairs]).decode()
 
 
 def _check_offset(offset: str, most: int) -> None:

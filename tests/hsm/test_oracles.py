@@ -233,3 +233,4 @@ def test_the_two_readings_of_format0_agree(field: str, pan: str) -> None:
     except PinBlockError:
         opens = False
     assert pin_block.format0_is_valid(block, pin_block.pan_part(pan)) is opens
+    assert pin_block.format0_is_valid_for(block, pan) is opens
