@@ -50,37 +50,42 @@ def decode_format0(block: bytes, pan: str) -> str:
     return _open(field, "0", "f")
 
 
-# First byte (control 0 and the length) -> the bits of the fill, and the top bit of every PIN digit.
-_FORMAT0_MASKS: Final = {
-    length: ((1 << 4 * (14 - length)) - 1, int("8" * length + "0" * (14 - length), 16))
-    for length in range(PIN_LENGTH_MIN, PIN_LENGTH_MAX + 1)
+def _format0_row(length: int) -> tuple[int, int, int]:
+    fill = 14 - length
+    add = int("6" * (length - 1) + "5" + "0" * (fill - 1) + "1", 16)
+    fill_bits = (1 << 4 * fill) - 1
+    return add, fill_bits | int("1" * (length + 1) + "0" * fill, 16), fill_bits
+
+
+# First byte (control 0 and the length) -> what is added, the bits looked at, what they must be.
+# One addition finds every fault. 1 on a fill of F alone runs through it into the last digit of the
+# PIN; that one gets 5 more and the others 6, so that a digit over 9, and no other, runs over into the
+# next place. Where something ran over, the lowest bit of the next place changes.
+_FORMAT0_ROWS: Final = {
+    length: _format0_row(length) for length in range(PIN_LENGTH_MIN, PIN_LENGTH_MAX + 1)
 }
 
 
 def format0_is_valid(clear: bytes, pan_number: int) -> bool:
-    """`decode_format0`'s verdict without making a PIN: all that a translation needs.
-
-    The first byte is outside the PAN. A digit is not decimal when its top bit stands with one of the
-    next two.
-    """
-    first = clear[0]
-    if first not in _FORMAT0_MASKS:
+    """`decode_format0`'s verdict without making a PIN: all that a translation needs."""
+    first = clear[0]  # outside the PAN
+    if first not in _FORMAT0_ROWS:
         return False
-    fill, tops = _FORMAT0_MASKS[first]
+    add, mask, right = _FORMAT0_ROWS[first]
     field = int.from_bytes(clear, "big") ^ pan_number
-    return field & fill == fill and not (field << 1 | field << 2) & field & tops
+    return (field + add ^ field) & mask == right
 
 
 def format0_is_valid_for(clear: bytes, pan: str) -> bool:
-    """`format0_is_valid(clear, pan_part(pan))` in one call less: for every translation of a switch."""
+    """`format0_is_valid(clear, pan_part(pan))` in fewer calls: for every translation of a switch."""
     if not (pan.isdigit() and pan.isascii() and 8 <= len(pan) <= 19):
         raise PanError("a PAN has 8 to 19 digits")
     first = clear[0]
-    if first not in _FORMAT0_MASKS:
+    if first not in _FORMAT0_ROWS:
         return False
-    fill, tops = _FORMAT0_MASKS[first]
+    add, mask, right = _FORMAT0_ROWS[first]
     field = int.from_bytes(clear, "big") ^ int(pan[-13:-1], 16)
-    return field & fill == fill and not (field << 1 | field << 2) & field & tops
+    return (field + add ^ field) & mask == right
 
 
 def encode_format1(pin: str, fill: bytes) -> bytes:
