@@ -326,6 +326,15 @@ def sm4(key: bytes) -> Sm4:
     return _contexts.sm4.get(key) or _kept(_contexts.sm4, Sm4, key)
 
 
+def forget() -> None:
+    """Drop the contexts that this thread's functions keep: after keys were rotated or retired.
+
+    What holds a `Tdes`, `Aes` or `Sm4` of its own keeps it.
+    """
+    for cache in (_contexts.tdes, _contexts.aes, _contexts.sm4):
+        cache.clear()
+
+
 def tdes_ecb_encrypt(key: bytes, data: bytes) -> bytes:
     """ECB over whole 8-byte blocks; an 8-byte key is single DES.
 

@@ -170,7 +170,7 @@ _fold_steps: Final[dict[int, dict[int, tuple[tuple[int, int], ...]]]] = {8: {}, 
 
 
 def unionpay_ecb_function(encrypt: MacFunction, width: int) -> MacFunction:
-    known = _fold_steps[width]
+    known, number = _fold_steps[width], int.from_bytes
 
     def whole(data: bytes) -> bytes:
         # The message is one integer that is folded in halves: 0.7 µs for 251 bytes, a third of what
@@ -179,11 +179,11 @@ def unionpay_ecb_function(encrypt: MacFunction, width: int) -> MacFunction:
         steps = known.get(blocks)
         if steps is None:
             steps = unionpay_ecb_steps(width, blocks)
-        fold = int.from_bytes(data, "little")
+        fold = number(data, "little")
         for shift, mask in steps:
             fold = (fold >> shift) ^ (fold & mask)
         text = hexlify(fold.to_bytes(width, "little")).upper()
-        middle = int.from_bytes(encrypt(text[:width]), "big") ^ int.from_bytes(text[width:], "big")
+        middle = number(encrypt(text[:width])) ^ number(text[width:])
         return encrypt(middle.to_bytes(width, "big"))
 
     return whole

@@ -66,13 +66,16 @@ _FORMAT0_ROWS: Final = {
 }
 
 
+_number: Final = int.from_bytes  # big-endian unless told; by this name a quarter of a call less
+
+
 def format0_is_valid(clear: bytes, pan_number: int) -> bool:
     """`decode_format0`'s verdict without making a PIN: all that a translation needs."""
-    first = clear[0]  # outside the PAN
-    if first not in _FORMAT0_ROWS:
+    try:
+        add, mask, right = _FORMAT0_ROWS[clear[0]]  # the first byte is outside the PAN
+    except KeyError:
         return False
-    add, mask, right = _FORMAT0_ROWS[first]
-    field = int.from_bytes(clear, "big") ^ pan_number
+    field = _number(clear) ^ pan_number
     return (field + add ^ field) & mask == right
 
 
@@ -80,11 +83,11 @@ def format0_is_valid_for(clear: bytes, pan: str) -> bool:
     """`format0_is_valid(clear, pan_part(pan))` in fewer calls: for every translation of a switch."""
     if not (pan.isdigit() and pan.isascii() and 8 <= len(pan) <= 19):
         raise PanError("a PAN has 8 to 19 digits")
-    first = clear[0]
-    if first not in _FORMAT0_ROWS:
+    try:
+        add, mask, right = _FORMAT0_ROWS[clear[0]]
+    except KeyError:
         return False
-    add, mask, right = _FORMAT0_ROWS[first]
-    field = int.from_bytes(clear, "big") ^ int(pan[-13:-1], 16)
+    field = _number(clear) ^ int(pan[-13:-1], 16)
     return (field + add ^ field) & mask == right
 
 

@@ -194,6 +194,26 @@ def test_hmac_over_nothing_else() -> None:
             ciphers.Hmac(b"key", name)
 
 
+def test_contexts_are_kept_within_a_bound_and_forgotten_when_told() -> None:
+    kept = ciphers._contexts
+    ciphers.forget()
+    for make, cache in (
+        (ciphers.tdes, kept.tdes),
+        (ciphers.aes, kept.aes),
+        (ciphers.sm4, kept.sm4),
+    ):
+        first = make(odd(0, 16))
+        assert make(odd(0, 16)) is first
+        for seed in range(1, ciphers.CONTEXTS_MAX + 1):
+            make(odd(seed, 16))
+        assert len(cache) == ciphers.CONTEXTS_MAX
+        assert make(odd(0, 16)) is not first
+    ciphers.forget()
+    assert not kept.tdes
+    assert not kept.aes
+    assert not kept.sm4
+
+
 def unionpay_by_the_letter(encrypt: Encrypt, data: bytes, width: int) -> bytes:
     data = padded(data, 3, width)
     fold = bytes(width)
