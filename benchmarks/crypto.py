@@ -30,11 +30,12 @@ import time
 import warnings
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 import psec
 from Crypto.Cipher import AES, DES, DES3
 from Crypto.Hash import CMAC, HMAC, SHA256
 
-from benchmarks import report
+from benchmarks import host_port, report
 from hsm import card_values, ciphers, pin_block, pin_verify
 from hsm.des_keys import with_odd_parity
 from hsm.digits import account_of
@@ -379,15 +380,18 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="figures as one JSON object")
     parser.add_argument("--rounds", type=int, default=41)
     parser.add_argument("--bytes", type=int, default=251, help="length of the MACed message")
+    parser.add_argument("--no-device", action="store_true", help="leave the host port out")
     given = parser.parse_args()
     warnings.simplefilter("ignore")  # psec makes single DES in a way `cryptography` deprecates
     figures = {case[0]: measure(case, given.rounds) for case in cases(given.bytes)}
+    device = {} if given.no_device else host_port.measure(host_port.Load())
     if given.json:
         report.as_json(
             "benchmarks.crypto",
             message_bytes=given.bytes,
             median_us=figures,
             bars={name: verdict(name, row)[1] for name, row in figures.items() if name in BARS},
+            device=device,
         )
         return
     rows = []
@@ -401,6 +405,9 @@ def main() -> None:
         ["operation", *CONTENDERS, "pycryptodome/vault", "bar", ""],
         rows,
     )
+    if device:
+        print(f"\n{host_port.TITLE.format(**msgspec.structs.asdict(host_port.Load()))}\n")
+        report.table(host_port.COLUMNS, host_port.rows_of(device))
 
 
 if __name__ == "__main__":

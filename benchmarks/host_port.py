@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import signal
 import statistics
@@ -23,9 +22,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+import msgspec
 import uvloop
 
-from benchmarks.report import TICK_S, command, machine, show
+from benchmarks.report import TICK_S, as_json, show
 from hsm.host.framing import HostFramer, frame
 
 if TYPE_CHECKING:
@@ -40,8 +40,23 @@ COMMANDS = {
         b"126428EB94035AF53B0101550000025321",
         b"CB000491DDDA0A7C12CFAA01",
     ),
-    "B2": (b"B20010" + b"0123456789ABCDEF", b"B3000123456789ABCDEF"),
 }
+
+
+TITLE = (
+    "host commands of one device on one core, over loopback: "
+    "{connections} connections, {window} commands under way on each"
+)
+COLUMNS = ("command", "a second", "CPU µs", "bar")
+
+
+class Load(msgspec.Struct, frozen=True):
+    """How much is asked, how often and for how long."""
+
+    rounds: int = 5
+    seconds: float = 2.0
+    connections: int = 4
+    window: int = 32
 
 
 class Client(asyncio.Protocol):
@@ -103,18 +118,20 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) * TICK_S
 
 
-async def load(
-    pid: int, port: int, pair: tuple[bytes, bytes], seconds: float, connections: int, window: int
+async def round_of(
+    pid: int, port: int, pair: tuple[bytes, bytes], load: Load
 ) -> tuple[float, float]:
     """Commands a second, and the device's CPU µs a command."""
     loop = asyncio.get_running_loop()
     clients = []
-    for _ in range(connections):
-        _, client = await loop.create_connection(lambda: Client(*pair, window), "127.0.0.1", port)
+    for _ in range(load.connections):
+        _, client = await loop.create_connection(
+            lambda: Client(*pair, load.window), "127.0.0.1", port
+        )
         clients.append(client)
     await asyncio.sleep(0.2)  # the windows are full
     before, began, busy = sum(c.answered for c in clients), time.perf_counter(), cpu_s(pid)
-    await asyncio.sleep(seconds)
+    await asyncio.sleep(load.seconds)
     done = sum(c.answered for c in clients) - before
     took, used = time.perf_counter() - began, cpu_s(pid) - busy
     for client in clients:
@@ -122,21 +139,19 @@ async def load(
     return done / took, used / done * 1e6
 
 
-def measure(
-    rounds: int, seconds: float, connections: int, window: int, names: tuple[str, ...] = ("CA",)
-) -> dict[str, dict[str, float]]:
+def measure(load: Load, names: tuple[str, ...] = ("CA",)) -> dict[str, dict[str, float]]:
     """Per command: commands a second, and the device's CPU µs a command; medians of the rounds."""
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[-1]})
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
-    with device(cores[0]) as (pid, port):
-        for _ in range(rounds):
-            for name in names:
-                with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                    found[name].append(
-                        runner.run(load(pid, port, COMMANDS[name], seconds, connections, window))
-                    )
-    os.sched_setaffinity(0, cores)
+    try:
+        with device(cores[0]) as (pid, port):
+            for _ in range(load.rounds):
+                for name in names:
+                    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                        found[name].append(runner.run(round_of(pid, port, COMMANDS[name], load)))
+    finally:
+        os.sched_setaffinity(0, cores)
     return {
         name: {
             "per_s": statistics.median(rate for rate, _ in rows),
@@ -144,6 +159,20 @@ def measure(
         }
         for name, rows in found.items()
     }
+
+
+def rows_of(figures: dict[str, dict[str, float]]) -> list[list[str]]:
+    """The table's rows."""
+    verdict = {True: "pass", False: "MISSED"}
+    return [
+        [
+            name,
+            f"{row['per_s']:,.0f}",
+            f"{row['cpu_us']:.1f}",
+            f"≥ {CA_PER_S:,} {verdict[row['per_s'] >= CA_PER_S]}",
+        ]
+        for name, row in figures.items()
+    ]
 
 
 def main() -> None:
@@ -154,28 +183,13 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=4)
     parser.add_argument("--window", type=int, default=32, help="commands under way, a connection")
     given = parser.parse_args()
-    figures = measure(given.rounds, given.seconds, given.connections, given.window)
+    load = Load(given.rounds, given.seconds, given.connections, given.window)
+    figures = measure(load)
     if given.json:
-        print(
-            json.dumps(
-                {"command": command("benchmarks.host_port"), "machine": machine(), **figures}
-            )
-        )
+        as_json("benchmarks.host_port", commands=figures)
         return
-    show(
-        "benchmarks.host_port",
-        f"{given.connections} connections, {given.window} commands under way on each",
-        ("command", "a second", "CPU µs", "bar"),
-        [
-            (
-                name,
-                f"{row['per_s']:,.0f}",
-                f"{row['cpu_us']:.1f}",
-                f"≥ {CA_PER_S:,}: {'met' if row['per_s'] >= CA_PER_S else 'MISSED'}",
-            )
-            for name, row in figures.items()
-        ],
-    )
+    title = TITLE.format(**msgspec.structs.asdict(load))
+    show("benchmarks.host_port", title, COLUMNS, rows_of(figures))
 
 
 if __name__ == "__main__":
