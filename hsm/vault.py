@@ -196,7 +196,8 @@ def header_for(
         raise KeyUsageError(f"there is no {usage.value} for {algorithm.name}")
     if mode not in (None, row.mode) and not narrows(usage, mode):
         raise KeyUsageError(f"there is no {usage.value} with mode of use {mode[:1]!r}")
-    if exportability not in (None, row.exportability, "N"):
+    narrower = "EN" if row.exportability == "S" else "N"
+    if exportability not in (None, row.exportability, *narrower):
         raise KeyUsageError(f"a {usage.value} does not have exportability {exportability[:1]!r}")
     return Header(
         version="D",

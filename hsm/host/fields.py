@@ -137,13 +137,18 @@ class Fields:
         self._at += len(found)
         return found
 
+    def lmk(self) -> None:
+        """The LMK's id, if it stands here: some commands have fields after it."""
+        if self.skip_if("%"):
+            self.lmk_id = self.digits(2, "13")
+
     def end(self) -> None:
         """Nothing but an LMK id and a trailer may follow."""
         text = self._text
         if len(text) == self._at:
             return
-        if self.skip_if("%"):
-            self.lmk_id = self.digits(2, "13")
+        if self.lmk_id is None:
+            self.lmk()
         if self.skip_if(_TRAILER):
             trailer = self._data[self._at :]
             if len(trailer) > TRAILER_BYTES_MAX:

@@ -47,16 +47,26 @@ PVK_VISA: Final = KeyUse(KeyUsage.PVK_VISA, Operation.PIN_VERIFY_VISA, ("002",),
 CVK: Final = KeyUse(KeyUsage.CVK, Operation.CARD_VALUE, ("402",))
 TAK: Final = KeyUse(KeyUsage.MAK, Operation.MAC_GENERATE, ("003",))
 ZAK: Final = KeyUse(KeyUsage.ZAK, Operation.MAC_GENERATE, ("008",))
-TMK: Final = KeyUse(KeyUsage.TMK, Operation.KEY_WRAP, ("002", "80D"))
+TMK_OUT: Final = KeyUse(KeyUsage.TMK, Operation.KEY_WRAP, ("002", "80D"))
+TMK_IN: Final = KeyUse(KeyUsage.TMK, Operation.KEY_UNWRAP, ("002", "80D"))
 ZMK_IN: Final = KeyUse(KeyUsage.ZMK, Operation.KEY_UNWRAP, ("000",))
-ZMK_OUT: Final = KeyUse(KeyUsage.ZMK, Operation.KEY_WRAP, ("000",), "11")
+ZMK_OUT: Final = KeyUse(KeyUsage.ZMK, Operation.KEY_WRAP, ("000",))
 MK_AC: Final = KeyUse(KeyUsage.MK_AC, Operation.DERIVE_AC, ("109",))
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """What diagnostics say of the device: that it is this software, and how its port is set."""
+
+    firmware: str = "TB00-0000"  # 9 characters, as devices number theirs
+    buffer_bytes: int = 32_768
+    connections_max: int = 64
 
 
 class HostVault:
     """Keys, entropy and authorised state behind one host port. It belongs to one thread.
 
-    `monotonic_s` is a clock that does not go back; authorised state ends by it.
+    `monotonic_s` is a clock that does not go back; authorised state ends by it. `former` is the LMK before
+    this one, while keys may still come under it (command BW).
     """
 
     def __init__(
@@ -68,11 +78,15 @@ class HostVault:
         *,
         keys_max: int = KEYS_MAX,
         allow_weak: bool = False,
+        former: Lmk | None = None,
+        identity: Identity | None = None,
     ) -> None:
         self.keys = KeyTable(lmk, entropy, keys_max)
         self.variant = variant
         self.entropy = entropy
         self.allow_weak = allow_weak
+        self.former = former
+        self.identity = identity or Identity()
         self._monotonic_s = monotonic_s
         self._authorised_until_s = 0.0
         self._keys_max = keys_max

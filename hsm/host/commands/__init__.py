@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from hsm.host.commands import pins
+from hsm.host.commands import key_exchange, keys, pins
 from hsm.host.dispatch import Command
 
 COMMANDS: Final[dict[str, Command]] = {
-    command.code: command for module in (pins,) for command in module.COMMANDS
+    command.code: command for module in (keys, key_exchange, pins) for command in module.COMMANDS
 }
