@@ -22,9 +22,12 @@ OK: Final = "00"
 CODES: Final[dict[str, tuple[str, str]]] = {
     "00": ("no error", "成功"),
     "01": ("verification failed, or an imported key had wrong parity", "校验失败，或导入密钥奇偶性有误"),
-    "02": ("key of a length or algorithm that this command does not take", "密钥长度或算法不适用"),
+    "02": ("mode, or key of a length or algorithm, that this command does not take", "模式、密钥长度或算法不适用"),
+    "03": ("invalid format or message type flag", "数据格式标志无效"),
     "04": ("invalid key type code", "密钥类型代码无效"),
     "05": ("invalid key length flag", "密钥长度标志无效"),
+    "06": ("data is not whole blocks, or invalid flag", "数据不是整块或标志无效"),
+    "09": ("invalid padding method", "填充方式无效"),
     "10": ("parity of the source key", "源密钥奇偶校验错误"),
     "11": ("parity of the destination key, or a key of zeros", "目标密钥奇偶校验错误或全零"),
     "12": ("user storage is empty", "用户存储区为空"),

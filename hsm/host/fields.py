@@ -104,6 +104,10 @@ class Fields:
             return True
         return False
 
+    def rest(self) -> bytes:
+        """All that is left, for commands whose data has no length: no LMK id, no trailer can follow."""
+        return self.binary(self.remaining())
+
     def peek(self) -> str:
         """The next character, or "" at the end."""
         return self._text[self._at : self._at + 1]
