@@ -4,7 +4,8 @@ Modes are 00 ECB and 01 CBC. The devices have others (02, 03, 04, 10 to 13), on 
 disagree; they are refused (02). Data is whole blocks: nothing here pads.
 
 Which way a key works is its usage's, as everywhere: a ZEK or DEK both ways, a TEK (of a terminal) deciphers
-alone, and so only M2 and the source of M4 take it.
+alone, and so only M2 and the source of M4 take it. With a BDK the key is that of the KSN's transaction, for
+requests (or both ways) with Triple DES, for both ways with AES [unverified].
 
 Layouts as observed in github.com/softwaregroup-bg/ut-codec-payshield; the chaining value in the answer and
 its place [unverified].
@@ -16,9 +17,13 @@ from typing import Final
 import msgspec
 
 from hsm import ciphers
+from hsm.dukpt_aes import AesUsage
+from hsm.dukpt_tdes import TdesUsage
+from hsm.host import vault as uses
 from hsm.host.codes import HostError
 from hsm.host.commands.macs import digits, read_data
 from hsm.host.dispatch import Command
+from hsm.host.dukpt import BDK_TYPES, read_ksn, working_key
 from hsm.host.fields import Fields
 from hsm.host.key_forms import BLOCK, same_form
 from hsm.host.vault import HostVault, KeyUse
@@ -89,7 +94,8 @@ def encrypt(vault: HostVault, fields: Fields) -> bytes:
     """M0: encipher a block of data.
 
     Mode 2 (00 ECB, 01 CBC) · input format 1 (0 binary, 1 hex, 2 text) · output format 1 (0 binary, 1 hex) · key
-    type 3H (00A ZEK, 00B DEK, FFF block) · key (16H, or scheme) · for CBC: chaining value 16H (32H of AES and
+    type 3H (00A ZEK, 00B DEK, 009, 609, 809 BDK, FFF block) · key (16H, of a BDK 32H, or scheme) · for a BDK: KSN descriptor
+    3H and KSN 20H (24H of AES) · for CBC: chaining value 16H (32H of AES and
     SM4) · length 4H, in characters · data.
     Answer: for CBC the chaining value for the data that follows · length 4H, in characters · data.
     Errors: 02 mode, 03 input format, 04 output format, 05 key type, 06 not whole blocks.
@@ -168,14 +174,22 @@ def read_output(fields: Fields, allowed: str = "012") -> str:
 
 
 def read_key(vault: HostVault, fields: Fields, operation: Operation, parity: str = "10") -> OpenKey:
-    """A key of a type that the operation takes (05), opened."""
+    """A key of a type that the operation takes (05), opened; with a BDK the key of the transaction."""
     code = fields.text(3)
-    use = USES[operation].get(code)
+    use = uses.BDK if code in BDK_TYPES else USES[operation].get(code)
     if use is None:
         raise HostError("05")
-    text = fields.key(16)
+    text = fields.key(32 if code in BDK_TYPES else 16)
     same_form(code, text)
-    return vault.key(text, msgspec.structs.replace(use, parity=parity))
+    if code in BDK_TYPES:
+        use = msgspec.structs.replace(use, types=(code,))
+    elif code == BLOCK and vault.keys.open(text[1:]).usage is KeyUsage.BDK:
+        use = uses.BDK
+    opened = vault.key(text, msgspec.structs.replace(use, parity=parity))
+    if use.usage is not KeyUsage.BDK:
+        return opened
+    ksn = read_ksn(fields, opened)
+    return working_key(opened, ksn, TdesUsage.DATA_REQUEST, AesUsage.DATA_BOTH)
 
 
 def read_vector(fields: Fields, mode: str, opened: OpenKey) -> bytes | None:

@@ -9,11 +9,14 @@ github.com/nickntg/thalessimulatorlibrary; what only one of them or neither has 
 
 from typing import Final
 
+import msgspec
+
 from hsm import check_values
 from hsm.errors import VaultError
 from hsm.host import key_forms as forms, vault as uses
 from hsm.host.codes import HostError
 from hsm.host.dispatch import Command
+from hsm.host.dukpt import BDK_TYPES, read_initial_key
 from hsm.host.fields import Fields
 from hsm.host.key_forms import BLOCK, Attributes
 from hsm.host.vault import HostVault
@@ -22,47 +25,88 @@ from hsm.lmk import Lmk
 from hsm.variant import VariantLmk, read
 from hsm.vault import OpenKey
 
+_BDK_KINDS: Final = dict(zip("123", BDK_TYPES, strict=True))
 _LENGTH_FLAGS: Final = {"0": 8, "1": 16, "2": 24}
 
 
 def generate(vault: HostVault, fields: Fields) -> bytes:
-    """A0: a random key under the LMK, and under a ZMK or TMK.
+    """A0: a key, random or an initial key of DUKPT, under the LMK, and under a ZMK or TMK.
 
-    Mode 1 (0 LMK alone; 1 also under another key) · key type 3H (FFF: key block) · scheme under the LMK 1
-    (Z U T X Y; S) · in mode 1: [`;` · flag 1 (0 ZMK, 1 TMK)] · ZMK or TMK (32H, or scheme) · scheme under it 1
-    (R and S: TR-31) · [`%` · LMK id 2] · for FFF: `#` · usage 2 · algorithm 2 (D1 T2 T3 A1 A2 A3) · mode of
-    use 1 · version 2 (00) · exportability 1 (E N S) · count 2 · optional blocks (LB with a usage's name).
+    Mode 1 (0 random, under the LMK; 1 also under another key; A and B the same with an initial key) · key type 3H
+    (FFF: key block) · scheme under the LMK 1 (Z U T X Y; S) · in modes A and B: derivation 1 (0 DUKPT) · kind of
+    BDK 1 (1 009, 2 609, 3 809, 4 AES) · BDK (32H, or scheme) · KSN without its counter 15H (16H of AES) · in modes
+    1 and B: [`;` · flag 1 (0 ZMK, 1 TMK)] · ZMK or TMK (32H, or scheme) · scheme under it 1 (R and S: TR-31) ·
+    [`%` · LMK id 2] · for FFF: `#` · usage 2 · algorithm 2 (D1 T2 T3 A1 A2 A3) · mode of use 1 · version 2 (00) ·
+    exportability 1 (E N S) · count 2 · optional blocks (LB with a usage's name).
     Answer: key under the LMK · [key under ZMK or TMK] · check value 6H.
 
-    A ZMK is made in the authorised state alone. A right that the usage does not have is left out of the
-    header: ZMK and TMK are always N, a mode of use is narrowed to the usage's own.
+    A ZMK is made in the authorised state alone. A right that the usage does not have is left out of the header:
+    ZMK and TMK are always N, a mode of use is narrowed to the usage's own. An initial key has key type 302, or
+    usage B1. It has no parity, so in the variant form it goes to a terminal here (mode B) and can not be opened
+    again; in a block it can.
     """
-    mode = fields.choice("01")
+    mode = fields.choice("01AB")
     code = fields.text(3)
     scheme = fields.text(1)
-    under = forms.read_carrier(fields) if mode == "1" else None
+    initial = read_initial(vault, fields, code) if mode in "AB" else None
+    under = forms.read_carrier(fields) if mode in "1B" else None
     scheme_under = fields.text(1) if under else ""
     fields.lmk()
     attributes = forms.read_attributes(fields, with_algorithm=True)
     fields.end()
     forms.same_form(code, scheme)
+    if (attributes is not None) is not (code == BLOCK):
+        raise HostError("15")
     carrier = forms.open_carrier(vault, *under, code) if under else None
-    if code == BLOCK:
+    if initial is not None:
+        made = initial if attributes is None else initial_block_key(initial, attributes)
+    elif attributes is not None:
         made = make_block_key(vault, attributes, carrier)
     else:
-        if attributes is not None:
-            raise HostError("15")
-        row = forms.key_type(code)
-        forms.require_authorised(vault, row.generated)
-        if scheme not in forms.SCHEME_BYTES:
-            raise HostError("26")
-        made = make_key(vault, forms.TYPE_USAGES[code][0], forms.SCHEME_BYTES[scheme])
+        made = make_variant_key(vault, code, scheme)
     answer = forms.under_lmk(vault, made, code, scheme)
     if carrier is not None:
         forms.same_form(code, scheme_under)
         forms.require_carried(carrier, made, code)
         answer += forms.under_carrier(vault, carrier, made, scheme_under)
     return (answer + forms.check_digits(made)).encode()
+
+
+def make_variant_key(vault: HostVault, code: str, scheme: str) -> OpenKey:
+    forms.require_authorised(vault, forms.key_type(code).generated)
+    if scheme not in forms.SCHEME_BYTES:
+        raise HostError("26")
+    return make_key(vault, forms.TYPE_USAGES[code][0], forms.SCHEME_BYTES[scheme])
+
+
+def read_initial(vault: HostVault, fields: Fields, code: str) -> OpenKey:
+    if code not in ("302", BLOCK):
+        raise HostError("04")
+    fields.choice("0")
+    kind = fields.choice("1234")
+    text = fields.key(32)
+    forms.same_form(code, text)
+    use = uses.BDK
+    if kind in _BDK_KINDS:
+        use = msgspec.structs.replace(use, types=(_BDK_KINDS[kind],))
+    bdk = vault.key(text, use)
+    if (bdk.algorithm is Algorithm.AES) is not (kind == "4"):
+        raise HostError("A7")
+    return read_initial_key(fields, bdk)
+
+
+def initial_block_key(initial: OpenKey, attributes: Attributes) -> OpenKey:
+    if attributes.usage != "B1":
+        raise HostError("A6")
+    if attributes.algorithm != (initial.algorithm, len(initial.key)):
+        raise HostError("A7")
+    return forms.restricted(
+        KeyUsage.IK,
+        initial.algorithm,
+        initial.key,
+        attributes.mode,
+        attributes.exportability,
+    )
 
 
 def make_key(vault: HostVault, usage: KeyUsage, length: int) -> OpenKey:
@@ -73,11 +117,8 @@ def make_key(vault: HostVault, usage: KeyUsage, length: int) -> OpenKey:
     return OpenKey(usage, algorithm, key)
 
 
-def make_block_key(
-    vault: HostVault, attributes: Attributes | None, carrier: OpenKey | None
-) -> OpenKey:
-    if attributes is None or attributes.algorithm is None:
-        raise HostError("15")
+def make_block_key(vault: HostVault, attributes: Attributes, carrier: OpenKey | None) -> OpenKey:
+    assert attributes.algorithm is not None
     algorithm, length = attributes.algorithm
     usage = forms.usage_of(attributes.usage, algorithm, attributes.label, carrier)
     if usage is KeyUsage.ZMK and not vault.authorised:
