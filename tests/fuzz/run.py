@@ -1,11 +1,12 @@
-"""`make fuzz`: every dialect under generated messages, mutated bytes and noise, for a given time.
+"""`make fuzz`: every dialect and every host command under mutated bytes and noise, for a given time.
 
 Hypothesis draws from the dialects' own tables (`tests/iso8583/strategies.py`); each draw is put to the
 checks of `tests/iso8583/checks.py`: table against specialised code both ways, what is read can be
 written, the inspector and the framers never raise, time and memory are bounded. A failure is made
-smaller, stored in `tests/iso8583/regressions/` and told; the run then ends with 1.
+smaller, stored in `tests/iso8583/regressions/` and told; the run then ends with 1. A fifth of the time is for the
+host commands of the vault (`tests/fuzz/host.py`).
 
-    python -m tests.fuzz.run --seconds 60 [--seed N] [--dialect NAME …]
+    python -m tests.fuzz.run --seconds 60 [--seed N] [--dialect NAME …] [--only language|host]
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings, str
 
 from iso8583.codec import codec_for
 from iso8583.dialects import registry
+from tests.fuzz import host
 from tests.iso8583 import checks
 from tests.iso8583.corpus import records
 from tests.iso8583.strategies import messages, values
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 REGRESSIONS = Path(__file__).resolve().parent.parent / "iso8583" / "regressions"
 EXAMPLES = 40  # of one kind in one dialect, before the next has its turn
 SHRINK_S = 10.0
+HOST_SHARE = 0.2  # of the time, for host commands
 CORPUS = [bytes.fromhex(row["hex"]) for row in records()]
 NEAR_VALUES: list[Any] = [
     "",
@@ -240,15 +243,27 @@ def store(found: FoundError, folder: Path) -> Path:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="make fuzz", description="Fuzz the language.")
+    parser = argparse.ArgumentParser(
+        prog="make fuzz", description="Fuzz the language and the vault's port."
+    )
     parser.add_argument("--seconds", type=float, default=60.0, help="time box; default 60")
     parser.add_argument("--seed", type=int, default=None, help="of the draws; default: a new one")
     parser.add_argument("--dialect", action="append", choices=registry.names(), help="only these")
+    parser.add_argument("--only", choices=["language", "host"], help="only this part")
     given_ = parser.parse_args(arguments)
     first = int.from_bytes(os.urandom(4), "big") if given_.seed is None else given_.seed
-    names = given_.dialect or list(registry.names())
+    only = "language" if given_.dialect else given_.only
+    host_s = {None: HOST_SHARE, "host": 1.0, "language": 0.0}[only] * given_.seconds
+    if host_s and fuzz_host(host_s, first):
+        return 1
+    if only == "host":
+        return 0
+    return fuzz_language(given_.dialect or list(registry.names()), given_.seconds - host_s, first)
+
+
+def fuzz_language(names: list[str], seconds: float, first: int) -> int:
     began = time.monotonic()
-    draws, found = fuzz(names, given_.seconds, first)
+    draws, found = fuzz(names, seconds, first)
     spent = time.monotonic() - began
     if found is None:
         say(f"{draws} draws in {len(names)} dialects, {spent:.0f} s, seed {first}: nothing found")
@@ -256,6 +271,17 @@ def main(arguments: list[str] | None = None) -> int:
     traceback.print_exception(found.__cause__)
     file = store(smaller(found, SHRINK_S), REGRESSIONS)
     say(f"found after {draws} draws, seed {first}: {found.check} in {found.dialect}; {file}")
+    return 1
+
+
+def fuzz_host(seconds: float, first: int) -> int:
+    asked, found = host.fuzz(seconds, first)
+    if found is None:
+        say(f"{asked} host commands, {seconds:.0f} s, seed {first}: nothing found")
+        return 0
+    traceback.print_exception(found.__cause__)
+    file = host.store(host.smaller(found, SHRINK_S), host.REGRESSIONS)
+    say(f"found after {asked} host commands, seed {first}; {file}")
     return 1
 
 

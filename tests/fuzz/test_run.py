@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hsm.host.fields import Fields
 from iso8583 import inspect
 from iso8583.codec import Codec
-from tests.fuzz import run
+from tests.fuzz import host, run
 from tests.iso8583 import checks
 
 if TYPE_CHECKING:
@@ -22,6 +23,33 @@ if TYPE_CHECKING:
 def test_nothing_is_found_where_nothing_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert run.main(["--seconds", "1", "--seed", "7", "--dialect", "iso1987_binary"]) == 0
     assert "draws in 1 dialects" in capsys.readouterr().out
+
+
+def test_so_with_host_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run.main(["--seconds", "1", "--seed", "7", "--only", "host"]) == 0
+    assert "host commands" in capsys.readouterr().out
+
+
+def test_a_host_command_that_is_answered_wrong_is_found_and_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Fields.hex
+
+    def hex_that_trips(fields: Fields, characters: int, code: str = "15") -> bytes:
+        value = read(fields, characters, code)
+        if b"\x19" in value:
+            raise KeyError(0)
+        return value
+
+    monkeypatch.setattr(host, "REGRESSIONS", tmp_path)
+    monkeypatch.setattr(run, "SHRINK_S", 2.0)
+    monkeypatch.setattr(Fields, "hex", hex_that_trips)
+    assert run.main(["--seconds", "60", "--seed", "1", "--only", "host"]) == 1
+    (file,) = tmp_path.iterdir()
+    command = bytes.fromhex(file.read_text(encoding="ascii"))
+    assert host.fails(command)
+    monkeypatch.undo()
+    assert not host.fails(command)
 
 
 def decode_without_12(codec: Codec, data: bytes) -> Any:
