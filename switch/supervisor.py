@@ -26,7 +26,6 @@ import socket
 import sys
 import tempfile
 from contextlib import ExitStack, suppress
-from importlib.metadata import PackageNotFoundError, version as package_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +43,7 @@ from switch.metrics import Registry, merged
 from switch.metrics_http import MetricsProtocol
 from switch.store import Store, StoreError, prepare_data_keys, record_of_node
 from switch.texts import say
+from switch.version import version
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,13 +67,6 @@ KILL_GRACE_S = 10.0  # after engine.drain_s: flushing, and what the worker itsel
 
 class SupervisorError(Exception):
     """The node can not be served; the text is for the operator."""
-
-
-def version() -> str:
-    try:
-        return package_version("tongbao")
-    except PackageNotFoundError:
-        return "0"
 
 
 def serve(

@@ -5,6 +5,7 @@ it is for. Hex with a scheme letter (or none) is the variant scheme (id 00), whe
 and variant of its type binds a key to its purpose: the command says which types it takes.
 """
 
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -60,9 +61,20 @@ MK_AC: Final = KeyUse(KeyUsage.MK_AC, Operation.DERIVE_AC, ("109",))
 class Identity(msgspec.Struct, frozen=True):
     """What diagnostics say of the device: that it is this software, and how its port is set."""
 
-    firmware: str = "TB00-0000"  # 9 characters, as devices number theirs
+    firmware: str = "TB00-0000"  # 9 characters, as devices number theirs: see `firmware_of`
     buffer_bytes: int = 32_768
     connections_max: int = 64
+
+
+def firmware_of(version: str) -> str:
+    """A version of this software as devices number theirs, in 9 characters.
+
+    >>> firmware_of("1.2.3"), firmware_of("unknown")
+    ('TB01-0203', 'TB00-0000')
+    """
+    found = re.match(r"(\d+)\.(\d+)\.(\d+)", version, re.ASCII)
+    major, minor, patch = (min(int(part), 99) for part in found.groups()) if found else (0, 0, 0)
+    return f"TB{major:02}-{minor:02}{patch:02}"
 
 
 class HostVault:

@@ -14,13 +14,14 @@ import structlog
 from hsm.adapters.server import HostPort, HostServer
 from hsm.host.commands import COMMANDS
 from hsm.host.dispatch import Dispatcher
-from hsm.host.vault import HostVault
+from hsm.host.vault import HostVault, Identity, firmware_of
 from hsm.variant import VariantLmk
 from switch import logs
 from switch.adapters.system import SystemClock, SystemEntropy, core_dumps_off
 from switch.device.control import Ask, Control, fault_of
 from switch.lmk_file import LmkError, open_lmk
 from switch.texts import say
+from switch.version import version
 
 if TYPE_CHECKING:
     from hsm.lmk import Lmk
@@ -96,7 +97,12 @@ class Running:
         self._lmk_id = lmk.lmk_id
         self._variant = VariantLmk.of(lmk)
         self.vault = HostVault(
-            lmk, self._variant, SystemEntropy().bytes, monotonic_s, allow_weak=demo
+            lmk,
+            self._variant,
+            SystemEntropy().bytes,
+            monotonic_s,
+            allow_weak=demo,
+            identity=Identity(firmware_of(version()), device.message_bytes, device.connections),
         )
         self._tls = tls_context(device)
         self._server = HostServer(
