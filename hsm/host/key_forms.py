@@ -328,6 +328,15 @@ def open_carrier(vault: HostVault, use: KeyUse, text: str, code: str) -> OpenKey
 
 
 def require_carried(carrier: OpenKey, opened: OpenKey, code: str) -> None:
-    """A6 for a key block whose usage does not go under a key of the carrier's usage."""
-    if code == BLOCK and carrier.usage not in USAGES[opened.usage].carried_by:
-        raise HostError("A6")
+    """That a key may go under, or come under, a key of the carrier's usage.
+
+    In blocks the usage's row says it (A6). In the variant form everything may go under a ZMK that the key
+    type lets leave, and under a TMK what is a terminal's (29).
+    """
+    if code == BLOCK:
+        if carrier.usage not in USAGES[opened.usage].carried_by:
+            raise HostError("A6")
+    elif carrier.usage is KeyUsage.TMK and not any(
+        KeyUsage.TMK in USAGES[usage].carried_by for usage in TYPE_USAGES[code]
+    ):
+        raise HostError("29")

@@ -80,8 +80,7 @@ def firmware_of(version: str) -> str:
 class HostVault:
     """Keys, entropy and authorised state behind one host port. It belongs to one thread.
 
-    `monotonic_s` is a clock that does not go back; authorised state ends by it. `former` is the LMK before
-    this one, while keys may still come under it (command BW).
+    `monotonic_s` is a clock that does not go back; authorised state ends by it.
     """
 
     def __init__(
@@ -93,19 +92,32 @@ class HostVault:
         *,
         keys_max: int = KEYS_MAX,
         allow_weak: bool = False,
-        former: Lmk | None = None,
         identity: Identity | None = None,
     ) -> None:
         self.keys = KeyTable(lmk, entropy, keys_max)
         self.variant = variant
         self.entropy = entropy
         self.allow_weak = allow_weak
-        self.former = former
         self.identity = identity or Identity()
+        self.former: HostVault | None = None
         self._monotonic_s = monotonic_s
         self._authorised_until_s = 0.0
         self._keys_max = keys_max
         self._opened: dict[tuple[KeyUse, str], OpenKey] = {}
+
+    def take_over_from(self, former: Lmk | None) -> None:
+        """Let keys come in that are under the LMK before this one (command BW), or, with None, no more."""
+        self.former = (
+            None
+            if former is None
+            else HostVault(
+                former,
+                VariantLmk.of(former),
+                self.entropy,
+                self._monotonic_s,
+                allow_weak=self.allow_weak,
+            )
+        )
 
     def key(self, text: str, use: KeyUse) -> OpenKey:
         """The opened key, or `HostError`; opened once and kept, the oldest forgotten at the bound."""

@@ -21,8 +21,7 @@ from hsm.host.fields import Fields
 from hsm.host.key_forms import BLOCK, Attributes
 from hsm.host.vault import HostVault
 from hsm.keys import Algorithm, KeyUsage
-from hsm.lmk import Lmk
-from hsm.variant import VariantLmk, read
+from hsm.variant import read
 from hsm.vault import OpenKey
 
 _BDK_KINDS: Final = dict(zip("123", BDK_TYPES, strict=True))
@@ -287,17 +286,9 @@ def new_lmk(vault: HostVault, fields: Fields) -> bytes:
         raise HostError("33")
     if scheme == "0":
         scheme = forms.scheme_of(text)
-    opened = open_former(vault, vault.former, text, code)
+    opened = forms.open_key(vault.former, text, code)
     answer = forms.under_lmk(vault, opened, code, scheme)
     return (answer + (des_check_digits(opened, digits) if digits else "")).encode()
-
-
-def open_former(vault: HostVault, former: Lmk, text: str, code: str) -> OpenKey:
-    """A key under the former LMK, by a vault that has only that one."""
-    before = HostVault(
-        former, VariantLmk.of(former), vault.entropy, lambda: 0.0, allow_weak=vault.allow_weak
-    )
-    return forms.open_key(before, text, code)
 
 
 COMMANDS: Final = (

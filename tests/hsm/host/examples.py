@@ -31,7 +31,9 @@ ADVICE = frozenset({"A6", "FA", "FC", "FK", "MI", "DW"})
 
 @cache
 def fuzzed_host() -> Host:
-    return Host(host_vault(allow_weak=False))
+    host = Host(host_vault(allow_weak=False))
+    host.vault.take_over_from(host.vault.keys.lmk)
+    return host
 
 
 def text(clear: bytes, key_type: str) -> str:
@@ -42,8 +44,13 @@ def under(carrier: bytes, clear: bytes) -> str:
     return "X" + ciphers.tdes_ecb_encrypt(carrier, clear).hex().upper()
 
 
-@cache
 def in_block(usage: KeyUsage, clear: bytes, algorithm: Algorithm = Algorithm.TDES) -> str:
+    """The same block whenever it is asked for."""
+    return _block(usage, clear, algorithm)
+
+
+@cache
+def _block(usage: KeyUsage, clear: bytes, algorithm: Algorithm) -> str:
     return "S" + fuzzed_host().vault.keys.wrap(usage, algorithm, clear).block
 
 
@@ -130,7 +137,6 @@ def x9_9(key: bytes) -> bytes:
 def check(command: bytes) -> str:
     """The error code of an answer that is as any answer must be; `AssertionError` for any other."""
     host = fuzzed_host()
-    host.vault.former = host.vault.keys.lmk
     host.vault.authorise(1e9)
     host.faults.clear()
     message = HEADER + command

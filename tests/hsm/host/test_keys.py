@@ -310,7 +310,9 @@ def test_leaving_needs_the_authorised_state_and_a_header_that_allows_it(host: Ho
     assert host("A8001" + zmk + zpk + "U") == "A917"
     host.vault.authorise(60)
     assert host("A8001" + zmk + zpk + "U")[:4] == "A900"
-    assert host("A8001;1" + tmk + zpk + "U")[:4] == "A900"
+    assert host("A8001;1" + tmk + zpk + "U") == "A929"  # no terminal gets a key of a zone
+    assert host("A01009U;1" + tmk + "U") == "A129"
+    assert host("A8002;1" + tmk + host.key(odd(3, 16), "002") + "U")[:4] == "A900"
     assert host("A8000" + zmk + zmk + "U") == "A929"
     assert host("A6000" + zmk + zmk + "U") == "A729"
     assert host("A8001" + zmk + host.key(odd(3, 16), "002") + "U") == "A911"
@@ -375,7 +377,7 @@ def test_a_key_changes_its_lmk_and_stays_the_same_key() -> None:
     key = odd(12, 16)
     text = old.encrypt_key(key, "001", "U")
     assert host("BW011" + text) == "BX33"
-    vault.former = former
+    vault.take_over_from(former)
     assert host("BW011" + text) == "BX00" + host.key(key, "001")
     assert host("BWFF1" + text + ";001;0X0!11") == (
         "BX00" + host.key(key, "001", "X") + check_digits(key)
