@@ -280,10 +280,13 @@ def open_foreign_block(usage: KeyUsage, carrier: OpenKey, block: str) -> tuple[A
 
 
 def strength_bits(key: OpenKey) -> int:
-    """Effective bits (NIST SP 800-57): single DES 56, two-key Triple DES 80, three-key 112, AES its length."""
-    if key.algorithm is Algorithm.AES:
-        return len(key.key) * 8
-    return {8: 56, 16: 80, 24: 112}[len(key.key)]
+    """Effective bits (NIST SP 800-57): single DES 56, two-key Triple DES 80, three-key 112, others their length.
+
+    No more than 256 count: nothing stronger carries an HMAC key.
+    """
+    if key.algorithm in (Algorithm.DES, Algorithm.TDES):
+        return {8: 56, 16: 80, 24: 112}[len(key.key)]
+    return min(len(key.key) * 8, 256)
 
 
 def compare_check_value(algorithm: Algorithm, key: bytes, given: str) -> None:

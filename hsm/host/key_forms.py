@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from hsm import key_block
+from hsm import key_block, key_block_rules
 from hsm.des_keys import des_key_fault, with_odd_parity
 from hsm.errors import MasqueradingKeyError
 from hsm.host import vault as uses
@@ -64,6 +64,10 @@ _ZONE_FIRST: Final = (_U.ZMK, _U.ZPK, _U.ZAK, _U.ZEK)
 _ALGORITHMS: Final = {
     "D1": (Algorithm.DES, 8), "T2": (Algorithm.TDES, 16), "T3": (Algorithm.TDES, 24),
     "A1": (Algorithm.AES, 16), "A2": (Algorithm.AES, 24), "A3": (Algorithm.AES, 32),
+}  # fmt: skip
+# An element of a header that contradicts the others -> code
+_FAULTS: Final = {
+    "usage": "A6", "algorithm": "A7", "mode": "A8", "key_version": "A9", "context": "B8", "optional": "AC",
 }  # fmt: skip
 _DES: Final = frozenset({Algorithm.DES, Algorithm.TDES})
 
@@ -284,6 +288,9 @@ def from_block(
     if block[:1] != ("D" if carrier.algorithm is Algorithm.AES else "B"):
         raise HostError("B8")
     header, key = key_block.unwrap(carrier.key, block)
+    fault = key_block_rules.fault(header)
+    if fault is not None:
+        raise HostError(_FAULTS[fault.element])
     algorithm = algorithm_of(header.algorithm)
     if usages:
         usage = next((one for one in usages if header.usage in USAGES[one].accepts), None)

@@ -234,7 +234,7 @@ def test_a_label_or_a_header_can_not_be_exchanged() -> None:
         key_block.Header("D", "P0", "T", "B", exportability="S"),
         key_block.Header("D", "P0", "T", "B", exportability="S", optional=(("LB", "TPK"),)),
         key_block.Header("D", "P0", "T", "B", exportability="S", optional=(("LB", "nonsense"),)),
-        key_block.Header("D", "P0", "T", "B", exportability="E", optional=label),
+        key_block.Header("D", "P0", "T", "D", exportability="E", optional=(("LB", "TPK"),)),
         key_block.Header("D", "M3", "T", "B", exportability="S", optional=label),
         key_block.Header("D", "P0", "H", "B", exportability="S", optional=label),
         key_block.Header("D", "P0", "R", "B", exportability="S", optional=label),

@@ -259,6 +259,35 @@ def test_tr31_of_another_comes_in_with_no_more_rights_than_its_header(host: Host
     assert host("A6008" + host.key(ZMK, "000") + "R" + into_variant + "U") == "A7A6"
 
 
+@pytest.mark.parametrize(
+    ("header", "code"),
+    [
+        (("P0", "T", "G", "00"), "A8"),
+        (("Z9", "T", "B", "00"), "A6"),
+        (("C0", "D", "C", "00"), "A7"),
+        (("P0", "T", "B", "c1"), "A9"),
+        (("P0", "T", "B", "12"), None),
+    ],
+)
+def test_tr31_with_a_header_that_contradicts_itself_stays_out(
+    host: Host, header: tuple[str, str, str, str], code: str | None
+) -> None:
+    usage, algorithm, mode, version = header
+    made = psec.tr31.Header("B", usage, algorithm, mode, version, "E")
+    wrapped = psec.tr31.wrap(ZMK, made, odd(6, 8 if algorithm == "D" else 16))
+    answer = host("A6FFF" + block(host, KeyUsage.ZMK, ZMK) + "R" + wrapped + "S")
+    assert answer[:4] == "A7" + (code or "00")
+
+
+@pytest.mark.parametrize("length", [16, 20, 32, 64])
+def test_hmac_keys_go_under_what_is_as_strong(officers: Host, length: int) -> None:
+    strong = block(officers, KeyUsage.ZMK, seeded(8)(32), Algorithm.AES)
+    weak = block(officers, KeyUsage.ZMK, ZMK)
+    key = block(officers, KeyUsage.HMAC, seeded(9)(length), Algorithm.HMAC)
+    assert officers("A8FFF" + strong + key + "R")[:4] == "A900"
+    assert officers("A8FFF" + weak + key + "R") == "A927"
+
+
 def test_aes_goes_under_aes_alone(officers: Host) -> None:
     kek, key = seeded(8)(32), seeded(9)(16)
     strong = block(officers, KeyUsage.ZMK, kek, Algorithm.AES)
