@@ -189,15 +189,16 @@ def header_for(
 ) -> Header:
     """The header of a key of ours under the LMK: its TR-31 code, and its usage as label.
 
-    `KeyUsageError` for a mode the usage does not have, or a key that could leave where none may.
+    `KeyUsageError` for a mode the usage does not have, or a key that could leave where none may. A key with
+    exportability E leaves in key blocks alone, by host command.
     """
     row = USAGES[usage]
     if algorithm not in row.tr31_usage:
         raise KeyUsageError(f"there is no {usage.value} for {algorithm.name}")
     if mode not in (None, row.mode) and not narrows(usage, mode):
         raise KeyUsageError(f"there is no {usage.value} with mode of use {mode[:1]!r}")
-    narrower = "EN" if row.exportability == "S" else "N"
-    if exportability not in (None, row.exportability, *narrower):
+    allowed = "SEN" if row.exportability == "S" else "N"
+    if exportability is not None and exportability not in tuple(allowed):
         raise KeyUsageError(f"a {usage.value} does not have exportability {exportability[:1]!r}")
     return Header(
         version="D",
