@@ -67,7 +67,8 @@ KEY_TYPES: Final = {
         KeyType("000", "ZMK", 2, generated="authorised", imported="never", exported="never"),
         KeyType("001", "ZPK", 3),
         KeyType("002", "TMK, TPK, PVK", 7),
-        KeyType("302", "IK", 7, verified=False),
+        # An initial key has no parity, and nothing else tells in this form whether a key opened.
+        KeyType("302", "IK", 7, imported="never", exported="never", verified=False),
         KeyType("402", "CVK", 7),
         KeyType("003", "TAK", 8),
         KeyType("005", "PVK, not on us", 10, generated="never", verified=False),

@@ -268,6 +268,8 @@ def from_carrier(
 ) -> tuple[OpenKey, bool]:
     """A key that came under a ZMK or TMK, and whether its parity was right; it is odd afterwards.
 
+    But an initial key of DUKPT has no parity: every bit of it counts, so it stays as it came.
+
     `usages`: what it may be, the first for a key without a header; none with one means whatever the
     header says. Weak keys are refused: 75, 11, 27.
     """
@@ -276,7 +278,7 @@ def from_carrier(
     if carrier.algorithm is not Algorithm.TDES:
         raise HostError("26")
     clear = decrypt_under(carrier.key, text.upper())
-    key = with_odd_parity(clear)
+    key = clear if usages[0] is KeyUsage.IK else with_odd_parity(clear)
     algorithm = Algorithm.DES if len(key) == 8 else Algorithm.TDES
     refuse(vault, usages[0], algorithm, key)
     return OpenKey(usages[0], algorithm, key), key == clear
@@ -316,7 +318,7 @@ def refuse(vault: HostVault, usage: KeyUsage, algorithm: Algorithm, key: bytes) 
     if vault.allow_weak:
         return
     if algorithm in _DES:
-        fault = des_key_fault(key)
+        fault = des_key_fault(with_odd_parity(key) if usage is KeyUsage.IK else key)
         if fault is not None:
             raise HostError("75" if isinstance(fault, MasqueradingKeyError) else "11")
     else:

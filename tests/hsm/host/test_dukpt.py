@@ -35,7 +35,7 @@ ROWS = [
 
 @pytest.fixture
 def host() -> Host:
-    return Host(host_vault())
+    return Host(host_vault(allow_weak=False))
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row["input"]["ksn"])
@@ -137,6 +137,22 @@ def test_initial_keys_are_made_and_sent(host: Host) -> None:
     answer = host(f"A0AFFFS04{aes}1234567890123456%01#B1A1N00N00")
     opened = host.vault.keys.open(answer[5:-6])
     assert (opened.usage, opened.key, opened.exportability) == (KeyUsage.IK, AES_IK, "N")
+
+
+def test_an_initial_key_comes_in_bit_by_bit(host: Host) -> None:
+    zmk = block(host, KeyUsage.ZMK, ZMK)
+    sealed = "X" + DES3.new(ZMK, DES3.MODE_ECB).encrypt(IK).hex().upper()
+    answer = host("A6FFF" + zmk + sealed + "S%01#B1X00N00")
+    assert answer[:5] == "A700S"
+    opened = host.vault.keys.open(answer[5:-6])
+    assert (opened.usage, opened.key) == (KeyUsage.IK, IK)
+    wrapped = psec.tr31.wrap(ZMK, psec.tr31.Header("B", "B1", "T", "X", "00", "E"), IK)
+    answer = host("A6FFF" + zmk + "R" + wrapped + "S")
+    assert host.vault.keys.open(answer[5:-6]).key == IK
+    text = host.key(ZMK, "000")
+    assert host("A6302" + text + sealed + "U") == "A729"
+    host.vault.authorise(60)
+    assert host("A8302" + text + sealed + "U") == "A929"
 
 
 @pytest.mark.parametrize(
