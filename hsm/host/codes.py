@@ -12,6 +12,7 @@ from hsm.errors import (
     KeyUsageError,
     MasqueradingKeyError,
     PinBlockError,
+    ReplayError,
     VaultError,
     WeakKeyError,
 )
@@ -49,7 +50,7 @@ CODES: Final[dict[str, tuple[str, str]]] = {
     "28": ("invalid key type", "密钥类型无效"),
     "29": ("function is not permitted", "功能不允许"),
     "33": ("LMK key change storage is corrupted", "主密钥更换存储区损坏"),
-    "39": ("fraud detection: too many wrong PINs", "欺诈检测：PIN错误次数过多"),
+    "39": ("fraud detection: too many wrong PINs, or a DUKPT counter that was used", "欺诈检测：PIN错误次数过多或DUKPT计数器已使用"),
     "40": ("invalid checksum", "校验和无效"),
     "41": ("internal error", "内部错误"),
     "42": ("DES failure", "DES故障"),
@@ -102,6 +103,8 @@ def code_of(error: VaultError) -> str:
         return "A4"
     if isinstance(error, KeyUsageError):
         return "A6"
+    if isinstance(error, ReplayError):
+        return "39"
     for kind, code in _WEAK:
         if isinstance(error, kind):
             return code

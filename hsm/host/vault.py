@@ -12,12 +12,14 @@ from typing import Final
 import msgspec
 
 from hsm.des_keys import des_key_fault
+from hsm.dukpt_replay import Purpose, ReplayGuard
 from hsm.errors import (
     KeyBlockError,
     KeyLengthError,
     KeyParityError,
     KeyUsageError,
     MasqueradingKeyError,
+    ReplayError,
     VaultError,
 )
 from hsm.host.codes import HostError
@@ -80,7 +82,8 @@ def firmware_of(version: str) -> str:
 class HostVault:
     """Keys, entropy and authorised state behind one host port. It belongs to one thread.
 
-    `monotonic_s` is a clock that does not go back; authorised state ends by it.
+    `monotonic_s` is a clock that does not go back; authorised state ends by it. `replay` remembers the counters
+    of DUKPT devices; None: a counter may come any number of times.
     """
 
     def __init__(
@@ -93,6 +96,7 @@ class HostVault:
         keys_max: int = KEYS_MAX,
         allow_weak: bool = False,
         identity: Identity | None = None,
+        replay: ReplayGuard | None = None,
     ) -> None:
         self.keys = KeyTable(lmk, entropy, keys_max)
         self.variant = variant
@@ -100,6 +104,7 @@ class HostVault:
         self.allow_weak = allow_weak
         self.identity = identity or Identity()
         self.former: HostVault | None = None
+        self.replay = replay
         self._monotonic_s = monotonic_s
         self._authorised_until_s = 0.0
         self._keys_max = keys_max
@@ -167,6 +172,27 @@ class HostVault:
         fault = des_key_fault(clear)
         if fault is not None:
             raise HostError("75" if isinstance(fault, MasqueradingKeyError) else use.parity)
+
+    # -- counters of DUKPT -----------------------------------------------------------
+
+    def check_counter(self, base: OpenKey, purpose: Purpose, ksn: bytes) -> None:
+        """`ReplayError` (code 39) for a counter that was used or passed; before any work with the BDK."""
+        if self.replay is not None:
+            self.replay.check(base.check_value(), purpose, ksn)
+
+    def accept_counter(self, base: OpenKey, purpose: Purpose, ksn: bytes) -> None:
+        """Remember a counter, once its PIN block opened or its MAC was right; `ReplayError` as above.
+
+        A counter that can not be stored is a fault of the device's own (code 41).
+        """
+        if self.replay is None:
+            return
+        try:
+            self.replay.accept(base.check_value(), purpose, ksn)
+        except ReplayError:
+            raise
+        except VaultError as error:
+            raise OSError(str(error)) from error
 
     # -- authorised state ------------------------------------------------------------
 
