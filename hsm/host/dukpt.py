@@ -1,8 +1,9 @@
 """DUKPT in host commands: which key a base derivation key and a key serial number make.
 
 A command names the transaction by a KSN descriptor (3H: how the KSN is divided; read and not used, since the
-counter's place is fixed) and the KSN, 20H for a Triple DES BDK and 24H for AES. As with the devices, whether a
-KSN was seen before is the host's to know (`hsm.dukpt_replay`).
+counter's place is fixed) and the KSN, 20H for a Triple DES BDK and 24H for AES. Whether a KSN was
+seen before a vault knows only where it was given a guard (`HostVault.check_counter`); a PIN block that opens and a
+MAC that is right use a counter up, data does not, since nothing tells that it was right.
 """
 
 from typing import Final

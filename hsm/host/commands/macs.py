@@ -16,6 +16,7 @@ import msgspec
 
 from hsm import ciphers, mac
 from hsm.dukpt_aes import AesUsage
+from hsm.dukpt_replay import Purpose
 from hsm.dukpt_tdes import TdesUsage
 from hsm.host import vault as uses
 from hsm.host.codes import HostError
@@ -195,7 +196,7 @@ def dukpt_mac(vault: HostVault, fields: Fields) -> bytes:
 
     MAC mode 1 (1 verify, 4 make) · MAC method 1 (1) · BDK (32H, or scheme) · KSN descriptor 3H · KSN 20H (24H of AES) ·
     in mode 1: MAC 16H · length 4H, in bytes · data. Answer: in mode 4 MAC 16H. Errors: 01 the MAC is wrong, 02 mode,
-    06 method.
+    06 method, 39 in mode 1 where the device remembers counters and this one was used.
     The MAC is ISO 9797-1 algorithm 3, zeros as padding, by the key for requests or both ways; with an AES BDK the
     first half of CMAC by the key for both ways [unverified: method and key; other modes and methods are not known].
     """
@@ -208,6 +209,8 @@ def dukpt_mac(vault: HostVault, fields: Fields) -> bytes:
     fields.end()
     if not data:
         raise HostError("80")
+    if verifies:
+        vault.check_counter(bdk, Purpose.MAC, ksn)
     opened = working_key(bdk, ksn, TdesUsage.MAC_REQUEST, AesUsage.MAC_BOTH)
     method = method_for(opened, "6" if opened.algorithm is Algorithm.AES else "3")
     found = method.mac(data, 1, None)[:8]
@@ -215,6 +218,7 @@ def dukpt_mac(vault: HostVault, fields: Fields) -> bytes:
         return digits(found)
     if not hmac.compare_digest(found, given):
         raise HostError("01")
+    vault.accept_counter(bdk, Purpose.MAC, ksn)
     return b""
 
 

@@ -12,6 +12,7 @@ import pytest
 from Crypto.Cipher import AES, DES3
 from Crypto.Hash import CMAC
 
+from hsm.dukpt_replay import MemoryCounters, ReplayGuard
 from hsm.keys import Algorithm, KeyUsage
 from tests.hsm.dukpt_terminals import AesTerminal, TdesTerminal, derive, xor
 from tests.hsm.host.support import Host, host_vault
@@ -47,6 +48,18 @@ def test_macs_of_the_standard(host: Host, row: dict[str, dict[str, str]]) -> Non
     assert answer[4:].startswith(row["output"]["mac_request_4"])
     assert host(f"GW11{bdk}605{ksn}{answer[4:]}{len(data):04X}{data}") == "GX00"
     assert host(f"GW11{bdk}605{ksn}{answer[4:]}{len(data):04X}{data[:-1]}X") == "GX01"
+
+
+def test_a_right_mac_uses_a_counter_up_where_they_are_remembered(host: Host) -> None:
+    host.vault.replay = ReplayGuard(MemoryCounters())
+    bdk = host.key(BDK, "009")
+    earlier, later = "FFFF9876543210E00001", "FFFF9876543210E00002"
+    macs = {ksn: host(f"GW41{bdk}605{ksn}0004data")[4:] for ksn in (earlier, later)}
+    assert host(f"GW11{bdk}605{later}{'0' * 16}0004data") == "GX01"  # proves nothing
+    assert host(f"GW11{bdk}605{earlier}{macs[earlier]}0004data") == "GX00"
+    assert host(f"GW11{bdk}605{later}{macs[later]}0004data") == "GX00"
+    assert host(f"GW11{bdk}605{later}{macs[later]}0004data") == "GX39"
+    assert host(f"GW11{bdk}605{earlier}{macs[earlier]}0004data") == "GX39"
 
 
 @pytest.mark.parametrize("code", ["009", "609", "809"])
