@@ -24,7 +24,7 @@ from hsm.variant import KEY_TYPES, KeyType, decrypt_under, encrypt_under
 from hsm.vault import OpenKey, algorithm_of, check_strength, check_value
 
 BLOCK: Final = "FFF"  # key type code of everything in a key block
-BLOCK_SCHEMES: Final = "SR"
+BLOCK_SCHEMES: Final = ("S", "R")
 SCHEME_BYTES: Final = {"Z": 8, "U": 16, "X": 16, "T": 24, "Y": 24}
 
 _U: Final = KeyUsage
@@ -95,7 +95,7 @@ def same_form(code: str, *texts: str) -> None:
     A text may be a key or only the letter of a scheme.
     """
     for text in texts:
-        if (text[:1] in BLOCK_SCHEMES and text != "") is not (code == BLOCK):
+        if (text[:1] in BLOCK_SCHEMES) is not (code == BLOCK):
             raise HostError("A1")
 
 
@@ -155,7 +155,11 @@ def open_key(vault: HostVault, text: str, code: str, parity: str = "10") -> Open
 
 
 def under_lmk(vault: HostVault, opened: OpenKey, code: str, scheme: str) -> str:
-    """The text of a key under the LMK. `scheme` "" is that of 16 bytes without a letter."""
+    """The text of a key under the LMK. `scheme` "" is that of 16 bytes without a letter.
+
+    The variant form has no mode of use: a key that came with a narrower one than its usage's is refused (A8).
+    Nor has it an exportability: whether the key may leave again is its type's matter.
+    """
     same_form(code, scheme)
     if code == BLOCK:
         return (
@@ -168,6 +172,8 @@ def under_lmk(vault: HostVault, opened: OpenKey, code: str, scheme: str) -> str:
                 exportability=opened.exportability,
             ).block
         )
+    if opened.mode != USAGES[opened.usage].mode:
+        raise HostError("A8")
     return vault.variant.encrypt_key(opened.key, code, scheme)
 
 
@@ -245,7 +251,7 @@ def under_carrier(
     """The text of a key under a ZMK or TMK. 27: the carrier is weaker than the key, or of a wrong length."""
     if strength_bits(opened) > strength_bits(carrier):
         raise HostError("27")
-    if scheme in BLOCK_SCHEMES and scheme != "":
+    if scheme in BLOCK_SCHEMES:
         aes = carrier.algorithm is Algorithm.AES
         header = key_block.Header(
             version="D" if aes else "B",

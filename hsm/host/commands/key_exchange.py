@@ -92,7 +92,7 @@ def send_out(
             raise HostError("A6")
         if opened.exportability == "N":
             raise HostError("AA")
-    elif scheme in ("S", "R"):
+    elif scheme in forms.BLOCK_SCHEMES:
         opened = with_header(opened, code)
     forms.require_carried(carrier, opened, code)
     answer = forms.under_carrier(vault, carrier, opened, scheme)

@@ -257,6 +257,8 @@ def test_tr31_of_another_comes_in_with_no_more_rights_than_its_header(host: Host
     answer = host("A6001" + host.key(ZMK, "000") + "R" + into_variant + "U")
     assert answer == "A700" + host.key(key, "001") + check_digits(key)
     assert host("A6008" + host.key(ZMK, "000") + "R" + into_variant + "U") == "A7A6"
+    narrow = psec.tr31.wrap(ZMK, psec.tr31.Header("B", "P0", "T", "E", "00", "E"), key)
+    assert host("A6001" + host.key(ZMK, "000") + "R" + narrow + "U") == "A7A8"
 
 
 @pytest.mark.parametrize(
