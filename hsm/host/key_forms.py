@@ -308,8 +308,6 @@ def from_block(
             raise HostError("A7")
     else:
         usage = usage_of(header.usage, algorithm, None, carrier)
-    if header.mode not in USAGES[usage].accepts_modes:
-        raise HostError("A8")
     if header.exportability not in ("E", "N", "S"):
         raise HostError("AA")
     refuse(vault, usage, algorithm, key)

@@ -4,6 +4,7 @@ Method: published commands under the public test LMK; what is made is opened on 
 PyCryptodome; wrong carriers, types, states one at a time.
 """
 
+import psec
 import pytest
 from Crypto.Cipher import DES3
 
@@ -11,6 +12,8 @@ from hsm.keys import KeyUsage
 from tests.hsm.host.support import Host, host_vault
 from tests.hsm.host.test_keys import TMK, ZMK, block, check_digits, second_opening
 from tests.hsm.support import odd
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*TripleDES:Warning")
 
 KEY = odd(31, 16)
 # command in, command out, key type, flag
@@ -126,6 +129,10 @@ def test_blocks_go_where_their_usage_goes(host: Host) -> None:
     assert host("GC" + zmk + mak) == "GDA6"
     assert host("GC" + tmk + zpk) == "GDA6"
     assert host("MG" + zmk + mak) == "MHAA"
+    theirs = psec.tr31.wrap(ZMK, psec.tr31.Header("B", "M3", "T", "C", "00", "E"), KEY)
+    assert host("MI" + zmk + "R" + theirs) == "MJA6"
+    theirs = psec.tr31.wrap(TMK, psec.tr31.Header("B", "P0", "T", "B", "00", "E"), KEY)
+    assert host("FA" + tmk + "R" + theirs) == "FBA6"
     made = host("HA" + tmk)
     assert made[:5] == "HB00S"
     assert host("HA" + zmk) == "HBA6"

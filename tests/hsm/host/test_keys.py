@@ -281,6 +281,43 @@ def test_tr31_with_a_header_that_contradicts_itself_stays_out(
     assert answer[:4] == "A7" + (code or "00")
 
 
+@pytest.mark.parametrize("version", "AC")
+def test_tr31_of_versions_that_bind_less_stays_out(host: Host, version: str) -> None:
+    wrapped = psec.tr31.wrap(ZMK, psec.tr31.Header(version, "P0", "T", "B", "00", "E"), odd(6, 16))
+    assert host("A6FFF" + block(host, KeyUsage.ZMK, ZMK) + "R" + wrapped + "S") == "A7B8"
+
+
+@pytest.mark.parametrize(
+    ("key", "usage", "code"),
+    [
+        ("0123456789ABCDEF" * 2, "P0", "75"),
+        ("0101010101010101FEFEFEFEFEFEFEFE", "P0", "11"),
+        ("0123456789ABCDEE0123456789ABCD01", "P0", "11"),  # wrong parity, under a MAC
+        ("0123456789ABCDEFFEDCBA98765432108989898989898989", "C0", "27"),
+    ],
+)
+def test_weak_keys_do_not_come_in_by_tr31(host: Host, key: str, usage: str, code: str) -> None:
+    header = psec.tr31.Header("B", usage, "T", "N", "00", "E")
+    wrapped = psec.tr31.wrap(ZMK, header, bytes.fromhex(key))
+    assert host("A6FFF" + block(host, KeyUsage.ZMK, ZMK) + "R" + wrapped + "S") == "A7" + code
+
+
+def test_an_hmac_key_that_comes_from_a_zone_is_no_terminals(host: Host) -> None:
+    kek, key = seeded(8)(32), seeded(9)(32)
+    wrapped = psec.tr31.wrap(kek, psec.tr31.Header("D", "M7", "H", "C", "00", "E"), key)
+    answer = host("A6FFF" + block(host, KeyUsage.ZMK, kek, Algorithm.AES) + "R" + wrapped + "S")
+    opened = host.vault.keys.open(answer[5:-6])
+    assert (opened.usage, opened.key) == (KeyUsage.HMAC, key)
+
+
+def test_a_variant_key_leaves_in_a_block_that_goes_no_further(officers: Host) -> None:
+    zmk, key = officers.key(ZMK, "000"), odd(3, 16)
+    answer = officers("A8001" + zmk + officers.key(key, "001") + "R")
+    header, clear = psec.tr31.unwrap(ZMK, answer[5:-6])
+    assert (header.key_usage, header.exportability, clear) == ("P0", "N", key)
+    assert officers("A8002" + zmk + officers.key(key, "002") + "R") == "A928"  # of several usages
+
+
 @pytest.mark.parametrize("length", [16, 20, 32, 64])
 def test_hmac_keys_go_under_what_is_as_strong(officers: Host, length: int) -> None:
     strong = block(officers, KeyUsage.ZMK, seeded(8)(32), Algorithm.AES)
