@@ -10,11 +10,13 @@ the same results, and a peer that sends many shapes costs the generic codec's ti
 from __future__ import annotations
 
 from functools import cache
+from struct import error as StructError  # noqa: N812 - its own name says nothing
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from iso8583.dialects import registry
 from iso8583.generic import Explanation, GenericCodec, elements_of
-from iso8583.specialise import Decoder, Encoder, decoder, encoder
+from iso8583.specialise_reading import Decoder, decoder
+from iso8583.specialise_writing import Encoder, encoder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,7 +32,7 @@ SHAPES_MAX: Final = 256
 SIGHTINGS: Final = 8
 CANDIDATES_MAX: Final = 1024  # shapes that are being counted; at the bound the counts start anew
 # What generated code raises on values and bytes that it was not made for.
-_ODD: Final = (TypeError, ValueError, LookupError, AttributeError)
+_ODD: Final = (TypeError, ValueError, LookupError, AttributeError, StructError)
 
 
 class CacheInfo(NamedTuple):
@@ -50,6 +52,12 @@ class Codec:
         self.generic: Final = GenericCodec(dialect)
         self._head: Final = self.generic.mti_width + self.generic.bitmap_width
         self._long_head: Final = self._head + self.generic.bitmap_width
+        # what stands before the elements, by the first byte of the bitmap
+        self._at_bitmap: Final = self.generic.mti_width
+        self._heads: Final = tuple(
+            self._long_head if self.generic.announces_second(octet) else self._head
+            for octet in range(256)
+        )
         self._decoders: Final[dict[bytes, Decoder]] = {}
         self._encoders: Final[dict[tuple[int, ...], Encoder]] = {}
         self._seen: Final[dict[bytes | tuple[int, ...], int]] = {}
@@ -60,17 +68,14 @@ class Codec:
         Raises DecodeError with element and offset; also for bytes left over. Anything but a
         message raises DecodeError and nothing else.
         """
-        decoders = self._decoders
-        read = decoders.get(data[: self._head]) or decoders.get(data[: self._long_head])
-        if read is None:
+        try:
+            message = self._decoders[data[: self._heads[data[self._at_bitmap]]]](data)
+        except _ODD:
+            message = None
+        if message is None:
             message = self.generic.decode(data)
             self._meet(self._shape(data))
-            return message
-        try:
-            found = read(data)
-        except _ODD:
-            found = None
-        return self.generic.decode(data) if found is None else found
+        return message
 
     def encode(self, message: Message) -> bytes:
         """The bytes of the message, MTI to last element, bitmap made from the keys.
@@ -78,17 +83,14 @@ class Codec:
         Raises EncodeError where a value, its type or its length is not the dialect's: whatever is
         returned decodes to an equal message.
         """
-        shape = tuple(message)
-        write = self._encoders.get(shape)
-        if write is None:
-            data = self.generic.encode(message)
-            self._meet(shape)
-            return data
         try:
-            written = write(message)
+            data = self._encoders[tuple(message)](message)
         except _ODD:
-            written = None
-        return self.generic.encode(message) if written is None else written
+            data = None
+        if data is None:
+            data = self.generic.encode(message)
+            self._meet(tuple(message))
+        return data
 
     def decode_partial(self, data: bytes) -> tuple[Message, DecodeError | None]:
         """As much of the message as can be read, and the first error, None when there is none.
@@ -126,8 +128,8 @@ class Codec:
     def _meet(self, shape: bytes | tuple[int, ...]) -> None:
         """Count a shape that the generic codec accepted, and admit it when it came often enough."""
         made = self._decoders if isinstance(shape, bytes) else self._encoders
-        if len(made) >= SHAPES_MAX:
-            return  # nothing more is admitted, so nothing is counted
+        if shape in made or len(made) >= SHAPES_MAX:
+            return  # at the bound nothing more is admitted, so nothing is counted
         seen = self._seen.get(shape, 0) + 1
         if seen >= SIGHTINGS:
             self._seen.pop(shape, None)

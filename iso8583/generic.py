@@ -162,6 +162,12 @@ class GenericCodec:
                 bitmap += self._bitmap_part(data, start)
         return bitmap, start + width
 
+    def announces_second(self, octet: int) -> bool:
+        """Whether a bitmap that begins with this byte announces another one behind it."""
+        if not self._bitmap_text:
+            return octet >= 0x80
+        return bytes([octet]).decode(self._bitmap_text) in "89abcdefABCDEF"
+
     def _bitmap_part(self, data: bytes, start: int) -> bytes:
         width = self.bitmap_width
         part = data[start : start + width]
