@@ -37,8 +37,10 @@ class Source:
         self.argument: Final = argument
         self.lines: Final[list[str]] = []
         self.checks: Final[list[str]] = []
+        # texts of digits that are looked at together, and whether there may be none
+        self.digits: Final[dict[str, bool]] = {}
         self.results: Final[list[str]] = []
-        self.constants: Final[dict[str, Any]] = {"len": len, "type": type}
+        self.constants: Final[dict[str, Any]] = {"len": len}
 
     def bind(self, value: object) -> str:
         """The name under which the code finds a constant; equal objects share one."""
@@ -73,6 +75,10 @@ class Source:
 
     def compile(self, purpose: str) -> Callable[[Any], Any]:
         names = list(self.constants)
+        if self.digits:
+            together = "0" * all(self.digits.values())
+            together += "".join(f"{{{text}}}" for text in self.digits)
+            self.check(f'f"{together}".encode().isdigit()')
         checks = [f"if not ({' and '.join(self.checks)}): return None"] if self.checks else []
         # constants are defaults of the function: locals are the fastest names there are
         arguments = ", ".join([self.argument, *(f"{name}={name}" for name in names)])

@@ -42,12 +42,11 @@ def decoder(codec: GenericCodec, head: bytes) -> Decoder:
     for rows_together in stretches:
         layout.place(rows_together)
     layout.end()
-    source.lines.extend(layout.contents)
     # a copy has room for all keys in their order: faster than a literal, which grows as it is filled
     blank = dict.fromkeys([0, *(row.de for row in shape)], mti)
     source.result(f"message = {source.bind(blank.copy)}()")
     for rows_together in stretches:
-        _READ[_kind(rows_together[0])](source, rows_together)
+        _READ[_kind(rows_together[0])](source, rows_together, layout.octets[rows_together[0].de])
     source.result("return message")
     return source.compile("decode")
 
@@ -75,13 +74,13 @@ def _stretches(shape: list[Element]) -> list[list[Element]]:
 class Layout:
     """Lines that find where everything lies. A place is `base + constant`, base a name or nothing.
 
-    Binds `n<DE>` to the prefix of an element as the wire has it, `o<DE>` to its end where it has a
-    length, and `v<DE>` to its bytes, of a stretch to those of all its elements.
+    Binds `n<DE>` to the prefix of an element as the wire has it, and `o<DE>` to its end where it has a
+    length. `octets` says how the code has the bytes of a stretch, by its first element.
     """
 
     def __init__(self, source: Source, start: int) -> None:
         self.source: Final = source
-        self.contents: Final[list[str]] = []  # lines that come after the check of the end
+        self.octets: Final[dict[int, str]] = {}
         self._base, self._constant = "", start
         # names and `struct` codes that wait to be taken at once, all from one buffer
         self._waiting: list[tuple[str, str, int]] = []
@@ -92,6 +91,7 @@ class Layout:
         """Find a stretch."""
         first, widths = rows[0], [_wire_width(row) for row in rows]
         if first.prefix == "fixed":
+            self.octets[first.de] = f"v{first.de}"
             self._take(f"v{first.de}", sum(widths), "", self._buffer_of(first))
             return
         prefix = first.length_prefix
@@ -101,7 +101,7 @@ class Layout:
         start, end = self._at(), f"o{first.de}"
         self.source.line(f"{end} = {start} + {self.source.bind(_widths(first))}[n{first.de}]")
         self._base, self._constant = end, sum(widths[1:])
-        self.contents.append(f"v{first.de} = {self._buffer_of(first)}[{start}:{self._at()}]")
+        self.octets[first.de] = f"{self._buffer_of(first)}[{start}:{self._at()}]"
 
     def end(self) -> None:
         """The message must end with its last element."""
@@ -132,10 +132,13 @@ class Layout:
         width = sum(width for _, _, width in waiting)
         name, code, _ = waiting[0]
         start = self._at()
-        if len(waiting) > 1 or code == "H":
+        if len(waiting) > 1:
             unpack = self.source.bind(Struct(f">{''.join(c for _, c, _ in waiting)}").unpack_from)
-            names = ", ".join(name for name, _, _ in waiting) + "," * (len(waiting) == 1)
+            names = ", ".join(name for name, _, _ in waiting)
             self.source.line(f"{names} = {unpack}({self._buffer}, {start})")
+        elif code == "H":
+            octets = f"{self._buffer}[{start}] << 8 | {self._buffer}[{self._at(1)}]"
+            self.source.line(f"{name} = {octets}")
         else:
             cell = start if code == "B" else f"{start}:{self._at(width)}"
             self.source.line(f"{name} = {self._buffer}[{cell}]")
@@ -155,20 +158,21 @@ class Layout:
         return self._buffers[encoding]
 
 
-def _read_raw(source: Source, rows: list[Element]) -> None:
-    source.result(f"message[{rows[0].de}] = v{rows[0].de}")
+def _read_raw(source: Source, rows: list[Element], octets: str) -> None:
+    source.result(f"message[{rows[0].de}] = {octets}")
 
 
-def _read_characters(source: Source, rows: list[Element]) -> None:
+def _read_characters(source: Source, rows: list[Element], octets: str) -> None:
     (row,) = rows
-    source.check(source.are(row.content, f"v{row.de}", empty=row.prefix != "fixed"))
-    source.result(f"message[{row.de}] = v{row.de}.decode()")
+    name = _named(source, row, octets)
+    source.check(source.are(row.content, name, empty=row.prefix != "fixed"))
+    source.result(f"message[{row.de}] = {name}.decode()")
 
 
-def _read_other(source: Source, rows: list[Element]) -> None:
+def _read_other(source: Source, rows: list[Element], octets: str) -> None:
     """What the row's own closure reads: text in other encodings, hex characters, signed BCD."""
     (row,) = rows
-    name = f"v{row.de}"
+    name = _named(source, row, octets)
     read = f"{source.bind(bytes_content(row))}({name})"
     if row.content == "ans" and is_over_ascii(row.encoding):  # and mostly is ASCII
         read = f"{name}.decode() if {source.are('ans', name)} else {read}"
@@ -177,16 +181,16 @@ def _read_other(source: Source, rows: list[Element]) -> None:
     source.result(f"message[{row.de}] = {name}")
 
 
-def _read_nibbles(source: Source, rows: list[Element]) -> None:
+def _read_nibbles(source: Source, rows: list[Element], octets: str) -> None:
     """One element of BCD with another content than digits, or with letters for fillers."""
     (row,) = rows
     name = value = f"v{row.de}"
-    source.line(f"{name} = {name}.hex()")
+    source.line(f"{name} = {octets}.hex()")
     _cut_filler(source, row, 0)
     if row.content == "n":
-        source.check(f"{name}.encode().isdigit()")
+        source.digits[name] = row.prefix != "fixed"
     elif row.content == "z":
-        source.check(f"({name}.replace('d', '0').encode().isdigit() or not {name})")
+        source.digits[f"{name}.replace('d', '0')"] = row.prefix != "fixed"
         value = f"{name}.replace('d', '=')"
     else:
         source.line(f"{name} = {source.bind(bcd_content(row))}({name})")
@@ -194,20 +198,18 @@ def _read_nibbles(source: Source, rows: list[Element]) -> None:
     source.result(f"message[{row.de}] = {value}")
 
 
-def _read_digits(source: Source, rows: list[Element]) -> None:
-    """A stretch of BCD digits: one `hex`, one check, one cut, from its end where its begin varies."""
+def _read_digits(source: Source, rows: list[Element], octets: str) -> None:
+    """A stretch of BCD digits: one `hex` and one cut, from its end where its begin varies."""
     first = rows[0]
     name = f"v{first.de}"
     cuts: list[slice] = []
     at = 0
+    source.line(f"{name} = {octets}.hex()")
+    source.digits[name] = first.prefix != "fixed" and len(rows) == 1
     if first.prefix != "fixed":
         at = -2 * sum(_wire_width(row) for row in rows[1:])
         cuts.append(slice(None, at or None))
-    source.line(f"{name} = {name}.hex()")
-    if cuts:
         _cut_filler(source, first, -at)
-    alone = f" or not {name}" if len(rows) == 1 and first.prefix != "fixed" else ""
-    source.check(f"({name}.encode().isdigit(){alone})")
     for row in rows[len(cuts) :]:
         start = at
         if row.size % 2:
@@ -225,6 +227,14 @@ def _read_digits(source: Source, rows: list[Element]) -> None:
         source.result(f"{targets} = {source.bind(itemgetter(*cuts))}({name})")
 
 
+def _named(source: Source, row: Element, octets: str) -> str:
+    """A name for bytes that are asked for more than once."""
+    name = f"v{row.de}"
+    if octets != name:
+        source.line(f"{name} = {octets}")
+    return name
+
+
 def _cut_filler(source: Source, row: Element, behind: int) -> None:
     """The filler of an odd count looked at and taken out; `behind` nibbles follow the element."""
     if row.in_pairs or (row.prefix == "fixed" and row.size % 2 == 0):
@@ -235,7 +245,12 @@ def _cut_filler(source: Source, row: Element, behind: int) -> None:
     if side == "right":
         at = f"-{behind + 1}"
         rest = f"{name}[:{at}]" + (f" + {name}[-{behind}:]" if behind else "")
-    lines = [f"if {name}[{at}] not in {source.bind(accepted)}: return None", f"{name} = {rest}"]
+    wrong = (
+        f"{name}[{at}] != {source.bind(accepted[:1])}"  # mostly it is the one that we would write
+    )
+    if len(accepted) > 1:
+        wrong += f" and {name}[{at}] not in {source.bind(accepted)}"
+    lines = [f"if {wrong}: return None", f"{name} = {rest}"]
     if row.prefix != "fixed":
         # the last bit of a prefix is that of the count, however it is written
         number = f"n{row.de}" if row.length_prefix.width in _NUMBERS else f"n{row.de}[-1]"
