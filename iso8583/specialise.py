@@ -40,7 +40,7 @@ class Source:
         # texts of digits that are looked at together, and whether there may be none
         self.digits: Final[dict[str, bool]] = {}
         self.results: Final[list[str]] = []
-        self.constants: Final[dict[str, Any]] = {"len": len}
+        self.constants: Final[dict[str, Any]] = {}
 
     def bind(self, value: object) -> str:
         """The name under which the code finds a constant; equal objects share one."""
@@ -61,17 +61,22 @@ class Source:
     def result(self, text: str) -> None:
         self.results.append(text)
 
-    def are(self, content: str, name: str, *, empty: bool = False) -> str:
-        """The condition that bytes are a content's ASCII characters; `empty` where there may be none."""
+    def are(self, content: str, name: str, octets: str = "", *, empty: bool = False) -> str:
+        """The condition that bytes are a content's ASCII characters, with no `or` outside of brackets.
+
+        `octets` is what `name` is set to on the way, if it is not yet; `empty` where there may be none.
+        """
+        first = f"({name} := {octets})" if octets else name
         plain = {"n": "isdigit", "an": "isalnum", "any": "isascii"}.get(content)
         if plain:
-            condition = f"{name}.{plain}()"
-            return f"({condition} or not {name})" if empty and content != "any" else condition
+            empty = empty and content != "any"
+            return f"({first}.{plain}() or not {name})" if empty else f"{first}.{plain}()"
         if content == "xn":
-            return f"{name}[:1] in {self.bind(_SIGNS)} and {name}[1:].isdigit()"
-        condition = f"{name}.translate({self.bind(allowed_octets(content))}) == {name}"
-        # letters and digits alone are mostly all there is
-        return f"({name}.isalnum() or {condition})" if content in {"anp", "ans"} else condition
+            return f"{first}[:1] in {self.bind(_SIGNS)} and {name}[1:].isdigit()"
+        allowed = self.bind(allowed_octets(content))
+        if content in {"anp", "ans"}:  # letters and digits alone are mostly all there is
+            return f"({first}.isalnum() or {name}.translate({allowed}) == {name})"
+        return f"{first}.translate({allowed}) == {name}"
 
     def compile(self, purpose: str) -> Callable[[Any], Any]:
         names = list(self.constants)

@@ -164,19 +164,22 @@ def _read_raw(source: Source, rows: list[Element], octets: str) -> None:
 
 def _read_characters(source: Source, rows: list[Element], octets: str) -> None:
     (row,) = rows
-    name = _named(source, row, octets)
-    source.check(source.are(row.content, name, empty=row.prefix != "fixed"))
+    name = f"v{row.de}"
+    made = "" if octets == name else octets
+    source.check(source.are(row.content, name, made, empty=row.prefix != "fixed"))
     source.result(f"message[{row.de}] = {name}.decode()")
 
 
 def _read_other(source: Source, rows: list[Element], octets: str) -> None:
     """What the row's own closure reads: text in other encodings, hex characters, signed BCD."""
     (row,) = rows
-    name = _named(source, row, octets)
-    read = f"{source.bind(bytes_content(row))}({name})"
+    name = f"v{row.de}"
+    read = source.bind(bytes_content(row))
     if row.content == "ans" and is_over_ascii(row.encoding):  # and mostly is ASCII
-        read = f"{name}.decode() if {source.are('ans', name)} else {read}"
-    source.line(f"{name} = {read}")
+        is_plain = source.are("ans", name, "" if octets == name else octets)
+        source.line(f"{name} = {name}.decode() if {is_plain} else {read}({name})")
+    else:
+        source.line(f"{name} = {read}({octets})")
     source.check(f"{name} is not None")
     source.result(f"message[{row.de}] = {name}")
 
@@ -225,14 +228,6 @@ def _read_digits(source: Source, rows: list[Element], octets: str) -> None:
     else:
         targets = ", ".join(f"message[{row.de}]" for row in rows)
         source.result(f"{targets} = {source.bind(itemgetter(*cuts))}({name})")
-
-
-def _named(source: Source, row: Element, octets: str) -> str:
-    """A name for bytes that are asked for more than once."""
-    name = f"v{row.de}"
-    if octets != name:
-        source.line(f"{name} = {octets}")
-    return name
 
 
 def _cut_filler(source: Source, row: Element, behind: int) -> None:

@@ -28,6 +28,7 @@ def encoder(codec: GenericCodec, keys: tuple[int, ...]) -> Encoder:
     rows = {row.de: row for row in codec.dialect.elements}
     shape = [rows[de] for de in sorted(keys) if de]
     source = Source("message")
+    source.constants["len"] = len
     names = ", ".join(f"v{de}" for de in keys)
     source.line(f"{names}{',' if len(keys) == 1 else ''} = [*message.values()]")
     parts = [
@@ -90,8 +91,7 @@ def _write_other(source: Source, rows: list[Element], codec: GenericCodec) -> li
     write = f"{source.bind(codec.writers[row.de])}({name})"
     if row.content == "ans" and row.prefix != "fixed" and is_over_ascii(row.encoding):
         plain = f"{source.bind(written_prefixes(row))}[len({name})] + {octets}"
-        write = f"{plain} if {source.are('ans', octets)} else {write}"
-        source.line(f"{octets} = {name}.encode()")
+        write = f"{plain} if {source.are('ans', octets, f'{name}.encode()')} else {write}"
     source.line(f"{octets} = {write}")
     return [octets]
 
@@ -169,15 +169,19 @@ def _write_characters(source: Source, rows: list[Element], _codec: GenericCodec)
             name = ""
         spans.append(Span(row.content, name, start, _sum(before, width), row.prefix != "fixed"))
     run = _joined(source, rows, pieces)
-    for span in spans:
-        octets = run
-        if span.name and len(pieces) > 1:
-            octets = f"w{span.name[1:]}"
-            source.line(f"{octets} = {span.name}.encode()")
-        elif (span.start, span.end) != ("0", spans[-1].end):
-            octets = f"{run}_{len(source.lines)}"
-            source.line(f"{octets} = {run}[{span.start}:{span.end}]")
-        source.check(source.are(span.content, octets, empty=bool(span.name) and span.varies))
+    conditions: list[str] = []
+    for number, span in enumerate(spans):
+        name, octets = f"{run}_{number}", f"{run}[{span.start}:{span.end}]"
+        if len(pieces) == 1 or (span.start, span.end) == ("0", spans[-1].end):
+            name, octets = run, ""
+        elif span.name:
+            octets = f"{span.name}.encode()"
+        empty = bool(span.name) and span.varies
+        conditions.append(source.are(span.content, name, octets, empty=empty))
+    if len(spans) > 1 and {span.content for span in spans} <= {"an", "anp", "ans"}:
+        source.check(f"({run}.isalnum() or {' and '.join(conditions)})")
+    else:
+        source.checks.extend(conditions)
     written = run
     if not is_over_ascii(rows[0].encoding):
         written = f"{run}.translate({source.bind(from_ascii(rows[0].encoding))})"
