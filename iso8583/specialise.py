@@ -61,8 +61,8 @@ class Source:
     def result(self, text: str) -> None:
         self.results.append(text)
 
-    def are(self, content: str, name: str, octets: str = "", *, empty: bool = False) -> str:
-        """The condition that bytes are a content's ASCII characters, with no `or` outside of brackets.
+    def condition(self, content: str, name: str, octets: str = "", *, empty: bool = False) -> str:
+        """That bytes are a content's ASCII characters, as an expression that `and` can join.
 
         `octets` is what `name` is set to on the way, if it is not yet; `empty` where there may be none.
         """

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Decoder = Callable[[bytes], "Message | None"]
 
-# how `struct` takes a prefix: as a number where it has one of that width
+# How `struct` takes a prefix: as a number where it has one of that width.
 _NUMBERS: Final = {1: "B", 2: "H"}
 _EBCDIC: Final = "cp500"  # has the digits of all EBCDIC
 
@@ -166,7 +166,7 @@ def _read_characters(source: Source, rows: list[Element], octets: str) -> None:
     (row,) = rows
     name = f"v{row.de}"
     made = "" if octets == name else octets
-    source.check(source.are(row.content, name, made, empty=row.prefix != "fixed"))
+    source.check(source.condition(row.content, name, made, empty=row.prefix != "fixed"))
     source.result(f"message[{row.de}] = {name}.decode()")
 
 
@@ -176,7 +176,7 @@ def _read_other(source: Source, rows: list[Element], octets: str) -> None:
     name = f"v{row.de}"
     read = source.bind(bytes_content(row))
     if row.content == "ans" and is_over_ascii(row.encoding):  # and mostly is ASCII
-        is_plain = source.are("ans", name, "" if octets == name else octets)
+        is_plain = source.condition("ans", name, "" if octets == name else octets)
         source.line(f"{name} = {name}.decode() if {is_plain} else {read}({name})")
     else:
         source.line(f"{name} = {read}({octets})")
@@ -240,10 +240,8 @@ def _cut_filler(source: Source, row: Element, behind: int) -> None:
     if side == "right":
         at = f"-{behind + 1}"
         rest = f"{name}[:{at}]" + (f" + {name}[-{behind}:]" if behind else "")
-    wrong = (
-        f"{name}[{at}] != {source.bind(accepted[:1])}"  # mostly it is the one that we would write
-    )
-    if len(accepted) > 1:
+    wrong = f"{name}[{at}] != {source.bind(accepted[:1])}"
+    if len(accepted) > 1:  # after the one that we would write, which it mostly is
         wrong += f" and {name}[{at}] not in {source.bind(accepted)}"
     lines = [f"if {wrong}: return None", f"{name} = {rest}"]
     if row.prefix != "fixed":

@@ -54,12 +54,10 @@ def _stretches(shape: list[Element]) -> list[list[Element]]:
     """The shape cut into neighbours that are written at once."""
     found: list[list[Element]] = []
     for row in shape:
+        kind = _kind(row)
         before = found[-1][0] if found else None
-        joins = before is not None and (_kind(before), before.encoding) == (
-            _kind(row),
-            row.encoding,
-        )
-        if joins and (_kind(row) == "digits" or (_kind(row) == "characters" and _is_text(row))):
+        joins = kind == "digits" or (kind == "characters" and _is_text(row))
+        if joins and before and (kind, row.encoding) == (_kind(before), before.encoding):
             found[-1].append(row)
         else:
             found.append([row])
@@ -91,7 +89,7 @@ def _write_other(source: Source, rows: list[Element], codec: GenericCodec) -> li
     write = f"{source.bind(codec.writers[row.de])}({name})"
     if row.content == "ans" and row.prefix != "fixed" and is_over_ascii(row.encoding):
         plain = f"{source.bind(written_prefixes(row))}[len({name})] + {octets}"
-        write = f"{plain} if {source.are('ans', octets, f'{name}.encode()')} else {write}"
+        write = f"{plain} if {source.condition('ans', octets, f'{name}.encode()')} else {write}"
     source.line(f"{octets} = {write}")
     return [octets]
 
@@ -142,6 +140,8 @@ def _joined(source: Source, rows: list[Element], pieces: list[str]) -> str:
     text = pieces[0]
     if len(pieces) > 1:
         text = f"{source.bind(''.join)}(({', '.join(pieces)}))"
+    else:
+        source.check(f"type(v{rows[0].de}) is {source.bind(str)}")
     source.line(f"{run} = {text}.encode()")
     return run
 
@@ -177,7 +177,7 @@ def _write_characters(source: Source, rows: list[Element], _codec: GenericCodec)
         elif span.name:
             octets = f"{span.name}.encode()"
         empty = bool(span.name) and span.varies
-        conditions.append(source.are(span.content, name, octets, empty=empty))
+        conditions.append(source.condition(span.content, name, octets, empty=empty))
     if len(spans) > 1 and {span.content for span in spans} <= {"an", "anp", "ans"}:
         source.check(f"({run}.isalnum() or {' and '.join(conditions)})")
     else:

@@ -63,7 +63,47 @@ ODDITIES = Dialect(
     versions="012",
     bitmaps=3,
 )
-DIALECTS = [*(registry.get(name) for name in registry.names()), ODDITIES]
+# Neighbours: digits with a length before digits without, prefixes and text of several encodings.
+NEIGHBOURS = Dialect(
+    "neighbours",
+    "what can stand beside what",
+    "ascii",
+    "hex",
+    (
+        Element(2, "n", 19, "bcd", "ll_bcd", "left_0f"),
+        Element(3, "n", 6, "bcd"),
+        Element(4, "n", 5, "bcd", "fixed", "left_0"),
+        Element(5, "n", 18, "bcd", "l_bin", "none", "", "bytes"),
+        Element(6, "n", 3, "bcd", "fixed", "right_0"),
+        Element(7, "n", 30, "bcd", "llll_ascii", "right_f0"),
+        Element(8, "n", 3, "bcd", "fixed", "right_f"),
+        Element(9, "zx", 20, "bcd", "lllll_bcd", "right_0"),
+        Element(10, "b", 30, "raw", "ll_ebcdic"),
+        Element(11, "n", 6, "cp500"),
+        Element(12, "an", 20, "cp500", "ll_ascii"),
+        Element(13, "ans", 20, "cp037", "ll_ebcdic"),
+        Element(14, "anp", 20, "cp500", "lll_ebcdic"),
+        Element(15, "ans", 20, "latin-1", "ll_ascii"),
+        Element(16, "an", 4, "latin-1"),
+        Element(17, "n", 12, "gb18030", "ll_ascii"),
+        Element(18, "anp", 8, "gbk"),
+        Element(19, "ans", 8, "gbk"),
+        Element(20, "any", 9, "latin-1"),
+        Element(21, "an", 10, "ascii", "l_bin"),
+        Element(22, "an", 10, "ascii", "ll_ascii"),
+        Element(23, "ans", 8, "ascii", "lll_bcd"),
+        Element(24, "ans", 8, "ascii"),
+        Element(25, "z", 37, "ascii", "llll_ascii"),
+        Element(26, "h", 37, "ascii", "ll_ascii"),
+        Element(27, "any", 6, "ascii"),
+        Element(28, "any", 6, "ascii", "ll_ascii"),
+        Element(29, "xn", 9, "ascii"),
+        Element(30, "xn", 9, "ascii"),
+        Element(31, "n", 6, "ascii"),
+        Element(90, "n", 42, "ascii"),
+    ),
+)
+DIALECTS = [*(registry.get(name) for name in registry.names()), ODDITIES, NEIGHBOURS]
 CODECS = {dialect.name: Codec(dialect) for dialect in DIALECTS}
 
 
@@ -151,6 +191,36 @@ def test_values_that_can_not_be_written(data: st.DataObject) -> None:
             near |= st.text("0123456789ABCDEF= ", min_size=row.size, max_size=row.size)
     changed[de] = data.draw(near)
     assert outcome(codec.encode, changed) == outcome(codec.generic.encode, changed)
+
+
+@pytest.mark.parametrize(
+    ("message", "octets"),
+    [
+        # DE 2 odd before digits of fixed width, DE 35, 60: filled up with F, which is taken, too
+        (
+            {0: "0200", 2: "6220000", 3: "000000", 35: "62=30", 60: "22000"},
+            "0200 6000000020000010 07 6220000F 000000 05 62D30F 0005 22000F",
+        ),
+        ({0: "0200", 2: "622", 4: "000000000001"}, "0200 5000000000000000 03 622F 000000000001"),
+    ],
+)
+def test_fillers_that_are_only_taken(message: Message, octets: str) -> None:
+    """By the code itself: terminals that fill up with F are as fast as others."""
+    codec = Codec(registry.get("unionpay_pos"))
+    codec.warm([message])
+    (read,) = codec._decoders.values()
+    assert read(bytes.fromhex(octets)) == message == codec.generic.decode(bytes.fromhex(octets))
+
+
+@pytest.mark.parametrize("name", ["unionpay_pos", "iso1987_ascii_hex", "iso1993_ebcdic"])
+def test_a_second_bitmap_is_foreseen(name: str) -> None:
+    """Both have code of their own, found by the first byte of the bitmap."""
+    codec = CODECS[name]
+    for de in range(2, 129):
+        if de != 65:
+            bitmap = codec.generic.written_bitmap([de])
+            width = codec._heads[bitmap[0]] - codec._at_bitmap
+            assert width == len(bitmap) == codec.generic.bitmap_width * (1 + (de > 64))
 
 
 def test_a_shape_is_admitted_after_several_messages() -> None:
