@@ -6,8 +6,9 @@ Purchase and answer, in the UnionPay dialect of terminals and the ASCII dialect 
 the codec as the switch calls it (code made for the shape, warmed), the table codec alone, and
 pyiso8583 with the same specification. All must give the same before anything is timed. Then what
 traffic that is not usual costs: messages with a byte changed or missing, and messages each of
-another bitmap, which no shape's code serves. Rounds take turns; the figure is the median round in
-microseconds of processor time a call. At the end what the caches hold after all that.
+another bitmap, which no shape's code serves. Rounds take turns, each begun with some calls that do
+not count; the figure is the median round in microseconds of processor time a call. At the end what
+the caches hold after all that.
 """
 
 from __future__ import annotations
