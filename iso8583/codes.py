@@ -1,12 +1,15 @@
 """The codes inside elements, in English and Chinese: response, processing, entry mode, network.
 
+Terminals' tables are UnionPay's; `HOST_…` are those of other hosts, as the standard has them: a code
+means what its dialect says (`of_family`).
+
 Source: `reference/pos-messages.md` §4, §5 and §9 (terminals), `reference/iso8583-base.md` (links).
 What a code leads to (approved, declined, reversed) belongs to the link's own table, not here.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 Text = tuple[str, str]
 
@@ -132,6 +135,58 @@ CONDITIONS: Final[dict[str, Text]] = {
     "91": ("e-cash or e-purse load", "电子现金/钱包圈存"),
 }
 
+# What hosts mean by codes that terminals have otherwise or not at all [unverified].
+_HOSTS_OTHERWISE: Final[dict[str, Text]] = {
+    "05": ("do not honour", "不予承兑"),
+    "08": ("honour with identification", "核对身份后承兑"),
+    "21": ("no action taken", "未作处理"),
+    "22": ("suspected malfunction", "疑似故障"),
+    "25": ("record not found", "找不到记录"),
+    "40": ("function not supported", "不支持的功能"),
+    "42": ("no universal account", "无此通用账户"),
+    "45": ("", ""),
+    "59": ("suspected fraud", "疑似作弊"),
+    "76": ("wrong account", "账户错误"),
+    "77": ("", ""),
+    "79": ("", ""),
+    "81": ("PIN cryptographic error", "密码加密错误"),
+    "82": ("wrong CVV", "CVV错误"),
+    "85": ("verified, no reason to decline", "验证通过"),
+    "86": ("PIN can not be verified", "无法验证密码"),
+    "90": ("cut-over in progress", "系统日切"),
+    "97": ("", ""),
+    "98": ("", ""),
+    "99": ("", ""),
+    **{f"A{number}": ("", "") for number in range(8)},
+}
+HOST_RESPONSE_CODES: Final[dict[str, Text]] = {
+    code: text for code, text in sorted({**RESPONSE_CODES, **_HOSTS_OTHERWISE}.items()) if text[0]
+}
+HOST_PROCESSING_CODES: Final[dict[str, Text]] = {
+    "00": ("purchase", "消费"),
+    "01": ("cash", "取现"),
+    "02": ("adjustment, debit", "借记调整"),
+    "03": ("cheque guarantee", "支票担保"),
+    "09": ("purchase with cash back", "消费返现"),
+    "20": ("void or refund", "撤销或退货"),
+    "21": ("deposit", "存款"),
+    "22": ("adjustment, credit", "贷记调整"),
+    "30": ("available funds inquiry", "可用余额查询"),
+    "31": ("balance inquiry", "余额查询"),
+    "40": ("transfer between accounts", "账户间转账"),
+}
+HOST_CONDITIONS: Final[dict[str, Text]] = {
+    "00": ("normal", "正常"),
+    "01": ("cardholder not present", "持卡人不在场"),
+    "02": ("unattended terminal", "无人值守终端"),
+    "03": ("merchant suspicious", "商户存疑"),
+    "05": ("cardholder present, card not", "持卡人在场,卡不在场"),
+    "06": ("pre-authorisation family", "预授权"),
+    "07": ("telephone request", "电话请求"),
+    "08": ("mail or phone order", "邮购或电话订购"),
+    "10": ("cardholder's identity verified", "已核对持卡人身份"),
+}
+
 # DE 60.3 of terminals' management messages.
 TERMINAL_MANAGEMENT: Final[dict[str, Text]] = {
     "001": ("sign-on, single-length keys", "签到(单倍长)"),
@@ -164,6 +219,26 @@ NETWORK_MANAGEMENT: Final[dict[str, Text]] = {
     "202": ("cut-over ended", "日切结束"),
     "301": ("echo", "线路测试"),
 }
+
+
+TERMINALS: Final = "unionpay_pos"  # the family whose codes these are
+
+
+class Codes(NamedTuple):
+    """The tables of one family of dialects: DE 3 (first two digits), 25, 39."""
+
+    processing: dict[str, Text]
+    conditions: dict[str, Text]
+    responses: dict[str, Text]
+
+
+_OF_TERMINALS: Final = Codes(PROCESSING_CODES, CONDITIONS, RESPONSE_CODES)
+_OF_HOSTS: Final = Codes(HOST_PROCESSING_CODES, HOST_CONDITIONS, HOST_RESPONSE_CODES)
+
+
+def of_family(family: str) -> Codes:
+    """The tables of a family: the terminals' own, or those of hosts."""
+    return _OF_TERMINALS if family == TERMINALS else _OF_HOSTS
 
 
 def meaning(table: dict[str, Text], code: str, lang: str = "en") -> str:

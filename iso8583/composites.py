@@ -52,7 +52,7 @@ class Part(NamedTuple):
 
 def layouts(de: int, dialect: Dialect) -> list[Layout | Tagged]:
     """What a dialect may have in an element, the usual first; none where it is not composite."""
-    family = _FAMILIES.get(dialect.base or dialect.name) or _STANDARDS.get(dialect.versions[0], ())
+    family = _FAMILIES.get(dialect.family) or _STANDARDS.get(dialect.versions[0], ())
     return [layout for layout in family if layout.de == de]
 
 

@@ -1,7 +1,7 @@
-"""Data elements 2 to 128 by name: English short name, Chinese where terminals' documents give one.
+"""Data elements 2 to 128 by name, in English and Chinese.
 
-Names follow ISO 8583:1987; a dialect's row may name its own use. Source: `reference/iso8583-base.md`
-and `reference/pos-messages.md` §3.
+Names follow ISO 8583:1987; what 1993, 2003 and a family of dialects call otherwise stands behind, and a
+dialect's row may name its own use. Source: `reference/iso8583-base.md`, `reference/pos-messages.md` §3.
 """
 
 from __future__ import annotations
@@ -66,14 +66,9 @@ NAMES: Final[dict[int, tuple[str, str]]] = {
     53: ("security control information", "安全控制信息"),
     54: ("additional amounts", "附加金额"),
     55: ("IC card data", "IC卡数据域"),
-    56: ("reserved, ISO", "保留 ISO"),
-    57: ("reserved, national (57)", "附加交易信息"),
-    58: ("e-purse data", "PBOC电子钱包标准的交易信息"),
-    59: ("QR code and wallet data", "自定义域 59"),
-    60: ("private: type, batch, capability", "自定义域 60"),
-    61: ("original transaction", "原始信息域"),
-    62: ("private (62)", "自定义域 62"),
-    63: ("private (63)", "自定义域 63"),
+    56: ("reserved, ISO (56)", "保留 ISO 56"),
+    **{de: (f"reserved, national ({de})", f"保留 国家 {de}") for de in range(57, 60)},
+    **{de: (f"reserved, private ({de})", f"保留 私有 {de}") for de in range(60, 64)},
     64: ("message authentication code", "报文鉴别码"),
     66: ("settlement code", "清算代码"),
     67: ("extended payment code", "扩展付款代码"),
@@ -145,8 +140,6 @@ NAMES_1993: Final[dict[int, tuple[str, str]]] = {
     59: ("transport data", "传输数据"),
     60: ("reserved, national (60)", "保留 国家 60"),
     61: ("reserved, national (61)", "保留 国家 61"),
-    62: ("reserved, private (62)", "保留 私有 62"),
-    63: ("reserved, private (63)", "保留 私有 63"),
     66: ("amounts, original fees", "原始费用金额"),
     70: ("authorising agent institution country", "授权代理机构国家代码"),
     72: ("data record", "数据记录"),
@@ -191,19 +184,35 @@ NAMES_2003: Final[dict[int, tuple[str, str]]] = {
         for de in (50, 51, 71, *range(76, 93), *range(105, 109), *range(111, 128), *range(129, 193))
     },
 }
+# What a family of dialects (a base and its variants) has in elements that the standard leaves open.
+NAMES_OF_FAMILIES: Final[dict[str, dict[int, tuple[str, str]]]] = {
+    "unionpay_pos": {
+        57: ("additional transaction data", "附加交易信息"),
+        58: ("e-purse data", "PBOC电子钱包标准的交易信息"),
+        59: ("QR code and wallet data", "自定义域 59"),
+        60: ("private: type, batch, capability", "自定义域 60"),
+        61: ("original transaction", "原始信息域"),
+        62: ("private (62)", "自定义域 62"),
+        63: ("private (63)", "自定义域 63"),
+    },
+}
 
 
-def name(de: int, lang: str = "en", version: str = "0") -> str:
+def name(de: int, lang: str = "en", version: str = "0", family: str = "") -> str:
     """The element's name in English, or in Chinese with `lang` "zh"; `DE n` where there is none.
 
-    `version` is the first digit of the MTI: 1993 and 2003 call some elements otherwise.
+    `version` is the first digit of the MTI: 1993 and 2003 call some elements otherwise; `family` the
+    base of the dialect.
 
     >>> name(24), name(24, version="1"), name(24, "zh", "2")
     ('network international identifier', 'function code', '功能码')
+    >>> name(60), name(60, family="unionpay_pos")
+    ('reserved, private (60)', 'private: type, batch, capability')
     """
     names = NAMES.get(de, (f"DE {de}", f"域 {de}"))
     if version in {"1", "2"}:
         names = NAMES_1993.get(de, names)
     if version == "2":
         names = NAMES_2003.get(de, names)
+    names = NAMES_OF_FAMILIES.get(family, {}).get(de, names)
     return names[lang.startswith("zh")]

@@ -201,22 +201,26 @@ def inspect_message(
     error = problem or _problem(framing, found.error)
     mti = found.message.get(0)
     doubtful = error is not None or ranked[0].score < SURE or not framing.usual_header
-    shown, in_full = _shown(data, framing, found, doubtful=doubtful, unmask=unmask)
+    spoken = None if codec is None else codec.dialect
+    family = "" if spoken is None else spoken.family
+    shown, in_full = _shown(data, framing, found, family, doubtful=doubtful, unmask=unmask)
     shown.pop(0, None)
     return Inspection(
-        dialect=None if codec is None else codec.dialect.name,
+        dialect=None if spoken is None else spoken.name,
         framing=framing,
         mti=mti if isinstance(mti, str) else None,
         fields=shown,
         spans={de: (at + framing.width, size) for de, (at, size) in found.spans.items()},
         # what a value means can tell its digits
-        meanings={de: said for de, said in words.meanings(found.message).items() if de in in_full},
+        meanings={
+            de: said for de, said in words.meanings(found.message, spoken).items() if de in in_full
+        },
         error=error,
         unmasked=unmask,
         doubtful=doubtful,
         parts=words.parts(
             found.message,
-            None if codec is None else codec.dialect,
+            spoken,
             in_full,
             unmask=unmask,
             strict=doubtful,
@@ -252,13 +256,19 @@ def inspect_input(
 
 
 def _shown(
-    data: bytes, framing: Framing, found: Explanation, *, doubtful: bool, unmask: bool
+    data: bytes,
+    framing: Framing,
+    found: Explanation,
+    family: str,
+    *,
+    doubtful: bool,
+    unmask: bool,
 ) -> tuple[dict[int, str], frozenset[int]]:
     """Every value as it may be shown, and what is shown in full: MTI and bitmap, too."""
     clear = _clear(found.message)
     if unmask:
         return clear, frozenset({0, 1, *clear})
-    shown = masked(found.message, strict=doubtful)
+    shown = masked(found.message, strict=doubtful, family=family)
     hidden: set[int] = set()
     if doubtful:
         shown = {de: _LONG.sub(_without_middle, value) for de, value in shown.items()}

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from iso8583.codes import TERMINALS
 from iso8583.mti import response_mti
 
 __all__ = ["Message", "mask_pan", "mask_text", "masked", "response_mti"]
@@ -37,13 +38,14 @@ HIDDEN: Final = frozenset({14, 36, 45, 52, 55, 57, 58, 59, 96})
 _CARD_LIKE: Final = re.compile(r"[0-9]{13,}")
 
 
-def masked(message: Message, *, strict: bool = False) -> dict[int, str]:
+def masked(message: Message, *, strict: bool = False, family: str = TERMINALS) -> dict[int, str]:
     """The message for people: every value as text, nothing sensitive in it (P6).
 
     PAN 6 + 4; track 2 the PAN's mask alone; expiry, tracks 1 and 3, PIN block, IC data, QR data and
     key material hidden behind their length; in all other free text runs of 13 or more digits are
     masked. DE 48 is shown in reconciliation (05xx), where it holds totals. `strict` masks runs of
-    digits in every element: for messages that did not decode, whose elements may be misplaced.
+    digits in every element: for messages that did not decode, whose elements may be misplaced. DE 60
+    and 61 are batch, trace and date in the terminals' `family` alone.
     """
     mti = message.get(0, "")
     reconciliation = isinstance(mti, str) and mti[:2] == "05"
@@ -61,7 +63,7 @@ def masked(message: Message, *, strict: bool = False) -> dict[int, str]:
             shown[de] = _hidden(value)
         elif isinstance(value, bytes):
             shown[de] = value.hex().upper() if de in bytes_shown and not strict else _hidden(value)
-        elif de in {60, 61} and len(value) > PRIVATE_MAX:
+        elif de in {60, 61} and (family != TERMINALS or len(value) > PRIVATE_MAX):
             shown[de] = mask_text(value)
         elif (de in text_shown or (de == 48 and reconciliation)) and not strict:
             shown[de] = value

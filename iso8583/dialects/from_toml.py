@@ -128,7 +128,7 @@ def _table(
     try:
         if base is None:
             return Dialect(**said, elements=elements)
-        said |= {"base": base.base or base.name, "elements": elements}
+        said |= {"base": base.family, "elements": elements}
         return msgspec.structs.replace(base, **said)
     except ValueError as error:
         reason = str(error).removeprefix(f"{file.name}: ")

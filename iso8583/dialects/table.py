@@ -230,11 +230,17 @@ class Dialect(msgspec.Struct, frozen=True):
         if numbers and numbers[-1] > 64 * self.bitmaps:
             raise ValueError(f"{self.name}: DE {numbers[-1]} needs another bitmap")
 
+    @property
+    def family(self) -> str:
+        """The base of a variant, or the dialect itself: whose private elements mean the same."""
+        return self.base or self.name
+
     def element_name(self, de: int, lang: str = "en") -> str:
-        """The row's own name, or the standard's in the dialect's version, in Chinese with "zh"."""
+        """The row's own name, or the family's or the standard's in the dialect's version, in Chinese
+        with "zh"."""
         row = self.element(de)
         own = "" if row is None else row.name
-        return own or elements.name(de, lang, self.versions[0])
+        return own or elements.name(de, lang, self.versions[0], self.family)
 
     def __str__(self) -> str:
         """The table, to be read beside the standard's own page."""
@@ -272,5 +278,5 @@ class Dialect(msgspec.Struct, frozen=True):
             bitmap=bitmap or self.bitmap,
             header=self.header if header is None else header,
             elements=tuple(rows[de] for de in sorted(rows)),
-            base=self.base or self.name,
+            base=self.family,
         )

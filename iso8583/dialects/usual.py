@@ -114,7 +114,7 @@ def usual(codec: Codec) -> list[Message]:
     version = dialect.versions[0]
     return [
         {de: version + mti[1:] if de == 0 else blank(rows[de]) for de in keys}
-        for mti, keys in SHAPES.get(dialect.base or dialect.name, ())
+        for mti, keys in SHAPES.get(dialect.family, ())
         if rows.keys() >= {*keys} - {0}
     ]
 

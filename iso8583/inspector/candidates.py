@@ -137,7 +137,7 @@ def _header_points(framing: Framing, dialect: Dialect) -> int:
         return 2 if framing.usual_header else -4
     if not framing.header:
         return 10
-    if len(framing.header) == headers.POS.width and family(dialect) == TERMINALS:
+    if len(framing.header) == headers.POS.width and dialect.family == TERMINALS:
         return 10 if framing.usual_header else -4
     return 5 if framing.usual_header else -4
 
@@ -149,7 +149,7 @@ def distinct(ranked: Sequence[Candidate], most: int) -> list[Candidate]:
     kept = []
     for candidate in ranked:
         error = candidate.found.error
-        base = family(candidate.codec.dialect)
+        base = candidate.codec.dialect.family
         where = (-1, -1) if error is None else (error.de, error.offset)
         key = (candidate.framing.width, base, *where)
         if key not in seen:
@@ -158,8 +158,3 @@ def distinct(ranked: Sequence[Candidate], most: int) -> list[Candidate]:
         if len(kept) == most:
             break
     return kept
-
-
-def family(dialect: Dialect) -> str:
-    """The base of a variant, or the dialect itself."""
-    return dialect.base or dialect.name

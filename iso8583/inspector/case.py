@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from iso8583 import elements
-from iso8583.inspector.candidates import Candidate, family, share
+from iso8583.inspector.candidates import Candidate, share
 from iso8583.texts import text
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ class Case(NamedTuple):
     @classmethod
     def of(cls, data: bytes, guess: Candidate, codecs: Sequence[Codec]) -> Case:
         """The case of a guess."""
-        base = family(guess.codec.dialect)
-        near = [c for c in codecs if c is not guess.codec and family(c.dialect) == base]
+        base = guess.codec.dialect.family
+        near = [c for c in codecs if c is not guess.codec and c.dialect.family == base]
         same = [c for c in near if c.generic.bitmap_width == guess.codec.generic.bitmap_width]
         return cls(data, guess, codecs, same)
 

@@ -33,15 +33,17 @@ class Part(msgspec.Struct, frozen=True):
     meanings: Text
 
 
-def meanings(message: Message) -> dict[int, Text]:
-    """What the coded elements mean."""
+def meanings(message: Message, dialect: Dialect | None) -> dict[int, Text]:
+    """What the coded elements mean in the dialect."""
+    family = "" if dialect is None else dialect.family
+    tables = codes.of_family(family)
     coded = {de: value for de, value in message.items() if isinstance(value, str)}
     found: dict[int, Text] = {}
     # sizes of 1987: later versions have other codes in these, of other sizes
     for de, table, size, width in (
-        (3, codes.PROCESSING_CODES, 6, 2),
-        (25, codes.CONDITIONS, 2, 2),
-        (39, codes.RESPONSE_CODES, 2, 2),
+        (3, tables.processing, 6, 2),
+        (25, tables.conditions, 2, 2),
+        (39, tables.responses, 2, 2),
         (70, codes.NETWORK_MANAGEMENT, 3, 3),
     ):
         value = coded.get(de, "")
@@ -58,9 +60,10 @@ def meanings(message: Message) -> dict[int, Text]:
             if coded.get(de, "").isdigit():
                 major = f"{amount.format_minor(int(coded[de]), coded[currency])} {letters}"
                 found[de] = (major, major)
-    if 8 <= len(coded.get(60, "")) <= 19 and coded[60].isdigit():
-        batch = coded[60][2:8]
-        management = codes.TERMINAL_MANAGEMENT.get(coded[60][8:11], ("", ""))
+    private = coded.get(60, "") if family == codes.TERMINALS else ""
+    if 8 <= len(private) <= 19 and private.isdigit():
+        batch = private[2:8]
+        management = codes.TERMINAL_MANAGEMENT.get(private[8:11], ("", ""))
         found[60] = (
             f"batch {batch} {management[0]}".strip(),
             f"批次 {batch} {management[1]}".strip(),

@@ -29,16 +29,22 @@ PIN: Final[dict[str, codes.Text]] = {
     "2": ("no PIN", "无密码"),
 }
 
-PROCESSING_CODE: Final = Layout(
-    3,
-    ("processing code", "交易处理码"),
-    (
-        Subfield("3.1", ("transaction type", "交易类型"), "an", 2, codes.PROCESSING_CODES),
-        Subfield("3.2", ("account, from", "转出账户类型"), "an", 2, ACCOUNTS),
-        Subfield("3.3", ("account, to", "转入账户类型"), "an", 2, ACCOUNTS),
-    ),
-    least=3,
-)
+
+def _processing_code(types: dict[str, codes.Text]) -> Layout:
+    return Layout(
+        3,
+        ("processing code", "交易处理码"),
+        (
+            Subfield("3.1", ("transaction type", "交易类型"), "an", 2, types),
+            Subfield("3.2", ("account, from", "转出账户类型"), "an", 2, ACCOUNTS),
+            Subfield("3.3", ("account, to", "转入账户类型"), "an", 2, ACCOUNTS),
+        ),
+        least=3,
+    )
+
+
+PROCESSING_CODE: Final = _processing_code(codes.HOST_PROCESSING_CODES)
+TERMINAL_PROCESSING_CODE: Final = _processing_code(codes.PROCESSING_CODES)
 ENTRY_MODE: Final = Layout(
     22,
     ("point of service entry mode", "服务点输入方式码"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from iso8583 import codes
-from iso8583.subfields.common import ENTRY_MODE, PROCESSING_CODE, additional_amounts
+from iso8583.subfields.common import ENTRY_MODE, TERMINAL_PROCESSING_CODE, additional_amounts
 from iso8583.subfields.layout import Layout, Subfield
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _check_value(number: str, of: str) -> Subfield:
 
 
 LAYOUTS: Final = (
-    PROCESSING_CODE,
+    TERMINAL_PROCESSING_CODE,
     ENTRY_MODE,
     Layout(
         44,

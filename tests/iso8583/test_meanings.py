@@ -13,7 +13,10 @@ import pytest
 
 from iso8583 import codes, elements, texts
 from iso8583.amount import CURRENCIES, Amount, format_de4, numeric_code, parse_de4
+from iso8583.codec import codec_for
+from iso8583.dialects import registry
 from iso8583.errors import DecodeError
+from iso8583.inspect import inspect_message
 from iso8583.mti import as_repeat, is_advice, is_repeat, response_mti, without_repeat
 from iso8583.track import luhn_ok, parse_track2
 from tests.iso8583.corpus import body, terminal_records
@@ -161,3 +164,41 @@ def test_codes() -> None:
     assert codes.meaning(codes.RESPONSE_CODES, "ZZ") == ""
     assert codes.entry_mode("022", "zh") == "磁条; 无密码"
     assert codes.entry_mode("999") == ""
+
+
+PRIVATE = {0: "0200", 3: "400000", 11: "000001", 25: "66", 39: "A0", 44: "0102", 60: "22000001000"}
+
+
+def test_private_elements_mean_what_their_dialect_says() -> None:
+    """UnionPay's batch and codes are no other host's."""
+    message = {**PRIVATE, 61: "000001000002"}
+    terminal, host = (
+        inspect_message(codec_for(name).encode(message), name)
+        for name in ("unionpay_pos", "iso1987_ascii")
+    )
+    assert terminal.meanings[60][0].startswith("batch 000001")
+    assert terminal.meanings[25][0] == "account top-up"
+    assert terminal.meanings[39][0] == "MAC error, sign on"
+    assert terminal.meanings[3][0] == "top-up from account"
+    assert {*terminal.parts} >= {60, 61}
+    assert terminal.name(61) == "original transaction"
+    assert {25, 39, 60, 61} & {*host.meanings} == set()
+    assert host.meanings[3] == ("transfer between accounts", "账户间转账")
+    assert {*host.parts} & {44, 60, 61} == set()
+    assert (host.name(60), host.name(61, "zh")) == ("reserved, private (60)", "保留 私有 61")
+
+
+def test_what_a_host_has_in_a_private_element_is_masked_as_text() -> None:
+    message: dict[int, str | bytes] = {0: "0200", 11: "000001", 60: "6222021234567890123"}
+    for name in ("iso1987_ascii", "base24"):
+        found = inspect_message(codec_for(name).encode(message), name)
+        assert found.fields[60] == "622202*********0123"
+
+
+def test_variants_have_the_names_of_their_base() -> None:
+    for name in registry.names():
+        dialect = registry.get(name)
+        if dialect.family == "unionpay_pos":
+            assert dialect.element_name(61, "zh") == "原始信息域"
+        elif dialect.versions == "0" and name != "visa":
+            assert dialect.element_name(61) == "reserved, private (61)"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize("name", registry.names())
 def test_usual_shapes_of_every_dialect_have_code(name: str) -> None:
     codec = Codec(registry.get(name))
-    family = codec.dialect.base or name
+    family = codec.dialect.family
     count = usual.warm(codec)
     assert (count > 0) is (family in usual.SHAPES)
     before = codec.cache_info()
