@@ -1,5 +1,8 @@
 """Tags of chip data (DE 55) by name: English, Chinese, format, and whether the value is a secret.
 
+A secret is card data, what holds it (templates; certificates that a PAN is recovered from, EMV Book 2
+§6.4), and what an issuer's script carries (`emv_scripts` shows which command it is).
+
 Names and formats: EMV 4.3 Book 3 annex A (`b` bytes, `n` and `cn` digits, `an` and `ans`
 characters). Chinese names as terminals' documents use them. UnionPay's private tags and those of
 downloads are [unverified]: `reference/pos-messages.md` §5.4 and §5.5.
@@ -48,15 +51,15 @@ TAGS: Final[dict[str, Tag]] = {
     "5F57": Tag("account type", "账户类型", "n 2"),
     "6F": Tag("FCI template", "文件控制信息模板", "b"),
     "70": Tag("record template", "记录模板", "b", secret=True),
-    "71": Tag("issuer script template 1", "发卡行脚本模板1", "b"),
-    "72": Tag("issuer script template 2", "发卡行脚本模板2", "b"),
+    "71": Tag("issuer script template 1", "发卡行脚本模板1", "b", secret=True),
+    "72": Tag("issuer script template 2", "发卡行脚本模板2", "b", secret=True),
     "77": Tag("response template, format 2", "响应报文模板格式2", "b", secret=True),
     "80": Tag("response template, format 1", "响应报文模板格式1", "b", secret=True),
     "81": Tag("amount, authorised (binary)", "授权金额(二进制)", "b 4"),
     "82": Tag("application interchange profile", "应用交互特征(AIP)", "b 2"),
     "83": Tag("command template", "命令模板", "b"),
     "84": Tag("dedicated file name", "专用文件名称", "b 5-16"),
-    "86": Tag("issuer script command", "发卡行脚本命令", "b ..261"),
+    "86": Tag("issuer script command", "发卡行脚本命令", "b ..261", secret=True),
     "87": Tag("application priority indicator", "应用优先指示器", "b 1"),
     "88": Tag("short file identifier", "短文件标识符", "b 1"),
     "89": Tag("authorisation code", "授权码", "b 6"),
@@ -112,7 +115,7 @@ TAGS: Final[dict[str, Tag]] = {
     "9F23": Tag("upper consecutive offline limit", "连续脱机交易上限", "b 1"),
     "9F26": Tag("application cryptogram", "应用密文", "b 8"),
     "9F27": Tag("cryptogram information data", "密文信息数据", "b 1"),
-    "9F2D": Tag("ICC PIN encipherment key certificate", "IC卡PIN加密公钥证书", "b"),
+    "9F2D": Tag("ICC PIN encipherment key certificate", "IC卡PIN加密公钥证书", "b", secret=True),
     "9F32": Tag("issuer public key exponent", "发卡行公钥指数", "b"),
     "9F33": Tag("terminal capabilities", "终端性能", "b 3"),
     "9F34": Tag("CVM results", "持卡人验证结果", "b 3"),
@@ -128,7 +131,7 @@ TAGS: Final[dict[str, Tag]] = {
     "9F42": Tag("application currency code", "应用货币代码", "n 3"),
     "9F44": Tag("application currency exponent", "应用货币指数", "n 1"),
     "9F45": Tag("data authentication code", "数据认证码", "b 2"),
-    "9F46": Tag("ICC public key certificate", "IC卡公钥证书", "b"),
+    "9F46": Tag("ICC public key certificate", "IC卡公钥证书", "b", secret=True),
     "9F47": Tag("ICC public key exponent", "IC卡公钥指数", "b"),
     "9F48": Tag("ICC public key remainder", "IC卡公钥余项", "b"),
     "9F49": Tag("DDOL", "动态数据认证数据对象列表", "b"),

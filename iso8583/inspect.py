@@ -10,8 +10,6 @@ than a second (tests hold it).
 
 from __future__ import annotations
 
-import re
-import string
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -22,8 +20,8 @@ from iso8583.dialects import registry
 from iso8583.errors import DecodeError
 from iso8583.inspector import (
     candidates as ranking,
-    cards,
     inputs,
+    masking,
     meanings as words,
     mistakes as wrong,
     rendering,
@@ -31,7 +29,7 @@ from iso8583.inspector import (
 from iso8583.inspector.case import Mistake
 from iso8583.inspector.framings import Framing, Problem
 from iso8583.inspector.meanings import Part
-from iso8583.message import Message, masked
+from iso8583.message import Message
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -77,6 +75,7 @@ class Inspection(msgspec.Struct, frozen=True):
     mistakes: list[Mistake] = []
     guesses: list[Guess] = []
     shown: frozenset[int] = frozenset()
+    tpdu_shown: bool = True
     source: str = ""
     data: bytes = b""
     message: Message = {}
@@ -97,6 +96,12 @@ class Inspection(msgspec.Struct, frozen=True):
         if not header or not self.doubtful or self.unmasked:
             return header.hex().upper()
         return f"[{len(header)} bytes]"
+
+    @property
+    def tpdu_as_shown(self) -> str:
+        """In hex, or its width where it may be digits of a PAN."""
+        tpdu = self.framing.tpdu
+        return tpdu.hex().upper() if self.tpdu_shown or not tpdu else f"[{len(tpdu)} bytes]"
 
     def raw(self, de: int) -> str | None:
         """The element's bytes in hex, where its value is shown in full; else None."""
@@ -134,7 +139,7 @@ class Inspection(msgspec.Struct, frozen=True):
             "dialect": self.dialect,
             "framing": {
                 "length": self.framing.length.hex().upper() or None,
-                "tpdu": self.framing.tpdu.hex().upper() or None,
+                "tpdu": self.tpdu_as_shown or None,
                 "header": self.header_shown or None,
             },
             "mti": self.mti,
@@ -199,21 +204,21 @@ def inspect_message(
     ranked = ranking.candidates(data, codecs)
     codec, framing, found = _best(ranked, codecs)
     error = problem or _problem(framing, found.error)
-    mti = found.message.get(0)
     doubtful = error is not None or ranked[0].score < SURE or not framing.usual_header
     spoken = None if codec is None else codec.dialect
     family = "" if spoken is None else spoken.family
-    shown, in_full = _shown(data, framing, found, family, doubtful=doubtful, unmask=unmask)
-    shown.pop(0, None)
+    shown = masking.shown(data, framing, found, family, doubtful=doubtful, unmask=unmask)
     return Inspection(
         dialect=None if spoken is None else spoken.name,
         framing=framing,
-        mti=mti if isinstance(mti, str) else None,
-        fields=shown,
+        mti=shown.values.get(0),
+        fields={de: value for de, value in shown.values.items() if de},
         spans={de: (at + framing.width, size) for de, (at, size) in found.spans.items()},
         # what a value means can tell its digits
         meanings={
-            de: said for de, said in words.meanings(found.message, spoken).items() if de in in_full
+            de: said
+            for de, said in words.meanings(found.message, spoken).items()
+            if de in shown.in_full
         },
         error=error,
         unmasked=unmask,
@@ -221,13 +226,14 @@ def inspect_message(
         parts=words.parts(
             found.message,
             spoken,
-            in_full,
+            shown.in_full,
             unmask=unmask,
             strict=doubtful,
         ),
         mistakes=wrong.mistakes(data, ranked, codecs),
         guesses=[_guess(candidate) for candidate in ranked[:candidates]],
-        shown=in_full,
+        shown=shown.in_full,
+        tpdu_shown=shown.tpdu,
         source=source,
         data=data,
         message=found.message,
@@ -253,72 +259,6 @@ def inspect_input(
             candidates=candidates,
             problem=captured.problem,
         )
-
-
-def _shown(
-    data: bytes,
-    framing: Framing,
-    found: Explanation,
-    family: str,
-    *,
-    doubtful: bool,
-    unmask: bool,
-) -> tuple[dict[int, str], frozenset[int]]:
-    """Every value as it may be shown, and what is shown in full: MTI and bitmap, too."""
-    clear = _clear(found.message)
-    if unmask:
-        return clear, frozenset({0, 1, *clear})
-    shown = masked(found.message, strict=doubtful, family=family)
-    hidden: set[int] = set()
-    if doubtful:
-        shown = {de: _LONG.sub(_without_middle, value) for de, value in shown.items()}
-        hidden = _on_cards(data, framing, found)
-        for de in hidden - {0, 1}:
-            value = found.message[de]
-            shown[de] = f"[{len(value)} {'bytes' if isinstance(value, bytes) else 'characters'}]"
-    in_full = {0, 1} | {de for de, value in shown.items() if value == clear[de]}
-    return shown, frozenset(in_full - hidden)
-
-
-# Of a message that does not decode the digits of a PAN may lie in any element, in part.
-_LONG: Final = re.compile(r"[0-9]{9,12}")
-
-
-_BITMAP_LIKE_A_PAN: Final = re.compile(r"[3-6][0-9]{10}")
-
-
-def _on_cards(data: bytes, framing: Framing, found: Explanation) -> set[int]:
-    """What may hold a piece of a PAN or a track: MTI, bitmap, elements but DE 2 and 35 (shown as
-    masks)."""
-    at, size = found.spans.get(1, (0, 0))
-    covered = bytearray(len(data))
-    for start, end in cards.places(data, framing.width + at + size):
-        covered[start:end] = bytes([1]) * (end - start)
-    body = covered[framing.width :]
-    on = {
-        de
-        for de, (at, size) in found.spans.items()
-        if de not in (2, 35) and (de in found.message or de == 1) and 1 in body[at : at + size]
-    }
-    bitmap = data[framing.width + at : framing.width + at + size]
-    return on | {1} if _has_digits_of_a_pan(bitmap) else on
-
-
-def _has_digits_of_a_pan(bitmap: bytes) -> bool:
-    """Whether what was taken for a bitmap may be a PAN: more digits in a row than a mask shows, from
-    one that PANs begin with. Bitmaps with DE 41 or 42 have a letter before."""
-    written = [bitmap.decode("latin-1"), bitmap.decode("cp500")] if len(bitmap) % 16 == 0 else []
-    digits = next((text for text in written if not text.strip(string.hexdigits)), bitmap.hex())
-    return _BITMAP_LIKE_A_PAN.search(digits) is not None
-
-
-def _without_middle(run: re.Match[str]) -> str:
-    """The run's first and last two digits; the whole where only six digits are not leading zeros, as
-    in an amount."""
-    digits = run.group()
-    if len(digits.lstrip("0")) <= 6:
-        return digits
-    return f"{digits[:2]}{'*' * (len(digits) - 4)}{digits[-2:]}"
 
 
 def _best(
@@ -358,13 +298,6 @@ def _guess(candidate: Candidate) -> Guess:
         elements=len(candidate.found.message),
         error=_problem(framing, candidate.found.error),
     )
-
-
-def _clear(message: Message) -> dict[int, str]:
-    return {
-        de: value.hex().upper() if isinstance(value, bytes) else value
-        for de, value in sorted(message.items())
-    }
 
 
 def _numbered(row: tuple[str, str, str, str]) -> tuple[int, str, str, str]:

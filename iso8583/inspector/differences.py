@@ -49,7 +49,7 @@ def differences(a: Inspection, b: Inspection, lang: str = "en") -> list[Differen
 def _shown(inspection: Inspection, de: int) -> str | None:
     if de not in inspection.message:
         return None
-    return inspection.mti if de == 0 else inspection.fields.get(de, "")
+    return (inspection.mti or "****") if de == 0 else inspection.fields.get(de, "")
 
 
 def _change(a: str | None, b: str | None) -> Change:

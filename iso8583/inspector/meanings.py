@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from iso8583 import amount, codes, composites, emv_bits, emv_tags, mti as mti_words, tlv
+from iso8583 import (
+    amount,
+    codes,
+    composites,
+    emv_bits,
+    emv_scripts,
+    emv_tags,
+    mti as mti_words,
+    tlv,
+)
 from iso8583.message import mask_text
 
 if TYPE_CHECKING:
@@ -117,7 +126,10 @@ def _tags(value: bytes, *, unmask: bool, strict: bool) -> list[Part]:
         names = (emv_tags.name(tag), emv_tags.name(tag, "zh"))
         shown, said = octets.hex().upper(), emv_bits.meaning(tag, octets)
         size = len(tag) // 2 + _head(value, at + len(tag) // 2) + len(octets)
-        if emv_tags.is_secret(tag) and not unmask:
+        if tag in emv_scripts.TAGS and not strict:
+            said = emv_scripts.meaning(tag, octets)
+            shown = shown if unmask else emv_scripts.shown(tag, octets)
+        elif emv_tags.is_secret(tag) and not unmask:
             shown, said = f"[{len(octets)} bytes]", ("", "")
         elif strict and not unmask:
             shown = mask_text(shown)

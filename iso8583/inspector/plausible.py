@@ -72,6 +72,33 @@ _TESTS: Final[dict[int, Callable[[Any], bool]]] = {
 _BINARY: Final = frozenset({55})
 
 
+# What values say that digits of something else hardly say: by version of the MTI.
+_DATE_TIME: Final = r"(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])" + _TIME
+_LATER: Final[dict[int, Callable[[Any], bool]]] = {
+    7: _TESTS[7],
+    14: _TESTS[14],
+    24: _matches(r"[1-8][0-9]{2}"),
+    49: amount.is_currency,
+}
+_TELLING: Final[dict[str, dict[int, Callable[[Any], bool]]]] = {
+    "0": {de: _TESTS[de] for de in (3, 7, 12, 13, 14, 15, 17, 22, 23, 25, 26, 49, 70)},
+    "1": {**_LATER, 12: _matches(r"[0-9]{2}" + _DATE_TIME)},
+    "2": {**_LATER, 12: _matches(r"(19|20)[0-9]{2}" + _DATE_TIME)},
+}
+
+
+def in_place(message: Mapping[int, str | bytes]) -> bool:
+    """Whether the elements stand where they belong: two at least say so, and none says otherwise."""
+    mti = message.get(0, "")
+    tests = _TELLING.get(mti[:1], {}) if isinstance(mti, str) else {}
+    said = [
+        isinstance(value, str) and test(value)
+        for de, test in tests.items()
+        if (value := message.get(de)) is not None
+    ]
+    return len(said) > 1 and all(said)
+
+
 def judged(message: Mapping[int, str | bytes]) -> tuple[int, int]:
     """How many values look right, and how many look wrong."""
     wrong = implausible(message)

@@ -30,7 +30,7 @@ def summary(inspection: Inspection, lang: str = "en") -> str:
         f"{part} {value}"
         for part, value in (
             (text("length", lang), framing.length.hex().upper()),
-            ("TPDU", framing.tpdu.hex().upper()),
+            ("TPDU", inspection.tpdu_as_shown),
             (text("header", lang), inspection.header_shown),
         )
         if value
@@ -128,7 +128,7 @@ def _cells(inspection: Inspection) -> list[str]:
     data, framing = inspection.data, inspection.framing
     if inspection.unmasked:
         return [f"{octet:02X}" for octet in data]
-    clear = set(range(len(framing.length) + len(framing.tpdu)))
+    clear = set(range(len(framing.length) + len(framing.tpdu) * inspection.tpdu_shown))
     if not inspection.doubtful:  # else what was guessed to be a header may be elements
         clear |= set(range(framing.width))
     for de in inspection.shown:

@@ -110,7 +110,14 @@ def test_what_hardly_decodes_is_masked_like_what_does_not() -> None:
 
 
 def test_the_meaning_of_a_masked_value_is_masked_too() -> None:
-    good: Message = {0: "0200", 4: "622202123456", 11: "000001", 49: "156", 60: "41562220212"}
+    good: Message = {
+        0: "0200",
+        4: "622202123456",
+        11: "000001",
+        25: "00",
+        49: "156",
+        60: "41562220212",
+    }
     data = codec_for("unionpay_pos").encode(good)
     sure, doubtful = inspect_message(data), inspect_message(data + b"z")
     assert sure.meanings[4][0] == "6222021234.56 CNY"

@@ -33,6 +33,7 @@ from tests.iso8583.corpus import body, terminal_records
         "dialects.table",
         "dialects.usual",
         "elements",
+        "emv_scripts",
         "framing",
         "generic",
         "message",
