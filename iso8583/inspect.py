@@ -199,7 +199,7 @@ def inspect_message(
     else:
         data = message
     if len(data) > MESSAGE_BYTES_MAX:
-        reason = f"{len(data)} bytes, at most {MESSAGE_BYTES_MAX}"
+        reason = f"more than {MESSAGE_BYTES_MAX} bytes in one message"
         problem, data = Problem(None, MESSAGE_BYTES_MAX, reason), data[:MESSAGE_BYTES_MAX]
     ranked = ranking.candidates(data, codecs)
     codec, framing, found = _best(ranked, codecs)

@@ -273,6 +273,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "inspect_no_file": ("{path}: no such file", "{path}：没有该文件"),
     "inspect_kinds": ("no such kind; there are {known}", "没有该类型；可用：{known}"),
     "inspect_line": ("line", "行"),
+    "inspect_lines_left_out": (
+        "the rest is left out: {count} lines are shown at most",
+        "其余省略：最多显示{count}行",
+    ),
     "inspect_column": ("column", "列"),
     "inspect_field": ("field", "字段"),
     "inspect_format": ("format", "格式"),

@@ -10,6 +10,7 @@ Anything that is no packet is passed over; nothing is raised.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -197,10 +198,15 @@ def _tcp(source: bytes, destination: bytes, tcp: bytes) -> _Segment | None:
     head = (tcp[12] >> 4) * 4 if len(tcp) >= 20 else 0
     if head < 20:
         return None
-    ports = int.from_bytes(tcp[:2], "big"), int.from_bytes(tcp[2:4], "big")
-    ends = [
+    opens = bool(tcp[13] & 0x02)
+    name = _name(source, destination, tcp[:4])
+    return _Segment(name, int.from_bytes(tcp[4:8], "big"), opens, tcp[head:])
+
+
+@lru_cache(2 * STREAMS_MAX)
+def _name(source: bytes, destination: bytes, octets: bytes) -> str:
+    ports = int.from_bytes(octets[:2], "big"), int.from_bytes(octets[2:], "big")
+    return " > ".join(
         f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
         for address, port in zip(map(ip_address, (source, destination)), ports, strict=True)
-    ]
-    opens = bool(tcp[13] & 0x02)
-    return _Segment(" > ".join(ends), int.from_bytes(tcp[4:8], "big"), opens, tcp[head:])
+    )

@@ -161,7 +161,7 @@ def read(message: str, options: Options) -> str | bytes:
                 raise CommandError(say("inspect_no_file", options.language, path=path), Exit.USAGE)
             return message
         with path.open("rb") as file:
-            return file.read(inputs.INPUT_BYTES_MAX)
+            return file.read(inputs.INPUT_BYTES_MAX + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "no name of a file"
         raise CommandError(f"{message}: {reason}", Exit.USAGE) from error
@@ -174,10 +174,10 @@ def standard_input(options: Options) -> Iterator[str | bytes]:
     first = stream.readline(LINE_BYTES_MAX)
     kind = inputs.captured_kind(first)
     if options.kind not in (None, "lines", "hex", "base64") or kind not in ("hex", "base64"):
-        yield first + stream.read(inputs.INPUT_BYTES_MAX - len(first))
+        yield first + stream.read(inputs.INPUT_BYTES_MAX + 1 - len(first))
         return
     if folded(first):
-        rest = stream.read(inputs.INPUT_BYTES_MAX - len(first))
+        rest = stream.read(inputs.INPUT_BYTES_MAX + 1 - len(first))
         yield first + rest
         return
     line = first
@@ -204,6 +204,8 @@ def show(inspection: Inspection, options: Options) -> None:
     console = plain_or_terminal()
     said = rendering.summary(inspection, options.language)
     console.print(said, markup=False, highlight=False, soft_wrap=True)
+    if not inspection.data:
+        return
     console.print(rendering.table(inspection, options.language))
     if not inspection.ok:
         console.print(rendering.dump(inspection))

@@ -13,6 +13,8 @@ from switch.commands.inspect import plain_or_terminal, print_json, table
 from switch.texts import say
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from switch.commands.inspect import Options
 
 LAYOUTS: Final = {
@@ -34,7 +36,7 @@ def layout_named(kind: str, language: str) -> Layout:
 
 def layout_of(data: bytes) -> Layout | None:
     """The layout that the first line fits, the nearest in length; None where it fits none."""
-    line = data.splitlines()[0]
+    line = next(lines_of(data))[1]
     for layout in sorted(LAYOUTS.values(), key=lambda one: abs(one.length - len(line))):
         try:
             layout.split(line, "", 1)
@@ -48,9 +50,11 @@ def show_lines(given: str | bytes, layout: Layout, name: str, options: Options) 
     """Every line field by field; 1 if one breaks the layout."""
     data = given.encode(layout.encoding, "replace") if isinstance(given, str) else given
     worst = Exit.DONE
-    for number, line in enumerate(data.splitlines()[: inputs.MESSAGES_MAX], 1):
-        if not line.strip():
-            continue
+    for count, (number, line) in enumerate(lines_of(data)):
+        if count == inputs.MESSAGES_MAX:
+            left_out = say("inspect_lines_left_out", options.language, count=count)
+            show_line(layout, number, [], left_out, options)
+            return Exit.DIFFERENCES
         error: str | None = None
         values: list[str | None] = []
         try:
@@ -59,6 +63,19 @@ def show_lines(given: str | bytes, layout: Layout, name: str, options: Options) 
             error, worst = str(refused), Exit.DIFFERENCES
         show_line(layout, number, values, error, options)
     return worst
+
+
+def lines_of(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """The lines that are not blank, with their numbers from 1, one after another."""
+    at, number = 0, 0
+    while at < len(data):
+        end = data.find(b"\n", at)
+        end = len(data) if end < 0 else end
+        number += 1
+        line = data[at:end].removesuffix(b"\r")
+        if line.strip():
+            yield number, line
+        at = end + 1
 
 
 def show_line(

@@ -65,7 +65,7 @@ def test_hostile_input_is_explained_in_a_second(name: str) -> None:
 def test_what_is_too_long_is_said() -> None:
     found = inspect_message(bytes(MESSAGE_BYTES_MAX + 1))
     assert found.error is not None
-    assert found.error.reason == f"{MESSAGE_BYTES_MAX + 1} bytes, at most {MESSAGE_BYTES_MAX}"
+    assert found.error.reason == f"more than {MESSAGE_BYTES_MAX} bytes in one message"
 
 
 # -- for people ----------------------------------------------------------------------------------

@@ -11,12 +11,13 @@ import base64
 import struct
 import textwrap
 import time
+import tracemalloc
 from random import Random
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from iso8583.inspector import inputs, pcap
+from iso8583.inspector import framings, inputs, pcap
 from iso8583.inspector.framings import frames_of
 from iso8583.inspector.inputs import captured
 from tests.iso8583.corpus import record
@@ -285,3 +286,60 @@ def test_a_dump_line_of_blanks_is_read_in_a_second() -> None:
     before = time.process_time()
     assert only(line, "dump") == b"\x02\x00"
     assert time.process_time() - before < 1
+
+
+# -- bounds --------------------------------------------------------------------------------------
+
+MIB = 1024 * 1024
+MANY = {
+    "lines of two characters": b"30\n" * (MIB // 3),
+    "blank lines": b"30\n" + b"\n" * MIB + b"30\n",
+    "lines of a dump": b"0000  30 31\n" * (MIB // 12),
+    "frames": (b"\x00\x14" + bytes(20)) * (MIB // 22),
+    "records": (b"\x00\x00\x00\x01A") * (MIB // 5) + bytes(4),
+    "digits between blanks": b"3 0 " * (MIB // 4) + b"zz",
+    "base64 in short lines": b"MD\nAw" * (MIB // 5),
+}
+
+
+@pytest.mark.parametrize("name", MANY)
+def test_much_input_takes_no_more_memory_than_a_few_times_itself(name: str) -> None:
+    given = MANY[name]
+    tracemalloc.start()
+    found = captured(given)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * MIB, peak / MIB
+    assert len(found) <= inputs.MESSAGES_MAX + 1
+
+
+@pytest.mark.parametrize(
+    "name", ["lines of two characters", "lines of a dump", "frames", "records"]
+)
+def test_what_is_left_out_is_said(name: str) -> None:
+    found = captured(MANY[name])
+    assert len(found) == inputs.MESSAGES_MAX + 1
+    assert found[-1].data == b""
+    assert found[-1].problem is not None
+    assert found[-1].problem.reason == f"only the first {inputs.MESSAGES_MAX} messages are shown"
+    assert all(one.problem is None for one in found[:-1])
+
+
+def test_an_input_that_is_cut_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inputs, "INPUT_BYTES_MAX", 600)
+    found = captured(SALE * 3)
+    assert [one.data[:2] for one in found] == [SALE[:2], SALE[:2], SALE[:2], b""]
+    assert found[-1].problem == framings.Problem(None, 0, "only the first 600 bytes were looked at")
+    monkeypatch.setattr(inputs, "LINES_MAX", 3)
+    lines = captured(f"{SALE.hex()}\n# two\n\n\n{ECHO.hex()}\n{ECHO.hex()}"[:600])
+    assert [one.source for one in lines] == ["line 1", "line 5", ""]
+    assert lines[-1].problem is not None
+    assert lines[-1].problem.reason == "only the first 3 lines were looked at"
+
+
+def test_lines_keep_their_numbers() -> None:
+    for end in ("\n", "\r\n", "\r"):
+        text = end.join(["", "a", "", " ", "b", "c", ""])
+        numbered = [(2, "a"), (5, "b"), (6, "c")]
+        assert list(inputs.numbered_lines(text)) == numbered
+        assert list(inputs.numbered_lines(text.encode())) == numbered
