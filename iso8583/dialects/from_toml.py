@@ -33,6 +33,8 @@ from iso8583.dialects.table import Dialect, Element
 FILE_CHARACTERS_MAX: Final = 200_000
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,31}(\.[a-z0-9_]{1,63})?")
 _KEY: Final = re.compile(r"[A-Za-z0-9_.\"' -]+")
+_OF_ROW: Final = re.compile(r"DE (\d+): ")
+_AT_LINE: Final = re.compile(r" \(at line (\d+), column \d+\)")
 _MISSING: Final = re.compile(r"Object missing required field `(.+)`")
 _UNKNOWN: Final = re.compile(r"Object contains unknown field `(.+)`")
 
@@ -133,6 +135,8 @@ def _table(
     except ValueError as error:
         reason = str(error).removeprefix(f"{file.name}: ")
         key = next((one for one in _COLUMNS if reason.startswith(one)), "")
+        if of_row := _OF_ROW.match(reason):
+            key, reason = f"elements.{of_row[1]}.size", reason[of_row.end() :]
         if "bitmap" in reason:
             key = "bitmaps"
         raise refuse(key, reason) from None
@@ -160,7 +164,9 @@ def _decoded(text: str, refuse: Refuse) -> _File:
     except msgspec.ValidationError as error:
         raise _explained(error, "", refuse) from None
     except msgspec.DecodeError as error:
-        raise DialectFileError("", 0, f"is not TOML: {error}") from None
+        at = _AT_LINE.search(str(error))
+        reason = f"is not TOML: {_AT_LINE.sub('', str(error))}"
+        raise DialectFileError("", int(at[1]) if at else 0, reason) from None
     except RecursionError:
         raise DialectFileError("", 0, "is not TOML: nested too deep") from None
 

@@ -51,6 +51,9 @@ CARRIES: Final[dict[str, frozenset[str]]] = {
     "hex": frozenset({"b"}),
 }
 BITMAPS_MAX: Final = 3
+# Of all variable elements together, those that are counted alike once: every length has its entry in
+# the codec's tables, about 0.5 kB.
+LENGTHS_MAX: Final = 131_072
 _PREFIX: Final = re.compile(r"(l{1,6})_(bcd|ascii|ebcdic|bin)")
 _PADDING: Final = re.compile(r"(left|right)_([0-9a-f]{1,16})")
 
@@ -227,8 +230,20 @@ class Dialect(msgspec.Struct, frozen=True):
             raise ValueError(f"{self.name}: header is none of {', '.join(headers.HEADERS)}")
         if not 1 <= self.bitmaps <= BITMAPS_MAX:
             raise ValueError(f"{self.name}: there are 1 to {BITMAPS_MAX} bitmaps")
+        self._check_lengths()
         if numbers and numbers[-1] > 64 * self.bitmaps:
             raise ValueError(f"{self.name}: DE {numbers[-1]} needs another bitmap")
+
+    def _check_lengths(self) -> None:
+        variable = [row for row in self.elements if row.prefix != "fixed"]
+        counted = {(row.prefix, row.size, row.encoding, row.counts) for row in variable}
+        lengths = sum(size for _, size, _, _ in counted)
+        if lengths > LENGTHS_MAX:
+            largest = max(variable, key=lambda row: row.size).de
+            raise ValueError(
+                f"{self.name}: DE {largest}: sizes of variable elements add up to {lengths}, "
+                f"at most {LENGTHS_MAX}; this one is the largest"
+            )
 
     @property
     def family(self) -> str:

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 BASED = 'name = "acme"\nbase = "unionpay_pos"\n'
 ROW = BASED + '[elements.48]\ncontent = "ans"\nsize = 322\nencoding = "ascii"\nprefix = "lll_bcd"\n'
 
+LONG = "".join(  # whose lengths would be tables of 130,000 entries
+    f'[elements.{de}]\ncontent = "ans"\nsize = {65_535 - de}\nencoding = "ascii"\n'
+    'prefix = "llllll_ascii"\n'
+    for de in (60, 61)
+)
+
 
 def test_rows_are_replaced_added_and_removed() -> None:
     found = from_toml(
@@ -95,7 +101,14 @@ REFUSED = [
     (ROW + 'colour = "x"\n', "elements.48.colour", 8, "no such key"),
     (ROW.replace("elements.48", "elements.1"), "elements.1", 3, "elements are 2 to 64"),
     (ROW.replace("elements.48", "elements.190"), "bitmaps", 0, "DE 190 needs another bitmap"),
-    (BASED + "[elements.48\n", "", 0, "is not TOML"),
+    (BASED + "[elements.48\n", "", 3, "is not TOML: Expected ']'"),
+    (BASED + "[elements.48]\ncontent = ans\n", "", 4, "is not TOML: Invalid value"),
+    (
+        ROW + LONG,
+        "elements.60.size",
+        10,
+        "sizes of variable elements add up to 134023, at most 131072",
+    ),
     ("#" * 200_001, "", 0, "more than 200000 characters"),
     ("a = " + "[" * 2_000, "", 0, "is not TOML: nested too deep"),
 ]
