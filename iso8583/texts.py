@@ -185,6 +185,7 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
         "{count} bytes behind the message that belong to none of its elements",
         "报文之后有{count}个不属于任何域的字节",
     ),
+    "line": ("line {line}", "第{line}行"),
     "title": ("title", "说明"),
     "mti": ("MTI", "消息类型"),
     "bitmap": ("bitmap", "位图"),

@@ -28,7 +28,9 @@ from typing import Any, Final
 
 import msgspec
 
+from iso8583 import reasons
 from iso8583.dialects.table import Dialect, Element
+from iso8583.texts import text
 
 FILE_CHARACTERS_MAX: Final = 200_000
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,31}(\.[a-z0-9_]{1,63})?")
@@ -46,11 +48,19 @@ class DialectFileError(ValueError):
     """
 
     def __init__(self, key: str, line: int, reason: str) -> None:
-        where = f"line {line}: " if line else ""
-        super().__init__(f"{where}{key}: {reason}" if key else f"{where}{reason}")
+        super().__init__(key, line, reason)
         self.key = key
         self.line = line
         self.reason = reason
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def text(self, lang: str = "en") -> str:
+        """The error in the operator's language."""
+        said = reasons.reason(self.reason, lang)
+        said = f"{self.key}: {said}" if self.key else said
+        return f"{text('line', lang).format(line=self.line)}: {said}" if self.line else said
 
 
 Refuse = Callable[[str, str], DialectFileError]
@@ -85,18 +95,18 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 _COLUMNS: Final = ("mti", "bitmap", "versions", "classes", "bitmaps", "header")
 
 
-def from_toml(text: str, known: Callable[[str], Dialect]) -> Dialect:
-    """The dialect that the text describes; `known` gives the base by name, or raises LookupError.
+def from_toml(source: str, known: Callable[[str], Dialect]) -> Dialect:
+    """The dialect that the source describes; `known` gives the base by name, or raises LookupError.
 
     Raises DialectFileError with key, line and what is allowed.
     """
-    if len(text) > FILE_CHARACTERS_MAX:
+    if len(source) > FILE_CHARACTERS_MAX:
         raise DialectFileError("", 0, f"more than {FILE_CHARACTERS_MAX} characters")
 
     def refuse(key: str, reason: str) -> DialectFileError:
-        return DialectFileError(key, _line(text, key), reason)
+        return DialectFileError(key, _line(source, key), reason)
 
-    file = _decoded(text, refuse)
+    file = _decoded(source, refuse)
     if not _NAME.fullmatch(file.name):
         raise refuse(
             "name", "small letters, digits and _, and a dot before what a variant is called"
@@ -158,9 +168,9 @@ def _row(key: str, columns: Any, refuse: Refuse) -> Element:
         raise refuse(f"{key}.{column}".rstrip("."), reason) from None
 
 
-def _decoded(text: str, refuse: Refuse) -> _File:
+def _decoded(source: str, refuse: Refuse) -> _File:
     try:
-        return msgspec.toml.decode(text, type=_File)
+        return msgspec.toml.decode(source, type=_File)
     except msgspec.ValidationError as error:
         raise _explained(error, "", refuse) from None
     except msgspec.DecodeError as error:
@@ -182,10 +192,10 @@ def _explained(error: msgspec.ValidationError, key: str, refuse: Refuse) -> Dial
     return refuse(path, reason[:1].lower() + reason[1:])
 
 
-def _line(text: str, key: str) -> int:
+def _line(source: str, key: str) -> int:
     """The line where a key stands, else its table's; 0 where neither is."""
     best, table, found = 0, "", 0
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(source.splitlines(), 1):
         header = re.match(r"\s*\[([^\[\]]+)\]", line)
         written, equals, _ = line.partition("=")
         if header:

@@ -122,8 +122,13 @@ class Element(msgspec.Struct, frozen=True):
             raise ValueError(f"{where}: padding is none, even, or left_ or right_ and hex digits")
         if self.padding == "even" and self.prefix == "fixed":
             raise ValueError(f"{where}: an odd fixed size can not be even")
-        if (self.encoding == "bcd" and odd) != (self.padding != "none"):
-            raise ValueError(f"{where}: padding belongs to BCD that can be odd, and only there")
+        if self.encoding == "bcd" and odd and self.padding == "none":
+            raise ValueError(
+                f"{where}: padding none is for BCD that is always even: this can be odd, "
+                "write left_0 or right_0"
+            )
+        if self.padding != "none" and not (self.encoding == "bcd" and odd):
+            raise ValueError(f"{where}: padding is for BCD that can be odd: leave it out here")
 
     def _check_length(self, where: str) -> None:
         prefix = Prefix.of(self.prefix)

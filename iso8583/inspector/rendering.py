@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from iso8583 import elements
+from iso8583.reasons import reason
 from iso8583.texts import text
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def _said(error: Problem, lang: str) -> str:
     where = ""
     if error.de is not None:
         where = f"DE {error.de} " if error.de > 1 else f"{elements.name(error.de, lang)} "
-    return f"{where}{text('at_byte', lang)} {error.offset}: {error.reason}"
+    return f"{where}{text('at_byte', lang)} {error.offset}: {reason(error.reason, lang)}"
 
 
 def table(inspection: Inspection, lang: str = "en") -> Table:
@@ -91,7 +92,9 @@ def _with_blamed(inspection: Inspection, lang: str) -> list[tuple[str, str, str,
     rows = inspection.rows(lang)
     error = inspection.error
     if error is not None and error.de is not None and str(error.de) not in [row[0] for row in rows]:
-        rows.append((str(error.de), inspection.name(error.de, lang), "", error.reason))
+        rows.append(
+            (str(error.de), inspection.name(error.de, lang), "", reason(error.reason, lang))
+        )
         rows.sort(key=lambda row: int(row[0]))
     return rows
 

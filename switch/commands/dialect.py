@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from iso8583 import composites
+from iso8583 import composites, reasons
 from iso8583.dialects import registry
 from iso8583.dialects.from_toml import DialectFileError, from_toml
 from iso8583.subfields.layout import Layout
@@ -73,11 +73,11 @@ def show(
 ) -> None:
     language = language_of(config, lang)
     if name.endswith(".toml"):
-        name = known_from(name)
+        name = known_from(name, language)
     try:
         dialect = registry.get(name)
     except LookupError as error:
-        raise CommandError(str(error.args[0]), Exit.USAGE) from error
+        raise CommandError(reasons.reason(str(error.args[0]), language), Exit.USAGE) from error
     if json:
         elements = [row_object(dialect, row, language) for row in dialect.elements]
         print_object({**described(dialect, language), "elements": elements})
@@ -94,13 +94,13 @@ def check(
 ) -> None:
     language = language_of(config, lang)
     try:
-        dialect = read(file)
+        dialect = read(file, language)
     except DialectFileError as error:
         if json:
             fault = {"key": error.key, "line": error.line, "reason": error.reason}
             print_object({"file": str(file), "dialect": None, "error": fault})
             end(Exit.USAGE)
-        raise CommandError(f"{file}: {error}", Exit.USAGE) from error
+        raise CommandError(f"{file}: {error.text(language)}", Exit.USAGE) from error
     changes = changed(dialect)
     if json:
         print_object({"file": str(file), "dialect": dialect.name, "error": None, **changes})
@@ -121,23 +121,28 @@ def language_of(config: Path | None, lang: str) -> str:
     return configs.operator_language(lang, loaded)
 
 
-def read(file: Path) -> Dialect:
+def read(file: Path, language: str) -> Dialect:
     """The dialect of a file. Raises DialectFileError, CommandError where it can not be read."""
     try:
         source = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise CommandError(f"{file}: {reason}", Exit.USAGE) from error
+        raise CommandError(
+            f"{file}: {reasons.reason(str(reason), language)}", Exit.USAGE
+        ) from error
     return from_toml(source, registry.get)
 
 
-def known_from(file: str) -> str:
+def known_from(file: str, language: str) -> str:
     """The name of the dialect of a file, known from now on. Raises CommandError."""
     try:
-        dialect = read(Path(file))
+        dialect = read(Path(file), language)
         registry.add(dialect)
+    except DialectFileError as error:
+        raise CommandError(f"{file}: {error.text(language)}", Exit.USAGE) from error
     except ValueError as error:
-        raise CommandError(f"{file}: {error}", Exit.USAGE) from error
+        said = reasons.reason(str(error), language)
+        raise CommandError(f"{file}: {said}", Exit.USAGE) from error
     return dialect.name
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from iso8583.inspect import Inspection, inspect_input
 from iso8583.inspector import inputs
+from iso8583.reasons import reason
 from switch.commands.common import CommandError, Exit
 from switch.texts import say
 
@@ -40,7 +41,7 @@ class Options(NamedTuple):
 
 def run(messages: list[str], options: Options) -> Exit:
     """Every message of every argument; 1 if one does not parse. The dialect may be a TOML file."""
-    options = options._replace(dialect=dialect_of(options.dialect))
+    options = options._replace(dialect=dialect_of(options.dialect, options.language))
     worst = Exit.DONE
     for message in messages:
         for given in arguments(message, options):
@@ -76,7 +77,7 @@ def run_diff(messages: list[str], options: Options) -> Exit:
     """Two messages by element; 1 if they differ or one does not parse."""
     from iso8583.inspector.differences import differences
 
-    options = options._replace(dialect=dialect_of(options.dialect))
+    options = options._replace(dialect=dialect_of(options.dialect, options.language))
     if len(messages) != 2:
         raise CommandError(say("inspect_two", options.language), Exit.USAGE)
     a, b = (
@@ -116,13 +117,13 @@ def run_diff(messages: list[str], options: Options) -> Exit:
     return Exit.DONE if not found and a.ok and b.ok else Exit.DIFFERENCES
 
 
-def dialect_of(name: str | None) -> str | None:
+def dialect_of(name: str | None, language: str) -> str | None:
     """The name of a dialect; that of the dialect in a TOML file, which is known from here on."""
     if name is None or not name.endswith(".toml"):
         return name
     from switch.commands.dialect import known_from
 
-    return known_from(name)
+    return known_from(name, language)
 
 
 def arguments(message: str, options: Options) -> Iterator[str | bytes]:
@@ -144,7 +145,7 @@ def explained(given: str | bytes, options: Options) -> Iterator[Inspection]:
             candidates=options.candidates,
         )
     except LookupError as error:
-        raise CommandError(str(error.args[0]), Exit.USAGE) from error
+        raise CommandError(reason(str(error.args[0]), options.language), Exit.USAGE) from error
 
 
 def read(message: str, options: Options) -> str | bytes:
@@ -163,8 +164,8 @@ def read(message: str, options: Options) -> str | bytes:
         with path.open("rb") as file:
             return file.read(inputs.INPUT_BYTES_MAX + 1)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "no name of a file"
-        raise CommandError(f"{message}: {reason}", Exit.USAGE) from error
+        why = str(error.strerror) if isinstance(error, OSError) else "no name of a file"
+        raise CommandError(f"{message}: {reason(why, options.language)}", Exit.USAGE) from error
 
 
 def standard_input(options: Options) -> Iterator[str | bytes]:

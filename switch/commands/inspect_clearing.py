@@ -60,7 +60,8 @@ def show_lines(given: str | bytes, layout: Layout, name: str, options: Options) 
         try:
             values = layout.split(line, "stdin" if name == "-" else name, number)
         except FileError as refused:
-            error, worst = str(refused), Exit.DIFFERENCES
+            chinese = options.language.startswith("zh") and not options.as_json
+            error, worst = refused.told(chinese=chinese), Exit.DIFFERENCES
         show_line(layout, number, values, error, options)
     return worst
 

@@ -34,10 +34,10 @@ WRONG_ROWS: list[tuple[tuple[Any, ...], str]] = [
     ((4, "n", 12, "raw"), "raw can not carry n"),
     ((2, "n", 100, "bcd", "ll_bcd", "right_0"), "does not fit prefix"),
     ((60, "n", 0, "bcd", "lll_bcd", "right_0"), "does not fit prefix"),
-    ((22, "n", 3, "bcd"), "padding belongs"),
-    ((2, "n", 19, "bcd", "ll_bcd"), "padding belongs"),
-    ((3, "n", 6, "bcd", "fixed", "left_0"), "padding belongs"),
-    ((41, "ans", 8, "ascii", "fixed", "left_0"), "padding belongs"),
+    ((22, "n", 3, "bcd"), "padding none is for"),
+    ((2, "n", 19, "bcd", "ll_bcd"), "padding none is for"),
+    ((3, "n", 6, "bcd", "fixed", "left_0"), "padding is for"),
+    ((41, "ans", 8, "ascii", "fixed", "left_0"), "padding is for"),
 ]
 
 

@@ -96,7 +96,7 @@ REFUSED = [
     (ROW.replace('"ascii"', '"x"'), "elements.48.encoding", 6, "encoding is none of bcd, raw"),
     (ROW.replace('"ascii"', '"bcd"'), "elements.48", 3, "bcd can not carry ans"),
     (ROW.replace("lll_bcd", "lll"), "elements.48.prefix", 7, "prefix is fixed, or l to llllll"),
-    (ROW + 'padding = "left_0"\n', "elements.48.padding", 8, "padding belongs to BCD"),
+    (ROW + 'padding = "left_0"\n', "elements.48.padding", 8, "padding is for BCD that can be odd"),
     (ROW + 'counts = "x"\n', "elements.48.counts", 8, "counts is none of units, bytes"),
     (ROW + 'colour = "x"\n', "elements.48.colour", 8, "no such key"),
     (ROW.replace("elements.48", "elements.1"), "elements.1", 3, "elements are 2 to 64"),
