@@ -20,6 +20,7 @@ from iso8583.dialects import registry
 from iso8583.errors import DecodeError
 from iso8583.inspector import (
     candidates as ranking,
+    frames,
     inputs,
     masking,
     meanings as words,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from iso8583.inspector.candidates import Candidate
+    from iso8583.inspector.frames import FramePart
     from iso8583.inspector.inputs import Kind
 
 MESSAGE_BYTES_MAX: Final = 65_537
@@ -103,6 +105,14 @@ class Inspection(msgspec.Struct, frozen=True):
         tpdu = self.framing.tpdu
         return tpdu.hex().upper() if self.tpdu_shown or not tpdu else f"[{len(tpdu)} bytes]"
 
+    def frame(self) -> list[FramePart]:
+        """What stands before the MTI, as far as it may be shown."""
+        named = "" if self.dialect is None else codec_for(self.dialect).dialect.header
+        header_shown = self.unmasked or not self.doubtful
+        return list(
+            frames.parts(self.framing, named, tpdu_shown=self.tpdu_shown, header_shown=header_shown)
+        )
+
     def raw(self, de: int) -> str | None:
         """The element's bytes in hex, where its value is shown in full; else None."""
         at, width = self.spans.get(de, (0, 0))
@@ -146,6 +156,7 @@ class Inspection(msgspec.Struct, frozen=True):
             "fields": {str(de): value for de, value in self.fields.items()},
             "error": None if self.error is None else msgspec.to_builtins(self.error),
             "source": self.source or None,
+            "frame": [_frame_part(part) for part in self.frame()],
             "elements": [self._element(de, value) for de, _, value, _ in map(_numbered, self.rows())],
             "mistakes": [
                 {"rule": one.rule, "offset": one.offset, "certainty": round(one.certainty), "text": one.text()}
@@ -298,6 +309,22 @@ def _guess(candidate: Candidate) -> Guess:
         elements=len(candidate.found.message),
         error=_problem(framing, candidate.found.error),
     )
+
+
+def _frame_part(part: FramePart) -> dict[str, Any]:
+    return {
+        "part": part.part,
+        "name": part.names[0],
+        "offset": part.offset,
+        "length": part.size,
+        "raw": part.raw,
+        "value": part.value,
+        "meaning": part.meaning[0] or None,
+        "fields": [
+            {"key": field.key, "name": field.names[0], "value": field.value}
+            for field in part.fields
+        ],
+    }
 
 
 def _numbered(row: tuple[str, str, str, str]) -> tuple[int, str, str, str]:

@@ -54,7 +54,8 @@ def _said(error: Problem, lang: str) -> str:
 
 
 def table(inspection: Inspection, lang: str = "en") -> Table:
-    """Element, name, offset, bytes, value, meaning; the tags of DE 55 below it."""
+    """Element, name, offset, bytes, value, meaning; first what stands before the MTI; tags and
+    subfields below their element."""
     from rich.table import Table
     from rich.text import Text
 
@@ -66,6 +67,15 @@ def table(inspection: Inspection, lang: str = "en") -> Table:
             justify="right" if heading in ("element", "offset") else "left",
         )
     chinese = lang.startswith("zh")
+    for frame in inspection.frame():
+        shown = f"[{frame.size}]" if frame.raw is None else _short(frame.raw)
+        value = "" if frame.fields else frame.value
+        cells = ["", frame.names[chinese], str(frame.offset), shown, value, frame.meaning[chinese]]
+        made.add_row(*map(Text, cells))
+        for field in frame.fields:
+            made.add_row(
+                *map(Text, ["", field.names[chinese], "", "", field.value, ""]), style="dim"
+            )
     blame = None if inspection.error is None else inspection.error.de
     for row in _with_blamed(inspection, lang):
         de = int(row[0])
