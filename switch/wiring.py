@@ -334,7 +334,7 @@ class Switch:
             await server.start(sock)
 
     def _warm(self) -> None:
-        """Code for the usual shapes of every dialect spoken, 25 to 45 ms each, before traffic comes."""
+        """Code for the usual shapes of every dialect spoken, 25 to 60 ms each, before traffic comes."""
         snapshot = self.reference()
         spoken = {listener.dialect for listener in self._config.listeners}
         spoken |= {*snapshot.dialects, *(link.dialect for link in snapshot.links.values())}

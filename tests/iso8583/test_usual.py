@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from iso8583.codec import SIGHTINGS, Codec, codec_for
+from iso8583.codec import SHAPES_MAX, SIGHTINGS, Codec, codec_for
 from iso8583.dialects import registry, usual
+from tests.iso8583.corpus import record
 from tests.simulation.plans import plan_of
 from tests.simulation.world import simulate
 
@@ -24,7 +25,8 @@ def test_usual_shapes_of_every_dialect_have_code(name: str) -> None:
     codec = Codec(registry.get(name))
     family = codec.dialect.family
     count = usual.warm(codec)
-    assert (count > 0) is (family in usual.SHAPES)
+    assert family in usual.SHAPES
+    assert 10 <= count <= SHAPES_MAX
     before = codec.cache_info()
     usual.warm(codec)
     assert codec.cache_info() == before
@@ -32,6 +34,32 @@ def test_usual_shapes_of_every_dialect_have_code(name: str) -> None:
         assert codec.decode(codec.encode(message)) == message
     assert codec.cache_info() == before
     assert not codec._seen
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_every_usual_shape_is_one_of_the_dialect_and_comes_once(name: str) -> None:
+    """A shape of the family with an element that its dialect lacks would never be warmed."""
+    dialect = registry.get(name)
+    shapes = usual.SHAPES[dialect.family]
+    assert len({*shapes}) == len(shapes)
+    messages = usual.usual(Codec(dialect))
+    assert len(messages) >= 0.9 * len(shapes)
+    if not dialect.base and name != "iso2003_binary":
+        assert len(messages) == len(shapes)
+
+
+@pytest.mark.parametrize(
+    ("record_id", "name", "before"),
+    [("ipm-ascii-raw", "ipm", 0), ("jpos-iso93ebcdic", "iso1993_ebcdic", 9)],
+)
+def test_messages_of_the_corpus_have_usual_shapes(record_id: str, name: str, before: int) -> None:
+    codec = Codec(registry.get(name))
+    data = bytes.fromhex(record(record_id)["hex"])[before:]
+    usual.warm(codec)
+    made = codec.cache_info()
+    for _ in range(2 * SIGHTINGS):
+        assert codec.encode(codec.decode(data)) == data
+    assert codec.cache_info() == made
 
 
 def test_nothing_is_made_at_import() -> None:
