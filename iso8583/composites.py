@@ -56,6 +56,11 @@ def layouts(de: int, dialect: Dialect) -> list[Layout | Tagged]:
     return [layout for layout in family if layout.de == de]
 
 
+def is_tagged(de: int, dialect: Dialect) -> bool:
+    """Whether the element is a list of tags, of which there may be one."""
+    return any(isinstance(layout, Tagged) for layout in layouts(de, dialect))
+
+
 def parse(
     de: int, value: str | bytes, dialect: Dialect, message: Message | None = None
 ) -> list[Part]:

@@ -195,6 +195,7 @@ def inspect_message(
     source: str = "",
     candidates: int = 0,
     problem: Problem | None = None,
+    clearing: bool = False,
 ) -> Inspection:
     """Explain one message given as hex digits (blanks allowed) or as raw bytes.
 
@@ -202,9 +203,12 @@ def inspect_message(
     nothing else. Values are masked unless `unmask`; of a message that does not decode, or hardly, every
     long run of digits is masked, since elements may stand in the wrong place. `candidates` is how many of the
     other guesses are told; `problem` is what was wrong with the text that the bytes were read from,
-    which comes before what is wrong with them.
+    which comes before what is wrong with them. Of a record of a `clearing` file its dialects come first.
     """
-    codecs = [codec_for(name) for name in ([dialect] if dialect else registry.names())]
+    names = [dialect] if dialect else list(registry.names())
+    if clearing:
+        names.sort(key=lambda name: not name.startswith("ipm"))
+    codecs = [codec_for(name) for name in names]
     if isinstance(message, str):
         data, problem = inputs.octets_of_hex(message)
     else:
@@ -262,26 +266,38 @@ def inspect_input(
     """Explain every message of an input, one after another: `inspector.inputs` says what kinds there
     are. Raises LookupError when there is no such dialect, and nothing else."""
     for captured in inputs.captured(given, kind):
-        yield inspect_message(
+        found = inspect_message(
             captured.data,
             dialect,
             unmask=unmask,
             source=captured.source,
             candidates=candidates,
             problem=captured.problem,
+            clearing=captured.clearing,
         )
+        if captured.text and not found.ok:  # a message whose characters are all hex digits
+            plain = inspect_message(
+                captured.text,
+                dialect,
+                unmask=unmask,
+                source=captured.source,
+                candidates=candidates,
+            )
+            found = plain if plain.ok else found
+        yield found
 
 
 def _best(
     ranked: Sequence[Candidate], codecs: Sequence[Codec]
 ) -> tuple[Codec | None, Framing, Explanation]:
-    """The first candidate; no dialect where it says nothing: an MTI alone, or not even one."""
+    """The first candidate; no dialect and no elements where it is no message."""
     if not ranked:
         empty = Explanation({}, DecodeError(0, 0, "no message"), {})
         return None, Framing(b"", b"", b""), empty
     first = ranked[0]
-    if len(codecs) > 1 and len(first.found.message) < 1:
-        return None, first.framing, first.found
+    if len(codecs) > 1 and (not first.found.message or wrong.is_no_message(ranked)):
+        nothing = first.framing if first.framing.usual_header else Framing(b"", b"", b"")
+        return None, nothing, Explanation({}, first.found.error, {})
     return first.codec, first.framing, first.found
 
 

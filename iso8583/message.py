@@ -86,12 +86,16 @@ def mask_pan(pan: str) -> str:
 
 
 def mask_text(text: str) -> str:
-    """The text with every run of 13 or more digits masked 6 + 4.
+    """The text with every run of 13 or more digits masked 6 + 4, but one of zeros alone.
 
     >>> mask_text("A3 018 622000000001234567, 20250102")
     'A3 018 622000********4567, 20250102'
     """
-    return _CARD_LIKE.sub(lambda run: mask_pan(run.group()), text)
+    return _CARD_LIKE.sub(_masked_run, text)
+
+
+def _masked_run(run: re.Match[str]) -> str:
+    return mask_pan(run.group()) if run.group().strip("0") else run.group()
 
 
 def _hidden(value: str | bytes) -> str:

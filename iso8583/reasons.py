@@ -95,7 +95,7 @@ REASONS: Final[dict[str, str]] = {
     "Expected ']' at the end of a table declaration": "表头末尾应有]",
     "Expected newline or end of document after a statement": "语句之后应换行",
     "expected `{}`, got `{}`": "应为`{0}`，实为`{1}`",
-    "no such key": "没有这个键",
+    "no such key; there are {}": "没有这个键；可用：{0}",
     "is needed": "必填",
     "needed where there is no base": "没有base时必填",
     "the base has no DE {}": "base中没有域{0}",
@@ -106,7 +106,9 @@ REASONS: Final[dict[str, str]] = {
         "应为小写字母、数字和_，变体名之前加一个点"
     ),
     "{} is none of {}": "{0}不是下列之一：{1}",
-    "encoding is none of {} and no text encoding": "encoding既不是{0}，也不是文本编码",
+    "encoding is none of {} and no text encoding (ascii, gbk, cp500 …)": (
+        "encoding既不是{0}，也不是文本编码（ascii、gbk、cp500等）"
+    ),
     "{} can not carry {}": "{0}不能承载{1}",
     "xn in BCD is fixed: a sign and digits in pairs": "BCD的xn为定长：一个符号和成对的数字",
     "padding is none, even, or left_ or right_ and hex digits": (

@@ -173,6 +173,12 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
         "cut: the length says {stated} bytes, {rest} follow, and they end within DE {de}",
         "报文被截断：长度为{stated}字节，其后只有{rest}字节，在域{de}内结束",
     ),
+    "mistake_no_message": (
+        "probably no ISO 8583 message: no dialect finds MTI and elements wherever a frame may end. "
+        "Is it the whole message, as it was sent, and not enciphered?",
+        "可能不是ISO 8583报文：在任何可能的帧头之后，各方言均找不到消息类型和域。"
+        "请确认是发送时的完整报文且未加密",
+    ),
     "mistake_glued": (
         "two messages glued together: the last {count} bytes are a message of their own",
         "两条报文粘连：最后{count}字节是另一条报文",

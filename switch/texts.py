@@ -270,7 +270,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "compare two messages: tongbao inspect --diff A B",
         "请给出两条报文：tongbao inspect --diff A B",
     ),
-    "inspect_no_file": ("{path}: no such file", "{path}：没有该文件"),
+    "inspect_no_file": (
+        "{path}: no such file, and no hex or base64 of a message",
+        "{path}：没有该文件，也不是报文的十六进制或base64",
+    ),
     "inspect_kinds": ("no such kind; there are {known}", "没有该类型；可用：{known}"),
     "inspect_line": ("line", "行"),
     "inspect_lines_left_out": (
@@ -282,6 +285,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "inspect_format": ("format", "格式"),
     "inspect_value": ("value", "值"),
     "inspect_meaning": ("meaning", "含义"),
+    "diff_none": ("no element differs", "各域均相同"),
     "diff_name": ("name", "名称"),
     "diff_change": ("change", "变化"),
     "diff_added": ("added", "新增"),

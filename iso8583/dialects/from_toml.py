@@ -186,7 +186,9 @@ def _explained(error: msgspec.ValidationError, key: str, refuse: Refuse) -> Dial
     reason, _, at = str(error).partition(" - at `$")
     path = f"{key}.{at.rstrip('`').strip('.').partition('[')[0]}".strip(".")
     if unknown := _UNKNOWN.fullmatch(reason):
-        path, reason = f"{path}.{unknown[1]}".strip("."), "no such key"
+        there = _Row.__struct_fields__ if key else _File.__struct_fields__
+        path = f"{path}.{unknown[1]}".strip(".")
+        reason = f"no such key; there are {', '.join(there)}"
     elif missing := _MISSING.fullmatch(reason):
         path, reason = f"{path}.{missing[1]}".strip("."), "is needed"
     return refuse(path, reason[:1].lower() + reason[1:])
@@ -207,6 +209,8 @@ def _line(source: str, key: str) -> int:
             continue
         if (key == path or key.startswith(f"{path}.")) and len(path) > best:
             best, found = len(path), number
+        elif not found and path.startswith(f"{key}."):  # the key is that of tables
+            found = number
     return found
 
 

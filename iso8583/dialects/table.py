@@ -109,7 +109,9 @@ class Element(msgspec.Struct, frozen=True):
                 raise ValueError(f"{where}: {column} is none of {', '.join(values)}")
         if self.encoding not in CARRIES and not is_text_encoding(self.encoding):
             named = ", ".join(CARRIES)
-            raise ValueError(f"{where}: encoding is none of {named} and no text encoding")
+            raise ValueError(
+                f"{where}: encoding is none of {named} and no text encoding (ascii, gbk, cp500 …)"
+            )
         if self.content not in CARRIES.get(self.encoding, TEXTS):
             raise ValueError(f"{where}: {self.encoding} can not carry {self.content}")
         self._check_length(where)

@@ -47,6 +47,7 @@ COLUMNS_MIN: Final = 80  # bytes of a line of a fixed-width file
 
 _SEPARATORS: Final = str.maketrans("", "", " \t\r\n\f\v:,;-\u00a0\u3000\u2028\u2029")
 _BLANKS: Final = str.maketrans("", "", " \t\r\n\f\v")
+_WORDS: Final = re.compile(r"(?:^|\s)\S{1,15}\s+\S")  # no program folds base64 as short
 _LINE: Final = re.compile(r"[^\r\n]+")
 _LINE_OF_BYTES: Final = re.compile(rb"[^\r\n]+")
 _HEX: Final = re.compile(r"[0-9A-Fa-f]*")
@@ -59,11 +60,17 @@ _BARE_OFFSET: Final = re.compile(r"[0-9A-Fa-f]{7,8}")
 
 
 class Captured(msgspec.Struct, frozen=True):
-    """One message to be explained: where it comes from, its bytes, what was wrong with its text."""
+    """One message to be explained: where it comes from, its bytes, what was wrong with its text.
+
+    `text` are the characters where they were taken for hex digits, and may be the message themselves.
+    `clearing`: a record of a clearing file.
+    """
 
     source: str
     data: bytes
     problem: Problem | None = None
+    text: bytes = b""
+    clearing: bool = False
 
 
 def captured(given: str | bytes, kind: Kind | None = None) -> list[Captured]:
@@ -133,7 +140,9 @@ def of_text(text: str, kind: Kind | None = None) -> Captured:
         octets = octets_of_base64(text)
         return Captured("", octets if octets is not None else b"", _not(octets, "not base64"))
     octets, problem = octets_of_hex(text)
-    return Captured("", octets, problem)
+    written = text.strip()
+    plain = written.encode() if len(written) <= TEXT_BYTES and _HEX.fullmatch(written) else b""
+    return Captured("", octets, problem, text=plain)
 
 
 def may_be_columns(data: bytes) -> bool:
@@ -225,6 +234,8 @@ def octets_of_hex(text: str) -> tuple[bytes, Problem | None]:
 def octets_of_base64(text: str) -> bytes | None:
     """The bytes of base64, of either alphabet; None where it is none."""
     packed = text.translate(_BLANKS)
+    if _WORDS.search(text.strip()) is not None:
+        return None
     if not _BASE64.fullmatch(packed) or len(packed.rstrip("=")) % 4 == 1:
         return None
     plain = packed.translate(str.maketrans("-_", "+/")).rstrip("=")
@@ -293,7 +304,7 @@ def _of_bytes(data: bytes, kind: Kind) -> Iterator[Captured]:
         taken = _records(data)
         records = iter([data]) if taken is None else _cut_records(taken)
         for number, record in enumerate(records, 1):
-            yield Captured(f"record {number}", record)
+            yield Captured(f"record {number}", record, clearing=True)
         return
     frames = framings.frames_of(data, MESSAGES_MAX + 1)
     if frames is None or len(frames) < 2:

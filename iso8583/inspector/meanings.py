@@ -100,7 +100,7 @@ def parts(
             found[de] = _tags(value, unmask=unmask, strict=strict)
         elif dialect and de in shown and not strict and len(value) >= COMPOSITE_MIN:
             cut, error = composites.parse_partial(de, value, dialect, message)
-            if error is None and len(cut) > 1:
+            if error is None and (len(cut) > 1 or composites.is_tagged(de, dialect)):
                 found[de] = [_subfield(part, unmask=unmask) for part in cut]
     return {de: rows for de, rows in found.items() if rows}
 

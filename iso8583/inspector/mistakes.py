@@ -47,6 +47,7 @@ BYTES: Final[tuple[Rule, ...]] = (
     contents.mti_written,
     frames.header_not_stripped,
 )
+NO_MESSAGE_BELOW: Final = 45  # the score
 # Of a guess whose body is whole.
 FRAME: Final[tuple[Rule, ...]] = (frames.glued, frames.length_wrong, frames.header_not_stripped)
 # Of one that is not: long messages, and others.
@@ -84,10 +85,23 @@ def mistakes(data: bytes, ranked: Sequence[Candidate], codecs: Sequence[Codec]) 
                 msgspec.structs.replace(mistake, certainty=mistake.certainty - less)
                 for mistake in _found(Case.of(data, guess, codecs), rules)
             ]
+    if not found and is_no_message(ranked):
+        return [Mistake("no_message", 0, {}, 50)]
     best: dict[str, Mistake] = {}
     for mistake in sorted(found, key=lambda mistake: -mistake.certainty):
         best.setdefault(mistake.rule, mistake)
     return list(best.values())[:SHOWN]
+
+
+def is_no_message(ranked: Sequence[Candidate]) -> bool:
+    """Whether little speaks for the best guesses, and none has an MTI: one of 2003 with nothing behind it
+    is none, as text may begin so (`# ` is 2320)."""
+    best = ranked[0].score
+    return best < NO_MESSAGE_BELOW and not any(
+        0 in one.found.message and (len(one.found.message) > 1 or str(one.found.message[0]) < "2")
+        for one in ranked
+        if one.score > best - 10
+    )
 
 
 def _found(case: Case, rules: Sequence[Rule]) -> list[Mistake]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from iso8583.inspector.framings import Problem
 
 LINE_BYTES: Final = 16
-DUMP_BYTES_MAX: Final = 2048
+DUMP_BYTES_MAX: Final = 512
 _RAW_CHARACTERS_MAX: Final = 48
 
 
@@ -74,7 +74,7 @@ def table(inspection: Inspection, lang: str = "en") -> Table:
         made.add_row(*map(Text, cells))
         for field in frame.fields:
             made.add_row(
-                *map(Text, ["", field.names[chinese], "", "", field.value, ""]), style="dim"
+                *map(Text, ["", f"  {field.names[chinese]}", "", "", field.value, ""]), style="dim"
             )
     blame = None if inspection.error is None else inspection.error.de
     for row in _with_blamed(inspection, lang):
@@ -87,7 +87,7 @@ def table(inspection: Inspection, lang: str = "en") -> Table:
         for part in inspection.parts.get(de, ()):
             cells = [
                 "",
-                f"{part.key} {part.names[chinese]}",
+                f"  {part.key} {part.names[chinese]}",
                 "",
                 "",
                 part.value,

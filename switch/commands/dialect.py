@@ -101,6 +101,9 @@ def check(
             print_object({"file": str(file), "dialect": None, "error": fault})
             end(Exit.USAGE)
         raise CommandError(f"{file}: {error.text(language)}", Exit.USAGE) from error
+    if registry.is_known(dialect.name) and registry.get(dialect.name) != dialect:
+        said = reasons.reason(f"there is a dialect {dialect.name} already", language)
+        raise CommandError(f"{file}: name: {said}", Exit.USAGE)
     changes = changed(dialect)
     if json:
         print_object({"file": str(file), "dialect": dialect.name, "error": None, **changes})

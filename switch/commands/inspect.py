@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 LINE_BYTES_MAX = 1_000_000
 NAME_CHARACTERS_MAX = 255
+HEX_BYTES_MIN = 4  # with which an argument begins that is hex with a fault, not a file's name
+BASE64_BYTES_MIN = 10  # MTI and bitmap
 WIDTHS = (32, 48, 60, 64, 72, 76, 80)  # of folded text: xxd -p, fold, base64, openssl
 
 
@@ -113,7 +115,10 @@ def run_diff(messages: list[str], options: Options) -> Exit:
             "A",
             "B",
         )
-        console.print(table(headings, rows))
+        if rows:
+            console.print(table(headings, rows))
+        else:
+            console.print(say("diff_none", options.language), markup=False)
     return Exit.DONE if not found and a.ok and b.ok else Exit.DIFFERENCES
 
 
@@ -156,16 +161,21 @@ def read(message: str, options: Options) -> str | bytes:
         return message
     path = Path(message)
     try:
-        if not path.is_file():
-            looks_like_a_file = path.suffix and "/" in message
-            if looks_like_a_file:
+        if not path.exists():
+            if problem.offset < HEX_BYTES_MIN and not may_be_base64(message):
                 raise CommandError(say("inspect_no_file", options.language, path=path), Exit.USAGE)
             return message
-        with path.open("rb") as file:
+        with path.open("rb") as file:  # a pipe, too
             return file.read(inputs.INPUT_BYTES_MAX + 1)
     except (OSError, ValueError) as error:
         why = str(error.strerror) if isinstance(error, OSError) else "no name of a file"
         raise CommandError(f"{message}: {reason(why, options.language)}", Exit.USAGE) from error
+
+
+def may_be_base64(message: str) -> bool:
+    """Whether this is base64 as long as a message at least; shorter words are names."""
+    octets = inputs.octets_of_base64(message)
+    return octets is not None and len(octets) >= BASE64_BYTES_MIN
 
 
 def standard_input(options: Options) -> Iterator[str | bytes]:
@@ -180,6 +190,9 @@ def standard_input(options: Options) -> Iterator[str | bytes]:
     if folded(first):
         rest = stream.read(inputs.INPUT_BYTES_MAX + 1 - len(first))
         yield first + rest
+        return
+    if not first:
+        yield b""
         return
     line = first
     while line:

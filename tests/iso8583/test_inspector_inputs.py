@@ -17,6 +17,8 @@ from random import Random
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from iso8583.codec import codec_for
+from iso8583.inspect import inspect_input, inspect_message
 from iso8583.inspector import framings, inputs, pcap
 from iso8583.inspector.framings import frames_of
 from iso8583.inspector.inputs import captured
@@ -343,3 +345,48 @@ def test_lines_keep_their_numbers() -> None:
         numbered = [(2, "a"), (5, "b"), (6, "c")]
         assert list(inputs.numbered_lines(text)) == numbered
         assert list(inputs.numbered_lines(text.encode())) == numbered
+
+
+# -- what people hand in --------------------------------------------------------------------------
+
+
+def test_a_message_of_digits_alone_is_read_as_the_characters_it_is() -> None:
+    """In ASCII with a hex bitmap all may be hex digits: that is no hex of another message."""
+    message: dict[int, str | bytes] = {0: "0200", 3: "000000", 4: "000000000100", 11: "000001"}
+    data = b""
+    for more in ({32: "12345"}, {2: "6222021234567894", 32: "1"}):  # odd counts of characters
+        data = codec_for("iso1987_ascii_hex").encode({**message, **more})
+        for one in (data, data.decode(), data + b"\n"):
+            (found,) = inspect_input(one)
+            assert found.ok
+            assert (found.dialect, found.mti) == ("iso1987_ascii_hex", "0200")
+    (hexed,) = inspect_input(data.hex())
+    assert hexed.ok
+
+
+def test_records_of_a_clearing_file_are_of_its_dialect() -> None:
+    data = bytes.fromhex(record("ipm-vbs-2")["hex"])
+    assert {found.dialect for found in inspect_input(data)} == {"ipm"}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        Random(3).randbytes(300),
+        b"# a page\nof text and more text\n",
+        b"<html></html>" * 9,
+        bytes(90),
+    ],
+)
+def test_what_is_no_message_is_said_to_be_none(given: bytes) -> None:
+    found = inspect_message(given)
+    assert [one.rule for one in found.mistakes] == ["no_message"]
+    assert (found.dialect, found.fields) == (None, {})
+    assert "probably no ISO 8583 message" in found.mistakes[0].text()
+    assert "可能不是" in found.mistakes[0].text("zh")
+
+
+def test_words_are_no_base64() -> None:
+    assert inputs.octets_of_base64("hello world and more") is None
+    wrapped = "\n".join(textwrap.wrap(base64.b64encode(SALE).decode(), 64))
+    assert inputs.octets_of_base64(wrapped) == SALE

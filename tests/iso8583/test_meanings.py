@@ -167,7 +167,15 @@ def test_codes() -> None:
     assert codes.entry_mode("999") == ""
 
 
-PRIVATE = {0: "0200", 3: "400000", 11: "000001", 25: "66", 39: "A0", 44: "0102", 60: "22000001000"}
+PRIVATE: dict[int, str | bytes] = {
+    0: "0200",
+    3: "400000",
+    11: "000001",
+    25: "66",
+    39: "A0",
+    44: "0102",
+    60: "22000001000",
+}
 
 
 def test_private_elements_mean_what_their_dialect_says() -> None:

@@ -139,6 +139,7 @@ def test_every_rule_has_a_text_and_a_plant_or_a_reason() -> None:
         "binary_for_hex": "no dialect has hex elements alone",
         "prefix_bcd": "the terminals' prefixes are BCD already",
         "prefix_width": "below",
+        "no_message": "of what is none: test_inspector_inputs",
     }
     assert told == plants | set(not_planted)
 

@@ -22,8 +22,9 @@ from iso8583.dialects import registry
 from iso8583.dialects.from_toml import DialectFileError, from_toml
 from iso8583.inspect import inspect_message
 from iso8583.inspector import rendering
+from tests.iso8583.corpus import record
 from tests.iso8583.test_from_toml import REFUSED
-from tests.iso8583.test_inspect import BROKEN, record
+from tests.iso8583.test_inspect import BROKEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

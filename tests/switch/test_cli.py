@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -332,7 +333,8 @@ def test_inspect_answers_json_and_tells_by_its_code() -> None:
     assert set(answer) >= {"dialect", "framing", "mti", "fields", "error", "mistakes", "elements"}
     assert set(answer["framing"]) == {"length", "tpdu", "header"}
     assert set(answer["error"]) == {"de", "offset", "reason"}
-    assert process("inspect", "zz", "--json").code == 1
+    assert process("inspect", "0800zz", "--json").code == 2  # no file, and next to no hex
+    assert process("inspect", "08002000zz", "--json").code == 1
     unknown = process("inspect", "0800", "--dialect", "klingon")
     assert unknown.code == 2
     assert "unionpay_pos" in unknown.err
@@ -365,6 +367,15 @@ def test_inspect_reads_files_and_says_what_they_are(tmp_path: Path) -> None:
     missing = process("inspect", str(tmp_path / "none.bin"))
     assert missing.code == 2
     assert "no such file" in missing.err or "没有" in missing.err
+    for word in ("hello world", "none.bin", str(tmp_path), "message"):
+        assert process("inspect", word).code == 2, word
+    assert process("inspect", "-", given="").code == 1
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(message,))
+    writer.start()
+    assert process("inspect", str(pipe), "--json").lines()[0]["mti"] == "0800"
+    writer.join()
     assert process("inspect", SIGN_ON, "--as", "klingon").code == 2
 
 
@@ -386,7 +397,9 @@ def test_inspect_compares_two_messages() -> None:
     (told,) = answer.lines()
     assert_valid("inspection-differences", told)
     assert [one["element"] for one in told["differences"]] == [41]
-    assert process("inspect", "--diff", SIGN_ON, SIGN_ON, "--lang", "en").code == 0
+    same = process("inspect", "--diff", SIGN_ON, SIGN_ON, "--lang", "en")
+    assert same.code == 0
+    assert same.out.endswith("no element differs\n")
     assert process("inspect", "--diff", SIGN_ON).code == 2
 
 
