@@ -295,9 +295,11 @@ def _best(
         empty = Explanation({}, DecodeError(0, 0, "no message"), {})
         return None, Framing(b"", b"", b""), empty
     first = ranked[0]
-    if len(codecs) > 1 and (not first.found.message or wrong.is_no_message(ranked)):
-        nothing = first.framing if first.framing.usual_header else Framing(b"", b"", b"")
-        return None, nothing, Explanation({}, first.found.error, {})
+    if len(codecs) > 1 and wrong.is_no_message(ranked):
+        none = DecodeError(0, 0, "no MTI of any dialect")
+        return None, Framing(b"", b"", b""), Explanation({}, none, {})
+    if len(codecs) > 1 and not first.found.message:
+        return None, first.framing, first.found
     return first.codec, first.framing, first.found
 
 

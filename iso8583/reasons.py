@@ -38,6 +38,7 @@ REASONS: Final[dict[str, str]] = {
     "not printable GBK text": "不是可打印的GBK文本",
     # inputs that are no bytes, or too many
     "no message": "没有报文",
+    "no MTI of any dialect": "没有任何方言的消息类型",
     "not a hex digit": "不是十六进制数字",
     "odd number of hex digits": "十六进制数字为奇数个",
     "not base64": "不是base64",

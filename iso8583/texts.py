@@ -22,6 +22,12 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     "offset": ("at", "位置"),
     "bytes": ("bytes", "字节"),
     "header": ("header", "报文头"),
+    "hidden_bytes": ("[{count} bytes]", "[{count}字节]"),
+    "hidden_characters": ("[{count} characters]", "[{count}字符]"),
+    "doubtful": (
+        "elements may be misplaced: what may hold digits of a card is masked; --unmask shows it",
+        "各域可能错位：可能含有卡号的内容已屏蔽；--unmask可显示",
+    ),
     "likely": ("likely", "可能原因"),
     "or": ("or", "或"),
     "candidates": ("candidates", "候选"),

@@ -52,7 +52,7 @@ CARRIES: Final[dict[str, frozenset[str]]] = {
 }
 BITMAPS_MAX: Final = 3
 # Of all variable elements together, those that are counted alike once: every length has its entry in
-# the codec's tables, about 0.5 kB.
+# the codec's tables, about 0.3 kB.
 LENGTHS_MAX: Final = 131_072
 _PREFIX: Final = re.compile(r"(l{1,6})_(bcd|ascii|ebcdic|bin)")
 _PADDING: Final = re.compile(r"(left|right)_([0-9a-f]{1,16})")

@@ -100,7 +100,7 @@ def is_no_message(ranked: Sequence[Candidate]) -> bool:
     return best < NO_MESSAGE_BELOW and not any(
         0 in one.found.message and (len(one.found.message) > 1 or str(one.found.message[0]) < "2")
         for one in ranked
-        if one.score > best - 10
+        if one.score > best - 1
     )
 
 

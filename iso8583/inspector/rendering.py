@@ -6,6 +6,7 @@ masked are shown by their kind alone: `dd` two decimal digits, `xx` anything els
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from iso8583 import elements
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 LINE_BYTES: Final = 16
 DUMP_BYTES_MAX: Final = 512
 _RAW_CHARACTERS_MAX: Final = 48
+_HIDDEN: Final = re.compile(r"\[(\d+) (bytes|characters)\]")
 
 
 def summary(inspection: Inspection, lang: str = "en") -> str:
@@ -31,8 +33,8 @@ def summary(inspection: Inspection, lang: str = "en") -> str:
         f"{part} {value}"
         for part, value in (
             (text("length", lang), framing.length.hex().upper()),
-            ("TPDU", inspection.tpdu_as_shown),
-            (text("header", lang), inspection.header_shown),
+            ("TPDU", _in_words(inspection.tpdu_as_shown, lang)),
+            (text("header", lang), _in_words(inspection.header_shown, lang)),
         )
         if value
     ]
@@ -49,7 +51,10 @@ def _said(error: Problem, lang: str) -> str:
     """Element, byte, rule."""
     where = ""
     if error.de is not None:
-        where = f"DE {error.de} " if error.de > 1 else f"{elements.name(error.de, lang)} "
+        where = (
+            f"{text('element', lang)} {error.de}" if error.de > 1 else elements.name(error.de, lang)
+        )
+        where += " "
     return f"{where}{text('at_byte', lang)} {error.offset}: {reason(error.reason, lang)}"
 
 
@@ -69,7 +74,7 @@ def table(inspection: Inspection, lang: str = "en") -> Table:
     chinese = lang.startswith("zh")
     for frame in inspection.frame():
         shown = f"[{frame.size}]" if frame.raw is None else _short(frame.raw)
-        value = "" if frame.fields else frame.value
+        value = "" if frame.fields else _in_words(frame.value, lang)
         cells = ["", frame.names[chinese], str(frame.offset), shown, value, frame.meaning[chinese]]
         made.add_row(*map(Text, cells))
         for field in frame.fields:
@@ -82,7 +87,8 @@ def table(inspection: Inspection, lang: str = "en") -> Table:
         at, width = inspection.spans.get(de, (None, 0))
         raw = inspection.raw(de)
         shown = _short(raw) if raw is not None else f"[{width}]" if width else ""
-        cells = [row[0], row[1], "" if at is None else str(at), shown, row[2], row[3]]
+        value = _in_words(row[2], lang)
+        cells = [row[0], row[1], "" if at is None else str(at), shown, value, row[3]]
         made.add_row(*map(Text, cells), style="red" if de == blame else None)
         for part in inspection.parts.get(de, ()):
             cells = [
@@ -90,11 +96,22 @@ def table(inspection: Inspection, lang: str = "en") -> Table:
                 f"  {part.key} {part.names[chinese]}",
                 "",
                 "",
-                part.value,
+                _in_words(part.value, lang),
                 part.meanings[chinese],
             ]
             made.add_row(*map(Text, cells), style="dim")
     return made
+
+
+def _in_words(shown: str, lang: str) -> str:
+    """A value with widths in the operator's language where it has them in place of content."""
+    return _HIDDEN.sub(lambda one: text(f"hidden_{one[2]}", lang).format(count=one[1]), shown)
+
+
+def note(inspection: Inspection, lang: str = "en") -> str:
+    """Why much is masked, where it is; else empty."""
+    hidden = inspection.doubtful and not inspection.unmasked and inspection.fields
+    return text("doubtful", lang) if hidden else ""
 
 
 def _with_blamed(inspection: Inspection, lang: str) -> list[tuple[str, str, str, str]]:

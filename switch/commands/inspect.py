@@ -225,6 +225,9 @@ def show(inspection: Inspection, options: Options) -> None:
         console.print(rendering.dump(inspection))
     for line in rendering.mistakes(inspection, options.language):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+    note = rendering.note(inspection, options.language)
+    if note:
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
     if inspection.guesses:
         console.print(rendering.candidates_table(inspection, options.language))
 
