@@ -19,10 +19,8 @@ PAN_DIGITS_MIN: Final = 13  # of shorter ones a mask shows most, and noise has t
 _TRACK: Final = re.compile(r"[0-9]{13,19}[=Dd][0-9]{7,24}")
 _LENGTH: Final = re.compile(r"(?=1[3-9][0-9]{13})")
 _DIGITS: Final = re.compile(r"[1-9][0-9]{12,18}")
-# What issuers' numbers begin with (ISO/IEC 7812): 3 to 6 and 9, Mastercard's 2221 to 2720, 81.
-_ANY: Final = re.compile(
-    r"(?=[0-9]{13})(?:[4569]|3[04-9]|22(?:2[1-9]|[3-9])|2[3-6]|27(?:[01]|20)|81)[0-9]*"
-)
+_ANY: Final = re.compile(r"(?=[0-9]{13})[1-9][0-9]*")
+_CUT: Final = re.compile(r"[1-9][0-9]{9,}")
 _CHARACTERS: Final = re.compile(rb"[0-9]{4,}")
 
 
@@ -35,13 +33,19 @@ def places(data: bytes, first: int) -> list[tuple[int, int]]:
 
 def digits(data: bytes) -> list[tuple[int, int]]:
     """Start and end of all digits in a row, packed or characters, that may hold a PAN, whatever its
-    length and check digit say."""
+    length and check digit say; at the very beginning also what may be the rest of one (an MTI of 1987
+    begins with 0)."""
     # digits in characters would count twice as many when taken for packed ones
     packed = _CHARACTERS.sub(lambda run: b"\xff" * len(run[0]), data).hex()
-    found = [(one.start() // 2, (one.end() + 1) // 2) for one in _ANY.finditer(packed)]
+    found = [(start // 2, (end + 1) // 2) for start, end in _runs(packed)]
     for encoding in ("latin-1", "cp500"):
-        found += [one.span() for one in _ANY.finditer(data.decode(encoding))]
+        found += _runs(data.decode(encoding))
     return found
+
+
+def _runs(text: str) -> list[tuple[int, int]]:
+    cut = _CUT.match(text)
+    return [*([cut.span()] if cut else []), *(one.span() for one in _ANY.finditer(text))]
 
 
 def _packed(data: bytes, first: int) -> Iterator[tuple[int, int]]:

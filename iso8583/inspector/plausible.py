@@ -77,7 +77,6 @@ _DATE_TIME: Final = r"(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])" + _TIME
 _LATER: Final[dict[int, Callable[[Any], bool]]] = {
     7: _TESTS[7],
     14: _TESTS[14],
-    24: _matches(r"[1-8][0-9]{2}"),
     49: amount.is_currency,
 }
 _TELLING: Final[dict[str, dict[int, Callable[[Any], bool]]]] = {

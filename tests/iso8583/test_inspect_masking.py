@@ -80,6 +80,16 @@ def test_a_pan_in_pieces_whatever_its_check_digit(name: str, pan: str, inserted:
     assert_hidden(found, pan)
 
 
+@pytest.mark.parametrize("cut", [2, 4])
+def test_a_capture_that_begins_within_a_pan(cut: int) -> None:
+    """What comes first is taken for a length and an MTI."""
+    rest = "4111871111111119"[cut:]
+    for after in ("000000051234343131", "D301220100000123453131323632323030303132"):
+        shown = everything(inspect_message(rest + after))
+        assert rest[: 12 - cut] not in shown
+        assert rest[4:-2] not in shown
+
+
 def test_a_frame_that_is_believed_is_shown() -> None:
     good = next(one for one in good_terminal_messages() if 12 in one.message or 22 in one.message)
     cut = inspect_message(good.frame[:-3])
