@@ -44,6 +44,23 @@ class LocalVault:
         """The check value of the LMK."""
         return self._keys.lmk.lmk_id
 
+    @property
+    def lmk_ids(self) -> tuple[str, ...]:
+        """LMKs whose blocks open here: the LMK, then the one it takes over from."""
+        return self._keys.lmk.lmk_ids
+
+    def take(self, lmk: Lmk) -> None:
+        """Work with another LMK: one that takes over from the present, or this one without its former.
+
+        Keys that are opened stay so while their LMK is here; then none can be opened or used.
+        """
+        self._keys.take(lmk)
+
+    def rewrap(self, block: str) -> KeyBlock:
+        """The same key under the present LMK, whichever of the two the block is under."""
+        opened = self._keys.unwrap(block)
+        return self._keys.wrap(opened.usage, opened.algorithm, opened.key)
+
     # -- every message ------------------------------------------------------------------
 
     def translate_pin(

@@ -104,19 +104,27 @@ class OpenKey:
 
 
 class _Opened(threading.local):
-    def __init__(self) -> None:
+    """One dictionary a thread, and all of them in a list: threads are few, and live long."""
+
+    def __init__(self, everywhere: list[dict[str, OpenKey]]) -> None:
         self.keys: dict[str, OpenKey] = {}
+        everywhere.append(self.keys)
 
 
 class KeyTable:
-    """Key blocks under one LMK: wraps, unwraps, remembers."""
+    """Key blocks under one LMK, or the one it takes over from: wraps, unwraps, remembers.
+
+    New blocks are under the LMK. One that does not open under it is tried under its former one.
+    """
 
     def __init__(self, lmk: Lmk, entropy: Callable[[int], bytes], keys_max: int = KEYS_MAX) -> None:
         assert keys_max > 0
         self.lmk = lmk
         self.entropy = entropy
-        self.opened = _Opened()
+        self._everywhere: list[dict[str, OpenKey]] = []
+        self.opened = _Opened(self._everywhere)
         self._keys_max = keys_max
+        self._opening = threading.Lock()  # never taken for a key that is opened already
 
     def __repr__(self) -> str:
         return f"KeyTable({self.lmk.lmk_id}, {len(self.opened.keys)} opened)"
@@ -126,15 +134,38 @@ class KeyTable:
         keys = self.opened.keys
         found = keys.get(block)
         if found is None:
-            found = self.unwrap(block)
-            if len(keys) >= self._keys_max:
-                del keys[next(iter(keys))]
-            keys[block] = found
+            with self._opening:
+                found = self.unwrap(block)
+                if len(keys) >= self._keys_max:
+                    del keys[next(iter(keys))]
+                keys[block] = found
         return found
+
+    def take(self, lmk: Lmk) -> None:
+        """Work with this LMK from now on; what only another one opened is closed, in every thread."""
+        with self._opening:
+            gone = not set(self.lmk.lmk_ids) <= set(lmk.lmk_ids)
+            self.lmk = lmk
+            if gone:
+                self.forget()
+
+    def forget(self) -> None:
+        """Close every key; whoever needs one opens it again, if its LMK is still here."""
+        for keys in self._everywhere:
+            keys.clear()
+
+    def _unwrap(self, block: str) -> tuple[Header, bytes]:
+        lmk = self.lmk
+        try:
+            return key_block.unwrap(lmk._key, block)  # noqa: SLF001 - the vault
+        except KeyBlockError:
+            if lmk.former is None:
+                raise
+            return key_block.unwrap(lmk.former._key, block)  # noqa: SLF001 - the vault
 
     def unwrap(self, block: str) -> OpenKey:
         """A block of this LMK whose header says exactly what its usage's row says."""
-        header, key = key_block.unwrap(self.lmk._key, block)  # noqa: SLF001 - the vault
+        header, key = self._unwrap(block)
         usage = usage_labelled(header.option("LB"))
         row = USAGES[usage]
         algorithm = algorithm_of(header.algorithm)

@@ -172,3 +172,85 @@ def test_scrypt_is_rfc_7914() -> None:
     # RFC 7914 clause 12, third vector: N = 16384, r = 8, p = 1
     key = ciphers.scrypt(b"pleaseletmein", b"SodiumChloride", cost=16384, length=64)
     assert key.hex().startswith("7023bdcb3afd7348461c06cd81fd38eb")
+
+
+# -- one LMK takes over from another --------------------------------------------------------------
+
+
+def succession() -> Lmk:
+    """The LMK that takes over from `make()`."""
+    return lmk.following(lmk.make(seeded(9)), make())
+
+
+def test_a_former_lmk_travels_with_the_one_that_takes_over() -> None:
+    lmk_now = succession()
+    assert lmk_now.lmk_ids == (lmk.make(seeded(9)).lmk_id, make().lmk_id)
+    assert lmk.take_over(lmk.hand_over(lmk_now)).lmk_ids == lmk_now.lmk_ids
+    sealed = lmk.seal(lmk_now, seeded(2), passphrase=PASSPHRASE, shares=(2, 3), cost=COST)
+    assert json.loads(sealed.payload)["version"] == 2
+    assert lmk.read_sealed(sealed.payload).lmk_ids == lmk_now.lmk_ids
+    for opened in (
+        lmk.open_with_passphrase(sealed.payload, PASSPHRASE),
+        lmk.open_with_shares(sealed.payload, sealed.shares[1:]),
+    ):
+        assert lmk.hand_over(opened) == lmk.hand_over(lmk_now)
+    for secret in (lmk_now, make()):
+        assert lmk.hand_over(lmk.without_former(secret)) not in sealed.payload
+
+
+def test_a_former_lmk_is_dropped_without_opening_anything() -> None:
+    sealed = lmk.seal(succession(), seeded(2), passphrase=PASSPHRASE, cost=COST)
+    later = lmk.drop_former(sealed.payload)
+    assert json.loads(later)["version"] == 1
+    opened = lmk.open_with_passphrase(later, PASSPHRASE)
+    assert opened.lmk_ids == (succession().lmk_id,)
+    assert lmk.drop_former(later) == later
+
+
+def test_at_most_one_former_lmk() -> None:
+    with pytest.raises(VaultError, match="not retired yet"):
+        lmk.following(lmk.make(seeded(10)), succession())
+    with pytest.raises(VaultError, match="another one"):
+        lmk.following(make(), make())
+
+
+def test_a_changed_former_slot_opens_nothing() -> None:
+    sealed = lmk.seal(succession(), seeded(2), passphrase=PASSPHRASE, cost=COST)
+    whole = json.loads(sealed.payload)
+    for name, value in (("lmk_id", "0" * 10), ("nonce", ""), ("ciphertext", "AAAA")):
+        changed = {**whole, "former": {**whole["former"], name: value}}
+        with pytest.raises(VaultError, match="former LMK does not open"):
+            lmk.open_with_passphrase(json.dumps(changed).encode(), PASSPHRASE)
+    for version in (1, 3):
+        with pytest.raises(VaultError, match="version 1 or 2"):
+            lmk.read_sealed(json.dumps({**whole, "version": version}).encode())
+
+
+def test_shares_issued_anew_open_and_the_old_ones_do_not() -> None:
+    sealed = lmk.seal(succession(), seeded(2), passphrase=PASSPHRASE, shares=(2, 3), cost=COST)
+    again = lmk.reissue_shares(sealed.payload, succession(), seeded(5), (2, 4))
+    assert len(again.shares) == 4
+    opened = lmk.open_with_shares(again.payload, again.shares[2:])
+    assert lmk.hand_over(opened) == lmk.hand_over(succession())
+    assert same(lmk.open_with_passphrase(again.payload, PASSPHRASE), succession())
+    with pytest.raises(VaultError, match="does not open"):
+        lmk.open_with_shares(again.payload, sealed.shares[:2])
+    with pytest.raises(VaultError, match="not that of the file"):
+        lmk.reissue_shares(sealed.payload, make(), seeded(5), (2, 4))
+
+
+def test_an_lmk_of_components() -> None:
+    parts = [seeded(number)(32) for number in range(3)]
+    made = lmk.from_components(parts)
+    by_hand = bytes(a ^ b ^ c for a, b, c in zip(*parts, strict=True))
+    assert lmk.hand_over(made) == by_hand
+    assert same(made, lmk.from_components(parts[::-1]))
+    for wrong, reason in (
+        (parts[:1], "2 to 9 components"),
+        ([*parts, parts[0]], "same component"),
+        ([parts[0], bytes(32)], "of zeros"),
+        ([parts[0], parts[1][:16]], "32 bytes"),
+        ([parts[0], parts[1], bytes(a ^ b for a, b in zip(*parts[:2], strict=True))], "cancel"),
+    ):
+        with pytest.raises(VaultError, match=reason):
+            lmk.from_components(wrong)
