@@ -17,6 +17,7 @@ LMK under AES-256-GCM; the slot's own parameters and the LMK id are its addition
 one is of version 1.
 """
 
+import hmac
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -49,7 +50,7 @@ class Lmk:
         self.lmk_id: Final = check_values.aes_check_value(key).hex().upper()
         if former is not None and (former.former is not None or former.lmk_id == self.lmk_id):
             raise VaultError("the former LMK is another one, and has no former one itself")
-        self.former: Final = former
+        self.former: Final[Lmk | None] = former
 
     @property
     def lmk_ids(self) -> tuple[str, ...]:
@@ -113,6 +114,16 @@ def following(lmk: Lmk, former: Lmk) -> Lmk:
 def without_former(lmk: Lmk) -> Lmk:
     """The same LMK alone."""
     return Lmk(lmk._key)  # noqa: SLF001 - same module
+
+
+def may_follow(asked: Lmk, present: Lmk) -> bool:
+    """Whether a process that works with `present` may go on with `asked`: the same, the one that takes
+    over from it, or the same without its former one. By the keys themselves: who asks knows them."""
+    wanted, ours = hand_over(asked), hand_over(present)
+    return any(
+        hmac.compare_digest(wanted, each)
+        for each in (ours, wanted[:LMK_BYTES] + ours, ours[:LMK_BYTES])
+    )
 
 
 # -- from the supervisor to its workers -----------------------------------------------

@@ -20,6 +20,11 @@ class Hsm(Protocol):
         """The check value of the LMK, stored beside every key block."""
         ...
 
+    @property
+    def lmk_ids(self) -> tuple[str, ...]:
+        """LMKs whose blocks open here: the LMK, then the one it takes over from, if there is one."""
+        ...
+
     def generate_working_keys(
         self,
         tmk: str,

@@ -81,3 +81,8 @@ class AccessCache:
 
     def forget(self, merchant: str, terminal: str) -> None:
         self._known.pop((merchant, terminal), None)
+
+    def forget_keys(self) -> None:
+        """Read every terminal's session again before it is used; what else is known of it stays."""
+        for access in self._known.values():
+            access.read_s = float("-inf")

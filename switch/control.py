@@ -36,6 +36,15 @@ class Start(msgspec.Struct, frozen=True, tag=True):
         return f"Start(worker {self.index})"
 
 
+class NewLmk(msgspec.Struct, frozen=True, tag=True):
+    """Supervisor to worker: the LMK to work with from now on, and maybe the one it takes over from."""
+
+    lmk: bytes
+
+    def __repr__(self) -> str:
+        return "NewLmk()"
+
+
 class Drain(msgspec.Struct, frozen=True, tag=True):
     """Supervisor to worker: stop accepting, finish what is in flight, end."""
 
@@ -52,8 +61,14 @@ class Numbers(msgspec.Struct, frozen=True, tag=True):
     snapshot: bytes
 
 
-ToWorker = Start | Drain
-FromWorker = Ready | Numbers
+class Held(msgspec.Struct, frozen=True, tag=True):
+    """Worker to supervisor: LMKs that keys are opened under here, the present one first."""
+
+    lmk_ids: tuple[str, ...]
+
+
+ToWorker = Start | Drain | NewLmk
+FromWorker = Ready | Numbers | Held
 
 
 def pack(message: ToWorker | FromWorker) -> bytes:

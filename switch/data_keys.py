@@ -33,7 +33,7 @@ async def ensure(store: ReferenceStore, hsm: Hsm) -> None:
     snapshot = await store.snapshot()
     for usage, length in BYTES.items():
         kept = snapshot.keys(OWNER, usage.value)
-        check_lmk(kept, hsm.lmk_id)
+        check_lmk(kept, hsm.lmk_ids)
         if not kept:
             made = hsm.generate_key(usage, length)
             await store.add_key(
@@ -49,12 +49,13 @@ async def ensure(store: ReferenceStore, hsm: Hsm) -> None:
             )
 
 
-def check_lmk(kept: Sequence[StoredKey], lmk_id: str) -> None:
-    """Refuse to mix LMKs: what one wrapped, another can not open."""
+def check_lmk(kept: Sequence[StoredKey], lmk_ids: Sequence[str]) -> None:
+    """Refuse to mix LMKs: what one wrapped, another can not open. `lmk_ids`: of the LMK that was
+    opened, and of the one it takes over from."""
     for key in kept:
-        if key.lmk_id != lmk_id:
+        if key.lmk_id not in lmk_ids:
             raise OtherLmkError(
-                f"the store's keys are under LMK {key.lmk_id}; LMK {lmk_id} was opened"
+                f"the store's keys are under LMK {key.lmk_id}; LMK {lmk_ids[0]} was opened"
             )
 
 
@@ -64,7 +65,7 @@ def open_pans(lmk: Lmk, snapshot: Snapshot) -> LocalPans:
     tokens = snapshot.keys(OWNER, KeyUsage.TOKEN.value)
     assert data, "ensure() ran before"
     assert tokens, "ensure() ran before"
-    check_lmk([*data, *tokens], lmk.lmk_id)
+    check_lmk([*data, *tokens], lmk.lmk_ids)
     return LocalPans(
         lmk,
         {key.version: key.block for key in data},

@@ -194,6 +194,13 @@ class Engine:
         serial, _ = self._abandoned.pop(request_id)
         del self._undecided[serial]
 
+    async def settled(self, timeout_s: float) -> bool:
+        """Every request that is in flight now has ended, or the time is up."""
+        tasks = set(self._tasks)
+        if tasks:
+            _, tasks = await asyncio.wait(tasks, timeout=timeout_s)
+        return not tasks
+
     async def drain(self, timeout_s: float) -> bool:
         """Wait for the requests in flight, and for those whose frames were read meanwhile; False:
         some are left to recovery."""

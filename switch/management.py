@@ -101,6 +101,7 @@ class Management:
             tdk=made.tdk,
             created_at=self._clock.now(),
             confirmed=False,
+            lmk_id=made.lmk_id,
         )
         batch = await self._batches.sign_on(session)
         self._cache.forget(received.merchant_id, received.terminal_id)

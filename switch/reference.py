@@ -218,9 +218,14 @@ class Snapshot:
                 versions[item.key] = item.version
                 self._set(item)
         for key in keys:
-            known = self._keys.get(key.owner, ())
-            if key not in known:
-                self._keys[key.owner] = tuple(sorted((*known, key), key=lambda one: -one.version))
+            self._set_key(key)
+
+    def _set_key(self, key: StoredKey) -> None:
+        """The last that is read of a version counts: it may have come under another LMK, or ended."""
+        this = (key.usage, key.version)
+        others = (one for one in self._keys.get(key.owner, ()) if (one.usage, one.version) != this)
+        kept = (*others, key) if key.status == "active" else tuple(others)
+        self._keys[key.owner] = tuple(sorted(kept, key=lambda one: -one.version))
 
     def _set(self, item: Item) -> None:
         match item.kind:
@@ -263,7 +268,7 @@ class Snapshot:
         return None
 
     def key(self, owner: str, usage: str) -> StoredKey | None:
-        """The newest key of an owner for a usage."""
+        """The newest key of an owner for a usage, of those in force."""
         for key in self._keys.get(owner, ()):
             if key.usage == usage:
                 return key
@@ -308,5 +313,8 @@ class ReferenceStore(Protocol):
     async def add_key(
         self, key: StoredKey, *, maker: str = NODE, act: str = "keys.import"
     ) -> StoredKey:
-        """Store a key as the next version of (owner, usage); `key.version` is ignored."""
+        """Store a key as the next version of (owner, usage); `key.version` is ignored.
+
+        Its status is active, or pending until it is put in force.
+        """
         ...

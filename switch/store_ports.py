@@ -71,6 +71,7 @@ class Session(msgspec.Struct, frozen=True):
     tdk: str | None
     created_at: dt.datetime
     confirmed: bool  # a message has verified under it: the former set is void
+    lmk_id: str | None = None  # that the blocks are under
 
 
 class BatchTotals(msgspec.Struct, frozen=True):

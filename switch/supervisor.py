@@ -27,14 +27,15 @@ import sys
 import tempfile
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import msgspec
 import structlog
 
 from hsm import lmk as lmks
+from hsm.errors import VaultError
 from iso8583.dialects import registry
-from switch import control as messages, data_keys, logs
+from switch import control as messages, data_keys, lmk_socket, logs
 from switch.adapters.postgres_place import EmbeddedPostgresError
 from switch.adapters.system import SystemClock, core_dumps_off, pause, raise_open_files
 from switch.journal import StoreDownError
@@ -48,6 +49,7 @@ from switch.version import version
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from hsm.lmk import Lmk
     from switch.config import Config
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -60,6 +62,7 @@ STEADY_S = 10.0  # a worker that lived this long begins with the short pause aga
 STARTS_MAX = 5  # of one worker in a row, before the node was ever ready
 BIND_S = 10.0  # workers of a supervisor that was killed may hold the port while they drain
 RECORD_STOP_S = 5.0  # for the audit log, when the node ends
+LMK_LOOK_S = 0.05  # whether every worker works with another LMK
 WATCH_S = 0.5  # between looks at PostgreSQL
 OTHER_FILES = 256  # of a worker: everything but the terminals' connections
 KILL_GRACE_S = 10.0  # after engine.drain_s: flushing, and what the worker itself cuts off
@@ -83,7 +86,7 @@ def serve(
     try:
         with ExitStack() as stack:
             config = with_room_for(files, config, language)
-            lock_data(config, language, stack)
+            lock = lock_data(config, language, stack)
             lmk = open_lmk(
                 Path(config.hsm.lmk_file), demo=demo, language=language, passphrase_fd=passphrase_fd
             )
@@ -103,11 +106,13 @@ def serve(
             asyncio.run(record_of_node(store.dsn, config.node, "node.start", facts))
             run_folder = Path(tempfile.mkdtemp(prefix="tongbao-"))
             stack.callback(shutil.rmtree, run_folder, ignore_errors=True)
+            lock.write(f"{run_folder}\n")
+            lock.flush()
             supervisor = Supervisor(
                 config,
                 store,
                 sockets,
-                lmks.hand_over(lmk),
+                lmk,
                 demo=demo,
                 language=language,
                 ready_file=ready_file,
@@ -182,8 +187,11 @@ def with_room_for(files: int, config: Config, language: str) -> Config:
     return replace(config, server=replace(config.server, connections=room))
 
 
-def lock_data(config: Config, language: str, stack: ExitStack) -> None:
-    """One supervisor a data folder. The lock goes with the process, whatever ends it."""
+def lock_data(config: Config, language: str, stack: ExitStack) -> TextIO:
+    """One supervisor a data folder. The lock goes with the process, whatever ends it.
+
+    The file names the process, and, once it has one, the folder of its sockets.
+    """
     folder = config.data_folder
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     file = stack.enter_context((folder / "serve.lock").open("a+", encoding="utf-8"))
@@ -191,11 +199,12 @@ def lock_data(config: Config, language: str, stack: ExitStack) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.seek(0)
-        pid = file.read().strip() or "?"
+        pid = file.read().partition("\n")[0].strip() or "?"
         raise SupervisorError(say("already_serving", language, pid=pid, path=folder)) from None
     file.truncate(0)
     file.write(f"{os.getpid()}\n")
     file.flush()
+    return file
 
 
 def configure_logs(config: Config) -> None:
@@ -237,6 +246,7 @@ class Worker:
         self.ready = False
         self.links: dict[str, str] = {}
         self.snapshot = b""
+        self.lmk_ids: tuple[str, ...] = ()  # under which it said that it opens keys
 
 
 class Supervisor:
@@ -247,7 +257,7 @@ class Supervisor:
         config: Config,
         store: Store,
         sockets: Sequence[socket.socket],
-        lmk: bytes,
+        lmk: Lmk,
         *,
         demo: bool,
         language: str,
@@ -302,6 +312,7 @@ class Supervisor:
                     reason=error.strerror,
                 )
             ) from error
+        lmk_server = await lmk_socket.listen(self._run_folder, self._on_lmk)
         host, port = server.sockets[0].getsockname()[:2]
         self._metrics_address = f"{host}:{port}"
         watch = asyncio.create_task(self._watch_postgres())
@@ -314,6 +325,7 @@ class Supervisor:
                 task.cancel()
             await asyncio.gather(*keepers, watch, return_exceptions=True)
             server.close()
+            lmk_server.close()
             self._kill()
             if self._ready_file is not None:
                 self._ready_file.unlink(missing_ok=True)
@@ -373,7 +385,7 @@ class Supervisor:
                 self._config,
                 worker.index,
                 self._demo,
-                self._lmk,
+                lmks.hand_over(self._lmk),
                 str(self._run_folder),
                 registry.added(),
             )
@@ -386,7 +398,7 @@ class Supervisor:
             return await worker.process.wait()
         finally:
             worker.writer.close()
-            worker.ready = False
+            worker.ready, worker.lmk_ids = False, ()
             if worker.snapshot:
                 self._dead = [merged([], [*self._dead, worker.snapshot]).snapshot()]
                 worker.snapshot = b""
@@ -396,6 +408,9 @@ class Supervisor:
         if isinstance(message, messages.Numbers):
             worker.snapshot = message.snapshot
             return
+        if isinstance(message, messages.Held):
+            worker.lmk_ids = message.lmk_ids
+            return
         worker.ready, worker.links = True, message.links
         self._count()
         if all(each.ready for each in self._workers):
@@ -403,6 +418,47 @@ class Supervisor:
 
     def _count(self) -> None:
         self._alive.set(sum(worker.ready for worker in self._workers))
+
+    # -- another LMK
+
+    async def _on_lmk(self, request: lmk_socket.Request) -> lmk_socket.Answer:
+        """Work with another LMK, in every worker; answered when all do, or it takes too long."""
+        refused = self._refuse_lmk(request)
+        if refused:
+            self._log.warning("lmk_refused", reason=refused)
+            return lmk_socket.Answer(self._lmk.lmk_ids, say(refused, self._language))
+        if isinstance(request, lmk_socket.Handed):
+            self._lmk = lmks.take_over(request.lmk)
+        elif request.lmk_id in self._lmk.lmk_ids:
+            self._lmk = lmks.without_former(self._lmk)
+        self._log.info("lmk_changed", lmk_id=self._lmk.lmk_id)
+        message = messages.pack(messages.NewLmk(lmks.hand_over(self._lmk)))
+        for worker in self._workers:
+            if worker.writer is not None and not worker.writer.is_closing():
+                worker.writer.write(message)
+        until_s = asyncio.get_running_loop().time() + lmk_socket.ANSWER_S / 2
+        while waiting := self._without(self._lmk):
+            if asyncio.get_running_loop().time() > until_s or self._draining:
+                break
+            await asyncio.sleep(LMK_LOOK_S)
+        return lmk_socket.Answer(self._lmk.lmk_ids, waiting=tuple(waiting))
+
+    def _without(self, lmk: Lmk) -> list[int]:
+        return [each.index for each in self._workers if each.lmk_ids != lmk.lmk_ids]
+
+    def _refuse_lmk(self, request: lmk_socket.Request) -> str:
+        """Why not: a key of `switch.texts`; empty where it may."""
+        if self._demo:
+            return "lmk_of_the_demo"
+        if isinstance(request, lmk_socket.Dropped):
+            return "lmk_not_former" if request.lmk_id == self._lmk.lmk_id else ""
+        try:
+            asked = lmks.take_over(request.lmk)
+        except VaultError:
+            return "lmk_not_following"
+        if lmks.is_test_lmk(asked) or not lmks.may_follow(asked, self._lmk):
+            return "lmk_not_following"
+        return ""
 
     # -- what the world sees
 

@@ -119,6 +119,19 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "key_refused": ("the key was refused: {reason}", "密钥被拒绝：{reason}"),
     "share": ("share of a custodian (empty: no more)", "保管人份额（空行结束）"),
+    # -- another LMK
+    "lmk_of_the_demo": (
+        "the demo works with the public test LMK and stays with it",
+        "演示使用公开的测试主密钥，不可更换",
+    ),
+    "lmk_not_former": (
+        "that is the LMK this node works with, not the one before it",
+        "这是本节点正在使用的主密钥，不是前一个",
+    ),
+    "lmk_not_following": (
+        "that LMK does not take over from the one this node works with",
+        "该主密钥不是接替本节点当前主密钥的那一个",
+    ),
     # -- people
     "operator_missing": (
         "who are you? --operator ID or TONGBAO_OPERATOR",

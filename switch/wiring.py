@@ -33,6 +33,7 @@ from switch.adapters.system import (
 from switch.admission import Admission
 from switch.duties import Duties, ReferenceData
 from switch.engine import Engine, Log
+from switch.journal import StoreDownError
 from switch.late_answers import LateAnswers
 from switch.load import Load
 from switch.logs import AuthorizationLog, LogFile
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from switch.acquirers.ports import Acquirer
     from switch.config import Config
     from switch.journal import Journal
+    from switch.key_rotation import Custody
     from switch.ports import Clock, LocalTransport, Transport
     from switch.reference import Link, ReferenceStore, Snapshot
     from switch.store_ports import Batches, Numbers, Owners, Queue
@@ -62,6 +64,7 @@ _log = structlog.get_logger(__name__)
 
 OTHER_KEYS = 1_024  # of links, data and sign-ons, opened at one time
 SIGN_OFF_S = 1.0  # for the links at the end of a drain, although its time is up
+SETTLE_S = 5.0  # a request takes besides its longest timer: commits, and the engine's own waits
 USABLE_LOOK_S = 0.02  # between looks, at start, whether the links are usable
 
 
@@ -267,6 +270,7 @@ class Switch:
         self.reference = ReferenceData(stores.reference, self._links.follow)
         self._links.know(self.reference, self.standing)
         cache = AccessCache(stores.batches, config.server.terminals, config.rules.old_keys_s)
+        self._cache = cache
         management = Management(
             config,
             stores.batches,
@@ -343,6 +347,23 @@ class Switch:
                 usual.warm(codec_for(name))
             else:  # whoever speaks it is not served here; all others are
                 _log.error("dialect_unknown", dialect=name)
+
+    async def let_go_of_blocks(self) -> None:
+        """Nothing here uses a key block any more that was read before this was called.
+
+        Requests keep the key set that verified them until their answer is signed, so those in flight
+        are waited for. One of them may have read a session before the store had its new form, and
+        remembered it: hence twice.
+        """
+        await self.reference.reload()
+        for _ in range(2):
+            self._cache.forget_keys()
+            await self.settled()
+
+    async def settled(self) -> None:
+        """What is in flight now has ended, and what it stores is stored."""
+        if not await self.engine.settled(self._longest_timer_s() + SETTLE_S):
+            _log.warning("requests_outlived_the_longest_timer")
 
     async def drain(self) -> None:
         """Stop accepting, finish what is in flight within the timer, sign off, give the lease back.
@@ -431,17 +452,47 @@ async def run_worker(
             local=UnixTransport(),
             run_folder=control.run_folder,
         )
+        await stores.custody.hold(config.node, worker_index, hsm.lmk_ids)
+        control.held(hsm.lmk_ids)
         switch = build(config, worker_index, ports, demo=control.demo)
         await switch.start(listening_sockets)
-        flushing = asyncio.get_running_loop().create_task(_flush(reporter, config.log.flush_s))
+        loop = asyncio.get_running_loop()
+        flushing = loop.create_task(_flush(reporter, config.log.flush_s))
+        following = loop.create_task(_follow_lmk(config.node, hsm, switch, stores.custody, control))
         links = switch.reference().links
         control.ready({name: f"{link.host}:{link.port}" for name, link in links.items()})
         await control.drain_requested()
         await switch.drain()
         flushing.cancel()
+        following.cancel()
     finally:
         lines.close()
         await stores.close()
+
+
+async def _follow_lmk(
+    node: str, hsm: LocalVault, switch: Switch, custody: Custody, control: Control
+) -> None:
+    """Work with every LMK that the supervisor hands over, and say so when it is done.
+
+    That keys open under another LMK too is so at once. That all that is stored from now on is under
+    it, or that nothing here needs the former one, waits for the requests in flight.
+    """
+    while True:
+        lmk = lmks.take_over(await control.next_lmk())
+        try:
+            if set(hsm.lmk_ids) <= set(lmk.lmk_ids):
+                hsm.take(lmk)
+                await switch.settled()
+            else:
+                await switch.let_go_of_blocks()
+                hsm.take(lmk)
+            await custody.hold(node, control.index, lmk.lmk_ids)
+        except StoreDownError as error:  # the command that waits says so, and is given again
+            _log.error("lmk_not_taken", lmk_id=lmk.lmk_id, reason=str(error))
+            continue
+        control.held(lmk.lmk_ids)
+        _log.info("lmk_taken", lmk_id=lmk.lmk_id)
 
 
 async def _flush(reporter: Reporter, period_s: float) -> None:

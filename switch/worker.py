@@ -24,6 +24,8 @@ from switch.adapters.system import SystemClock, core_dumps_off, raise_open_files
 from switch.metrics import Registry
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from switch.config import Config
     from switch.control import Start
 
@@ -44,6 +46,7 @@ class Control:
         self._drain_s = start.config.engine.drain_s
         self._writer = writer
         self._drain = asyncio.Event()
+        self._changes: asyncio.Queue[bytes] = asyncio.Queue()
 
     def ready(self, links: dict[str, str] | None = None) -> None:
         """Terminals and links are served. What lives now lives long: the collector skips it."""
@@ -51,6 +54,17 @@ class Control:
         gc.freeze()
         self._send(messages.Ready(links or {}))
         structlog.get_logger().info("worker_ready")
+
+    def held(self, lmk_ids: Sequence[str]) -> None:
+        """Tell the supervisor which LMKs keys are opened under here."""
+        self._send(messages.Held(tuple(lmk_ids)))
+
+    def new_lmk(self, lmk: bytes) -> None:
+        self._changes.put_nowait(lmk)
+
+    async def next_lmk(self) -> bytes:
+        """The LMK that the supervisor wants to be worked with, each time it says so, in order."""
+        return await self._changes.get()
 
     async def drain_requested(self) -> None:
         """Returns when the worker is to stop accepting, to finish what is in flight and to return."""
@@ -108,8 +122,11 @@ async def listen(reader: asyncio.StreamReader, control: Control) -> None:
     try:
         while True:
             message = await messages.receive_from_supervisor(reader)
-            assert isinstance(message, messages.Drain), "Start comes once"
-            control.request_drain("supervisor")
+            assert not isinstance(message, messages.Start), "Start comes once"
+            if isinstance(message, messages.NewLmk):
+                control.new_lmk(message.lmk)
+            else:
+                control.request_drain("supervisor")
     except (asyncio.IncompleteReadError, OSError):
         control.request_drain("supervisor_gone")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from enum import StrEnum
+from typing import Literal
 
 import msgspec
 
@@ -81,6 +82,9 @@ class Terminal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return f"{self.merchant}/{self.terminal}"
 
 
+KeyStatus = Literal["pending", "active", "retired"]
+
+
 class StoredKey(msgspec.Struct, frozen=True, kw_only=True):
     """A key as its vault returned it. `owner`: "terminal:merchant/terminal", "link:acquirer", "data"."""
 
@@ -90,3 +94,4 @@ class StoredKey(msgspec.Struct, frozen=True, kw_only=True):
     block: str  # opaque form under the LMK
     check_value: str
     lmk_id: str
+    status: KeyStatus = "active"  # nodes use what is active, and nothing else

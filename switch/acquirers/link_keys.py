@@ -37,6 +37,7 @@ class LinkMac:
         self._current: StoredKey | None = None
         self._former: StoredKey | None = None
         self._former_until_s = 0.0
+        self._shown: frozenset[int] = frozenset()  # versions that the reference data last showed
 
     def sign(self, covered: bytes) -> bytes:
         self._look()
@@ -75,10 +76,20 @@ class LinkMac:
 
     def refresh(self, snapshot: Snapshot) -> None:
         keys = snapshot.keys(self._owner, KeyUsage.ZAK.value)
+        shown = {key.version: key for key in keys}
+        self._current = self._as_shown(self._current, shown)
+        self._former = self._as_shown(self._former, shown)
+        self._shown = frozenset(shown)
         if self._current is None and len(keys) > 1:
             self.use(keys[1])
         if keys:
             self.use(keys[0])
+
+    def _as_shown(self, key: StoredKey | None, shown: dict[int, StoredKey]) -> StoredKey | None:
+        """In the form it is stored in now; None once it was shown and is no more: it has ended."""
+        if key is None or (key.version in self._shown and key.version not in shown):
+            return None
+        return shown.get(key.version, key)
 
     def take_up(self, key: StoredKey) -> None:
         """A key that the reference data do not show yet."""

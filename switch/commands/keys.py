@@ -81,7 +81,7 @@ def import_key(
             if not any(item.key == link for item in await store.items("link")):
                 raise CommandError(node.say("not_found", kind="link", key=link))
             snapshot = await store.snapshot()
-            check_lmk(snapshot.keys(OWNER, KeyUsage.DATA.value), box.lmk_id)
+            check_lmk(snapshot.keys(OWNER, KeyUsage.DATA.value), box.lmk_ids)
             checks = Checks(algorithm, check_value, weak=node.demo)
             if under_zmk is None:
                 block = from_components(box, usage, parts, checks)

@@ -313,7 +313,8 @@ def add_terminal(
     parts = components(node, "tmk-component", tmk_components)
     block: KeyBlock | None = None
     if parts:
-        block = vault(node).import_components(
+        box = vault(node)
+        block = box.import_components(
             KeyUsage.TMK,
             parts,
             algorithm=Algorithm[tmk_algorithm.upper()],
@@ -325,7 +326,7 @@ def add_terminal(
         async with reference(change.dsn) as store:
             check_named(item, newest(await store.items()), node)
             if block is not None:
-                check_lmk((await store.snapshot()).keys(OWNER, KeyUsage.DATA.value), block.lmk_id)
+                check_lmk((await store.snapshot()).keys(OWNER, KeyUsage.DATA.value), box.lmk_ids)
                 kept = await store.add_key(
                     stored(f"terminal:{key}", KeyUsage.TMK, block),
                     maker=change.who.operator,

@@ -24,4 +24,6 @@ def told_of(of: Item | dict[str, Any]) -> dict[str, Any]:
 def told_of_key(key: StoredKey) -> tuple[str, None, dict[str, Any]]:
     """Object, before and after."""
     after = {"check_value": key.check_value, "lmk_id": key.lmk_id, "version": key.version}
+    if key.status != "active":
+        after["status"] = key.status
     return f"{key.owner} {key.usage}", None, after

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from switch.adapters.postgres.batches import PostgresBatches
 from switch.adapters.postgres.connections import PEER, Peer, connect
 from switch.adapters.postgres.journal import PostgresJournal, PostgresQueue
+from switch.adapters.postgres.key_custody import PostgresKeyCustody
 from switch.adapters.postgres.numbers import (
     LEASE_S,
     PostgresDays,
@@ -59,6 +60,7 @@ class PostgresStore:
         self.batches = PostgresBatches(self.sessions, self.writer.next_commit_id)
         self.days = PostgresDays(self.sessions)
         self.reference = PostgresReference(self.sessions)
+        self.custody = PostgresKeyCustody(self.sessions)
 
     @classmethod
     async def open(

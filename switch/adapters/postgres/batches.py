@@ -87,9 +87,10 @@ class PostgresBatches:
         async def write(connection: Any) -> int:
             await connection.execute(_LOCK, *who)
             await connection.execute(
-                "INSERT INTO switch.session VALUES"
+                "INSERT INTO switch.session"
+                " (session_id, merchant, terminal, layout, pik, mak, tdk, created_at, lmk_id) VALUES"
                 " (coalesce(nullif($8::bigint, 0), nextval('switch.session_id')),"
-                " $1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+                " $1, $2, $3, $4, $5, $6, $7, $9) ON CONFLICT DO NOTHING",
                 *who,
                 session.layout,
                 session.pik,
@@ -97,6 +98,7 @@ class PostgresBatches:
                 session.tdk,
                 session.created_at,
                 session.session_id,
+                session.lmk_id,
             )
             newest = await connection.fetchrow(_NEWEST, *who)
             if newest is not None and newest["state"] != "closed":

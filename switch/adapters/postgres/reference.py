@@ -32,7 +32,9 @@ _IN_FORCE_SINCE = f"""
     WHERE {_IN_FORCE}
       AND (change > $1 OR (effective_from > created_at AND effective_from > $2))
 """  # noqa: S608 # a constant
-_KEY_COLUMNS = "owner, usage, version, block, check_value, lmk_id"
+_KEY_COLUMNS = """owner, usage, version, block, check_value, lmk_id,
+    CASE WHEN retired_at IS NOT NULL THEN 'retired' WHEN active_at IS NULL THEN 'pending'
+         ELSE 'active' END AS status"""
 _KEYS_SINCE = f"SELECT {_KEY_COLUMNS} FROM switch.stored_key WHERE change > $1"  # noqa: S608
 # Read before the rows: what is read after it can only be newer.
 _MARK = """
@@ -182,14 +184,17 @@ class PostgresReference:
         async def write(connection: Any) -> StoredKey:
             await connection.execute("SELECT pg_advisory_xact_lock(8586, 2)")
             row = await connection.fetchrow(
-                f"INSERT INTO switch.stored_key ({_KEY_COLUMNS})"  # noqa: S608 # a constant
-                " SELECT $1, $2, 1 + coalesce(max(version), 0), $3, $4, $5 FROM switch.stored_key"
+                "INSERT INTO switch.stored_key"  # noqa: S608 # a constant
+                " (owner, usage, version, block, check_value, lmk_id, active_at)"
+                " SELECT $1, $2, 1 + coalesce(max(version), 0), $3, $4, $5,"
+                " CASE WHEN $6::text = 'active' THEN clock_timestamp() END FROM switch.stored_key"
                 f" WHERE owner = $1 AND usage = $2 RETURNING {_KEY_COLUMNS}",
                 key.owner,
                 key.usage,
                 key.block,
                 key.check_value,
                 key.lmk_id,
+                key.status,
             )
             await connection.execute("SELECT switch.bump_generation()")
             made = _key(row)
@@ -207,4 +212,5 @@ def _key(row: Any) -> StoredKey:
         block=row["block"],
         check_value=row["check_value"],
         lmk_id=sys.intern(row["lmk_id"]),
+        status=row["status"],
     )
