@@ -9,14 +9,17 @@ that a given entropy does not determine).
 
 import binascii
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from Crypto.Protocol.SecretSharing import Shamir
 
+from hsm import ciphers, des_keys
 from hsm.errors import VaultError
+from hsm.keys import Algorithm
 
 SHARES_MAX: Final = 16
+LENGTHS: Final = {Algorithm.AES: (16, 24, 32), Algorithm.TDES: (16, 24)}
 COMPONENTS_MIN: Final = 2
 COMPONENTS_MAX: Final = 9
 
@@ -81,6 +84,57 @@ def parse_share(text: str, label: str) -> tuple[int, bytes]:
 
 def share_check(label: str, number: int, digits: str) -> str:
     return hashlib.sha256(f"{label}/{number}/{digits}".encode()).hexdigest()[:4].upper()
+
+
+def make_components(
+    count: int, length: int, algorithm: Algorithm, entropy: Callable[[int], bytes]
+) -> tuple[bytes, ...]:
+    """Random components of a new key; those of a DES key have odd parity, as their key has when kept.
+
+    Neither a component nor the key of them is one that the vault would refuse.
+    """
+    if not COMPONENTS_MIN <= count <= COMPONENTS_MAX:
+        raise VaultError(
+            f"a key is put together from {COMPONENTS_MIN} to {COMPONENTS_MAX} components"
+        )
+    for _ in range(100):
+        parts = tuple(make_component(length, algorithm, entropy) for _ in range(count))
+        key = combine_components(parts)
+        if algorithm is Algorithm.TDES:
+            key = des_keys.with_odd_parity(key)
+        if is_good(key, algorithm) and len(set(parts)) == count:
+            return parts
+    raise VaultError("the source of entropy gives only weak keys")
+
+
+def make_component(length: int, algorithm: Algorithm, entropy: Callable[[int], bytes]) -> bytes:
+    """One random component."""
+    if algorithm not in LENGTHS or length not in LENGTHS[algorithm]:
+        known = "; ".join(f"{of.name} {', '.join(map(str, n))}" for of, n in LENGTHS.items())
+        raise VaultError(f"no component of {length} bytes: {known}")
+    for _ in range(100):
+        part = entropy(length)
+        if algorithm is Algorithm.TDES:
+            part = des_keys.with_odd_parity(part)
+        if is_good(part, algorithm):
+            return part
+    raise VaultError("the source of entropy gives only weak keys")
+
+
+def is_good(key: bytes, algorithm: Algorithm) -> bool:
+    return any(key) and (algorithm is not Algorithm.TDES or des_keys.des_key_fault(key) is None)
+
+
+def component_check_value(component: bytes, algorithm: Algorithm) -> str:
+    """As if the component were a key: 10 hex digits of CMAC for AES, 6 of ECB for Triple DES."""
+    if algorithm is Algorithm.AES:
+        return ciphers.aes_check_value(component).hex().upper()
+    return ciphers.tdes_check_value(component).hex().upper()
+
+
+def share_digits(share: str) -> str:
+    """The last four characters of a share: what its custodian reads back."""
+    return share.strip()[-4:].upper()
 
 
 def combine_components(components: Sequence[bytes]) -> bytes:

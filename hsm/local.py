@@ -59,7 +59,13 @@ class LocalVault:
     def rewrap(self, block: str) -> KeyBlock:
         """The same key under the present LMK, whichever of the two the block is under."""
         opened = self._keys.unwrap(block)
-        return self._keys.wrap(opened.usage, opened.algorithm, opened.key)
+        return self._keys.wrap(
+            opened.usage,
+            opened.algorithm,
+            opened.key,
+            mode=opened.mode,
+            exportability=opened.exportability,
+        )
 
     # -- every message ------------------------------------------------------------------
 
@@ -279,9 +285,9 @@ class LocalVault:
 def open_foreign_block(usage: KeyUsage, carrier: OpenKey, block: str) -> tuple[Algorithm, bytes]:
     """Algorithm and key of another party's TR-31 block, if its header allows this usage."""
     header, key = key_block.unwrap(carrier.key, block)
-    expected = "D" if carrier.algorithm is Algorithm.AES else "B"
-    if header.version != expected:
-        raise KeyUsageError(f"a key block under this key has version {expected}")
+    expected = "D" if carrier.algorithm is Algorithm.AES else "ABC"
+    if header.version not in expected:
+        raise KeyUsageError(f"a key block under this key has version {', '.join(expected)}")
     fault = key_block_rules.fault(header)
     if fault is not None:
         raise KeyUsageError(str(fault))

@@ -74,6 +74,10 @@ class Custody(Protocol):
         """In one commit with its record in the audit log; how many still stood as they were read."""
         ...
 
+    async def keys_of(self, owner: str, usage: str) -> list[StoredKey]:
+        """All versions, the newest first, whatever their status."""
+        ...
+
     async def sessions_not_under(
         self, lmk_id: str, after: int, limit: int
     ) -> list[SessionKeys]: ...

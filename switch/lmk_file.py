@@ -1,7 +1,9 @@
-"""The sealed LMK's file and how it is opened: passphrase or custodians' shares (rules §13)."""
+"""The sealed LMK's file, the ceremony log beside it, and how the file is opened (rules §13)."""
 
 from __future__ import annotations
 
+import datetime as dt
+import fcntl
 import getpass
 import os
 import stat
@@ -9,13 +11,16 @@ import sys
 from typing import TYPE_CHECKING
 
 from hsm import lmk as lmks
+from hsm.ceremony_log import LOG_BYTES_MAX, encode, following, mended, verify
 from hsm.errors import VaultError
 from switch.config import credential
 from switch.texts import say
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from hsm.ceremony_log import Facts, Record, Verified
     from hsm.lmk import Lmk
 
 CREDENTIAL = "tongbao-lmk-passphrase"  # systemd: LoadCredential= or LoadCredentialEncrypted=
@@ -55,10 +60,11 @@ def read_file(path: Path, language: str) -> bytes:
 
 def open_payload(payload: bytes, language: str, passphrase_fd: int | None) -> Lmk:
     """Open it with what is there: a descriptor, a systemd credential, or somebody at the keyboard."""
-    passphrase = given_passphrase(passphrase_fd)
     sealed = lmks.read_sealed(payload)
-    if passphrase is None and sealed.passphrase is None:
-        return lmks.open_with_shares(payload, ask_shares(language))
+    if sealed.passphrase is None:
+        given = given_shares(passphrase_fd)
+        return lmks.open_with_shares(payload, given or ask_shares(language))
+    passphrase = given_passphrase(passphrase_fd)
     if passphrase is None:
         if not sys.stdin.isatty():
             raise VaultError("no passphrase: --passphrase-fd, a systemd credential, or a terminal")
@@ -73,6 +79,15 @@ def given_passphrase(passphrase_fd: int | None) -> str | None:
             return file.read(PASSPHRASE_BYTES_MAX).decode().rstrip("\r\n")
     path = credential(CREDENTIAL)
     return None if path is None else path.read_text(encoding="utf-8").rstrip("\r\n")
+
+
+def given_shares(passphrase_fd: int | None) -> list[str]:
+    """Custodians' shares from the descriptor, one a line."""
+    if passphrase_fd is None:
+        return []
+    with os.fdopen(passphrase_fd, "rb") as file:
+        lines = file.read(PASSPHRASE_BYTES_MAX).decode().splitlines()
+    return [line for line in lines if line.strip()]
 
 
 def ask_shares(language: str) -> list[str]:
@@ -93,8 +108,70 @@ def write_sealed(path: Path, payload: bytes) -> None:
         file.write(payload)
         file.flush()
         os.fsync(file.fileno())
+    sync_folder(path)
+
+
+def replace_sealed(path: Path, payload: bytes) -> None:
+    """Another file in the place of this one, whole or not at all: it holds the LMK of this one too, or
+    the same LMK without its former one."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh.unlink(missing_ok=True)
+    write_sealed(fresh, payload)
+    fresh.replace(path)
+    sync_folder(path)
+
+
+def sync_folder(path: Path) -> None:
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+# -- the ceremony log ---------------------------------------------------------------------------
+
+
+class CeremonyLog:
+    """The file beside the sealed LMK, 0600: `hsm.ceremony_log`. A line stands before its act is done."""
+
+    def __init__(self, lmk_file: Path, now: Callable[[], dt.datetime], language: str) -> None:
+        self.path = lmk_file.with_name(f"{lmk_file.name}.log")
+        self._now = now
+        self._language = language
+
+    def read(self, anchor: str = "") -> Verified:
+        """What stands in it; nothing where there is none yet."""
+        try:
+            return verify(self.path.read_bytes()[:LOG_BYTES_MAX], anchor)
+        except FileNotFoundError:
+            return verify(b"", anchor)
+
+    def append(self, act: str, who: str, facts: Facts) -> Record:
+        """A line more, on the disk when this returns. `LmkError` where the chain before it is broken."""
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        is_new = not self.path.exists()
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "r+b", buffering=0) as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            found = verify(file.read(LOG_BYTES_MAX))
+            if found.broken is not None:
+                line, reason = found.broken.line, found.broken.reason
+                raise LmkError(
+                    say("log_broken", self._language, path=self.path, line=line, reason=reason)
+                )
+            at = self._now().astimezone(dt.UTC).isoformat(timespec="microseconds")
+            last, ended = found.last, b""
+            if found.torn:
+                ending, last = mended(last, at, found.torn)
+                ended = ending + encode(last)
+            record = following(last, at, act, who, facts)
+            lines = ended + encode(record)
+            if file.write(lines) != len(
+                lines
+            ):  # a full disk: what stands is torn, and told as that
+                raise LmkError(say("log_not_written", self._language, path=self.path))
+            os.fsync(file.fileno())
+        if is_new:
+            sync_folder(self.path)
+        return record

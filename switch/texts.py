@@ -119,7 +119,201 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "key_refused": ("the key was refused: {reason}", "密钥被拒绝：{reason}"),
     "share": ("share of a custodian (empty: no more)", "保管人份额（空行结束）"),
+    "key_waits": (
+        "{owner} {usage}: version {version}, check value {check_value}; it waits until `tongbao keys activate`",
+        "{owner} {usage}：版本 {version}，校验值 {check_value}；待 `tongbao keys activate` 后启用",
+    ),
+    "key_ended": ("{key} has ended", "{key} 已停用"),
+    "key_overtaken": (
+        "version {newer} is in force: {key} comes too late; make a new one",
+        "版本 {newer} 已生效：{key} 已过时，请重新生成",
+    ),
+    "key_active": (
+        "{owner} {usage}: version {version} is in force",
+        "{owner} {usage}：版本 {version} 已生效",
+    ),
+    "key_retired": (
+        "{owner} {usage}: version {version} has ended",
+        "{owner} {usage}：版本 {version} 已停用",
+    ),
+    "key_in_use": (
+        "{key} is the one in use: make or activate the next one first, or give --in-use to be without",
+        "{key} 正在使用：请先生成或启用下一个，或用 --in-use 表示不再需要",
+    ),
+    "retire_older_first": (
+        "without {key} version {older} would be used again: retire that first",
+        "停用 {key} 后会重新使用版本 {older}：请先停用该版本",
+    ),
+    "data_key_stays": (
+        "data keys do not end: what they encrypted is still read with them",
+        "数据密钥不可停用：已加密的数据仍需用其读取",
+    ),
+    "under_zmk_use": (
+        "--under-zmk: for a ZPK, ZAK or TMK, with the --link whose ZMK it is under, and without components",
+        "--under-zmk：用于 ZPK、ZAK 或 TMK，须用 --link 指明其 ZMK 所属链路，且不可同时给出分量",
+    ),
+    "export_proposed": (
+        "{proposal} waits for a second person, who is shown {subject}: `tongbao approval approve {proposal}`",
+        "{proposal} 待第二人批准，批准后向其显示 {subject}：`tongbao approval approve {proposal}`",
+    ),
+    "exported": (
+        "{key} under ZMK version {zmk} ({zmk_check_value}); check value {check_value}",
+        "{key}，以 ZMK 版本 {zmk}（{zmk_check_value}）加密；校验值 {check_value}",
+    ),
+    "rotate_what": (
+        "give --lmk, or --link and --usage",
+        "请给出 --lmk，或者 --link 与 --usage",
+    ),
+    # -- custodians
+    "custodian_component": (
+        "custodian {number} of {count}, who brings a component",
+        "第 {number} 位分量保管人（共 {count} 位）",
+    ),
+    "custodian_share": (
+        "custodian {number} of {count}, who brings a share",
+        "第 {number} 位份额保管人（共 {count} 位）",
+    ),
+    "custodian_holder": (
+        "custodian {number} of {count}, who is to keep one",
+        "第 {number} 位接收保管人（共 {count} 位）",
+    ),
+    "custodian_unnamed": (
+        "a custodian has a name of 1 to 64 printable characters",
+        "保管人须有 1 至 64 个可显示字符的姓名",
+    ),
+    "custodian_twice": (
+        "{custodian} had a turn: every part is another person's",
+        "{custodian} 已经操作过：每一份须由不同的人负责",
+    ),
+    "custodian_unknown": (
+        "{custodian} is no active operator of this store",
+        "{custodian} 不是本库的有效操作员",
+    ),
+    "enter_component": ("component of {custodian}, in hex", "{custodian} 的分量（十六进制）"),
+    "enter_share": ("share of {custodian}", "{custodian} 的份额"),
+    "enter_check_value": (
+        "check value on the paper of {custodian}",
+        "{custodian} 纸上的校验值",
+    ),
+    "check_value_agreed": (
+        "{custodian}: check value {check_value} agrees",
+        "{custodian}：校验值 {check_value} 一致",
+    ),
+    "check_value_differs": (
+        "the check value {custodian} reads is not that of what was entered or shown: look at every digit again",
+        "{custodian} 读出的校验值与输入或显示的内容不符：请逐位核对",
+    ),
+    "for_custodian": (
+        "for {custodian} alone, shown once; nobody else looks",
+        "仅供 {custodian}，只显示一次，他人回避",
+    ),
+    "its_check_value": ("  check value {check_value}", "  校验值 {check_value}"),
+    "written_down": (
+        "{custodian}: Enter when it is written down; the screen is cleared",
+        "{custodian}：抄好后按回车，屏幕随即清除",
+    ),
+    "component_typed": ("component in hex", "分量（十六进制）"),
+    "script_line": (
+        "--from-fd: line {line} is not a JSON object with what this step asks of its custodian",
+        "--from-fd：第 {line} 行不是本步骤所需的 JSON 对象",
+    ),
+    "script_ended": (
+        "--from-fd: no line {line}: one a custodian, in the order they are asked",
+        "--from-fd：缺少第 {line} 行：按询问顺序每位保管人一行",
+    ),
+    "log_broken": (
+        "{path}: line {line} is not what was written ({reason}); keep the file, find out why, and begin"
+        " another by moving this one away",
+        "{path}：第 {line} 行与写入时不符（{reason}）；请保留该文件并查明原因，移开后方可另起新日志",
+    ),
+    "log_not_written": (
+        "{path}: no room for a line; nothing was done",
+        "{path}：无法写入日志，操作未执行",
+    ),
+    "log_torn": (
+        "line {line} was never finished, and its act was not done",
+        "第 {line} 行未写完，其操作未执行",
+    ),
+    "log_intact": (
+        "{lines} lines stand; anchor {anchor}",
+        "{lines} 行完好；锚点 {anchor}",
+    ),
+    "log_anchor": (
+        "note the anchor of the ceremony log on paper: {anchor}",
+        "请在纸上记下仪式日志的锚点：{anchor}",
+    ),
+    "anchor_form": ("--anchor: NUMBER:HASH, as it was noted", "--anchor：NUMBER:HASH，即所记锚点"),
     # -- another LMK
+    "generate_needs_shares": (
+        "--generate: with --shares K/N; sealed by a passphrase alone, `tongbao init` makes one",
+        "--generate 须与 --shares K/N 一起使用；仅用口令封存请用 `tongbao init`",
+    ),
+    "components_range": (
+        "--components: {least} to {most}",
+        "--components：{least} 至 {most}",
+    ),
+    "former_not_retired": (
+        "LMK {lmk_id} is not retired yet: `tongbao keys rotate --lmk`, then `tongbao keys retire --lmk {lmk_id}`",
+        "主密钥 {lmk_id} 尚未停用：请先 `tongbao keys rotate --lmk`，再 `tongbao keys retire --lmk {lmk_id}`",
+    ),
+    "lmk_made": (
+        "LMK {lmk_id}: every custodian notes this check value",
+        "主密钥 {lmk_id}：请各保管人记下此校验值",
+    ),
+    "lmk_sealed": ("LMK {lmk_id} sealed into {path}", "主密钥 {lmk_id} 已封存到 {path}"),
+    "lmk_next_step": (
+        "LMK {lmk_id} takes over from {former}. On every other node put this file in place and run `tongbao"
+        " keys ceremony admit`; then `tongbao keys rotate --lmk`, then `tongbao keys retire --lmk {former}`",
+        "主密钥 {lmk_id} 接替 {former}。其他节点请放置此文件并运行 `tongbao keys ceremony admit`；"
+        "然后 `tongbao keys rotate --lmk`，最后 `tongbao keys retire --lmk {former}`",
+    ),
+    "old_copies": (
+        "the former shares still open former copies of the file: destroy those, backups too",
+        "原份额仍可打开旧文件：请销毁旧文件及其备份",
+    ),
+    "no_node_runs": ("no node runs on {data}", "{data} 上没有节点在运行"),
+    "node_is_told": (
+        "the node is told; requests in flight end first",
+        "正在通知节点；处理中的交易先完成",
+    ),
+    "node_not_told": (
+        "the node was not told ({reason}): run `tongbao keys ceremony admit`, or start it again",
+        "未能通知节点（{reason}）：请运行 `tongbao keys ceremony admit`，或重新启动节点",
+    ),
+    "workers_waiting": (
+        "worker {workers} has not followed yet: run `tongbao keys ceremony admit` again",
+        "工作进程 {workers} 尚未切换：请再次运行 `tongbao keys ceremony admit`",
+    ),
+    "node_follows": (
+        "the node opens keys under {lmk_ids}",
+        "节点现可打开以 {lmk_ids} 加密的密钥",
+    ),
+    "rotating": (
+        "{keys} keys, {sessions} key sets of terminals",
+        "已处理 {keys} 个密钥、{sessions} 组终端工作密钥",
+    ),
+    "rotated": (
+        "under LMK {lmk_id}: {keys} keys, {sessions} key sets of terminals; {erased} superseded key sets erased",
+        "已改用主密钥 {lmk_id}：{keys} 个密钥、{sessions} 组终端工作密钥；清除过期密钥组 {erased} 个",
+    ),
+    "keys_left": (
+        "{keys} keys and {sessions} key sets are still under another LMK: run it again",
+        "仍有 {keys} 个密钥、{sessions} 组工作密钥使用其他主密钥：请再次运行",
+    ),
+    "keys_under": (
+        "{keys} keys and {sessions} key sets are, or may be, under LMK {lmk_id}: `tongbao keys rotate --lmk` first",
+        "仍有（或可能有）{keys} 个密钥、{sessions} 组工作密钥使用主密钥 {lmk_id}：请先 `tongbao keys rotate --lmk`",
+    ),
+    "lmk_not_held": (
+        "node {node}, worker {worker} can not open keys under LMK {lmk_id} yet: there, put the sealed file in"
+        " place and run `tongbao keys ceremony admit`",
+        "节点 {node} 的工作进程 {worker} 尚不能使用主密钥 {lmk_id}：请在该节点放置封存文件并运行"
+        " `tongbao keys ceremony admit`",
+    ),
+    "lmk_retired": (
+        "LMK {lmk_id} is gone from {path}; on every other node run the same, and destroy copies and backups",
+        "主密钥 {lmk_id} 已从 {path} 移除；请在其他节点执行同样命令，并销毁其副本和备份",
+    ),
     "lmk_of_the_demo": (
         "the demo works with the public test LMK and stays with it",
         "演示使用公开的测试主密钥，不可更换",
@@ -619,7 +813,48 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Bring in a TOML file, as a whole or not at all.",
         "导入 TOML 文件，要么全部生效，要么全不生效。",
     ),
-    "help_import": ("Import a link's ZMK, ZPK or ZAK.", "导入链路的 ZMK、ZPK 或 ZAK。"),
+    "help_import": (
+        "Import a link's ZMK, ZPK or ZAK, or a terminal's TMK.",
+        "导入链路的 ZMK、ZPK、ZAK，或终端的 TMK。",
+    ),
+    "help_generate": (
+        "Make a link's key, stored, and printed under its ZMK; a ZMK as components.",
+        "生成链路密钥：入库并以 ZMK 加密打印；ZMK 以分量打印。",
+    ),
+    "help_export": (
+        "Ask a second person to let a link's key out, under its ZMK.",
+        "申请由第二人批准后，以 ZMK 加密导出链路密钥。",
+    ),
+    "help_activate": ("Put a key that waits in force.", "启用待用的密钥。"),
+    "help_rotate": (
+        "The next key of a link, or all stored keys under the next LMK.",
+        "更换链路密钥，或把全部密钥改用新主密钥加密。",
+    ),
+    "help_retire": (
+        "End a key, or the LMK before this one.",
+        "停用一个密钥，或停用前一个主密钥。",
+    ),
+    "help_component": (
+        "A new component, shown once; or the check value of one.",
+        "生成一个分量（仅显示一次），或计算分量的校验值。",
+    ),
+    "help_ceremony": ("The LMK and its custodians.", "主密钥及其保管人。"),
+    "help_ceremony_lmk": (
+        "An LMK by its custodians: the first, or the next one.",
+        "由保管人生成主密钥：首个或接替者。",
+    ),
+    "help_ceremony_shares": (
+        "Issue other shares of the LMK's file; the former ones no longer open it.",
+        "重新分发份额；原份额不再能打开主密钥文件。",
+    ),
+    "help_ceremony_admit": (
+        "Hand the LMK of the file to the node that runs.",
+        "把文件中的主密钥交给正在运行的节点。",
+    ),
+    "help_ceremony_log": (
+        "The ceremony log, verified line by line.",
+        "显示并逐行校验仪式日志。",
+    ),
     "help_operator": ("Operators, credentials, roles.", "操作员、凭证与角色。"),
     "help_bootstrap": (
         "Make the first admin, and as the first the second.",
@@ -800,7 +1035,45 @@ TEXTS: dict[str, tuple[str, str]] = {
         "The key under the link's ZMK: TR-31 block, or hex (ECB).",
         "以链路 ZMK 加密的密钥：TR-31 或十六进制（ECB）。",
     ),
-    "help_opt_usage": ("zmk, zpk or zak.", "zmk、zpk 或 zak。"),
+    "help_opt_usage": ("zmk, zpk or zak; of a terminal tmk.", "zmk、zpk 或 zak；终端为 tmk。"),
+    "help_opt_key_terminal": ("The terminal whose key it is.", "密钥所属终端。"),
+    "help_opt_key_version": ("Version of the key.", "密钥版本。"),
+    "help_opt_key_form": (
+        "tr31: key block; x: hex under the ZMK with its scheme, X or Y; hex: without.",
+        "tr31：密钥块；x：ZMK 加密的十六进制并带方案字符 X 或 Y；hex：不带。",
+    ),
+    "help_opt_bytes": ("Length in bytes.", "长度（字节）。"),
+    "help_opt_components": ("How many components; 2 to 9.", "分量个数，2 至 9。"),
+    "help_opt_now": (
+        "In force at once, though the link has a key: the other side must have it already.",
+        "立即生效，即使链路已有密钥：对方须已持有新密钥。",
+    ),
+    "help_opt_from_fd": (
+        "Read from this descriptor what custodians enter: one JSON object a line.",
+        "从该文件描述符读取保管人的输入：每行一个 JSON 对象。",
+    ),
+    "help_opt_rotate_lmk": ("All stored keys under the LMK.", "把全部密钥改用当前主密钥加密。"),
+    "help_opt_retire_lmk": (
+        "Check value of the LMK that was taken over from.",
+        "被接替的主密钥的校验值。",
+    ),
+    "help_opt_in_use": (
+        "Though it is the only one in use.",
+        "即使它是唯一在用的密钥。",
+    ),
+    "help_opt_generate": ("Make one.", "生成一个分量。"),
+    "help_opt_generate_lmk": (
+        "Made by the machine, with --shares, and not of components.",
+        "由机器生成（须配合 --shares），不用分量。",
+    ),
+    "help_opt_new_passphrase": (
+        "Read the passphrase that is to seal it from this descriptor.",
+        "从该文件描述符读取用于封存的新口令。",
+    ),
+    "help_opt_anchor_log": (
+        "NUMBER:HASH that was noted: the log must have it.",
+        "所记锚点 NUMBER:HASH：日志中必须一致。",
+    ),
     "help_opt_link": ("The acquirer whose link it is.", "链路所属收单方。"),
     "help_opt_dialect": ("Dialect of the messages.", "报文方言。"),
     "help_opt_mac": ("MAC profile.", "MAC 算法配置。"),

@@ -46,7 +46,9 @@ FROM switch.reversal_request WHERE original_request_id = $1 ORDER BY received_at
 """
 
 _STORED_KEYS = """
-SELECT owner, usage, version, check_value, lmk_id, created_at
+SELECT owner, usage, version, check_value, lmk_id, created_at, active_at, retired_at,
+       CASE WHEN retired_at IS NOT NULL THEN 'retired' WHEN active_at IS NULL THEN 'pending'
+            ELSE 'active' END AS status
 FROM switch.stored_key ORDER BY owner, usage, version
 """
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from switch.commands import case, dispute, operator, payout, reference, vouchers
+from switch.commands import case, dispute, key_acts, operator, payout, reference, vouchers
 from switch.commands.common import office
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ ACTS: dict[str, Act] = {
     **dict.fromkeys(("payout.release", "reserve.sweep"), payout.release_approved),
     "payout.reject": payout.reject_approved,
     **dict.fromkeys(("ledger.entry", "ledger.reversal"), vouchers.post_approved),
+    "keys.export": key_acts.export_approved,
     "operator.add": operator.add_approved,
     "operator.roles": operator.change_approved,
     "operator.credential": operator.renew_approved,

@@ -12,7 +12,7 @@ import msgspec
 import typer
 
 from settlement.four_eyes import RefusedError, judge
-from switch.cli import ConfigFile, DataFolder, Demo, Json, Lang, end, group, node_of
+from switch.cli import ConfigFile, DataFolder, Demo, Json, Lang, PassphraseFd, end, group, node_of
 from switch.commands.acts import ACTS
 from switch.commands.common import (
     CommandError,
@@ -104,11 +104,12 @@ def approve(
     proposal: ProposalId,
     sha256: Annotated[str | None, typer.Option("--sha256", help="help_opt_sha256")] = None,
     demo: Demo = False,  # noqa: FBT002
+    passphrase_fd: PassphraseFd = None,
     config: ConfigFile = None,
     data: DataFolder = None,
     lang: Lang = "",
 ) -> None:
-    node = node_of(config, data, lang, demo=demo)
+    node = node_of(config, data, lang, demo=demo, passphrase_fd=passphrase_fd)
     with node.store() as store:
         checker = actor(node, store.dsn)
         shown = asyncio.run(found(node, store.dsn, proposal))

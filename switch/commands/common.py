@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hsm.lmk import Lmk
     from settlement.four_eyes import Actor
     from settlement.said import SaidError
+    from switch.adapters.postgres.key_custody import PostgresKeyCustody
     from switch.adapters.reading import Reader
     from switch.people.ports import Operators, People
     from switch.reference import ReferenceStore
@@ -138,6 +139,20 @@ async def reference(dsn: str) -> AsyncIterator[ReferenceStore]:
     sessions = Sessions(Servers(dsn), "tongbao command", 1)
     try:
         yield PostgresReference(sessions)
+    finally:
+        await sessions.close()
+
+
+@asynccontextmanager
+async def custody(dsn: str) -> AsyncIterator[PostgresKeyCustody]:
+    """The store for stored keys as their custodians see them."""
+    from switch.adapters.postgres.key_custody import PostgresKeyCustody
+    from switch.adapters.postgres.sessions import Sessions
+    from switch.adapters.servers import Servers
+
+    sessions = Sessions(Servers(dsn), "tongbao keys", 1)
+    try:
+        yield PostgresKeyCustody(sessions)
     finally:
         await sessions.close()
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import getpass
+import os
+import pwd
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hsm import lmk as lmks
-from switch.adapters.system import SystemEntropy, core_dumps_off
+from switch.adapters.system import SystemClock, SystemEntropy, core_dumps_off
 from switch.commands.common import CommandError, Exit, print_line
-from switch.lmk_file import given_passphrase, write_sealed
+from switch.lmk_file import CeremonyLog, given_passphrase, write_sealed
 
 if TYPE_CHECKING:
     from switch.commands.common import Node
@@ -31,6 +33,9 @@ def run(node: Node, shares: tuple[int, int] | None) -> Exit:
     lmk = lmks.make(entropy.bytes)
     sealed = lmks.seal(lmk, entropy.bytes, passphrase=passphrase, shares=shares)
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    log = CeremonyLog(path, SystemClock().now, node.language)
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    log.append("lmk.sealed", f"user:{user}", {"lmk_ids": [lmk.lmk_id], "by": "init"})
     try:
         write_sealed(path, sealed.payload)
     except FileExistsError:
@@ -42,9 +47,10 @@ def run(node: Node, shares: tuple[int, int] | None) -> Exit:
     return Exit.DONE
 
 
-def ask_twice(node: Node) -> str:
+def ask_twice(node: Node, option: str = "") -> str:
     if not sys.stdin.isatty():
-        raise CommandError(node.say("init_no_passphrase"), Exit.USAGE)
+        text = node.say("not_asked", option=option) if option else node.say("init_no_passphrase")
+        raise CommandError(text, Exit.USAGE)
     prompt = node.say("passphrase") + ": "
     passphrase = getpass.getpass(prompt)
     if getpass.getpass(node.say("again") + ": ") != passphrase:

@@ -1,4 +1,7 @@
-"""`tongbao keys`: links' keys into the vault, and what is kept. A clear key is never shown."""
+"""`tongbao keys`: keys of links and terminals, the LMK they are under, and its custodians.
+
+A clear key is never shown; a component is, once, to its custodian.
+"""
 
 from __future__ import annotations
 
@@ -8,54 +11,70 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from hsm.keys import Algorithm, KeyUsage
-from hsm.local import LocalVault
-from switch.adapters.system import SystemEntropy, core_dumps_off
 from switch.cli import ConfigFile, DataFolder, Demo, Json, Lang, PassphraseFd, end, group, node_of
+from switch.commands import ceremony, key_acts
 from switch.commands.common import (
     CommandError,
     Exit,
     authorised,
     components,
-    print_line,
+    custody,
     print_objects,
     print_table,
     reading,
     reference,
 )
+from switch.commands.custodians import sitting
+from switch.commands.key_acts import LINK_USAGES, newest, say_stored, stored, usage_named, vault
+from switch.commands.login import ask
 from switch.data_keys import OWNER, check_lmk
-from terminals.registry import StoredKey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hsm.keys import KeyBlock
+    from hsm.local import LocalVault
     from switch.commands.common import Node
+    from terminals.registry import StoredKey
 
-LINK_USAGES = {"zmk": KeyUsage.ZMK, "zpk": KeyUsage.ZPK, "zak": KeyUsage.ZAK}
-COLUMNS = ("owner", "usage", "version", "check_value", "lmk_id", "created_at")
+TERMINAL_USAGES = {"tmk": KeyUsage.TMK}
+COLUMNS = (
+    "owner",
+    "usage",
+    "version",
+    "status",
+    "check_value",
+    "lmk_id",
+    "created_at",
+    "retired_at",
+)
 
 
-def vault(node: Node) -> LocalVault:
-    """The vault of this command: opens the LMK itself."""
-    core_dumps_off()
-    return LocalVault(node.lmk(), SystemEntropy().bytes)
+class Owner(NamedTuple):
+    """Whose key it is: a link's, or a terminal's."""
+
+    kind: str  # of the reference item
+    key: str
+    usages: dict[str, KeyUsage]
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}:{self.key}"
 
 
-def stored(owner: str, usage: KeyUsage, block: KeyBlock) -> StoredKey:
-    """A key block as the store keeps it; the store numbers the version."""
-    return StoredKey(
-        owner=owner,
-        usage=usage.value,
-        version=0,
-        block=block.block,
-        check_value=block.check_value,
-        lmk_id=block.lmk_id,
-    )
+def owner_of(link: str | None, terminal: str | None) -> Owner:
+    """`--link`, or `--terminal`; of a terminal's key that comes under a ZMK, the ZMK is the link's."""
+    if terminal is not None:
+        return Owner("terminal", terminal, TERMINAL_USAGES)
+    if link is None:
+        raise CommandError("--link, --terminal", Exit.USAGE)
+    return Owner("link", link, LINK_USAGES)
 
 
 def import_key(
     node: Node,
-    link: str,
+    link: str | None,
+    terminal: str | None,
     usage_name: str,
     *,
     given: Sequence[str],
@@ -63,47 +82,35 @@ def import_key(
     algorithm_name: str,
     check_value: str | None,
 ) -> Exit:
-    """A link's key: from components, or under the link's ZMK as TR-31 or plain hex."""
-    usage = LINK_USAGES.get(usage_name.lower())
-    if usage is None:
-        raise CommandError(f"--usage: {', '.join(LINK_USAGES)}", Exit.USAGE)
-    if under_zmk is not None and (given or usage is KeyUsage.ZMK):
-        raise CommandError("--under-zmk: for a ZPK or ZAK, without components", Exit.USAGE)
+    """A key from components, or under the link's ZMK: a TR-31 block of version A to D, or plain hex."""
+    owner = owner_of(link, terminal)
+    usage = usage_named(usage_name, owner.usages)
+    if under_zmk is not None and (given or usage is KeyUsage.ZMK or link is None):
+        raise CommandError(node.say("under_zmk_use"), Exit.USAGE)
     algorithm = Algorithm[algorithm_name.upper()]
-    owner = f"link:{link}"
     parts = components(node, "component", given) if under_zmk is None else []
     if under_zmk is None and not parts:
         raise CommandError("give --component (twice or more) or --under-zmk", Exit.USAGE)
     box = vault(node)
 
     async def write(dsn: str, maker: str) -> StoredKey:
-        async with reference(dsn) as store:
-            if not any(item.key == link for item in await store.items("link")):
-                raise CommandError(node.say("not_found", kind="link", key=link))
+        async with reference(dsn) as store, custody(dsn) as keys:
+            if not any(item.key == owner.key for item in await store.items(owner.kind)):
+                raise CommandError(node.say("not_found", kind=owner.kind, key=owner.key))
             snapshot = await store.snapshot()
             check_lmk(snapshot.keys(OWNER, KeyUsage.DATA.value), box.lmk_ids)
             checks = Checks(algorithm, check_value, weak=node.demo)
             if under_zmk is None:
                 block = from_components(box, usage, parts, checks)
             else:
-                zmk = snapshot.key(owner, KeyUsage.ZMK.value)
-                if zmk is None:
-                    raise CommandError(node.say("not_found", kind="ZMK", key=owner))
+                zmk = await newest(node, keys, f"link:{link}", KeyUsage.ZMK)
                 block = from_zmk(box, usage, zmk.block, under_zmk, checks)
-            return await store.add_key(stored(owner, usage, block), maker=maker)
+            return await store.add_key(stored(owner.name, usage, block), maker=maker)
 
     with node.store() as store:
-        who = authorised(node, "keys.import", f"{owner} {usage.value}", store.dsn)
+        who = authorised(node, "keys.import", f"{owner.name} {usage.value}", store.dsn)
         kept = asyncio.run(write(store.dsn, who.operator))
-    print_line(
-        node.say(
-            "key_stored",
-            owner=kept.owner,
-            usage=kept.usage,
-            version=kept.version,
-            check_value=kept.check_value,
-        )
-    )
+    say_stored(node, kept)
     return Exit.DONE
 
 
@@ -141,12 +148,19 @@ def from_zmk(
 
 
 def cryptogram_of(text: str) -> bytes | str:
-    """Hex digits are ECB under the ZMK; whatever else is a TR-31 block (it begins with a letter).
+    """Hex digits are ECB under the ZMK, `X` or `Y` before them its scheme of X9.17; whatever else is a
+    TR-31 block. A block of version A to D is hex digits too, but names its own length.
 
     >>> cryptogram_of("00ff"), cryptogram_of("D0112K0TB00S0000")[:5]
     (b'\\x00\\xff', 'D0112')
+    >>> cryptogram_of("X" + "00" * 16) == bytes(16)
+    True
     """
     compact = "".join(text.split())
+    if compact[:1].upper() in ("X", "Y") and len(compact) in (33, 49):
+        compact = compact[1:]
+    if compact[:1] in "ABCD" and compact[1:5] == f"{len(compact):04}":
+        return compact
     try:
         return bytes.fromhex(compact)
     except ValueError:
@@ -154,7 +168,7 @@ def cryptogram_of(text: str) -> bytes | str:
 
 
 def list_keys(node: Node, *, as_json: bool) -> Exit:
-    """Every stored key with usage, version and check value, never the block."""
+    """Every stored key with usage, version, status and check value, never the block."""
 
     async def read(dsn: str) -> list[dict[str, object]]:
         async with reading(dsn) as reader:
@@ -172,8 +186,21 @@ def list_keys(node: Node, *, as_json: bool) -> Exit:
 # -- the commands --------------------------------------------------------------------------------
 
 app = group()
+app.add_typer(ceremony.app, name="ceremony", help="help_ceremony")
 CheckValue = Annotated[str | None, typer.Option("--check-value", help="help_opt_check_value")]
 KeyAlgorithm = Annotated[str, typer.Option("--algorithm", help="help_opt_algorithm")]
+Link = Annotated[str | None, typer.Option("--link", help="help_opt_link")]
+OfLink = Annotated[str, typer.Option("--link", help="help_opt_link")]
+OfTerminal = Annotated[
+    str | None,
+    typer.Option("--terminal", metavar="MERCHANT/TERMINAL", help="help_opt_key_terminal"),
+]
+Usage = Annotated[str, typer.Option("--usage", help="help_opt_usage")]
+Version = Annotated[int, typer.Option("--version", help="help_opt_key_version")]
+Form = Annotated[str, typer.Option("--form", help="help_opt_key_form")]
+Bytes = Annotated[int, typer.Option("--bytes", help="help_opt_bytes")]
+FromFd = ceremony.FromFd
+Components = Annotated[int, typer.Option("--components", help="help_opt_components")]
 
 
 def algorithm(text: str) -> str:
@@ -184,8 +211,9 @@ def algorithm(text: str) -> str:
 
 @app.command("import", help="help_import")
 def keys_import(
-    link: Annotated[str, typer.Option("--link", help="help_opt_link")],
-    usage: Annotated[str, typer.Option("--usage", help="help_opt_usage")],
+    usage: Usage,
+    link: Link = None,
+    terminal: OfTerminal = None,
     component: Annotated[
         list[str] | None, typer.Option("--component", help="help_opt_component")
     ] = None,
@@ -202,11 +230,157 @@ def keys_import(
         import_key(
             node_of(config, data, lang, demo=demo, passphrase_fd=passphrase_fd),
             link,
+            terminal,
             usage,
             given=component or [],
             under_zmk=under_zmk,
             algorithm_name=algorithm(algorithm_name),
             check_value=check_value,
+        )
+    )
+
+
+@app.command("generate", help="help_generate")
+def keys_generate(
+    usage: Usage,
+    link: OfLink,
+    length: Bytes = 16,
+    algorithm_name: KeyAlgorithm = "tdes",
+    components_count: Components = ceremony.COMPONENTS,
+    form: Form = "tr31",
+    now: Annotated[bool, typer.Option("--now", help="help_opt_now")] = False,  # noqa: FBT002
+    from_fd: FromFd = None,
+    demo: Demo = False,  # noqa: FBT002
+    passphrase_fd: PassphraseFd = None,
+    config: ConfigFile = None,
+    data: DataFolder = None,
+    lang: Lang = "",
+) -> None:
+    node = node_of(config, data, lang, demo=demo, passphrase_fd=passphrase_fd)
+    table = sitting(node, from_fd) if usage.lower() == "zmk" else None
+    end(
+        key_acts.generate(
+            node,
+            table,
+            link,
+            usage,
+            length=length,
+            algorithm=Algorithm[algorithm(algorithm_name).upper()],
+            components=components_count,
+            at_once=now,
+            form=form,
+        )
+    )
+
+
+@app.command("export", help="help_export")
+def keys_export(
+    usage: Usage,
+    link: OfLink,
+    version: Annotated[int | None, typer.Option("--version", help="help_opt_key_version")] = None,
+    form: Form = "tr31",
+    demo: Demo = False,  # noqa: FBT002
+    config: ConfigFile = None,
+    data: DataFolder = None,
+    lang: Lang = "",
+) -> None:
+    node = node_of(config, data, lang, demo=demo)
+    end(key_acts.propose_export(node, link, usage, version, form))
+
+
+@app.command("activate", help="help_activate")
+def keys_activate(
+    usage: Usage,
+    version: Version,
+    link: Link = None,
+    terminal: OfTerminal = None,
+    demo: Demo = False,  # noqa: FBT002
+    config: ConfigFile = None,
+    data: DataFolder = None,
+    lang: Lang = "",
+) -> None:
+    owner = owner_of(link, terminal)
+    node = node_of(config, data, lang, demo=demo)
+    end(key_acts.activate(node, owner.name, usage_named(usage, owner.usages), version))
+
+
+@app.command("rotate", help="help_rotate")
+def keys_rotate(
+    lmk: Annotated[bool, typer.Option("--lmk", help="help_opt_rotate_lmk")] = False,  # noqa: FBT002
+    usage: Annotated[str, typer.Option("--usage", help="help_opt_usage")] = "",
+    link: Link = None,
+    length: Bytes = 16,
+    algorithm_name: KeyAlgorithm = "tdes",
+    components_count: Components = ceremony.COMPONENTS,
+    form: Form = "tr31",
+    from_fd: FromFd = None,
+    demo: Demo = False,  # noqa: FBT002
+    passphrase_fd: PassphraseFd = None,
+    config: ConfigFile = None,
+    data: DataFolder = None,
+    lang: Lang = "",
+) -> None:
+    node = node_of(config, data, lang, demo=demo, passphrase_fd=passphrase_fd)
+    if lmk is (link is not None and bool(usage)):
+        raise CommandError(node.say("rotate_what"), Exit.USAGE)
+    if lmk:
+        end(key_acts.rotate_lmk(node))
+    assert link is not None
+    end(
+        key_acts.generate(
+            node,
+            sitting(node, from_fd) if usage.lower() == "zmk" else None,
+            link,
+            usage,
+            length=length,
+            algorithm=Algorithm[algorithm(algorithm_name).upper()],
+            components=components_count,
+            at_once=False,
+            form=form,
+        )
+    )
+
+
+@app.command("retire", help="help_retire")
+def keys_retire(
+    lmk: Annotated[
+        str | None, typer.Option("--lmk", metavar="LMK", help="help_opt_retire_lmk")
+    ] = None,
+    usage: Annotated[str, typer.Option("--usage", help="help_opt_usage")] = "",
+    version: Annotated[int | None, typer.Option("--version", help="help_opt_key_version")] = None,
+    link: Link = None,
+    terminal: OfTerminal = None,
+    in_use: Annotated[bool, typer.Option("--in-use", help="help_opt_in_use")] = False,  # noqa: FBT002
+    demo: Demo = False,  # noqa: FBT002
+    config: ConfigFile = None,
+    data: DataFolder = None,
+    lang: Lang = "",
+) -> None:
+    node = node_of(config, data, lang, demo=demo)
+    if lmk is not None:
+        end(key_acts.retire_lmk(node, lmk.upper()))
+    owner = owner_of(link, terminal)
+    if version is None or not usage:
+        raise CommandError("--usage, --version", Exit.USAGE)
+    found = usage_named(usage, owner.usages)
+    end(key_acts.retire_key(node, owner.name, found, version, in_use=in_use))
+
+
+@app.command("component", help="help_component")
+def keys_component(
+    generate: Annotated[bool, typer.Option("--generate", help="help_opt_generate")] = False,  # noqa: FBT002
+    length: Bytes = 32,
+    algorithm_name: KeyAlgorithm = "aes",
+    config: ConfigFile = None,
+    data: DataFolder = None,
+    lang: Lang = "",
+) -> None:
+    node = node_of(config, data, lang)
+    chosen = Algorithm[algorithm(algorithm_name).upper()]
+    typed = "" if generate else ask(node, "component_typed", "--generate")
+    end(
+        key_acts.component(
+            node, generate_one=generate, length=length, algorithm=chosen, typed=typed
         )
     )
 

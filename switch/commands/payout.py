@@ -124,7 +124,7 @@ def release(
     proposal = pending_proposal(node, batch) or asked(node, find)
     if not proposal:
         raise CommandError(node.say("not_found", kind="proposal", key=batch))
-    approve(proposal, sha256, demo, config, data, lang)
+    approve(proposal, sha256, demo, None, config, data, lang)
 
 
 def pending_proposal(node: Node, batch: str) -> str:

@@ -26,7 +26,7 @@ from switch.commands.common import (
     refusals,
     show_content,
 )
-from switch.commands.keys import stored, vault
+from switch.commands.key_acts import stored, vault
 from switch.data_keys import OWNER, check_lmk
 from switch.reference import ACCOUNT, DESTINATION, OURS, bank_account, destination, payee_of
 from switch.reference_file import (

@@ -19,7 +19,11 @@ ALONE: dict[str, str] = {
     "merchant.add": "register or change a merchant, but for its settlement account",
     "terminal.add": "register or change a terminal, bring in its TMK",
     "terminal.suspend": "suspend a terminal, or take it back",
-    "keys.import": "bring in a link's key",
+    "keys.import": "bring in a link's key, or a terminal's",
+    "keys.generate": "make a link's key, and the cryptogram for the other side",
+    "keys.activate": "put a key that waits in force",
+    "keys.rotate": "put all stored keys under the next LMK",
+    "keys.retire": "end a key, or the LMK before this one",
     "evidence.key": "make a key that signs evidence",
     "day.close": "run the day's end",
     "case.work": "assign a case, note on it, withdraw what is proposed for it",
@@ -35,6 +39,7 @@ ALONE: dict[str, str] = {
 
 # act -> what it is. A maker proposes it, another operator approves it.
 TOGETHER: dict[str, str] = {
+    "keys.export": "give a link's key out again, under the link's ZMK",
     "file.accept": "take in other content under a clearing file's name, or fees beyond the bound",
     "merchant.account": "change a merchant's settlement account",
     "bank.account": "add a bank account of ours, or change it",
@@ -60,6 +65,8 @@ _CASEWORK = (
 )
 _MONEY = ("payout.release", "payout.reject", "reserve.sweep", "ledger.entry", "ledger.reversal")
 
+_KEYS = ("keys.import", "keys.generate", "keys.activate", "keys.rotate", "keys.retire")
+
 # role -> acts done alone, proposed, approved
 _ROLES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     "admin": (
@@ -67,7 +74,11 @@ _ROLES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
         ("operator.add", "operator.roles", "operator.credential"),
         ("operator.add", "operator.roles", "operator.credential"),
     ),
-    "keys": (("keys.import", "evidence.key", "terminal.add"), (), ()),
+    "keys": (
+        (*_KEYS, "evidence.key", "terminal.add"),
+        ("keys.export",),
+        ("keys.export",),
+    ),
     "operations": (
         (
             "data.apply",

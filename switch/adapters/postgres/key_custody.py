@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from settlement.adapters import four_eyes_postgres as transactions
+from switch.adapters.postgres.reference import KEY_COLUMNS
 from switch.key_rotation import Holder, SessionKeys
 from switch.store_ports import SESSIONS_LOOKED_AT
 from terminals.registry import StoredKey
@@ -30,6 +31,10 @@ _KEYS = """
     SELECT owner, usage, version, block, check_value, lmk_id FROM switch.stored_key
     WHERE lmk_id <> $1 ORDER BY owner <> 'data', owner, usage, version LIMIT $2
 """
+_KEYS_OF = f"""
+    SELECT {KEY_COLUMNS} FROM switch.stored_key
+    WHERE owner = $1 AND usage = $2 ORDER BY version DESC
+"""  # noqa: S608 # a constant
 _SESSIONS = """
     SELECT session_id, pik, mak, tdk FROM switch.session
     WHERE session_id > $2 AND lmk_id IS DISTINCT FROM $1 AND lmk_id IS DISTINCT FROM ''
@@ -69,6 +74,10 @@ class PostgresKeyCustody:
 
     async def keys_not_under(self, lmk_id: str, limit: int) -> list[StoredKey]:
         rows = await self._sessions.rows(_KEYS, lmk_id, limit)
+        return [StoredKey(**dict(row)) for row in rows]
+
+    async def keys_of(self, owner: str, usage: str) -> list[StoredKey]:
+        rows = await self._sessions.rows(_KEYS_OF, owner, usage)
         return [StoredKey(**dict(row)) for row in rows]
 
     async def rewrap_keys(

@@ -32,10 +32,10 @@ _IN_FORCE_SINCE = f"""
     WHERE {_IN_FORCE}
       AND (change > $1 OR (effective_from > created_at AND effective_from > $2))
 """  # noqa: S608 # a constant
-_KEY_COLUMNS = """owner, usage, version, block, check_value, lmk_id,
+KEY_COLUMNS = """owner, usage, version, block, check_value, lmk_id,
     CASE WHEN retired_at IS NOT NULL THEN 'retired' WHEN active_at IS NULL THEN 'pending'
          ELSE 'active' END AS status"""
-_KEYS_SINCE = f"SELECT {_KEY_COLUMNS} FROM switch.stored_key WHERE change > $1"  # noqa: S608
+_KEYS_SINCE = f"SELECT {KEY_COLUMNS} FROM switch.stored_key WHERE change > $1"  # noqa: S608
 # Read before the rows: what is read after it can only be newer.
 _MARK = """
     SELECT switch.read_generation() AS generation, statement_timestamp() AS read_at,
@@ -188,7 +188,7 @@ class PostgresReference:
                 " (owner, usage, version, block, check_value, lmk_id, active_at)"
                 " SELECT $1, $2, 1 + coalesce(max(version), 0), $3, $4, $5,"
                 " CASE WHEN $6::text = 'active' THEN clock_timestamp() END FROM switch.stored_key"
-                f" WHERE owner = $1 AND usage = $2 RETURNING {_KEY_COLUMNS}",
+                f" WHERE owner = $1 AND usage = $2 RETURNING {KEY_COLUMNS}",
                 key.owner,
                 key.usage,
                 key.block,
