@@ -284,6 +284,9 @@ def test_what_is_not_written_down_does_not_validate() -> None:
         "check_value": "00",
         "lmk_id": "00",
         "created_at": "2026-03-04T00:00:00Z",
+        "status": "pending",
+        "active_at": None,
+        "retired_at": None,
     }
     assert_valid("key", key)
     for wrong in ({**key, "block": "D0"}, {**key, "version": "1"}, {**key, "created_at": "today"}):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import getpass
 import os
 import pwd
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hsm import lmk as lmks
 from switch.adapters.system import SystemClock, SystemEntropy, core_dumps_off
 from switch.commands.common import CommandError, Exit, print_line
+from switch.commands.login import at_terminal
 from switch.lmk_file import CeremonyLog, given_passphrase, write_sealed
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def run(node: Node, shares: tuple[int, int] | None) -> Exit:
 
 
 def ask_twice(node: Node, option: str = "") -> str:
-    if not sys.stdin.isatty():
+    if not at_terminal():
         text = node.say("not_asked", option=option) if option else node.say("init_no_passphrase")
         raise CommandError(text, Exit.USAGE)
     prompt = node.say("passphrase") + ": "
