@@ -35,6 +35,8 @@ from terminals.simulator.terminal import Terminal, TerminalOptions
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from hsm.lmk import Lmk
+
 RefItem = tuple[str, str, dict[str, Any]]  # kind, key, content
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -60,7 +62,7 @@ port = {port}
 class Node:
     """One `tongbao serve --demo`; started, killed and started again on the same data.
 
-    `more`: further tables of its configuration, as TOML. `dialects`: files of its own. `open_files`: the limit it is started with.
+    With a `passphrase` it is none of the demo, and that opens its LMK. `more`: further tables of its configuration, as TOML. `dialects`: files of its own. `open_files`: the limit it is started with.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Node:
         more: str = "",
         dialects: Sequence[Path] = (),
         open_files: int = 0,
+        passphrase: str = "",
     ) -> None:
         self.folder = folder
         self.config = folder / "tongbao.toml"
@@ -87,18 +90,29 @@ class Node:
         self.facts: dict[str, Any] = {}
         self.process: subprocess.Popen[bytes] | None = None
         self._open_files = open_files
+        self.passphrase = passphrase
 
     def start(self, *, same_port: bool = False) -> None:
         port = self.address[1] if same_port else 0
         self.config.write_text(CONFIG.format(port=port, **self._settings))
         self.ready_file.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "tongbao", "serve", "--demo"]
+        command = [sys.executable, "-m", "tongbao", "serve"]
         command += ["--config", str(self.config), "--data", str(self.folder / "data")]
         command += ["--ready-file", str(self.ready_file)]
+        given: tuple[int, ...] = ()
+        if self.passphrase:
+            given = (descriptor_of(self.passphrase),)
+            command += ["--passphrase-fd", str(given[0])]
+        else:
+            command.append("--demo")
         if self._open_files:
             command = ["prlimit", f"--nofile={self._open_files}", *command]
         with (self.folder / "serve.log").open("ab") as log:
-            self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, stdout=log, stderr=log, pass_fds=given
+            )
+        for descriptor in given:
+            os.close(descriptor)
         until = time.monotonic() + READY_S
         while not self.ready_file.exists():
             if self.process.poll() is not None or time.monotonic() > until:
@@ -160,6 +174,14 @@ def running(folder: Path, **options: Any) -> Iterator[Node]:
         yield node
     finally:
         node.close()
+
+
+def descriptor_of(secret: str) -> int:
+    """A pipe from which a command reads it."""
+    reading, writing = os.pipe()
+    os.write(writing, f"{secret}\n".encode())
+    os.close(writing)
+    return reading
 
 
 def kill(pid: int) -> None:
@@ -229,6 +251,7 @@ async def furnish(
     timeout_s: float = 3.0,
     link_connections: int = 2,
     dsn: str = "",
+    lmk: Lmk = lmks.TEST_LMK,
 ) -> None:
     """Merchants, terminals, links, routes and their keys, as `data apply` and `keys import` would.
 
@@ -238,7 +261,7 @@ async def furnish(
     keys: list[StoredKey] = []
 
     def keep(owner: str, usage: KeyUsage, clear: str) -> None:
-        keys.append(stored_key(owner, usage, clear))
+        keys.append(stored_key(owner, usage, clear, lmk))
 
     for index in range((terminals + 2) // 3):
         name = merchant_id(index)
@@ -274,9 +297,9 @@ async def furnish(
     await bring_in(node, items, keys, dsn=dsn)
 
 
-def stored_key(owner: str, usage: KeyUsage, clear: str) -> StoredKey:
+def stored_key(owner: str, usage: KeyUsage, clear: str, lmk: Lmk = lmks.TEST_LMK) -> StoredKey:
     """A clear key, in hex, as `keys import --demo` stores it; published weak ones too."""
-    vault = LocalVault(lmks.TEST_LMK, os.urandom)
+    vault = LocalVault(lmk, os.urandom)
     made = vault.import_components(usage, [bytes.fromhex(clear)], allow_weak=True)
     return StoredKey(
         owner=owner,
