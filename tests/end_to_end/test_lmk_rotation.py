@@ -172,6 +172,16 @@ class Town:
         if outcome.response_code != "00":
             self.failed.append(repr(outcome))
 
+    async def known(self, terminal: Terminal) -> None:
+        """Until every worker knows the terminals: connections in a row, whichever worker takes them."""
+        in_a_row = 0
+        async with asyncio.timeout(30):
+            while in_a_row < 4 * len(self.node.workers):
+                async with Wire(self.node.address) as wire:
+                    outcome = await wire.ask(terminal, terminal.sign_on())
+                in_a_row = in_a_row + 1 if outcome.response_code == "00" else 0
+                await asyncio.sleep(0.05)
+
     async def goes_on(self) -> None:
         """Some sales more, begun and ended after now; none failed so far."""
         wanted = self.sold + 4 * TERMINALS
@@ -223,10 +233,10 @@ def test_the_lmk_changes_under_a_node_that_serves(tmp_path: Path) -> None:
         async with Hosts(latency_s=LATENCY_S) as hosts:
             await furnish(town.node, hosts, TERMINALS, lmk=old)
             await other_keys(town, old)
+            terminals = make_terminals(TERMINALS)
+            await town.known(terminals[0])
             stop = asyncio.Event()
-            selling = [
-                asyncio.create_task(town.sell(each, stop)) for each in make_terminals(TERMINALS)
-            ]
+            selling = [asyncio.create_task(town.sell(each, stop)) for each in terminals]
             try:
                 await town.goes_on()
                 await change(town, script, old)
