@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -153,11 +154,14 @@ class Town:
     def opened(self, passphrase: str) -> lmks.Lmk:
         return lmks.open_with_passphrase(self.lmk_file.read_bytes(), passphrase)
 
-    async def sell(self, terminal: Terminal, stop: asyncio.Event) -> None:
+    async def sell(self, terminal: Terminal, stop: asyncio.Event, sales: int | None) -> None:
+        """With a sign-on after so many sales; None: with the keys of the first one to the end."""
         async with Wire(self.node.address) as wire:
             while not stop.is_set() and not self.failed:
                 await self._ask(wire, terminal, terminal.sign_on())
-                for _ in range(SALES_A_SESSION):
+                for _ in itertools.count() if sales is None else range(sales):
+                    if stop.is_set() or self.failed:
+                        break
                     card = CARDS[self.sold % len(CARDS)]
                     await self._ask(wire, terminal, terminal.purchase(card, 1_00, pin=card.pin))
                     self.sold += 1
@@ -236,7 +240,10 @@ def test_the_lmk_changes_under_a_node_that_serves(tmp_path: Path) -> None:
             terminals = make_terminals(TERMINALS)
             await town.known(terminals[0])
             stop = asyncio.Event()
-            selling = [asyncio.create_task(town.sell(each, stop)) for each in terminals]
+            selling = [
+                asyncio.create_task(town.sell(each, stop, None if at % 2 else SALES_A_SESSION))
+                for at, each in enumerate(terminals)
+            ]
             try:
                 await town.goes_on()
                 await change(town, script, old)
