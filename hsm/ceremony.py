@@ -14,7 +14,7 @@ from typing import Final
 
 from Crypto.Protocol.SecretSharing import Shamir
 
-from hsm import ciphers, des_keys
+from hsm import check_values, des_keys
 from hsm.errors import VaultError
 from hsm.keys import Algorithm
 
@@ -128,8 +128,8 @@ def is_good(key: bytes, algorithm: Algorithm) -> bool:
 def component_check_value(component: bytes, algorithm: Algorithm) -> str:
     """As if the component were a key: 10 hex digits of CMAC for AES, 6 of ECB for Triple DES."""
     if algorithm is Algorithm.AES:
-        return ciphers.aes_check_value(component).hex().upper()
-    return ciphers.tdes_check_value(component).hex().upper()
+        return check_values.aes_check_value(component).hex().upper()
+    return check_values.tdes_check_value(component).hex().upper()
 
 
 def share_digits(share: str) -> str:

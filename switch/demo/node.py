@@ -23,7 +23,7 @@ from hsm import lmk as lmks
 from hsm.local import LocalVault
 from switch.adapters.system import SystemEntropy
 from switch.commands.common import reference
-from switch.commands.keys import stored
+from switch.commands.key_acts import stored
 from switch.demo.texts import say
 from switch.people.operators import DEMO_MAKER
 from switch.reference_file import parse, render

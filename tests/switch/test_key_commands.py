@@ -26,6 +26,7 @@ from typer.testing import CliRunner
 
 from hsm import lmk as lmks
 from hsm.ceremony_log import verify
+from hsm.errors import VaultError
 from hsm.local import LocalVault
 from switch import cli
 from switch.adapters.system import SystemClock
@@ -250,7 +251,7 @@ def test_shares_are_handed_out_opened_with_and_issued_anew(
     payload = desk.lmk_file.read_bytes()
     lmk = lmks.open_with_shares(payload, [papers.shown["qian"], papers.shown["wang"]])
     assert lmk.lmk_id == sealed.lmk_id
-    with pytest.raises(lmks.VaultError, match="does not open"):
+    with pytest.raises(VaultError, match="does not open"):
         lmks.open_with_shares(payload, [former["wang"], former["zhao"]])
     told = desk(*again, script=papers.bring("li", "li"), code=4)
     assert "li had a turn" in told
