@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from hsm.local import LocalVault
     from terminals.registry import StoredKey
 
+DATA = "data"  # owner of the node's data keys: no node starts that can not open them
 BATCH = 200  # blocks a commit: a node's snapshot lock is held for milliseconds
 
 
@@ -64,8 +65,10 @@ class Custody(Protocol):
         """How many are under any other."""
         ...
 
-    async def keys_not_under(self, lmk_id: str, limit: int) -> list[StoredKey]:
-        """The next ones, data keys first."""
+    async def keys_not_under(
+        self, lmk_id: str, after: StoredKey | None, limit: int, *, owner: str = ""
+    ) -> list[StoredKey]:
+        """The next ones by owner, usage and version; of this owner, or of all."""
         ...
 
     async def rewrap_keys(
@@ -121,10 +124,13 @@ async def rotate(
     done = Rotated()
     lmk_id = vault.lmk_id
     await check_held(custody, lmk_id)
-    while keys := await custody.keys_not_under(lmk_id, BATCH):
-        blocks = [rewrapped(vault, key.block, f"{key.owner} {key.usage}") for key in keys]
-        done.keys += await custody.rewrap_keys(lmk_id, keys, blocks, maker)
-        told(done)
+    for owner in (DATA, ""):  # all of them: what came meanwhile under another LMK is found too
+        last = None
+        while keys := await custody.keys_not_under(lmk_id, last, BATCH, owner=owner):
+            last = keys[-1]
+            blocks = [rewrapped(vault, key.block, f"{key.owner} {key.usage}") for key in keys]
+            done.keys += await custody.rewrap_keys(lmk_id, keys, blocks, maker)
+            told(done)
         await check_held(custody, lmk_id)
     after = 0
     while found := await custody.sessions_not_under(lmk_id, after, BATCH):

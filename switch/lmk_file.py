@@ -8,6 +8,7 @@ import getpass
 import os
 import stat
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from hsm import lmk as lmks
@@ -17,7 +18,7 @@ from switch.config import credential
 from switch.texts import say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from hsm.ceremony_log import Facts, Record, Verified
@@ -119,6 +120,20 @@ def replace_sealed(path: Path, payload: bytes) -> None:
     write_sealed(fresh, payload)
     fresh.replace(path)
     sync_folder(path)
+
+
+@contextmanager
+def ceremony_alone(path: Path, language: str) -> Iterator[None]:
+    """No two ceremonies at one sealed file: the second is refused (`LmkError`)."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = path.with_name(f"{path.name}.lock")
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LmkError(say("ceremony_runs", language, path=path)) from None
+        yield
 
 
 def sync_folder(path: Path) -> None:

@@ -226,6 +226,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         " another by moving this one away",
         "{path}：第 {line} 行与写入时不符（{reason}）；请保留该文件并查明原因，移开后方可另起新日志",
     ),
+    "ceremony_runs": (
+        "another ceremony at {path} has not ended",
+        "{path} 的另一次仪式尚未结束",
+    ),
     "log_not_written": (
         "{path}: no room for a line; nothing was done",
         "{path}：无法写入日志，操作未执行",

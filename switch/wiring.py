@@ -33,7 +33,6 @@ from switch.adapters.system import (
 from switch.admission import Admission
 from switch.duties import Duties, ReferenceData
 from switch.engine import Engine, Log
-from switch.journal import StoreDownError
 from switch.late_answers import LateAnswers
 from switch.load import Load
 from switch.logs import AuthorizationLog, LogFile
@@ -488,8 +487,8 @@ async def _follow_lmk(
                 await switch.let_go_of_blocks()
                 hsm.take(lmk)
             await custody.hold(node, control.index, lmk.lmk_ids)
-        except StoreDownError as error:  # the command that waits says so, and is given again
-            _log.error("lmk_not_taken", lmk_id=lmk.lmk_id, reason=str(error))
+        except Exception:  # noqa: BLE001 - the command that waits tells of it, and is given again
+            _log.exception("lmk_not_taken", lmk_id=lmk.lmk_id)
             continue
         control.held(lmk.lmk_ids)
         _log.info("lmk_taken", lmk_id=lmk.lmk_id)

@@ -36,6 +36,7 @@ from switch.commands.login import ask
 from switch.lmk_file import (
     CeremonyLog,
     LmkError,
+    ceremony_alone,
     given_passphrase,
     read_file,
     replace_sealed,
@@ -80,7 +81,7 @@ def sat(node: Node, table: Sitting, begun: str) -> Iterator[Ceremony]:
     if path.is_relative_to(node.config.data_folder):
         data = node.config.data_folder
         raise CommandError(node.say("init_inside_data", path=path, data=data), Exit.USAGE)
-    with found_store(node) as dsn:
+    with ceremony_alone(path, node.language), found_store(node) as dsn:
         held = Ceremony(node, table, path, dsn)
         held.write("ceremony.begun", node.login.operator, purpose=begun)
         try:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from switch.commands.common import Node
 
 SCRIPT_BYTES_MAX = 1 << 20
+DIGITS_MIN = 6  # of a check value that is read out
 TRIES = 3  # at a terminal
 NAME_CHARACTERS_MAX = 64
 CLEAR = "\x1b[H\x1b[2J\x1b[3J"  # the screen, and what was scrolled off it
@@ -254,7 +255,7 @@ class Ceremony:
         """He reads the check value on his paper; it must be this one."""
         prompt = self.node.say("enter_check_value", custodian=custodian) + ": "
         said = "".join(self.table.check_value(prompt).split()).upper()
-        if len(said) < 4 or not check_value.startswith(said):
+        if len(said) < min(DIGITS_MIN, len(check_value)) or not check_value.startswith(said):
             raise CommandError(self.node.say("check_value_differs", custodian=custodian))
         print_line(
             self.node.say("check_value_agreed", custodian=custodian, check_value=check_value)

@@ -29,7 +29,7 @@ from switch.commands.common import (
 from switch.commands.custodians import Ceremony
 from switch.data_keys import OWNER, check_lmk
 from switch.key_rotation import NotHeldError, Rotated, rotate
-from switch.lmk_file import CeremonyLog, read_file, replace_sealed
+from switch.lmk_file import CeremonyLog, ceremony_alone, read_file, replace_sealed
 from terminals.registry import StoredKey
 
 if TYPE_CHECKING:
@@ -386,7 +386,7 @@ def retire_lmk(node: Node, lmk_id: str) -> Exit:
             after = {"lmk_id": lmk_id, "ceremony_log": anchor}
             await desk.people.audit(maker, "keys.retire", f"lmk:{lmk_id}", None, after)
 
-    with node.store() as store:
+    with ceremony_alone(path, node.language), node.store() as store:
         who = authorised(node, "keys.retire", f"lmk:{lmk_id}", store.dsn)
         keys, sessions = asyncio.run(under(store.dsn))
         if keys or sessions:

@@ -31,7 +31,7 @@ from hsm.local import LocalVault
 from switch import cli
 from switch.adapters.system import SystemClock
 from switch.commands import custodians
-from switch.lmk_file import CeremonyLog, LmkError
+from switch.lmk_file import CeremonyLog, LmkError, ceremony_alone, open_lmk
 from switch.people import credentials
 from switch.store import prepare_data_keys
 from tests.schemas import assert_valid
@@ -65,6 +65,13 @@ def entry(name: str, part: bytes, **more: str) -> dict[str, str]:
 
 def entries(parts: list[bytes]) -> list[dict[str, str]]:
     return [entry(name, part) for name, part in zip(NAMES, parts, strict=False)]
+
+
+@pytest.fixture(autouse=True)
+def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sealed file whose passphrase costs nothing to try."""
+    assert lmks.seal.__kwdefaults__ is not None
+    monkeypatch.setitem(lmks.seal.__kwdefaults__, "cost", 1 << 4)
 
 
 class Desk:
@@ -253,6 +260,11 @@ def test_shares_are_handed_out_opened_with_and_issued_anew(
     assert lmk.lmk_id == sealed.lmk_id
     with pytest.raises(VaultError, match="does not open"):
         lmks.open_with_shares(payload, [former["wang"], former["zhao"]])
+    reading, writing = os.pipe()  # as `serve` and other commands take them: one a line
+    os.write(writing, f"{papers.shown['sun']}\n\n{papers.shown['li']}\n".encode())
+    os.close(writing)
+    opened = open_lmk(desk.lmk_file, demo=False, language="en", passphrase_fd=reading)
+    assert opened.lmk_id == lmk.lmk_id
     told = desk(*again, script=papers.bring("li", "li"), code=4)
     assert "li had a turn" in told
     told = desk(*again, script=[{**papers.bring("li")[0], "check_value": "zzzz"}], code=4)
@@ -356,6 +368,14 @@ def test_writers_of_the_log_at_once(desk: Desk) -> None:
     found = verify(desk.lmk_file.with_name("lmk.sealed.log").read_bytes())
     assert found.broken is None
     assert len(found.records) == 20
+
+
+def test_two_ceremonies_at_once_are_one_too_many(desk: Desk) -> None:
+    with ceremony_alone(desk.lmk_file, "en"):
+        told = desk("keys", "ceremony", "lmk", script=[], new_passphrase=PASSPHRASE, code=4)
+    assert "another ceremony" in told
+    assert not desk.lmk_file.exists()
+    desk.first()
 
 
 def test_a_broken_log_takes_no_more_lines(desk: Desk) -> None:
@@ -493,9 +513,18 @@ def test_a_links_keys_are_made_for_both_sides(vault: Vault) -> None:
     ]
 
 
-def test_retiring_the_newest_does_not_bring_an_older_one_back(vault: Vault) -> None:
+@pytest.mark.filterwarnings("ignore:.*TripleDES:Warning")  # psec's own
+def test_what_is_done_under_a_zmk(vault: Vault) -> None:
+    """Three things that do not touch each other, on one store: one is costly to furnish."""
     vault("kong", "keys", "generate", "--link", "BANKA", "--usage", "zmk",
           script=vault.papers.holders("an", "bo", "li"))  # fmt: skip
+    zmk = zmk_of(vault.papers, ("an", "bo", "li"))
+    retiring_the_newest_does_not_bring_an_older_one_back(vault)
+    a_key_is_let_out_by_two(vault, zmk)
+    a_terminals_key_comes_under_a_zmk_in_every_version(vault, zmk)
+
+
+def retiring_the_newest_does_not_bring_an_older_one_back(vault: Vault) -> None:
     for _ in range(2):
         vault("kong", "keys", "generate", "--link", "BANKA", "--usage", "zak", "--now")
     words = ("keys", "retire", "--link", "BANKA", "--usage", "zak", "--version", "2", "--in-use")
@@ -503,11 +532,8 @@ def test_retiring_the_newest_does_not_bring_an_older_one_back(vault: Vault) -> N
     assert "version 1 would be used again" in told
 
 
-def test_a_key_is_let_out_by_two(vault: Vault) -> None:
-    vault("kong", "keys", "generate", "--link", "BANKA", "--usage", "zmk",
-          script=vault.papers.holders("an", "bo", "li"))  # fmt: skip
+def a_key_is_let_out_by_two(vault: Vault, zmk: bytes) -> None:
     vault("kong", "keys", "generate", "--link", "BANKA", "--usage", "zpk")
-    zmk = zmk_of(vault.papers, ("an", "bo", "li"))
     shop = vault.shop
     words = ("keys", "export", "--link", "BANKA", "--usage", "zpk", "--form", "hex")
     assert "no permission propose:keys.export" in shop("li", *words, code=4).stderr
@@ -525,11 +551,7 @@ def test_a_key_is_let_out_by_two(vault: Vault) -> None:
     assert "--form" in shop("kong", *words[:-1], "base64", code=2).stderr
 
 
-@pytest.mark.filterwarnings("ignore:.*TripleDES:Warning")  # psec's own
-def test_a_terminals_key_comes_under_a_zmk_in_every_version(vault: Vault) -> None:
-    vault("kong", "keys", "generate", "--link", "BANKA", "--usage", "zmk",
-          script=vault.papers.holders("an", "bo", "li"))  # fmt: skip
-    zmk = zmk_of(vault.papers, ("an", "bo", "li"))
+def a_terminals_key_comes_under_a_zmk_in_every_version(vault: Vault, zmk: bytes) -> None:
     shop = vault.shop
     shop("li", "merchant", "add", "100000000000001", "--name", "Shop")
     shop("li", "terminal", "add", "100000000000001", "00000001")
@@ -609,7 +631,7 @@ def test_the_next_lmk_takes_over(vault: Vault, monkeypatch: pytest.MonkeyPatch) 
     acts = [(each["actor"], each["act"]) for each in records if each["result"] == "done"]
     assert acts == [
         ("an", "lmk.sealed"),
-        ("kong", "keys.rotate"),
+        *[("kong", "keys.rotate")] * 2,  # data keys, then all others
         ("kong", "keys.retire"),
         ("kong", "keys.retire"),
     ]

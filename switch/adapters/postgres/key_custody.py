@@ -26,10 +26,10 @@ _HOLDERS = """
     WHERE o.closed_at IS NULL AND o.taken_by IS NULL AND o.lease_until > clock_timestamp()
     ORDER BY o.node, o.worker
 """
-# The node's data keys first: from then on no node starts that has the former LMK alone.
 _KEYS = """
     SELECT owner, usage, version, block, check_value, lmk_id FROM switch.stored_key
-    WHERE lmk_id <> $1 ORDER BY owner <> 'data', owner, usage, version LIMIT $2
+    WHERE lmk_id <> $1 AND (owner, usage, version) > ($3, $4, $5) AND ($6 = '' OR owner = $6)
+    ORDER BY owner, usage, version LIMIT $2
 """
 _KEYS_OF = f"""
     SELECT {KEY_COLUMNS} FROM switch.stored_key
@@ -72,8 +72,11 @@ class PostgresKeyCustody:
         row = (await self._sessions.rows(_LEFT, lmk_id))[0]
         return row["keys"], row["sessions"]
 
-    async def keys_not_under(self, lmk_id: str, limit: int) -> list[StoredKey]:
-        rows = await self._sessions.rows(_KEYS, lmk_id, limit)
+    async def keys_not_under(
+        self, lmk_id: str, after: StoredKey | None, limit: int, *, owner: str = ""
+    ) -> list[StoredKey]:
+        place = (after.owner, after.usage, after.version) if after else ("", "", 0)
+        rows = await self._sessions.rows(_KEYS, lmk_id, limit, *place, owner)
         return [StoredKey(**dict(row)) for row in rows]
 
     async def keys_of(self, owner: str, usage: str) -> list[StoredKey]:
