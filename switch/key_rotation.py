@@ -3,8 +3,8 @@
     ceremony: the new LMK is sealed with the former one inside, and handed to the running node
         │     every worker opens keys under both, wraps under the new one
     rotate:   every stored key, then every terminal's key set, is put under the new LMK, a batch a commit
-        │     nodes read the new form as they read a new key; both forms open meanwhile
-    retire:   no stored key is under the former LMK: it is dropped from the file and from every node
+        │     both forms open meanwhile, so that no decision is stale by it
+    retire:   no stored key is under the former LMK: nodes read all in their new form, and it is dropped
 
 Every step may be killed and done again. A batch replaces a block only where it still stands as it was
 read, so two rotations at once do no harm. Nothing is rotated while a live worker lacks the new LMK: it

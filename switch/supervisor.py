@@ -121,6 +121,7 @@ def serve(
             try:
                 code = asyncio.run(supervisor.run())
             finally:
+                facts["lmk_id"] = supervisor.lmk_id
                 record_stop(store.dsn, config.node, facts, language)
         tell("stopped", language)
     except (
@@ -291,6 +292,11 @@ class Supervisor:
         self._postgres_restarts = self.registry.counter(
             "tongbao_postgres_restarts_total", "Times the embedded PostgreSQL was started again"
         )
+
+    @property
+    def lmk_id(self) -> str:
+        """Of the LMK that is worked with now."""
+        return self._lmk.lmk_id
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()

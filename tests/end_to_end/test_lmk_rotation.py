@@ -270,6 +270,7 @@ def test_the_lmk_changes_under_a_node_that_serves(tmp_path: Path) -> None:
         )  # fmt: skip
         assert f"the node opens keys under {later.lmk_id}, {old.lmk_id}" in told
         await town.goes_on()
+        await town.command("an", "keys", "ceremony", "admit", secrets={"passphrase": SECOND})
         retire = ("keys", "retire", "--lmk", old.lmk_id)
         await town.command("kong", *retire, code=3)
         await asyncio.to_thread(killed_on_its_way, town)

@@ -1,8 +1,8 @@
 -- Keys move from one LMK to the next while they are used; keys wait until they are in force, and end.
 --
 -- A key's version is a fact and stays; what changes is the form it is stored in (`block`, `lmk_id`), and,
--- once each, the times at which it came into force and ended. Nodes see such a change as they see a new
--- key: by `change`, under the table's lock, with the generation raised in the same commit.
+-- once each, the times at which it came into force and ended. Nodes read such a change as they read a
+-- new key: by `change`, under the table's lock.
 
 ALTER TABLE stored_key ADD COLUMN active_at timestamptz;  -- NULL: it waits
 UPDATE stored_key SET active_at = created_at;
@@ -23,6 +23,9 @@ CREATE TABLE lmk_holder (
 );
 
 -- The same keys in another form, where they are still in the form they were read in; how many were.
+-- Nothing that was decided with the former form is stale by this, so the generation stays: raised at every
+-- batch, it would send requests back to their beginning until they give up. Nodes read what has changed
+-- when the generation next grows, at the latest when the former LMK is taken from them.
 CREATE FUNCTION rewrap_keys(owners text[], usages text[], versions integer[], formers text[],
                             blocks text[], lmk text) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = switch, pg_temp AS $$
@@ -35,9 +38,6 @@ BEGIN
     FROM unnest(owners, usages, versions, formers, blocks) AS n (owner, usage, version, former, block)
     WHERE k.owner = n.owner AND k.usage = n.usage AND k.version = n.version AND k.block = n.former;
     GET DIAGNOSTICS changed = ROW_COUNT;
-    IF changed > 0 THEN
-        PERFORM switch.bump_generation();
-    END IF;
     RETURN changed;
 END
 $$;
