@@ -26,6 +26,7 @@ from hsm import lmk as lmks
 from hsm.errors import KeyBlockError
 from hsm.keys import KeyUsage
 from hsm.local import LocalVault
+from switch.lmk_socket import Dropped, Handed, ask, running
 from switch.people.ssh import Fields
 from terminals.simulator.card import BANK_A, BANK_B, card_pools
 from tests.end_to_end.node import (
@@ -271,6 +272,16 @@ def test_the_lmk_changes_under_a_node_that_serves(tmp_path: Path) -> None:
         assert f"the node opens keys under {later.lmk_id}, {old.lmk_id}" in told
         await town.goes_on()
         await town.command("an", "keys", "ceremony", "admit", secrets={"passphrase": SECOND})
+        folder = running(town.folder / "data")
+        assert folder is not None
+        for request in (
+            Handed(lmks.hand_over(lmks.following(lmks.make(os.urandom), lmks.Lmk(key)))),
+            Handed(lmks.hand_over(old)),
+            Dropped(later.lmk_id),
+        ):
+            answer = await ask(folder, request)
+            assert answer.refused, request
+            assert answer.lmk_ids == (later.lmk_id, old.lmk_id)
         retire = ("keys", "retire", "--lmk", old.lmk_id)
         await town.command("kong", *retire, code=3)
         await asyncio.to_thread(killed_on_its_way, town)

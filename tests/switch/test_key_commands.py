@@ -317,6 +317,40 @@ def test_at_a_terminal_nothing_that_is_entered_is_shown(
     assert lmks.hand_over(desk.opened(PASSPHRASE)) == xor(PAPER)
 
 
+def test_what_is_handed_out_at_a_terminal_goes_when_it_is_written_down(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = iter(["wang", "li"])
+    screen: list[str] = []
+
+    def asked(prompt: str) -> str:
+        screen.append(prompt)
+        if prompt.startswith("custodian"):
+            return next(names)
+        if not prompt.startswith("check value"):
+            return ""  # it is written down
+        misread = sum(each.startswith("check value") for each in screen) == 1
+        return "0000" if misread else papers[-1][-4:]
+
+    papers: list[str] = []
+    hand_out = custodians.Ceremony.hand_out
+
+    def handed(self: Any, custodian: str, what: str, check_value: str) -> None:
+        papers.append(what)
+        hand_out(self, custodian, what, check_value)
+
+    monkeypatch.setattr(custodians.Ceremony, "hand_out", handed)
+    monkeypatch.setattr(custodians, "at_terminal", lambda: True)
+    monkeypatch.setattr("builtins.input", asked)
+    told = desk("keys", "ceremony", "lmk", "--generate", "--shares", "2/2")
+    assert lmks.open_with_shares(desk.lmk_file.read_bytes(), papers)
+    for paper in papers:
+        assert told.count(paper) == 1
+        assert custodians.CLEAR in told[told.index(paper) :]
+    assert told.index(papers[1]) > told.index(custodians.CLEAR)
+    assert "look at every digit again" in told
+
+
 # -- the log --------------------------------------------------------------------------------------
 
 
