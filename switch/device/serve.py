@@ -104,6 +104,7 @@ class Running:
             allow_weak=demo,
             identity=Identity(firmware_of(version()), device.message_bytes, device.connections),
         )
+        self.vault.take_over_from(lmk.former)
         self._tls = tls_context(device)
         self._server = HostServer(
             Dispatcher(
