@@ -4,6 +4,7 @@
 from typing import Final
 
 from hsm.errors import (
+    DecimalisationTableError,
     KeyBlockError,
     KeyLengthError,
     KeyParityError,
@@ -11,7 +12,10 @@ from hsm.errors import (
     KeyTypeError,
     KeyUsageError,
     MasqueradingKeyError,
+    PanError,
     PinBlockError,
+    PinError,
+    PinFormatError,
     ReplayError,
     VaultError,
     WeakKeyError,
@@ -57,6 +61,7 @@ CODES: Final[dict[str, tuple[str, str]]] = {
     "47": ("algorithm is not licensed", "算法未授权"),
     "49": ("private key error", "私钥错误"),
     "51": ("invalid message header", "报文头无效"),
+    "52": ("invalid branch or height of a session key tree", "会话密钥树参数无效"),
     "65": ("key scheme is none of this device", "本设备无此密钥方案"),
     "67": ("command is not licensed", "命令未授权"),
     "68": ("command is disabled or unknown", "命令被禁用或未知"),
@@ -64,6 +69,7 @@ CODES: Final[dict[str, tuple[str, str]]] = {
     "74": ("invalid digest information syntax", "摘要信息语法无效"),
     "75": ("single-length key masquerading as a longer one", "单倍长密钥冒充多倍长密钥"),
     "80": ("data length error", "数据长度错误"),
+    "81": ("no data where some is needed", "缺少必要数据"),
     "82": ("invalid check value length", "校验值长度无效"),
     "83": ("key block format error", "密钥块格式错误"),
     "84": ("key block check value error", "密钥块校验值错误"),
@@ -105,14 +111,18 @@ def code_of(error: VaultError) -> str:
         return "A6"
     if isinstance(error, ReplayError):
         return "39"
-    for kind, code in _WEAK:
+    for kind, code in _KINDS:
         if isinstance(error, kind):
             return code
     return "15"
 
 
 # the first kind that fits
-_WEAK: Final = (
+_KINDS: Final = (
+    (PinFormatError, "23"),
+    (PinError, "24"),
+    (PanError, "22"),
+    (DecimalisationTableError, "25"),
     (MasqueradingKeyError, "75"),
     (KeyLengthError, "27"),
     (KeyParityError, "10"),

@@ -1,51 +1,85 @@
 """DUKPT in host commands: which key a base derivation key and a key serial number make.
 
-A command names the transaction by a KSN descriptor (3H: how the KSN is divided; read and not used, since the
-counter's place is fixed) and the KSN, 20H for a Triple DES BDK and 24H for AES. Whether a KSN was
-seen before a vault knows only where it was given a guard (`HostVault.check_counter`); a PIN block that opens and a
-MAC that is right use a counter up, data does not, since nothing tells that it was right.
+A command names the transaction by a KSN descriptor and a KSN. The descriptor, 3H, says how many digits BDK id, sub-key
+and device id have; the counter's 5 follow them. So 605 goes with a KSN of 16 digits and A05 with one of 20.
+A KSN that is filled to 20 digits with F is taken too, since clients send it so. With an AES BDK a KSN has 24H and
+the descriptor is read and not used [unverified].
+
+A counter is accepted once for PINs and once for MACs that are verified, where the device remembers counters
+(`hsm.dukpt_replay`); code 39 else. Data that is deciphered does not show whether it is genuine: its
+counters are not remembered.
 """
 
 from typing import Final
 
 from hsm import dukpt_aes, dukpt_tdes
-from hsm.dukpt_aes import AesKeyType, AesUsage
+from hsm.dukpt_aes import AesDukpt, AesKeyType, AesUsage
+from hsm.dukpt_replay import Purpose
 from hsm.dukpt_tdes import TdesUsage
 from hsm.errors import VaultError
+from hsm.host import pin_fields
 from hsm.host.codes import HostError
 from hsm.host.fields import Fields
+from hsm.host.vault import HostVault
 from hsm.keys import Algorithm, KeyUsage
+from hsm.pin_translation import PinFormat
 from hsm.vault import OpenKey
 
 BDK_TYPES: Final = ("009", "609", "809")
 
+_KSN_DIGITS: Final = 2 * dukpt_tdes.KSN_BYTES
+_COUNTER_DIGITS: Final = 5
 _OF_LENGTH: Final = {16: AesKeyType.AES128, 24: AesKeyType.AES192, 32: AesKeyType.AES256}
+_USAGES: Final = {
+    TdesUsage.PIN: KeyUsage.TPK,
+    TdesUsage.DATA_REQUEST: KeyUsage.TDK,
+    TdesUsage.DATA_RESPONSE: KeyUsage.TDK,
+}  # of the others: MAK
 
 
 def read_ksn(fields: Fields, bdk: OpenKey) -> bytes:
-    """KSN descriptor 3H · KSN 20H, or 24H with an AES BDK."""
-    fields.hex_number(3)
-    return fields.hex(24 if bdk.algorithm is Algorithm.AES else 20)
+    """KSN descriptor 3H · KSN 12 to 20H, or 24H with an AES BDK."""
+    descriptor = fields.hex_number(3)
+    if bdk.algorithm is Algorithm.AES:
+        return fields.hex(2 * dukpt_aes.KSN_BYTES)
+    count = (descriptor >> 8) + (descriptor >> 4 & 15) + (descriptor & 15) + _COUNTER_DIGITS
+    if not 12 <= count <= _KSN_DIGITS:
+        raise HostError("15")
+    fill = _KSN_DIGITS - count
+    if fields.peek(fill) == "F" * fill:
+        count = _KSN_DIGITS
+    return dukpt_tdes.parse_ksn(fields.text(count))
 
 
-def working_key(bdk: OpenKey, ksn: bytes, tdes: TdesUsage, aes: AesUsage) -> OpenKey:
+def working_key(
+    vault: HostVault, bdk: OpenKey, ksn: bytes, tdes: TdesUsage, aes: AesUsage
+) -> OpenKey:
     """The transaction's key for one purpose, as a key of a terminal; of an AES BDK as long as it is.
 
-    15 for a KSN that no transaction can have.
+    15 for a KSN that no transaction can have, A6 for an initial key in the place of a BDK.
     """
-    usage = (
-        KeyUsage.TDK if tdes in (TdesUsage.DATA_REQUEST, TdesUsage.DATA_RESPONSE) else KeyUsage.MAK
-    )
+    if bdk.usage is not KeyUsage.BDK:
+        raise HostError("A6")
+    usage = _USAGES.get(tdes, KeyUsage.MAK)
+    deriver = vault.deriver(bdk)
     try:
-        if bdk.algorithm is Algorithm.AES:
-            initial = dukpt_aes.initial_key(bdk.key, dukpt_aes.device_of(ksn))
-            derivation = dukpt_aes.derivation_key(initial, ksn)
-            key = dukpt_aes.working_key(derivation, ksn, aes, _OF_LENGTH[len(bdk.key)])
+        if isinstance(deriver, AesDukpt):
+            key = deriver.working_key(ksn, aes, _OF_LENGTH[len(bdk.key)])
             return OpenKey(usage, Algorithm.AES, key)
-        transaction = dukpt_tdes.transaction_key(dukpt_tdes.initial_key(bdk.key, ksn), ksn)
+        return OpenKey(usage, Algorithm.TDES, deriver.working_key(ksn, tdes))
     except VaultError:
         raise HostError("15") from None
-    return OpenKey(usage, Algorithm.TDES, dukpt_tdes.working_key(transaction, tdes))
+
+
+def open_pin(
+    vault: HostVault, bdk: OpenKey, ksn: bytes, source: PinFormat, block: bytes, pan: str
+) -> str:
+    """The PIN of a block under the transaction's key; its counter can not come again after that."""
+    vault.check_counter(bdk, Purpose.PIN, ksn)
+    opened = working_key(vault, bdk, ksn, TdesUsage.PIN, AesUsage.PIN)
+    pin = pin_fields.open_pin(opened, source, block, pan)
+    vault.accept_counter(bdk, Purpose.PIN, ksn)
+    return pin
 
 
 def read_initial_key(fields: Fields, bdk: OpenKey) -> OpenKey:

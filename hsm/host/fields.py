@@ -13,6 +13,7 @@ TRAILER_BYTES_MAX: Final = 32
 KEY_TEXT_MAX: Final = 4_097  # `S` and a key block
 
 _TRAILER: Final = "\x19"
+_DIGITS: Final = frozenset("0123456789")
 _HEX: Final = frozenset("0123456789ABCDEFabcdef")
 # letter of a key scheme -> characters after it; S and R are followed by a key block with its length
 _SCHEME_CHARACTERS: Final = {"U": 32, "X": 32, "T": 48, "Y": 48, "Z": 16}
@@ -49,6 +50,16 @@ class Fields:
             raise HostError(code)
         self._at += count
         return found
+
+    def digits_here(self, least: int, most: int, code: str = "15") -> str:
+        """The decimal digits that stand here, up to whatever is none; `code` unless so many."""
+        end = start = self._at
+        while end < len(self._text) and self._text[end] in _DIGITS:
+            end += 1
+        if not least <= end - start <= most:
+            raise HostError(code)
+        self._at = end
+        return self._text[start:end]
 
     def number(self, count: int, code: str = "15") -> int:
         """A decimal number of `count` digits."""
@@ -108,9 +119,9 @@ class Fields:
         """All that is left, for commands whose data has no length: no LMK id, no trailer can follow."""
         return self.binary(self.remaining())
 
-    def peek(self) -> str:
-        """The next character, or "" at the end."""
-        return self._text[self._at : self._at + 1]
+    def peek(self, count: int = 1) -> str:
+        """The next characters, fewer or none at the end."""
+        return self._text[self._at : self._at + count]
 
     def remaining(self) -> int:
         """Bytes not read yet, trailer included."""

@@ -12,7 +12,9 @@ from typing import Final
 import msgspec
 
 from hsm.des_keys import des_key_fault
+from hsm.dukpt_aes import AesDukpt
 from hsm.dukpt_replay import Purpose, ReplayGuard
+from hsm.dukpt_tdes import TdesDukpt
 from hsm.errors import (
     KeyBlockError,
     KeyLengthError,
@@ -23,6 +25,7 @@ from hsm.errors import (
     VaultError,
 )
 from hsm.host.codes import HostError
+from hsm.host.failures import PinFailures
 from hsm.keys import USAGES, Algorithm, KeyUsage, Operation
 from hsm.lmk import Lmk
 from hsm.variant import VariantLmk
@@ -30,6 +33,7 @@ from hsm.vault import KEYS_MAX, KeyTable, OpenKey
 
 LMK_VARIANT: Final = "00"
 LMK_KEY_BLOCK: Final = "01"
+DERIVERS_MAX: Final = 64  # BDKs with their derived keys kept, some 500 kB each at most
 
 
 class KeyUse(msgspec.Struct, frozen=True):
@@ -58,6 +62,8 @@ TMK_IN: Final = KeyUse(KeyUsage.TMK, Operation.KEY_UNWRAP, ("002", "80D"))
 ZMK_IN: Final = KeyUse(KeyUsage.ZMK, Operation.KEY_UNWRAP, ("000",))
 ZMK_OUT: Final = KeyUse(KeyUsage.ZMK, Operation.KEY_WRAP, ("000",))
 MK_AC: Final = KeyUse(KeyUsage.MK_AC, Operation.DERIVE_AC, ("109",))
+MK_SMI: Final = KeyUse(KeyUsage.MK_SMI, Operation.DERIVE_SMI, ("209",))
+MK_SMC: Final = KeyUse(KeyUsage.MK_SMC, Operation.DERIVE_SMC, ("309",), "11")
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -79,6 +85,14 @@ def firmware_of(version: str) -> str:
     return f"TB{major:02}-{minor:02}{patch:02}"
 
 
+class PinSettings(msgspec.Struct, frozen=True):
+    """How a device keeps and checks PINs; clients must know the first two."""
+
+    stored_digits: int = 13  # of a PIN under the LMK: the longest PIN and one, 5 to 13
+    clear_tables: bool = False  # decimalisation tables come in clear, not under the LMK
+    failures_max: int = 0  # wrong PINs of one account in a row, then 39; 0: not counted
+
+
 class HostVault:
     """Keys, entropy and authorised state behind one host port. It belongs to one thread.
 
@@ -97,6 +111,7 @@ class HostVault:
         allow_weak: bool = False,
         identity: Identity | None = None,
         replay: ReplayGuard | None = None,
+        pins: PinSettings | None = None,
     ) -> None:
         self.keys = KeyTable(lmk, entropy, keys_max)
         self.variant = variant
@@ -105,10 +120,13 @@ class HostVault:
         self.identity = identity or Identity()
         self.former: HostVault | None = None
         self.replay = replay
+        self.pins = pins or PinSettings()
+        self.failures = PinFailures(self.pins.failures_max, monotonic_s)
         self._monotonic_s = monotonic_s
         self._authorised_until_s = 0.0
         self._keys_max = keys_max
         self._opened: dict[tuple[KeyUse, str], OpenKey] = {}
+        self._derivers: dict[OpenKey, TdesDukpt | AesDukpt] = {}
 
     def take_over_from(self, former: Lmk | None) -> None:
         """Let keys come in that are under the LMK before this one (command BW), or, with None, no more."""
@@ -173,7 +191,17 @@ class HostVault:
         if fault is not None:
             raise HostError("75" if isinstance(fault, MasqueradingKeyError) else use.parity)
 
-    # -- counters of DUKPT -----------------------------------------------------------
+    # -- DUKPT -------------------------------------------------------------------------
+
+    def deriver(self, base: OpenKey) -> TdesDukpt | AesDukpt:
+        """What derives a BDK's keys, with those on the way to recent transactions."""
+        found = self._derivers.get(base)
+        if found is None:
+            if len(self._derivers) >= DERIVERS_MAX:
+                del self._derivers[next(iter(self._derivers))]
+            kind = AesDukpt if base.algorithm is Algorithm.AES else TdesDukpt
+            found = self._derivers[base] = kind(base.key)
+        return found
 
     def check_counter(self, base: OpenKey, purpose: Purpose, ksn: bytes) -> None:
         """`ReplayError` (code 39) for a counter that was used or passed; before any work with the BDK."""
@@ -212,4 +240,5 @@ class HostVault:
     def forget_keys(self) -> None:
         """Drop all opened keys: after a change of LMK the old ones are reached no more."""
         self._opened.clear()
+        self._derivers.clear()
         self.keys.opened.keys.clear()

@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from hsm.host.commands import COMMANDS
 from switch.config import (
+    FLAG,
     HOST,
     PORT,
     ConfigError,
@@ -66,6 +67,15 @@ class Device(Section, frozen=True):
     pin_failures: Annotated[
         int, whole(0, 1_000, "wrong PINs", "of one account in a row, then error 39; 0: not counted")
     ] = 10
+    pin_digits_max: Annotated[
+        int, whole(4, 12, "digits", "longest PIN under the LMK; its field has one character more")
+    ] = 12
+    tables: Annotated[
+        Literal["lmk", "clear"], choice("how decimalisation tables come", "lmk or clear")
+    ] = "lmk"
+    dukpt_replay: Annotated[
+        bool, choice("a DUKPT counter is accepted once; false where clients send PINs twice", FLAG)
+    ] = True
     language: Annotated[Literal["", "en", "zh"], choice("empty: as LANG says", "en or zh")] = ""
     tls: Tls = Tls()
     officers: Annotated[tuple[Officer, ...], Meta(max_length=32)] = ()

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from hsm.adapters.replay_file import FileCounters
 from hsm.adapters.server import HostPort, HostServer
+from hsm.dukpt_replay import ReplayGuard
+from hsm.errors import VaultError
 from hsm.host.commands import COMMANDS
 from hsm.host.dispatch import Dispatcher
-from hsm.host.vault import HostVault, Identity, firmware_of
+from hsm.host.vault import HostVault, Identity, PinSettings, firmware_of
 from hsm.variant import VariantLmk
 from switch import logs
 from switch.adapters.system import SystemClock, SystemEntropy, core_dumps_off
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 EXIT_FAILURE = 1
+COUNTERS = "dukpt-counters"  # file in the device's folder
 
 
 def serve(
@@ -58,7 +62,7 @@ def serve(
         running = Running(device, lmk, language=language, demo=demo, ready_file=ready_file)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(running.run())
-    except (LmkError, OSError, ssl.SSLError) as error:
+    except (LmkError, VaultError, OSError, ssl.SSLError) as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_FAILURE
     except KeyboardInterrupt:
@@ -96,6 +100,9 @@ class Running:
         self._ready_file = ready_file
         self._lmk_id = lmk.lmk_id
         self._variant = VariantLmk.of(lmk)
+        self._counters = (
+            FileCounters(Path(device.folder) / COUNTERS) if device.dukpt_replay else None
+        )
         self.vault = HostVault(
             lmk,
             self._variant,
@@ -103,6 +110,12 @@ class Running:
             monotonic_s,
             allow_weak=demo,
             identity=Identity(firmware_of(version()), device.message_bytes, device.connections),
+            replay=ReplayGuard(self._counters) if self._counters is not None else None,
+            pins=PinSettings(
+                stored_digits=device.pin_digits_max + 1,
+                clear_tables=device.tables == "clear",
+                failures_max=device.pin_failures,
+            ),
         )
         self.vault.take_over_from(lmk.former)
         self._tls = tls_context(device)
@@ -147,6 +160,8 @@ class Running:
         finally:
             await control.close()
             await self._server.close()
+            if self._counters is not None:
+                self._counters.close()
             _log.info("hsm_stopped")
 
     def reload_certificate(self) -> None:

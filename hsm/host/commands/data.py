@@ -189,7 +189,7 @@ def read_key(vault: HostVault, fields: Fields, operation: Operation, parity: str
     if use.usage is not KeyUsage.BDK:
         return opened
     ksn = read_ksn(fields, opened)
-    return working_key(opened, ksn, TdesUsage.DATA_REQUEST, AesUsage.DATA_BOTH)
+    return working_key(vault, opened, ksn, TdesUsage.DATA_REQUEST, AesUsage.DATA_BOTH)
 
 
 def read_vector(fields: Fields, mode: str, opened: OpenKey) -> bytes | None:

@@ -194,9 +194,9 @@ def digits(data: bytes) -> bytes:
 def dukpt_mac(vault: HostVault, fields: Fields) -> bytes:
     """GW: make or verify a MAC with the key of a DUKPT transaction.
 
-    MAC mode 1 (1 verify, 4 make) · MAC method 1 (1) · BDK (32H, or scheme) · KSN descriptor 3H · KSN 20H (24H of AES) ·
-    in mode 1: MAC 16H · length 4H, in bytes · data. Answer: in mode 4 MAC 16H. Errors: 01 the MAC is wrong, 02 mode,
-    06 method, 39 in mode 1 where the device remembers counters and this one was used.
+    MAC mode 1 (1 verify, 4 make) · MAC method 1 (1) · BDK (32H, or scheme) · KSN descriptor 3H · KSN 12 to 20H (24H
+    of AES) · in mode 1: MAC 16H · length 4H, in bytes · data. Answer: in mode 4 MAC 16H. Errors: 01 the MAC is wrong, 02 mode,
+    06 method, 39 in mode 1: the KSN's counter was used.
     The MAC is ISO 9797-1 algorithm 3, zeros as padding, by the key for requests or both ways; with an AES BDK the
     first half of CMAC by the key for both ways [unverified: method and key; other modes and methods are not known].
     """
@@ -211,7 +211,7 @@ def dukpt_mac(vault: HostVault, fields: Fields) -> bytes:
         raise HostError("80")
     if verifies:
         vault.check_counter(bdk, Purpose.MAC, ksn)
-    opened = working_key(bdk, ksn, TdesUsage.MAC_REQUEST, AesUsage.MAC_BOTH)
+    opened = working_key(vault, bdk, ksn, TdesUsage.MAC_REQUEST, AesUsage.MAC_BOTH)
     method = method_for(opened, "6" if opened.algorithm is Algorithm.AES else "3")
     found = method.mac(data, 1, None)[:8]
     if not verifies:

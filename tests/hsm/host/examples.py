@@ -62,6 +62,8 @@ def pin(key: bytes) -> str:
 @cache
 def examples() -> dict[str, list[bytes]]:
     """Command code -> commands that end with 00."""
+    from tests.hsm.host.pin_examples import pin_examples
+
     zmk, tmk = text(ZMK, "000"), text(TMK, "80D")
     zmk_block, tmk_block = in_block(KeyUsage.ZMK, ZMK), in_block(KeyUsage.TMK, TMK)
     zpk_block, tak_block = in_block(KeyUsage.ZPK, KEY), in_block(KeyUsage.MAK, KEY)
@@ -127,6 +129,8 @@ def examples() -> dict[str, list[bytes]]:
     made = {code: [command.encode("latin-1") for command in row] for code, row in found.items()}
     made["MC"].append(f"MC{text(KEY, '003')}".encode() + x9_9(KEY) + b"data")
     made["ME"].append(f"ME{text(KEY, '003')}{text(OTHER, '003')}".encode() + x9_9(KEY) + b"data")
+    for code, commands in pin_examples().items():
+        made.setdefault(code, []).extend(commands)
     return made
 
 

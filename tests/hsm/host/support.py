@@ -1,8 +1,10 @@
 """A host vault of the public test LMK, and commands to it as a client would send them."""
 
+from hsm.dukpt_replay import ReplayGuard
 from hsm.host.commands import COMMANDS
 from hsm.host.dispatch import Dispatcher
-from hsm.host.vault import HostVault
+from hsm.host.vault import HostVault, PinSettings
+from hsm.keys import Algorithm, KeyUsage
 from hsm.lmk import TEST_LMK, Lmk
 from hsm.variant import VariantLmk
 from tests.hsm.support import seeded
@@ -21,9 +23,22 @@ class Clock:
 
 
 def host_vault(
-    lmk: Lmk = TEST_LMK, *, clock: Clock | None = None, allow_weak: bool = True
+    lmk: Lmk = TEST_LMK,
+    *,
+    clock: Clock | None = None,
+    allow_weak: bool = True,
+    replay: ReplayGuard | None = None,
+    pins: PinSettings | None = None,
 ) -> HostVault:
-    return HostVault(lmk, VariantLmk.of(lmk), seeded(7), clock or Clock(), allow_weak=allow_weak)
+    return HostVault(
+        lmk,
+        VariantLmk.of(lmk),
+        seeded(7),
+        clock or Clock(),
+        allow_weak=allow_weak,
+        replay=replay,
+        pins=pins,
+    )
 
 
 class Host:
@@ -48,3 +63,7 @@ class Host:
     def key(self, clear: bytes, key_type: str, scheme: str = "U") -> str:
         """A clear key under the variant LMK."""
         return self.vault.variant.encrypt_key(clear, key_type, scheme)
+
+    def block(self, usage: KeyUsage, clear: bytes, algorithm: Algorithm = Algorithm.TDES) -> str:
+        """A clear key as `S` and a block."""
+        return "S" + self.vault.keys.wrap(usage, algorithm, clear).block
