@@ -82,26 +82,26 @@ class Dispatcher:
         try:
             data = run(command, self.vault, fields)
         except HostError as error:
-            return message[:start] + answer + self._error(counter, error.code, error.data, message)
+            error_code, data = error.code, error.data
         except VaultError as error:
-            return message[:start] + answer + self._error(counter, code_of(error), b"", message)
+            error_code, data = code_of(error), b""
         except Exception as error:  # noqa: BLE001 - a peer gets an answer, whatever we did wrong
             if self._failed is not None:
                 self._failed(command.code, error)
-            return message[:start] + answer + self._error(counter, "41", b"", message)
-        if fields.lmk_id not in (None, LMK_VARIANT, LMK_KEY_BLOCK):
-            return message[:start] + answer + self._error(counter, "13", b"", message)
-        return message[:start] + answer + b"00" + data + fields.trailer
-
-    def _error(self, counter: Counter, code: str, data: bytes, message: bytes) -> bytes:
-        counter.errors[code] = counter.errors.get(code, 0) + 1
-        return code.encode() + data + trailer_of(message)
+            error_code, data = "41", b""
+        else:
+            return message[:start] + answer + b"00" + data + fields.trailer
+        counter.errors[error_code] = counter.errors.get(error_code, 0) + 1
+        return message[:start] + answer + error_code.encode() + data + trailer_of(fields, message)
 
 
 def run(command: Command, vault: HostVault, fields: Fields) -> bytes:
     if command.authorised and not vault.authorised:
         raise HostError("17")
-    return command.function(vault, fields)
+    data = command.function(vault, fields)
+    if fields.lmk_id not in (None, LMK_VARIANT, LMK_KEY_BLOCK):
+        raise HostError("13")
+    return data
 
 
 def answer_code(code: str) -> str:
@@ -113,8 +113,10 @@ def answer_code(code: str) -> str:
     return code[0] + chr((ord(code[1]) + 1) & 0xFF)
 
 
-def trailer_of(message: bytes) -> bytes:
-    """The trailer of a message whose fields were not read to the end, as far as it can be told."""
+def trailer_of(fields: Fields, message: bytes) -> bytes:
+    """The trailer; of a message whose fields were not read to the end, as far as it can be told."""
+    if fields.ended:
+        return fields.trailer
     at = message.rfind(b"\x19", -TRAILER_BYTES_MAX - 1)
     trailer = message[at:] if at >= 0 else b""
     return trailer if trailer[1:].isascii() else b""

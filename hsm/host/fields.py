@@ -22,7 +22,7 @@ _SCHEME_CHARACTERS: Final = {"U": 32, "X": 32, "T": 48, "Y": 48, "Z": 16}
 class Fields:
     """A cursor over one command's data."""
 
-    __slots__ = ("_at", "_data", "_text", "lmk_id", "trailer")
+    __slots__ = ("_at", "_data", "_text", "ended", "lmk_id", "trailer")
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -30,6 +30,7 @@ class Fields:
         self._at = 0
         self.lmk_id: str | None = None
         self.trailer = b""
+        self.ended = False  # read to the end: the trailer is known
 
     def text(self, count: int) -> str:
         """`count` characters of printable ASCII."""
@@ -159,9 +160,11 @@ class Fields:
 
     def end(self) -> None:
         """Nothing but an LMK id and a trailer may follow."""
-        text = self._text
-        if len(text) == self._at:
-            return
+        if len(self._text) != self._at:
+            self._read_end()
+        self.ended = True
+
+    def _read_end(self) -> None:
         if self.lmk_id is None:
             self.lmk()
         if self.skip_if(_TRAILER):
@@ -169,5 +172,5 @@ class Fields:
             if len(trailer) > TRAILER_BYTES_MAX:
                 raise HostError("80")
             self.trailer = _TRAILER.encode() + trailer
-        elif len(text) != self._at:
+        elif len(self._text) != self._at:
             raise HostError("80")
