@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from hsm import ceremony, check_values, key_block, key_block_rules, working_keys
 from hsm.des_keys import with_odd_parity
 from hsm.errors import KeyUsageError, PinBlockError, VaultError
+from hsm.issuer import LocalIssuer
 from hsm.keys import USAGES, Algorithm, ExportedKey, KeyBlock, KeyUsage, Operation, WorkingKeys
 from hsm.lmk import Lmk
 from hsm.mac import MAC_DATA_MAX
@@ -35,6 +36,7 @@ class LocalVault:
     ) -> None:
         self._keys = KeyTable(lmk, entropy, keys_max)
         self._opened = self._keys.opened
+        self.issuer = LocalIssuer(self._keys)
 
     def __repr__(self) -> str:
         return f"LocalVault({self.lmk_id})"
