@@ -28,7 +28,7 @@ from hsm.digits import (
 from hsm.errors import DecimalisationTableError, PanError, VaultError
 
 # A table with few values, or one value in many places, lets a PIN be guessed. The limits are those
-# that payShields are said to have [unverified].
+# of payShields, as their host command descriptions (DA, DE) state them.
 TABLE_VALUES_MIN: Final = 8  # different digits in it
 TABLE_REPEATS_MAX: Final = 4  # places that one digit may have
 

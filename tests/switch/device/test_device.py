@@ -52,6 +52,7 @@ def tongbao(*words: str, given: str = "") -> subprocess.CompletedProcess[str]:
 def running(folder: Path, settings: str = "") -> Iterator[tuple[int, Path]]:
     """A device of the public test LMK: its port and its file."""
     file, ready = folder / "device.toml", folder / "ready"
+    ready.unlink(missing_ok=True)
     file.write_text(f"port = 0\nfolder = 'hsm'\n{settings}", encoding="utf-8")
     with (folder / "said").open("w") as said:
         process = subprocess.Popen(
@@ -192,6 +193,49 @@ def test_without_demo_there_must_be_an_lmk(tmp_path: Path) -> None:
     done = tongbao("serve", "--config", str(file))
     assert done.returncode == 1
     assert "tongbao init" in done.stderr
+
+
+def ask(port: int, *commands: str) -> list[str]:
+    """Answers of one connection, without header and answer code."""
+
+    async def talk() -> list[str]:
+        async with asyncio.timeout(10):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            for command in commands:
+                writer.write(frame(b"0000" + command.encode()))
+            answers = [(await read(reader))[6:].decode() for _ in commands]
+            writer.close()
+            return answers
+
+    return asyncio.run(talk())
+
+
+# Of the public test LMK: a published command by DUKPT; a wrong PVV, and the right one.
+CI = (
+    "CIU8E3D3E2FD5919657F05A1AA90D32A014U9D961F6AF1D24B38AB37B320022FF57D"
+    "605FFFF9876543210E000011B9C1845EB993A7A01401234567890"
+)
+DC = (
+    "DCU8463435FC4B4DAA0C49025272C29B12CX367930344805B1FAD6146EF4ED7502B3"
+    "028DCC093FB0471F03550000025321144"
+)
+
+
+def test_counters_and_wrong_pins_are_remembered_as_the_settings_say(tmp_path: Path) -> None:
+    with running(tmp_path, "pin_failures = 2\npin_digits_max = 6") as (port, file):
+        assert ask(port, CI, CI) == ["00047D26134E85E7DADF01", "39"]
+        assert ask(port, DC + "01", DC + "02", DC + "01", DC + "01") == ["01", "00", "01", "01"]
+        assert ask(port, DC + "02") == ["39"]
+        assert len(ask(port, "JA50000002532106")[0]) == 2 + 7
+        again = tongbao("serve", "--demo", "--config", str(file))
+        assert again.returncode == 1
+        assert "another process has the counters" in again.stderr
+    counters = tmp_path / "hsm" / "dukpt-counters"
+    assert counters.read_text() == "08D7B4/pin/FFFF9876543210E00000 1\n"
+    with running(tmp_path) as (port, _):
+        assert ask(port, CI, DC + "02") == ["39", "00"]
+    with running(tmp_path, "dukpt_replay = false") as (port, _):
+        assert ask(port, CI, CI) == ["00047D26134E85E7DADF01"] * 2
 
 
 def officer(name: str) -> Officer:
