@@ -19,6 +19,10 @@ class ReplayError(VaultError):
     """A DUKPT transaction counter that its device has used already, or gone past."""
 
 
+class PinLengthError(PinBlockError):
+    """A PIN block whose length digit is none of a PIN: 4 to 12."""
+
+
 class PinFormatError(VaultError):
     """A PIN block format that is unknown, not read here, or may not become the one asked for."""
 

@@ -16,7 +16,7 @@ from typing import Final
 
 from hsm import ciphers
 from hsm.digits import PIN_LENGTH_MAX, PIN_LENGTH_MIN, check_pin
-from hsm.errors import PanError, PinBlockError, VaultError
+from hsm.errors import PanError, PinBlockError, PinLengthError, VaultError
 
 
 def pan_part(pan: str) -> int:
@@ -219,7 +219,7 @@ def _open(field: str, control: str, fill: str) -> str:
         raise PinBlockError("wrong control digit")
     length = int(field[1], 16)
     if not PIN_LENGTH_MIN <= length <= PIN_LENGTH_MAX:
-        raise PinBlockError("PIN length outside 4 to 12")
+        raise PinLengthError("PIN length outside 4 to 12")
     pin = field[2 : 2 + length]
     if not pin.isdecimal():
         raise PinBlockError("a digit of the PIN is not decimal")

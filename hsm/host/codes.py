@@ -16,6 +16,7 @@ from hsm.errors import (
     PinBlockError,
     PinError,
     PinFormatError,
+    PinLengthError,
     ReplayError,
     VaultError,
     WeakKeyError,
@@ -104,7 +105,7 @@ class HostError(Exception):
 def code_of(error: VaultError) -> str:
     """The code of what the vault refused; which half of a check failed does not show."""
     if isinstance(error, PinBlockError):
-        return "20"
+        return "24" if isinstance(error, PinLengthError) else "20"
     if isinstance(error, KeyBlockError):
         return "A4"
     if isinstance(error, KeyUsageError):

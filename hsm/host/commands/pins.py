@@ -28,8 +28,8 @@ def translate_from_terminal(vault: HostVault, fields: Fields) -> bytes:
 
     TPK (16H, or scheme) · ZPK (16H, or scheme) · maximum PIN length 2 · PIN block 16H (32H under AES) · its
     format 2 · format that it gets 2 · account 12. Answer: PIN length 2 · PIN block · format 2.
-    Errors: 10 TPK, 11 ZPK, 20 PIN block, 22 account, 23 unknown format, 24 PIN length, 29 this format may not
-    become that one.
+    Errors: 10 TPK, 11 ZPK, 20 PIN block, 22 account, 23 unknown format, 24 PIN length in the block, or over the maximum,
+    29 this format may not become that one.
     """
     return translate(vault, fields, uses.TPK)
 
@@ -55,7 +55,8 @@ def translate(vault: HostVault, fields: Fields, source_use: KeyUse) -> bytes:
         fields.end()
         clear = decrypt(block)
         if not pin_block.format0_is_valid(clear, account):
-            raise HostError("20")
+            pin_block.decode_format0(clear, f"{account:012x}0")  # says which rule was broken
+            raise AssertionError("two readings of format 0 disagree")
         length = clear[0]
         if length > longest:
             raise HostError("24")

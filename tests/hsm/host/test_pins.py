@@ -167,6 +167,28 @@ def test_a_pin_longer_than_the_client_lets_through_stays(destination: str) -> No
     assert ca(host, longest="06", **long)[:6] == "CB0006"
 
 
+@pytest.mark.parametrize(
+    ("field", "code"),
+    [
+        ("03123FFFFFFFFFFF", "24"),  # a PIN of 3 digits
+        ("0D1234567890123F", "24"),  # of 13
+        ("00FFFFFFFFFFFFFF", "24"),
+        ("0F12345678901234", "24"),
+        ("04123FFFFFFFFFFF", "20"),  # 3 digits that say 4
+        ("0512345FFFFFFFF0", "20"),  # wrong fill
+        ("1412345FFFFFFFFF", "20"),  # wrong control digit
+        ("041A34FFFFFFFFFF", "20"),
+    ],
+)
+def test_a_block_that_is_none_has_its_code(field: str, code: str) -> None:
+    host = Host()
+    number = int(field, 16) ^ int(ACCOUNT, 16)
+    block = ciphers.tdes_ecb_encrypt(TPK, number.to_bytes(8, "big")).hex().upper()
+    for destination in ("01", "47"):
+        assert ca(host, block=block, destination=destination) == "CB" + code
+    assert host(f"JC{host.key(TPK, '002')}{block}01{ACCOUNT}") == "JD" + code
+
+
 def test_a_format_needs_a_key_of_its_cipher() -> None:
     host = Host()
     aes = host.block(KeyUsage.ZPK, AES_KEY, Algorithm.AES)
