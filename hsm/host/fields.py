@@ -9,6 +9,8 @@ from typing import Final
 
 from hsm.host.codes import HostError
 
+LMK_VARIANT: Final = "00"
+LMK_KEY_BLOCK: Final = "01"
 TRAILER_BYTES_MAX: Final = 32
 KEY_TEXT_MAX: Final = 4_097  # `S` and a key block
 
@@ -157,6 +159,8 @@ class Fields:
         """The LMK's id, if it stands here: some commands have fields after it."""
         if self.skip_if("%"):
             self.lmk_id = self.digits(2, "13")
+            if self.lmk_id not in (LMK_VARIANT, LMK_KEY_BLOCK):
+                raise HostError("13")
 
     def end(self) -> None:
         """Nothing but an LMK id and a trailer may follow."""

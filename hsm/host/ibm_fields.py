@@ -70,3 +70,11 @@ def read_offset(fields: Fields) -> str:
     if found is None:
         raise HostError("15")
     return found[1]
+
+
+def read_checked_offset(fields: Fields, ibm: Ibm) -> str:
+    """An offset that has the digits that are to be checked; 15 before any PIN block is opened."""
+    offset = read_offset(fields)
+    if not 4 <= ibm.check_length <= len(offset):
+        raise HostError("15")
+    return offset

@@ -31,8 +31,6 @@ from hsm.lmk import Lmk
 from hsm.variant import VariantLmk
 from hsm.vault import KEYS_MAX, KeyTable, OpenKey
 
-LMK_VARIANT: Final = "00"
-LMK_KEY_BLOCK: Final = "01"
 DERIVERS_MAX: Final = 64  # BDKs with their derived keys kept, some 500 kB each at most
 
 

@@ -9,8 +9,8 @@ from typing import Final
 
 from hsm.host.codes import HostError
 from hsm.host.dispatch import Command
-from hsm.host.fields import Fields
-from hsm.host.vault import LMK_KEY_BLOCK, HostVault
+from hsm.host.fields import LMK_KEY_BLOCK, Fields
+from hsm.host.vault import HostVault
 
 # What a device calls its buffer, by its bytes.
 _BUFFERS: Final = ((2_048, "0"), (8_192, "1"), (16_384, "2"), (32_768, "3"))

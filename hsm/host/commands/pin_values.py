@@ -13,7 +13,7 @@ from hsm.host import pin_fields as pins, vault as uses
 from hsm.host.codes import HostError
 from hsm.host.dispatch import Command
 from hsm.host.fields import Fields
-from hsm.host.ibm_fields import read_ibm, read_offset
+from hsm.host.ibm_fields import read_checked_offset, read_ibm, read_offset
 from hsm.host.key_forms import BLOCK, same_form
 from hsm.host.pin_fields import account_of
 from hsm.host.vault import HostVault
@@ -64,7 +64,7 @@ def change_offset(vault: HostVault, fields: Fields) -> bytes:
     block = pins.read_block(fields, opened)
     source = read_creation_format(fields)
     ibm = read_ibm(vault, fields)
-    offset = read_offset(fields)
+    offset = read_checked_offset(fields, ibm)
     new_block = pins.read_block(fields, opened)
     fields.end()
 

@@ -16,7 +16,7 @@ from hsm.host.codes import HostError
 from hsm.host.dispatch import Command
 from hsm.host.dukpt import open_pin as open_dukpt_pin, read_ksn
 from hsm.host.fields import Fields
-from hsm.host.ibm_fields import read_ibm, read_offset
+from hsm.host.ibm_fields import read_checked_offset, read_ibm
 from hsm.host.pin_fields import account_of
 from hsm.host.vault import HostVault, KeyUse
 from hsm.pin_translation import PinFormat
@@ -50,7 +50,7 @@ def verify_offset(vault: HostVault, fields: Fields, use: KeyUse) -> bytes:
     block = pins.read_block(fields, opened)
     source = pins.read_opened_format(fields)
     ibm = read_ibm(vault, fields, source)
-    offset = read_offset(fields)
+    offset = read_checked_offset(fields, ibm)
     fields.end()
 
     def agrees() -> bool:
@@ -129,7 +129,7 @@ def verify_dukpt_offset(vault: HostVault, fields: Fields, source: PinFormat | No
     block = pins.read_block(fields, bdk)
     used = source or pins.read_opened_format(fields)
     ibm = read_ibm(vault, fields, used)
-    offset = read_offset(fields)
+    offset = read_checked_offset(fields, ibm)
     fields.end()
 
     def agrees() -> bool:

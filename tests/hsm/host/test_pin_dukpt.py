@@ -12,6 +12,7 @@ from hsm import dukpt_aes, dukpt_tdes, pin_block
 from hsm.dukpt_replay import MemoryCounters, ReplayGuard
 from hsm.host.commands import COMMANDS
 from hsm.host.dispatch import Dispatcher
+from hsm.host.vault import PinSettings
 from hsm.keys import Algorithm, KeyUsage
 from tests.hsm.dukpt_terminals import AesTerminal, TdesTerminal, derive, xor
 from tests.hsm.host.support import Host, host_vault
@@ -177,6 +178,10 @@ def test_only_a_block_that_opens_uses_a_counter_up() -> None:
         f"CI{bdk}{aes}A05{ksn_of(device)}{sealed(device)}01{ACCOUNT}",
     ):
         assert host(nothing)[:4] != "CJ00"
+    cleared = Host(host_vault(replay=host.vault.replay, pins=PinSettings(clear_tables=True)))
+    rest = f"{ksn_of(device)}{sealed(device)}05{ACCOUNT}{TABLE}{TEMPLATE}1234FFFFFFFF"
+    assert cleared(f"CK{bdk}{pvk}A05{rest}") == "CL15"  # more digits to check than there are
+    assert host(f"CM{bdk}{pvk}A05{ksn_of(device)}{sealed(device)}{ACCOUNT}11234%02") == "CN13"
     # nor a KSN that somebody made up, far ahead
     ahead = "FFFF9876543210FFC000"
     assert host(f"CI{bdk}{zpk}A05{ahead}{'0' * 16}01{ACCOUNT}") == "CJ20"
