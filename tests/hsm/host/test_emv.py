@@ -257,6 +257,33 @@ def test_a_wrong_change_has_its_code(destination: str, changed: dict[str, str], 
     assert change(Host(), "0", destination, bytes(15), bytes(8), **changed) == (code, b"")
 
 
+def test_scripts_are_of_triple_des_alone() -> None:
+    host, clear = Host(), seeded(54)(16)
+    smi, smc, ac = (
+        host.block(usage, clear, Algorithm.SM4)
+        for usage in (KeyUsage.MK_SMI, KeyUsage.MK_SMC, KeyUsage.MK_AC)
+    )
+    assert ask(host, f"KU00{smi}", bytes(16), b"0001x;")[0] == "A7"
+    assert change(host, "0", "34", bytes(15), bytes(8), smc=smc)[0] == "A7"
+    assert change(host, "0", "41", bytes(15), bytes(8), ac=ac)[0] == "A7"
+
+
+def test_a_changed_pin_goes_in_at_its_offset() -> None:
+    host, header, rest = Host(), b"header", b"the rest"
+    command = (
+        f"KU41{host.key(MK_SMI, '209')}".encode() + CARD + bytes(8)
+        + b"%04X" % len(header + rest) + header + rest + b";"
+        + host.key(MK_SMC, "309").encode() + bytes(8)
+    )  # fmt: skip
+    end = b"0008" + bytes.fromhex(sealed()) + f";1{host.key(TPK, '002')}0134{ACCOUNT}".encode()
+    code, answer = ask(host, "", command, b"0006", end)
+    key = script_key(MK_SMI, "1", bytes(8))
+    assert code == "00"
+    assert answer[:8] == pyemv.sm.generate_command_mac(key, header + answer[12:] + rest)
+    assert ask(host, "", command, b"000F", end)[0] == "80"
+    assert ask(host, "", command, b"0006", end.replace(b"0008", b"0010", 1))[0] == "80"
+
+
 def test_a_cryptogram_that_looks_like_a_trailer_is_none() -> None:
     host = Host()
     command = f"KQ00{host.key(MK_AC, '109')}", CARD, bytes(6), counted(b"x")

@@ -12,13 +12,13 @@ from hsm import dukpt_aes, dukpt_tdes, pin_block
 from hsm.dukpt_replay import MemoryCounters, ReplayGuard
 from hsm.host.commands import COMMANDS
 from hsm.host.dispatch import Dispatcher
-from hsm.host.vault import PinSettings
+from hsm.host.vault import DERIVERS_MAX, PinSettings
 from hsm.keys import Algorithm, KeyUsage
 from tests.hsm.dukpt_terminals import AesTerminal, TdesTerminal, derive, xor
 from tests.hsm.host.support import Host, host_vault
 from tests.hsm.host.test_pin_verify import PVK, TABLE, TEMPLATE, psec_offset, psec_pvv
 from tests.hsm.host.test_pins import ACCOUNT, PAN, ZPK, opened_by_psec
-from tests.hsm.support import seeded
+from tests.hsm.support import odd, seeded
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*TripleDES:Warning")  # psec
 
@@ -118,6 +118,7 @@ def test_an_aes_terminals_pins_come_over_and_are_verified() -> None:
         ("CI{ik}{zpk_block}605{ksn}{block}01{account}", "A6"),
         ("CI{bdk}{zpk}6X5{ksn}{block}01{account}", "15"),
         ("CI{bdk}{zpk}101{ksn}{block}01{account}", "15"),
+        ("CI{bdk}{zpk}303{ksn}{block}01{account}", "15"),
         ("CI{bdk}{zpk}FFF{ksn}{block}01{account}", "15"),
         ("CI{bdk}{zpk}605FFFF9876543210E0000X{block}01{account}", "15"),
         ("CI{bdk}{zpk}605FFFF9876543210E00000{block}01{account}", "15"),  # counter 0
@@ -216,5 +217,9 @@ def test_forgotten_keys_take_what_was_derived_with_them() -> None:
     bdk = host.key(BDK, "009")
     host(f"CI{bdk}{host.key(ZPK, '001')}A05{ksn_of(device)}{sealed(device)}01{ACCOUNT}")
     assert host.vault._derivers
+    for seed in range(DERIVERS_MAX + 5):
+        other = host.key(odd(seed, 16), "009")
+        host(f"CI{other}{host.key(ZPK, '001')}A05{ksn_of(device)}{sealed(device)}01{ACCOUNT}")
+    assert len(host.vault._derivers) == DERIVERS_MAX
     host.vault.forget_keys()
     assert not host.vault._derivers

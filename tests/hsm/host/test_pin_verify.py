@@ -8,6 +8,17 @@ import psec
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from hsm.errors import (
+    DecimalisationTableError,
+    PanError,
+    PinBlockError,
+    PinError,
+    PinFormatError,
+    PinLengthError,
+    ReplayError,
+    VaultError,
+)
+from hsm.host.codes import code_of
 from hsm.host.failures import QUIET_S, PinFailures
 from hsm.host.vault import PinSettings
 from hsm.keys import Algorithm, KeyUsage
@@ -226,6 +237,37 @@ def test_a_pvk_of_one_method_does_not_serve_the_other() -> None:
     assert host(f"DA{tpk}{for_visa}{offset}") == "DBA6"
 
 
+def test_only_the_checked_digits_count() -> None:
+    host = clear_tables()
+    keys = host.key(TPK, "002") + host.key(PVK, "002")
+    offset = psec_offset("123456").ljust(12, "F")
+    for pin, length, answer in (
+        ("993456", 4, "DB00"),
+        ("993456", 5, "DB01"),
+        ("993456", 6, "DB01"),
+        ("123457", 4, "DB01"),
+    ):
+        block = made_by_psec("01", TPK, pin)
+        assert host(f"DA{keys}12{block}01{ibm(host, length)}{offset}") == answer
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (PinError("…"), "24"),
+        (PanError("…"), "22"),
+        (PinFormatError("…"), "23"),
+        (DecimalisationTableError("…"), "25"),
+        (PinBlockError("…"), "20"),
+        (PinLengthError("…"), "24"),
+        (ReplayError("…"), "39"),
+        (VaultError("…"), "15"),
+    ],
+)
+def test_what_a_function_refuses_has_a_published_code(error: VaultError, code: str) -> None:
+    assert code_of(error) == code
+
+
 # -- too many wrong PINs ------------------------------------------------------------------------------
 
 
@@ -275,6 +317,8 @@ def test_what_is_counted_is_bounded_and_off_by_default() -> None:
     assert len(failures) == 3
     assert judge("a", right=True) == "39"
     assert judge("b", right=False) == "01"  # b begins anew
+    assert judge("b", right=False) == "01"  # and being in, pushes none out
+    assert judge("a", right=True) == "39"
     host = Host()
     pvk, tpk = host.key(PVK, "002"), host.key(TPK, "002")
     for _ in range(50):
