@@ -32,15 +32,15 @@ class NullVault:
 
     lmk_id = "000000"
 
-    def translate_pin(
+    async def translate_pin(
         self, pin_block: bytes, _source_key: str, _destination_key: str, _pan: str
     ) -> bytes:
         return pin_block
 
-    def mac(self, _key: str, _profile: str, _data: bytes) -> bytes:
+    async def mac(self, _key: str, _profile: str, _data: bytes) -> bytes:
         return MAC
 
-    def verify_mac(self, _key: str, _profile: str, _data: bytes, _mac: bytes) -> bool:
+    async def verify_mac(self, _key: str, _profile: str, _data: bytes, _mac: bytes) -> bool:
         return True
 
 

@@ -1,9 +1,13 @@
 """The port onto a vault: what the switch and the terminal estate may ask of one.
 
-Plain calls that do not suspend. Keys go in and out as key blocks, opaque text under the vault's LMK;
-no operation gives or takes a clear key but the entry of components. Every refusal is a
-`hsm.errors.VaultError`, of which `PinBlockError` is answered 99 and the others 96.
-`docs/hsm.md` sets each operation against the host commands of a network device.
+Awaited: a device on a network suspends its caller, the vault in this process never does
+(`hsm/adapters/`). So who awaits one looks again at what may have moved meanwhile. An operation may be
+begun outside a task (`switch/at_once.py`): an adapter awaits futures and asks for no current task.
+
+Keys go in and out as key blocks, opaque text under the vault's LMK; no operation gives or takes a clear
+key but the entry of components. Every refusal is a `hsm.errors.VaultError`, of which `PinBlockError` is
+answered 99 and the others 96. `docs/hsm.md` sets each operation against the host commands of a network
+device.
 """
 
 from collections.abc import Sequence
@@ -25,7 +29,7 @@ class Hsm(Protocol):
         """LMKs whose blocks open here: the LMK, then the one it takes over from, if there is one."""
         ...
 
-    def generate_working_keys(
+    async def generate_working_keys(
         self,
         tmk: str,
         layout: str,
@@ -40,7 +44,7 @@ class Hsm(Protocol):
         """
         ...
 
-    def translate_pin(
+    async def translate_pin(
         self, pin_block: bytes, source_key: str, destination_key: str, pan: str
     ) -> bytes:
         """A PIN block of format 0 from a TPK or ZPK to a ZPK, the PAN unchanged (ISO 9564-1).
@@ -49,24 +53,24 @@ class Hsm(Protocol):
         """
         ...
 
-    def mac(self, key: str, profile: str, data: bytes) -> bytes:
+    async def mac(self, key: str, profile: str, data: bytes) -> bytes:
         """DE 64 over `data` with a MAK or ZAK: the 8 bytes to send; `b""` for the profile `off`."""
         ...
 
-    def verify_mac(self, key: str, profile: str, data: bytes, mac: bytes) -> bool:
+    async def verify_mac(self, key: str, profile: str, data: bytes, mac: bytes) -> bool:
         """Whether `mac` is DE 64 of `data`, compared in constant time.
 
         For the profile `off` only `b""`, no DE 64, is right.
         """
         ...
 
-    def generate_key(
+    async def generate_key(
         self, usage: KeyUsage, length: int, *, algorithm: Algorithm | None = None
     ) -> KeyBlock:
         """A new random key of `length` bytes."""
         ...
 
-    def import_key(
+    async def import_key(
         self,
         usage: KeyUsage,
         under: str | None,
@@ -83,7 +87,7 @@ class Hsm(Protocol):
         """
         ...
 
-    def import_components(
+    async def import_components(
         self,
         usage: KeyUsage,
         components: Sequence[bytes],
@@ -99,10 +103,10 @@ class Hsm(Protocol):
         """
         ...
 
-    def export_key(self, key: str, under: str) -> ExportedKey:
+    async def export_key(self, key: str, under: str) -> ExportedKey:
         """A ZPK or ZAK under a ZMK at least as strong, for a link's key change."""
         ...
 
-    def check_value(self, key: str) -> str:
+    async def check_value(self, key: str) -> str:
         """Upper-case hex: 6 digits for DES and Triple DES, 10 for AES and HMAC."""
         ...

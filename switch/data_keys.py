@@ -1,5 +1,7 @@
 """The keys of card numbers at rest: made once, wrapped by the vault, versioned (rules §13).
 
+By the vault of this machine, wherever PIN and MAC work is done: card numbers are local.
+
 They are stored keys of the owner `data`. DATA keys encrypt: the newest writes, all of them read. The
 one TOKEN key makes tokens and content hashes; it is the first version for ever, so that tokens of old
 rows go on matching.
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hsm.lmk import Lmk
-    from hsm.ports import Hsm
+    from hsm.local import LocalVault
     from switch.reference import ReferenceStore, Snapshot
 
 OWNER = "data"
@@ -28,14 +30,14 @@ class OtherLmkError(Exception):
     """The store holds keys under another LMK than the one that was opened."""
 
 
-async def ensure(store: ReferenceStore, hsm: Hsm) -> None:
+async def ensure(store: ReferenceStore, vault: LocalVault) -> None:
     """Make the data keys of a new store. Two nodes that do it at once add a version too many."""
     snapshot = await store.snapshot()
     for usage, length in BYTES.items():
         kept = snapshot.keys(OWNER, usage.value)
-        check_lmk(kept, hsm.lmk_ids)
+        check_lmk(kept, vault.lmk_ids)
         if not kept:
-            made = hsm.generate_key(usage, length)
+            made = vault.generate_key(usage, length)
             await store.add_key(
                 StoredKey(
                     owner=OWNER,

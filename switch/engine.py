@@ -1,5 +1,7 @@
 """The engine: every frame becomes one task that this module owns, and here alone requests await.
 
+At the vault too: one on a network suspends, so what was looked at before is looked at again.
+
 A request's task outlives its connection. It runs the steps of `authorization`, performs each effect
 with the store, the vault and the acquirer, and brings back the event. An exception in one task ends
 that one: as unknown where something may have been sent, else as 96; it is logged and costs nobody
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
     from switch.numbers import Block
     from switch.ports import Clock
     from switch.reception import Received, Verified
-    from switch.reference import Snapshot
+    from switch.reference import Link, Snapshot
     from switch.rows import Rows, Standing
     from switch.store_ports import Batches, Undecided
 
@@ -294,7 +296,7 @@ class Engine:
                 return
             reply = await self._authorize(received, verified, watch)
             if not isinstance(reply, Reconsider):
-                self._reply(received, verified, frame, peer, reply, watch)
+                await self._reply(received, verified, frame, peer, reply, watch)
                 return
             await self._refresh()
             if reply.batch_frozen:  # else the session stands: all reading theirs again takes long
@@ -365,7 +367,7 @@ class Engine:
         request = tombstone if judgement.original is None else judgement.original.request
         request = msgspec.structs.replace(request, local_time=tombstone.local_time)
         reply = Reply(judgement.response_code, judgement.rule, request)
-        self._reply(received, verified, frame, peer, reply, watch)
+        await self._reply(received, verified, frame, peer, reply, watch)
 
     def _stepped(self) -> None:
         self._load.stepped(asyncio.get_running_loop().time())
@@ -390,30 +392,33 @@ class Engine:
         self, attempt: AttemptRow, auth: Authorization, received: Received, verified: Verified
     ) -> Event:
         """PIN under the link's key, message, send, wait. Nothing leaves after the send-by time."""
-        snapshot, merchant = self._snapshot(), received.merchant
+        merchant, card = received.merchant, intake.read_card(received.message)
         assert merchant is not None
-        acquirer = self._acquirers.get(attempt.acquirer)
-        if acquirer is None or attempt.acquirer not in snapshot.links:
-            return NotSent("gone")  # its link was taken out of the reference data meanwhile
-        card = intake.read_card(received.message)
         assert card is not None
+        if self._way_to(attempt.acquirer) is None:
+            return NotSent("gone")
         try:
-            message = build_request(
-                auth.request,
-                attempt,
-                received.message,
-                card[0],
-                card[1],
-                merchant,
-                snapshot.links[attempt.acquirer],
-                self._translated(attempt.acquirer, received, verified, card[0]),
-                auth.original,
-            )
+            pin_block = await self._translated(attempt.acquirer, received, verified, card[0])
         except PinBlockError:
             return VaultRefused("99", "pin.block")
         except VaultError as error:
             self._log.failed(error)
             return VaultRefused("96", "vault.failed")
+        way = self._way_to(attempt.acquirer)  # the vault may have taken its time
+        if way is None:
+            return NotSent("gone")
+        acquirer, link = way
+        message = build_request(
+            auth.request,
+            attempt,
+            received.message,
+            card[0],
+            card[1],
+            merchant,
+            link,
+            pin_block,
+            auth.original,
+        )
         send_by_ns = auth.issued_ns + int(self._config.engine.send_by_s * 1e9)
         send_by_ns = min(send_by_ns, self._standing.of(auth.request.owner_id))
         self._stepped()
@@ -430,7 +435,12 @@ class Engine:
             self._log.failed(error)
             return NoAnswer("internal")
 
-    def _translated(
+    def _way_to(self, name: str) -> tuple[Acquirer, Link] | None:
+        """None: the link was taken out of the reference data meanwhile."""
+        acquirer, link = self._acquirers.get(name), self._snapshot().links.get(name)
+        return None if acquirer is None or link is None else (acquirer, link)
+
+    async def _translated(
         self, acquirer: str, received: Received, verified: Verified, pan: str
     ) -> bytes | None:
         """The PIN block under the link's ZPK; None where the message has none."""
@@ -441,7 +451,7 @@ class Engine:
         zpk = self._snapshot().key(f"link:{acquirer}", "ZPK")
         if zpk is None:
             raise VaultError(f"link {acquirer} has no ZPK: tongbao keys import --link {acquirer}")
-        return self._hsm.translate_pin(block, verified.session.pik, zpk.block, pan)
+        return await self._hsm.translate_pin(block, verified.session.pik, zpk.block, pan)
 
     async def _decide(self, effect: Decide) -> Judged:
         """Judge; while an earlier follow-up is still being reversed, ask again within the timer."""
@@ -498,7 +508,7 @@ class Engine:
                 access.sources.add(peer.source)
         return verified
 
-    def _reply(
+    async def _reply(
         self,
         received: Received,
         verified: Verified,
@@ -518,17 +528,17 @@ class Engine:
             total_ns = self._clock.monotonic_ns() - watch.started_ns
             self._log.authorized(authorization_line(reply, watch, total_ns))
         try:
-            peer.answer(frame, self._signed(received, verified, answer))
+            peer.answer(frame, await self._signed(received, verified, answer))
         except (EncodeError, VaultError) as error:
             self._log.failed(error)
 
-    def _signed(self, received: Received, verified: Verified, answer: Message) -> bytes:
+    async def _signed(self, received: Received, verified: Verified, answer: Message) -> bytes:
         profile = reception.mac_profile(received)
         if profile == "off":
             return received.codec.encode(answer)
         answer[64] = bytes(8)
         body = received.codec.encode(answer)[:-8]
-        return body + self._hsm.mac(verified.session.mak, profile, body)
+        return body + await self._hsm.mac(verified.session.mak, profile, body)
 
     def _refuse(self, received: Received, frame: Frame, peer: Peer, refusal: Refusal) -> None:
         self._answer_unsigned(peer, frame, received.message, received.codec, refusal)

@@ -85,7 +85,7 @@ class Management:
         if refusal is not None:
             return self._plain(received, refusal.response_code, local_time), refusal.rule
         cmac = reception.mac_profile(received) == "cmac"
-        made = self._hsm.generate_working_keys(
+        made = await self._hsm.generate_working_keys(
             tmk,
             layout,
             mak_bytes_of(received, layout),

@@ -149,19 +149,19 @@ async def verify(
     """
     known = cache.get(received.merchant_id, received.terminal_id)
     if known is not None and mac_profile(received) != "off":
-        session = session_that_verifies(received, known, hsm, now)
+        session = await session_that_verifies(received, known, hsm, now)
         if session is not None and session is known.sessions[0]:
             return Verified(known, session)
     fresh = await cache.read(received.merchant_id, received.terminal_id)
     if not fresh.sessions:
         return intake.Refusal("77", "session.not_signed_on")
-    session = session_that_verifies(received, fresh, hsm, now)
+    session = await session_that_verifies(received, fresh, hsm, now)
     if session is None:
         return intake.Refusal("A0", "session.mac")
     return Verified(fresh, session)
 
 
-def session_that_verifies(
+async def session_that_verifies(
     received: Received, access: Access, hsm: Hsm, now: dt.datetime
 ) -> Session | None:
     """MAC over MTI to the byte before DE 64 (rules §19); `off` profiles carry none."""
@@ -170,6 +170,6 @@ def session_that_verifies(
     assert isinstance(mac, bytes)
     covered = received.body[: len(received.body) - len(mac)] if mac else received.body
     for session in access.usable(now):
-        if hsm.verify_mac(session.mak, profile, covered, mac):
+        if await hsm.verify_mac(session.mak, profile, covered, mac):
             return session
     return None

@@ -15,6 +15,7 @@ import msgspec
 import structlog
 
 from hsm import lmk as lmks
+from hsm.adapters.local import LocalHsm
 from hsm.local import LocalVault
 from iso8583.codec import codec_for
 from iso8583.dialects import registry, usual
@@ -413,7 +414,7 @@ async def run_worker(
     """Serve until told to drain, with the real clock, store, vault and sockets."""
     clock = SystemClock()
     opened = lmks.take_over(lmk)
-    hsm = LocalVault(opened, SystemEntropy().bytes, keys_max=keys_max(config))
+    vault = LocalVault(opened, SystemEntropy().bytes, keys_max=keys_max(config))
     file = LogFile(
         config.log_folder / f"authorizations-{worker_index}.jsonl",
         config.log.file_bytes,
@@ -432,7 +433,7 @@ async def run_worker(
     )
     try:
         stores.writer.when_failed(lambda: control.request_drain("the journal's writer has failed"))
-        await data_keys.ensure(stores.reference, hsm)
+        await data_keys.ensure(stores.reference, vault)
         pans = data_keys.open_pans(opened, await stores.reference.snapshot())
         ports = Ports(
             stores=Stores(
@@ -443,7 +444,7 @@ async def run_worker(
                 batches=stores.batches,
                 reference=stores.reference,
             ),
-            hsm=hsm,
+            hsm=LocalHsm(vault),
             pans=pans,
             clock=clock,
             transport=SystemTransport(),
@@ -451,13 +452,13 @@ async def run_worker(
             local=UnixTransport(),
             run_folder=control.run_folder,
         )
-        await stores.custody.hold(config.node, worker_index, hsm.lmk_ids)
-        control.held(hsm.lmk_ids)
+        await stores.custody.hold(config.node, worker_index, vault.lmk_ids)
+        control.held(vault.lmk_ids)
         switch = build(config, worker_index, ports, demo=control.demo)
         await switch.start(listening_sockets)
         loop = asyncio.get_running_loop()
         flushing = loop.create_task(_flush(reporter, config.log.flush_s))
-        following = loop.create_task(_follow_lmk(config.node, hsm, switch, stores.custody, control))
+        following = loop.create_task(_follow_lmk(config.node, vault, switch, stores.custody, control))
         links = switch.reference().links
         control.ready({name: f"{link.host}:{link.port}" for name, link in links.items()})
         await control.drain_requested()
@@ -470,7 +471,7 @@ async def run_worker(
 
 
 async def _follow_lmk(
-    node: str, hsm: LocalVault, switch: Switch, custody: Custody, control: Control
+    node: str, vault: LocalVault, switch: Switch, custody: Custody, control: Control
 ) -> None:
     """Work with every LMK that the supervisor hands over, and say so when it is done.
 
@@ -480,12 +481,12 @@ async def _follow_lmk(
     while True:
         lmk = lmks.take_over(await control.next_lmk())
         try:
-            if set(hsm.lmk_ids) <= set(lmk.lmk_ids):
-                hsm.take(lmk)
+            if set(vault.lmk_ids) <= set(lmk.lmk_ids):
+                vault.take(lmk)
                 await switch.settled()
             else:
                 await switch.let_go_of_blocks()
-                hsm.take(lmk)
+                vault.take(lmk)
             await custody.hold(node, control.index, lmk.lmk_ids)
         except Exception:  # noqa: BLE001 - the command that waits tells of it, and is given again
             _log.exception("lmk_not_taken", lmk_id=lmk.lmk_id)

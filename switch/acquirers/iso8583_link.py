@@ -10,6 +10,9 @@ so a connection that drops loses no answer: its requests wait on until their dea
 An answer counts only if its MAC verifies and it agrees with its request (rules §5). What does not
 count leaves the request waiting: a good answer may still come. What comes after the deadline, or
 belongs to nobody here, is handed to `on_late`.
+
+The vault signs and verifies. One on a network takes its time: what was looked at before is looked at
+again after, and answers may be verified in another order than they came in.
 """
 
 from __future__ import annotations
@@ -36,6 +39,7 @@ from switch.acquirers.link_connection import Connection, Counters
 from switch.acquirers.link_keys import ZERO_MAC, LinkMac, sent_key
 from switch.acquirers.ports import Answer, Delivery, NotSentError
 from switch.acquirers.sibling_stream import Mirrored
+from switch.at_once import at_once
 from switch.bounded import remember
 from switch.network_management import Event
 
@@ -165,10 +169,7 @@ class IsoLink:
                 return stan, self._transmission_time
 
     async def request(self, message: Message, attempt: AttemptRow, send_by_ns: int) -> Answer:
-        if len(self._in_flight) >= self.link.in_flight_max:  # of requests: what is queued goes out
-            self.counters.not_sent += 1
-            raise NotSentError("in_flight_max")
-        return await self._in_flight.answer(self._send(message, attempt, send_by_ns))
+        return await self._in_flight.answer(await self._send(message, attempt, send_by_ns))
 
     async def deliver(
         self, message: Message, original: Original, first_seen_s: float, send_by_ns: int
@@ -176,7 +177,7 @@ class IsoLink:
         sent_s = asyncio.get_running_loop().time()
         key = self._key_of(original)
         followed = None if key is None else self._sent_on.get(key)
-        pending = self._send(message, None, send_by_ns, followed)
+        pending = await self._send(message, None, send_by_ns, followed)
         overtook = key is not None and self._may_overtake(key, pending.serial, first_seen_s)
         answer = await self._in_flight.answer(pending)
         # an approval that came while we waited: the bank does know the original after all
@@ -239,19 +240,23 @@ class IsoLink:
 
     # -- out ------------------------------------------------------------------------------------
 
-    def _send(
+    async def _send(
         self,
         message: Message,
         attempt: AttemptRow | None,
         send_by_ns: int,
         followed: int | None = None,
     ) -> Pending:
-        """Encode, sign, check the time, register, write: no await in between.
+        """Encode and sign; then choose a way, check the time, register, write: no await in between.
 
         `followed`: the connection that the original left on. Behind it nothing overtakes (rules §8).
         """
+        key = self._key(message)
         try:
-            connection, data, key = self._prepare(message, send_by_ns, followed)
+            self._may_send(attempt, key)  # else the vault is not asked
+            data = await self._signed(message)
+            self._may_send(attempt, key)
+            connection = self._way(followed, send_by_ns)
         except NotSentError:
             self.counters.not_sent += 1
             raise
@@ -273,30 +278,34 @@ class IsoLink:
             connection.send(data, send_by_ns)
         return pending
 
-    def _prepare(
-        self, message: Message, send_by_ns: int, followed: int | None
-    ) -> tuple[Connection | Mirrored, bytes, MatchKey]:
+    def _may_send(self, attempt: AttemptRow | None, key: MatchKey) -> None:
+        # of requests: what is queued goes out
+        if attempt is not None and len(self._in_flight) >= self.link.in_flight_max:
+            raise NotSentError("in_flight_max")
         if self._draining:
             raise NotSentError("draining")
         if not self.ready:
             raise NotSentError("link_down")
+        if key in self._in_flight.pending:
+            raise NotSentError("in_flight_twice")
+
+    def _way(self, followed: int | None, send_by_ns: int) -> Connection | Mirrored:
         connection = self._followed(followed) or self._next_connection()
         if connection is None:
             raise NotSentError("backpressure")
-        key = self._key(message)
-        if key in self._in_flight.pending:
-            raise NotSentError("in_flight_twice")
+        if self._clock.monotonic_ns() >= send_by_ns:
+            raise NotSentError("send_by_passed")
+        return connection
+
+    async def _signed(self, message: Message) -> bytes:
         try:
-            data = self._frame(self._sealed(message))
+            return self._frame(await self._sealed(message))
         except (EncodeError, FramingError) as error:
             _log.error("link_message_not_encodable", acquirer=self._name, reason=str(error))
             raise NotSentError("encode") from error
         except VaultError as error:
             _log.error("link_message_not_signed", acquirer=self._name, error=type(error).__name__)
             raise NotSentError("vault") from error
-        if self._clock.monotonic_ns() >= send_by_ns:
-            raise NotSentError("send_by_passed")
-        return connection, data, key
 
     def _next_connection(self) -> Connection | Mirrored | None:
         """Round robin over those that are signed on and take bytes; the siblings' only if need be."""
@@ -315,13 +324,13 @@ class IsoLink:
                 return ready[self._turn]
         return None
 
-    def _sealed(self, message: Message) -> bytes:
+    async def _sealed(self, message: Message) -> bytes:
         """The message's bytes with its MAC in DE 64, or DE 128 where an element above 64 is present."""
         if not self._mac.on:
             return self.codec.encode(message)
         de = 128 if max(message) > 64 else 64
         covered = self.codec.encode({**message, de: ZERO_MAC})[: -len(ZERO_MAC)]
-        return covered + self._mac.sign(covered)
+        return covered + await self._mac.sign(covered)
 
     def _frame(self, body: bytes) -> bytes:
         return build(Frame(b"", self._header, body), self.framing)
@@ -383,7 +392,7 @@ class IsoLink:
             _log.warning("link_message_undecodable", acquirer=self._name, reason=str(error))
             return
         if str(message[0])[1] == "8":
-            connection.managed(message, body)
+            self.at_once(connection.managed(message, body))
         else:
             self._answered(message, body, newest_keys=self._reload is None)
 
@@ -391,16 +400,24 @@ class IsoLink:
         self, message: Message, body: bytes, *, newest_keys: bool, nobodys: bool = False
     ) -> None:
         key = self._key(message)
-        pending = self._in_flight.pending.get(key)
-        expired = None if pending is not None else self._in_flight.expired.get(key)
         if self._hand_over.on and not nobodys and not self._waits_for(key):
             self._hand_over.pass_on(key, body, lambda: self.nobodys(body))
             return
-        if not self._mac.verifies(message, body):
-            if not newest_keys and len(self._parked) < PARKED_MAX:
-                self._look_for_newer_keys(message, body, nobodys=nobodys)
-            else:
-                self._not_counting(message, pending, expired, "mac")
+        work = self._judged(key, message, body, newest_keys=newest_keys, nobodys=nobodys)
+        self.at_once(work)
+
+    async def _judged(
+        self, key: MatchKey, message: Message, body: bytes, *, newest_keys: bool, nobodys: bool
+    ) -> None:
+        """Does it count, and for which request? The second is asked once the vault has looked at it."""
+        verified = await self._mac.verifies(message, body)
+        if not (verified or newest_keys) and len(self._parked) < PARKED_MAX:
+            self._look_for_newer_keys(message, body, nobodys=nobodys)
+            return
+        pending = self._in_flight.pending.get(key)
+        expired = None if pending is not None else self._in_flight.expired.get(key)
+        if not verified:
+            self._not_counting(message, pending, expired, "mac")
             return
         self._tick()
         if pending is not None:
@@ -662,6 +679,19 @@ class IsoLink:
             ready=len(self._ready),
         )
 
+    def at_once(self, work: Coroutine[Any, Any, None]) -> None:
+        """In the turn of the loop that brought it, as far as the vault does not suspend."""
+        at_once(work, self._go_on)
+
+    def _go_on(self, work: Coroutine[Any, Any, None]) -> None:
+        self.spawn(self._guarded(work))
+
+    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception:  # noqa: BLE001 - one message must not cost the others their connection
+            _log.exception("link_message_failed", acquirer=self._name)
+
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks[task] = None
@@ -677,13 +707,13 @@ class IsoLink:
         """Whether the dialect has network management at all; without, a connection is ready at once."""
         return self._managed
 
-    def management_frame(self, message: Message) -> bytes:
+    async def management_frame(self, message: Message) -> bytes:
         if self.link.mac_on_management:
-            return self._frame(self._sealed(message))
+            return self._frame(await self._sealed(message))
         return self._frame(self.codec.encode(message))
 
-    def management_verifies(self, message: Message, body: bytes) -> bool:
-        return not self.link.mac_on_management or self._mac.verifies(message, body)
+    async def management_verifies(self, message: Message, body: bytes) -> bool:
+        return not self.link.mac_on_management or await self._mac.verifies(message, body)
 
     def cutover(self, code: str, month_day: str) -> None:
         self.counters.cutovers += 1
@@ -696,7 +726,7 @@ class IsoLink:
         zmk = self._reference().key(f"link:{self._name}", KeyUsage.ZMK.value)
         if zmk is None or self._store_key is None:
             return "96"
-        key = sent_key(self._hsm, self._name, zmk.block, usage, content)
+        key = await sent_key(self._hsm, self._name, zmk.block, usage, content)
         if key is None:
             return "30"
         stored = await self._store_key(key)

@@ -71,13 +71,15 @@ class Owner(Protocol):
 
     def received(self, connection: Connection, body: bytes) -> None: ...
 
-    def management_frame(self, message: Message) -> bytes: ...
+    async def management_frame(self, message: Message) -> bytes: ...
 
-    def management_verifies(self, message: Message, body: bytes) -> bool: ...
+    async def management_verifies(self, message: Message, body: bytes) -> bool: ...
 
     def cutover(self, code: str, month_day: str) -> None: ...
 
     async def import_key(self, usage: str, content: str) -> str: ...
+
+    def at_once(self, work: Coroutine[Any, Any, None]) -> None: ...
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None: ...
 
@@ -266,15 +268,20 @@ class Connection(asyncio.Protocol):
         stan, transmission_time = numbers
         link = owner.link
         message = management.ask(code, stan, transmission_time, link.de32, link.de33)
+        asked = self._asked = (transmission_time, stan, code, loop.time())
+        self._asked_timer = loop.call_later(link.timeout_s, self._missed)
+        owner.at_once(self._send_ask(message, asked))
+
+    async def _send_ask(self, message: Message, asked: tuple[str, str, str, float]) -> None:
+        """The timer runs already; an ask that another has followed meanwhile does not leave."""
         try:
-            data = owner.management_frame(message)
+            data = await self._owner.management_frame(message)
         except (EncodeError, VaultError) as error:
-            _log.error("link_management_not_sent", acquirer=owner.name, error=repr(error))
+            _log.error("link_management_not_sent", acquirer=self._owner.name, error=repr(error))
             self.abort()
             return
-        self._asked = (transmission_time, stan, code, loop.time())
-        self._asked_timer = loop.call_later(link.timeout_s, self._missed)
-        self.write(data)
+        if self._asked is asked:
+            self.write(data)
 
     def _missed(self) -> None:
         asked, self._asked = self._asked, None
@@ -293,15 +300,18 @@ class Connection(asyncio.Protocol):
         wait_s = idle_s - quiet_s if quiet_s < idle_s else idle_s
         self._idle_timer = loop.call_later(wait_s, self._idle)
 
-    def managed(self, message: Message, body: bytes) -> None:
+    async def managed(self, message: Message, body: bytes) -> None:
         """An 08xx of the host: the answer to ours, or its own."""
-        if not self._owner.management_verifies(message, body):
+        verified = await self._owner.management_verifies(message, body)
+        if self.closed.is_set():
+            return
+        if not verified:
             self._owner.counters.mac_failed += 1
             if str(message[0])[2] in "02":
-                self._reply(message, "A0")
+                await self._reply(message, "A0")
             return
         if str(message[0])[2] in "02":
-            self._asked_by_host(message)
+            await self._asked_by_host(message)
             return
         asked = self._asked
         if asked is None or (message.get(7), message.get(11)) != asked[:2]:
@@ -320,15 +330,15 @@ class Connection(asyncio.Protocol):
             )
         self.tell(Event.ACCEPTED if response_code == "00" else Event.REFUSED)
 
-    def _asked_by_host(self, message: Message) -> None:
+    async def _asked_by_host(self, message: Message) -> None:
         asked = management.read_ask(message)
         if asked.import_key is not None:
             self._owner.spawn(self._change_key(message, *asked.import_key))
             return
-        self._reply(message, asked.response_code)
+        await self._reply(message, asked.response_code)
         if asked.cutover is not None:
             self._owner.cutover(*asked.cutover)
-        if asked.event is not None:
+        if asked.event is not None and not self.closed.is_set():
             self.tell(asked.event)
 
     async def _change_key(self, message: Message, usage: str, content: str) -> None:
@@ -338,10 +348,11 @@ class Connection(asyncio.Protocol):
             response_code = await self._owner.import_key(usage, content)
         except Exception as error:  # noqa: BLE001 - whatever failed, the host must not switch keys
             _log.error("link_key_not_stored", acquirer=self._owner.name, error=repr(error))
-        self._reply(message, response_code)
+        await self._reply(message, response_code)
 
-    def _reply(self, message: Message, response_code: str) -> None:
+    async def _reply(self, message: Message, response_code: str) -> None:
+        answer = management.reply(message, response_code)
         try:
-            self.write(self._owner.management_frame(management.reply(message, response_code)))
+            self.write(await self._owner.management_frame(answer))
         except (EncodeError, VaultError) as error:
             _log.error("link_management_not_answered", acquirer=self._owner.name, error=repr(error))

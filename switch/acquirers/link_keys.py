@@ -22,6 +22,7 @@ _log = structlog.get_logger(__name__)
 
 ZERO_MAC: Final = bytes(8)  # stands in DE 64 or 128 while the MAC is made
 FORMER_KEY_S: Final = 60.0  # a replaced ZAK still verifies this long (`reference/link.md`)
+VERIFYING_MAX: Final = 4_096  # messages of one link at the vault; what comes then does not count
 
 
 class LinkMac:
@@ -38,35 +39,52 @@ class LinkMac:
         self._former: StoredKey | None = None
         self._former_until_s = 0.0
         self._shown: frozenset[int] = frozenset()  # versions that the reference data last showed
+        self._verifying = 0
 
-    def sign(self, covered: bytes) -> bytes:
+    async def sign(self, covered: bytes) -> bytes:
         self._look()
         if self._current is None:
             raise VaultError(f"no ZAK for {self._owner}")
-        return self._hsm.mac(self._current.block, self._profile, covered)
+        return await self._hsm.mac(self._current.block, self._profile, covered)
 
-    def verifies(self, message: Message, body: bytes) -> bool:
-        """DE 64 or 128 is the last element and right, under the current key or the one before."""
+    async def verifies(self, message: Message, body: bytes) -> bool:
+        """DE 64 or 128 is the last element and right, under the current key or the one before.
+
+        A key that comes into force while the vault looks is tried too.
+        """
         if not self.on:
             return True
-        self._look()
         mac = message.get(128 if max(message) > 64 else 64)
-        if self._current is None or not isinstance(mac, bytes) or len(mac) != len(ZERO_MAC):
+        if not isinstance(mac, bytes) or len(mac) != len(ZERO_MAC):
             return False
-        covered = body[: -len(mac)]
-        if self._right(self._current, covered, mac):
-            return True
-        former = self._former
-        if former is None or asyncio.get_running_loop().time() >= self._former_until_s:
+        if self._verifying >= VERIFYING_MAX:
+            _log.error("link_mac_not_checked", owner=self._owner, error="too many at the vault")
             return False
-        return self._right(former, covered, mac)
-
-    def _right(self, key: StoredKey, covered: bytes, mac: bytes) -> bool:
+        self._verifying += 1
         try:
-            return self._hsm.verify_mac(key.block, self._profile, covered, mac)
-        except VaultError as error:
-            _log.error("link_mac_not_checked", owner=self._owner, error=type(error).__name__)
-            return False
+            return await self._right(body[: -len(mac)], mac)
+        finally:
+            self._verifying -= 1
+
+    async def _right(self, covered: bytes, mac: bytes) -> bool:
+        tried: list[StoredKey] = []
+        while (key := self._untried(tried)) is not None:
+            try:
+                if await self._hsm.verify_mac(key.block, self._profile, covered, mac):
+                    return True
+            except VaultError as error:
+                _log.error("link_mac_not_checked", owner=self._owner, error=type(error).__name__)
+            tried.append(key)
+        return False
+
+    def _untried(self, tried: list[StoredKey]) -> StoredKey | None:
+        self._look()
+        if self._current is not None and self._current not in tried:
+            return self._current
+        former = self._former
+        if former is None or former in tried:
+            return None
+        return former if asyncio.get_running_loop().time() < self._former_until_s else None
 
     def _look(self) -> None:
         snapshot = self._reference()
@@ -102,7 +120,9 @@ class LinkMac:
             self._former_until_s = asyncio.get_running_loop().time() + FORMER_KEY_S
 
 
-def sent_key(hsm: Hsm, acquirer: str, zmk_block: str, usage: str, content: str) -> StoredKey | None:
+async def sent_key(
+    hsm: Hsm, acquirer: str, zmk_block: str, usage: str, content: str
+) -> StoredKey | None:
     """A key the host sent under the ZMK, as the store takes it; None where it is not good.
 
     `content`: TR-31 as text; or hex under the ZMK in ECB with six hex digits of check value.
@@ -112,7 +132,7 @@ def sent_key(hsm: Hsm, acquirer: str, zmk_block: str, usage: str, content: str) 
     if len(content) in (38, 54) and all(c in "0123456789ABCDEFabcdef" for c in content):
         cryptogram, check_value = bytes.fromhex(content[:-6]), content[-6:].upper()
     try:
-        key = hsm.import_key(KeyUsage[usage], zmk_block, cryptogram, check_value=check_value)
+        key = await hsm.import_key(KeyUsage[usage], zmk_block, cryptogram, check_value=check_value)
     except (VaultError, ValueError) as error:
         _log.warning("link_key_refused", acquirer=acquirer, error=type(error).__name__)
         return None

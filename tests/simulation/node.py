@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from hsm.adapters.local import LocalHsm
 from hsm.local import LocalVault
 from switch import data_keys
 from switch.config import Config, Engine, Journal, Listener, Queue, Server
@@ -136,7 +137,7 @@ class Node:
         self.worker = worker
         self.boots = 0
         self.boot: Boot | None = None
-        vault = LocalVault(world.lmk, entropy_of(Dice(dice.bits64())))
+        vault = LocalHsm(LocalVault(world.lmk, entropy_of(Dice(dice.bits64()))))
         second = Dice(world.second_dice.bits64())
         self.vault = FaultyVault(vault, self, VaultFaults(), second)
         machine.drift += (second.random() - 0.5) * 2 * world.plan.upheaval.drift

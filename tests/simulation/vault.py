@@ -13,9 +13,9 @@ import msgspec
 from hsm.errors import VaultError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
-    from hsm.local import LocalVault
+    from hsm.adapters.local import LocalHsm
     from terminals.simulator.dice import Dice
     from tests.simulation.node import Node
 
@@ -51,7 +51,7 @@ class VaultBusyError(VaultError):
 class FaultyVault:
     """`hsm.ports.Hsm` of one process. While `refusing` the device is away for every call."""
 
-    def __init__(self, vault: LocalVault, node: Node, faults: VaultFaults, dice: Dice) -> None:
+    def __init__(self, vault: LocalHsm, node: Node, faults: VaultFaults, dice: Dice) -> None:
         self._vault = vault
         self._node = node
         self._dice = dice
@@ -65,8 +65,10 @@ class FaultyVault:
             return found
         return self._disturbed(name, found)
 
-    def _disturbed(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        def disturbed(*args: Any, **options: Any) -> Any:
+    def _disturbed(
+        self, name: str, call: Callable[..., Coroutine[Any, Any, Any]]
+    ) -> Callable[..., Any]:
+        async def disturbed(*args: Any, **options: Any) -> Any:
             faults, dice, world = self.faults, self._dice, self._node.world
             slow, busy = dice.chance(faults.slow), dice.chance(faults.busy)
             if slow:
@@ -75,6 +77,6 @@ class FaultyVault:
             if self.refusing or busy or name in self.refusing_calls:
                 world.count("vault refuses" if self.refusing else "vault busy")
                 raise VaultBusyError("simulated device")
-            return call(*args, **options)
+            return await call(*args, **options)
 
         return disturbed

@@ -16,6 +16,7 @@ import msgspec
 import pytest
 
 from hsm import mac, working_keys
+from hsm.adapters.local import LocalHsm
 from hsm.keys import Algorithm, KeyUsage
 from hsm.lmk import TEST_LMK
 from iso8583.codec import codec_for
@@ -99,7 +100,7 @@ class Desk:
             config,
             self.store.batches,
             self.cache,
-            self.vault,
+            LocalHsm(self.vault),
             self.pans,
             self.clock,
             lambda: 0.3,
@@ -565,7 +566,7 @@ def test_without_macs_a_session_is_read_again_for_every_message() -> None:
         received = reception.receive(body, "unionpay_pos", desk.snapshot)
         seen = []
         for _ in range(2):
-            verified = await reception.verify(received, desk.cache, desk.vault, NOW)
+            verified = await reception.verify(received, desk.cache, LocalHsm(desk.vault), NOW)
             assert isinstance(verified, Verified)
             assert verified.access.batch is not None
             seen.append(verified.access.batch.batch)
@@ -592,7 +593,7 @@ def test_the_keys_in_use_outlive_sign_ons_of_others_but_not_their_own_successor(
             covered = codec_for("unionpay_pos").encode(message)[:-8]
             body = covered + mac.compute("unionpay-ecb", mak, covered)
             received = reception.receive(body, "unionpay_pos", desk.snapshot)
-            verdict = await reception.verify(received, desk.cache, desk.vault, NOW)
+            verdict = await reception.verify(received, desk.cache, LocalHsm(desk.vault), NOW)
             return verdict.response_code if isinstance(verdict, Refusal) else "00"
 
         assert await judged(keys.mak) == "00"

@@ -15,6 +15,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
+from hsm.adapters.local import LocalHsm
 from hsm.keys import KeyUsage
 from switch.acquirers.ports import Answer, AnswerKind, NoAnswerError, NotSentError
 from switch.reference import Link, Snapshot
@@ -625,7 +626,7 @@ def test_over_tcp(runner: str) -> None:
         world = World(make_link(host="127.0.0.1", port=port, timeout_s=0.3))
         world.bank.vault, world.bank.zak = bank.vault, bank.zak
         world.snapshot = Snapshot(1, [], [make_key("ZAK", bank.zak)])
-        world.iso._hsm = world.iso._mac._hsm = bank.vault
+        world.iso._hsm = world.iso._mac._hsm = LocalHsm(bank.vault)
         world.iso._transport = TcpTransport()
         await world.iso.start()
         async with asyncio.timeout(10):

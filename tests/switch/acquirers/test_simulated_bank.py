@@ -16,8 +16,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from hsm import pin_block as pin_blocks
+<<<<<<< HEAD
 from hsm.ciphers import tdes_ecb_encrypt
 from hsm.des_keys import with_odd_parity
+=======
+from hsm.adapters.local import LocalHsm
+from hsm.ciphers import tdes_ecb_encrypt, with_odd_parity
+>>>>>>> 33de29a (hsm: the port onto a vault is awaited)
 from hsm.keys import KeyUsage
 from hsm.lmk import TEST_LMK
 from hsm.local import LocalVault
@@ -65,7 +70,7 @@ class Branch:
             slots=FixedSlots(2),
             transport=SystemTransport(),
             clock=SystemClock(),
-            hsm=self.vault,
+            hsm=LocalHsm(self.vault),
             numbers=MemoryNumbers(),
             reference=lambda: Snapshot(1, [], self.stored),
             on_late=lambda *told: self.late.append(told),

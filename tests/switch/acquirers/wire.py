@@ -11,6 +11,7 @@ import datetime as dt
 import random
 from typing import TYPE_CHECKING, Any, Self, cast
 
+from hsm.adapters.local import LocalHsm
 from hsm.keys import Algorithm, KeyUsage
 from hsm.lmk import TEST_LMK
 from hsm.local import LocalVault
@@ -277,7 +278,7 @@ class World:
             slots=self.slots,
             transport=self.transport,
             clock=VirtualClock(),
-            hsm=self.bank.vault,
+            hsm=LocalHsm(self.bank.vault),
             numbers=numbers or MemoryNumbers(),
             reference=lambda: self.snapshot,
             reload=self.reload,
