@@ -89,6 +89,10 @@ RATES: Final[dict[str, dict[str, Draw]]] = {
         "busy": Draw(0.4, 0.02),
         "slow": Draw(0.4, 0.01),
     },
+    "device": {
+        "late": Draw(0.6, 0.02),
+        "lost": Draw(0.6, 0.02),
+    },
     "siblings": {
         "split": Draw(0.5, 0.2, 0.1),
         "stall": Draw(0.4, 0.02, 0.01),
@@ -107,6 +111,7 @@ SPANS: Final[dict[str, Span]] = {
     "bank late_s": Span(6.0, 16.0),
     "chaos every_s": Span(10.0, 40.0),
     "upheaval every_s": Span(15.0, 60.0),
+    "device latency_s": Span(0.001, 0.2),
 }
 
 # Where bounds are tight: so few of each in a process, or on a link of it.
@@ -127,6 +132,7 @@ SHARES: Final[dict[str, float]] = {
     "numbers that wrap": 0.5,
     "clocks that drift": 0.5,
     "tight bounds": 0.3,
+    "vault on a network": 0.4,
 }
 DRIFT_MAX: Final = 0.01  # of every clock, either way, where clocks drift
 RICH_UPHEAVAL_EVERY_S: Final = 20.0

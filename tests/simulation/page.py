@@ -29,7 +29,7 @@ from tests.simulation.promises import ELSEWHERE, IN_THE_STORE, PROMISES, checker
 from tests.simulation.store import StoreFaults
 from tests.simulation.till import TillFaults
 from tests.simulation.upheaval import UpheavalRates
-from tests.simulation.vault import VaultFaults
+from tests.simulation.vault import DeviceFaults, VaultFaults
 from tests.simulation.world import ChaosRates
 from tests.switch import test_reversal
 from tests.switch.rows import TODAY
@@ -45,6 +45,7 @@ STRUCTS: Final[dict[str, type[msgspec.Struct]]] = {
     "bank": BankFaults,
     "till": TillFaults,
     "vault": VaultFaults,
+    "device": DeviceFaults,
 }
 
 

@@ -34,7 +34,7 @@ from tests.simulation.node import Bounds
 from tests.simulation.store import StoreFaults
 from tests.simulation.till import Mix, TillFaults
 from tests.simulation.upheaval import Upheaval, UpheavalRates
-from tests.simulation.vault import VaultFaults
+from tests.simulation.vault import DeviceFaults, VaultFaults
 from tests.simulation.world import ChaosRates, Plan
 
 # Every kind of fault, as a run counts it: of many seeds each must have happened.
@@ -56,6 +56,9 @@ FAULTS: Final = (
     "vault busy",
     "vault slow",
     "vault refuses",
+    "vault asked over a network",
+    "vault late",
+    "vault lost",
     "key changes begun ZPK",
     "key changes begun ZAK",
     "key changes taken",
@@ -90,6 +93,7 @@ def plan_of(seed: int, transactions: int = 0) -> Plan:
     """The plan of a seed; every fourth world is rough, every fifth rich, and in every fifth, which is
     another, the store's clock is set, too."""
     plan = with_tight_bounds(before_bounds(seed, transactions), everything=seed % 4 == 0)
+    plan = with_device(plan)
     if seed % 5 != 3:
         return plan
     replace = msgspec.structs.replace
@@ -107,6 +111,18 @@ def with_tight_bounds(plan: Plan, *, everything: bool) -> Plan:
         siblings=siblings_weather(rough_rates("siblings") if everything else rates),
         bounds=Bounds(**tight) if dice.chance(SHARES["tight bounds"]) else None,
     )
+
+
+def with_device(plan: Plan) -> Plan:
+    """What the fourth dice of a seed say: the vault of some worlds is a device on a network."""
+    dice = Dice(plan.seed * 0x94D049BB133111EB + 11)
+    rates, latency_s = drawn(dice, "device"), SPANS["device latency_s"].of(dice)
+    if not dice.chance(SHARES["vault on a network"]):
+        return plan
+    replace = msgspec.structs.replace
+    vault = replace(plan.upheaval.vault, slow=0.0)
+    device = DeviceFaults(latency_s=latency_s, **rates)
+    return replace(plan, upheaval=replace(plan.upheaval, vault=vault, device=device))
 
 
 def siblings_weather(rates: dict[str, float]) -> Weather:

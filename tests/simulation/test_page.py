@@ -110,7 +110,8 @@ def test_bugs_in_the_store_are_those_that_change_it_and_sql_has_tests() -> None:
 @pytest.mark.parametrize("part", page.STRUCTS)
 def test_every_rate_of_a_struct_is_drawn_and_told(part: str) -> None:
     struct: Any = page.STRUCTS[part]
-    extent = ("slow_s", "stall_s", "reconnect_s", "late_s", "delay_s", "on_reversals")
+    extent = {"slow_s", "stall_s", "reconnect_s", "late_s", "lost_s", "latency_s", "delay_s"}
+    extent.add("on_reversals")
     rates = [name for name in struct.__struct_fields__ if name not in extent]
     assert sorted(RATES[part]) == sorted(rates)
     assert set(page.meanings(struct)) == set(rates)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from terminals.registry import Merchant, Status
-from tests.simulation.vault import VaultFaults
+from tests.simulation.vault import DeviceFaults, VaultFaults
 
 if TYPE_CHECKING:
     from terminals.simulator.bank import Bank
@@ -58,6 +58,7 @@ class Upheaval(msgspec.Struct, frozen=True, kw_only=True):
 
     rates: UpheavalRates = UpheavalRates()
     vault: VaultFaults = VaultFaults()
+    device: DeviceFaults = DeviceFaults()
     wrap: bool = False  # the numbers of links and terminals begin a little below 999999
     drift: float = 0.0002  # at most, of every clock, either way
 

@@ -1,11 +1,13 @@
-"""A vault that is busy, refuses, or takes its time: what a device on a network does to its callers.
+"""A vault that is busy, refuses, or takes its time: what one does to its callers.
 
-A call to the vault does not suspend. One that takes long holds up its whole process, as a blocking
-call does: the clock of the machine goes on, and nothing else of the process runs meanwhile.
+The vault in a process does not suspend. A call that takes long holds up its whole process: the clock
+of the machine goes on, and nothing else of the process runs meanwhile. A device on a network suspends
+its caller alone: everything else goes on, and answers come in another order than they were asked for.
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -44,8 +46,22 @@ class VaultFaults(msgspec.Struct, frozen=True, kw_only=True):
     slow_s: float = 1.5
 
 
+class DeviceFaults(msgspec.Struct, frozen=True, kw_only=True):
+    """Of a vault on a network. Rates are per call, and every call takes up to `latency_s`.
+
+    `late`: answers after up to `late_s` · `lost`: does its work, and its answer never comes: refused
+    after `lost_s`.
+    """
+
+    late: float = 0.0
+    lost: float = 0.0
+    late_s: float = 8.0  # longer than any request may wait to be sent
+    lost_s: float = 3.0
+    latency_s: float = 0.0  # 0: the vault is in the process
+
+
 class VaultBusyError(VaultError):
-    """No free session at the device, or none that answers."""
+    """No free session at the device, or no answer of one."""
 
 
 class FaultyVault:
@@ -56,6 +72,7 @@ class FaultyVault:
         self._node = node
         self._dice = dice
         self.faults = faults
+        self.device = DeviceFaults()
         self.refusing = False
         self.refusing_calls: frozenset[str] = frozenset()
 
@@ -77,6 +94,23 @@ class FaultyVault:
             if self.refusing or busy or name in self.refusing_calls:
                 world.count("vault refuses" if self.refusing else "vault busy")
                 raise VaultBusyError("simulated device")
+            if self.device.latency_s:
+                await self._on_its_way(self.device)
             return await call(*args, **options)
 
         return disturbed
+
+    async def _on_its_way(self, faults: DeviceFaults) -> None:
+        """There and back. What a device does has no effect outside it: a lost answer is a lost call."""
+        dice, world = self._dice, self._node.world
+        late, lost, share = dice.chance(faults.late), dice.chance(faults.lost), dice.random()
+        world.count("vault asked over a network")
+        if lost:
+            world.count("vault lost")
+            await asyncio.sleep(faults.lost_s)
+            raise VaultBusyError("simulated device")
+        if late:
+            world.count("vault late")
+        await asyncio.sleep(share * (faults.late_s if late else faults.latency_s))
+        if self.refusing:  # it went away meanwhile
+            raise VaultBusyError("simulated device")

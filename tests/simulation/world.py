@@ -39,7 +39,7 @@ from tests.simulation.node import PORT, Bounds, Machine, Node, SimulatedClock, e
 from tests.simulation.store import Disturbed, StoreFaults, WatchedStore
 from tests.simulation.till import Mix, Till, TillFaults
 from tests.simulation.upheaval import Upheaval, cut_over, next_day, odd, upheave, weights_of
-from tests.simulation.vault import VaultBusyError, VaultFaults
+from tests.simulation.vault import DeviceFaults, VaultBusyError, VaultFaults
 
 if TYPE_CHECKING:
     import contextvars
@@ -423,6 +423,7 @@ class World:
             self.serve(second)
         for node in self.nodes:
             node.vault.faults = plan.upheaval.vault
+            node.vault.device = plan.upheaval.device
         await asyncio.gather(*[till.trade() for till in self.tills])
         for task in (chaos, second):
             if task is not None:
@@ -438,6 +439,7 @@ class World:
         self.disturbed.freed.set()
         for node in self.nodes:
             node.vault.faults = VaultFaults()
+            node.vault.device = DeviceFaults()
             node.vault.refusing = False
         self.banks_do(BankFaults())
         await self.until(

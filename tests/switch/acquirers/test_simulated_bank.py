@@ -16,13 +16,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from hsm import pin_block as pin_blocks
-<<<<<<< HEAD
+from hsm.adapters.local import LocalHsm
 from hsm.ciphers import tdes_ecb_encrypt
 from hsm.des_keys import with_odd_parity
-=======
-from hsm.adapters.local import LocalHsm
-from hsm.ciphers import tdes_ecb_encrypt, with_odd_parity
->>>>>>> 33de29a (hsm: the port onto a vault is awaited)
 from hsm.keys import KeyUsage
 from hsm.lmk import TEST_LMK
 from hsm.local import LocalVault
