@@ -12,7 +12,7 @@ from hsm.keys import KeyUsage
 from terminals.registry import StoredKey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from hsm.ports import Hsm
     from iso8583.message import Message
@@ -41,11 +41,11 @@ class LinkMac:
         self._shown: frozenset[int] = frozenset()  # versions that the reference data last showed
         self._verifying = 0
 
-    async def sign(self, covered: bytes) -> bytes:
+    def sign(self, covered: bytes) -> Awaitable[bytes]:
         self._look()
         if self._current is None:
             raise VaultError(f"no ZAK for {self._owner}")
-        return await self._hsm.mac(self._current.block, self._profile, covered)
+        return self._hsm.mac(self._current.block, self._profile, covered)
 
     async def verifies(self, message: Message, body: bytes) -> bool:
         """DE 64 or 128 is the last element and right, under the current key or the one before.

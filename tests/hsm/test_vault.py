@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from hsm import check_values, ciphers, key_block, mac, pin_block, working_keys
+from hsm.adapters.local import LocalHsm
 from hsm.des_keys import with_odd_parity
 from hsm.errors import KeyBlockError, KeyUsageError, PinBlockError, VaultError, WeakKeyError
 from hsm.keys import USAGES, Algorithm, KeyUsage, Operation, operations_of
@@ -50,7 +51,7 @@ def sealed_pin(pin: str = "1234", key: bytes = TPK, pan: str = PAN) -> bytes:
 
 
 def test_the_local_vault_is_the_port() -> None:
-    vault: Hsm = make_vault()
+    vault: Hsm = LocalHsm(make_vault())
     assert vault.lmk_id == "35571B903C"
 
 
