@@ -1,8 +1,9 @@
 """The port onto one network device, or two with the same LMK: `hsm.ports.Hsm` by host commands.
 
 Both devices serve at the same time. What only computes (a translation, a MAC, its verification, a check
-value) is asked once more, of the other device where there is one, when a device goes away or is
-silent; what makes or moves keys is asked once. Everything else ends as a `VaultError` (96), or a
+value) is asked once more of the other device when one goes away or does not answer in time; where there
+is one device, once more of it over another connection, only when a connection is lost. What makes or moves
+keys is asked once. Everything else ends as a `VaultError` (96), or a
 `PinBlockError` (99) where the device says so. Which command does what stands in `hsm/host/client.py`.
 """
 
@@ -93,7 +94,9 @@ class NetworkHsm:
     def faults(self) -> str:
         """Why devices do not serve, by name."""
         return "; ".join(
-            f"{device.name}: {device.fault}" for device in self._devices if device.fault
+            f"{device.name}: {device.fault or 'the connection was lost'}"
+            for device in self._devices
+            if not device.serves
         )
 
     @property
@@ -123,14 +126,17 @@ class NetworkHsm:
     async def _answer(self, ask: Ask) -> Answer:
         settings = self._settings
         timeout_s = settings.key_timeout_s if ask.command in _KEY_COMMANDS else settings.timeout_s
-        connection = self._chosen(None)
+        connection = self._chosen(self._devices)
         if connection is None:
             raise self._none()
         try:
             return await self._asked(connection, ask, timeout_s)
-        except (DeviceDownError, DeviceTimeoutError):
-            other = self._chosen(connection) if ask.repeatable else None
-            if other is None:
+        except (DeviceDownError, DeviceTimeoutError) as error:
+            others = [device for device in self._devices if device is not connection.device]
+            other = self._chosen(others)
+            if other is None and isinstance(error, DeviceDownError):
+                other = self._chosen([connection.device])
+            if other is None or not ask.repeatable:
                 raise
         self.counters.repeated += 1
         return await self._asked(other, ask, timeout_s)
@@ -148,23 +154,16 @@ class NetworkHsm:
         self.counters.answered += 1
         return answer
 
-    def _chosen(self, failed: ClientConnection | None) -> ClientConnection | None:
-        """The connection with the least under way, devices in turn; after a failure of another device
-        where one serves."""
-        count = len(self._devices)
-        self._turn = (self._turn + 1) % count
+    def _chosen(self, devices: Sequence[Device]) -> ClientConnection | None:
+        """The connection with the least under way; of equals the devices' in turn."""
+        count = len(devices)
+        self._turn += 1
         best: ClientConnection | None = None
         for step in range(count):
-            device = self._devices[(self._turn + step) % count]
-            if failed is not None and device is failed.device and self._another_serves(device):
-                continue
-            for connection in device.connections:
+            for connection in devices[(self._turn + step) % count].connections:
                 if connection.takes and (best is None or connection.under_way < best.under_way):
                     best = connection
         return best
-
-    def _another_serves(self, device: Device) -> bool:
-        return any(other is not device and other.serves for other in self._devices)
 
     def _none(self) -> VaultError:
         self.counters.busy += 1
