@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from hsm.host.addresses import addresses_of
 from iso8583.dialects import registry
 from iso8583.dialects.from_toml import DialectFileError, from_toml
 from switch.dsn import dsns_of
@@ -114,11 +115,44 @@ class Postgres(Section, frozen=True):
 
 
 class Hsm(Section, frozen=True):
-    """The vault."""
+    """The vault. `hsm = "tcp://…"` before the first table stands for a table with `device` alone."""
 
     lmk_file: Annotated[
         str, text("sealed by `tongbao init`; outside the data folder", "file, mode 0600")
     ] = "tongbao.lmk"
+    device: Annotated[
+        str,
+        text(
+            "a network device for PIN, MAC and key work, or two with one LMK; empty: in this process",
+            "tcp://host:port[,host:port]",
+        ),
+    ] = ""
+    tls: Annotated[bool, choice("of the connections to devices", FLAG)] = False
+    tls_authorities: Annotated[
+        str, text("that sign devices' certificates, PEM; empty: the system's", "file")
+    ] = ""
+    tls_certificate: Annotated[str, text("shown to devices, chain, PEM", "file")] = ""
+    tls_key: Annotated[str, text("its private key, PEM", "file")] = ""
+    tls_name: Annotated[
+        str, text("in devices' certificates; empty: the host of the address", "name")
+    ] = ""
+    header_bytes: Annotated[
+        int, whole(4, 32, "bytes", "message header, as set at the device's host port")
+    ] = 4
+    connections: Annotated[int, whole(1, 64, "connections", "to each device, of each worker")] = 2
+    in_flight: Annotated[
+        int, whole(1, 4_096, "commands", "on one connection; then 96, or not sent to a bank")
+    ] = 256
+    timeout_s: Annotated[
+        float, seconds(0.05, 30, "for a PIN block or MAC; then once more of the other device")
+    ] = 1.0
+    key_timeout_s: Annotated[float, seconds(0.05, 60, "for what makes or moves keys")] = 5.0
+    connect_timeout_s: Annotated[float, seconds(0.05, 60, "for a connection to a device")] = 3.0
+    probe_s: Annotated[
+        float, seconds(0.5, 300, "a silent connection is asked for the device's LMK again")
+    ] = 5.0
+    reconnect_max_s: Annotated[float, seconds(0.1, 300, "longest pause between tries")] = 10.0
+    start_wait_s: Annotated[float, seconds(0, 3_600, "of `serve`, for a device to answer")] = 30.0
 
 
 class Server(Section, frozen=True):
@@ -453,7 +487,10 @@ def parse(source: str, name: str = "config") -> Config:
 
 def _decoded(source: str, name: str) -> Config:
     try:
-        return msgspec.toml.decode(source, type=Config)
+        tables = msgspec.toml.decode(source)
+        if isinstance(tables.get("hsm"), str):
+            tables["hsm"] = {"device": tables["hsm"]}
+        return msgspec.convert(tables, Config)
     except msgspec.ValidationError as error:
         raise ConfigError(name, *reason_of(str(error))) from error
     except msgspec.DecodeError as error:
@@ -501,11 +538,26 @@ def _contradiction(config: Config) -> tuple[str, str] | None:
             _ = dsns_of(dsn) if dsn else []
         except ValueError as error:
             return f"database.{name}", str(error)
+    faulty = _device_fault(config.hsm)
+    if faulty is not None:
+        return faulty
     fixed = [(listener.host, listener.port) for listener in config.listeners if listener.port]
     fixed += [(config.metrics.host, config.metrics.port)] if config.metrics.port else []
     for at in fixed:
         if fixed.count(at) > 1:
             return "listeners", f"two of the node's addresses are {at[0]}:{at[1]}"
+    return None
+
+
+def _device_fault(hsm: Hsm) -> tuple[str, str] | None:
+    try:
+        _ = addresses_of(hsm.device) if hsm.device else ()
+    except ValueError as error:
+        return "hsm.device", str(error)
+    if bool(hsm.tls_certificate) is not bool(hsm.tls_key):
+        return "hsm.tls_certificate", "certificate and key come together"
+    if not hsm.tls and (hsm.tls_certificate or hsm.tls_authorities or hsm.tls_name):
+        return "hsm.tls", "must be true where certificates are named"
     return None
 
 
@@ -521,7 +573,13 @@ def _absolute(config: Config, base: Path) -> Config:
         config,
         data=absolute(config.data),
         dialects=tuple(map(absolute, config.dialects)),
-        hsm=replace(config.hsm, lmk_file=absolute(config.hsm.lmk_file)),
+        hsm=replace(
+            config.hsm,
+            lmk_file=absolute(config.hsm.lmk_file),
+            tls_authorities=absolute(config.hsm.tls_authorities),
+            tls_certificate=absolute(config.hsm.tls_certificate),
+            tls_key=absolute(config.hsm.tls_key),
+        ),
         postgres=replace(config.postgres, bin=absolute(config.postgres.bin)),
     )
 

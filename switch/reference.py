@@ -278,6 +278,14 @@ class Snapshot:
         """The LMKs that stored keys are under."""
         return {key.lmk_id for keys in self._keys.values() for key in keys}
 
+    def newest_keys(self) -> list[StoredKey]:
+        """Of each owner and usage."""
+        newest: dict[tuple[str, str], StoredKey] = {}
+        for keys in self._keys.values():
+            for key in keys:
+                newest.setdefault((key.owner, key.usage), key)
+        return list(newest.values())
+
     def keys(self, owner: str, usage: str) -> list[StoredKey]:
         """The newest first."""
         return [key for key in self._keys.get(owner, ()) if key.usage == usage]

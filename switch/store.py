@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import structlog
 
 from hsm.local import LocalVault
-from switch import data_keys, logs
+from switch import data_keys, logs, vaults
 from switch.adapters.embedded_postgres import EmbeddedPostgres
 from switch.adapters.postgres.people import PostgresPeople
 from switch.adapters.postgres.reference import PostgresReference
@@ -24,7 +24,7 @@ from switch.texts import say
 
 if TYPE_CHECKING:
     from hsm.lmk import Lmk
-    from switch.config import Config
+    from switch.config import Config, Hsm
 
 
 class StoreError(Exception):
@@ -97,6 +97,16 @@ async def record_of_node(dsn: str, node: str, act: str, facts: dict[str, object]
         await PostgresPeople(sessions).audit(NODE, act, node, after=facts)
     finally:
         await sessions.close()
+
+
+async def check_vault(dsn: str, settings: Hsm, language: str) -> None:
+    """Can the node's vault serve what the store names? Raises `vaults.VaultUnusableError`."""
+    sessions = Sessions(Servers(dsn), "tongbao vault", 1)
+    try:
+        snapshot = await PostgresReference(sessions).snapshot()
+    finally:
+        await sessions.close()
+    await vaults.check(settings, snapshot, language)
 
 
 async def prepare_data_keys(dsn: str, lmk: Lmk) -> None:

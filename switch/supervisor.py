@@ -42,8 +42,9 @@ from switch.journal import StoreDownError
 from switch.lmk_file import LmkError, open_lmk
 from switch.metrics import Registry, merged
 from switch.metrics_http import MetricsProtocol
-from switch.store import Store, StoreError, prepare_data_keys, record_of_node
+from switch.store import Store, StoreError, check_vault, prepare_data_keys, record_of_node
 from switch.texts import say
+from switch.vaults import VaultUnusableError
 from switch.version import version
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ def serve(
                 Store(config, language, wait_s=config.database.start_wait_s)
             )
             asyncio.run(prepare_data_keys(store.dsn, lmk))
+            asyncio.run(check_vault(store.dsn, config.hsm, language))
             facts = node_facts(demo=demo, lmk_id=lmk.lmk_id)
             asyncio.run(record_of_node(store.dsn, config.node, "node.start", facts))
             run_folder = Path(tempfile.mkdtemp(prefix="tongbao-"))
@@ -129,6 +131,7 @@ def serve(
         LmkError,
         StoreError,
         data_keys.OtherLmkError,
+        VaultUnusableError,
         StoreDownError,
     ) as error:
         sys.stderr.write(f"{error}\n")

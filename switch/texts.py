@@ -70,6 +70,25 @@ TEXTS: dict[str, tuple[str, str]] = {
         "that the node stopped is not in the audit log: {reason}",
         "节点停止未能记入审计日志：{reason}",
     ),
+    "vault_refuses": (
+        "the vault can not serve this node; `hsm.device` says which vault, docs/hsm.md what each can do:",
+        "加密机无法为本节点提供服务；`hsm.device`指明所用加密机，各加密机的能力见docs/hsm.md：",
+    ),
+    "device_away": (
+        "no HSM answers: {reason}. Start it, or correct hsm.device",
+        "加密机无应答：{reason}。请启动加密机或更正hsm.device",
+    ),
+    "device_terminals": (
+        "  terminal {terminal} and {others} more (profile {profile}): {reason}",
+        "  终端{terminal}等（另有{others}台，参数模板{profile}）：{reason}",
+    ),
+    "device_link": ("  link {link}: {reason}", "  线路{link}：{reason}"),
+    "key_of_another_vault": (
+        "  the newest {usage} of {owner} is of another vault (LMK {lmk_id}): move it, see docs/hsm.md,"
+        " Moving keys between vaults",
+        "  {owner}最新的{usage}属于另一加密机（主密钥{lmk_id}）：请迁移，见docs/hsm.md“Moving keys"
+        " between vaults”一节",
+    ),
     "store_failed": ("the store can not be used: {reason}", "数据库不可用：{reason}"),
     "interrupted": ("interrupted", "已中断"),
     "close_interrupted": (

@@ -15,11 +15,11 @@ import msgspec
 import structlog
 
 from hsm import lmk as lmks
-from hsm.adapters.local import LocalHsm
+from hsm.adapters.network import NetworkHsm
 from hsm.local import LocalVault
 from iso8583.codec import codec_for
 from iso8583.dialects import registry, usual
-from switch import data_keys
+from switch import data_keys, vaults
 from switch.access import AccessCache
 from switch.acquirers.iso8583_link import IsoLink
 from switch.acquirers.siblings import Siblings
@@ -434,7 +434,9 @@ async def run_worker(
     try:
         stores.writer.when_failed(lambda: control.request_drain("the journal's writer has failed"))
         await data_keys.ensure(stores.reference, vault)
-        pans = data_keys.open_pans(opened, await stores.reference.snapshot())
+        snapshot = await stores.reference.snapshot()
+        pans = data_keys.open_pans(opened, snapshot)
+        hsm = await vaults.opened(config.hsm, vault, snapshot)
         ports = Ports(
             stores=Stores(
                 journal=stores.journal,
@@ -444,7 +446,7 @@ async def run_worker(
                 batches=stores.batches,
                 reference=stores.reference,
             ),
-            hsm=LocalHsm(vault),
+            hsm=hsm,
             pans=pans,
             clock=clock,
             transport=SystemTransport(),
@@ -465,6 +467,8 @@ async def run_worker(
         await switch.drain()
         flushing.cancel()
         following.cancel()
+        if isinstance(hsm, NetworkHsm):
+            await hsm.stop()
     finally:
         lines.close()
         await stores.close()

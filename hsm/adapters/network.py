@@ -65,22 +65,20 @@ class NetworkHsm:
 
     # -- life ----------------------------------------------------------------------------------
 
-    async def start(self, lmk_id: str = "", *, wait_s: float = 10.0) -> None:
-        """Connect, until one device serves. `lmk_id`: of the keys that are kept; "": none are yet.
-
-        `DeviceDownError` names each device and why it does not serve; the other keeps being tried.
-        """
+    def start(self, lmk_id: str = "") -> None:
+        """Begin to connect. `lmk_id`: that of the keys that are kept; "": none are yet."""
         self._lmk_id = lmk_id
         for device in self._devices:
             device.start()
+
+    async def serves_within(self, wait_s: float) -> None:
+        """Until one device serves; `DeviceDownError` names each and why it does not. All go on being tried."""
         loop = asyncio.get_running_loop()
         until_s = loop.time() + wait_s
         while not any(device.serves for device in self._devices):
             left_s = until_s - loop.time()
             if left_s <= 0:
-                faults = self.faults()
-                await self.stop()
-                raise DeviceDownError(faults)
+                raise DeviceDownError(self.faults())
             waits = [loop.create_task(device.changed.wait()) for device in self._devices]
             await asyncio.wait(waits, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
             for wait, device in zip(waits, self._devices, strict=True):

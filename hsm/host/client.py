@@ -108,6 +108,11 @@ def key_of(block: str, *usages: KeyUsage) -> DeviceKey:
 _NAMES: Final = {usage.value: usage for usage in TYPES}
 
 
+def is_device_key(block: str) -> bool:
+    """Whether a stored key is one of a device; a key block of the vault in the process is not."""
+    return block.partition(":")[0] in _NAMES
+
+
 def block_of(usage: KeyUsage, text: str) -> str:
     """What the port hands out for a device's key."""
     return f"{usage.value}:{text}"
@@ -332,28 +337,6 @@ def read_lmk(data: bytes) -> str:
     if _LMK_CHECK_VALUE.match(data) is None:
         raise AnswerError("the diagnostics begin with no check value of the LMK")
     return data[:16].decode()
-
-
-def addresses_of(device: str) -> tuple[tuple[str, int], ...]:
-    """Hosts and ports of `tcp://host:port[,host:port]`, one device or two. `ValueError` says what is wrong.
-
-    >>> addresses_of("tcp://10.0.0.7:1500,hsm-b:1500")
-    (('10.0.0.7', 1500), ('hsm-b', 1500))
-    """
-    if not device.startswith("tcp://"):
-        raise ValueError("must begin with tcp://")
-    found = []
-    for each in device.removeprefix("tcp://").split(","):
-        host, colon, port = each.strip().rpartition(":")
-        if not (colon and host and port.isascii() and port.isdigit() and 0 < int(port) < 65_536):
-            raise ValueError(f"{each.strip()!r} is not host:port")
-        found.append((host.strip("[]"), int(port)))
-    if len(found) > DEVICES_MAX or len(set(found)) < len(found):
-        raise ValueError(f"names at most {DEVICES_MAX} devices, each once")
-    return tuple(found)
-
-
-DEVICES_MAX: Final = 2
 
 
 # -- refusals ---------------------------------------------------------------------------------------

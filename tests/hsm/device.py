@@ -222,8 +222,9 @@ async def connected(
         if device.server is None:
             await device.start()
     hsm = NetworkHsm(settings(*devices, **changes))
-    await hsm.start(lmk_id, wait_s=wait_s)
+    hsm.start(lmk_id)
     try:
+        await hsm.serves_within(wait_s)
         yield hsm
     finally:
         await hsm.stop()

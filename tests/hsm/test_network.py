@@ -15,6 +15,7 @@ from hsm import ciphers, mac, pin_block, working_keys
 from hsm.adapters.network import NetworkHsm
 from hsm.errors import KeyBlockError, KeyUsageError, PinBlockError, VaultError, WeakKeyError
 from hsm.host import client
+from hsm.host.addresses import addresses_of
 from hsm.host.client import DeviceBusyError, DeviceDownError, DeviceTimeoutError
 from hsm.host.framing import HostFramer, frame
 from hsm.keys import Algorithm, KeyUsage
@@ -309,7 +310,8 @@ def test_what_makes_keys_is_never_asked_twice() -> None:
         async with silent:
             await device.start()
             hsm = NetworkHsm(settings(device, silent))  # type: ignore[arg-type]
-            await hsm.start()
+            hsm.start()
+            await hsm.serves_within(5)
             await both_usable(hsm)
             results = await asyncio.gather(
                 *(hsm.generate_key(KeyUsage.ZPK, 16) for _ in range(8)), return_exceptions=True
@@ -331,12 +333,15 @@ def test_a_device_that_is_away_at_the_start_is_named_and_one_is_enough() -> None
         await gone.start()
         await gone.stop()
         hsm = NetworkHsm(settings(gone))
+        hsm.start()
         with pytest.raises(DeviceDownError, match=f"127.0.0.1:{gone.port}: "):
-            await hsm.start(wait_s=0.1)
+            await hsm.serves_within(0.1)
+        await hsm.stop()
         assert hsm.lmk_id == ""
         await there.start()
         hsm = NetworkHsm(settings(gone, there))
-        await hsm.start(wait_s=2)
+        hsm.start()
+        await hsm.serves_within(2)
         assert await macs(hsm, there, 3) == right(3)
         await there.stop()
         (error,) = await macs(hsm, there, 1)
@@ -357,15 +362,18 @@ def test_a_device_with_another_lmk_is_refused_by_name() -> None:
         )
         async with connected(ours) as good:
             lmk_id = good.lmk_id
+        hsm.start(lmk_id)
         with pytest.raises(DeviceDownError, match=f"the LMK of 127.0.0.1:{other.port} is "):
-            await hsm.start(lmk_id, wait_s=0.2)
+            await hsm.serves_within(0.2)
+        await hsm.stop()
         assert any(
             each["event"] == "hsm_lmk_differs" and each["device"] == f"127.0.0.1:{other.port}"
             for each in told
         )
         await ours.start()
         hsm = NetworkHsm(settings(other, ours))
-        await hsm.start(lmk_id)
+        hsm.start(lmk_id)
+        await hsm.serves_within(2)
         await asyncio.sleep(0.05)
         assert await macs(hsm, ours, 50) == right(50)
         assert other.calls("M6") == 0
@@ -446,7 +454,8 @@ def lied_to(say: Callable[[bytes], bytes | None], **changes: Any) -> tuple[BaseE
     async def main() -> tuple[BaseException, Scripted]:
         async with Scripted(say) as device:
             hsm = NetworkHsm(settings(device, **{"timeout_s": 0.1, **changes}))  # type: ignore[arg-type]
-            await hsm.start()
+            hsm.start()
+            await hsm.serves_within(5)
             (error,) = await macs(hsm, TestDevice(), 1)
             await asyncio.sleep(0.05)
             await hsm.stop()
@@ -496,7 +505,8 @@ def test_an_answer_that_comes_too_late_answers_nothing_and_its_number_is_not_use
             hsm = NetworkHsm(
                 settings(device, timeout_s=0.1, connections=1, header_bytes=4)  # type: ignore[arg-type]
             )
-            await hsm.start()
+            hsm.start()
+            await hsm.serves_within(5)
             key = TestDevice().key(KeyUsage.MAK, MAK)
             late = asyncio.ensure_future(hsm.mac(key, "x9.19", b"late"))
             await asyncio.sleep(0.06)  # something else comes while it is waited for
@@ -518,7 +528,8 @@ def test_a_device_that_hangs_is_left_and_reached_again() -> None:
         async with Scripted(lambda message: frame(message[:4] + b"M70012345678")) as device:
             device.answering = False
             hsm = NetworkHsm(settings(device, timeout_s=0.1, connections=1))  # type: ignore[arg-type]
-            await hsm.start()
+            hsm.start()
+            await hsm.serves_within(5)
             (error,) = await macs(hsm, TestDevice(), 1)
             assert isinstance(error, DeviceTimeoutError)
             device.answering = True
@@ -556,7 +567,8 @@ def test_answers_come_back_in_any_order() -> None:
 
         async with Scripted(say) as device:
             hsm = NetworkHsm(settings(device, connections=1))  # type: ignore[arg-type]
-            await hsm.start()
+            hsm.start()
+            await hsm.serves_within(5)
             key = TestDevice().key(KeyUsage.MAK, MAK)
             asked = [hsm.mac(key, "x9.19", b"%08d" % number) for number in range(10)]
             assert await asyncio.gather(*asked) == [b"%08d" % number for number in range(10)]
@@ -583,7 +595,7 @@ def test_answers_come_back_in_any_order() -> None:
 )
 def test_addresses_that_are_none(text: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
-        client.addresses_of(text)
+        addresses_of(text)
 
 
 def test_no_text_of_the_client_shows_a_key() -> None:
