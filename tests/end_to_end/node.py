@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from hsm.lmk import Lmk
 
 RefItem = tuple[str, str, dict[str, Any]]  # kind, key, content
+KeptKey = Callable[[str, KeyUsage, str], StoredKey]  # owner, usage, clear hex
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 READY_S = 60.0
@@ -252,16 +254,21 @@ async def furnish(
     link_connections: int = 2,
     dsn: str = "",
     lmk: Lmk = lmks.TEST_LMK,
+    kept: KeptKey | None = None,
 ) -> None:
     """Merchants, terminals, links, routes and their keys, as `data apply` and `keys import` would.
 
-    `dsn`: of the store, where the node is not on a PostgreSQL of its own.
+    `dsn`: of the store, where the node is not on a PostgreSQL of its own. `kept`: a clear key as the
+    node's vault keeps it; the one in the process where not given.
     """
     items: list[RefItem] = []
     keys: list[StoredKey] = []
 
     def keep(owner: str, usage: KeyUsage, clear: str) -> None:
-        keys.append(stored_key(owner, usage, clear, lmk))
+        if kept is not None:
+            keys.append(kept(owner, usage, clear))
+        else:
+            keys.append(stored_key(owner, usage, clear, lmk))
 
     for index in range((terminals + 2) // 3):
         name = merchant_id(index)

@@ -4,9 +4,10 @@
 """
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from hsm import ciphers, mac
 from hsm.adapters.host_client import NetworkSettings
@@ -202,6 +203,34 @@ class TestDevice:
         return self.vault.variant.decrypt_key(text, TYPES[KeyUsage(name)])
 
 
+class Threaded:
+    """A device in a thread of its own, for those who do not run a loop or stand still in theirs."""
+
+    def __init__(self, device: TestDevice) -> None:
+        self.device = device
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        assert not self.device.faults, self.device.faults
+
+    def start(self, **port: Any) -> None:
+        """At the same port as before."""
+        asyncio.run_coroutine_threadsafe(self.device.start(**port), self._loop).result(10)
+
+    def stop(self) -> None:
+        asyncio.run_coroutine_threadsafe(self.device.stop(), self._loop).result(10)
+
+
 def settings(*devices: TestDevice, **changes: Any) -> NetworkSettings:
     given: dict[str, Any] = {
         "addresses": tuple(device.address for device in devices),
@@ -233,4 +262,4 @@ async def connected(
             assert not device.faults, device.faults
 
 
-__all__ = ["TestDevice", "connected", "odd", "settings"]
+__all__ = ["TestDevice", "Threaded", "connected", "odd", "settings"]
