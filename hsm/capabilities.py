@@ -15,8 +15,9 @@ MAC_ALGORITHMS: Final[dict[MacAlgorithm, str]] = {
     MacAlgorithm.UNIONPAY_ECB: "1",
     MacAlgorithm.X9_9: "1",
     MacAlgorithm.X9_19: "3",
+    MacAlgorithm.TDES_CMAC: "6",
 }
-AES_KEYS: Final = "a device with a variant LMK keeps no AES keys"
+OTHER_KEYS: Final = "a device with a variant LMK keeps DES and Triple DES keys alone"
 
 # Layouts of working keys (DE 60.3) that a device makes.
 LAYOUTS: Final = frozenset({"003", "004"})

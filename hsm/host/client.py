@@ -131,7 +131,7 @@ def check_usage(usage: KeyUsage, algorithm: Algorithm | None) -> None:
     if usage not in TYPES:
         raise KeyUsageError(f"a {usage.value} is not kept on a device: it is local")
     if algorithm not in (None, Algorithm.DES, Algorithm.TDES):
-        raise KeyUsageError(capabilities.AES_KEYS)
+        raise KeyUsageError(capabilities.OTHER_KEYS)
 
 
 # -- PIN blocks and MACs ---------------------------------------------------------------------------
@@ -157,8 +157,8 @@ def read_translated(data: bytes) -> bytes:
 class MacPlan(msgspec.Struct, frozen=True):
     """How the device makes DE 64 of a profile."""
 
-    algorithm: str  # of M6: 1 or 3, or 6
-    padding: str  # 0 none, 1
+    algorithm: str  # of M6: 1, 3 or 6
+    padding: int  # method of ISO 9797-1, done here; 0: the algorithm has its own
     folded: bool  # UnionPay: what it covers is folded here first
     hex8: bool  # DE 64 is the first 4 bytes as hex, else 8 bytes
 
@@ -169,16 +169,17 @@ def mac_plan(profile: MacProfile) -> MacPlan:
     if algorithm is None:
         raise VaultError(capabilities.fault_of_mac(profile) or "no MAC")
     folded = profile.algorithm is MacAlgorithm.UNIONPAY_ECB
-    padding = "1" if profile.padding == 1 and not folded else "0"
-    return MacPlan(algorithm, padding, folded, profile.coding == "hex8")
+    return MacPlan(algorithm, profile.padding, folded, profile.coding == "hex8")
 
 
 def covered_by(plan: MacPlan, data: bytes) -> bytes:
-    """What the device makes the MAC of. The UnionPay fold needs no key: its two encryptions of the 16
-    characters, E(E(left) xor right), are algorithm 1 over them without padding."""
+    """What the device makes the MAC of, whole blocks. The UnionPay fold needs no key: its two encryptions
+    of the 16 characters, E(E(left) xor right), are algorithm 1 over them."""
     if len(data) > macs.MAC_DATA_MAX:
         raise VaultError(f"a MAC covers at most {macs.MAC_DATA_MAX} bytes")
-    return fold(data) if plan.folded else data or bytes(8)
+    if plan.folded:
+        return fold(data)
+    return macs.pad(data, plan.padding, 8) if plan.padding else data
 
 
 def fold(data: bytes) -> bytes:
@@ -195,7 +196,7 @@ def fold(data: bytes) -> bytes:
 
 
 def generate_mac(key: str, plan: MacPlan, data: bytes) -> Ask:
-    """M6: mode 0 (the only block) · input 0 (binary) · size (0: 4 bytes, 1: 8) · algorithm · padding ·
+    """M6: mode 0 (the only block) · input 0 (binary) · size (0: 4 bytes, 1: 8) · algorithm · padding 0 ·
     key type 3 · key · length 4H · data."""
     return Ask("M6", mac_fields(key, plan, covered_by(plan, data)))
 
@@ -203,7 +204,7 @@ def generate_mac(key: str, plan: MacPlan, data: bytes) -> Ask:
 def mac_fields(key: str, plan: MacPlan, covered: bytes) -> bytes:
     found = key_of(key, KeyUsage.MAK, KeyUsage.ZAK)
     size = "0" if plan.hex8 else "1"
-    text = f"00{size}{plan.algorithm}{plan.padding}{found.type}{found.text}{len(covered):04X}"
+    text = f"00{size}{plan.algorithm}0{found.type}{found.text}{len(covered):04X}"
     return text.encode() + covered
 
 
@@ -270,7 +271,7 @@ def encrypted_zeros(key: str) -> Ask:
     return generate_mac(key, _ZEROS, bytes(8))
 
 
-_ZEROS: Final = MacPlan("1", "0", folded=False, hex8=True)
+_ZEROS: Final = MacPlan("1", 0, folded=False, hex8=True)
 
 
 def read_check_value(data: bytes, digits: int) -> str:

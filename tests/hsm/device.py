@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final, Self
 
-from hsm import ciphers, mac
+from hsm import check_values, ciphers, mac
 from hsm.adapters.host_client import NetworkSettings
 from hsm.adapters.network import NetworkHsm
 from hsm.adapters.server import HostPort, HostServer
@@ -73,7 +73,7 @@ def generate(vault: HostVault, fields: Fields) -> bytes:
         tmk = clear(vault, fields.key(32), "002")
         text += encrypt_under(tmk, key, fields.text(1))
     fields.end()
-    return (text + ciphers.tdes_check_value(key).hex().upper()).encode()
+    return (text + check_values.tdes_check_value(key).hex().upper()).encode()
 
 
 def import_key(vault: HostVault, fields: Fields) -> bytes:
@@ -84,7 +84,7 @@ def import_key(vault: HostVault, fields: Fields) -> bytes:
     key = decrypt_under(clear(vault, zmk, "000"), text)
     right = with_odd_parity(key)
     answer = vault.variant.encrypt_key(right, key_type, kept).encode()
-    answer += ciphers.tdes_check_value(right).hex().upper().encode()
+    answer += check_values.tdes_check_value(right).hex().upper().encode()
     if right != key:
         raise HostError("01", answer)
     return answer
@@ -99,7 +99,7 @@ def export_key(vault: HostVault, fields: Fields) -> bytes:
         raise HostError("26")
     key = clear(vault, text, key_type)
     under = encrypt_under(clear(vault, zmk, "000"), key, sent)
-    return (under + ciphers.tdes_check_value(key).hex().upper()).encode()
+    return (under + check_values.tdes_check_value(key).hex().upper()).encode()
 
 
 def check_value(vault: HostVault, fields: Fields) -> bytes:
@@ -122,7 +122,9 @@ def mac_of(vault: HostVault, fields: Fields) -> tuple[bytes, int]:
     key_type = fields.text(3)
     key = vault.key(fields.key(16), {"003": uses.TAK, "008": uses.ZAK}[key_type]).key
     data = fields.binary(fields.hex_number(4))
-    padded = mac.pad_1(data) if padding == "1" else data
+    padded = data if padding == "0" else mac.pad(data, int(padding), 8)
+    if algorithm == "6":
+        return ciphers.Tdes(key).cmac(data)[:size], size
     if algorithm == "3":
         return mac.x9_19(key, padded)[:size], size
     return ciphers.tdes(key).cbc_mac(padded)[:size], size
