@@ -10,7 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
+import structlog
 
+from hsm.errors import KeyBlockError
 from iso8583.codec import Codec, codec_for
 from iso8583.dialects import registry
 from iso8583.errors import DecodeError
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from switch.intake import Refusal
     from switch.reference import Snapshot
     from switch.store_ports import Session
+
+
+_log = structlog.get_logger(__name__)
 
 
 class UnreadableError(Exception):
@@ -164,12 +169,22 @@ async def verify(
 async def session_that_verifies(
     received: Received, access: Access, hsm: Hsm, now: dt.datetime
 ) -> Session | None:
-    """MAC over MTI to the byte before DE 64 (rules §19); `off` profiles carry none."""
+    """MAC over MTI to the byte before DE 64 (rules §19); `off` profiles carry none.
+
+    A session whose keys this vault can not open verifies nothing.
+    """
     profile = mac_profile(received)
     mac = received.message.get(64, b"")
     assert isinstance(mac, bytes)
     covered = received.body[: len(received.body) - len(mac)] if mac else received.body
     for session in access.usable(now):
-        if await hsm.verify_mac(session.mak, profile, covered, mac):
-            return session
+        try:
+            if await hsm.verify_mac(session.mak, profile, covered, mac):
+                return session
+        except KeyBlockError:  # made by another vault, before a change: the terminal signs on again
+            _log.warning(
+                "session_of_another_vault",
+                merchant=received.merchant_id,
+                terminal=received.terminal_id,
+            )
     return None

@@ -6,7 +6,9 @@ most of them written out byte by byte here.
 """
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, Self
 
 import pytest
@@ -21,8 +23,11 @@ from hsm.host.framing import HostFramer, frame
 from hsm.keys import Algorithm, KeyUsage
 from hsm.lmk import Lmk
 from hsm.mac_profiles import PROFILES
+from switch import vaults
+from switch.config import Hsm
 from tests.hsm.device import TestDevice, connected, odd, settings
 from tests.hsm.support import make_vault, stored
+from tests.switch.device.test_device import made_certificate
 
 PAN = "6222021234567890123"
 TPK, ZPK, MAK, MAK_8, ZAK, TMK, ZMK = (
@@ -580,6 +585,61 @@ def test_answers_come_back_in_any_order() -> None:
             asked = [hsm.mac(key, "x9.19", b"%08d" % number) for number in range(10)]
             assert await asyncio.gather(*asked) == [b"%08d" % number for number in range(10)]
             await hsm.stop()
+
+    asyncio.run(main())
+
+
+# -- TLS ------------------------------------------------------------------------------------------
+
+
+def test_devices_and_switch_show_each_other_certificates(tmp_path: Path) -> None:
+    authority = made_certificate(tmp_path, "authority", None)
+    for name in ("device", "switch"):
+        made_certificate(tmp_path, name, authority)
+    made_certificate(tmp_path, "stranger", made_certificate(tmp_path, "other-authority", None))
+    theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    theirs.load_cert_chain(tmp_path / "device.pem", tmp_path / "device.key")
+    theirs.load_verify_locations(tmp_path / "authority.pem")
+    theirs.verify_mode = ssl.CERT_REQUIRED
+
+    def configured(port: int, name: str, **changes: Any) -> NetworkHsm:
+        given = {
+            "tls": True,
+            "tls_authorities": str(tmp_path / "authority.pem"),
+            "tls_certificate": str(tmp_path / f"{name}.pem"),
+            "tls_key": str(tmp_path / f"{name}.key"),
+            "tls_name": "localhost",
+        }
+        return vaults.network(Hsm(device=f"tcp://127.0.0.1:{port}", **(given | changes)))
+
+    async def served(hsm: NetworkHsm, device: TestDevice) -> Any:
+        hsm.start()
+        try:
+            await hsm.serves_within(1.0)
+            return (await macs(hsm, device, 1))[0]
+        except DeviceDownError as error:
+            return str(error)
+        finally:
+            await hsm.stop()
+
+    async def main() -> None:
+        device = TestDevice()
+        await device.start(tls=theirs)
+        assert await served(configured(device.port, "switch"), device) == right(1)[0]
+        assert "CERTIFICATE_VERIFY_FAILED" in await served(
+            configured(
+                device.port, "switch", tls_authorities=str(tmp_path / "other-authority.pem")
+            ),
+            device,
+        )
+        assert "match" in await served(configured(device.port, "switch", tls_name="hsm"), device)
+        for refused in (
+            configured(device.port, "stranger"),
+            configured(device.port, "switch", tls_certificate="", tls_key=""),
+            vaults.network(Hsm(device=f"tcp://127.0.0.1:{device.port}", timeout_s=0.2)),
+        ):
+            assert f"127.0.0.1:{device.port}: " in await served(refused, device)
+        await device.stop()
 
     asyncio.run(main())
 

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from hsm import mac, working_keys
 from hsm.adapters.local import LocalHsm
 from hsm.keys import Algorithm, KeyUsage
-from hsm.lmk import TEST_LMK
+from hsm.lmk import TEST_LMK, Lmk
+from hsm.local import LocalVault
 from iso8583.codec import codec_for
 from switch import data_keys, reception
 from switch.access import AccessCache
@@ -31,7 +33,7 @@ from switch.management import Management
 from switch.reception import RefusedError, UnreadableError, Verified
 from switch.store_ports import UPLOAD_ITEMS_MAX, BatchItem, BatchTotals
 from terminals.registry import StoredKey
-from tests.hsm.support import make_vault, odd, stored
+from tests.hsm.support import make_vault, odd, seeded, stored
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -575,6 +577,24 @@ def test_without_macs_a_session_is_read_again_for_every_message() -> None:
             again = msgspec.structs.replace(verified.session, session_id=0)
             await desk.store.batches.sign_on(again)
         assert seen == [1, 2]
+
+    run(scenario)
+
+
+def test_a_session_of_another_vault_is_a_wrong_mac_so_that_the_terminal_signs_on_again() -> None:
+    async def scenario() -> None:
+        desk = await Desk().open()
+        _, keys = await desk.signed_on()
+        message = asks("0200", "22000001", de3="000000", de64=bytes(8))
+        covered = codec_for("unionpay_pos").encode(message)[:-8]
+        body = covered + mac.compute("unionpay-ecb", keys.mak, covered)
+        received = reception.receive(body, "unionpay_pos", desk.snapshot)
+        other = LocalHsm(LocalVault(Lmk(bytes(range(32))), seeded(3)))
+        with capture_logs() as told:
+            verdict = await reception.verify(received, desk.cache, other, NOW)
+        assert isinstance(verdict, Refusal)
+        assert verdict.response_code == "A0"
+        assert told[0]["event"] == "session_of_another_vault"
 
     run(scenario)
 
