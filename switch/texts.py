@@ -878,6 +878,20 @@ TEXTS: dict[str, tuple[str, str]] = {
         "The ceremony log, verified line by line.",
         "显示并逐行校验仪式日志。",
     ),
+    "help_take": (
+        "Take a key that a network HSM keeps: as its console showed it, or under the link's ZMK.",
+        "登记由网络加密机保存的密钥：其控制台显示的密文，或线路ZMK下的密文。",
+    ),
+    "help_opt_take_terminal": ("MERCHANT/TERMINAL, for its TMK", "商户/终端（其TMK）"),
+    "help_opt_device_key": (
+        "the key under the device's LMK, e.g. U and 32 hex digits",
+        "加密机主密钥下的密钥，例如U加32位十六进制数",
+    ),
+    "no_device": (
+        "hsm.device names no network HSM: keys of the vault in this process come by `keys import`",
+        "hsm.device未指明网络加密机：本进程加密机的密钥请用`keys import`导入",
+    ),
+    "help_import": ("Import a link's ZMK, ZPK or ZAK.", "导入链路的 ZMK、ZPK 或 ZAK。"),
     "help_operator": ("Operators, credentials, roles.", "操作员、凭证与角色。"),
     "help_bootstrap": (
         "Make the first admin, and as the first the second.",

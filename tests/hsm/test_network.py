@@ -603,7 +603,7 @@ def test_devices_and_switch_show_each_other_certificates(tmp_path: Path) -> None
     theirs.verify_mode = ssl.CERT_REQUIRED
 
     def configured(port: int, name: str, **changes: Any) -> NetworkHsm:
-        given = {
+        given: dict[str, Any] = {
             "tls": True,
             "tls_authorities": str(tmp_path / "authority.pem"),
             "tls_certificate": str(tmp_path / f"{name}.pem"),

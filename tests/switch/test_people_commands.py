@@ -16,6 +16,7 @@ import os
 import re
 import time
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlparse
 
@@ -24,6 +25,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from hsm.ciphers import tdes_ecb_encrypt
+from hsm.keys import KeyUsage
 from hsm.lmk import TEST_LMK
 from switch import cli
 from switch.commands import approval, login, operator
@@ -32,12 +35,12 @@ from switch.commands.common import actor, node, office
 from switch.people import credentials
 from switch.people.operators import DEMO, DEMO_MAKER
 from switch.store import prepare_data_keys
+from tests.hsm.device import TestDevice, Threaded, odd
 from tests.schemas import assert_valid
 from tests.switch.people.agent import Agent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from settlement.four_eyes import Proposal
     from tests.database import FreshDatabase
@@ -495,3 +498,50 @@ def test_the_demo_has_two_operators(shop: Shop) -> None:
     shop("demo-checker", *words)
     assert account(shop) == "second"
     assert [each["actor"] for each in shop.records()][-1] == "demo-checker"
+
+
+# -- keys that a network device keeps ---------------------------------------------------------------
+
+
+def test_keys_that_a_device_keeps_are_taken_as_its_console_showed_them(shop: Shop) -> None:
+    shop.furnish()
+    custodian = ("operator", "add", "ke", "--role", "keys", "--ssh-key", shop.key("ke"))
+    shop.approve("bo", shop.proposed("an", *custodian))
+    link = str(Path(__file__).resolve().parent / "link.toml")
+    shop("li", "data", "apply", link)
+    shop("li", *ADD)
+    shop("ke", "terminal", "add", MERCHANT, "00000001")
+    words = ("keys", "take", "--link", "BANKA", "--usage")
+    none = shop("ke", *words, "zpk", "--key", "U" + "0" * 32, code=2)
+    assert "hsm.device names no network HSM" in none.stderr
+    zmk, zpk, tmk = odd(1, 16), odd(2, 16), odd(3, 16)
+    with Threaded(TestDevice()) as threaded:
+        device = threaded.device
+        settings = f'[hsm]\ndevice = "tcp://127.0.0.1:{device.port}"\nstart_wait_s = 1\n'
+        shop.config.write_text(shop.config.read_text() + settings)
+
+        def text(usage: KeyUsage, key: bytes) -> str:
+            return device.key(usage, key).partition(":")[2]
+
+        shop("ke", *words, "zmk", "--key", text(KeyUsage.ZMK, zmk))
+        sent = tdes_ecb_encrypt(zmk, zpk).hex()
+        check = tdes_ecb_encrypt(zpk, bytes(8))[:3].hex().upper()
+        moved = (*words, "zpk", "--under-zmk", sent, "--check-value")
+        shop("ke", *moved, "000000", code=4)
+        taken = shop("ke", *moved, check)
+        assert taken.stdout == f"link:BANKA ZPK: version 1, check value {check}\n"
+        wrong = shop("ke", *words, "zak", "--key", text(KeyUsage.ZPK, zpk), code=4)
+        assert "host command BU: 10" in wrong.stderr
+        owner = ("keys", "take", "--terminal", f"{MERCHANT}/00000001", "--usage")
+        shop("ke", *owner, "tmk", "--key", text(KeyUsage.TMK, tmk))
+    away = shop("ke", *words, "zmk", "--key", "U" + "0" * 32, code=4)
+    assert "127.0.0.1" in away.stderr
+    listed = shop.listed("key", "keys", "list")
+    assert {(key["owner"], key["usage"], key["check_value"]) for key in listed} == {
+        ("link:BANKA", "ZMK", tdes_ecb_encrypt(zmk, bytes(8))[:3].hex().upper()),
+        ("link:BANKA", "ZPK", check),
+        (f"terminal:{MERCHANT}/00000001", "TMK", tdes_ecb_encrypt(tmk, bytes(8))[:3].hex().upper()),
+    }
+    assert {key["lmk_id"] for key in listed} == {device.vault.variant.check_value.ljust(16, "0")}
+    done = [each for each in shop.records() if each["act"] == "keys.import"]
+    assert {each["actor"] for each in done} == {"ke"}
