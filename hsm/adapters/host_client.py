@@ -264,7 +264,7 @@ class Device:
                 self._now_serves(connection)
                 pause_s = settings.reconnect_s
                 await self._watch(connection)
-            except (OSError, VaultError, TimeoutError) as error:
+            except (OSError, VaultError, TimeoutError, UnicodeError) as error:
                 self._failed(connection, error)
             finally:
                 connection.close("stopped")

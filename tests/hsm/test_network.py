@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
+from hypothesis import given, settings as settings_of, strategies as st
 
 from hsm import check_values, ciphers, mac, pin_block, working_keys
+from hsm.adapters.host_client import Answer, ClientConnection, Device
 from hsm.adapters.network import NetworkHsm
 from hsm.errors import KeyBlockError, KeyUsageError, PinBlockError, VaultError, WeakKeyError
 from hsm.host import client
@@ -615,7 +617,7 @@ def test_devices_and_switch_show_each_other_certificates(tmp_path: Path) -> None
     async def served(hsm: NetworkHsm, device: TestDevice) -> Any:
         hsm.start()
         try:
-            await hsm.serves_within(1.0)
+            await hsm.serves_within(0.4)
             return (await macs(hsm, device, 1))[0]
         except DeviceDownError as error:
             return str(error)
@@ -676,3 +678,91 @@ def test_no_text_of_the_client_shows_a_key() -> None:
     ):
         assert key.text not in shown
         assert key.text[1:9] not in shown
+
+
+TMK_ASK = client.generate_under_tmk(KeyUsage.TDK, TestDevice().key(KeyUsage.TMK, TMK), 16)
+MAK_ASK = client.generate_under_tmk(KeyUsage.MAK, TestDevice().key(KeyUsage.TMK, TMK), 8)
+READERS: dict[str, Callable[[bytes], object]] = {
+    "translation": client.read_translated,
+    "mac": lambda data: client.read_mac(client.MacPlan("1", 1, folded=False, hex8=True), data),
+    "long mac": lambda data: client.read_mac(
+        client.MacPlan("3", 1, folded=False, hex8=False), data
+    ),
+    "key": lambda data: client.read_key(data, "U"),
+    "single key": lambda data: client.read_key(data, "Z"),
+    "key block": lambda data: client.read_key(data, "R"),
+    "TDK": lambda data: client.read_under_tmk(TMK_ASK, 16, data),
+    "MAK": lambda data: client.read_under_tmk(MAK_ASK, 8, data),
+    "check value": lambda data: client.read_check_value(data, 8),
+    "diagnostics": client.read_lmk,
+}
+HEX = st.text("0123456789ABCDEFUXSRabc;\x19", max_size=70).map(str.encode)
+
+
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+@given(data=st.binary(max_size=70) | HEX)
+def test_whatever_is_answered_is_read_or_is_a_vault_error(
+    read: Callable[[bytes], object], data: bytes
+) -> None:
+    said = ""
+    try:
+        read(data)
+    except VaultError as error:
+        said = str(error)
+    assert len(data) < 4 or data.decode("latin-1") not in said
+
+
+@settings_of(max_examples=40, deadline=None)
+@given(block=st.text(max_size=20) | st.from_regex(r"(ZPK|MAK|TMK|X):[UXTS0-9A-F]{0,49}"))
+def test_whatever_stands_in_the_store_is_a_key_or_a_vault_error(block: str) -> None:
+    try:
+        key = client.key_of(block)
+    except KeyBlockError:
+        return
+    assert client.block_of(key.usage, key.text) == block
+
+
+@given(stream=st.binary(max_size=300), cuts=st.lists(st.integers(1, 40), max_size=10))
+def test_whatever_a_device_says_closes_the_connection_or_waits(
+    stream: bytes, cuts: list[int]
+) -> None:
+    """Nothing that comes raises out of the connection, and nobody waits longer than the timer."""
+
+    async def main() -> None:
+        connection = ClientConnection(
+            Device(("127.0.0.1", 1), settings(), lambda _d, lmk: lmk, told)
+        )
+        connection.connection_made(Nowhere())
+        connection.usable = True
+        asked = [connection.ask(client.DIAGNOSTICS, 0.01) for _ in range(3)]
+        rest = stream
+        for cut in [*cuts, 300]:
+            connection.data_received(rest[:cut])
+            rest = rest[cut:]
+        for each in await asyncio.gather(*asked, return_exceptions=True):
+            assert isinstance(each, VaultError | Answer)
+        connection.connection_lost(None)
+        assert connection.under_way == 0
+
+    asyncio.run(main())
+
+
+def told(_event: str, **_facts: Any) -> None: ...
+
+
+class Nowhere(asyncio.Transport):
+    """A transport that takes everything."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.closing = False
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
+
+    def write(self, data: Any) -> None: ...
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def abort(self) -> None:
+        self.closing = True
