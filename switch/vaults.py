@@ -9,6 +9,7 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import structlog
 
 from hsm import capabilities
@@ -24,6 +25,7 @@ from switch.texts import say
 if TYPE_CHECKING:
     from hsm.local import LocalVault
     from switch.config import Hsm
+    from switch.metrics import Registry
     from switch.reference import Snapshot
     from terminals.registry import StoredKey
 
@@ -107,6 +109,31 @@ async def check(settings: Hsm, snapshot: Snapshot, language: str) -> None:
         raise VaultUnusableError(say("device_away", language, reason=error)) from error
     finally:
         await hsm.stop()
+
+
+class DeviceMetrics:
+    """What became of host commands, among the metrics of a worker. With the vault here: nothing."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._commands = registry.counter(
+            "tongbao_hsm_commands_total",
+            "host commands to network devices, by what became of them",
+            "outcome",
+        )
+        self._connections = registry.gauge(
+            "tongbao_hsm_connections", "connections to a network device that serve", "device"
+        )
+        self._taken: dict[str, int] = {}
+
+    def take(self, hsm: LocalHsm | NetworkHsm) -> None:
+        """Add what was counted since the last time."""
+        if not isinstance(hsm, NetworkHsm):
+            return
+        for outcome, count in msgspec.structs.asdict(hsm.counters).items():
+            self._commands.add(outcome, amount=count - self._taken.get(outcome, 0))
+            self._taken[outcome] = count
+        for device, connections in hsm.serving.items():
+            self._connections.set(connections, device)
 
 
 def lmk_of(snapshot: Snapshot) -> str:

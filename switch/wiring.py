@@ -47,7 +47,7 @@ from switch.store_and_forward import Forwarder
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from hsm.pans import Pans
     from hsm.ports import Hsm
@@ -459,7 +459,10 @@ async def run_worker(
         switch = build(config, worker_index, ports, demo=control.demo)
         await switch.start(listening_sockets)
         loop = asyncio.get_running_loop()
-        flushing = loop.create_task(_flush(reporter, config.log.flush_s))
+        metrics = vaults.DeviceMetrics(control.registry)
+        flushing = loop.create_task(
+            _flush(reporter, lambda: metrics.take(hsm), config.log.flush_s)
+        )
         following = loop.create_task(_follow_lmk(config.node, vault, switch, stores.custody, control))
         links = switch.reference().links
         control.ready({name: f"{link.host}:{link.port}" for name, link in links.items()})
@@ -499,7 +502,8 @@ async def _follow_lmk(
         _log.info("lmk_taken", lmk_id=lmk.lmk_id)
 
 
-async def _flush(reporter: Reporter, period_s: float) -> None:
+async def _flush(reporter: Reporter, count: Callable[[], None], period_s: float) -> None:
     while True:
         await asyncio.sleep(period_s)
         reporter.flush()
+        count()

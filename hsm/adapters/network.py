@@ -98,9 +98,11 @@ class NetworkHsm:
         )
 
     @property
-    def serving(self) -> dict[str, bool]:
-        """Whether each device serves now."""
-        return {device.name: device.serves for device in self._devices}
+    def serving(self) -> dict[str, int]:
+        """By device, how many connections to it serve."""
+        return {
+            device.name: sum(each.usable for each in device.connections) for device in self._devices
+        }
 
     @property
     def lmk_id(self) -> str:

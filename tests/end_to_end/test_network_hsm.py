@@ -21,6 +21,7 @@ from hsm.keys import KeyUsage
 from terminals.registry import StoredKey
 from tests.end_to_end.day import check_views, quiet, trade
 from tests.end_to_end.node import ROOT, Hosts, Node, RefItem, bring_in, furnish, running
+from tests.end_to_end.wire import metrics, total
 from tests.hsm.device import TestDevice, Threaded
 
 if TYPE_CHECKING:
@@ -65,6 +66,12 @@ def test_a_day_with_two_devices_of_which_one_goes_away_and_then_both(tmp_path: P
             await quiet(node)
             await check_views(node, hosts, result)
             assert "vault.failed" not in rules(node)
+            await asyncio.sleep(1.2)  # metrics are sent every second
+            seen = metrics(node)
+            assert total(seen, "tongbao_hsm_commands_total", outcome="answered") > 500
+            for each in (first, second):
+                device = f"127.0.0.1:{each.device.port}"
+                assert total(seen, "tongbao_hsm_connections", device=device) == 4
 
             trading = asyncio.create_task(trade(node, 6, 24))
             await asked(first, "M8", first.device.calls("M8") + 10)
