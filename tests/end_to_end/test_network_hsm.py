@@ -23,6 +23,7 @@ from tests.end_to_end.day import check_views, quiet, trade
 from tests.end_to_end.node import ROOT, Hosts, Node, RefItem, bring_in, furnish, running
 from tests.end_to_end.wire import metrics, total
 from tests.hsm.device import TestDevice, Threaded
+from tests.switch.device.test_device import running as device_process
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -105,11 +106,28 @@ def rules(node: Node) -> set[str]:
     return {json.loads(line)["rule"] for file in files for line in file.read_text().splitlines()}
 
 
-def test_what_the_vault_can_not_serve_is_refused_at_the_start_by_name(tmp_path: Path) -> None:
-    with Threaded(TestDevice()) as device, running(tmp_path, more=settings(device)) as node:
-        asyncio.run(ask_for_too_much(node, device.device))
-        assert node.stop() == 0, node.log()
-        said = refused(node, settings(device))
+def test_on_a_device_of_its_own_and_what_it_can_not_serve_is_refused_by_name(
+    tmp_path: Path,
+) -> None:
+    """`tongbao hsm serve` as the device; its LMK is the demonstration's, and so are the test's keys."""
+    (tmp_path / "device").mkdir()
+    keys = TestDevice()
+
+    async def day(node: Node) -> None:
+        async with Hosts() as hosts:
+            await furnish(node, hosts, terminals=1, kept=lambda *key: kept(keys, *key))
+            result = await trade(node, 1, 4)
+            assert (result.transactions, result.undecided) == (4, [])
+            await quiet(node)
+            await check_views(node, hosts, result)
+        await ask_for_too_much(node, keys)
+
+    with device_process(tmp_path / "device") as (port, _):
+        more = f'[hsm]\ndevice = "tcp://127.0.0.1:{port}"\n'
+        with running(tmp_path, more=more) as node:
+            asyncio.run(day(node))
+            assert node.stop() == 0, node.log()
+            said = refused(node, more)
         assert (
             "terminal M00000000000001/T0000001 and 1 more (profile aes): MAC profile cmac" in said
         )
