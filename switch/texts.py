@@ -887,6 +887,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "the key under the device's LMK, e.g. U and 32 hex digits",
         "加密机主密钥下的密钥，例如U加32位十六进制数",
     ),
+    "components_on_device": (
+        "hsm.device names a network HSM: enter components at its console, then `keys take --key`",
+        "hsm.device指明了网络加密机：请在其控制台输入密钥分量，再用`keys take --key`登记",
+    ),
     "no_device": (
         "hsm.device names no network HSM: keys of the vault in this process come by `keys import`",
         "hsm.device未指明网络加密机：本进程加密机的密钥请用`keys import`导入",

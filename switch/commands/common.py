@@ -263,6 +263,8 @@ def components(node: Node, option: str, given: Sequence[str]) -> list[bytes]:
     if not values and sys.stdin.isatty():
         while typed := getpass.getpass(node.say("component", number=len(values) + 1) + ": "):
             values.append(typed)
+    if values and node.config.hsm.device:  # the node's vault could not open what this one made
+        raise CommandError(node.say("components_on_device"), Exit.USAGE)
     return [_unhex(value) for value in values]
 
 

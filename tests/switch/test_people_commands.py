@@ -523,6 +523,10 @@ def test_keys_that_a_device_keeps_are_taken_as_its_console_showed_them(shop: Sho
         def text(usage: KeyUsage, key: bytes) -> str:
             return device.key(usage, key).partition(":")[2]
 
+        part = shop.folder / "part"
+        part.write_text(zmk.hex())
+        entered = ("keys", "import", "--link", "BANKA", "--usage", "zmk", "--component", f"@{part}")
+        assert "at its console" in shop("ke", *entered, code=2).stderr
         shop("ke", *words, "zmk", "--key", text(KeyUsage.ZMK, zmk))
         sent = tdes_ecb_encrypt(zmk, zpk).hex()
         check = tdes_ecb_encrypt(zpk, bytes(8))[:3].hex().upper()
