@@ -84,10 +84,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "device_link": ("  link {link}: {reason}", "  线路{link}：{reason}"),
     "key_of_another_vault": (
-        "  the newest {usage} of {owner} is of another vault (LMK {lmk_id}): move it, see docs/hsm.md,"
-        " Moving keys between vaults",
-        "  {owner}最新的{usage}属于另一加密机（主密钥{lmk_id}）：请迁移，见docs/hsm.md“Moving keys"
-        " between vaults”一节",
+        "  the newest {usage} of {owner} and {others} more are of another vault (LMK {lmk_id}): move them,"
+        " see docs/hsm.md, Moving keys between vaults",
+        "  {owner}等（另有{others}个）最新的{usage}属于另一加密机（主密钥{lmk_id}）：请迁移，见docs/hsm.md"
+        "“Moving keys between vaults”一节",
     ),
     "store_failed": ("the store can not be used: {reason}", "数据库不可用：{reason}"),
     "interrupted": ("interrupted", "已中断"),

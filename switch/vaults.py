@@ -23,6 +23,8 @@ from switch import data_keys
 from switch.texts import say
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hsm.local import LocalVault
     from switch.config import Hsm
     from switch.metrics import Registry
@@ -109,6 +111,10 @@ async def check(settings: Hsm, snapshot: Snapshot, language: str) -> None:
         raise VaultUnusableError(say("device_away", language, reason=error)) from error
     finally:
         await hsm.stop()
+    others = [key for key in kept(snapshot) if key.lmk_id != hsm.lmk_id]
+    if others:
+        said = [say("vault_refuses", language), *told_keys(others, language)]
+        raise VaultUnusableError("\n".join(said))
 
 
 class DeviceMetrics:
@@ -137,8 +143,9 @@ class DeviceMetrics:
 
 
 def lmk_of(snapshot: Snapshot) -> str:
-    """The LMK that the keys on devices are under; "" where there are none yet."""
-    return next((key.lmk_id for key in kept(snapshot) if is_device_key(key.block)), "")
+    """The LMK that all keys of devices are under; "" where there are none yet, or they do not agree."""
+    found = {key.lmk_id for key in kept(snapshot) if is_device_key(key.block)}
+    return found.pop() if len(found) == 1 else ""
 
 
 def kept(snapshot: Snapshot) -> list[StoredKey]:
@@ -151,12 +158,14 @@ def kept(snapshot: Snapshot) -> list[StoredKey]:
 
 def refusals(settings: Hsm, snapshot: Snapshot, language: str) -> list[str]:
     """One line for each thing that this vault can not serve, by name."""
-    if not settings.device:
-        return refused_keys(snapshot, language, device=False)
+    device = bool(settings.device)
+    others = [key for key in kept(snapshot) if is_device_key(key.block) is not device]
+    if not device:
+        return told_keys(others, language)
     return [
         *refused_terminals(snapshot, language),
         *refused_links(snapshot, language),
-        *refused_keys(snapshot, language, device=True),
+        *told_keys(others, language),
     ]
 
 
@@ -192,13 +201,21 @@ def refused_links(snapshot: Snapshot, language: str) -> list[str]:
     ]
 
 
-def refused_keys(snapshot: Snapshot, language: str, *, device: bool) -> list[str]:
-    """Keys of the other kind of vault, and of another device than the rest."""
-    lmk_id = lmk_of(snapshot)
+def told_keys(keys: Sequence[StoredKey], language: str) -> list[str]:
+    """Keys of another vault, by usage and LMK: the first owner is named, the others are counted."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for key in sorted(keys, key=lambda one: (one.owner, one.usage)):
+        found.setdefault((key.usage, key.lmk_id), []).append(key.owner)
     return [
-        say("key_of_another_vault", language, owner=key.owner, usage=key.usage, lmk_id=key.lmk_id)
-        for key in sorted(kept(snapshot), key=lambda one: (one.owner, one.usage))
-        if is_device_key(key.block) is not device or (device and key.lmk_id != lmk_id)
+        say(
+            "key_of_another_vault",
+            language,
+            owner=owners[0],
+            others=len(owners) - 1,
+            usage=usage,
+            lmk_id=lmk_id,
+        )
+        for (usage, lmk_id), owners in found.items()
     ]
 
 

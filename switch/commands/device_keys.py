@@ -42,7 +42,7 @@ def take(
 
     async def asked(snapshot: Snapshot) -> KeyBlock:
         hsm = vaults.network(node.config.hsm)
-        hsm.start(vaults.lmk_of(snapshot))
+        hsm.start()  # whatever its LMK: it may be the one that keys move to
         try:
             await hsm.serves_within(node.config.hsm.start_wait_s)
             if key is not None:
