@@ -23,7 +23,7 @@ from tests.simulation.rest import Cases, ClosedDates, nothing_waits
 from tests.simulation.secrecy import Secrets
 from tests.simulation.store import CALLER
 from tests.simulation.views import Views
-from tests.simulation.wires import Identity, Wires
+from tests.simulation.wires import SETTLES_S, Identity, Wires
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 FINAL_REVERSALS: Final = frozenset({"00", "25", "94"})
 UNDECIDED_CODES: Final = frozenset({"98"})  # unknown, or still in flight, or pending
-SETTLES_S: Final = 15.0  # until all leases are new ones
 RULE_WITH_VERSION: Final = re.compile(r".+@\d+")
 # What the trace tells of the rows of a commit.
 TOLD_OF_ROWS: Final = {
