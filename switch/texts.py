@@ -895,7 +895,6 @@ TEXTS: dict[str, tuple[str, str]] = {
         "hsm.device names no network HSM: keys of the vault in this process come by `keys import`",
         "hsm.device未指明网络加密机：本进程加密机的密钥请用`keys import`导入",
     ),
-    "help_import": ("Import a link's ZMK, ZPK or ZAK.", "导入链路的 ZMK、ZPK 或 ZAK。"),
     "help_operator": ("Operators, credentials, roles.", "操作员、凭证与角色。"),
     "help_bootstrap": (
         "Make the first admin, and as the first the second.",

@@ -460,10 +460,10 @@ async def run_worker(
         await switch.start(listening_sockets)
         loop = asyncio.get_running_loop()
         metrics = vaults.DeviceMetrics(control.registry)
-        flushing = loop.create_task(
-            _flush(reporter, lambda: metrics.take(hsm), config.log.flush_s)
+        flushing = loop.create_task(_flush(reporter, lambda: metrics.take(hsm), config.log.flush_s))
+        following = loop.create_task(
+            _follow_lmk(config.node, vault, switch, stores.custody, control)
         )
-        following = loop.create_task(_follow_lmk(config.node, vault, switch, stores.custody, control))
         links = switch.reference().links
         control.ready({name: f"{link.host}:{link.port}" for name, link in links.items()})
         await control.drain_requested()

@@ -109,6 +109,11 @@ class NetworkHsm:
         """The check value of the LMK, 16 hex digits, as the devices tell it; "" before `start`."""
         return self._lmk_id
 
+    @property
+    def lmk_ids(self) -> tuple[str, ...]:
+        """One: a device's LMK changes at its console."""
+        return (self._lmk_id,)
+
     def _expected(self, _device: Device, found: str) -> str:
         self._lmk_id = self._lmk_id or found
         return self._lmk_id

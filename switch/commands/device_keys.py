@@ -11,7 +11,8 @@ from hsm.keys import KeyUsage
 from switch import vaults
 from switch.cli import ConfigFile, DataFolder, Demo, Lang, end, node_of
 from switch.commands.common import CommandError, Exit, authorised, print_line, reference
-from switch.commands.keys import LINK_USAGES, CheckValue, app, cryptogram_of, stored
+from switch.commands.key_acts import LINK_USAGES, stored
+from switch.commands.keys import CheckValue, app, cryptogram_of
 
 if TYPE_CHECKING:
     from hsm.keys import KeyBlock

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hsm import lmk as lmks
+from hsm.adapters.local import LocalHsm
 from hsm.errors import VaultError
 from hsm.keys import KeyUsage
 from hsm.local import LocalVault
@@ -20,7 +21,7 @@ from terminals.registry import StoredKey
 from tests.hsm.support import seeded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from hsm.keys import KeyBlock
 
@@ -47,65 +48,65 @@ class Line:
         self.made = [self.vault.generate_key(KeyUsage.ZAK, 16) for _ in range(2)]
         self.macs = [self.vault.mac(key.block, LINK.mac_algorithm, DATA) for key in self.made]
         self.now = Snapshot(1, [], [stored(self.made[0], 1)])
-        self.mac = LinkMac(LINK, self.vault, lambda: self.now)
+        self.mac = LinkMac(LINK, LocalHsm(self.vault), lambda: self.now)
 
     def changed(self, *keys: StoredKey) -> None:
         later = self.now.copy(self.now.generation + 1)
         later.take([], keys)
         self.now = later
 
-    def verifies(self, mac: bytes) -> bool:
+    async def verifies(self, mac: bytes) -> bool:
         """A message that ends in DE 64, its MAC."""
-        return self.mac.verifies({0: "0210", 64: mac}, DATA + mac)
+        return await self.mac.verifies({0: "0210", 64: mac}, DATA + mac)
 
 
-def on_a_loop(scenario: Callable[[Line], None]) -> None:
+def on_a_loop(scenario: Callable[[Line], Awaitable[None]]) -> None:
     async def whole() -> None:
-        scenario(Line())
+        await scenario(Line())
 
     asyncio.run(whole())
 
 
 def test_the_same_key_under_the_next_lmk() -> None:
-    def scenario(line: Line) -> None:
-        assert line.mac.sign(DATA) == line.macs[0]
+    async def scenario(line: Line) -> None:
+        assert await line.mac.sign(DATA) == line.macs[0]
         line.vault.take(lmks.following(NEW, OLD))
         line.changed(stored(line.vault.rewrap(line.made[0].block), 1))
-        assert line.mac.sign(DATA) == line.macs[0]
+        assert await line.mac.sign(DATA) == line.macs[0]
         line.vault.take(NEW)  # and the form of before is not needed any more
-        assert line.mac.sign(DATA) == line.macs[0]
-        assert line.verifies(line.macs[0])
+        assert await line.mac.sign(DATA) == line.macs[0]
+        assert await line.verifies(line.macs[0])
 
     on_a_loop(scenario)
 
 
 def test_the_former_key_verifies_until_it_ends() -> None:
-    def scenario(line: Line) -> None:
-        assert line.mac.sign(DATA) == line.macs[0]
+    async def scenario(line: Line) -> None:
+        assert await line.mac.sign(DATA) == line.macs[0]
         line.changed(stored(line.made[1], 2, "pending"))
-        assert line.mac.sign(DATA) == line.macs[0]  # it waits
-        assert not line.verifies(line.macs[1])
+        assert await line.mac.sign(DATA) == line.macs[0]  # it waits
+        assert not await line.verifies(line.macs[1])
         line.changed(stored(line.made[1], 2))
-        assert line.mac.sign(DATA) == line.macs[1]
-        assert line.verifies(line.macs[0])
+        assert await line.mac.sign(DATA) == line.macs[1]
+        assert await line.verifies(line.macs[0])
         line.changed(stored(line.made[0], 1, "retired"))
-        assert line.mac.sign(DATA) == line.macs[1]
-        assert not line.verifies(line.macs[0])
+        assert await line.mac.sign(DATA) == line.macs[1]
+        assert not await line.verifies(line.macs[0])
         line.changed(stored(line.made[1], 2, "retired"))
         with pytest.raises(VaultError, match="no ZAK"):
-            line.mac.sign(DATA)
-        assert not line.verifies(line.macs[1])
+            await line.mac.sign(DATA)
+        assert not await line.verifies(line.macs[1])
 
     on_a_loop(scenario)
 
 
 def test_a_key_that_was_just_sent_is_used_before_it_is_shown() -> None:
-    def scenario(line: Line) -> None:
+    async def scenario(line: Line) -> None:
         line.mac.take_up(stored(line.made[1], 2))
-        assert line.mac.sign(DATA) == line.macs[1]
+        assert await line.mac.sign(DATA) == line.macs[1]
         line.changed(stored(line.made[0], 1))  # something else changed; it is still not shown
-        assert line.mac.sign(DATA) == line.macs[1]
+        assert await line.mac.sign(DATA) == line.macs[1]
         line.changed(stored(line.made[1], 2))
-        assert line.mac.sign(DATA) == line.macs[1]
+        assert await line.mac.sign(DATA) == line.macs[1]
 
     on_a_loop(scenario)
