@@ -887,6 +887,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "the key under the device's LMK, e.g. U and 32 hex digits",
         "加密机主密钥下的密钥，例如U加32位十六进制数",
     ),
+    "generate_on_device": (
+        "hsm.device names a network HSM: make the key there (A0, or its console), then `keys take`",
+        "hsm.device指明了网络加密机：请在该设备上生成密钥（A0 命令或其控制台），再用`keys take`登记",
+    ),
     "components_on_device": (
         "hsm.device names a network HSM: enter components at its console, then `keys take --key`",
         "hsm.device指明了网络加密机：请在其控制台输入密钥分量，再用`keys take --key`登记",

@@ -126,6 +126,8 @@ def generate(
     form: str,
 ) -> Exit:
     """A new key of a link. Where one is in force already it waits, until the other side has it too."""
+    if node.config.hsm.device:  # the node's vault could not open what this one made
+        raise CommandError(node.say("generate_on_device"), Exit.USAGE)
     usage = usage_named(usage_name, LINK_USAGES)
     check_form(form)
     owner = f"link:{link}"

@@ -527,6 +527,8 @@ def test_keys_that_a_device_keeps_are_taken_as_its_console_showed_them(shop: Sho
         part.write_text(zmk.hex())
         entered = ("keys", "import", "--link", "BANKA", "--usage", "zmk", "--component", f"@{part}")
         assert "at its console" in shop("ke", *entered, code=2).stderr
+        made = ("keys", "generate", "--link", "BANKA", "--usage", "zpk")
+        assert "make the key there" in shop("ke", *made, code=2).stderr
         shop("ke", *words, "zmk", "--key", text(KeyUsage.ZMK, zmk))
         sent = tdes_ecb_encrypt(zmk, zpk).hex()
         check = tdes_ecb_encrypt(zpk, bytes(8))[:3].hex().upper()

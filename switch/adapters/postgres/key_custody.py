@@ -26,9 +26,11 @@ _HOLDERS = """
     WHERE o.closed_at IS NULL AND o.taken_by IS NULL AND o.lease_until > clock_timestamp()
     ORDER BY o.node, o.worker
 """
+# A key that a network device keeps has a colon (`hsm.host.client.block_of`), a key block of ours none:
+# no LMK of ours moves it.
 _KEYS = """
     SELECT owner, usage, version, block, check_value, lmk_id FROM switch.stored_key
-    WHERE lmk_id <> $1 AND (owner, usage, version) > ($3, $4, $5) AND ($6 = '' OR owner = $6)
+    WHERE lmk_id <> $1 AND strpos(block, ':') = 0 AND (owner, usage, version) > ($3, $4, $5) AND ($6 = '' OR owner = $6)
     ORDER BY owner, usage, version LIMIT $2
 """
 _KEYS_OF = f"""
@@ -38,6 +40,7 @@ _KEYS_OF = f"""
 _SESSIONS = """
     SELECT session_id, pik, mak, tdk FROM switch.session
     WHERE session_id > $2 AND lmk_id IS DISTINCT FROM $1 AND lmk_id IS DISTINCT FROM ''
+      AND strpos(pik, ':') = 0
     ORDER BY session_id LIMIT $3
 """
 _UNDER = """
@@ -45,9 +48,11 @@ _UNDER = """
            (SELECT count(*) FROM switch.session WHERE lmk_id = $1 OR lmk_id IS NULL) AS sessions
 """
 _LEFT = """
-    SELECT (SELECT count(*) FROM switch.stored_key WHERE lmk_id <> $1) AS keys,
+    SELECT (SELECT count(*) FROM switch.stored_key
+            WHERE lmk_id <> $1 AND strpos(block, ':') = 0) AS keys,
            (SELECT count(*) FROM switch.session
-            WHERE lmk_id IS DISTINCT FROM $1 AND lmk_id IS DISTINCT FROM '') AS sessions
+            WHERE lmk_id IS DISTINCT FROM $1 AND lmk_id IS DISTINCT FROM ''
+              AND strpos(pik, ':') = 0) AS sessions
 """
 
 

@@ -157,6 +157,32 @@ def test_everything_moves_and_stays_the_same_key(run: Any) -> None:
     run(scenario)
 
 
+def test_keys_that_a_device_keeps_stay_as_they_are(run: Any) -> None:
+    device = {"block": "ZPK:U" + "1" * 32, "check_value": "08D7B4", "lmk_id": "2686047509018540"}
+
+    async def scenario(books: Books) -> None:
+        await books.furnish()
+        await books.store.reference.add_key(
+            StoredKey(owner="link:BANKB", usage="ZPK", version=0, **device)
+        )
+        await books.store.batches.sign_on(
+            Session(0, "M", "T3", "003", "TPK:U" + "2" * 32, "MAK:U" + "3" * 32, None, AT, False,
+                    device["lmk_id"])
+        )  # fmt: skip
+        custody = books.store.custody
+        done = await rotate(custody, LocalVault(NEW, seeded(4)), "an")
+        assert (done.keys, done.sessions) == (7, 2)
+        assert await custody.under(OLD.lmk_id) == (0, 0)
+        assert await custody.left(LATER.lmk_id) == (0, 0)
+        snapshot = await (await books.another()).reference.snapshot()
+        kept = snapshot.key("link:BANKB", "ZPK")
+        assert kept is not None
+        assert (kept.block, kept.lmk_id) == (device["block"], device["lmk_id"])
+        await books.check(LocalVault(LATER, seeded(5)))
+
+    run(scenario)
+
+
 def test_it_is_resumed_wherever_it_was_killed(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(key_rotation, "BATCH", 2)
 
