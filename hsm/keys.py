@@ -337,6 +337,26 @@ def operations_of(usage: KeyUsage, mode: str) -> frozenset[Operation]:
     return USAGES[usage].operations & MODE_OPERATIONS.get(mode, frozenset())
 
 
+def render() -> str:
+    """The table as the documentation shows it, one usage a line; SM4 is algorithm 4.
+
+    >>> print(render().splitlines()[1])
+    TMK       K0 B           N        TMK ZMK  carry keys in, carry keys out           T 16,24; A 16,24,32; 4 16
+    """
+    columns = ("usage", "TR-31", "leaves", "under", "may", "bytes of key")
+    lines = [columns]
+    for usage, row in USAGES.items():
+        codes = ",".join(dict.fromkeys(row.tr31_usage.values()))
+        sizes = "; ".join(
+            f"{algorithm.value} {','.join(map(str, lengths))}"
+            for algorithm, lengths in row.lengths.items()
+        )
+        under = " ".join(sorted(carrier.value for carrier in row.carried_by)) or "-"
+        may = ", ".join(sorted(operation.value for operation in row.operations)) or "-"
+        lines.append((usage.value, f"{codes} {row.mode}", row.exportability, under, may, sizes))
+    return "\n".join("{:<9} {:<14} {:<8} {:<8} {:<39} {}".format(*line) for line in lines)
+
+
 class KeyBlock(msgspec.Struct, frozen=True):
     """A key as the vault hands it out and takes it back (rules §13): store all four.
 

@@ -623,20 +623,27 @@ def operator_language(option: str, config: Config | None = None) -> str:
 
 
 def example() -> str:
-    """Every setting with its meaning, unit, range and default, as TOML that reads as the defaults."""
-    lines = [
+    """Every setting of a node with its meaning, unit, range and default, as TOML that reads as the defaults."""
+    heading = (
         "# Every setting of a node, with its default. Leave out what you do not change.",
         "# Printed by `python -m switch.config`; paths count from the folder of this file.",
-        "",
-    ]
-    lines += _example_settings(Config, Config())
-    for name, shape in typing.get_type_hints(Config).items():
-        inside = Listener if name == "listeners" else shape
-        if isinstance(inside, type) and issubclass(inside, Section):
+    )
+    return "\n".join([*heading, "", *example_lines(Config())]) + "\n"
+
+
+def example_lines(defaults: Section) -> list[str]:
+    """The settings of `defaults`, then its tables; of a list of tables, its first."""
+    shape = type(defaults)
+    lines = _example_settings(shape, defaults)
+    for name in typing.get_type_hints(shape):
+        value = getattr(defaults, name)
+        is_list = isinstance(value, tuple)
+        inside = value[0] if is_list and value else value
+        if isinstance(inside, Section):
             title = (inside.__doc__ or "").strip().splitlines()[0]
-            lines += ["", f"# {title}", f"[[{name}]]" if inside is Listener else f"[{name}]"]
-            lines += _example_settings(inside, inside())
-    return "\n".join(lines) + "\n"
+            lines += ["", f"# {title}", f"[[{name}]]" if is_list else f"[{name}]"]
+            lines += _example_settings(type(inside), inside)
+    return lines
 
 
 def _example_settings(shape: type[Section], values: Section) -> list[str]:

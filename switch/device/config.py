@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,9 +16,9 @@ from switch.config import (
     HOST,
     PORT,
     ConfigError,
-    Log,
     Section,
     choice,
+    example_lines,
     read_text,
     reason_of,
     seconds,
@@ -47,13 +48,25 @@ class Officer(Section, frozen=True):
     ]
 
 
+class DeviceLog(Section, frozen=True):
+    """JSON lines in the folder log/ of the device's folder."""
+
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"], choice("least", "debug, info, warning, error")
+    ] = "info"
+    file_bytes: Annotated[
+        int, whole(65_536, 10_737_418_240, "bytes", "then a new file is begun")
+    ] = 67_108_864
+    files: Annotated[int, whole(1, 1_000, "files", "kept; the oldest is dropped")] = 8
+
+
 class Device(Section, frozen=True):
     """All settings of one device."""
 
     host: Annotated[str, text("0.0.0.0 for every interface", HOST, r"^\S+$")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="host port", extra={"unit": PORT})] = 1500
     lmk_file: Annotated[str, text("sealed by `tongbao init`", "file, mode 0600")] = "tongbao.lmk"
-    folder: Annotated[str, text("log, control socket, counters of DUKPT", "folder")] = "hsm"
+    folder: Annotated[str, text("log, control socket, counters of DUKPT", "folder")] = "var/hsm"
     header_bytes: Annotated[int, whole(0, 255, "bytes", "message header, repeated in answers")] = 4
     commands: Annotated[
         tuple[str, ...], choice("allow-list of host commands; empty: all", "command codes")
@@ -79,7 +92,7 @@ class Device(Section, frozen=True):
     language: Annotated[Literal["", "en", "zh"], choice("empty: as LANG says", "en or zh")] = ""
     tls: Tls = Tls()
     officers: Annotated[tuple[Officer, ...], Meta(max_length=32)] = ()
-    log: Log = Log()
+    log: DeviceLog = DeviceLog()
 
     @property
     def control(self) -> Path:
@@ -131,3 +144,17 @@ def absolute(device: Device, base: Path) -> Device:
             tls, certificate=path(tls.certificate), key=path(tls.key), clients=path(tls.clients)
         ),
     )
+
+
+def example() -> str:
+    """Every setting of a device, as `switch.config.example` prints those of a node."""
+    heading = (
+        "# Every setting of a device, with its default. Leave out what you do not change.",
+        "# Printed by `python -m switch.device.config`; paths count from the folder of this file.",
+        "# Two or more [[officers]], printed by `tongbao hsm officer NAME`, may authorise.",
+    )
+    return "\n".join([*heading, "", *example_lines(Device())]) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(example())

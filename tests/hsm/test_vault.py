@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from hsm import check_values, ciphers, key_block, mac, pin_block, working_keys
+from hsm import check_values, ciphers, key_block, keys, mac, pin_block, working_keys
 from hsm.adapters.local import LocalHsm
 from hsm.des_keys import with_odd_parity
 from hsm.errors import KeyBlockError, KeyUsageError, PinBlockError, VaultError, WeakKeyError
@@ -113,6 +113,11 @@ def test_pin_translation_takes_pin_keys_alone() -> None:
             continue
         with pytest.raises(KeyUsageError):
             vault.translate_pin(bytes(8), keys[source], keys[destination], PAN)
+
+
+def test_the_table_of_usages_stands_in_the_documentation() -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "hsm.md"
+    assert f"```\n{keys.render()}\n```" in page.read_text(encoding="utf-8")
 
 
 # What each usage may do, written down a second time.

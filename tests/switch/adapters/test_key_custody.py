@@ -158,16 +158,21 @@ def test_everything_moves_and_stays_the_same_key(run: Any) -> None:
 
 
 def test_keys_that_a_device_keeps_stay_as_they_are(run: Any) -> None:
-    device = {"block": "ZPK:U" + "1" * 32, "check_value": "08D7B4", "lmk_id": "2686047509018540"}
+    key = StoredKey(
+        owner="link:BANKB",
+        usage="ZPK",
+        version=0,
+        block="ZPK:U" + "1" * 32,
+        check_value="08D7B4",
+        lmk_id="2686047509018540",
+    )
 
     async def scenario(books: Books) -> None:
         await books.furnish()
-        await books.store.reference.add_key(
-            StoredKey(owner="link:BANKB", usage="ZPK", version=0, **device)
-        )
+        await books.store.reference.add_key(key)
         await books.store.batches.sign_on(
             Session(0, "M", "T3", "003", "TPK:U" + "2" * 32, "MAK:U" + "3" * 32, None, AT, False,
-                    device["lmk_id"])
+                    key.lmk_id)
         )  # fmt: skip
         custody = books.store.custody
         done = await rotate(custody, LocalVault(NEW, seeded(4)), "an")
@@ -177,7 +182,7 @@ def test_keys_that_a_device_keeps_stay_as_they_are(run: Any) -> None:
         snapshot = await (await books.another()).reference.snapshot()
         kept = snapshot.key("link:BANKB", "ZPK")
         assert kept is not None
-        assert (kept.block, kept.lmk_id) == (device["block"], device["lmk_id"])
+        assert (kept.block, kept.lmk_id) == (key.block, key.lmk_id)
         await books.check(LocalVault(LATER, seeded(5)))
 
     run(scenario)

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from hsm.host.framing import frame
-from switch.device.config import Device, Officer
+from switch.device.config import Device, Officer, absolute, example, load
 from switch.device.control import Ask, Named, fault_of
 from switch.people.credentials import of_password
 from tests.hsm.host.test_server import CA, CB, read
@@ -185,6 +185,14 @@ def test_a_wrong_setting_is_named(tmp_path: Path, settings: str, where: str) -> 
     done = tongbao("serve", "--demo", "--config", str(file))
     assert done.returncode != 0
     assert f"{file}: {where}: " in done.stderr
+
+
+def test_every_setting_is_in_the_example(tmp_path: Path) -> None:
+    text = (ROOT / "tongbao-hsm.example.toml").read_text(encoding="utf-8")
+    assert text == example(), "run: python -m switch.device.config > tongbao-hsm.example.toml"
+    (tmp_path / "device.toml").write_text(text, encoding="utf-8")
+    device = load(tmp_path / "device.toml")
+    assert device == absolute(Device(), tmp_path)
 
 
 def test_without_demo_there_must_be_an_lmk(tmp_path: Path) -> None:
