@@ -24,6 +24,7 @@ from hsm.host.addresses import addresses_of
 from iso8583.dialects import registry
 from iso8583.dialects.from_toml import DialectFileError, from_toml
 from switch.dsn import dsns_of
+from switch.proxy_protocol import networks
 
 
 class ConfigError(Exception):
@@ -78,6 +79,22 @@ class Listener(Section, frozen=True):
     length_inclusive: Annotated[bool, choice("the length counts itself", FLAG)] = False
     tpdu: Annotated[bool, choice("five bytes of TPDU follow the length", FLAG)] = True
     header_bytes: Annotated[int, whole(0, 64, "bytes", "message header after the TPDU")] = 6
+    tls_certificate: Annotated[
+        str, text("chain of the node, PEM; empty: plain TCP", "file, read again when it changes")
+    ] = ""
+    tls_key: Annotated[str, text("its private key, PEM, without passphrase", "file")] = ""
+    tls_clients: Annotated[
+        str,
+        text("authorities whose certificates terminals must show, PEM; empty: none asked", "file"),
+    ] = ""
+    proxy_from: Annotated[
+        tuple[str, ...],
+        Meta(
+            max_length=256,
+            description="balancers, who say by PROXY protocol v2 whom they stand for; nobody else may",
+            extra={"unit": "addresses and networks"},
+        ),
+    ] = ()
 
 
 class Metrics(Section, frozen=True):
@@ -190,6 +207,62 @@ class Server(Section, frozen=True):
     session_sources: Annotated[
         int, whole(1, 64, "addresses", "remembered per terminal for its unsigned messages")
     ] = 4
+
+
+class Tls(Section, frozen=True):
+    """TLS of the terminals' listeners; the bounds are each worker's own."""
+
+    handshake_s: Annotated[
+        float, seconds(0.5, 60, "from the connection to the end of its handshake")
+    ] = 10.0
+    handshakes: Annotated[
+        int, whole(1, 100_000, "connections", "at one time; then the oldest of them is closed")
+    ] = 512
+    look_s: Annotated[
+        float, seconds(0.1, 3_600, "between looks at the files of the certificates")
+    ] = 5.0
+    warn_days: Annotated[
+        tuple[Annotated[int, Meta(ge=0, le=3_650)], ...],
+        Meta(
+            max_length=16,
+            description="before a certificate ends, each told once; its end is told too",
+            extra={"unit": "days"},
+        ),
+    ] = (30, 7, 1)
+
+
+class Rates(Section, frozen=True):
+    """How much one source or terminal may do; each worker counts for itself. 0: no bound of its own."""
+
+    ipv4_bits: Annotated[
+        int, whole(8, 32, "bits", "of an IPv4 address; what begins alike is one source")
+    ] = 32
+    ipv6_bits: Annotated[int, whole(16, 128, "bits", "the same of an IPv6 address")] = 64
+    source_connections: Annotated[
+        int, whole(0, 100_000, "connections", "of one source, open at one time; more are closed")
+    ] = 0
+    source_connections_per_s: Annotated[
+        float, whole(0, 100_000, "connections a second", "of one source; more are closed")
+    ] = 1_000.0
+    source_connections_burst: Annotated[
+        int, whole(1, 1_000_000, "connections", "beyond that, after a quiet time")
+    ] = 16_384
+    source_messages_per_s: Annotated[
+        float, whole(0, 1_000_000, "messages a second", "of one source; more are read later")
+    ] = 0.0
+    source_messages_burst: Annotated[
+        int, whole(1, 1_000_000, "messages", "beyond that, after a quiet time")
+    ] = 10_000
+    terminal_messages_per_s: Annotated[
+        float,
+        whole(0, 100_000, "messages a second", "of one terminal at one source; more get 96"),
+    ] = 200.0
+    terminal_messages_burst: Annotated[
+        int, whole(1, 1_000_000, "messages", "beyond that, after a quiet time")
+    ] = 2_000
+    remembered: Annotated[
+        int, whole(1, 1_000_000, "sources, and as many terminals", "150 bytes each")
+    ] = 65_536
 
 
 class Engine(Section, frozen=True):
@@ -417,6 +490,8 @@ class Config(Section, frozen=True):
     postgres: Postgres = Postgres()
     hsm: Hsm = Hsm()
     server: Server = Server()
+    tls: Tls = Tls()
+    rates: Rates = Rates()
     engine: Engine = Engine()
     handover: Handover = Handover()
     journal: Journal = Journal()
@@ -532,6 +607,9 @@ def _contradiction(config: Config) -> tuple[str, str] | None:
         if listener.dialect not in registry.names():
             names = ", ".join(registry.names())
             return f"listeners[{index}].dialect", f"no such dialect; there are {names}"
+        wrong = _contradiction_of_listener(listener)
+        if wrong is not None:
+            return f"listeners[{index}].{wrong[0]}", wrong[1]
     database = config.database
     for name, dsn in (("dsn", database.dsn), ("owner_dsn", database.owner_dsn)):
         try:
@@ -561,6 +639,18 @@ def _device_fault(hsm: Hsm) -> tuple[str, str] | None:
     return None
 
 
+def _contradiction_of_listener(listener: Listener) -> tuple[str, str] | None:
+    if bool(listener.tls_certificate) is not bool(listener.tls_key):
+        return "tls_certificate", "certificate and key come together"
+    if listener.tls_clients and not listener.tls_certificate:
+        return "tls_clients", "terminals show certificates only where the node has one"
+    try:
+        networks(listener.proxy_from)
+    except ValueError as error:
+        return "proxy_from", str(error)
+    return None
+
+
 def _absolute(config: Config, base: Path) -> Config:
     """With every path absolute, so that a process may stand in any folder."""
 
@@ -572,6 +662,15 @@ def _absolute(config: Config, base: Path) -> Config:
     return replace(
         config,
         data=absolute(config.data),
+        listeners=tuple(
+            replace(
+                listener,
+                tls_certificate=absolute(listener.tls_certificate),
+                tls_key=absolute(listener.tls_key),
+                tls_clients=absolute(listener.tls_clients),
+            )
+            for listener in config.listeners
+        ),
         dialects=tuple(map(absolute, config.dialects)),
         hsm=replace(
             config.hsm,
