@@ -14,6 +14,7 @@ import msgspec
 
 from iso8583.dialects.table import Dialect
 from switch.config import Config
+from switch.tls import Pem
 
 if TYPE_CHECKING:
     import asyncio
@@ -31,6 +32,7 @@ class Start(msgspec.Struct, frozen=True, tag=True):
     lmk: bytes
     run_folder: str  # 0700, short: for the workers' Unix sockets
     dialects: tuple[Dialect, ...] = ()  # of the node's files, as they were when it started
+    certificates: tuple[Pem | None, ...] = ()  # of the listeners, in order
 
     def __repr__(self) -> str:
         return f"Start(worker {self.index})"
@@ -43,6 +45,12 @@ class NewLmk(msgspec.Struct, frozen=True, tag=True):
 
     def __repr__(self) -> str:
         return "NewLmk()"
+
+
+class Certificates(msgspec.Struct, frozen=True, tag=True):
+    """Supervisor to worker: those of the listeners from now on."""
+
+    certificates: tuple[Pem | None, ...]
 
 
 class Drain(msgspec.Struct, frozen=True, tag=True):
@@ -67,7 +75,7 @@ class Held(msgspec.Struct, frozen=True, tag=True):
     lmk_ids: tuple[str, ...]
 
 
-ToWorker = Start | Drain | NewLmk
+ToWorker = Start | Drain | NewLmk | Certificates
 FromWorker = Ready | Numbers | Held
 
 

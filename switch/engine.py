@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from switch.management import Management
     from switch.numbers import Block
     from switch.ports import Clock
+    from switch.rates import Sources
     from switch.reception import Received, Verified
     from switch.reference import Link, Snapshot
     from switch.rows import Rows, Standing
@@ -90,6 +91,10 @@ class Log(Protocol):
 
     def recovered(self, undecided: Undecided) -> None: ...
 
+    def noted(self, event: str) -> None:
+        """A step in a connection's life, to be counted."""
+        ...
+
     def failed(self, error: BaseException) -> None: ...
 
 
@@ -131,6 +136,7 @@ class Engine:
         request_ids: Block,
         snapshot: Callable[[], Snapshot],
         refresh: Callable[[], Awaitable[None]],
+        sources: Sources,
         demo: bool = False,
     ) -> None:
         self._config = config
@@ -149,6 +155,7 @@ class Engine:
         self._request_ids = request_ids
         self._snapshot = snapshot
         self._refresh = refresh
+        self._sources = sources
         self._demo = demo
         self._tasks: set[asyncio.Task[None]] = set()
         self._undecided: dict[int, int] = {}  # serial → no lower request id, oldest first
@@ -234,11 +241,20 @@ class Engine:
         try:
             received = self._receive(frame, peer)
             watch.decoded_ns = self._clock.monotonic_ns() - watch.started_ns
-            await self._dispatch(received, frame, peer, watch)
+            if self._in_its_rate(received, peer):
+                await self._dispatch(received, frame, peer, watch)
+            else:
+                self._refuse(received, frame, peer, Refusal("96", "rates.terminal_messages"))
         except Exception as error:  # noqa: BLE001 - one request's failure is that request's alone
             self._unserved(error, frame, peer)
         finally:
             peer.finished()
+
+    def _in_its_rate(self, received: Received, peer: Peer) -> bool:
+        """A terminal that sends without end is refused before it costs a MAC or a row."""
+        now_s = asyncio.get_running_loop().time()
+        who = peer.source, received.merchant_id, received.terminal_id
+        return self._sources.terminal(*who, now_s) or received.mti[:3] in ALWAYS_TAKEN
 
     def _receive(self, frame: Frame, peer: Peer) -> Received:
         reception.check_header(frame.header, demo=self._demo)

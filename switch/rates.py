@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import ipaddress
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from switch.config import Rates
+
+DEBT_S: Final = 5.0  # nobody waits longer for what others of its source have sent
 
 
 class Rate:
@@ -42,16 +44,15 @@ class Rate:
         self._keep(key, full_s)
         return True
 
-    def wait_s(self, key: Hashable, now_s: float, count: int) -> float:
-        """Take `count` tokens, lent where there are too few; how long until they are paid back.
+    def spend(self, key: Hashable, now_s: float, count: int) -> None:
+        """`count` tokens, lent where there are too few, up to what `DEBT_S` pays back."""
+        if self._step_s and count:
+            full_s = max(self._full_s.get(key, 0.0), now_s) + count * self._step_s
+            self._keep(key, min(full_s, now_s + self._ahead_s + DEBT_S))
 
-        Each of many that share a bucket is so given its own time, and they do not crowd at one.
-        """
-        if not self._step_s:
-            return 0.0
-        full_s = max(self._full_s.get(key, 0.0), now_s) + count * self._step_s
-        self._keep(key, full_s)
-        return max(0.0, full_s - now_s - self._ahead_s)
+    def owes_s(self, key: Hashable, now_s: float) -> float:
+        """How long until nothing is lent any more."""
+        return max(0.0, self._full_s.get(key, 0.0) - now_s - self._ahead_s)
 
     def _keep(self, key: Hashable, full_s: float) -> None:
         self._full_s[key] = full_s
@@ -66,6 +67,7 @@ class Sources:
 
     def __init__(self, rates: Rates) -> None:
         self._rates = rates
+        self.shaping = rates.source_messages_per_s > 0  # else `sent` and `owes_s` need not be asked
         self._open: dict[str, int] = {}
         self._connections = Rate(
             rates.source_connections_per_s, rates.source_connections_burst, rates.remembered
@@ -99,9 +101,13 @@ class Sources:
         else:
             del self._open[prefix]
 
-    def messages(self, prefix: str, now_s: float, count: int) -> float:
-        """So many messages were read; how long nothing more is read from that connection."""
-        return self._messages.wait_s(prefix, now_s, count)
+    def sent(self, prefix: str, now_s: float, messages: int) -> None:
+        """So many messages were read from one connection of theirs."""
+        self._messages.spend(prefix, now_s, messages)
+
+    def owes_s(self, prefix: str, now_s: float) -> float:
+        """How long nothing more is read from them."""
+        return self._messages.owes_s(prefix, now_s)
 
     def terminal(self, source: str, merchant: str, terminal: str, now_s: float) -> bool:
         """May this terminal send one more? Nobody knows yet that it is that terminal: so its source

@@ -53,6 +53,9 @@ class Reporter:
         self._refused = registry.counter(
             "tongbao_refusals_total", "refusals before anything was stored", "response_code"
         )
+        self._connections = registry.counter(
+            "tongbao_connections_total", "terminals' connections: what became of them", "event"
+        )
         self._recovered = registry.counter(
             "tongbao_recovered_total", "requests decided for a process that died"
         )
@@ -86,6 +89,9 @@ class Reporter:
             _log.warning(
                 "message_refused", source=source, response_code=response_code, rule=mask_text(rule)
             )
+
+    def noted(self, event: str) -> None:
+        self._connections.add(event)
 
     def recovered(self, undecided: Undecided) -> None:
         self._recovered.add()

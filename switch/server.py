@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, cast
 
 from iso8583.errors import FramingError
 from iso8583.framing import Frame, Framer, FramingSpec, answer_header, answer_tpdu, build
+from switch.arrivals import Arrivals, Arriving, peer_of
+from switch.proxy_protocol import SIGNATURE
+from switch.rates import Sources
 
 if TYPE_CHECKING:
     import socket
@@ -28,8 +31,18 @@ PIECE_BYTES = 1_024  # of a read, cut into frames at a time: 78 frames at most
 class TerminalServer:
     """The connections of one listener in one process."""
 
-    def __init__(self, config: Config, listener: Listener, engine: Engine, log: Log) -> None:
+    def __init__(
+        self,
+        config: Config,
+        listener: Listener,
+        engine: Engine,
+        log: Log,
+        sources: Sources | None = None,
+    ) -> None:
+        """`sources`: shared by all listeners of a process."""
         self.bounds = config.server
+        self.sources = sources or Sources(config.rates)
+        self.arrivals = Arrivals(self, listener, config.tls)
         self.dialect = listener.dialect
         self.framing = FramingSpec(
             length=listener.length,
@@ -56,8 +69,32 @@ class TerminalServer:
             self._listening = listening
         self._sweeper = loop.create_task(self._sweep())
 
-    def accept(self) -> TerminalConnection:
-        return TerminalConnection(self)
+    def accept(self) -> asyncio.Protocol:
+        return Arriving(self.arrivals) if self.arrivals.needed else TerminalConnection(self)
+
+    def connection(self, source: str, prefix: str) -> TerminalConnection:
+        """Of a source that has entered already."""
+        return TerminalConnection(self, source, prefix)
+
+    def enter(self, source: str, prefix: str) -> str:
+        """A connection more: the rule that closes it, "" where it may stay and `sources` counts it."""
+        if len(self.connections) + len(self.arrivals) >= self.bounds.connections:
+            rule = "server.connections"
+        else:
+            rule = self.sources.enter(prefix, asyncio.get_running_loop().time())
+        if rule:
+            self.refused(source, rule)
+        else:
+            self.noted("opened")
+        return rule
+
+    def refused(self, source: str, rule: str) -> None:
+        """A connection of theirs is closed, or will be."""
+        self.log.refused(source, "", rule)
+        self.noted(rule.partition(":")[0])
+
+    def noted(self, event: str) -> None:
+        self.log.noted(event)
 
     def stop_accepting(self) -> None:
         """Draining: nothing more is accepted but what has connected already.
@@ -104,13 +141,18 @@ class TerminalServer:
             await asyncio.sleep(0)  # a late timer comes before what has arrived meanwhile is read
             for connection in list(self.connections):
                 connection.leave_if_quiet(loop.time())
-            if loop.time() >= until_s or not (self.connections or self._accepting):
+            if self.leaving_s is not None and loop.time() - self.leaving_s > LEAVE_S:
+                self.arrivals.close()
+            if loop.time() >= until_s or not (
+                self.connections or self._accepting or len(self.arrivals)
+            ):
                 return
 
     def close(self) -> None:
         self.stop_accepting()
         if self._sweeper is not None:
             self._sweeper.cancel()
+        self.arrivals.close()
         for connection in list(self.connections):
             connection.close()
 
@@ -139,19 +181,24 @@ class TerminalConnection(asyncio.Protocol):
         "_ended",
         "_framer",
         "_heard_s",
+        "_held",
         "_in_flight",
         "_odd",
         "_paused",
+        "_prefix",
         "_seen_s",
         "_server",
         "_spoken",
         "_transport",
         "_unread",
         "dialect",
+        "handed_over",
+        "made",
         "source",
     )  # fmt: skip
 
-    def __init__(self, server: TerminalServer) -> None:
+    def __init__(self, server: TerminalServer, source: str = "", prefix: str = "") -> None:
+        """`source`, `prefix`: who it is and is counted for, where it has entered already."""
         self._server = server
         self._framer = Framer(server.framing)
         self._transport: asyncio.Transport | None = None
@@ -166,27 +213,37 @@ class TerminalConnection(asyncio.Protocol):
         self._heard_s = 0.0  # when bytes came; before any, when it connected
         self._begun_s: float | None = None  # when the first byte of an unfinished frame came
         self._closing_s: float | None = None  # since when the peer is awaited to read the rest
+        self._held: asyncio.TimerHandle | None = None  # its source has sent too much: read later
+        self._prefix = prefix  # whom it is counted for; "" when it is not, or no more
         self.dialect = server.dialect
-        self.source = ""
+        self.source = source
+        self.handed_over = False  # the transport owns the socket now
+        self.made = False
 
     # -- asyncio.Protocol ----------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        address = transport.get_extra_info("peername")
-        self.source = str(address[0]) if address else ""
         self._seen_s = self._heard_s = asyncio.get_running_loop().time()
-        if len(self._server.connections) >= self._server.bounds.connections:
-            self._refused("server.connections")
-            self._ended = True
-            self._transport.abort()
-            return
+        self.made = True
+        if not self._prefix:
+            self.source = peer_of(transport)
+            prefix = self._server.sources.prefix(self.source)
+            if self._server.enter(self.source, prefix):
+                self._ended = True
+                self._transport.abort()
+                return
+            self._prefix = prefix
         self._server.connections[self] = None
 
     def data_received(self, data: bytes) -> None:
         if self._ended:
             return
         self._heard_s = asyncio.get_running_loop().time()
+        if not self._spoken and data.startswith(SIGNATURE):
+            self._refused("proxy.not_listed")
+            self.end()
+            return
         self._spoken = True
         self._unread, self._at = (self._unread[self._at :] + data if self._unread else data), 0
         self._cut()
@@ -195,11 +252,18 @@ class TerminalConnection(asyncio.Protocol):
         """A half-closed connection still gets its answers."""
         self._ended = True
         self._cut_short()
+        if self._transport is not None and self._transport.get_extra_info("ssl_object"):
+            return False  # TLS ends both ways at once
         return self._in_flight > 0 or bool(self._unread)
 
     def connection_lost(self, _error: Exception | None) -> None:
         self._cut_short()
         self._server.connections.pop(self, None)
+        if self._prefix:
+            self._server.sources.leave(self._prefix)
+            self._prefix = ""
+        if self._held is not None:
+            self._held.cancel()
         self._transport = None
         self._unread = b""
 
@@ -209,7 +273,10 @@ class TerminalConnection(asyncio.Protocol):
         """Hand on frames up to the bound; then the connection is not read further."""
         now_s = asyncio.get_running_loop().time()
         bound = self._server.bounds.in_flight_per_connection
+        shaping = self._server.sources.shaping
         while self._unread and self._in_flight < bound:
+            if shaping and self._hold(now_s):
+                break
             piece = self._unread[self._at : self._at + PIECE_BYTES]
             self._at += len(piece)
             if self._at >= len(self._unread):
@@ -223,6 +290,8 @@ class TerminalConnection(asyncio.Protocol):
                 self._begun_s = None
             if self._framer.buffered_bytes and self._begun_s is None:
                 self._begun_s = now_s
+            if shaping:
+                self._server.sources.sent(self._prefix, now_s, len(frames))
             for frame in frames:
                 self._in_flight += 1
                 self._server.engine.submit(frame, self)
@@ -232,6 +301,19 @@ class TerminalConnection(asyncio.Protocol):
                 return
         if self._in_flight >= bound:
             self._pause()
+
+    def _hold(self, now_s: float) -> bool:
+        """Is nothing more to be taken now, because all of this source together sent too much?"""
+        wait_s = self._server.sources.owes_s(self._prefix, now_s)
+        if self._held is None and wait_s:
+            self._server.noted("rates.source_messages")
+            self._held = asyncio.get_running_loop().call_later(wait_s, self._held_long_enough)
+            self._pause()
+        return self._held is not None
+
+    def _held_long_enough(self) -> None:
+        self._held = None
+        self._go_on()
 
     def _pause(self) -> None:
         if not self._paused and self._transport is not None:
@@ -245,7 +327,7 @@ class TerminalConnection(asyncio.Protocol):
             self._refused("frame.cut_short")
 
     def _refused(self, rule: str) -> None:
-        self._server.log.refused(self.source, "", rule)
+        self._server.refused(self.source, rule)
 
     # -- engine.Peer ---------------------------------------------------------------------------
 
@@ -267,15 +349,19 @@ class TerminalConnection(asyncio.Protocol):
 
     def finished(self) -> None:
         self._in_flight -= 1
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Read what waits, and then further, where there is room."""
         transport = self._transport
-        if transport is None:
+        if transport is None or self._held is not None:
             return
         room = self._in_flight <= self._server.bounds.in_flight_per_connection // 2
         if room and self._unread:
             self._cut()
         if self._ended:
             self._close_when_answered()
-        elif room and self._paused and not self._unread:
+        elif room and self._paused and not self._unread and self._held is None:
             self._paused = False
             if self._begun_s is not None:  # it was we who did not read the rest
                 self._begun_s = asyncio.get_running_loop().time()

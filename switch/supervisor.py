@@ -38,12 +38,14 @@ from iso8583.dialects import registry
 from switch import control as messages, data_keys, lmk_socket, logs
 from switch.adapters.postgres_place import EmbeddedPostgresError
 from switch.adapters.system import SystemClock, core_dumps_off, pause, raise_open_files
+from switch.certificates import Certificates
 from switch.journal import StoreDownError
 from switch.lmk_file import LmkError, open_lmk
 from switch.metrics import Registry, merged
 from switch.metrics_http import MetricsProtocol
 from switch.store import Store, StoreError, check_vault, prepare_data_keys, record_of_node
 from switch.texts import say
+from switch.tls import TlsError
 from switch.vaults import VaultUnusableError
 from switch.version import version
 
@@ -99,6 +101,8 @@ def serve(
                 stack.enter_context(bind(of.host, of.port, config.server.backlog, language))
                 for of in config.listeners
             ]
+            registry_of_node = Registry()
+            certificates = certificates_of(config, sockets, registry_of_node, language)
             store = stack.enter_context(
                 Store(config, language, wait_s=config.database.start_wait_s)
             )
@@ -115,6 +119,8 @@ def serve(
                 store,
                 sockets,
                 lmk,
+                certificates,
+                registry_of_node,
                 demo=demo,
                 language=language,
                 ready_file=ready_file,
@@ -237,6 +243,18 @@ def bind(host: str, port: int, backlog: int, language: str) -> socket.socket:
     raise AssertionError("unreachable")
 
 
+def certificates_of(
+    config: Config, sockets: Sequence[socket.socket], numbers: Registry, language: str
+) -> Certificates:
+    """What the listeners show. A node does not start with what it can not show."""
+    names = [f"{at[0]}:{at[1]}" for at in (each.getsockname() for each in sockets)]
+    listeners = list(zip(names, config.listeners, strict=True))
+    try:
+        return Certificates(listeners, config.tls, SystemClock(), numbers)
+    except TlsError as error:
+        raise SupervisorError(say("certificate_unusable", language, reason=error)) from error
+
+
 # -- on the loop --------------------------------------------------------------------------------
 
 
@@ -262,6 +280,8 @@ class Supervisor:
         store: Store,
         sockets: Sequence[socket.socket],
         lmk: Lmk,
+        certificates: Certificates,
+        numbers: Registry,
         *,
         demo: bool,
         language: str,
@@ -275,6 +295,7 @@ class Supervisor:
         self._sockets = sockets
         self._addresses = [listening.getsockname() for listening in sockets]
         self._lmk = lmk
+        self._certificates = certificates
         self._demo = demo
         self._language = language
         self._ready_file = ready_file
@@ -287,7 +308,7 @@ class Supervisor:
         self._stop = asyncio.Event()
         self._metrics_address = ""
         self._log = structlog.get_logger()
-        self.registry = Registry()
+        self.registry = numbers
         self._alive = self.registry.gauge("tongbao_workers", "Worker processes that serve")
         self._restarts = self.registry.counter(
             "tongbao_worker_restarts_total", "Worker processes that ended unasked"
@@ -324,15 +345,18 @@ class Supervisor:
         lmk_server = await lmk_socket.listen(self._run_folder, self._on_lmk)
         host, port = server.sockets[0].getsockname()[:2]
         self._metrics_address = f"{host}:{port}"
-        watch = asyncio.create_task(self._watch_postgres())
+        watches = [
+            asyncio.create_task(self._watch_postgres()),
+            asyncio.create_task(self._watch_certificates()),
+        ]
         keepers = [asyncio.create_task(self._keep(worker)) for worker in self._workers]
         try:
             await self._stop.wait()
             await self._drain(keepers)
         finally:
-            for task in (*keepers, watch):
+            for task in (*keepers, *watches):
                 task.cancel()
-            await asyncio.gather(*keepers, watch, return_exceptions=True)
+            await asyncio.gather(*keepers, *watches, return_exceptions=True)
             server.close()
             lmk_server.close()
             self._kill()
@@ -397,6 +421,7 @@ class Supervisor:
                 lmks.hand_over(self._lmk),
                 str(self._run_folder),
                 registry.added(),
+                self._certificates.pems(),
             )
             worker.writer.write(messages.pack(start))
             if self._draining:
@@ -512,6 +537,9 @@ class Supervisor:
                     "length_inclusive": of.length_inclusive,
                     "tpdu": of.tpdu,
                     "header_bytes": of.header_bytes,
+                    "tls": bool(of.tls_certificate),
+                    "client_certificates": bool(of.tls_clients),
+                    "proxy": bool(of.proxy_from),
                 }
                 for of, at in zip(self._config.listeners, self._addresses, strict=True)
             ],
@@ -537,8 +565,27 @@ class Supervisor:
 
     def _ready_page(self) -> tuple[str, bytes]:
         ready = sum(worker.ready for worker in self._workers)
-        state = {"ready": ready == len(self._workers), "workers": ready, "draining": self._draining}
+        state = {
+            "ready": ready == len(self._workers),
+            "workers": ready,
+            "draining": self._draining,
+            "certificates": self._certificates.states(),
+        }
         return "application/json", msgspec.json.encode(state) + b"\n"
+
+    # -- certificates
+
+    async def _watch_certificates(self) -> None:
+        """Give workers what the files hold when that has changed; tell when one is about to end."""
+        while any(self._certificates.pems()):
+            await asyncio.sleep(self._config.tls.look_s)
+            if self._certificates.look():
+                self._tell_workers(messages.Certificates(self._certificates.pems()))
+
+    def _tell_workers(self, message: messages.ToWorker) -> None:
+        for worker in self._workers:
+            if worker.writer is not None and not worker.writer.is_closing():
+                worker.writer.write(messages.pack(message))
 
     # -- PostgreSQL
 
@@ -579,9 +626,7 @@ class Supervisor:
         self._draining = True
         for listening in self._sockets:
             listening.close()
-        for worker in self._workers:
-            if worker.writer is not None and not worker.writer.is_closing():
-                worker.writer.write(messages.pack(messages.Drain()))
+        self._tell_workers(messages.Drain())
         _, late = await asyncio.wait(keepers, timeout=self._config.engine.drain_s + KILL_GRACE_S)
         if late:
             self._log.error("workers_killed", count=len(late))

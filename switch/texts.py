@@ -50,6 +50,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "另一个 `tongbao serve`（进程 {pid}）正在使用 {path}",
     ),
     "not_bound": ("{host}:{port} can not be bound: {reason}", "无法绑定 {host}:{port}：{reason}"),
+    "certificate_unusable": (
+        "TLS can not be served at {reason}",
+        "无法提供 TLS：{reason}",
+    ),
     "open_files_too_few": (
         "only {files} open files are allowed a process; at least {least} are needed: raise the hard limit"
         " (ulimit -Hn, LimitNOFILE=)",

@@ -39,6 +39,7 @@ from switch.load import Load
 from switch.logs import AuthorizationLog, LogFile
 from switch.management import Management
 from switch.numbers import Block
+from switch.rates import Sources
 from switch.reporter import Reporter
 from switch.rows import Rows, Standing
 from switch.server import TerminalServer
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from switch.ports import Clock, LocalTransport, Transport
     from switch.reference import Link, ReferenceStore, Snapshot
     from switch.store_ports import Batches, Numbers, Owners, Queue
+    from switch.tls import Pem
     from switch.worker import Control
 
 _log = structlog.get_logger(__name__)
@@ -245,6 +247,7 @@ class Switch:
         self._log = log
         self.standing = Standing()
         self.load = Load(config.engine.in_flight, config.engine.wait_s)
+        sources = Sources(config.rates)
         self.acquirers: dict[str, Acquirer] = {}
         self._request_ids = Block(stores.numbers.request_ids, config.journal.request_id_block)
         self._rrns = Block(stores.numbers.rrns, config.journal.rrn_block)
@@ -298,6 +301,7 @@ class Switch:
             request_ids=self._request_ids,
             snapshot=self.reference,
             refresh=self.reference.refresh,
+            sources=sources,
             demo=demo,
         )
         self._duties = Duties(
@@ -315,8 +319,15 @@ class Switch:
             log=log,
         )
         self.servers = [
-            TerminalServer(config, listener, self.engine, log) for listener in config.listeners
+            TerminalServer(config, listener, self.engine, log, sources)
+            for listener in config.listeners
         ]
+
+    def renew(self, certificates: Sequence[Pem | None]) -> None:
+        """TLS certificates of the listeners, in order; None where one is plain."""
+        for server, pem in zip(self.servers, certificates, strict=True):
+            if pem is not None:
+                server.arrivals.renew(pem)
 
     def _longest_timer_s(self) -> float:
         return self.engine.longest_timer_s()
@@ -457,6 +468,7 @@ async def run_worker(
         await stores.custody.hold(config.node, worker_index, vault.lmk_ids)
         control.held(vault.lmk_ids)
         switch = build(config, worker_index, ports, demo=control.demo)
+        control.on_certificates(switch.renew)
         await switch.start(listening_sockets)
         loop = asyncio.get_running_loop()
         metrics = vaults.DeviceMetrics(control.registry)

@@ -24,10 +24,11 @@ from switch.adapters.system import SystemClock, core_dumps_off, raise_open_files
 from switch.metrics import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from switch.config import Config
     from switch.control import Start
+    from switch.tls import Pem
 
 METRICS_S = 1.0  # between snapshots to the supervisor
 DRAIN_GRACE_S = 5.0  # after engine.drain_s, for flushing; then the process ends
@@ -44,6 +45,8 @@ class Control:
         self.run_folder = Path(start.run_folder)
         self.registry = Registry()
         self._drain_s = start.config.engine.drain_s
+        self._certificates = start.certificates
+        self._use_certificates: Callable[[Sequence[Pem | None]], None] | None = None
         self._writer = writer
         self._drain = asyncio.Event()
         self._changes: asyncio.Queue[bytes] = asyncio.Queue()
@@ -65,6 +68,18 @@ class Control:
     async def next_lmk(self) -> bytes:
         """The LMK that the supervisor wants to be worked with, each time it says so, in order."""
         return await self._changes.get()
+
+    def on_certificates(self, use: Callable[[Sequence[Pem | None]], None]) -> None:
+        """Use those of the listeners now, and whenever there are others."""
+        self._use_certificates = use
+        if self._certificates:
+            use(self._certificates)
+
+    def renew(self, certificates: Sequence[Pem | None]) -> None:
+        self._certificates = tuple(certificates)
+        if self._use_certificates is not None:
+            self._use_certificates(self._certificates)
+            structlog.get_logger().info("certificates_renewed")
 
     async def drain_requested(self) -> None:
         """Returns when the worker is to stop accepting, to finish what is in flight and to return."""
@@ -125,6 +140,8 @@ async def listen(reader: asyncio.StreamReader, control: Control) -> None:
             assert not isinstance(message, messages.Start), "Start comes once"
             if isinstance(message, messages.NewLmk):
                 control.new_lmk(message.lmk)
+            elif isinstance(message, messages.Certificates):
+                control.renew(message.certificates)
             else:
                 control.request_drain("supervisor")
     except (asyncio.IncompleteReadError, OSError):

@@ -323,6 +323,9 @@ class NodeLog:
         self._world.note("refused", self._name, source, response_code, rule)
         self._world.count(f"refused {response_code} {rule[:40]}")
 
+    def noted(self, event: str) -> None:
+        self._world.count(f"connection {event}")
+
     def recovered(self, undecided: Undecided) -> None:
         self._world.note("recovered", self._name, undecided.request.request_id)
         self._world.count("recovered")

@@ -62,6 +62,8 @@ class Desk:
     def failed(self, error: BaseException) -> None:
         self.errors.append(error)
 
+    def noted(self, event: str) -> None: ...
+
     def recovered(self, undecided: Undecided) -> None:
         """Told of every one."""
 

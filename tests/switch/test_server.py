@@ -102,6 +102,8 @@ class Refusals:
     def refused(self, _source: str, _response_code: str, rule: str) -> None:
         self.rules.append(rule)
 
+    def noted(self, _event: str) -> None: ...
+
 
 class Bench:
     """A server with its parts, made inside a loop."""
@@ -115,7 +117,7 @@ class Bench:
         self.server = TerminalServer(config, Listener(), engine, log)
 
     def connect(self) -> tuple[TerminalConnection, Transport]:
-        connection, transport = self.server.accept(), Transport()
+        connection, transport = TerminalConnection(self.server), Transport()
         connection.connection_made(transport)
         return connection, transport
 
@@ -491,7 +493,7 @@ def test_who_has_just_connected_is_served_while_we_drain() -> None:
     def scenario() -> None:
         bench = Bench()
         connection, transport = bench.connect()
-        accepted = bench.server.accept()  # and told to us only after the drain has begun
+        accepted = TerminalConnection(bench.server)  # and told to us only after the drain has begun
         bench.server.drain()
         late = Transport()
         accepted.connection_made(late)
