@@ -89,6 +89,15 @@ def simulate_terminals(
             "Shares: hang_up repeat repeat_lost double bad_mac garbage print_failure bad_answer."
         ),
     ] = None,
+    tls: Annotated[bool, typer.Option("--tls", help="Connect by TLS 1.2 or later.")] = False,  # noqa: FBT002
+    tls_authority: Annotated[
+        Path | None,
+        typer.Option("--tls-authority", help="PEM; who must have signed the switch's certificate."),
+    ] = None,
+    tls_certificate: Annotated[
+        Path | None, typer.Option("--tls-certificate", help="PEM; what all terminals show.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option("--tls-key", help="Its key, PEM.")] = None,
     cards: CardsFile = None,
     options: OptionsFile = None,
     views: Annotated[
@@ -134,6 +143,9 @@ def simulate_terminals(
             rows = [commands.shaped(one, TerminalOptions)]
         else:
             raise commands.UsageError("give --terminals, or --merchant, --terminal and --tmk")
+        shown = tls_authority, tls_certificate, tls_key
+        if any(shown) and not tls:
+            raise commands.UsageError("--tls-authority, --tls-certificate and --tls-key need --tls")
         return commands.terminals(
             rows,
             commands.shaped(values, FleetOptions),
@@ -141,6 +153,7 @@ def simulate_terminals(
             as_json=json,
             views=views,
             language=lang,
+            tls=commands.client_tls(*shown) if tls else None,
         )
 
     end(body)

@@ -70,6 +70,10 @@ class Certificate:
     def serial(self) -> int:
         return self.made.serial_number
 
+    @staticmethod
+    def serial_of(pem: bytes) -> int:
+        return x509.load_pem_x509_certificate(pem).serial_number
+
     def key_pem(self, passphrase: bytes = b"") -> bytes:
         return self.secret.private_bytes(
             serialization.Encoding.PEM,

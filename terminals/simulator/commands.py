@@ -9,6 +9,7 @@ import asyncio
 import datetime as dt
 import os
 import signal
+import ssl
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -97,6 +98,25 @@ def read_terminals(path: Path) -> list[TerminalOptions]:
     return [shaped({**row, "tmk": read_key(row.get("tmk", ""))}, TerminalOptions) for row in rows]
 
 
+def client_tls(
+    authority: Path | None, certificate: Path | None, key: Path | None
+) -> ssl.SSLContext:
+    """TLS of simulated terminals. Without an authority the switch's certificate is not checked."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.check_hostname = False  # terminals are told an address, and trust their own authority
+    if authority is None:
+        context.verify_mode = ssl.CERT_NONE
+    try:
+        if authority is not None:
+            context.load_verify_locations(authority)
+        if certificate is not None:
+            context.load_cert_chain(certificate, key, password=lambda: "")
+    except ssl.SSLError as error:
+        raise UsageError(f"TLS: {error.reason or error}") from None
+    return context
+
+
 # -- terminals ------------------------------------------------------------------------
 
 
@@ -108,13 +128,14 @@ def terminals(
     as_json: bool,
     views: Path | None,
     language: str,
+    tls: ssl.SSLContext | None = None,
 ) -> int:
     """Run a fleet and show what it saw. Exit code 1 when repeats differed or terminals gave up."""
     if len(rows) >= TPDU_SOURCES:
         raise UsageError(f"at most {TPDU_SOURCES - 1} terminals")
     fleet_terminals = [Terminal(row, f"{index + 1:04}") for index, row in enumerate(rows)]
     with notice_of(options, language, quiet=as_json) as notice:
-        result = run_loop(drive(fleet_terminals, options, seed, notice, language))
+        result = run_loop(drive(fleet_terminals, options, seed, notice, language, tls))
     if views is not None:
         write_file(views, msgspec.json.format(msgspec.json.encode(result.views())))
     if as_json:
@@ -130,6 +151,7 @@ async def drive(
     seed: int,
     notice: Notice | None,
     language: str,
+    tls: ssl.SSLContext | None = None,
 ) -> FleetResult:
     """One fleet on the running loop; the first signal ends trading, the second the process."""
     loop = asyncio.get_running_loop()
@@ -137,7 +159,7 @@ async def drive(
     async def connect(
         host: str, port: int, factory: Callable[[], asyncio.Protocol]
     ) -> tuple[asyncio.BaseTransport, asyncio.Protocol]:
-        return await loop.create_connection(factory, host, port)
+        return await loop.create_connection(factory, host, port, ssl=tls)
 
     bits = Random(seed)  # noqa: S311 - see the import
     fleet = Fleet(fleet_terminals, options, bits, connect, notice)

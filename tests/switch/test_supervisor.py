@@ -143,7 +143,8 @@ def test_the_ready_file_says_where_everything_is(tmp_path: Path, dsn: str) -> No
         assert node.ask() in facts["pids"]["workers"]
         assert node.metric("tongbao_workers") == 2.0
         with urlopen(f"http://127.0.0.1:{facts['metrics']['port']}/ready", timeout=5) as answer:
-            assert json.load(answer) == {"ready": True, "workers": 2, "draining": False}
+            state = {"ready": True, "workers": 2, "draining": False, "certificates": []}
+            assert json.load(answer) == state
         node.process.send_signal(signal.SIGTERM)
         code, out, err = node.end()
         assert code == 0, err
