@@ -25,7 +25,7 @@ from benchmarks.load import Plan, Process, obey, run
 from benchmarks.null_ports import NullLog, NullPans, NullStore, NullVault, null_key, snapshot_of
 from switch import logs
 from switch.adapters.system import SystemClock, SystemTransport
-from switch.config import Batch, Config, Listener
+from switch.config import Batch, Config, Listener, Rates
 from switch.reference import Link, Route
 from terminals.registry import Merchant, Terminal
 
@@ -62,7 +62,12 @@ async def serve(dialect: str, bank_port: int, terminals: int) -> None:
             [null_key("link:bank", usage) for usage in ("ZAK", "ZPK")],
         )
     )
-    config = Config(workers=1, listeners=(Listener(),), batch=Batch(items_max=1 << 60))
+    config = Config(
+        workers=1,
+        listeners=(Listener(),),
+        batch=Batch(items_max=1 << 60),
+        rates=Rates(terminal_messages_per_s=100_000),  # counted, and never refused
+    )
     vault: Any = NullVault()
     ports = Ports(
         stores=Stores(

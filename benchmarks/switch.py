@@ -49,6 +49,8 @@ LINK_MAC: Final = "x9.19-binary"
 READY_S: Final = 60.0
 ROOT: Final = Path(__file__).resolve().parent.parent
 
+RATES = "[rates]\nterminal_messages_per_s = 100_000\n"  # counted, and never refused
+
 
 class Node:
     """A node of its own in a folder: configured, filled, served, stopped, removed."""
@@ -70,7 +72,7 @@ class Node:
         stack.callback(self.bank.stop)
         settings = (
             f'data = "{folder / "data"}"\nworkers = {workers}\n'
-            f'[[listeners]]\nhost = "127.0.0.1"\nport = 0\n{more}'
+            f'[[listeners]]\nhost = "127.0.0.1"\nport = 0\n{more}\n{RATES}'
         )
         (folder / "tongbao.toml").write_text(settings, encoding="utf-8")
         config = parse(settings)

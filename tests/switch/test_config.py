@@ -24,7 +24,8 @@ from switch.control import Start
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "tongbao.example.toml"
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE = ROOT / "tongbao.example.toml"
 
 # file, key's path, part of the reason
 REFUSED = [
@@ -113,10 +114,25 @@ def test_the_example_has_every_setting_with_unit_and_default() -> None:
             assert re.search(r"# .+\(.+\)$", line), f"no meaning and unit: {line}"
 
 
+@pytest.mark.parametrize("name", ["example-node.toml", "example-edge.toml"])
+def test_the_examples_of_nodes_can_be_read(name: str) -> None:
+    loaded = configs.load(ROOT / "docs" / name)
+    assert loaded.data == str(ROOT / "var")
+    if name == "example-edge.toml":
+        direct, balanced, plain = loaded.listeners
+        assert direct.tls_clients == "/etc/tongbao/terminals-ca.pem"
+        assert balanced.proxy_from == ("10.0.0.4", "10.0.0.5")
+        assert plain.tls_certificate == ""
+
+
 def test_paths_count_from_the_file(tmp_path: Path) -> None:
     file = tmp_path / "node.toml"
-    file.write_text('data = "store"\n[hsm]\nlmk_file = "/keys/lmk"\n', encoding="utf-8")
+    tls = '[[listeners]]\ntls_certificate = "pos.pem"\ntls_key = "/keys/pos.key"\n'
+    text = f'data = "store"\n[hsm]\nlmk_file = "/keys/lmk"\n{tls}'
+    file.write_text(text, encoding="utf-8")
     loaded = configs.load(file)
+    assert loaded.listeners[0].tls_certificate == str(tmp_path / "pos.pem")
+    assert loaded.listeners[0].tls_key == "/keys/pos.key"
     assert loaded.data == str(tmp_path / "store")
     assert loaded.hsm.lmk_file == "/keys/lmk"
     assert configs.with_data(loaded, Path("/elsewhere")).data == "/elsewhere"
