@@ -230,11 +230,12 @@ def test_a_broken_file_changes_nothing_for_workers_that_start_meanwhile_too(stag
 def test_floods_and_slow_handshakes_beside_honest_terminals(stage: Stage) -> None:
     noise = random.Random(5)
 
+    kept: list[asyncio.StreamWriter] = []  # until all is counted: what dawdles must not leave
+
     async def attack(stop: asyncio.Event) -> None:
         """Connections that say nothing, half a handshake, noise, or leave at once."""
-        kept = []
         while not stop.is_set():
-            reader, writer = await asyncio.open_connection(*stage.address(TLS))
+            _, writer = await asyncio.open_connection(*stage.address(TLS))
             kind = noise.randrange(4)
             if kind == 0:
                 writer.write(bytes.fromhex("1603010200010001fc"))
@@ -242,10 +243,8 @@ def test_floods_and_slow_handshakes_beside_honest_terminals(stage: Stage) -> Non
                 writer.write(noise.randbytes(300))
             elif kind == 2:
                 writer.close()
-            kept.append((reader, writer))
+            kept.append(writer)
             await asyncio.sleep(0.002)
-        for _, writer in kept:
-            writer.close()
 
     async def scenario() -> None:
         before = metrics(stage.node)
@@ -267,6 +266,8 @@ def test_floods_and_slow_handshakes_beside_honest_terminals(stage: Stage) -> Non
         await until(counted)
         failures = "tongbao_failures_total"
         assert total(metrics(stage.node), failures) == total(before, failures)
+        for writer in kept:
+            writer.close()
 
     stage.run(scenario())
 
