@@ -334,7 +334,11 @@ def test_a_terminal_that_sends_without_end_is_refused_alone(stage: Stage) -> Non
         async with Wire(stage.address(PLAIN)) as wire:
             for trace in range(1, 901):
                 wire.send(framed(echo_request(options.merchant, options.terminal, trace)))
-            codes = [str((await wire.message())[39]) for _ in range(900)]
+            reversal = echo_request(options.merchant, options.terminal, 1) | {0: "0400"}
+            wire.send(framed(reversal))  # taken in all the same: it is malformed, not too many
+            answers = [await wire.message() for _ in range(901)]
+            assert [answer[39] for answer in answers if answer[0] == "0410"] == ["30"]
+            codes = [str(answer[39]) for answer in answers if answer[0] != "0410"]
             assert codes.count("96") > 300
             assert codes.count("00") >= 400
             wire.send(framed(echo_request(calm.merchant, calm.terminal)))

@@ -8,6 +8,7 @@ clock of the test's; log events are caught.
 from __future__ import annotations
 
 import datetime as dt
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from switch.certificates import FILE_BYTES_MAX, Certificates
-from switch.config import Listener, Tls
+from switch.config import Config, Listener, Tls
 from switch.metrics import Registry
+from switch.supervisor import SupervisorError, certificates_of
 from switch.tls import Pem, TlsError, context_of, validity_of
 from tests.certificates import Certificate
 
@@ -215,6 +217,19 @@ def test_a_node_does_not_start_with_what_it_can_not_show(tmp_path: Path) -> None
     listener = Listener(tls_certificate=certificate, tls_key=key)
     with pytest.raises(TlsError, match=f"^{NAME}: certificate and key: key values mismatch$"):
         Certificates([(NAME, listener)], Tls(), Clock(), Registry())
+
+
+@pytest.mark.parametrize(("language", "says"), [("en", "can not be served"), ("zh", "无法提供")])
+def test_the_operator_is_told_which_listener(tmp_path: Path, language: str, says: str) -> None:
+    certificate, key = made().write(tmp_path, "node")
+    Path(key).unlink()
+    config = Config(listeners=(Listener(tls_certificate=certificate, tls_key=key),))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        with pytest.raises(SupervisorError) as caught:
+            certificates_of(config, [listening], Registry(), language)
+        assert f"127.0.0.1:{listening.getsockname()[1]}" in str(caught.value)
+    assert says in str(caught.value)
+    assert f"{key}: No such file" in str(caught.value)
 
 
 def test_keys_do_not_show(tmp_path: Path) -> None:

@@ -115,11 +115,16 @@ def test_one_terminal_by_flags_and_tables(lang: str, tmp_path: Path) -> None:
         (["--fault", "nonsense=1"], "nonsense"),
         (["--fault", "hang_up=2"], "together"),
         (["--terminals", "/nowhere/x.json"], "No such file"),
+        (["--tls-authority", "ca.pem"], "need --tls"),
+        (["--tls", "--tls-authority", "/nowhere/ca.pem"], "No such file"),
+        (["--tls", "--tls-certificate", __file__], "TLS: "),
     ],
 )
 def test_wrong_flags_are_named(arguments: list[str], says: str) -> None:
     known = ["--merchant", "898100000000001", "--terminal", "10000001", "--tmk", TMK]
-    given = arguments + (known if "--fault" in arguments else [])
+    given = arguments + (
+        known if arguments and arguments[0] in ("--fault", "--tls", "--tls-authority") else []
+    )
     result = RUNNER.invoke(app, ["terminals", *given])
     assert result.exit_code in (2, 4)
     assert says in result.stderr
