@@ -6,11 +6,13 @@ from __future__ import annotations
 from typing import Any
 
 from switch.device import texts as device_texts
+from switch.explain import texts as explain_texts
 
 LANGUAGES = ("en", "zh")
 
 TEXTS: dict[str, tuple[str, str]] = {
     **device_texts.TEXTS,
+    **explain_texts.TEXTS,
     # -- serve
     "hsm_statement": (
         "The software HSM is functionally equal to a payment HSM and can never be certified as one.",
