@@ -77,18 +77,15 @@ def _record(books: Books, record: ClearingRecord) -> Iterator[Step]:
                 "currency": currency,
             },
         )
-    for member in books.members:
-        if member.side == "ours" and member.member == record.key and member.match_id != record.key:
-            yield step(
-                "match_member",
-                on=member.business_date,
-                values={
-                    "match_id": member.match_id,
-                    "rule": member.rule,
-                    "version": member.rule_version,
-                },
-            )
-    if not matched and record.captured:
+    members = [one for one in books.members if one.side == "ours" and one.member == record.key]
+    for member in members:
+        values = {
+            "match_id": member.match_id,
+            "rule": member.rule,
+            "version": member.rule_version,
+        }
+        yield step("match_member", on=member.business_date, values=values)
+    if not (matched or members) and record.captured:
         yield step("not_matched", on=record.business_date, tone="open", values={"key": record.key})
     for fee in books.fees:
         if fee.key == record.key:
@@ -218,7 +215,7 @@ def _case(facts: CaseFacts) -> Iterator[Step]:
             "kind": found.break_class,
             "state": case.state,
             "owner": case.owner,
-            "difference_minor": found.difference_minor,
+            "difference_minor": found.difference_minor or None,
             "currency": found.currency,
         },
     )

@@ -20,6 +20,9 @@ GUTTER = 150  # for times, left of the first lane
 LANE_WIDTH = 182
 HEAD = 44  # of the lanes' names
 ROW = 38
+GONE = frozenset(
+    ("no_answer", "not_sent")
+)  # what did not come is drawn, broken, where it would have
 LABEL_MAX = 34  # characters, a Chinese one counted as two; the timeline has it whole
 
 
@@ -75,9 +78,10 @@ def _row(step: Step, y: int, *, chinese: bool) -> str:
             f'<text class="l" x="{source + 12}" y="{y + 4}">{label}</text></g>'
         )
     way = 1 if target > source else -1
+    kind = f"{step.tone} gone" if step.event in GONE else step.tone
     tip = f"{target - way * 3},{y} {target - way * 11},{y - 5} {target - way * 11},{y + 5}"
     return (
-        f'<g class="{step.tone}"><title>{whole}</title>'
+        f'<g class="{kind}"><title>{whole}</title>'
         f'<path class="a" d="M{source} {y} H{target - way * 10}"/><polygon class="p" points="{tip}"/>'
         f'<text class="l" x="{(source + target) // 2}" y="{y - 6}" text-anchor="middle">{label}</text></g>'
     )
@@ -88,7 +92,6 @@ def _short(label: str) -> str:
     >>> _short("a short one"), len(_short("x" * 60))
     ('a short one', 34)
     """
-    label = label.removesuffix(f" {text.EMPTY}")
     width = 0
     for number, character in enumerate(label):
         width += 1 if character.isascii() else 2

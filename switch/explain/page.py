@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from switch.explain import text
 from switch.explain.diagram import svg
-from switch.explain.story import NOT_RECORDED
+from switch.explain.story import NOT_RECORDED, TONES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +61,7 @@ svg .lane { stroke: var(--line); } svg .l { paint-order: stroke; stroke: var(--c
 svg .a { stroke: var(--wire); fill: none; stroke-width: 1.5; } svg .p { fill: var(--wire); }
 svg .good .a { stroke: var(--good); } svg .good .p { fill: var(--good); }
 svg .bad .a { stroke: var(--bad); } svg .bad .p { fill: var(--bad); }
-svg .open .a { stroke: var(--open); stroke-dasharray: 5 4; } svg .open .p { fill: var(--open); }
+svg .open .a { stroke: var(--open); } svg .open .a, svg .gone .a { stroke-dasharray: 5 4; } svg .open .p { fill: var(--open); }
 @media (max-width: 700px) { td.w { white-space: normal; } }
 @media print { :root { color-scheme: light; --ink: #000; --paper: #fff; --card: #fff; --line: #bbb; }
   body { margin: 0; max-width: none; font-size: 11px; } nav { display: none; }
@@ -96,8 +96,6 @@ def _value(checked: str) -> str:
 
 
 def _body(story: Story, *, chinese: bool) -> Iterator[str]:
-    from switch.explain.story import TONES
-
     told = story.facts.transaction
     tone = TONES[told["state"]]
     yield f'<h1><span class="state {tone}"></span>{_text(text.title(story, chinese=chinese))}</h1>'
@@ -109,7 +107,8 @@ def _body(story: Story, *, chinese: bool) -> Iterator[str]:
     yield f'<p class="sub">{_text(text.word("stages", chinese=chinese))}: {_text(text.stages(story, chinese=chinese))}</p>'
     yield _heading("message", chinese=chinese)
     pairs = "".join(
-        f"<div><dt>{_text(one.de)}</dt><dd>{_text(one.value)}</dd></div>" for one in story.message
+        f"<div><dt>{_text(one.de)}</dt><dd>{_text(text.clean(one.value))}</dd></div>"
+        for one in story.message
     )
     yield f'<div class="box"><dl>{pairs}</dl></div>'
     yield _heading("timeline", chinese=chinese)

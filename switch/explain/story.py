@@ -197,6 +197,12 @@ def decided_state(told: dict[str, Any]) -> str:
 
 
 def _undone(facts: Facts) -> Iterator[Step]:
+    # what a reversal followed from stands before it, where both are of one commit
+    for late in facts.late_answers:
+        values = msgspec.structs.asdict(late)
+        values["currency"] = facts.transaction["currency"]
+        del values["received_at"]
+        yield Step("late_answer", "bank", "switch", late.received_at, tone="open", values=values)
     for asked in facts.reversal_requests:
         values = {
             "reason": asked.reason,
@@ -214,11 +220,6 @@ def _undone(facts: Facts) -> Iterator[Step]:
             yield Step(f"capture_{each['capture']}", "switch", "store", at, values=values)
     for item in facts.queue:
         yield from _queued(item)
-    for late in facts.late_answers:
-        values = msgspec.structs.asdict(late)
-        values["currency"] = facts.transaction["currency"]
-        del values["received_at"]
-        yield Step("late_answer", "bank", "switch", late.received_at, tone="open", values=values)
 
 
 def _queued(item: Queued) -> Iterator[Step]:

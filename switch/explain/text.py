@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -10,7 +11,7 @@ import msgspec
 from settlement.reports.figures import money
 from switch.explain.books import postings_text
 from switch.explain.story import NOT_RECORDED
-from switch.explain.texts import LANES, SENTENCES, WORDS
+from switch.explain.texts import LANES, SENTENCES, STATES, WORDS
 from switch.transactions import TYPES
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from switch.explain.story import Story
 
 EMPTY = "-"
+OPTIONAL = re.compile(r"\[([^\]]*)\]")
+PLACE = re.compile(r"\{(\w+)\}")
 
 
 def at_text(at: dt.datetime) -> str:
@@ -34,29 +37,52 @@ def at_text(at: dt.datetime) -> str:
 
 
 def filled(template: str, values: Mapping[str, Any], *, chinese: bool) -> str:
-    """A template with its values: `{amount}` is `amount_minor` in the currency's own units."""
+    """A template with its values: `{amount}` is `amount_minor` in the currency's own units, and a part in
+    square brackets is left out where a value in it is empty.
+
+    >>> filled("{a}[, code {b}]", {"a": 1, "b": ""}, chinese=False)
+    '1'
+    """
     currency = str(values.get("currency") or "")
     shown = {
         name: value_text(name, value, currency, chinese=chinese) for name, value in values.items()
     }
     shown |= {
-        name.removesuffix("_minor"): money(value, currency) if value is not None else EMPTY
+        name.removesuffix("_minor"): money(value, currency)
         for name, value in values.items()
         if name.endswith("_minor")
     }
-    return template.format_map(shown)
+
+    def part(found: re.Match[str]) -> str:
+        names = PLACE.findall(found[1])
+        return found[1] if all(shown[name] for name in names) else ""
+
+    filler = {name: value or EMPTY for name, value in shown.items()}
+    return OPTIONAL.sub(part, template).format_map(filler)
 
 
 def value_text(name: str, value: Any, currency: str, *, chinese: bool) -> str:
     if value is None or value == "":
-        return EMPTY
+        return ""
+    if name == "state" and value in STATES:
+        return STATES[value][chinese]
     if name == "type" and chinese and value in TYPES:
         return TYPES[value].name_zh
     if name == "postings":
         return postings_text(value, currency)
     if isinstance(value, dt.datetime):
         return at_text(value)
-    return str(value)
+    return clean(str(value))
+
+
+def clean(value: str) -> str:
+    """Without what a screen would obey and a page may not hold.
+
+    >>> clean("a" + chr(27) + "[2J")
+    'a\ufffd[2J'
+    """
+    spaced = (" " if each.isspace() else each for each in value)
+    return "".join(each if each.isprintable() else "\ufffd" for each in spaced)
 
 
 def sentence(step: Step, *, chinese: bool) -> str:
@@ -122,7 +148,7 @@ def _lines(story: Story, *, chinese: bool) -> Iterator[str]:
     yield f"  {dates(story, chinese=chinese)}"
     yield ""
     yield word("message", chinese=chinese)
-    yield f"  {'  '.join(f'{one.de}={one.value}' for one in story.message)}"
+    yield f"  {'  '.join(f'{one.de}={clean(one.value)}' for one in story.message)}"
     yield ""
     yield word("timeline", chinese=chinese)
     for step in story.steps:

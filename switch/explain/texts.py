@@ -1,20 +1,21 @@
 # ruff: noqa: RUF001 - full-width punctuation is how Chinese is written
 """What `tongbao explain` says, in English and Chinese. Of an event: the sentence, and a label for the
-diagram where it has a place there. Names of rules, states and links stay as they are stored."""
+diagram where it has a place there. Names of rules and links stay as they are stored. What stands in
+square brackets is left out where a value in it is empty."""
 
 from __future__ import annotations
 
 SENTENCES: dict[str, tuple[str, str]] = {
     # -- the wire
     "received": (
-        "{mti} {type}, {amount} {currency}: trace {stan}, batch {batch}, entry mode {entry_mode},"
-        " card {pan_masked}",
-        "收到 {mti} {type}，{amount} {currency}：流水号 {stan}，批次 {batch}，输入方式 {entry_mode}，"
-        "卡号 {pan_masked}",
+        "{mti} {type}, {amount} {currency}: trace {stan}, batch {batch}[, entry mode {entry_mode}]"
+        "[, card {pan_masked}]",
+        "收到 {mti} {type}，{amount} {currency}：流水号 {stan}，批次 {batch}[，输入方式 {entry_mode}]"
+        "[，卡号 {pan_masked}]",
     ),
     "mac_verified": (
-        "MAC verified under key set {session_id}, issued {issued_at}",
-        "以密钥组 {session_id}（{issued_at} 下发）验证 MAC 通过",
+        "MAC verified under key set {session_id}[, issued {issued_at}]",
+        "以密钥组 {session_id}[（{issued_at} 下发）]验证 MAC 通过",
     ),
     "versions": (
         "decided on business date {business_date} under reference data of generation {generation}:"
@@ -32,18 +33,18 @@ SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "checks_passed": ("every check passed", "全部检查通过"),
     "routed": (
-        "route {route} leads to {acquirer}, by {route_rule}",
-        "路由 {route} 指向 {acquirer}，规则 {route_rule}",
+        "[route {route} of the card; ]sent to {acquirer} by {route_rule}",
+        "[卡路由 {route}；]发往 {acquirer}，规则 {route_rule}",
     ),
     "recorded": (
         "recorded as request {request_id} before anything is sent",
         "先记为请求 {request_id}，之后才发送",
     ),
     "attempt": (
-        "attempt {attempt} to {acquirer}: STAN {link_stan}, DE 7 {transmission_time}, DE 32 {de32},"
-        " DE 33 {de33}",
-        "第 {attempt} 次发往 {acquirer}：流水号 {link_stan}，域 7 {transmission_time}，域 32 {de32}，"
-        "域 33 {de33}",
+        "attempt {attempt} to {acquirer}: STAN {link_stan}, DE 7 {transmission_time}[, DE 32 {de32}]"
+        "[, DE 33 {de33}]",
+        "第 {attempt} 次发往 {acquirer}：流水号 {link_stan}，域 7 {transmission_time}[，域 32 {de32}]"
+        "[，域 33 {de33}]",
     ),
     "not_sent": (
         "attempt {attempt} certainly did not reach {acquirer}",
@@ -54,24 +55,24 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "改走备用路由 {acquirer}，规则 {route_rule}",
     ),
     "answered": (
-        "{acquirer} answers {response_code}, authorisation code {auth_code}, its RRN {acquirer_rrn}",
-        "{acquirer} 应答 {response_code}，授权码 {auth_code}，对方检索参考号 {acquirer_rrn}",
+        "{acquirer} answers {response_code}[, authorisation code {auth_code}][, its RRN {acquirer_rrn}]",
+        "{acquirer} 应答 {response_code}[，授权码 {auth_code}][，对方检索参考号 {acquirer_rrn}]",
     ),
     "no_answer": (
         "no answer of {acquirer} that counts in time: {rule}",
         "{acquirer} 未在时限内给出有效应答：{rule}",
     ),
     "outcome": (
-        "outcome {state}, {response_code}, by {rule}; approved {approved_amount} {currency}",
-        "结果 {state}，应答码 {response_code}，规则 {rule}；批准金额 {approved_amount} {currency}",
+        "outcome {state}, {response_code}, by {rule}[; approved {approved_amount} {currency}]",
+        "结果 {state}，应答码 {response_code}，规则 {rule}[；批准金额 {approved_amount} {currency}]",
     ),
     "captured": (
         "captured effect {effect} {currency}",
         "入账金额 {effect} {currency}",
     ),
     "told": (
-        "the terminal is told {response_code}, authorisation code {auth_code}",
-        "答复终端 {response_code}，授权码 {auth_code}",
+        "the terminal is told {response_code}[, authorisation code {auth_code}]",
+        "答复终端 {response_code}[，授权码 {auth_code}]",
     ),
     "reversal_request": (
         "0400 of the terminal, reason {reason}: told {response_code}, by {rule}",
@@ -116,10 +117,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "{kind} 仍在等待 {acquirer}",
     ),
     "late_answer": (
-        "answer to attempt {attempt} that does not count, {reason}: {response_code}, {amount}"
-        " {currency}, authorisation code {auth_code}",
-        "第 {attempt} 次发送的应答不予采用（{reason}）：{response_code}，{amount} {currency}，"
-        "授权码 {auth_code}",
+        "answer to attempt {attempt} that does not count, {reason}: {response_code}"
+        "[, {amount} {currency}][, authorisation code {auth_code}]",
+        "第 {attempt} 次发送的应答不予采用（{reason}）：{response_code}"
+        "[，{amount} {currency}][，授权码 {auth_code}]",
     ),
     "follow_up": (
         "{type} {rrn} of {amount} {currency} follows: {state}",
@@ -146,8 +147,8 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "清算记录 {key}：{amount} {currency}，{state}，清算日 {settlement_date}",
     ),
     "matched": (
-        "{match_class} by {rule}/{version}, row {row} of {theirs} {currency}",
-        "{match_class}，规则 {rule}/{version}，对方记录 {row}，{theirs} {currency}",
+        "{match_class} by {rule}/{version}[, row {row}][, {theirs} {currency}]",
+        "{match_class}，规则 {rule}/{version}[，对方记录 {row}][，{theirs} {currency}]",
     ),
     "match_member": (
         "part of the match {match_id} by {rule}/{version}",
@@ -158,8 +159,8 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "尚无清算文件记录与 {key} 匹配",
     ),
     "fee": (
-        "merchant discount {discount} {currency} by plan {plan}/{version}, card {card_type}",
-        "商户手续费 {discount} {currency}，方案 {plan}/{version}，卡种 {card_type}",
+        "merchant discount {discount} {currency} by plan {plan}/{version}[, card {card_type}]",
+        "商户手续费 {discount} {currency}，方案 {plan}/{version}[，卡种 {card_type}]",
     ),
     "cost": (
         "cost: issuer {issuer}, network {network} {currency} by plan {plan}/{version}",
@@ -182,16 +183,16 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "付款指令 {order}，{amount} {currency}，付至 {through}：批次 {batch}，{state}",
     ),
     "payout_event": (
-        "payout order {order} {kind}: statement line {statement}, reason {reason}",
-        "付款指令 {order} {kind}：对账单行 {statement}，原因 {reason}",
+        "payout order {order} {kind}: statement line {statement}[, reason {reason}]",
+        "付款指令 {order} {kind}：对账单行 {statement}[，原因 {reason}]",
     ),
     "case": (
-        "case {case}, {kind}: {state}, owner {owner}, difference {difference} {currency}",
-        "差错 {case}，{kind}：{state}，负责人 {owner}，差额 {difference} {currency}",
+        "case {case}, {kind}: {state}[, owner {owner}][, difference {difference} {currency}]",
+        "差错 {case}，{kind}：{state}[，负责人 {owner}][，差额 {difference} {currency}]",
     ),
     "case_event": (
-        "case {case} {kind} by {operator}, checker {checker}: {state}. {text}",
-        "差错 {case} {kind}，操作员 {operator}，复核 {checker}：{state}。{text}",
+        "case {case} {kind} by {operator}[, checker {checker}]: {state}[. {text}]",
+        "差错 {case} {kind}，操作员 {operator}[，复核 {checker}]：{state}[。{text}]",
     ),
     "case_resolved": (
         "case {case} resolved by a close: {reason}",
@@ -202,9 +203,9 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "争议 {dispute}：{state}，已扣 {charged} {currency}",
     ),
     "dispute_event": (
-        "dispute {dispute}, {event} by {by}: {state}, {amount} {currency}, reason {reason}, deadline"
-        " {deadline}",
-        "争议 {dispute}，{event}（{by}）：{state}，{amount} {currency}，原因 {reason}，期限 {deadline}",
+        "dispute {dispute}, {event} by {by}: {state}, {amount} {currency}[, reason {reason}]"
+        "[, deadline {deadline}]",
+        "争议 {dispute}，{event}（{by}）：{state}，{amount} {currency}[，原因 {reason}][，期限 {deadline}]",
     ),
 }
 
@@ -222,11 +223,11 @@ LABELS: dict[str, tuple[str, str]] = {
     "attempt": ("{acquirer} STAN {link_stan}", "{acquirer} 流水号 {link_stan}"),
     "not_sent": ("not sent", "未发出"),
     "rerouted": ("second attempt", "第二次尝试"),
-    "answered": ("{response_code} {auth_code}", "{response_code} {auth_code}"),
+    "answered": ("{response_code}[ {auth_code}]", "{response_code}[ {auth_code}]"),
     "no_answer": ("no answer", "无应答"),
     "outcome": ("{state} {response_code}", "{state} {response_code}"),
     "captured": ("captured {effect}", "入账 {effect}"),
-    "told": ("{response_code} {auth_code}", "{response_code} {auth_code}"),
+    "told": ("{response_code}[ {auth_code}]", "{response_code}[ {auth_code}]"),
     "reversal_request": ("0400, told {response_code}", "冲正 0400，答复 {response_code}"),
     "reversal_queued": ("reversal: {origin}", "冲正：{origin}"),
     "reversal_not_needed": ("reversal not needed", "无需冲正"),
@@ -237,7 +238,7 @@ LABELS: dict[str, tuple[str, str]] = {
     "delivered": ("{kind}: {response_code}", "{kind}：{response_code}"),
     "given_up": ("{kind} given up", "放弃 {kind}"),
     "waiting": ("{kind} waits", "{kind} 等待中"),
-    "late_answer": ("late: {response_code} {auth_code}", "迟到：{response_code} {auth_code}"),
+    "late_answer": ("late: {response_code}[ {auth_code}]", "迟到：{response_code}[ {auth_code}]"),
     "follow_up": ("{type} {rrn}", "{type} {rrn}"),
     "batch_frozen": ("0500 batch {batch}", "0500 批次 {batch}"),
     "batch_settled": ("0510 result {result}", "0510 结果 {result}"),
@@ -252,6 +253,16 @@ LANES: dict[str, tuple[str, str]] = {
     "vault": ("vault", "加密机"),
     "store": ("store", "数据库"),
     "bank": ("bank", "银行"),
+}
+
+STATES: dict[str, tuple[str, str]] = {
+    "in_flight": ("in flight", "处理中"),
+    "pending": ("pending", "待银行应答"),
+    "approved": ("approved", "批准"),
+    "declined": ("declined", "银行拒绝"),
+    "refused": ("refused", "本方拒绝"),
+    "unknown": ("unknown", "结果未知"),
+    "reversed": ("reversed", "已冲正"),
 }
 
 WORDS: dict[str, tuple[str, str]] = {
@@ -305,8 +316,8 @@ WORDS: dict[str, tuple[str, str]] = {
         "流水号 {stan}",
     ),
     "dates": (
-        "business date {business_date}, settlement date {settlement_date}",
-        "营业日 {business_date}，清算日 {settlement_date}",
+        "business date {business_date}[, settlement date {settlement_date}]",
+        "营业日 {business_date}[，清算日 {settlement_date}]",
     ),
     "masked": (
         "Card numbers are masked. Times are UTC.",
@@ -315,7 +326,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "nothing": ("nothing yet", "暂无"),
 }
 
-COMMAND: dict[str, tuple[str, str]] = {
+TEXTS: dict[str, tuple[str, str]] = {
     "help_explain": (
         "One transaction's whole life, out of what was stored.",
         "一笔交易的全过程（据存储记录）。",
@@ -355,9 +366,4 @@ COMMAND: dict[str, tuple[str, str]] = {
         "超过 {count} 笔，仅列出前面的；可用 {options} 缩小范围",
     ),
     "explain_written": ("written to {path}", "已写入 {path}"),
-}
-
-TEXTS: dict[str, tuple[str, str]] = {
-    **{f"explain_{name}": text for name, text in WORDS.items()},
-    **COMMAND,
 }

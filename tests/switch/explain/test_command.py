@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 from typer.testing import CliRunner
@@ -58,15 +58,13 @@ def test_it_is_found_by_every_key(run: Callable[..., Any]) -> None:
 
 def test_text_in_both_languages_and_the_page(run: Callable[..., Any], tmp_path: Path) -> None:
     _, english, _ = run("606300000001")
-    print(english)
     assert "outcome approved, 00, by acquirer" in english
     _, chinese, _ = run("606300000001", lang="zh")
-    print(chinese)
     assert "消费 100.00 156" in chinese
     file = tmp_path / "story.html"
     code, out, _ = run("606300000001", "--html", str(file))
     assert (code, out) == (0, f"written to {file}\n")
-    page = ElementTree.fromstring(file.read_text(encoding="utf-8").removeprefix("<!doctype html>"))
+    page = ET.fromstring(file.read_text(encoding="utf-8").removeprefix("<!doctype html>"))
     assert len(page.findall(".//svg")) == 2
 
 
