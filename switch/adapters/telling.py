@@ -39,29 +39,29 @@ _FIND = """
 SELECT r.request_id
 FROM switch.request AS r
 LEFT JOIN switch.outcome AS o ON o.request_id = r.request_id AND o.request_date = r.request_date
-WHERE r.type <> $11
+WHERE r.type <> $12
   AND ($1::bigint[] IS NULL OR r.request_id = ANY ($1))
   AND ($2::text IS NULL OR r.rrn = $2 OR o.acquirer_rrn = $2)
   AND ($3::text IS NULL OR r.merchant = $3)
   AND ($4::text IS NULL OR r.terminal = $4)
   AND ($5::integer IS NULL OR r.batch = $5)
   AND ($6::integer IS NULL OR r.stan = $6)
-  AND ($7::text IS NULL AND $8::text IS NULL OR r.request_id IN (
+  AND (coalesce($7::text, $8, $9) IS NULL OR r.request_id IN (
         SELECT n.request_id FROM switch.request AS n
-        WHERE ($7::text IS NULL OR n.link_stan = $7)
-          AND ($8::text IS NULL OR n.transmission_time = $8)
+        WHERE ($7 IS NULL OR n.link_stan = $7) AND ($8::text IS NULL OR n.transmission_time = $8)
+          AND ($9::text IS NULL OR n.acquirer = $9)
         UNION ALL
         SELECT a.request_id FROM switch.attempt AS a
-        WHERE ($7::text IS NULL OR a.link_stan = $7)
-          AND ($8::text IS NULL OR a.transmission_time = $8)
+        WHERE ($7 IS NULL OR a.link_stan = $7) AND ($8 IS NULL OR a.transmission_time = $8)
+          AND ($9 IS NULL OR a.acquirer = $9)
         UNION ALL
         SELECT i.request_id FROM switch.queue_item AS i
-        WHERE ($7::text IS NULL OR i.link_stan = $7)
-          AND ($8::text IS NULL OR i.transmission_time = $8)))
-  AND ($9::text IS NULL OR o.auth_code = $9)
-  AND ($10::date IS NULL OR r.request_date = $10)
+        WHERE ($7 IS NULL OR i.link_stan = $7) AND ($8 IS NULL OR i.transmission_time = $8)
+          AND ($9 IS NULL OR i.acquirer = $9)))
+  AND ($10::text IS NULL OR o.auth_code = $10)
+  AND ($11::date IS NULL OR r.request_date = $11)
 ORDER BY r.request_date, r.received_at, r.request_id
-LIMIT $12
+LIMIT $13
 """
 
 _TRANSACTION = "SELECT * FROM switch.journal_v1 WHERE request_id = $1"

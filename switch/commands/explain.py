@@ -62,6 +62,7 @@ class Options(msgspec.Struct, frozen=True):
     trace: str | None = None
     link_stan: str | None = None
     transmission_time: str | None = None
+    acquirer: str | None = None
     auth_code: str | None = None
     date: dt.date | None = None
 
@@ -119,6 +120,7 @@ def narrowing(node: Node, options: Options) -> Wanted:
         stan=six_digits(node, "--trace", options.trace),
         link_stan=padded(node, "--link-stan", options.link_stan, 6),
         transmission_time=padded(node, "--transmission-time", options.transmission_time, 10),
+        acquirer=options.acquirer,
         auth_code=options.auth_code,
         date=options.date,
     )
@@ -215,7 +217,9 @@ def telling_apart(options: Options, shown: list[dict[str, Any]]) -> list[str]:
         ("--trace", "stan"),
         ("--date", "business_date"),
     )
+    by_link = options.link_stan is not None or options.transmission_time is not None
     return [
+        *(["--acquirer"] if by_link and options.acquirer is None else []),
         *(option for option, name in names if len({row[name] for row in shown}) > 1),
         *(["REQUEST_ID"] if shown else []),
     ]

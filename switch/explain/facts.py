@@ -138,7 +138,7 @@ class Facts(msgspec.Struct, frozen=True):
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """What a transaction is looked for by: what is None does not narrow."""
+    """What a transaction is looked for by: what is None does not narrow. In the order of the query."""
 
     request_ids: tuple[int, ...] | None = None
     rrn: str | None = None  # ours or the acquirer's
@@ -148,5 +148,6 @@ class Wanted(msgspec.Struct, frozen=True):
     stan: int | None = None
     link_stan: str | None = None
     transmission_time: str | None = None
+    acquirer: str | None = None  # whose those two are: links count each for itself
     auth_code: str | None = None
     date: dt.date | None = None

@@ -11,7 +11,7 @@ import msgspec
 from settlement.reports.figures import money
 from switch.explain.books import postings_text
 from switch.explain.story import NOT_RECORDED
-from switch.explain.texts import LANES, SENTENCES, STATES, WORDS
+from switch.explain.texts import LANES, NAMES, SENTENCES, WORDS
 from switch.transactions import TYPES
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from switch.explain.story import Story
 
 EMPTY = "-"
+NAMED = frozenset(("state", "origin", "kind", "reason"))  # values that may be one of `NAMES`
 OPTIONAL = re.compile(r"\[([^\]]*)\]")
 PLACE = re.compile(r"\{(\w+)\}")
 
@@ -64,8 +65,8 @@ def filled(template: str, values: Mapping[str, Any], *, chinese: bool) -> str:
 def value_text(name: str, value: Any, currency: str, *, chinese: bool) -> str:
     if value is None or value == "":
         return ""
-    if name == "state" and value in STATES:
-        return STATES[value][chinese]
+    if name in NAMED and value in NAMES:
+        return NAMES[value][chinese]
     if name == "type" and chinese and value in TYPES:
         return TYPES[value].name_zh
     if name == "postings":

@@ -15,7 +15,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "mac_verified": (
         "MAC verified under key set {session_id}[, issued {issued_at}]",
-        "以密钥组 {session_id}[（{issued_at} 下发）]验证 MAC 通过",
+        "以密钥组 {session_id}[（{issued_at} 下发）] 验证 MAC 通过",
     ),
     "versions": (
         "decided on business date {business_date} under reference data of generation {generation}:"
@@ -64,7 +64,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "outcome": (
         "outcome {state}, {response_code}, by {rule}[; approved {approved_amount} {currency}]",
-        "结果 {state}，应答码 {response_code}，规则 {rule}[；批准金额 {approved_amount} {currency}]",
+        "结果：{state}，应答码 {response_code}，规则 {rule}[；批准金额 {approved_amount} {currency}]",
     ),
     "captured": (
         "captured effect {effect} {currency}",
@@ -175,7 +175,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "记账 {entry}，规则 {rule}/{version}，{layer}：{postings} {currency}",
     ),
     "net": (
-        "part of {net} {currency} for merchant {merchant}, {count} transactions of the date",
+        "part of {net} {currency} for merchant {merchant}, transactions of the date: {count}",
         "计入商户 {merchant} 当日净额 {net} {currency}，共 {count} 笔",
     ),
     "payout": (
@@ -255,7 +255,8 @@ LANES: dict[str, tuple[str, str]] = {
     "bank": ("bank", "银行"),
 }
 
-STATES: dict[str, tuple[str, str]] = {
+# Names that are stored, and have a word of their own.
+NAMES: dict[str, tuple[str, str]] = {
     "in_flight": ("in flight", "处理中"),
     "pending": ("pending", "待银行应答"),
     "approved": ("approved", "批准"),
@@ -263,6 +264,16 @@ STATES: dict[str, tuple[str, str]] = {
     "refused": ("refused", "本方拒绝"),
     "unknown": ("unknown", "结果未知"),
     "reversed": ("reversed", "已冲正"),
+    "reversal": ("reversal", "冲正"),
+    "repeat": ("repeat", "重发"),
+    "terminal": ("terminal", "终端"),
+    "time_out": ("time-out", "超时"),
+    "recovery": ("recovery", "故障恢复"),
+    "late_approval": ("late approval", "迟到的批准"),
+    "rule": ("rule", "规则"),
+    "late": ("late", "迟到"),
+    "mac": ("MAC wrong", "MAC 错"),
+    "mismatch": ("mismatch", "内容不符"),
 }
 
 WORDS: dict[str, tuple[str, str]] = {
@@ -339,6 +350,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "help_opt_batch_number": ("DE 60.2.", "批次号（域 60.2）。"),
     "help_opt_link_stan": ("DE 11 on a link.", "联机侧流水号（域 11）。"),
     "help_opt_transmission_time": ("DE 7 on a link, MMDDhhmmss.", "联机侧域 7，MMDDhhmmss。"),
+    "help_opt_of_acquirer": ("Name of the link.", "联机（收单侧）名称。"),
     "help_opt_auth_code": ("DE 38; give --date, too.", "授权码（域 38）；请同时给出 --date。"),
     "help_opt_html": ("Write one self-contained page.", "写出独立网页文件。"),
     "explain_no_key": (

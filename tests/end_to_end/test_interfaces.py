@@ -14,9 +14,17 @@ import sys
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
+from settlement.adapters.story_postgres import BooksReader
+from switch.adapters.telling import telling
+from switch.commands.common import Node as Place
+from switch.commands.explain import told
+from switch.config import load, with_data
+from switch.explain import page, text
 from terminals.simulator.bank import BankFaults
+from terminals.simulator.card import BANK_A, BANK_B
 from terminals.simulator.fleet import TerminalFaults
 from tests.end_to_end.day import quiet, trade
 from tests.end_to_end.node import ROOT, Hosts, Node, furnish, merchant_id, running
@@ -25,6 +33,8 @@ from tests.tables import sections, table
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from switch.explain.story import Story
 
 pytestmark = pytest.mark.xdist_group("end_to_end")
 
@@ -112,6 +122,8 @@ def test_everything_that_a_script_reads(tmp_path: Path) -> None:
 
         check_metrics(ready)
         check_close(node, listed[0]["business_date"], tmp_path / "clearing")
+        check_stories(node, listed)
+        asyncio.run(check_every_story(node, listed))
 
 
 def check_metrics(ready: dict[str, Any]) -> None:
@@ -149,3 +161,58 @@ def check_close(node: Node, date: str, files: Path) -> None:
     for output in done["files"]:
         assert (node.folder / "data" / "reports" / output["name"]).stat().st_size == output["size"]
     assert json.loads(tongbao(node, *close, code=1)) == done
+
+
+def check_stories(node: Node, listed: list[dict[str, Any]]) -> None:
+    """`explain` by each kind of key, of one and of several."""
+    one = next(each for each in listed if each["reversals"])
+    story = json.loads(tongbao(node, "explain", one["rrn"], "--json"))
+    assert_valid("story", story)
+    assert_valid("transaction", story["transaction"])
+    assert story["transaction"]["request_id"] == one["request_id"]
+    assert story["stages"]["total_us"] > 0
+    undo = one["reversals"][0]
+    number = ("--link-stan", undo["link_stan"], "--transmission-time", undo["transmission_time"])
+    by_number = tongbao(node, "explain", *number, "--acquirer", one["acquirer"], "--json")
+    assert json.loads(by_number) == story
+    for each in lines(tongbao(node, "explain", "--terminal", one["terminal"], "--json", code=1)):
+        assert_valid("found-transaction", each)
+    (case, *_) = lines(tongbao(node, "case", "list", "--json", "--class", "late_approval"))
+    about = json.loads(tongbao(node, "explain", case["id"], "--json"))
+    assert case["id"] in [step["values"].get("case") for step in about["timeline"]]
+
+
+async def check_every_story(node: Node, listed: list[dict[str, Any]]) -> None:
+    """What a story must tell of each state; and no card is in the clear in any of them."""
+    cards = {card.pan for bank in (BANK_A, BANK_B) for each in bank for card in each.cards()}
+    place = Place(with_data(load(node.config), node.folder / "data"), "en")
+    async with telling(node.facts["database"]["dsn"]) as teller:
+        books = BooksReader(teller.connection)
+        for each in listed:
+            story = await told(place, teller, books, each["request_id"])
+            for made in (
+                text.render(story, chinese=False),
+                page.render(story, chinese=True),
+                msgspec.json.encode(text.to_object(story)).decode(),
+            ):
+                assert not [pan for pan in cards if pan in made]
+            check_story(story, each)
+
+
+def check_story(story: Story, of: dict[str, Any]) -> None:
+    events = {step.event for step in story.steps}
+    booked = {step.event for step in story.books}
+    assert {"received", "mac_verified", "recorded"} <= events
+    if of["state"] == "approved":
+        assert {"answered", "told"} <= events
+    if of["state"] == "approved" and of["effect_minor"]:
+        assert {"captured", "attempt"} <= events
+        assert {"capture_stands", "record", "fee", "posted", "net"} <= booked, of
+        assert booked & {"matched", "case"}, of
+    if of["state"] == "unknown":
+        assert "no_answer" in events
+    if of["reversals"]:
+        assert {"reversal_queued", "sent_again", "delivered"} <= events
+    if of["original"]:
+        assert "original" in events
+        assert story.facts.originals[0].rrn == of["original"]["rrn"]

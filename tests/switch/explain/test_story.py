@@ -30,7 +30,7 @@ from settlement.story import Books, record_keys, request_of
 from switch.explain import page, text
 from switch.explain.steps import LANES
 from switch.explain.story import Story, story_of
-from switch.explain.texts import LABELS, LANES as LANE_NAMES, SENTENCES, STATES, WORDS
+from switch.explain.texts import LABELS, LANES as LANE_NAMES, NAMES, SENTENCES, WORDS
 from tests.schemas import assert_valid
 from tests.switch.explain import facts as of
 from tests.switch.explain.facts import ALL, DAY, after
@@ -215,11 +215,11 @@ def places(template: str) -> list[str]:
 
 
 def test_both_languages_have_all_of_every_sentence() -> None:
-    for table in (SENTENCES, LABELS, WORDS, STATES, LANE_NAMES):
+    for table in (SENTENCES, LABELS, WORDS, NAMES, LANE_NAMES):
         for key, (english, chinese) in table.items():
             assert places(english) == places(chinese), key
             assert english.isascii(), key
-    for table in (SENTENCES, WORDS, STATES, LANE_NAMES):
+    for table in (SENTENCES, WORDS, NAMES, LANE_NAMES):
         for key, (_, chinese) in table.items():
             assert re.search("[\u4e00-\u9fff]", chinese) or key in ("matched", "title"), key
     assert set(LANES) == set(LANE_NAMES)
