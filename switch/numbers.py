@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from switch.journal import StoreDownError
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Awaitable, Callable
 
 RRN_TAIL = 10**8
@@ -73,6 +73,29 @@ def rrn(number: int, today: dt.date) -> str:
     '603200000042'
     """
     return f"{_rrn_head(today)}{number % RRN_TAIL:08d}"
+
+
+def rrn_date(rrn: str, today: dt.date) -> dt.date | None:
+    """The day that an RRN of ours says it was issued on, the last such day before tomorrow; None where it
+    says none.
+
+    >>> import datetime
+    >>> rrn_date("603200000042", datetime.date(2026, 2, 1))
+    datetime.date(2026, 2, 1)
+    >>> rrn_date("936500000042", datetime.date(2026, 2, 1))
+    datetime.date(2019, 12, 31)
+    >>> rrn_date("000000000042", datetime.date(2026, 2, 1))
+    """
+    if not (rrn[:4].isascii() and rrn[:4].isdecimal()):
+        return None
+    tomorrow = today + dt.timedelta(days=1)
+    year = tomorrow.year - (tomorrow.year - int(rrn[0])) % 10
+    days = int(rrn[1:4])
+    for each in (year, year - 10):
+        found = dt.date(each, 1, 1) + dt.timedelta(days=days - 1)
+        if found.year == each and found <= tomorrow:
+            return found
+    return None
 
 
 @lru_cache(8)

@@ -33,13 +33,16 @@ CHAIN_MAX = 100  # of one chain of originals, or of follow-ups
 
 Struct = TypeVar("Struct", bound=msgspec.Struct)
 
-# What is NULL does not narrow; the planner sees the values. A number on a link is the request's own,
+# What is NULL does not narrow; the planner sees the values, so that dates prune to their partitions
+# on both sides of the join. A number on a link is the request's own,
 # a later attempt's, or that of a message in the queue.
 _FIND = """
 SELECT r.request_id
 FROM switch.request AS r
-LEFT JOIN switch.outcome AS o ON o.request_id = r.request_id AND o.request_date = r.request_date
-WHERE r.type <> $12
+LEFT JOIN switch.outcome AS o
+  ON o.request_id = r.request_id AND o.request_date = r.request_date
+ AND ($11::date IS NULL OR o.request_date >= $11) AND ($12::date IS NULL OR o.request_date <= $12)
+WHERE r.type <> $13
   AND ($1::bigint[] IS NULL OR r.request_id = ANY ($1))
   AND ($2::text IS NULL OR r.rrn = $2 OR o.acquirer_rrn = $2)
   AND ($3::text IS NULL OR r.merchant = $3)
@@ -59,9 +62,9 @@ WHERE r.type <> $12
         WHERE ($7 IS NULL OR i.link_stan = $7) AND ($8 IS NULL OR i.transmission_time = $8)
           AND ($9 IS NULL OR i.acquirer = $9)))
   AND ($10::text IS NULL OR o.auth_code = $10)
-  AND ($11::date IS NULL OR r.request_date = $11)
+  AND ($11 IS NULL OR r.request_date >= $11) AND ($12 IS NULL OR r.request_date <= $12)
 ORDER BY r.request_date, r.received_at, r.request_id
-LIMIT $13
+LIMIT $14
 """
 
 _TRANSACTION = "SELECT * FROM switch.journal_v1 WHERE request_id = $1"

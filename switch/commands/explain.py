@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from settlement.story import request_of
+from switch.adapters.system import SystemClock
 from switch.commands.common import (
     CommandError,
     Exit,
@@ -21,6 +22,7 @@ from switch.commands.common import (
 from switch.explain import page, text
 from switch.explain.facts import Facts, Stages, Wanted
 from switch.explain.story import story_of
+from switch.numbers import rrn_date
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from switch.explain.story import Story
 
 ID_MAX = 2**63 - 1  # request ids are int8
+NEAR = dt.timedelta(days=3)  # a business date may be another than the day, and last over a holiday
 RRN = re.compile(r"[0-9A-Za-z]{12}")
 CASE = re.compile(r"[0-9A-Za-z][0-9A-Za-z._/:-]{2,80}")
 DIGITS = re.compile(r"[0-9]+")
@@ -72,13 +75,15 @@ def run(node: Node, options: Options, html: Path | None, *, as_json: bool) -> Ex
     if not options.key and narrowed == Wanted():
         raise CommandError(node.say("explain_no_key"), Exit.USAGE)
 
+    today = SystemClock().now().date()
+
     async def read(dsn: str) -> tuple[list[Linked], Story | None, list[str]]:
         from settlement.adapters.story_postgres import BooksReader
         from switch.adapters.telling import telling
 
         async with telling(dsn) as teller:
             books = BooksReader(teller.connection)
-            found, places = await search(teller, books, options.key, narrowed)
+            found, places = await search(teller, books, options.key, narrowed, today)
             if len(found) != 1:
                 return await teller.linked(found), None, places
             return [], await told(node, teller, books, found[0]), places
@@ -86,7 +91,14 @@ def run(node: Node, options: Options, html: Path | None, *, as_json: bool) -> Ex
     with node.store() as store:
         found, story, places = asyncio.run(read(store.dsn))
     if story is None and not found:
-        raise CommandError(node.say("explain_nothing", places="; ".join(places)))
+        if options.key and not places:
+            raise CommandError(node.say("explain_bad_key", key=options.key), Exit.USAGE)
+        asked = [
+            f"--{name.replace('_', '-')} {value}"
+            for name, value in msgspec.structs.asdict(options).items()
+            if name != "key" and value is not None
+        ]
+        raise CommandError(node.say("explain_nothing", places="; ".join([*places, *asked])))
     if story is None:
         return several(node, options, found, as_json=as_json)
     chinese = node.language == "zh"
@@ -122,7 +134,8 @@ def narrowing(node: Node, options: Options) -> Wanted:
         transmission_time=padded(node, "--transmission-time", options.transmission_time, 10),
         acquirer=options.acquirer,
         auth_code=options.auth_code,
-        date=options.date,
+        first=options.date,
+        last=options.date,
     )
 
 
@@ -142,15 +155,21 @@ def six_digits(node: Node, option: str, value: str | None) -> int | None:
     return None if digits is None else int(digits)
 
 
-def readings(key: str) -> Iterator[tuple[str, Wanted]]:
+def readings(key: str, today: dt.date) -> Iterator[tuple[str, Wanted]]:
     """What a key may be, the likeliest first, with the place that it is looked for in.
 
-    >>> [place for place, _ in readings("606300000001")]
-    ['RRN', 'request id']
-    >>> [place for place, _ in readings("captured/c48")]
+    An RRN of ours says its day: it is looked for there before it is looked for everywhere, where a long
+    history takes its time.
+
+    >>> [place for place, _ in readings("606300000001", dt.date(2026, 3, 5))]
+    ['RRN of 2026-03-04', 'RRN', 'request id']
+    >>> [place for place, _ in readings("captured/c48", dt.date(2026, 3, 5))]
     ['clearing record']
     """
     if RRN.fullmatch(key):
+        issued = rrn_date(key, today)
+        if issued is not None:
+            yield f"RRN of {issued}", Wanted(rrn=key, first=issued - NEAR, last=issued + NEAR)
         yield "RRN", Wanted(rrn=key)
     if DIGITS.fullmatch(key) and len(key) <= len(str(ID_MAX)) and int(key) <= ID_MAX:
         yield "request id", Wanted(request_ids=(int(key),))
@@ -160,34 +179,31 @@ def readings(key: str) -> Iterator[tuple[str, Wanted]]:
 
 
 async def search(
-    teller: Teller, books: BooksReader, key: str, narrowed: Wanted
+    teller: Teller, books: BooksReader, key: str, narrowed: Wanted, today: dt.date
 ) -> tuple[list[int], list[str]]:
-    """The requests, and where was looked; the first reading of the key that finds something counts."""
-    options = [
-        f"{name}={value}"
-        for name, value in msgspec.structs.asdict(narrowed).items()
-        if value is not None
-    ]
+    """The requests, and what the key was read as; the first reading that finds something counts."""
     if not key:
-        return await teller.find(narrowed), options
+        return await teller.find(narrowed), []
     places = []
-    for place, reading in readings(key):
+    for place, reading in readings(key, today):
         places.append(place)
         found = await teller.find(merged(reading, narrowed))
         if found:
-            return found, [*places, *options]
+            return found, places
     if CASE.fullmatch(key):
         places.append("case, dispute")
         named = sorted({*await teller.case(key), *await books.named(key)})
         if named:
-            found = await teller.find(merged(Wanted(request_ids=tuple(named)), narrowed))
-            return found, [*places, *options]
-    return [], [*places, *options] or [key]
+            return await teller.find(merged(Wanted(request_ids=tuple(named)), narrowed)), places
+    return [], places
 
 
 def merged(reading: Wanted, narrowed: Wanted) -> Wanted:
+    """What an option says counts."""
     said = {
-        name: value for name, value in msgspec.structs.asdict(reading).items() if value is not None
+        name: value
+        for name, value in msgspec.structs.asdict(reading).items()
+        if value is not None and getattr(narrowed, name) is None
     }
     return msgspec.structs.replace(narrowed, **said)
 

@@ -150,4 +150,5 @@ class Wanted(msgspec.Struct, frozen=True):
     transmission_time: str | None = None
     acquirer: str | None = None  # whose those two are: links count each for itself
     auth_code: str | None = None
-    date: dt.date | None = None
+    first: dt.date | None = None  # business dates
+    last: dt.date | None = None
