@@ -12,12 +12,13 @@ from settlement.adapters.cases_postgres import PostgresCasework
 from settlement.adapters.fees_postgres import PostgresFeeBook
 from settlement.adapters.ledger_postgres import entry_of
 from settlement.adapters.postgres import PostgresStore
+from settlement.clearing import ClearingRecord
 from settlement.fees import MerchantFee, NetworkCost
 from settlement.ledger import Entry
 from settlement.matches import Match
 from settlement.netting import Net
 from settlement.payouts.ports import Decision, Order, OrderEvent
-from settlement.story import Books, record_keys, references, request_of
+from settlement.story import Books, record_keys, references
 
 Struct = TypeVar("Struct", bound=msgspec.Struct)
 
@@ -35,9 +36,8 @@ class BooksReader:
         self._casework = PostgresCasework(connection)
 
     async def books(self, request_id: int) -> Books:
-        keys = record_keys(request_id)
-        found = await self._store.records_by_key(keys)
-        records = tuple(sorted(found.values(), key=lambda one: (one.business_date, one.key)))
+        records = await self._records(request_id)
+        keys = [one.key for one in records]
         matches = await self._read(
             Match, "match", "record = ANY ($1::text[]) ORDER BY business_date, record", keys
         )
@@ -88,18 +88,28 @@ class BooksReader:
     async def named(self, name: str) -> list[int]:
         """Requests that a case or dispute is about."""
         rows = await self._connection.fetch(
-            "SELECT record, keys ->> 'request_id' AS request FROM settlement.case_found "
-            "WHERE id = $1 UNION ALL "
-            "SELECT d.record, f.keys ->> 'request_id' FROM settlement.dispute AS d "
-            "LEFT JOIN settlement.case_found AS f ON f.id = d.case_id WHERE d.id = $1 UNION ALL "
-            "SELECT f.record, NULL FROM settlement.dispute AS d "
-            "JOIN settlement.case_found AS f ON f.id = d.case_id WHERE d.id = $1",
+            "WITH about AS (SELECT record, keys ->> 'request_id' AS request "
+            "FROM settlement.case_found WHERE id = $1 OR id = "
+            "(SELECT case_id FROM settlement.dispute WHERE id = $1 AND case_id <> '') UNION "
+            "SELECT record, NULL FROM settlement.dispute WHERE id = $1) "
+            "SELECT coalesce(r.request_id, a.request::bigint) AS request_id FROM about AS a "
+            "LEFT JOIN settlement.clearing_record AS r ON r.key = a.record",
             name,
         )
-        found = [row["record"] or f"r{row['request']}" for row in rows]
-        return sorted({one for key in found if (one := request_of(key)) is not None})
+        return sorted({row["request_id"] for row in rows} - {None})
 
     # -- parts
+
+    async def _records(self, request_id: int) -> tuple[ClearingRecord, ...]:
+        """By their keys, which are the captures' and the request's numbers; a capture that was cancelled
+        after its date had been closed stands in no view, but its number is known."""
+        captures = await self._connection.fetch(
+            "SELECT capture_id FROM switch.capture_v1 WHERE request_id = $1", request_id
+        )
+        keys = {*record_keys(request_id), *(f"c{row['capture_id']}" for row in captures)}
+        found = (await self._store.records_by_key(keys)).values()
+        mine = [one for one in found if one.request_id == request_id]
+        return tuple(sorted(mine, key=lambda one: (one.business_date, one.key)))
 
     async def _read(
         self, shape: type[Struct], table: str, where: str, *values: object

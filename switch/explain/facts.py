@@ -138,7 +138,7 @@ class Facts(msgspec.Struct, frozen=True):
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """What a transaction is looked for by: what is None does not narrow. In the order of the query."""
+    """What a transaction is looked for by: what is None does not narrow."""
 
     request_ids: tuple[int, ...] | None = None
     rrn: str | None = None  # ours or the acquirer's
