@@ -281,7 +281,6 @@ WORDS: dict[str, tuple[str, str]] = {
         "{type} {amount} {currency}: {state}",
         "{type} {amount} {currency}：{state}",
     ),
-    "what_happened": ("What happened to this transaction", "这笔交易经历了什么"),
     "diagram": ("On the wire", "报文往来"),
     "timeline": ("Timeline", "时间线"),
     "books": ("In the books", "账务"),

@@ -29,9 +29,9 @@ from settlement.payouts.ports import Decision, Order, OrderEvent
 from settlement.story import Books, record_keys, request_of
 from switch.explain import page, text
 from switch.explain.steps import LANES
-from switch.explain.story import Story, story_of
+from switch.explain.story import NOT_RECORDED, Story, story_of
 from switch.explain.texts import LABELS, LANES as LANE_NAMES, NAMES, SENTENCES, WORDS
-from tests.schemas import assert_valid
+from tests.schemas import assert_valid, schema
 from tests.switch.explain import facts as of
 from tests.switch.explain.facts import ALL, DAY, after
 
@@ -224,6 +224,16 @@ def test_both_languages_have_all_of_every_sentence() -> None:
             assert re.search("[\u4e00-\u9fff]", chinese) or key in ("matched", "title"), key
     assert set(LANES) == set(LANE_NAMES)
     assert LABELS.keys() <= SENTENCES.keys()
+
+
+def test_the_schema_names_every_event() -> None:
+    properties = schema("story")["properties"]
+    of_timeline, of_books = (
+        properties[name]["items"]["properties"]["event"]["enum"] for name in ("timeline", "books")
+    )
+    assert of_timeline == list(LABELS)
+    assert of_books == [name for name in SENTENCES if name not in LABELS]
+    assert properties["not_recorded"]["items"]["enum"] == list(NOT_RECORDED)
 
 
 @pytest.mark.parametrize("name", ALL)
