@@ -10,7 +10,7 @@ from switch import follow_up, intake
 from switch.authorization import Authorization
 from switch.intake import Refusal
 from switch.journal import FindByReference, Key
-from switch.transactions import TYPES, Side, kind_of, reversed_kind
+from switch.transactions import HOLDS, TYPES, Search, Side, kind_of, reversed_kind
 
 if TYPE_CHECKING:
     from switch.access import AccessCache
@@ -85,10 +85,11 @@ class Admission:
     ) -> Authorization:
         known = asked if isinstance(asked, intake.Ask) else None
         partial = received.merchant is not None and received.merchant.partial_approval
+        opens = known is not None and known.type.opens  # a follow-up is all or nothing
         return Authorization(
             request,
             known.type if known else TYPES["balance"],  # a refusal never asks its type anything
-            partial_allowed=partial and known is not None and known.private.partial,
+            partial_allowed=partial and opens and known is not None and known.private.partial,
             now=self._clock.now,
             numbers=self._rows.identity,
             next_attempt=lambda row, former, acquirer: self._rows.attempt(
@@ -100,7 +101,7 @@ class Admission:
         self, key: Key, received: Received, asked: Ask | Refusal, unfit: Refusal | None
     ) -> Duplicate | None:
         """A repeat that the commit would not find in time: its terminal is suspended, its batch is
-        over, or (a void, a refund) its judge would see itself among the follow-ups.
+        over, or (a void, a refund …) its judge would see itself among the follow-ups.
 
         Everywhere else the unique key decides, not a prior read.
         """
@@ -149,34 +150,43 @@ class Admission:
     def _follow_up(
         self, auth: Authorization, received: Received, snapshot: Snapshot, unreferenced: str
     ) -> Effect:
-        """A void or refund: DE 61 names batch, trace and date of its original, DE 37 its RRN."""
-        message, request = received.message, auth.request
+        """DE 61 names batch, trace and date of its original, DE 37 its RRN; of a pre-authorisation
+        that another terminal made, its slip may have the authorisation code (DE 38) alone."""
+        message, request, type_ = received.message, auth.request, auth.type
         reference, rrn = str(message.get(61, "")), str(message.get(37, "")).strip()
-        void, named = auth.type.name == "void", len(reference) >= 12
-        if void and not named:
-            return auth.refuse("30", "original.not_named")
-        if not named and not rrn:
+        auth_code = str(message.get(38, "")).strip()
+        here, named = type_.search is Search.TERMINAL, len(reference) >= 12
+        by_code = bool(type_.follows == HOLDS and auth_code and request.pan_token)
+        if by_code and not reference[:12].strip("0"):
+            named = False
+        if not named and not rrn and not by_code:
+            if type_.judge != "refund":
+                return auth.refuse("30", "original.not_named")
             if not unreferenced:
                 return auth.refuse("25", "original.not_named")
             reference, named = "0" * 12, True  # no transaction has that batch and trace
         find = FindByReference(
             merchant=request.key.merchant,
-            terminal=request.key.terminal if void else None,
+            terminal=request.key.terminal if here else None,
             batch=int(reference[:6]) if named else None,
             stan=int(reference[6:12]) if named else None,
-            month_day=None if void or len(reference) < 16 else reference[12:16],
-            rrn=None if named else rrn,
-            types=auth.type.follows,
+            month_day=None if here or len(reference) < 16 else reference[12:16],
+            pan_token=request.pan_token if by_code and not named else None,
+            rrn=None if named or not rrn else rrn,
+            auth_code=auth_code if by_code and not named and not rrn else None,
+            types=type_.follows,
         )
         ask = follow_up.FollowUpAsk(
             request=request,
             attempt=lambda acquirer: self._attempt_follow_up(request, acquirer, snapshot),
             rrn=rrn,
-            auth_code=str(message.get(38, "")).strip(),
+            auth_code=auth_code,
             refund_window_days=self._config.rules.refund_days,
-            unreferenced="" if void else unreferenced,
+            hold_days=self._config.rules.hold_days,
+            completion_percent=self._config.rules.completion_percent,
+            unreferenced=unreferenced,
         )
-        judge = follow_up.JUDGES[auth.type.name]
+        judge = follow_up.JUDGES[type_.judge]
         return auth.judge(find, lambda scene: judge(ask, scene))
 
     def _attempt_follow_up(

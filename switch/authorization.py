@@ -228,7 +228,7 @@ def answered(auth: Authorization, event: Answer) -> Effect:
         return decide(auth, outcome_approved(auth, event, auth.request.amount_minor))
     if kind is AnswerKind.PARTIAL:
         assert event.amount_minor is not None
-        if auth.partial_allowed:
+        if auth.partial_allowed or auth.type.on_unknown is OnUnknown.REPEAT:  # never reversed
             return decide(auth, outcome_approved(auth, event, event.amount_minor))
         outcome = outcome_plain(auth, OutcomeState.DECLINED, "51", "partial.not_supported")
         return decide(auth, outcome, reverse_reason=SWITCH_TIME_OUT)

@@ -345,9 +345,15 @@ class Queue(Section, frozen=True):
 
 
 class Rules(Section, frozen=True):
-    """Windows of the rules of money (refunds, sign-on)."""
+    """Windows and bounds of the rules of money (refunds, holds, sign-on)."""
 
     refund_days: Annotated[int, whole(1, 3_650, "days", "after the sale")] = 180
+    hold_days: Annotated[
+        int, whole(1, 365, "days", "that a pre-authorisation may be completed or voided in")
+    ] = 30
+    completion_percent: Annotated[
+        int, whole(100, 200, "percent", "of a pre-authorisation that its completion may take")
+    ] = 115
     old_keys_s: Annotated[
         float, seconds(0, 86_400, "the former keys of a terminal stay good after a sign-on")
     ] = 600.0

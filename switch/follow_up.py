@@ -1,4 +1,4 @@
-"""Void and refund: transactions that name an original (rules §7).
+"""Voids, refunds, completions: transactions that name an original (rules §7).
 
 Pure: a judge gets the originals under lock. What it allows goes to the acquirer of the original's
 approved attempt, never to an alternate.
@@ -28,7 +28,7 @@ from switch.transactions import TYPES
 
 
 class FollowUpAsk(msgspec.Struct, frozen=True):
-    """A void or refund that passed intake. `attempt` makes the row for the original's acquirer.
+    """A transaction that names an original, and passed intake. `attempt` makes the row for the original's acquirer.
 
     `attempt` returns None when that acquirer's link is down: then the request is refused with 91.
     """
@@ -38,6 +38,8 @@ class FollowUpAsk(msgspec.Struct, frozen=True):
     rrn: str  # DE 37 as sent, "" where absent
     auth_code: str  # DE 38 as sent, "" where absent
     refund_window_days: int
+    hold_days: int = 30  # that a pre-authorisation is good for
+    completion_percent: int = 115  # of it that may be taken
     unreferenced: str = ""  # acquirer that takes a refund without an original; "": none does
 
 
@@ -46,13 +48,13 @@ def judge_void(ask: FollowUpAsk, scene: Scene) -> Judgement:
     original, refusal = _select(ask, scene)
     if original is None:
         return _refused(ask, *refusal)
-    standing = _standing(original, ("void", "refund"))
+    standing = _standing(original)
     if standing:
         return _refused(ask, "12", f"void.{standing[0].type}_stands", original)
-    if (
-        original.outcome_date != scene.business_date
-        or original.request.key.batch != ask.request.key.batch
-    ):
+    theirs, key = original.request.key, ask.request.key
+    if theirs.terminal != key.terminal:
+        return _refused(ask, "12", "void.other_terminal", original)
+    if original.outcome_date != scene.business_date or theirs.batch != key.batch:
         return _refused(ask, "22", "void.too_late", original)
     if ask.request.amount_minor != original.captured_minor:
         return _refused(ask, "64", "void.amount_differs", original)
@@ -65,18 +67,75 @@ def judge_refund(ask: FollowUpAsk, scene: Scene) -> Judgement:
     if original is None:
         without = ask.unreferenced and refusal[0] == "25"
         return _unreferenced(ask) if without else _refused(ask, *refusal)
-    if _standing(original, ("void",)):
+    standing = _standing(original)
+    if any(TYPES[follow_up.type].judge == "void" for follow_up in standing):
         return _refused(ask, "12", "refund.original_voided", original)
-    age = scene.business_date - (original.outcome_date or original.request_date)
-    if age > dt.timedelta(days=ask.refund_window_days):
+    if _age(original, scene) > dt.timedelta(days=ask.refund_window_days):
         return _refused(ask, "22", "refund.too_late", original)
-    refunded = sum(refund.amount_minor for refund in _standing(original, ("refund",)))
+    refunded = sum(
+        follow_up.amount_minor
+        for follow_up in standing
+        if TYPES[follow_up.type].judge == "refund"
+    )
     if refunded + ask.request.amount_minor > original.captured_minor:
         return _refused(ask, "64", "refund.too_much", original)
     return _allowed(ask, original, "refund.allowed")
 
 
-JUDGES = {"void": judge_void, "refund": judge_refund}
+def judge_release(ask: FollowUpAsk, scene: Scene) -> Judgement:
+    """The void of a pre-authorisation: the whole of it, not expired, not completed, once."""
+    original, refusal = _hold(ask, scene, "release")
+    if original is None:
+        return refusal
+    if ask.request.amount_minor != _held_minor(original):
+        return _refused(ask, "64", "release.amount_differs", original)
+    return _allowed(ask, original, "release.allowed")
+
+
+def judge_completion(ask: FollowUpAsk, scene: Scene) -> Judgement:
+    """Of a pre-authorisation that is not expired, a little more at most than it held, once."""
+    original, refusal = _hold(ask, scene, "completion")
+    if original is None:
+        return refusal
+    if ask.request.amount_minor * 100 > _held_minor(original) * ask.completion_percent:
+        return _refused(ask, "64", "completion.too_much", original)
+    return _allowed(ask, original, "completion.allowed")
+
+
+JUDGES = {
+    "void": judge_void,
+    "refund": judge_refund,
+    "release": judge_release,
+    "completion": judge_completion,
+}
+
+
+def _hold(
+    ask: FollowUpAsk, scene: Scene, rule: str
+) -> tuple[Original, None] | tuple[None, Judgement]:
+    """The pre-authorisation that is named, if what it holds still stands.
+
+    A completion that was voided has ended it too: the bank released the hold with the completion.
+    """
+    original, refusal = _select(ask, scene)
+    if original is None:
+        return None, _refused(ask, *refusal)
+    standing = _standing(original)
+    if standing:
+        return None, _refused(ask, "12", f"{rule}.{standing[0].type}_stands", original)
+    if _age(original, scene) > dt.timedelta(days=ask.hold_days):
+        return None, _refused(ask, "22", f"{rule}.expired", original)
+    return original, None
+
+
+def _held_minor(original: Original) -> int:
+    """What the bank approved of a pre-authorisation."""
+    assert original.outcome is not None
+    return original.outcome.approved_amount_minor or 0
+
+
+def _age(original: Original, scene: Scene) -> dt.timedelta:
+    return scene.business_date - (original.outcome_date or original.request_date)
 
 
 def _select(ask: FollowUpAsk, scene: Scene) -> tuple[Original | None, tuple[str, str]]:
@@ -119,12 +178,12 @@ def _approved(original: Original) -> bool:
     )
 
 
-def _standing(original: Original, types: tuple[str, ...]) -> list[FollowUp]:
-    """Follow-ups of these types that are approved, pending or in flight, and not reversed."""
+def _standing(original: Original) -> list[FollowUp]:
+    """Follow-ups that are approved, pending or in flight, and not reversed."""
     return [
         follow_up
         for follow_up in original.follow_ups
-        if follow_up.type in types
+        if follow_up.type in TYPES
         and follow_up.state in (None, OutcomeState.APPROVED)
         and not follow_up.reversed
     ]

@@ -172,7 +172,7 @@ def validate(
 def check_pin(ask: Ask, message: Message, route: Route | None) -> Refusal | None:
     """99 where a PIN is missing or its block can not be one (DE 52 brings 26 and 53)."""
     if not ask.has_pin:
-        if route is not None and route.pin_required and ask.type.name in ("purchase", "balance"):
+        if route is not None and route.pin_required and ask.type.pin:
             return Refusal("99", "pin.required")
         return None
     block = message[52]

@@ -27,6 +27,13 @@ class Side(StrEnum):
     NONE = "none"
 
 
+class Search(StrEnum):
+    """Whose transactions may be the original that it names (rules §7)."""
+
+    TERMINAL = "terminal"
+    MERCHANT = "merchant"  # all terminals of the merchant
+
+
 class TransactionType(msgspec.Struct, frozen=True, kw_only=True):
     """One row. `sign` is the captured effect's: +1, -1, or 0 for none."""
 
@@ -40,7 +47,15 @@ class TransactionType(msgspec.Struct, frozen=True, kw_only=True):
     side: Side
     terminal_may_reverse: bool
     follows: tuple[str, ...] = ()  # types of the original it names in DE 61
+    judge: str = ""  # which rules of `follow_up` decide over that original
+    search: Search = Search.MERCHANT
+    pin: bool = False  # the card's route may ask for a PIN
     name_zh: str = ""
+
+    @property
+    def opens(self) -> bool:
+        """It begins something new at a card: what is too much, too late or not allowed is declined."""
+        return not self.follows and self.on_unknown is not OnUnknown.REPEAT
 
     @property
     def kind(self) -> str:
@@ -48,35 +63,59 @@ class TransactionType(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.mti[:3]}.{self.code}"
 
 
+# What money was taken with: what a refund or an adjustment may name.
+SALES = ("purchase", "completion")
+HOLDS = ("pre_authorisation",)
+
 TYPES: dict[str, TransactionType] = {
     row.name: row
     for row in (
         TransactionType(
             name="balance", mti="0200", code="31", condition="00", usage="01",
             on_unknown=OnUnknown.FORGET, sign=0, side=Side.NONE, terminal_may_reverse=False,
-            name_zh="余额查询",
+            pin=True, name_zh="余额查询",
         ),
         TransactionType(
             name="purchase", mti="0200", code="00", condition="00", usage="22",
             on_unknown=OnUnknown.REVERSE, sign=+1, side=Side.DEBIT, terminal_may_reverse=True,
-            name_zh="消费",
+            pin=True, name_zh="消费",
         ),
         TransactionType(
             name="void", mti="0200", code="20", condition="00", usage="23",
             on_unknown=OnUnknown.REVERSE, sign=-1, side=Side.CREDIT, terminal_may_reverse=True,
-            follows=("purchase",), name_zh="消费撤销",
+            follows=("purchase",), judge="void", search=Search.TERMINAL, name_zh="消费撤销",
         ),
         TransactionType(
             name="refund", mti="0220", code="20", condition="00", usage="25",
             on_unknown=OnUnknown.REPEAT, sign=-1, side=Side.CREDIT, terminal_may_reverse=False,
-            follows=("purchase",), name_zh="退货",
+            follows=SALES, judge="refund", name_zh="退货",
+        ),
+        TransactionType(
+            name="pre_authorisation", mti="0100", code="03", condition="06", usage="10",
+            on_unknown=OnUnknown.REVERSE, sign=0, side=Side.NONE, terminal_may_reverse=True,
+            pin=True, name_zh="预授权",
+        ),
+        TransactionType(
+            name="pre_authorisation_void", mti="0100", code="20", condition="06", usage="11",
+            on_unknown=OnUnknown.REVERSE, sign=0, side=Side.NONE, terminal_may_reverse=True,
+            follows=HOLDS, judge="release", name_zh="预授权撤销",
+        ),
+        TransactionType(
+            name="completion", mti="0200", code="00", condition="06", usage="20",
+            on_unknown=OnUnknown.REVERSE, sign=+1, side=Side.DEBIT, terminal_may_reverse=True,
+            follows=HOLDS, judge="completion", name_zh="预授权完成",
+        ),
+        TransactionType(
+            name="completion_void", mti="0200", code="20", condition="06", usage="21",
+            on_unknown=OnUnknown.REVERSE, sign=-1, side=Side.CREDIT, terminal_may_reverse=True,
+            follows=("completion",), judge="void", name_zh="预授权完成撤销",
         ),
     )
 }  # fmt: skip
 
 TOMBSTONE = "tombstone"  # type of the request row that a 0400 leaves for an original it came before
 
-_BY_USAGE = {(row.mti[:3], row.code, row.usage): row for row in TYPES.values()}
+_BY_USAGE = {(row.mti[:3], row.code, row.condition, row.usage): row for row in TYPES.values()}
 _BY_CODE = {(row.mti[:3], row.code, row.condition): row for row in TYPES.values()}
 _REVERSIBLE = {(row.code, row.usage): row for row in TYPES.values() if row.terminal_may_reverse}
 
@@ -86,10 +125,8 @@ def find(mti: str, processing_code: str, condition: str, usage: str) -> Transact
 
     `usage` is DE 60.1; "" where the dialect's DE 60 has none: then DE 25 alone tells.
     """
-    if usage:
-        row = _BY_USAGE.get((mti[:3], processing_code[:2], usage))
-        return row if row is not None and row.condition == condition else None
-    return _BY_CODE.get((mti[:3], processing_code[:2], condition))
+    where = (mti[:3], processing_code[:2], condition)
+    return _BY_USAGE.get((*where, usage)) if usage else _BY_CODE.get(where)
 
 
 def kind_of(mti: str, processing_code: str) -> str:
