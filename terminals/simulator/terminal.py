@@ -296,13 +296,25 @@ class Terminal:
 
     def refundable(self) -> list[Slip]:
         """Standing purchases of any batch that no void or refund has touched."""
+        return self._untouched("purchase")
+
+    def holding(self) -> list[Slip]:
+        """Standing pre-authorisations of any batch that are neither completed nor voided."""
+        return self._untouched("pre_authorisation")
+
+    def completed(self) -> list[Slip]:
+        """Standing completions of the open batch that no void or refund has touched."""
+        slips = self._untouched("completion", "completion_advice")
+        return [slip for slip in slips if slip.batch == self.batch]
+
+    def _untouched(self, *kinds: str) -> list[Slip]:
         touched = {
             slip.original for slip in self.slips if slip.original and slip.state != "declined"
         }
         return [
             slip
             for slip in self.slips
-            if slip.kind == "purchase"
+            if slip.kind in kinds
             and slip.state == "approved"
             and (slip.batch, slip.trace) not in touched
         ]

@@ -145,17 +145,23 @@ def expected_breaks(world: World) -> dict[str, str]:
     for request_id, effect in effects.items():
         row = world.store.requests[request_id].row
         if row.rrn in forgotten and effect:
-            root = row.original_request_id or request_id
+            root = root_of(world, request_id)
             chains[root] = chains.get(root, 0) + effect
             short[request_id] = forgotten[row.rrn]
     expected: dict[str, str] = {}
     for request_id, bank in short.items():
         row = world.store.requests[request_id].row
-        if chains[row.original_request_id or request_id]:
+        if chains[root_of(world, request_id)]:
             for capture_id, effect in captures[request_id]:
                 name = f"network_short {bank} record c{capture_id} row  ours {effect} theirs None"
                 expected[name] = f"forgotten by {bank}: DE 37 {row.rrn}"
     return expected
+
+
+def root_of(world: World, request_id: int) -> int:
+    """The request that its chain began with: of a completion's void, the pre-authorisation."""
+    original_id = world.store.requests[request_id].row.original_request_id
+    return request_id if original_id is None else root_of(world, original_id)
 
 
 def references_of(world: World) -> list[Reference]:

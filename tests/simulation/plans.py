@@ -91,14 +91,28 @@ def fair(seed: int = 1, transactions: int = 20) -> Plan:
 
 def plan_of(seed: int, transactions: int = 0) -> Plan:
     """The plan of a seed; every fourth world is rough, every fifth rich, and in every fifth, which is
-    another, the store's clock is set, too."""
+    another, the store's clock is set, too. In every seventh shops do all that a terminal can."""
     plan = with_tight_bounds(before_bounds(seed, transactions), everything=seed % 4 == 0)
     plan = with_device(plan)
+    if seed % 7 == 6:
+        plan = every_type(plan)
     if seed % 5 != 3:
         return plan
     replace = msgspec.structs.replace
     rates = replace(plan.upheaval.rates, store_clock_hour=STORE_CLOCK_HOUR)
     return replace(plan, upheaval=replace(plan.upheaval, rates=rates))
+
+
+def every_type(plan: Plan) -> Plan:
+    """Every type of transaction, and a merchant who is allowed each."""
+    mix = Mix(
+        purchase=30.0,
+        pre_authorisation=20.0,
+        release=6.0,
+        completion=14.0,
+        completion_void=6.0,
+    )
+    return msgspec.structs.replace(plan, mix=mix, every_type=True)
 
 
 def with_tight_bounds(plan: Plan, *, everything: bool) -> Plan:

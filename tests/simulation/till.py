@@ -35,6 +35,7 @@ LATE_UNDO_S: Final = 90.0
 POS_CODEC: Final = codec_for("unionpay_pos")
 GHOSTS_MAX: Final = 50  # old requests that may come up again
 NAMED_IN_REVERSALS: Final = (3, 4, 11, 14, 22, 25, 41, 42, 49, 60)
+HOLDS: Final = ("pre_authorisation", "release", "completion", "completion_void")
 FINISHED: Final = ("approved", "declined")
 NEVER_STORED: Final = frozenset({"03", "30", "58", "77", "96", "97", "A0"})
 COPIES: Final = ("double", "twin", "repeat_lost")  # told 96 of one copy, it may be wrong of another
@@ -80,6 +81,11 @@ class Mix(msgspec.Struct, frozen=True, kw_only=True):
     settle: float = 4.0
     sign_on: float = 4.0
     poor: float = 2.0
+    # what came later has no weight where a plan does not say so: older seeds keep their meaning
+    pre_authorisation: float = 0.0
+    release: float = 0.0  # its void
+    completion: float = 0.0
+    completion_void: float = 0.0
 
 
 class Line(asyncio.Protocol):
@@ -263,7 +269,26 @@ class Till:
             return lambda: terminal.refund(slip, part)
         if kind == "balance":
             return lambda: terminal.balance(card, pin=card.pin)
-        return lambda: terminal.purchase(card, amount_minor, pin=pin)
+        return self._hold(kind, amount_minor, pick) or (
+            lambda: terminal.pre_authorise(card, amount_minor, pin=pin)
+            if kind in HOLDS
+            else terminal.purchase(card, amount_minor, pin=pin)
+        )
+
+    def _hold(self, kind: str, amount_minor: int, pick: float) -> Callable[[], Request] | None:
+        """What ends a pre-authorisation, or a completion; None where there is none."""
+        terminal = self.terminal
+        if kind == "completion_void" and (slips := terminal.completed()):
+            done = slips[int(pick * len(slips))]
+            return lambda: terminal.completion_void(done)
+        if kind in ("release", "completion") and (slips := terminal.holding()):
+            hold = slips[int(pick * len(slips))]
+            if kind == "release":
+                return lambda: terminal.pre_authorisation_void(hold)
+            # now and then too much: 64
+            minor = 1 + hold.approved_minor * (amount_minor % 118) // 100
+            return lambda: terminal.complete(hold, minor)
+        return None
 
     async def _repeat(self, first: Outcome) -> None:
         """Ask the same again elsewhere: the stored answer must come."""
@@ -417,6 +442,7 @@ class Till:
             if fault in COPIES:
                 self.copied.add((slip.batch, slip.trace))
             if outcome.state == "approved":
+                self.world.count(f"approved {slip.kind}")
                 self.world.checkers.views.accepted(slip)
                 self._ghosts.append((slip, request.frame))
         return outcome

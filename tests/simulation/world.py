@@ -25,6 +25,7 @@ from switch.acquirers.sibling_messages import Unpacker
 from switch.authorization import NumbersExhaustedError
 from switch.journal import StoreDownError
 from switch.reference import Link, Route
+from switch.transactions import TYPES
 from terminals.registry import Merchant, StoredKey, Terminal as RegisteredTerminal
 from terminals.simulator.accounts import Rules
 from terminals.simulator.bank import Bank, BankFaults, BankOptions, BankServer
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from terminals.simulator.com_file import ClearingFile
     from tests.simulation.network import Endpoint
 
+BASIC_TYPES = Merchant(merchant="", name="").allowed_types
 BUSINESS_DATE = dt.date(2026, 1, 5)
 TMK = "11111111111111112222222222222222"
 TRACE_KEPT = 50_000
@@ -99,6 +101,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     workers: int = 2  # of a node, as far as there are processes
     link_connections: int = 2  # granted to a node: with fewer than workers, these hand over
     partial: bool = False  # banks approve what is left, and every second terminal takes that
+    every_type: bool = False  # merchants are allowed every type of transaction
     siblings: Weather = FAIR  # of the streams between the workers of a node
     bounds: Bounds | None = None
     link_timeout_s: float = 8.0
@@ -181,7 +184,10 @@ class World:
         self.merchants = list(
             {
                 merchant_of(at): Merchant(
-                    merchant=merchant_of(at), name=f"Shop {at}", partial_approval=plan.partial
+                    merchant=merchant_of(at),
+                    name=f"Shop {at}",
+                    partial_approval=plan.partial,
+                    allowed_types=tuple(TYPES) if plan.every_type else BASIC_TYPES,
                 )
                 for at in range(plan.terminals)
             }.values()
