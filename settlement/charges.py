@@ -15,7 +15,7 @@ import msgspec
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from settlement.cases import Break
-from settlement.clearing import ClearingRecord
+from settlement.clearing import REFUND_TYPES, ClearingRecord
 from settlement.columns import Relation, schema_of, table_of
 from settlement.fees import (
     Basis,
@@ -248,7 +248,7 @@ def _with_sale(records: "ir.Table", order: Sequence[str] | None) -> "ir.Table":
         "currency",
         "effect_minor",
         before=before,
-        refund=records.type == "refund",
+        refund=records.type.isin(REFUND_TYPES),
         alone=ibis.literal(order is None),
         **sale,
     )

@@ -9,8 +9,17 @@ from typing import Final
 
 import msgspec
 
-# Types whose captured effect is negative; an adjustment has either sign.
-NEGATIVE_TYPES: Final = frozenset({"void", "refund", "completion_void"})
+# Types whose captured effect is negative.
+REFUND_TYPES: Final = ("refund", "moto_refund")
+NEGATIVE_TYPES: Final = frozenset(
+    {
+        *REFUND_TYPES,
+        *("void", "completion_void", "moto_void", "instalment_void"),
+        *("points_void", "reservation_void"),
+    }
+)
+# Types of which it has either sign: a new total less the old one.
+EITHER_TYPES: Final = ("adjustment", "tip")
 # Types that never move money: they take part only as evidence.
 PAIRED_MTI: Final = "04"
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import ibis  # type: ignore[import-untyped]
 import pyarrow as pa  # type: ignore[import-untyped]
 
-from settlement.clearing import NEGATIVE_TYPES, Capture, ClearingRecord, Transaction
+from settlement.clearing import EITHER_TYPES, NEGATIVE_TYPES, Capture, ClearingRecord, Transaction
 from settlement.columns import schema_of
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def _of_captures(standing: "ir.Table", transactions: "ir.Table") -> "ir.Table":
     numbered = standing.mutate(nth=nth)
     sign = ibis.ifelse(numbered.type.isin(sorted(NEGATIVE_TYPES)), -1, 1)
     opposite = (numbered.nth > 0) | (
-        (numbered.type != "adjustment") & (numbered.effect_minor * sign < 0)
+        ~numbered.type.isin(EITHER_TYPES) & (numbered.effect_minor * sign < 0)
     )
     settled = numbered.settlement_date.fill_null(numbered.business_date)
     shown = numbered.select(

@@ -23,7 +23,7 @@ from typing import Final
 
 import msgspec
 
-from settlement.clearing import ClearingRecord
+from settlement.clearing import REFUND_TYPES, ClearingRecord
 from settlement.fees import (
     DISCOUNT,
     ONE,
@@ -288,7 +288,7 @@ def shares_of(
 def _steps(chain: Sequence[ClearingRecord], key: str) -> Steps:
     made = []
     for one in chain:
-        made.append((one.effect_minor, one.type == "refund"))
+        made.append((one.effect_minor, one.type in REFUND_TYPES))
         if one.key == key:
             break
     return tuple(made)

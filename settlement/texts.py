@@ -253,6 +253,7 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     "class_undelivered": ("Undelivered", "未送达"),
     "class_repeat_duplicate": ("Repeat known already", "重发已受理"),
     "class_advice_refused": ("Advice refused", "通知被拒"),
+    "class_advice_held": ("Advice held", "通知挂起"),
     "class_unreferenced_refund": ("Refund by card alone", "按卡退货"),
     "class_batch_long": ("Terminal has more", "批上送多出"),
     "class_batch_short": ("Terminal has less", "批上送缺少"),
