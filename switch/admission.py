@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from switch import follow_up, intake
+from switch.advice import taken_in
 from switch.authorization import Authorization
 from switch.intake import Refusal
 from switch.journal import FindByReference, Key
@@ -46,7 +47,9 @@ class Admission:
         if request is None:
             return Refusal("96", "numbers.exhausted")
         auth = self._authorization(request, received, asked, snapshot)
-        unfit = received.status or await self._unfit_batch(key, verified)
+        advice = isinstance(asked, intake.Ask) and asked.type.advice
+        status = None if advice else received.status
+        unfit = status or await self._unfit_batch(key, verified, advice=advice)
         former = await self._taken_before(key, received, asked, unfit)
         if former is not None:
             return auth, auth.repeat(former)
@@ -55,16 +58,17 @@ class Admission:
             return (auth, auth.refuse("77", unfit.rule)) if stored else unfit
         if verified.access.count_is_old(self._config.batch.items_max, self._config.workers):
             verified.access = await self._cache.read(key.merchant, key.terminal)
-        return auth, self._first_effect(auth, asked, received, verified, snapshot)
+        effect = self._first_effect(auth, asked, received, verified, snapshot)
+        return effect if isinstance(effect, Refusal) else (auth, effect)
 
-    async def _unfit_batch(self, key: Key, verified: Verified) -> Refusal | None:
+    async def _unfit_batch(self, key: Key, verified: Verified, *, advice: bool) -> Refusal | None:
         """77 for a batch that is not open, 96 while the open one is settled; the store is asked
         before a terminal is told so. A 77 is kept only under a batch that is over: its key would
         else answer for a transaction of a batch to come."""
-        if unfit(key, verified) is None:
+        if unfit(key, verified, advice=advice) is None:
             return None
         verified.access = await self._cache.read(key.merchant, key.terminal)
-        return unfit(key, verified)
+        return unfit(key, verified, advice=advice)
 
     def _key(self, received: Received, verified: Verified) -> Key:
         message = received.message
@@ -121,9 +125,11 @@ class Admission:
         received: Received,
         verified: Verified,
         snapshot: Snapshot,
-    ) -> Effect:
+    ) -> Effect | Refusal:
         if isinstance(asked, Refusal):
             return auth.refuse(asked.response_code, asked.rule)
+        if asked.type.advice:
+            return self._advice(auth, asked, received, verified, snapshot)
         merchant = received.merchant
         assert merchant is not None, "a merchant that is missing is a status"
         items = verified.access.items + verified.access.added
@@ -147,6 +153,37 @@ class Admission:
                 return auth.record(attempt)
         return auth.refuse("91", "link.down")
 
+    def _advice(
+        self,
+        auth: Authorization,
+        asked: Ask,
+        received: Received,
+        verified: Verified,
+        snapshot: Snapshot,
+    ) -> Effect | Refusal:
+        """Never declined: what would decline anything else has it held (rules §11)."""
+        merchant = received.merchant
+        if received.status is not None or merchant is None:
+            return auth.hold(
+                "merchant.unknown" if received.status is None else received.status.rule
+            )
+        local = self._rows.local(merchant.timezone).time
+        route = intake.validate(asked, received.message, snapshot, merchant, local)
+        if isinstance(route, Refusal):
+            return auth.hold(route.rule)
+        verified.access.added += asked.type.side is not Side.NONE
+        if asked.type.follows:
+            return self._follow_up(auth, received, snapshot, "")
+        request = auth.request
+        code = str(received.message.get(38, "")).strip()
+        rule = f"route.{route.prefix}"
+        way = self._rows.way(request, route.acquirer, rule, code, snapshot)
+        effect_minor = asked.type.sign * request.amount_minor
+        commit = None if way is None else taken_in(request, way, effect_minor, request.request_id)
+        if commit is None:  # unstored: it comes again
+            return Refusal("96", "numbers.exhausted")
+        return auth.take_in(commit)
+
     def _follow_up(
         self, auth: Authorization, received: Received, snapshot: Snapshot, unreferenced: str
     ) -> Effect:
@@ -160,6 +197,8 @@ class Admission:
         if by_code and not reference[:12].strip("0"):
             named = False
         if not named and not rrn and not by_code:
+            if type_.advice:
+                return auth.hold("original.not_named")
             if type_.judge != "refund":
                 return auth.refuse("30", "original.not_named")
             if not unreferenced:
@@ -184,6 +223,9 @@ class Admission:
             refund_window_days=self._config.rules.refund_days,
             hold_days=self._config.rules.hold_days,
             completion_percent=self._config.rules.completion_percent,
+            way=lambda acquirer: self._rows.way(
+                request, acquirer, "route.of_original", auth_code, snapshot
+            ),
             unreferenced=unreferenced,
         )
         judge = follow_up.JUDGES[type_.judge]
@@ -229,9 +271,14 @@ def current_batch(verified: Verified) -> int:
     return 0 if batch is None else batch.batch
 
 
-def unfit(key: Key, verified: Verified) -> Refusal | None:
-    """Why a new transaction may not go into the batch it names, as far as this process knows."""
+def unfit(key: Key, verified: Verified, *, advice: bool) -> Refusal | None:
+    """Why a new transaction may not go into the batch it names, as far as this process knows.
+
+    An advice may name the newest batch in whatever state, and the one before it (rules §9).
+    """
     batch = verified.access.batch
+    if advice and batch is not None and key.batch in (batch.batch, batch.batch - 1):
+        return None
     if batch is None or batch.batch != key.batch or batch.state == "closed":
         return Refusal("77", "batch.not_open")
     return None if batch.state == "open" else Refusal("96", f"batch.{batch.state}")

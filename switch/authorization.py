@@ -10,7 +10,7 @@ own first step:
         │                     └──NotSent, alternate left──▶ REROUTING ──Judged──▶ EXCHANGING
         ├──Duplicate──▶ REPEATING ──Found──▶ Reply           └──Lost──▶ OVERTAKEN ──▶ Reply
         └──Stale──▶ Reconsider
-    REFUSING  (request and refusal in one commit) ──Stored──▶ Reply
+    ENDING    (request and outcome in one commit: a refusal, an advice) ──Stored──▶ Reply
     JUDGING   (void, refund: originals under lock) ──Judged──▶ EXCHANGING or Reply
 
 Every step returns exactly one effect; the engine performs it and brings back one event. Nothing
@@ -26,6 +26,7 @@ import msgspec
 
 from switch import answers
 from switch.acquirers.ports import Answer, AnswerKind
+from switch.advice import held, repeat_item
 from switch.effects import Decide, Effect, Exchange, Look, Reconsider, Reply, Store
 from switch.events import Event, Found, Judged, NoAnswer, NotSent, VaultRefused
 from switch.journal import (
@@ -38,7 +39,6 @@ from switch.journal import (
     Original,
     OutcomeRow,
     OutcomeState,
-    QueueRow,
     RequestRow,
     Stale,
     Stored,
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
 class Stage(IntEnum):  # its hash costs no call in Python: TABLE is asked with it at every step
     RECORDING = auto()
-    REFUSING = auto()
+    ENDING = auto()
     JUDGING = auto()
     EXCHANGING = auto()
     REROUTING = auto()
@@ -67,7 +67,7 @@ class Stage(IntEnum):  # its hash costs no call in Python: TABLE is asked with i
 
 
 # No byte of the request can have left: an error of ours in these is a plain 96.
-NOTHING_SENT = frozenset((Stage.RECORDING, Stage.REFUSING, Stage.JUDGING, Stage.REPEATING))
+NOTHING_SENT = frozenset((Stage.RECORDING, Stage.ENDING, Stage.JUDGING, Stage.REPEATING))
 
 
 class NumbersExhaustedError(Exception):
@@ -118,7 +118,7 @@ class Authorization:
 
     def refuse(self, response_code: str, rule: str) -> Effect:
         """A request that a check after the MAC refuses: kept with its reason."""
-        self.stage = Stage.REFUSING
+        self.stage = Stage.ENDING
         self.request = msgspec.structs.replace(self.request, any_batch=True)
         self.outcome = OutcomeRow(
             request_id=self.request.request_id,
@@ -128,6 +128,16 @@ class Authorization:
             rule=rule,
         )
         return Store(Commit(request=self.request, outcome=self.outcome))
+
+    def take_in(self, commit: Commit) -> Effect:
+        """An advice, which brings its outcome along."""
+        self.stage = Stage.ENDING
+        self.attempt, self.outcome = commit.attempt, commit.outcome
+        return Store(commit)
+
+    def hold(self, rule: str) -> Effect:
+        """An advice that a person must look at."""
+        return self.take_in(held(self.request, rule))
 
     def repeat(self, former: Duplicate) -> Effect:
         """A request that is known before it is stored, to be a repeat."""
@@ -153,7 +163,7 @@ class Authorization:
         return Reply(response_code, rule, self.request, self.attempt, self.outcome)
 
 
-# -- recording, refusing, judging -------------------------------------------------------------
+# -- recording, ending, judging -------------------------------------------------------------
 
 
 def recorded(auth: Authorization, event: Stored) -> Effect:
@@ -163,7 +173,7 @@ def recorded(auth: Authorization, event: Stored) -> Effect:
     return Exchange(auth.attempt)
 
 
-def refused(auth: Authorization, _event: Stored) -> Effect:
+def ended(auth: Authorization, _event: Stored) -> Effect:
     assert auth.outcome is not None
     return auth.reply(auth.outcome.response_code, auth.outcome.rule)
 
@@ -202,14 +212,17 @@ def judged(auth: Authorization, event: Judged) -> Effect:
     if isinstance(verdict, Stale):
         return Reconsider(verdict.batch_frozen)
     if judgement.commit is None:  # it waited for an earlier follow-up's reversal, and in vain
+        if auth.type.advice:  # no numbers for it: it comes again, and is no repeat then
+            return auth.reply(judgement.response_code, judgement.rule)
         return auth.refuse(judgement.response_code, judgement.rule)
     assert isinstance(verdict, Stored)
     assert judgement.commit.request is not None
     auth.request = judgement.commit.request
     auth.business_date = verdict.business_date
-    if judgement.commit.attempt is None:
-        auth.outcome = judgement.commit.outcome
+    if judgement.commit.outcome is not None:
+        auth.attempt, auth.outcome = judgement.commit.attempt, judgement.commit.outcome
         return auth.reply(judgement.response_code, judgement.rule)
+    assert judgement.commit.attempt is not None
     auth.attempt = judgement.commit.attempt
     auth.original = judgement.original
     auth.stage = Stage.EXCHANGING
@@ -368,29 +381,6 @@ def decide_pending(auth: Authorization) -> Effect:
     return Store(Commit(queue=queue))
 
 
-def repeat_item(
-    request: RequestRow,
-    attempt: AttemptRow,
-    request_date: dt.date,
-    numbers: Callable[[str], WireIdentity | None],
-) -> QueueRow | None:
-    """The queue's row for a `repeat` type: same DE 7 and 11 as the first try."""
-    identity = numbers(attempt.acquirer)
-    if identity is None:
-        return None
-    return QueueRow(
-        item_id=identity.item_id,
-        acquirer=attempt.acquirer,
-        kind="repeat",
-        request_id=request.request_id,
-        request_date=request_date,
-        root_request_id=request.original_request_id or request.request_id,
-        seq=0,
-        link_stan=attempt.link_stan,
-        transmission_time=attempt.transmission_time,
-    )
-
-
 def as_original(auth: Authorization) -> Original:
     """The request as `reverse` sees it, before anything else is known of it."""
     assert auth.business_date is not None
@@ -441,9 +431,9 @@ TABLE: dict[tuple[Stage, type], Callable[..., Effect]] = {
     (Stage.RECORDING, Stored): recorded,
     (Stage.RECORDING, Duplicate): repeated,
     (Stage.RECORDING, Stale): moved,
-    (Stage.REFUSING, Stored): refused,
-    (Stage.REFUSING, Duplicate): repeated,
-    (Stage.REFUSING, Stale): moved,
+    (Stage.ENDING, Stored): ended,
+    (Stage.ENDING, Duplicate): repeated,
+    (Stage.ENDING, Stale): moved,
     (Stage.JUDGING, Judged): judged,
     (Stage.EXCHANGING, Answer): answered,
     (Stage.EXCHANGING, NoAnswer): no_answer,

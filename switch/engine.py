@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 RECONSIDERED_MAX = 5  # times that the ground may move under one request before it is told 96
 LOOK_FIRST_S, LOOK_LAST_S = 0.02, 0.5  # between looks for a repeated request's outcome
 ENDS = (Reply, Reconsider)  # effects after which there is no event
-ALWAYS_TAKEN = ("040", "022", "032")  # at the bound too, within a reserve (rules §8)
+ALWAYS_TAKEN = ("040", "022", "062", "032")  # at the bound too, within a reserve (rules §8)
 WAIT_S = 0.25  # between looks whether an earlier void's reversal was answered
 
 
@@ -276,7 +276,7 @@ class Engine:
         try:
             if is_response(mti):
                 self._refuse(received, frame, peer, Refusal("40", "type.answer"))
-            elif mti[1] in "12":
+            elif mti[1] in "126":
                 await self._money(received, frame, peer, watch)
             elif without_repeat(mti) == "0400":
                 await self._reversal(received, frame, peer, watch)

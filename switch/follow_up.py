@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from switch.advice import TAKEN, Way, held, taken_in
 from switch.journal import (
     AttemptRow,
     CaseRow,
@@ -40,6 +41,7 @@ class FollowUpAsk(msgspec.Struct, frozen=True):
     refund_window_days: int
     hold_days: int = 30  # that a pre-authorisation is good for
     completion_percent: int = 115  # of it that may be taken
+    way: Callable[[str], Way | None] = lambda _acquirer: None  # instead of `attempt`: of an advice
     unreferenced: str = ""  # acquirer that takes a refund without an original; "": none does
 
 
@@ -73,20 +75,18 @@ def judge_refund(ask: FollowUpAsk, scene: Scene) -> Judgement:
     if _age(original, scene) > dt.timedelta(days=ask.refund_window_days):
         return _refused(ask, "22", "refund.too_late", original)
     refunded = sum(
-        follow_up.amount_minor
-        for follow_up in standing
-        if TYPES[follow_up.type].judge == "refund"
+        follow_up.amount_minor for follow_up in standing if TYPES[follow_up.type].judge == "refund"
     )
-    if refunded + ask.request.amount_minor > original.captured_minor:
+    if refunded + ask.request.amount_minor > _captured_minor(original):
         return _refused(ask, "64", "refund.too_much", original)
     return _allowed(ask, original, "refund.allowed")
 
 
 def judge_release(ask: FollowUpAsk, scene: Scene) -> Judgement:
     """The void of a pre-authorisation: the whole of it, not expired, not completed, once."""
-    original, refusal = _hold(ask, scene, "release")
-    if original is None:
-        return refusal
+    original = _hold(ask, scene, "release")
+    if isinstance(original, Judgement):
+        return original
     if ask.request.amount_minor != _held_minor(original):
         return _refused(ask, "64", "release.amount_differs", original)
     return _allowed(ask, original, "release.allowed")
@@ -94,12 +94,35 @@ def judge_release(ask: FollowUpAsk, scene: Scene) -> Judgement:
 
 def judge_completion(ask: FollowUpAsk, scene: Scene) -> Judgement:
     """Of a pre-authorisation that is not expired, a little more at most than it held, once."""
-    original, refusal = _hold(ask, scene, "completion")
-    if original is None:
-        return refusal
+    original = _hold(ask, scene, "completion")
+    if isinstance(original, Judgement):
+        return original
     if ask.request.amount_minor * 100 > _held_minor(original) * ask.completion_percent:
         return _refused(ask, "64", "completion.too_much", original)
     return _allowed(ask, original, "completion.allowed")
+
+
+def judge_adjustment(ask: FollowUpAsk, scene: Scene) -> Judgement:
+    """Of a sale of this terminal's batch that nothing has taken back: DE 4 is its new total."""
+    original, refusal = _select(ask, scene)
+    if original is None:
+        return _refused(ask, *refusal)
+    for follow_up in _standing(original):
+        if TYPES[follow_up.type].judge != "adjustment":
+            return _refused(ask, "12", f"adjustment.{follow_up.type}_stands", original)
+    if original.request.key.batch != ask.request.key.batch:
+        # the totals of a batch may not fall below nothing by what another one took
+        return _refused(ask, "22", "adjustment.other_batch", original)
+    effect_minor = ask.request.amount_minor - _captured_minor(original)
+    return _allowed(ask, original, "adjustment.allowed", effect_minor)
+
+
+def judge_script(ask: FollowUpAsk, scene: Scene) -> Judgement:
+    """What the chip made of the issuer's script: it changes nothing, its bank is told."""
+    original, refusal = _select(ask, scene)
+    if original is None:
+        return _refused(ask, *refusal)
+    return _allowed(ask, original, "script.allowed")
 
 
 JUDGES = {
@@ -107,25 +130,34 @@ JUDGES = {
     "refund": judge_refund,
     "release": judge_release,
     "completion": judge_completion,
+    "adjustment": judge_adjustment,
+    "script": judge_script,
 }
 
 
-def _hold(
-    ask: FollowUpAsk, scene: Scene, rule: str
-) -> tuple[Original, None] | tuple[None, Judgement]:
-    """The pre-authorisation that is named, if what it holds still stands.
+def _hold(ask: FollowUpAsk, scene: Scene, rule: str) -> Original | Judgement:
+    """The pre-authorisation that is named, if what it holds still stands; else the refusal.
 
     A completion that was voided has ended it too: the bank released the hold with the completion.
     """
     original, refusal = _select(ask, scene)
     if original is None:
-        return None, _refused(ask, *refusal)
+        return _refused(ask, *refusal)
     standing = _standing(original)
     if standing:
-        return None, _refused(ask, "12", f"{rule}.{standing[0].type}_stands", original)
+        return _refused(ask, "12", f"{rule}.{standing[0].type}_stands", original)
     if _age(original, scene) > dt.timedelta(days=ask.hold_days):
-        return None, _refused(ask, "22", f"{rule}.expired", original)
-    return original, None
+        return _refused(ask, "22", f"{rule}.expired", original)
+    return original
+
+
+def _captured_minor(original: Original) -> int:
+    """What stands captured of a sale, adjusted."""
+    return original.captured_minor + sum(
+        follow_up.captured_minor
+        for follow_up in _standing(original)
+        if TYPES[follow_up.type].judge == "adjustment"
+    )
 
 
 def _held_minor(original: Original) -> int:
@@ -183,24 +215,31 @@ def _standing(original: Original) -> list[FollowUp]:
     return [
         follow_up
         for follow_up in original.follow_ups
-        if follow_up.type in TYPES
+        if TYPES[follow_up.type].judge != "script"
         and follow_up.state in (None, OutcomeState.APPROVED)
         and not follow_up.reversed
     ]
 
 
-def _allowed(ask: FollowUpAsk, original: Original, rule: str) -> Judgement:
-    if any(found.reversed and not found.reversal_final for found in original.follow_ups):
-        # an earlier void may still stand at the bank: a new one waits for the word on its reversal
+def _allowed(
+    ask: FollowUpAsk, original: Original, rule: str, effect_minor: int | None = None
+) -> Judgement:
+    """`effect_minor`: what an advice captures, where that is not its amount."""
+    if TYPES[ask.request.type].advice:
+        return _taken_in(ask, original, rule, effect_minor)
+    if original.undelivered or any(
+        found.reversed and not found.reversal_final for found in original.follow_ups
+    ):
+        # the bank may not know the original yet, or an earlier void may still stand there: a new
+        # one waits for its word
         return Judgement(
             commit=None,
             response_code="91",
-            rule="original.being_reversed",
+            rule="original.undelivered" if original.undelivered else "original.being_reversed",
             original=original,
             wait=True,
         )
-    approved_attempt = original.attempts[-1]
-    attempt = ask.attempt(approved_attempt.acquirer)
+    attempt = ask.attempt(original.attempts[-1].acquirer)
     if attempt is None:
         return _refused(ask, "91", "link.down", original)
     request = msgspec.structs.replace(ask.request, original_request_id=original.request.request_id)
@@ -210,6 +249,23 @@ def _allowed(ask: FollowUpAsk, original: Original, rule: str) -> Judgement:
         rule=rule,
         original=original,
     )
+
+
+def _taken_in(
+    ask: FollowUpAsk, original: Original, rule: str, effect_minor: int | None
+) -> Judgement:
+    """An advice: after whatever waits in the queue for the same root original."""
+    of = original.request
+    request = msgspec.structs.replace(ask.request, original_request_id=of.request_id)
+    way = ask.way(original.attempts[-1].acquirer)
+    effect_minor = request.amount_minor if effect_minor is None else effect_minor
+    if not TYPES[request.type].sign:
+        effect_minor = None
+    root = of.original_request_id or of.request_id
+    commit = None if way is None else taken_in(request, way, effect_minor, root)
+    if commit is None:
+        return Judgement(commit=None, response_code="96", rule="numbers.exhausted")
+    return Judgement(commit=commit, response_code=TAKEN, rule=rule, original=original)
 
 
 def _unreferenced(ask: FollowUpAsk) -> Judgement:
@@ -239,6 +295,9 @@ def _refused(
     request = ask.request
     if original is not None:
         request = msgspec.structs.replace(request, original_request_id=original.request.request_id)
+    if TYPES[request.type].advice:
+        commit = held(ask.request, rule)  # names no original: it is none of its follow-ups
+        return Judgement(commit=commit, response_code=TAKEN, rule=f"held.{rule}")
     outcome = OutcomeRow(
         request_id=request.request_id,
         state=OutcomeState.REFUSED,

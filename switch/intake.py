@@ -12,7 +12,7 @@ import msgspec
 
 from iso8583 import track
 from iso8583.errors import DecodeError
-from switch.transactions import TransactionType, find, kind_of
+from switch.transactions import BY_CODE, TransactionType, find, kind_of
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from terminals.registry import Merchant, Profile, Terminal
 
 # DE 3, 11, 22, 25, 41, 42, 49, 60 in every money request; 4 but in a balance; 2 or 35 (rules §19)
+SCRIPT = "951"  # DE 60.3 of a script result
+CODE_MIN, CODE_MAX = 12, 32  # characters of a payment code
 MANDATORY = (3, 11, 22, 25, 41, 42, 49, 60)
+MANDATORY_SCRIPT = (3, 11, 41, 42, 55, 60, 61)  # in a 0620: the rest is its original's
 
 
 class Refusal(msgspec.Struct, frozen=True, gc=False):
@@ -49,6 +52,7 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
     amount_minor: int
     currency: str
     has_pin: bool
+    by_code: bool = False  # `pan` is the code of DE 59
 
 
 def sender(message: Message) -> tuple[str, str, str] | None:
@@ -69,7 +73,7 @@ def private(message: Message, profile: Profile) -> Private:
     if not isinstance(value, str) or not value.isdigit():
         return Private()
     if not profile.batch_in_message:
-        money = str(message[0])[1] in "124"
+        money = str(message[0])[1] in "1246"
         return Private() if money else Private(code=value[8:11] or "000")
     return Private(
         usage=value[0:2],
@@ -81,10 +85,11 @@ def private(message: Message, profile: Profile) -> Private:
 
 def form(message: Message, profile: Profile) -> Refusal | None:
     """30 where a mandatory element of a money request is missing or two elements disagree."""
-    for de in MANDATORY:
+    script = str(message[0])[1] == "6"
+    for de in MANDATORY_SCRIPT if script else MANDATORY:
         if de not in message:
             return Refusal("30", f"form.de{de}_missing")
-    if 4 not in message and not str(message[3]).startswith("31"):
+    if 4 not in message and not script and not str(message[3]).startswith("31"):
         return Refusal("30", "form.de4_missing")
     if not names_batch(message, profile):
         return Refusal("30", "form.de60_short")
@@ -111,7 +116,12 @@ def names_batch(message: Message, profile: Profile) -> bool:
 
 
 def read_card(message: Message) -> tuple[str, str] | None:
-    """(PAN, expiry) of DE 2, 14 and 35, "" where absent; None where DE 2 and 35 disagree."""
+    """(PAN, expiry) of DE 2, 14 and 35, "" where absent; None where DE 2 and 35 disagree.
+
+    Where a code was scanned it stands for them, and what may be there is not looked at (rules §19).
+    """
+    if str(message.get(22, "")).startswith(BY_CODE):
+        return read_code(str(message.get(59, ""))), ""
     pan, expiry = str(message.get(2, "")), str(message.get(14, ""))
     magnetic = message.get(35)
     if isinstance(magnetic, str):
@@ -127,10 +137,31 @@ def read_card(message: Message) -> tuple[str, str] | None:
     return pan, expiry
 
 
+def read_code(value: str) -> str:
+    """The code in DE 59: groups of tag 2, length 3 (ASCII digits), value; the code's tag is A3.
+
+    "" where there is none that could be one.
+
+    >>> read_code("A2002xxA30196222021234567890123")
+    '6222021234567890123'
+    """
+    while len(value) > 5 and value[2:5].isdigit():
+        tag, length = value[:2], int(value[2:5])
+        if tag == "A3":
+            code = value[5 : 5 + length]
+            whole = len(code) == length and CODE_MIN <= length <= CODE_MAX
+            return code if whole and code.isascii() and code.isalnum() else ""
+        value = value[5 + length :]
+    return ""
+
+
 def recognise(message: Message, profile: Profile) -> Ask | Refusal:
     """The type of a money request, or 40."""
     asked = private(message, profile)
-    found = find(str(message[0]), str(message[3]), str(message[25]), asked.usage)
+    entry, condition = str(message.get(22, "")), str(message.get(25, ""))
+    found = find(str(message[0]), str(message[3]), condition, asked.usage, entry)
+    if found is not None and found.name == "script_result" and asked.code != SCRIPT:
+        found = None
     if found is None:
         return Refusal("40", f"type.{kind_of(str(message[0]), str(message[3]))}.{asked.usage}")
     card = read_card(message)
@@ -141,8 +172,9 @@ def recognise(message: Message, profile: Profile) -> Ask | Refusal:
         pan=card[0],
         expiry=card[1],
         amount_minor=int(str(message.get(4, "0"))),
-        currency=str(message[49]),
+        currency=str(message.get(49, "")),
         has_pin=52 in message,
+        by_code=entry.startswith(BY_CODE),
     )
 
 
@@ -152,13 +184,13 @@ def validate(
     """The checks after "repeat" of rules §11, up to the route."""
     if ask.type.name not in merchant.allowed_types:
         return Refusal("57", "merchant.type_not_allowed")
-    if not track.luhn_ok(ask.pan):
+    if not ask.pan or not (ask.by_code or track.luhn_ok(ask.pan)):
         return Refusal("14", "card.number")
     if ask.expiry and ask.expiry < f"{local.year % 100:02d}{local.month:02d}":
         return Refusal("54", "card.expired")
-    if ask.type.name != "balance" and ask.amount_minor <= 0:
+    if ask.type.amount and ask.amount_minor <= 0:
         return Refusal("13", "amount.zero")
-    if ask.currency != merchant.currency:
+    if ask.currency and ask.currency != merchant.currency:
         return Refusal("12", "currency.not_of_merchant")
     route = snapshot.route(ask.pan)
     pin = check_pin(ask, message, route)

@@ -242,6 +242,7 @@ class FollowUp(msgspec.Struct, frozen=True, gc=False):
     state: OutcomeState | None  # None: in flight, or pending where the type repeats
     reversed: bool
     reversal_final: bool  # its reversal was finally answered
+    captured_minor: int = 0  # standing signed effect
 
 
 class Original(msgspec.Struct, frozen=True):
@@ -261,6 +262,7 @@ class Original(msgspec.Struct, frozen=True):
     in_flight: bool  # no outcome and its owner's lease has not expired
     pending: bool  # no outcome, left to the queue (a repeat-type request), even if given up there
     late_codes: tuple[str, ...] = ()  # DE 39 of late answers, where there is a reversal
+    undelivered: bool = False  # an advice that waits in the queue: its bank may not know it yet
     told: str | None = None  # DE 39 that the last stored 0400 for it was answered
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from switch.authorization import repeat_item
+from switch.advice import repeat_item
 from switch.journal import Commit, Original, OutcomeRow, OutcomeState
 from switch.reversal import SWITCH_TIME_OUT, WireIdentity, reverse
 from switch.transactions import TYPES, OnUnknown

@@ -15,6 +15,7 @@ import msgspec
 from switch.journal import (
     CaseRow,
     Commit,
+    FollowUp,
     Judgement,
     Key,
     Original,
@@ -74,14 +75,17 @@ def judge_reversal(ask: ReversalAsk, scene: Scene) -> Judgement:
         return _told(ask, original, "00", "reversal.nothing_approved")
     if original.date_state == "posted":
         return _refused(ask, original, "reversal.date_posted")
-    if any(not follow_up.reversed for follow_up in original.follow_ups if _stands(follow_up.state)):
+    if any(_stands(follow_up) for follow_up in original.follow_ups):
         return _refused(ask, original, "reversal.followed_up")
     return _approved(ask, original)
 
 
-def _stands(state: OutcomeState | None) -> bool:
-    """A follow-up in flight, pending or approved stands in the way; a failed one does not."""
-    return state in (None, OutcomeState.APPROVED)
+def _stands(follow_up: FollowUp) -> bool:
+    """One in flight, pending or approved stands in the way; a failed one does not, nor a script's
+    result, which changes nothing."""
+    if follow_up.reversed or TYPES[follow_up.type].judge == "script":
+        return False
+    return follow_up.state in (None, OutcomeState.APPROVED)
 
 
 def _state(original: Original) -> OutcomeState | None:

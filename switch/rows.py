@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from switch import intake, numbers
+from switch.advice import Way
 from switch.chip import ChipFilter
 from switch.journal import AttemptRow, Key, RequestRow
 from switch.reversal import WireIdentity
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from switch.load import Load
     from switch.ports import Clock
     from switch.reception import Received, Verified
-    from switch.reference import Snapshot
+    from switch.reference import Link, Snapshot
 
 PAN_COLUMN = "switch.request.pan_cipher"
 UNSUPPORTED = "unsupported"  # type of the row of a request that no table row knows
@@ -139,7 +140,7 @@ class Rows:
             pan_cipher=self._pans.protect(pan, expiry, request_id, PAN_COLUMN) if pan else None,
             chip=self._chips.kept(chip) if isinstance(chip, bytes) else None,
             foreign=route is not None and route.foreign,
-            any_batch=asked is None,
+            any_batch=asked is None or (isinstance(asked, intake.Ask) and asked.type.advice),
             session_id=verified.session.session_id,
             decision=versions(received, snapshot, "" if route is None else route.prefix),
         )
@@ -164,8 +165,33 @@ class Rows:
         if host is None or link is None or self._load.waiting_at(acquirer) >= link.in_flight_max:
             return None  # a bank that does not answer costs its own requests only
         pair = host.numbers() if host.ready else None
-        if pair is None:
+        return None if pair is None else self._attempt(request, former, rule, link, pair, snapshot)
+
+    def way(
+        self, request: RequestRow, acquirer: str, rule: str, auth_code: str, snapshot: Snapshot
+    ) -> Way | None:
+        """Where an advice goes, whether or not that link is up: it is delivered from the queue.
+
+        None while no numbers are left.
+        """
+        host = self._acquirers.get(acquirer)
+        link = snapshot.links.get(acquirer)
+        pair = None if host is None else host.numbers()
+        if link is None or pair is None:
             return None
+        attempt = self._attempt(request, None, rule, link, pair, snapshot)
+        return Way(attempt, auth_code, self.identity)
+
+    def _attempt(
+        self,
+        request: RequestRow,
+        former: AttemptRow | None,
+        rule: str,
+        link: Link,
+        pair: tuple[str, str],
+        snapshot: Snapshot,
+    ) -> AttemptRow:
+        acquirer = link.acquirer
         return AttemptRow(
             request_id=request.request_id,
             attempt=1 if former is None else former.attempt + 1,

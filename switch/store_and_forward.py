@@ -270,7 +270,8 @@ class Forwarder:
                 item, pan, expiry or "", merchant, self._link, repeat=item.tries > 0
             )
         related = await self._related(request)
-        return build_repeat(item, pan, expiry or "", merchant, self._link, related)
+        repeat = item.tries > 0 or not TYPES[request.type].advice  # others were tried before
+        return build_repeat(item, pan, expiry or "", merchant, self._link, related, repeat=repeat)
 
     async def _related(self, request: RequestRow) -> Original | None:
         """What a refund or advice names, for DE 90."""

@@ -15,6 +15,7 @@ from iso8583 import mti as mtis
 from iso8583.codes import RESPONSE_CODES
 from iso8583.dialects import registry
 from switch.acquirers.ports import Answer, AnswerKind
+from switch.transactions import BY_CODE
 
 if TYPE_CHECKING:
     from iso8583.message import Message
@@ -27,7 +28,7 @@ PIN_CONTROL: Final = "2600000000000000"  # DE 53: a PIN block of format 0, doubl
 
 # First two digits of DE 3, terminal → link; what is not here keeps its own. Pre-authorisation is
 # told apart by 0100 and DE 25 on the link (`reference/link.md`, "DE 3 on the link").
-PROCESSING_CODES: Final = {("0100", "03"): "00"}
+PROCESSING_CODES: Final = {("0100", "03"): "00", ("0620", "03"): "00"}
 
 # How answers find their request: the first row whose elements the dialect all has.
 MATCHING: Final = ((7, 11, 32, 33), (11, 41))
@@ -39,7 +40,7 @@ AGREE: Final = (3, 11, 41, 49)
 PASSED_ON: Final = (14, 15, 32, 38, 44, 54, 55)
 
 # A dialect without DE 7 is a terminals' one: it has the original in DE 61, not in DE 90.
-TERMINAL_DIALECT_KEEPS: Final = (26, 60, 61, 63)
+TERMINAL_DIALECT_KEEPS: Final = (26, 60, 61, 62, 63)
 
 # DE 95 of a full reversal: nothing of the amount stands (ISO 8583:1987: the new actual amount).
 REPLACED_BY_NOTHING: Final = "0" * 42
@@ -82,6 +83,9 @@ def build_request(
     for de in (35, 55):
         if de in terminal_message:
             message[de] = terminal_message[de]
+    private = terminal_message.get(62)  # instalment, points, reservation: the host's own business
+    if isinstance(private, bytes) and private.isascii():
+        message[62] = private.decode()
     if mti == "0220":
         for de in (38, 39):
             if de in terminal_message:
@@ -110,6 +114,8 @@ def build_repeat(
 ) -> Message:
     """0221 of a refund or advice: the same DE 7, 11 and 37 as at first (rules §4).
 
+    Without `repeat` the 0220 of an advice, which is answered before it is sent.
+
     `related` is the transaction that the refund or advice names, for DE 90.
     """
     request = item.original.request
@@ -126,6 +132,9 @@ def build_repeat(
     )
     message[7] = item.row.transmission_time
     message[11] = item.row.link_stan
+    outcome = item.original.outcome
+    if outcome is not None and outcome.auth_code:  # of an advice: what its slip says
+        message[38] = outcome.auth_code
     if request.chip:
         message[55] = request.chip
     if related is not None:
@@ -215,7 +224,9 @@ def _of_request(
         43: place(merchant.place or merchant.name),
         49: request.currency,
     }
-    if pan:
+    if pan and request.entry_mode.startswith(BY_CODE):
+        message[59] = f"A3{len(pan):03d}{pan}"
+    elif pan:
         message[2] = pan
     if expiry:
         message[14] = expiry

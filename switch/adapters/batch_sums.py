@@ -28,6 +28,7 @@ class CapturedItem(msgspec.Struct, frozen=True, gc=False):
     type: str
     effect_minor: int
     foreign: bool
+    amount_minor: int = 0  # DE 4 of the request
 
 
 class Difference(msgspec.Struct, frozen=True, gc=False):
@@ -93,6 +94,13 @@ def new_items(items: Iterable[BatchItem], known: Collection[int]) -> list[BatchI
     return list(new.values())[: max(0, UPLOAD_ITEMS_MAX - len(known))]
 
 
+def _told_minor(item: CapturedItem) -> int:
+    """The amount that a terminal uploads: of an adjustment its DE 4, the new total."""
+    row = TYPES.get(item.type)
+    adjusts = row is not None and row.judge == "adjustment"
+    return item.amount_minor if adjusts else abs(item.effect_minor)
+
+
 def compare(ours: Iterable[CapturedItem], uploaded: Sequence[BatchItem]) -> list[Difference]:
     """By trace number; another amount is a shortage of ours and an excess of theirs."""
     mine = {item.stan: item for item in ours if side_of(item) is not Side.NONE}
@@ -100,7 +108,7 @@ def compare(ours: Iterable[CapturedItem], uploaded: Sequence[BatchItem]) -> list
     differences = []
     for stan in sorted(mine.keys() | theirs.keys()):
         item, said = mine.get(stan), theirs.get(stan)
-        amount = None if item is None else abs(item.effect_minor)
+        amount = None if item is None else _told_minor(item)
         said_amount = None if said is None else said.amount_minor
         if amount == said_amount:
             continue

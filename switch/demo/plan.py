@@ -17,6 +17,7 @@ import msgspec
 from hsm.des_keys import with_odd_parity
 from settlement.fees import Component, Plan, Rate
 from switch.reference import Link, Route
+from switch.transactions import TYPES
 from terminals.registry import Merchant, Profile, Terminal
 from terminals.simulator.bank import BankFaults, BankOptions
 from terminals.simulator.card import CardRange
@@ -180,6 +181,7 @@ def reference(seed: int, ports: Mapping[str, int]) -> list[tuple[str, str, dict[
     for index, (name, name_zh, mcc, plan) in enumerate(MERCHANTS):
         merchant = Merchant(
             merchant=merchant_id(index),
+            allowed_types=tuple(TYPES),
             name=name,
             name_zh=name_zh,
             mcc=mcc,
@@ -287,6 +289,23 @@ def link_down_s(options: Options) -> float:
 # -- the fleet ----------------------------------------------------------------------------------
 
 
+# Mostly sales; of everything else that a terminal can do, a little.
+MIX = Mix(
+    pre_authorisation=3.0,
+    release=0.5,
+    completion=1.0,
+    completion_advice=1.0,
+    completion_void=0.5,
+    offline_sale=1.0,
+    adjustment=0.5,
+    tip=1.0,
+    qr_payment=3.0,
+    moto_sale=1.0,
+    instalment=1.0,
+    reservation=0.5,
+)
+
+
 def fleet_options(options: Options, host: str, port: int) -> FleetOptions:
     """How the terminals trade. They settle when the demonstration says so."""
     return FleetOptions(
@@ -299,7 +318,7 @@ def fleet_options(options: Options, host: str, port: int) -> FleetOptions:
         cards=tuple(of for bank in BANKS for of in bank.cards),
         amount_min_minor=1_00,
         amount_max_minor=9_000_00,
-        mix=Mix(),
+        mix=MIX,
         faults=TerminalFaults(
             hang_up=0.006,
             repeat=0.01,

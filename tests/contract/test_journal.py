@@ -30,6 +30,7 @@ from switch.journal import (
     Stored,
 )
 from tests.contract.worlds import (
+    ACQUIRER,
     DAY,
     MERCHANT,
     NOW,
@@ -483,6 +484,36 @@ def test_a_judge_sees_follow_ups_and_their_reversals(run: Any) -> None:
         assert seen.reversal_final
         assert (await look(store, 2)).reversal_response == "00"
         assert (await store.journal.stored_outcome(1, date)).standing
+
+    run(scenario)
+
+
+def test_a_judge_sees_what_stands_captured_of_adjustments_and_what_waits(run: Any) -> None:
+    async def scenario(world: World) -> None:
+        store = await world.process()
+        date = await approve(store, 1)
+        tip = request(2, of=key(2, kind="022.00"), type="tip", original_request_id=1)
+        item = msgspec.structs.replace(queued(10, 2, date, root=1), kind="repeat", seq=0)
+        advice = Commit(
+            request=tip,
+            attempt=attempt(2),
+            outcome=outcome(2, effect_minor=-30, on_current_date=True),
+            queue=item,
+        )
+        stored(await store.journal.commit(advice))
+        (seen,) = (await look(store, 1)).follow_ups
+        assert (seen.type, seen.state, seen.captured_minor) == ("tip", "approved", -30)
+        assert not (await look(store, 1)).undelivered
+        found = await look(store, 2)
+        assert (found.undelivered, found.pending, found.in_flight) == (True, False, False)
+        (due,) = await store.queue.due(ACQUIRER, 1, [])
+        refused = Commit(
+            reversal=msgspec.structs.replace(reversal(2, date), origin="rule", capture="opposite")
+        )
+        stored(await store.queue.finish(due, "25", refused))
+        (seen,) = (await look(store, 1)).follow_ups
+        assert (seen.reversed, seen.reversal_final, seen.captured_minor) == (True, True, 0)
+        assert not (await look(store, 2)).undelivered
 
     run(scenario)
 

@@ -23,6 +23,7 @@ from switch.acquirers.siblings import Siblings
 from switch.adapters.memory import commits
 from switch.adapters.memory.numbers import MemoryNumbers, MemoryOwners
 from switch.admission import Admission
+from switch.advice import repeat_item
 from switch.effects import Reply
 from switch.engine import Engine
 from switch.journal import Commit, EndRow, Judgement, OutcomeState
@@ -385,7 +386,6 @@ def capture_on_wrong_date() -> Iterator[None]:
 @contextlib.contextmanager
 def repeat_with_new_stan() -> Iterator[None]:
     """A refund is repeated under a new DE 11: its bank takes it for another one (P2)."""
-    repeat_item = authorization.repeat_item
 
     def renumbered(request: Any, attempt: Any, date: Any, numbers: Any) -> Any:
         item, identity = repeat_item(request, attempt, date, numbers), numbers(attempt.acquirer)

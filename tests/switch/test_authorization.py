@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from switch.acquirers.ports import Answer, AnswerKind
+from switch.advice import Way, taken_in
 from switch.authorization import TABLE, Authorization, NumbersExhaustedError, Stage
 from switch.effects import Decide, Effect, Exchange, Look, Reconsider, Reply, Store
 from switch.events import Found, Judged, NoAnswer, NotSent, VaultRefused
@@ -300,3 +301,42 @@ def test_it_ends_and_never_sends_again_after_silence(
         steps += 1
         assert not (silent and isinstance(effect, Exchange)), "sent again as new (P3)"
     assert steps <= 6 + 2 * alternates
+
+
+# -- advices ------------------------------------------------------------------------------------
+
+
+def test_an_advice_is_told_00_once_its_commit_stands() -> None:
+    auth = machine("offline_sale")
+    way = Way(ATTEMPT, "V12345", auth.numbers)
+    commit = taken_in(auth.request, way, 10_000, auth.request.request_id)
+    assert commit is not None
+    assert auth.take_in(commit) == Store(commit)
+    assert (commit.outcome is not None, commit.queue is not None) == (True, True)
+    reply = auth.step(Stored(TODAY))
+    assert isinstance(reply, Reply)
+    assert (reply.response_code, reply.rule) == ("00", "advice.taken_in")
+    assert auth.undecided() is None, "nothing is left to recovery"
+
+
+def test_a_held_advice_is_told_00_too() -> None:
+    auth = machine("offline_sale")
+    effect = auth.hold("card.number")
+    assert isinstance(effect, Store)
+    assert effect.commit.case is not None
+    reply = auth.step(Stored(TODAY))
+    assert isinstance(reply, Reply)
+    assert (reply.response_code, reply.rule) == ("00", "held.card.number")
+
+
+def test_no_queue_item_no_commit() -> None:
+    way = Way(ATTEMPT, "", lambda _: None)
+    assert taken_in(REQUEST, way, 10_000, 1) is None
+
+
+def test_a_refund_that_is_approved_in_part_is_never_reversed() -> None:
+    effect = exchanging("refund").step(answer(AnswerKind.PARTIAL, "10", 4_000))
+    assert isinstance(effect, Store)
+    assert effect.commit.reversal is None
+    assert effect.commit.outcome is not None
+    assert effect.commit.outcome.effect_minor == -4_000

@@ -11,8 +11,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from switch.follow_up import FollowUpAsk, judge_refund, judge_void
+from switch.advice import Way
+from switch.follow_up import (
+    FollowUpAsk,
+    judge_adjustment,
+    judge_completion,
+    judge_refund,
+    judge_release,
+    judge_void,
+)
 from switch.journal import AttemptRow, Original, OutcomeState, Scene
+from switch.reversal import WireIdentity
 from tests.switch.rows import ATTEMPT, KEY, REQUEST, REVERSAL, TODAY, follow_up, original, outcome
 
 OTHER_BATCH = msgspec.structs.replace(REQUEST, key=msgspec.structs.replace(KEY, batch=6))
@@ -136,3 +145,168 @@ def test_a_void_waits_for_the_word_on_an_earlier_ones_reversal() -> None:
     judgement = judge_void(ask("void"), Scene(TODAY, 1, (waiting,)))
     assert judgement.wait
     assert judgement.commit is None
+
+
+# -- pre-authorisations ------------------------------------------------------------------------
+
+HELD_MINOR = 10_000
+PRE = msgspec.structs.replace(
+    REQUEST, type="pre_authorisation", key=msgspec.structs.replace(KEY, kind="010.03")
+)
+
+
+def hold(days: int = 0, **changes: Any) -> Original:
+    """Approved, and moving no money."""
+    approved = outcome(OutcomeState.APPROVED, approved_amount_minor=HELD_MINOR)
+    date = TODAY - dt.timedelta(days=days)
+    return original(request=PRE, outcome=approved, captured_minor=0, outcome_date=date, **changes)
+
+
+HOLDS: dict[str, tuple[Any, tuple[Original, ...], FollowUpAsk, str]] = {
+    "completed for less": (judge_completion, (hold(),), ask("completion", 1), ""),
+    "completed at the bound": (judge_completion, (hold(),), ask("completion", 11_500), ""),
+    "completed beyond it": (judge_completion, (hold(),), ask("completion", 11_501), "64"),
+    "on the last day": (judge_completion, (hold(30),), ask("completion"), ""),
+    "expired": (judge_completion, (hold(31),), ask("completion"), "22"),
+    "of a purchase": (judge_completion, (original(),), ask("completion"), "25"),
+    "completed before": (
+        judge_completion, (hold(follow_ups=(follow_up("completion", 1),)),), ask("completion"), "12",
+    ),
+    "completion in flight": (
+        judge_completion, (hold(follow_ups=(follow_up("completion", 1, None),)),), ask("completion"), "12",
+    ),
+    "advised before": (
+        judge_completion, (hold(follow_ups=(follow_up("completion_advice"),)),), ask("completion"), "12",
+    ),
+    "completion reversed": (
+        judge_completion,
+        (hold(follow_ups=(follow_up("completion", reversed_=True, final=True),)),),
+        ask("completion"), "",
+    ),
+    "voided before": (
+        judge_completion, (hold(follow_ups=(follow_up("pre_authorisation_void"),)),), ask("completion"), "12",
+    ),
+    "released": (judge_release, (hold(),), ask("pre_authorisation_void"), ""),
+    "released in part": (judge_release, (hold(),), ask("pre_authorisation_void", 9_999), "64"),
+    "released after its completion": (
+        judge_release, (hold(follow_ups=(follow_up("completion"),)),), ask("pre_authorisation_void"), "12",
+    ),
+    "released too late": (judge_release, (hold(31),), ask("pre_authorisation_void"), "22"),
+    "a completion voided elsewhere": (
+        judge_void,
+        (original(request=msgspec.structs.replace(
+            REQUEST, type="completion", key=msgspec.structs.replace(KEY, terminal="T0000002"))),),
+        ask("completion_void"), "12",
+    ),
+    "a completion voided": (
+        judge_void, (original(request=msgspec.structs.replace(REQUEST, type="completion")),),
+        ask("completion_void"), "",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOLDS)
+def test_hold(name: str) -> None:
+    check(*HOLDS[name])
+
+
+# -- advices -----------------------------------------------------------------------------------
+
+
+def advice(type_: str, amount_minor: int = 10_000, **changes: Any) -> FollowUpAsk:
+    def way(acquirer: str) -> Way:
+        attempt = msgspec.structs.replace(ATTEMPT, request_id=3, acquirer=acquirer)
+        return Way(attempt, "V12345", lambda _: WireIdentity(8, "000009", "0304120009"))
+
+    return ask(type_, amount_minor, **{"way": way, **changes})
+
+
+def test_a_completion_advice_is_captured_and_queued_at_once() -> None:
+    judgement = judge_completion(advice("completion_advice", 9_000), Scene(TODAY, 1, (hold(),)))
+    commit = judgement.commit
+    assert judgement.response_code == "00"
+    assert commit is not None
+    assert commit.outcome is not None
+    assert (commit.outcome.effect_minor, commit.outcome.auth_code) == (9_000, "V12345")
+    assert commit.queue is not None
+    assert (commit.queue.kind, commit.queue.root_request_id) == ("repeat", 1)
+    assert (commit.queue.link_stan, commit.queue.transmission_time) == (
+        ATTEMPT.link_stan,
+        ATTEMPT.transmission_time,
+    )
+
+
+def test_it_does_not_wait_for_a_reversal_but_queues_behind_it() -> None:
+    waiting = hold(follow_ups=(follow_up("completion", reversed_=True, final=False),))
+    assert not judge_completion(advice("completion_advice"), Scene(TODAY, 1, (waiting,))).wait
+    assert judge_completion(ask("completion"), Scene(TODAY, 1, (waiting,))).wait
+
+
+@pytest.mark.parametrize(
+    ("judge", "asked", "originals", "rule"),
+    [
+        (judge_completion, advice("completion_advice"), (), "original.not_found"),
+        (judge_completion, advice("completion_advice", 11_501), (hold(),), "completion.too_much"),
+        (judge_completion, advice("completion_advice"), (hold(31),), "completion.expired"),
+        (
+            judge_adjustment,
+            advice("tip"),
+            (original(request=OTHER_BATCH),),
+            "adjustment.other_batch",
+        ),
+        (
+            judge_adjustment,
+            advice("adjustment"),
+            (original(follow_ups=(follow_up("refund", 1),)),),
+            "adjustment.refund_stands",
+        ),
+    ],
+)
+def test_an_advice_that_can_not_be_taken_at_its_word_is_held(
+    judge: Any, asked: FollowUpAsk, originals: tuple[Original, ...], rule: str
+) -> None:
+    judgement = judge(asked, Scene(TODAY, 1, originals))
+    commit = judgement.commit
+    assert (judgement.response_code, judgement.rule) == ("00", f"held.{rule}")
+    assert commit.outcome.state is OutcomeState.REFUSED
+    assert (commit.outcome.response_code, commit.outcome.effect_minor) == ("00", None)
+    assert (commit.attempt, commit.queue) == (None, None)
+    assert commit.case.kind == "advice_held"
+    assert commit.request.original_request_id is None, "it stands in nothing's way"
+
+
+def test_an_advice_without_numbers_leaves_nothing() -> None:
+    asked = advice("completion_advice", way=lambda _: None)
+    judgement = judge_completion(asked, Scene(TODAY, 1, (hold(),)))
+    assert (judgement.commit, judgement.response_code) == (None, "96")
+
+
+def tipped(captured_minor: int) -> Any:
+    tip = follow_up("tip", 10_000 + captured_minor)
+    return msgspec.structs.replace(tip, captured_minor=captured_minor)
+
+
+@pytest.mark.parametrize(
+    ("total_minor", "before", "effect_minor"),
+    [(12_000, (), 2_000), (7_000, (), -3_000), (10_000, (), 0), (12_500, (tipped(2_000),), 500)],
+)
+def test_an_adjustment_captures_the_change(
+    total_minor: int, before: tuple[Any, ...], effect_minor: int
+) -> None:
+    scene = Scene(TODAY, 1, (original(follow_ups=before),))
+    commit = judge_adjustment(advice("adjustment", total_minor), scene).commit
+    assert commit is not None
+    assert commit.outcome is not None
+    assert commit.outcome.effect_minor == effect_minor
+
+
+def test_a_refund_may_take_back_the_tip_and_a_void_not() -> None:
+    sale = original(follow_ups=(tipped(2_000),))
+    check(judge_refund, (sale,), ask("refund", 12_000), "")
+    check(judge_refund, (sale,), ask("refund", 12_001), "64")
+    check(judge_void, (sale,), ask("void"), "12")
+
+
+def test_what_follows_an_advice_waits_until_its_bank_knows_it() -> None:
+    judgement = judge_refund(ask("refund"), Scene(TODAY, 1, (original(undelivered=True),)))
+    assert (judgement.wait, judgement.commit, judgement.response_code) == (True, None, "91")

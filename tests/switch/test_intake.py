@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from settlement.clearing import EITHER_TYPES, NEGATIVE_TYPES, REFUND_TYPES
 from switch import intake
 from switch.intake import Ask, Refusal
 from switch.management import parse_totals, render_totals
@@ -121,9 +122,41 @@ def test_subfields_of_de60() -> None:
 
 @pytest.mark.parametrize("row", TYPES.values(), ids=lambda row: row.name)
 def test_every_type_is_found_by_its_own_elements(row: TransactionType) -> None:
-    assert find(row.mti, f"{row.code}0000", row.condition, row.usage) is row
+    code = f"{row.code}0000"
+    assert find(row.mti, code, row.condition, row.usage, f"{row.entry or '02'}1") is row
     if row.terminal_may_reverse:
         assert reversed_kind(f"{row.code}0000", row.usage) == row.kind
+
+
+SCANNED = {22: "032", 59: "A2002xxA30196222021234567890123", 2: None, 14: None, 35: None}
+
+
+def test_a_scanned_code_stands_for_the_card() -> None:
+    message = {de: value for de, value in {**MESSAGE, **SCANNED}.items() if value is not None}
+    assert intake.form(message, PROFILE) is None
+    ask = intake.recognise(message, PROFILE)
+    assert isinstance(ask, Ask)
+    assert (ask.type.name, ask.pan, ask.by_code) == ("qr_payment", "6222021234567890123", True)
+    merchant = Merchant(merchant="M00000000000001", name="Shop", allowed_types=("qr_payment",))
+    verdict = intake.validate(ask, message, snapshot(), merchant, LOCAL)
+    assert verdict != Refusal("14", "card.number"), "its last digit need not be Luhn's"
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "A3", "A3019", "A3019123", "A3011" + "1" * 11, "A3033" + "1" * 33, "A3012" + "=" * 12],
+)
+def test_what_is_no_code(value: str) -> None:
+    assert intake.read_code(value) == ""
+
+
+def test_the_names_of_the_books_are_those_of_the_table() -> None:
+    """`settlement` may not ask the switch: its sets of names are compared here."""
+    refunds = {row.name for row in TYPES.values() if row.judge == "refund"}
+    adjusting = {row.name for row in TYPES.values() if row.judge == "adjustment"}
+    assert set(REFUND_TYPES) == refunds
+    assert set(EITHER_TYPES) == adjusting
+    assert {row.name for row in TYPES.values() if row.sign < 0} == NEGATIVE_TYPES
 
 
 def test_totals_of_a_settlement_round_trip() -> None:

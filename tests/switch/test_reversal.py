@@ -85,6 +85,10 @@ TABLE: dict[str, tuple[Original | None, dict[str, Any], str, bool, str]] = {
         original(follow_ups=(follow_up("void", reversed_=True),)), {}, "00", True, "cancel",
     ),
     "refunded in part": (original(follow_ups=(follow_up("refund", 1),)), {}, "12", False, ""),
+    "tipped": (original(follow_ups=(follow_up("tip", 1),)), {}, "12", False, ""),
+    "its script's result came": (
+        original(follow_ups=(follow_up("script_result", 0),)), {}, "00", True, "cancel",
+    ),
     "amount differs": (original(), {"amount_minor": 9_999}, "12", False, ""),
     "PAN differs": (original(), {"pan_token": b"another"}, "12", False, ""),
     "in flight, amount differs": (original(**FLYING), {"amount_minor": 1}, "12", False, ""),

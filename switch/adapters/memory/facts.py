@@ -157,7 +157,8 @@ class Facts:
             effect = self.standing_effect(request_id)
             if effect is not None:
                 row = self.requests[request_id].row
-                items.append(CapturedItem(request_id, row.key.stan, row.type, effect, row.foreign))
+                stan, minor = row.key.stan, row.amount_minor
+                items.append(CapturedItem(request_id, stan, row.type, effect, row.foreign, minor))
         return items
 
     def original(self, request_id: int) -> Original:
@@ -200,6 +201,8 @@ class Facts:
             batch_state="open" if batch is None else batch.state,
             in_flight=outcome is None and not pending and owned,
             pending=pending,
+            undelivered=outcome is not None
+            and self.queue_by_subject.get((request_id, "repeat", 0)) in self.queue_open,
             told=self.told[key][2] if key in self.told else None,
         )
 
@@ -218,6 +221,7 @@ class Facts:
             state=None if outcome is None else outcome.row.state,
             reversed=was_reversed,
             reversal_final=was_reversed and not waiting,
+            captured_minor=self.standing_effect(request_id) or 0,
         )
 
     def captures(self) -> list[tuple[int, int, dt.date, int]]:

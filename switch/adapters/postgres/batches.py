@@ -47,7 +47,7 @@ _DATES = """
 """
 
 _CAPTURED = """
-    SELECT r.request_id, r.stan, r.type, o.effect_minor, r.foreign_card
+    SELECT r.request_id, r.stan, r.type, o.effect_minor, r.foreign_card, r.amount_minor
     FROM switch.request_key AS k
     JOIN switch.request AS r ON r.request_id = k.request_id AND r.request_date = $4
     JOIN switch.outcome AS o ON o.request_id = k.request_id AND o.request_date = $4

@@ -35,6 +35,8 @@ _REQUESTS = f"""
                    AND w.lease_until > clock_timestamp()) AS owned,
            EXISTS (SELECT FROM switch.queue_item AS q
                    WHERE q.request_id = r.request_id AND q.kind = 'repeat') AS waiting,
+           EXISTS (SELECT FROM switch.queue_open AS q
+                   WHERE q.request_id = r.request_id AND q.kind = 'repeat') AS undelivered,
            (SELECT v.response_code FROM switch.reversal_request AS v
             WHERE (v.merchant, v.terminal, v.batch, v.stan, v.kind)
                 = (r.merchant, r.terminal, r.batch, r.stan, r.kind)
@@ -67,6 +69,9 @@ _FOLLOW_UPS = """
     SELECT r.original_request_id, r.request_id, r.type, r.amount_minor, o.state,
            EXISTS (SELECT FROM switch.reversal AS v
                    WHERE v.original_request_id = r.request_id) AS reversed,
+           CASE WHEN EXISTS (SELECT FROM switch.reversal AS v
+                             WHERE v.original_request_id = r.request_id AND v.capture <> '')
+                THEN 0 ELSE coalesce(o.effect_minor, 0) END AS captured_minor,
            NOT EXISTS (SELECT FROM switch.queue_open AS q
                        WHERE q.request_id = r.request_id AND q.kind = 'reversal') AS final
     FROM switch.request AS r
@@ -208,6 +213,7 @@ def _follow_up(row: Any) -> FollowUp:
         state=None if row["state"] is None else OutcomeState(row["state"]),
         reversed=row["reversed"],
         reversal_final=row["reversed"] and row["final"],
+        captured_minor=row["captured_minor"],
     )
 
 
@@ -238,5 +244,6 @@ def _original(
         batch_state=request["batch_state"],
         in_flight=outcome is None and not request["waiting"] and request["owned"],
         pending=outcome is None and request["waiting"],
+        undelivered=outcome is not None and request["undelivered"],
         told=request["told"],
     )

@@ -27,7 +27,7 @@ from switch.journal import OutcomeState, QueueRow
 from switch.store_ports import QueueItem
 from terminals.registry import Merchant
 from tests.switch.acquirers.wire import make_link
-from tests.switch.rows import ATTEMPT, REQUEST, TODAY, original, outcome
+from tests.switch.rows import APPROVED, ATTEMPT, REQUEST, TODAY, original, outcome
 
 if TYPE_CHECKING:
     from iso8583.message import Message
@@ -110,6 +110,9 @@ def test_a_purchase() -> None:
         ("0200", "000000", "06", "0200", "000000"),  # completion request
         ("0220", "000000", "06", "0220", "000000"),  # completion advice
         ("0220", "200000", "00", "0220", "200000"),  # refund
+        ("0100", "030000", "60", "0100", "000000"),  # additional pre-authorisation
+        ("0200", "000000", "64", "0200", "000000"),  # instalment
+        ("0620", "030000", "06", "0620", "000000"),  # script result of a pre-authorisation
         ("0201", "001000", "00", "0200", "001000"),  # a repeat of the terminal is no repeat here
     ],
 )
@@ -192,6 +195,41 @@ def test_a_repeat_keeps_its_identity_and_has_no_track() -> None:
     assert {de: first[de] for de in again if de != 0} == {de: v for de, v in again.items() if de}
     assert set(first) - set(again) == {35, 55}
     assert build_repeat(waiting, PAN, EXPIRY, MERCHANT, LINK, None, repeat=False)[0] == "0220"
+
+
+CODE = "6220201234567890123"
+
+
+def test_a_scanned_code_goes_where_it_came_from() -> None:
+    scanned = request(type="qr_payment", entry_mode="032")
+    sale = build_request(
+        scanned, ATTEMPT, {0: "0200", 59: "x"}, CODE, "", MERCHANT, LINK, None, None
+    )
+    reversal = build_reversal(
+        item(request=scanned, reversals=()), CODE, "", MERCHANT, LINK, repeat=False
+    )
+    for message in (sale, reversal):
+        assert 2 not in message
+        assert message[59] == f"A3019{CODE}"
+
+
+def test_an_advice_leaves_from_the_queue_alone() -> None:
+    """Its 0220 has what the terminal's slip says of the authorisation, and so has the 0221."""
+    advice = request(type="offline_sale", mti="0220")
+    taken = msgspec.structs.replace(APPROVED, auth_code="V12345")
+    waiting = item("repeat", request=advice, outcome=taken)
+    first = build_repeat(waiting, PAN, EXPIRY, MERCHANT, LINK, None, repeat=False)
+    again = build_repeat(waiting, PAN, EXPIRY, MERCHANT, LINK, None)
+    assert (first[0], again[0], first[38]) == ("0220", "0221", "V12345")
+    assert {**first, 0: "0221"} == again
+
+
+def test_private_data_of_a_sale_is_passed_on_once() -> None:
+    instalment = b"12" + b"ITEM".ljust(30)
+    message = {**FROM_TERMINAL, 62: instalment}
+    sale = build_request(REQUEST, ATTEMPT, message, PAN, EXPIRY, MERCHANT, LINK, None, None)
+    assert sale[62] == instalment.decode()
+    assert 62 not in build_reversal(item(), PAN, EXPIRY, MERCHANT, LINK, repeat=False)
 
 
 def test_everything_built_can_be_written_and_is_in_order() -> None:
