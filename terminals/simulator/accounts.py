@@ -34,6 +34,7 @@ Kind = Literal[
     "completion_void",
     "offline_sale",
     "adjustment",
+    "script_result",
     "unknown",
 ]
 
@@ -136,6 +137,7 @@ class Accounts:
         self.rules = rules
         self.entries: list[Entry] = []
         self._cards = {card.pan: card for card in cards}
+        self._by_code = {card.payment_code: card.pan for card in self._cards.values()}
         self._balance = {pan: card.balance_minor for pan, card in self._cards.items()}
         self._held = dict.fromkeys(self._cards, 0)
         self._wrong_pins = dict.fromkeys(self._cards, 0)
@@ -145,6 +147,10 @@ class Accounts:
     def find(self, key: LinkKey) -> Entry | None:
         """The entry of a request, or None."""
         return self._by_key.get(key)
+
+    def pan_of(self, code: str) -> str:
+        """The card that a payment code stands for, or ""."""
+        return self._by_code.get(code, "")
 
     def balance_minor(self, pan: str) -> int:
         """The ledger balance of a card."""
@@ -180,7 +186,7 @@ class Accounts:
             entry.approved_minor = amount_minor
             entry.auth_code = f"{sequence % 1_000_000:06}"
             self._apply(entry)
-            if asked.original is not None:
+            if asked.original is not None and asked.kind != "script_result":
                 self._follow_ups.setdefault(asked.original, []).append(entry)
         if asked.kind == "balance" and entry.approved:
             entry.balance_minor = self._available(asked.pan)
@@ -193,7 +199,8 @@ class Accounts:
         assert entry is self.entries[-1]
         self.entries.pop()
         del self._by_key[entry.asked.key]
-        if entry.asked.original is not None and entry.approved:
+        if entry in self._follow_ups.get(entry.asked.original or entry.asked.key, ()):
+            assert entry.asked.original is not None
             self._follow_ups[entry.asked.original].remove(entry)
         self._post(entry, -1)
 
@@ -226,6 +233,9 @@ class Accounts:
             return self._judge_follow_up(asked), asked.amount_minor
         if asked.kind == "adjustment":
             return self._judge_adjustment(asked), asked.amount_minor
+        if asked.kind == "script_result":
+            known = asked.original is not None and asked.original in self._by_key
+            return ("00" if known else "25"), 0
         if asked.kind == "unknown":
             return "40", 0
         if card.expiry < f"{date:%y%m}" or asked.expiry not in ("", card.expiry):

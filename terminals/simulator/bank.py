@@ -294,7 +294,8 @@ class Bank:
             return None
         self._crossing.discard(key)
         self.forgotten = [one for one in self.forgotten if one.asked.key != key]
-        entry = self.accounts.decide(_asked(key, request, pin), self.settlement_date)
+        pan = _text(request, 2) or self.accounts.pan_of(_text(request, 59)[5:])
+        entry = self.accounts.decide(_asked(key, request, pan, pin), self.settlement_date)
         answer[39] = entry.response_code
         if entry.approved:
             answer[15] = f"{entry.settlement_date:%m%d}"
@@ -582,7 +583,7 @@ class Session:
             return self._refuse(request, "91")
         if not bank.mac_right(request, body):
             return self._refuse(request, "A0")
-        if mti[1] not in "124":
+        if mti[1] not in "1246":
             return self._refuse(request, "40")
         fault: FaultName = "none" if delayed else bank.draw_fault(mti)
         delay_s = bank.draw_delay_s()
@@ -674,6 +675,7 @@ _KINDS: Final[dict[tuple[str, str, bool], Kind]] = {
     ("020", "20", True): "completion_void",
     ("010", "00", True): "pre_authorisation",
     ("010", "03", True): "pre_authorisation",
+    ("010", "00", False): "pre_authorisation",  # an additional one
     ("010", "20", True): "pre_authorisation_void",
     ("022", "00", False): "offline_sale",
     ("022", "00", True): "completion_advice",
@@ -682,6 +684,8 @@ _KINDS: Final[dict[tuple[str, str, bool], Kind]] = {
 
 
 def _kind(request: Message) -> Kind:
+    if _text(request, 0)[1] == "6":
+        return "script_result"
     where = (_text(request, 0)[:3], _text(request, 3)[:2], _text(request, 25) == "06")
     kind = _KINDS.get(where, "unknown")
     return "adjustment" if kind == "offline_sale" and 90 in request else kind
@@ -693,13 +697,13 @@ def _label(request: Message) -> str:
     return mti + " " + ("reversal" if mti[1:2] == "4" else _kind(request))
 
 
-def _asked(key: LinkKey, request: Message, pin: str | None) -> Asked:
+def _asked(key: LinkKey, request: Message, pan: str, pin: str | None) -> Asked:
     return Asked(
         key=key,
         mti=_text(request, 0),
         kind=_kind(request),
         processing_code=_text(request, 3),
-        pan=_text(request, 2),
+        pan=pan,
         amount_minor=int(_text(request, 4) or "0"),
         currency=_text(request, 49),
         expiry=_text(request, 14),

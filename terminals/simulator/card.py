@@ -55,6 +55,11 @@ class Card(msgspec.Struct, frozen=True):
         """PAN `=` expiry, service code and discretionary data, up to 37 characters."""
         return _track2(self.pan, self.expiry, self.service_code)
 
+    @property
+    def payment_code(self) -> str:
+        """What its holder's telephone shows to be scanned; another number of the same range."""
+        return self.pan[:6] + self.pan[:5:-1]
+
 
 @lru_cache(maxsize=16_384)
 def _track2(pan: str, expiry: str, service_code: str) -> str:

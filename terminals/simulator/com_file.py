@@ -152,7 +152,7 @@ def clearing_file(
     of_date = [
         e for e in entries if e.settlement_date == settlement_date and e.asked.kind in BILLED
     ]
-    standing = [e for e in of_date if e.standing and e.approved_minor > 0]
+    standing = [e for e in of_date if e.standing and billed_minor(e)]
     lines = [(e.sequence, make_row(e, fees, receiver_id)) for e in standing]
     lines += [
         (e.sequence, make_reversal_row(e, fees, receiver_id))
@@ -339,20 +339,26 @@ class FeeBook:
 # -- one line ---------------------------------------------------------------------
 
 
+def billed_minor(entry: Entry) -> int:
+    """What its row says: the approved amount, of an adjustment the change of the total (signed)."""
+    return entry.taken_minor if entry.asked.kind == "adjustment" else entry.approved_minor
+
+
 def make_row(entry: Entry, fees: FeeBook, receiver_id: str) -> Row:
     """The line of an entry as the bank bills it."""
     asked = entry.asked
     issuer, network = fees.of(entry)
-    original = asked.original
+    original, minor = asked.original, billed_minor(entry)
     return Row(
         acquirer_id=asked.key.acquirer_id,
         forwarder_id=asked.key.forwarder_id,
         stan=asked.key.stan,
         transmission_time=asked.key.transmission_time,
         pan=asked.pan,
-        amount_minor=entry.approved_minor,
+        amount_minor=abs(minor),
         mti=without_repeat(asked.mti),
-        processing_code=asked.processing_code,
+        # a total that becomes less is money that goes back
+        processing_code=asked.processing_code if minor >= 0 else "20" + asked.processing_code[2:],
         mcc=asked.mcc,
         terminal=asked.terminal,
         merchant=asked.merchant,

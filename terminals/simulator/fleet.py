@@ -23,6 +23,7 @@ from iso8583.errors import FramingError
 from iso8583.framing import POS, Frame, Framer
 from iso8583.message import mask_pan
 from terminals.simulator.card import BANK_A, BANK_B, Card, CardPools, CardRange, card_pools
+from terminals.simulator.choice import make
 from terminals.simulator.dice import Bits, Dice
 from terminals.simulator.terminal import TYPES, Outcome, Request, Slip, Terminal
 
@@ -69,6 +70,22 @@ class Mix(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     expired_card: float = 3.0
     poor_card: float = 3.0
     pre_authorisation: float = 0.0  # followed by its completion
+    additional_pre_authorisation: float = 0.0
+    release: float = 0.0  # the void of a pre-authorisation
+    completion: float = 0.0
+    completion_advice: float = 0.0
+    completion_void: float = 0.0
+    offline_sale: float = 0.0
+    e_cash_sale: float = 0.0
+    adjustment: float = 0.0
+    tip: float = 0.0
+    qr_payment: float = 0.0
+    moto_sale: float = 0.0
+    instalment: float = 0.0
+    points_sale: float = 0.0
+    points_query: float = 0.0
+    reservation: float = 0.0
+    script_result: float = 0.0
 
     def __post_init__(self) -> None:
         weights = msgspec.structs.astuple(self)
@@ -549,18 +566,7 @@ class Agent:
             await self.sign_on()
 
     def _request(self, step: Step) -> Request:
-        terminal = self.terminal
-        if step.label == "void" and (slips := terminal.voidable()):
-            return terminal.void(slips[int(step.pick * len(slips))])
-        if step.label == "refund" and (slips := terminal.refundable()):
-            slip = slips[int(step.pick * len(slips))]
-            part = max(slip.approved_minor // 2, 1) if step.amount_minor % 2 else None
-            return terminal.refund(slip, part)
-        if step.label == "balance":
-            return terminal.balance(step.card, pin=step.pin)
-        if step.label == "pre_authorisation":
-            return terminal.pre_authorise(step.card, step.amount_minor, pin=step.pin)
-        return terminal.purchase(step.card, step.amount_minor, pin=step.pin)
+        return make(self.terminal, step.label, step.card, step.amount_minor, step.pin, step.pick)
 
     def _judge(self, step: Step, outcome: Outcome) -> None:
         """Count an answer that the step was not made for."""

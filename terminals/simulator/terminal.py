@@ -78,8 +78,40 @@ TYPES: Final[dict[str, Type]] = {
         Type("completion", "0200", "000000", "06", "20", "debit", "reverse", 16),
         Type("completion_void", "0200", "200000", "06", "21", "credit", "reverse", 16),
         Type("completion_advice", "0220", "000000", "06", "24", "debit", "repeat", 16),
+        Type("offline_sale", "0220", "000000", "00", "30", "debit", "repeat", 0),
+        Type("adjustment", "0220", "000000", "00", "32", "debit", "repeat", 16),
+        Type("tip", "0220", "000000", "00", "34", "debit", "repeat", 16),
+        Type("additional_pre_authorisation", "0100", "030000", "60", "10", "", "reverse", 0),
+        Type("qr_payment", "0200", "000000", "00", "22", "debit", "reverse", 0),
+        Type("moto_sale", "0200", "000000", "08", "22", "debit", "reverse", 0),
+        Type("moto_void", "0200", "200000", "08", "23", "credit", "reverse", 12),
+        Type("moto_refund", "0220", "200000", "08", "25", "credit", "repeat", 16),
+        Type("instalment", "0200", "000000", "64", "22", "debit", "reverse", 0),
+        Type("instalment_void", "0200", "200000", "64", "23", "credit", "reverse", 12),
+        Type("points_sale", "0200", "000000", "65", "22", "debit", "reverse", 0),
+        Type("points_void", "0200", "200000", "65", "23", "credit", "reverse", 12),
+        Type("points_query", "0200", "310000", "65", "03", "", "forget", 0),
+        Type("reservation", "0200", "000000", "67", "54", "debit", "reverse", 0),
+        Type("reservation_void", "0200", "200000", "67", "53", "credit", "reverse", 12),
+        Type("script_result", "0620", "000000", "00", "00", "", "repeat", 16),
+        Type("e_cash_sale", "0220", "000000", "00", "36", "debit", "repeat", 0),
     )
 }
+
+
+SALES: Final = (
+    "purchase", "qr_payment", "completion", "completion_advice", "offline_sale", "e_cash_sale",
+)  # fmt: skip
+VOIDED_ONLY: Final = ("instalment", "points_sale", "reservation")
+KEYED: Final = frozenset({"moto_sale", "reservation"})  # the card is not there
+# DE 62 by type (§4): periods 2, item 30, pay mode, blanks · item code · order and reservation codes
+PRIVATE: Final = {
+    "instalment": (b"12" + b"ITEM".ljust(30) + b"10").ljust(62),
+    "points_sale": b"ITEM".ljust(62),
+    "moto_sale": b"91" + b"ORDER".ljust(20),
+    "reservation": b"90" + b"BOOKING".ljust(20),
+}
+ADJUSTMENTS: Final = frozenset({"adjustment", "tip"})
 
 
 class TerminalOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -137,6 +169,8 @@ class Slip(msgspec.Struct):
     expiry: str
     currency: str = CURRENCY
     approved_minor: int = 0
+    by_code: bool = False  # `pan` is the code that was scanned
+    before_minor: int = 0  # of an adjustment: what its sale had come to
     state: SlipState = "in_flight"
     response_code: str = ""
     rrn: str = ""
@@ -156,7 +190,9 @@ class Slip(msgspec.Struct):
         side = TYPES[self.kind].side
         if self.state != "approved" or not side:
             return 0
-        return self.approved_minor if side == "debit" else -self.approved_minor
+        if side == "credit":
+            return -self.approved_minor
+        return self.approved_minor - self.before_minor
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -276,7 +312,7 @@ class Terminal:
         debit = credit = debit_count = credit_count = 0
         for slip in self._counted():
             if TYPES[slip.kind].side == "debit":
-                debit += slip.approved_minor
+                debit += slip.effect_minor
                 debit_count += 1
             else:
                 credit += slip.approved_minor
@@ -291,25 +327,43 @@ class Terminal:
         ]
 
     def voidable(self) -> list[Slip]:
-        """Standing purchases of the open batch that no void or refund has touched."""
-        return [slip for slip in self.refundable() if slip.batch == self.batch]
+        """Standing sales of the open batch that no void or refund has touched."""
+        slips = self._untouched("purchase", "qr_payment", "moto_sale", *VOIDED_ONLY)
+        return [slip for slip in slips if slip.batch == self.batch]
 
     def refundable(self) -> list[Slip]:
-        """Standing purchases of any batch that no void or refund has touched."""
-        return self._untouched("purchase")
+        """Standing sales of any batch that no void or refund has touched."""
+        return self._untouched(*SALES, "moto_sale")
 
     def holding(self) -> list[Slip]:
         """Standing pre-authorisations of any batch that are neither completed nor voided."""
-        return self._untouched("pre_authorisation")
+        return self._untouched("pre_authorisation", "additional_pre_authorisation")
 
     def completed(self) -> list[Slip]:
         """Standing completions of the open batch that no void or refund has touched."""
         slips = self._untouched("completion", "completion_advice")
         return [slip for slip in slips if slip.batch == self.batch]
 
-    def _untouched(self, *kinds: str) -> list[Slip]:
+    def adjustable(self) -> list[Slip]:
+        """Standing sales of the open batch that nothing but adjustments has touched."""
+        slips = self._untouched(*SALES, beside=ADJUSTMENTS)
+        return [slip for slip in slips if slip.batch == self.batch]
+
+    def standing_minor(self, sale: Slip) -> int:
+        """What a sale comes to, adjusted."""
+        return sale.approved_minor + sum(
+            slip.effect_minor
+            for slip in self.slips
+            if slip.kind in ADJUSTMENTS and slip.original == (sale.batch, sale.trace)
+        )
+
+    def _untouched(self, *kinds: str, beside: frozenset[str] = frozenset()) -> list[Slip]:
         touched = {
-            slip.original for slip in self.slips if slip.original and slip.state != "declined"
+            slip.original
+            for slip in self.slips
+            if slip.original
+            and slip.state != "declined"
+            and (slip.kind not in beside or slip.state != "approved")
         }
         return [
             slip
@@ -366,16 +420,39 @@ class Terminal:
         return self._money("balance", card, None, pin=pin)
 
     def void(self, original: Slip) -> Request:
-        """消费撤销 of the whole slip."""
-        return self._follow_up("void", original, original.approved_minor)
+        """消费撤销 of the whole slip, and its like for other kinds of sale."""
+        kind = {"purchase": "void", "qr_payment": "void", "moto_sale": "moto_void"}.get(
+            original.kind, f"{original.kind.removesuffix('_sale')}_void"
+        )
+        return self._follow_up(kind, original, original.approved_minor)
 
     def refund(self, original: Slip, amount_minor: int | None = None) -> Request:
         """退货, of a part when `amount_minor` is given."""
-        return self._follow_up("refund", original, amount_minor or original.approved_minor)
+        kind = "moto_refund" if original.kind == "moto_sale" else "refund"
+        return self._follow_up(kind, original, amount_minor or original.approved_minor)
 
-    def pre_authorise(self, card: Card, amount_minor: int, *, pin: str | None = None) -> Request:
-        """预授权."""
-        return self._money("pre_authorisation", card, amount_minor, pin=pin)
+    def sell(self, kind: str, card: Card, amount_minor: int, *, pin: str | None = None) -> Request:
+        """A sale of another kind: moto_sale 订购, instalment 分期, points_sale 积分, reservation 预约."""
+        return self._money(kind, card, amount_minor, pin=None if kind in KEYED else pin)
+
+    def pay_by_code(self, card: Card, amount_minor: int) -> Request:
+        """扫码付: the code that the card's holder shows stands for the card (DE 59)."""
+        self._require(trading=True)
+        row = TYPES["qr_payment"]
+        slip = self._slip(row, amount_minor, card.payment_code, "")
+        slip.by_code = True
+        return self._send(row.name, self._body(row, slip, amount_minor), row, slip)
+
+    def points(self, card: Card, *, pin: str | None = None) -> Request:
+        """积分查询."""
+        return self._money("points_query", card, None, pin=pin)
+
+    def pre_authorise(
+        self, card: Card, amount_minor: int, *, pin: str | None = None, additional: bool = False
+    ) -> Request:
+        """预授权, or 追加预授权."""
+        kind = "additional_pre_authorisation" if additional else "pre_authorisation"
+        return self._money(kind, card, amount_minor, pin=pin)
 
     def pre_authorisation_void(self, original: Slip) -> Request:
         """预授权撤销."""
@@ -389,6 +466,27 @@ class Terminal:
     def completion_void(self, original: Slip) -> Request:
         """预授权完成撤销."""
         return self._follow_up("completion_void", original, original.approved_minor)
+
+    def offline_sale(self, card: Card, amount_minor: int, auth_code: str = "") -> Request:
+        """离线结算: a sale that was authorised by voice (`auth_code`), or below the floor."""
+        return self._money("offline_sale", card, amount_minor, pin=None, auth_code=auth_code)
+
+    def e_cash_sale(self, card: Card, amount_minor: int) -> Request:
+        """电子现金脱机消费, uploaded."""
+        return self._money("e_cash_sale", card, amount_minor, pin=None)
+
+    def adjust(self, sale: Slip, total_minor: int) -> Request:
+        """结算调整: a sale of the batch comes to another total."""
+        return self._follow_up("adjustment", sale, total_minor, self.standing_minor(sale))
+
+    def tip(self, sale: Slip, tip_minor: int) -> Request:
+        """追加小费: DE 48 has the tip, DE 4 the new total."""
+        before_minor = self.standing_minor(sale)
+        return self._follow_up("tip", sale, before_minor + tip_minor, before_minor)
+
+    def script_result(self, original: Slip, chip: bytes) -> Request:
+        """脚本结果通知 of a purchase: what the chip made of the issuer's script (DE 55)."""
+        return self._follow_up("script_result", original, original.approved_minor, chip=chip)
 
     def reversal(self) -> Request:
         """The 0400 that the slot holds; sent again it carries reason 06."""
@@ -524,12 +622,20 @@ class Terminal:
         amount_minor: int | None,
         *,
         pin: str | None,
+        auth_code: str = "",
     ) -> Request:
         self._require(trading=True)
         row = TYPES[kind]
         slip = self._slip(row, amount_minor or 0, card.pan, card.expiry)
         message = self._body(row, slip, amount_minor)
+        if auth_code:
+            message[38] = auth_code
         message[22] = "021" if pin is not None else "022"
+        if kind in KEYED:
+            message[22] = "012"
+            return self._send(kind, message, row, slip)
+        if kind == "additional_pre_authorisation":
+            message[61] = "0" * 16
         track2 = card.track2
         if self.options.encrypt_track:
             assert self._tdk, "encrypt_track needs key layout 004"
@@ -550,19 +656,32 @@ class Terminal:
             message[53] = "".join(security)
         return self._send(kind, message, row, slip)
 
-    def _follow_up(self, kind: str, original: Slip, amount_minor: int) -> Request:
+    def _follow_up(
+        self,
+        kind: str,
+        original: Slip,
+        amount_minor: int,
+        before_minor: int = 0,
+        chip: bytes = b"",
+    ) -> Request:
         self._require(trading=True)
         row = TYPES[kind]
         slip = self._slip(row, amount_minor, original.pan, original.expiry)
+        slip.before_minor, slip.by_code = before_minor, original.by_code
         slip.original = (original.batch, original.trace)
         message = self._body(row, slip, amount_minor)
-        message[22] = "012"
+        message.setdefault(22, "012")
         message[37] = original.rrn
         if original.auth_code:
             message[38] = original.auth_code
         message[61] = (original.batch + original.trace + original.date)[: row.original]
         if kind == "refund":
             message[63] = "CUP"
+        if chip:
+            message[55] = chip
+            message[60] = row.code + slip.batch + "951"
+        if kind == "tip":
+            message[48] = f"{amount_minor - before_minor:012}"
         return self._send(kind, message, row, slip)
 
     def _slip(self, row: Type, amount_minor: int, pan: str, expiry: str) -> Slip:
@@ -593,6 +712,13 @@ class Terminal:
         }
         if amount_minor is not None:
             message[4] = f"{amount_minor:012}"
+        if slip.by_code:
+            del message[2], message[14]
+            message[22], message[59] = "032", f"A3{len(slip.pan):03}{slip.pan}"
+        if row.name in PRIVATE:
+            message[62] = PRIVATE[row.name]
+        if row.condition == "65":
+            message[60] = _text(message, 60) + "048"  # 60.7: points of the issuer
         return message
 
     def _send(
@@ -612,7 +738,7 @@ class Terminal:
 
     def _encoded(self, message: Message) -> bytes:
         """The message's bytes; money messages get DE 64, which the message then holds too."""
-        signed = message[0] in ("0100", "0200", "0220", "0400")
+        signed = message[0] in ("0100", "0200", "0220", "0400", "0620")
         if not signed or self._mac_profile.algorithm is MacAlgorithm.NONE:
             return self._codec.encode(message)
         message[64] = bytes(8)
@@ -623,10 +749,11 @@ class Terminal:
 
     def _fill_slot(self, last: _InFlight, reason: str) -> None:
         assert last.slip is not None
-        kept = (3, 4, 11, 14, 22, 23, 25, 38, 41, 42, 49, 55, 60)
+        kept = (3, 4, 11, 14, 22, 23, 25, 38, 41, 42, 49, 55, 59, 60)
         message: Message = {de: last.message[de] for de in kept if de in last.message}
         message[0] = "0400"
-        message[2] = last.slip.pan
+        if not last.slip.by_code:
+            message[2] = last.slip.pan
         if last.slip.auth_code:
             message[38] = last.slip.auth_code
         if last.slip.original:
@@ -800,21 +927,22 @@ class Terminal:
             messages.append({**head, 48: f"{len(items):02}" + details})
         for slip in single:
             row = TYPES[slip.kind]
-            assert slip.original is not None
+            original: Message = {61: "".join(slip.original)} if slip.original else {}
+            if slip.expiry:
+                original[14] = slip.expiry
             messages.append(
                 {
                     **head,
+                    **original,
                     2: slip.pan,
                     3: row.processing_code,
                     4: f"{slip.approved_minor:012}",
                     11: slip.trace,
-                    14: slip.expiry,
                     22: "012",
                     25: row.condition,
                     37: slip.rrn,
                     49: CURRENCY,
                     60: row.code + self.batch + "201",
-                    61: "".join(slip.original),
                 }
             )
         messages.append({**head, 48: f"{len(counted):04}", 60: "00" + self.batch + end})
