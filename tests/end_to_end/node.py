@@ -255,6 +255,7 @@ async def furnish(
     dsn: str = "",
     lmk: Lmk = lmks.TEST_LMK,
     kept: KeptKey | None = None,
+    types: Sequence[str] = (),
 ) -> None:
     """Merchants, terminals, links, routes and their keys, as `data apply` and `keys import` would.
 
@@ -272,7 +273,10 @@ async def furnish(
 
     for index in range((terminals + 2) // 3):
         name = merchant_id(index)
-        items.append(("merchant", name, {"merchant": name, "name": f"Shop {index}"}))
+        merchant: dict[str, Any] = {"merchant": name, "name": f"Shop {index}"}
+        if types:  # beside, or instead of, what every merchant may send
+            merchant["allowed_types"] = list(types)
+        items.append(("merchant", name, merchant))
     for index in range(terminals):
         options = terminal_options(index)
         name = f"{options.merchant}/{options.terminal}"

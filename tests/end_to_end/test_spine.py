@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from switch.transactions import TYPES
 from terminals.simulator.bank import BankFaults
-from terminals.simulator.fleet import TerminalFaults
+from terminals.simulator.fleet import Mix, TerminalFaults
 from tests.end_to_end.day import check_views, quiet, trade
 from tests.end_to_end.node import Hosts, Node, furnish, running
 
@@ -41,6 +42,37 @@ def test_a_day_without_faults(tmp_path: Path) -> None:
         asyncio.run(day(node))
         assert node.stop() == 0, node.log()
         check_lines(node)
+
+
+def test_a_day_of_every_type(tmp_path: Path) -> None:
+    weights = dict.fromkeys(Mix.__struct_fields__, 10.0)
+    mix = Mix(**weights | {"wrong_pin": 0.0, "expired_card": 0.0, "poor_card": 0.0})
+
+    async def day(node: Node) -> None:
+        async with Hosts() as hosts:
+            await furnish(node, hosts, terminals=6, types=tuple(TYPES))
+            result = await trade(node, 6, 400, mix=mix)
+            assert not result.undecided
+            assert not result.surprises, (result.surprises, result.counts)
+            assert set(result.settlements) == {"balanced"}, result.settlements
+            seen = {slip.kind for slip in result.slips if slip.state == "approved"}
+            assert seen >= set(mix_kinds()), set(mix_kinds()) - seen
+            await quiet(node)
+            await check_views(node, hosts, result)
+
+    with running(tmp_path) as node:
+        asyncio.run(day(node))
+        assert node.stop() == 0, node.log()
+
+
+def mix_kinds() -> list[str]:
+    """Types that begin something, or follow what there is plenty of."""
+    return [
+        row.name
+        for row in TYPES.values()
+        if row.opens or row.advice or row.judge in ("refund", "release", "completion")
+        if row.name != "moto_refund"
+    ]
 
 
 def check_lines(node: Node) -> None:

@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 FINAL_REVERSALS: Final = frozenset({"00", "25", "94"})
-SEVERAL: Final = frozenset({"refund"})  # types of which one original may have several
+SEVERAL: Final = frozenset(
+    {"refund", "moto_refund", "adjustment", "tip"}
+)  # types of which one original may have several
 UNDECIDED_CODES: Final = frozenset({"98"})  # unknown, or still in flight, or pending
 RULE_WITH_VERSION: Final = re.compile(r".+@\d+")
 # What the trace tells of the rows of a commit.
@@ -217,7 +219,8 @@ class Checkers:
         self.by_rrn[row.rrn] = row
 
     def _outcome_stands(self, row: OutcomeRow) -> None:
-        """One outcome; an approval is what the bank said, and captures on the right date."""
+        """One outcome; an approval is what the bank (of an advice, the terminal) said, and captures on
+        the right date."""
         name = self.name_of(row.request_id)
         self.check("P10", row.rule, f"{name} is {row.state}, and no rule says why")
         self.check("P2", row.request_id not in self.outcomes, f"{name} has a second outcome")
@@ -227,11 +230,11 @@ class Checkers:
             return
         reversed_before = self.reversed_by.get(row.request_id)
         self.check("P3", not reversed_before, f"{name} is approved after its reversal")
-        said = [
-            self.wires.bank_said[identity]
-            for identity, request_id in self.attempts.items()
-            if request_id == row.request_id and identity in self.wires.bank_said
-        ]
+        type_ = TYPES[self.requests[row.request_id].type]
+        if type_.advice:  # taken at the terminal's word
+            said = [("00", self.requests[row.request_id].amount_minor)]
+        else:
+            said = self._bank_said(row.request_id)
         approved = [amount for code, amount in said if code in APPROVED | {"10"}]
         self.check(
             "P3",
@@ -240,11 +243,18 @@ class Checkers:
         )
         if row.effect_minor is not None:
             store = self.world.store
-            kind = TYPES[self.requests[row.request_id].type]
-            repeats = kind.on_unknown is OnUnknown.REPEAT
+            repeats = type_.on_unknown is OnUnknown.REPEAT
             right = store.today if repeats else self.dates[row.request_id]
             date = store.outcomes[row.request_id].business_date
             self.check("P5", date == right, f"{name} captures on {date}, not on {right}")
+
+    def _bank_said(self, request_id: int) -> list[tuple[str, int]]:
+        """(DE 39, DE 4) of what was answered to its attempts."""
+        return [
+            self.wires.bank_said[identity]
+            for identity, of in self.attempts.items()
+            if of == request_id and identity in self.wires.bank_said
+        ]
 
     def _taken_over(self, commit: Commit) -> None:
         """Only an owner whose lease has ended, or an earlier life of the same worker, is recovered."""
@@ -295,17 +305,28 @@ class Checkers:
         assert outcome is not None
         acquirer = self.acquirers[original_id, outcome.attempt or 1]
         self.check("P5", row.acquirer == acquirer, f"{name} goes to {row.acquirer}, not {acquirer}")
+        if request.type == "script_result":
+            return  # it ends nothing
         taken = [
             each
             for each in self.requests.values()
-            if each.original_request_id == original_id and self._may_stand(each.request_id)
+            if each.original_request_id == original_id
+            and self._may_stand(each.request_id)
+            and each.type != "script_result"
         ]
         alone = any(each.type not in SEVERAL for each in taken)
         self.check(
             "P2", not alone or len(taken) == 1, f"{name} is one of {len(taken)} that follow it"
         )
-        back = sum(each.amount_minor for each in taken)
+        if request.type in ("adjustment", "tip"):
+            return  # a new total: what is captured, `Views.agree` compares
+        back = sum(each.amount_minor for each in taken if each.type not in ("adjustment", "tip"))
         most = outcome.approved_amount_minor or 0
+        most += sum(
+            self.outcomes[each.request_id].effect_minor or 0
+            for each in taken
+            if each.type in ("adjustment", "tip")
+        )
         if request.type.startswith("completion") and not request.type.endswith("void"):
             most = most * 115 // 100
         self.check("P2", back <= most, f"{name}: {back} is taken of {most}")
@@ -321,6 +342,7 @@ class Checkers:
         self.reversed_at_s.setdefault(request_id, self.world.now_s())
         kind = TYPES.get(self.requests[request_id].type)
         reverses = kind is not None and kind.on_unknown is OnUnknown.REVERSE
+        reverses = reverses or (kind is not None and kind.advice and origin == "rule")
         self.check("P3", reverses, f"{name} is reversed, and its type never is")
         outcome = self.world.store.outcomes.get(request_id)
         if origin == "terminal" and outcome is not None and outcome.row.effect_minor is not None:

@@ -107,10 +107,25 @@ def every_type(plan: Plan) -> Plan:
     """Every type of transaction, and a merchant who is allowed each."""
     mix = Mix(
         purchase=30.0,
+        void=20.0,
+        refund=15.0,
         pre_authorisation=20.0,
         release=6.0,
         completion=14.0,
         completion_void=6.0,
+        completion_advice=8.0,
+        offline_sale=8.0,
+        e_cash_sale=3.0,
+        adjustment=6.0,
+        tip=6.0,
+        qr_payment=8.0,
+        moto_sale=6.0,
+        instalment=4.0,
+        points_sale=4.0,
+        reservation=4.0,
+        points_query=2.0,
+        script_result=5.0,
+        additional_pre_authorisation=3.0,
     )
     return msgspec.structs.replace(plan, mix=mix, every_type=True)
 

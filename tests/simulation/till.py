@@ -16,6 +16,7 @@ import msgspec
 from iso8583.codec import codec_for
 from iso8583.errors import FramingError
 from iso8583.framing import POS, Frame, Framer, build
+from terminals.simulator.choice import make
 from terminals.simulator.terminal import TYPES
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ LATE_UNDO_S: Final = 90.0
 POS_CODEC: Final = codec_for("unionpay_pos")
 GHOSTS_MAX: Final = 50  # old requests that may come up again
 NAMED_IN_REVERSALS: Final = (3, 4, 11, 14, 22, 25, 41, 42, 49, 60)
-HOLDS: Final = ("pre_authorisation", "release", "completion", "completion_void")
 FINISHED: Final = ("approved", "declined")
 NEVER_STORED: Final = frozenset({"03", "30", "58", "77", "96", "97", "A0"})
 COPIES: Final = ("double", "twin", "repeat_lost")  # told 96 of one copy, it may be wrong of another
@@ -86,6 +86,19 @@ class Mix(msgspec.Struct, frozen=True, kw_only=True):
     release: float = 0.0  # its void
     completion: float = 0.0
     completion_void: float = 0.0
+    completion_advice: float = 0.0
+    offline_sale: float = 0.0
+    e_cash_sale: float = 0.0
+    adjustment: float = 0.0
+    tip: float = 0.0
+    qr_payment: float = 0.0
+    moto_sale: float = 0.0
+    instalment: float = 0.0
+    points_sale: float = 0.0
+    reservation: float = 0.0
+    points_query: float = 0.0
+    additional_pre_authorisation: float = 0.0
+    script_result: float = 0.0
 
 
 class Line(asyncio.Protocol):
@@ -255,40 +268,12 @@ class Till:
         return "none"
 
     def _request(self, kind: str) -> Callable[[], Request]:
-        dice, terminal = self._dice, self.terminal
+        dice = self._dice
         card = dice.choice(self._poor if kind == "poor" else self.cards)
         amount_minor = dice.between(1_00, 500_00)
         pin = card.pin if dice.chance(0.5) else None
         pick = dice.random()
-        if kind == "void" and (slips := terminal.voidable()):
-            original = slips[int(pick * len(slips))]
-            return lambda: terminal.void(original)
-        if kind == "refund" and (slips := terminal.refundable()):
-            slip = slips[int(pick * len(slips))]
-            part = max(slip.approved_minor // 2, 1) if amount_minor % 2 else None
-            return lambda: terminal.refund(slip, part)
-        if kind == "balance":
-            return lambda: terminal.balance(card, pin=card.pin)
-        return self._hold(kind, amount_minor, pick) or (
-            lambda: terminal.pre_authorise(card, amount_minor, pin=pin)
-            if kind in HOLDS
-            else terminal.purchase(card, amount_minor, pin=pin)
-        )
-
-    def _hold(self, kind: str, amount_minor: int, pick: float) -> Callable[[], Request] | None:
-        """What ends a pre-authorisation, or a completion; None where there is none."""
-        terminal = self.terminal
-        if kind == "completion_void" and (slips := terminal.completed()):
-            done = slips[int(pick * len(slips))]
-            return lambda: terminal.completion_void(done)
-        if kind in ("release", "completion") and (slips := terminal.holding()):
-            hold = slips[int(pick * len(slips))]
-            if kind == "release":
-                return lambda: terminal.pre_authorisation_void(hold)
-            # now and then too much: 64
-            minor = 1 + hold.approved_minor * (amount_minor % 118) // 100
-            return lambda: terminal.complete(hold, minor)
-        return None
+        return lambda: make(self.terminal, kind, card, amount_minor, pin, pick)
 
     async def _repeat(self, first: Outcome) -> None:
         """Ask the same again elsewhere: the stored answer must come."""

@@ -27,6 +27,7 @@ class Explained(msgspec.Struct):
     forgotten: dict[str, int] = {}  # the bank approved and forgot: what it would have taken
     unheard: dict[str, int] = {}  # approved after its reversal was answered, and nobody heard that
     posted: dict[str, None] = {}  # its 0400 came when its date was posted: a person's case
+    advice_refused: dict[str, None] = {}  # told 00, and its bank said no: a person's case
     copy_refused: list[str] = []  # sent twice, and 96 or A0 was the answer to one of the copies
 
 
@@ -49,6 +50,8 @@ class Views:
         name = self._checkers.name_of(request_id)
         outcome = self._checkers.outcomes.get(request_id)
         approved = outcome is not None and outcome.state is OutcomeState.APPROVED
+        if self.advice_refused(slip):
+            return
         self._checkers.check("P3", approved, f"the terminal took an approval of {name}: {outcome}")
         if slip.state == "approved":
             standing = request_id not in self._checkers.reversed_by
@@ -83,7 +86,8 @@ class Views:
             name = f"{terminal.options.terminal} {terminal.batch}"
             self._world.unbalanced.append(name)
             copied = any(
-                slip.batch == terminal.batch and (self.copy_refused(slip) or self.posted(slip))
+                slip.batch == terminal.batch
+                and (self.copy_refused(slip) or self.posted(slip) or self.advice_refused(slip))
                 for slip in terminal.slips
             )
             self._checkers.check(
@@ -94,7 +98,8 @@ class Views:
         row = TYPES.get(slip.kind)
         if row is None:
             return None
-        key = (slip.merchant, slip.terminal, int(slip.batch), int(slip.trace), row.kind)
+        kind = row.kind if row.code else f"{row.kind}00"  # scripts are of purchases here
+        key = (slip.merchant, slip.terminal, int(slip.batch), int(slip.trace), kind)
         found = self._checkers.by_parts(key)
         return None if found is None else found.request_id
 
@@ -119,6 +124,9 @@ class Views:
                 theirs = ours
             self._checkers.check("P5", ours == theirs, f"{name}: journal {ours}, bank {theirs}")
             if ours != slip and rrn in self.explained.posted:
+                slip = ours
+            if ours != slip and row is not None and self._word_refused(row):
+                self.explained.advice_refused[rrn] = None
                 slip = ours
             if ours != slip and self._copy_refused(rrn):
                 self.explained.copy_refused.append(rrn)
@@ -171,6 +179,29 @@ class Views:
         if found:
             self.explained.posted[self._checkers.requests[request_id].rrn] = None
         return found
+
+    def advice_refused(self, slip: Slip) -> bool:
+        """Was it told 00, and not captured, or no longer, with a case?"""
+        request_id = self._request_of(slip)
+        return request_id is not None and self._advice_refused(request_id)
+
+    def _advice_refused(self, request_id: int) -> bool:
+        return any(
+            case.request_id == request_id and case.kind in ("advice_refused", "advice_held")
+            for case in self._world.store.cases.values()
+        )
+
+    def _word_refused(self, row: RequestRow) -> bool:
+        """Of it, or of another adjustment of the same sale: they build on one another."""
+        beside = [
+            each
+            for each in self._checkers.requests.values()
+            if row.original_request_id is not None
+            and each.original_request_id == row.original_request_id
+        ]
+        return any(self._advice_refused(each.request_id) for each in (row, *beside)) or any(
+            self._copy_refused(each.rrn) for each in beside
+        )
 
     def copy_refused(self, slip: Slip) -> bool:
         """Was it sent twice, and was one of the copies told what takes no key? The other one, on its

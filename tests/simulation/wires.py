@@ -9,7 +9,7 @@ from iso8583.codec import codec_for
 from iso8583.errors import DecodeError
 from iso8583.framing import POS, Framer, FramingSpec
 from switch.journal import OutcomeState
-from switch.transactions import TOMBSTONE, kind_of, reversed_kind
+from switch.transactions import TOMBSTONE, TYPES, kind_of, reversed_kind
 from terminals.simulator.terminal import APPROVED
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class Wires:
             self._checkers.secrets.add("a PIN block", block)
         before = self.left[identity, mti[:3]]
         self.left[identity, mti[:3]] += 1
-        if mti[1] == "4" or mti == "0221":
+        if mti[1] == "4" or mti in ("0221", "0621") or self._is_advice(identity):
             self._queued_leaves(identity, mti, before)
             return
         request_id = self._checkers.attempts.get(identity)
@@ -144,6 +144,12 @@ class Wires:
                 "P3", f"{name} is sent after its outcome {outcome.state} ({outcome.rule})"
             )
 
+    def _is_advice(self, identity: Identity) -> bool:
+        """It is answered before it is sent: all its tries come out of the queue."""
+        request_id = self._checkers.attempts.get(identity, 0)
+        row = self._checkers.requests.get(request_id)
+        return row is not None and row.type in TYPES and TYPES[row.type].advice
+
     def _queued_leaves(self, identity: Identity, mti: str, before: int) -> None:
         """A reversal or repeat stands in the queue, is noted as sent, and says so when it repeats."""
         row = self._checkers.queue.get(identity)
@@ -156,7 +162,7 @@ class Wires:
         self._checkers.check(
             "P1", tries > 0, f"{mti} {identity} leaves, and that it may have is not noted"
         )
-        if before and row.kind == "reversal":
+        if before and (row.kind == "reversal" or self._is_advice(identity)):
             self._checkers.check("P4", mti[3] == "1", f"{identity} is repeated without its flag")
 
     def _bank_answers(self, bank: Bank, message: Message, body: bytes) -> None:
@@ -170,7 +176,7 @@ class Wires:
 
     def _leaves_for_terminal(self, message: Message, line: int) -> None:
         mti = str(message[0])
-        if mti[1] not in "124" or 64 not in message:
+        if mti[1] not in "1246" or 64 not in message:
             return  # management, or a refusal before the MAC check
         code = str(message[39])
         usage, batch = str(message[60])[:2], int(str(message[60])[2:8])

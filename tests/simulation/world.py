@@ -201,6 +201,8 @@ class World:
         for card in (*pools.sound, *pools.poor):
             self.checkers.secrets.add("a card number", card.pan)
             self.checkers.secrets.add("a track", card.track2)
+            if plan.every_type:
+                self.checkers.secrets.add("a payment code", card.payment_code)
         self.checkers.secrets.add("a clear key", bytes.fromhex(TMK))
         self.tills = [
             self._till(at, list(pools.sound), list(pools.poor)) for at in range(plan.terminals)
