@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from switch.transactions import TYPES
 from terminals.simulator.bank import BankFaults
 from terminals.simulator.dice import Dice
 from tests.simulation.draws import (
@@ -81,6 +82,7 @@ FAULTS: Final = (
     "refused 96 engine.overload",
     "refused  server.connections",
     "alive",
+    *(f"approved {name}" for name in TYPES),
 )
 
 
