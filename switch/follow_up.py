@@ -29,8 +29,9 @@ from switch.transactions import TYPES
 
 
 class FollowUpAsk(msgspec.Struct, frozen=True):
-    """A transaction that names an original, and passed intake. `attempt` makes the row for the original's acquirer.
+    """A transaction that names an original, and passed intake.
 
+    `attempt` makes the row for the original's acquirer, `way` that of an advice.
     `attempt` returns None when that acquirer's link is down: then the request is refused with 91.
     """
 
@@ -41,7 +42,7 @@ class FollowUpAsk(msgspec.Struct, frozen=True):
     refund_window_days: int
     hold_days: int = 30  # that a pre-authorisation is good for
     completion_percent: int = 115  # of it that may be taken
-    way: Callable[[str], Way | None] = lambda _acquirer: None  # instead of `attempt`: of an advice
+    way: Callable[[str], Way | None] = lambda _acquirer: None
     unreferenced: str = ""  # acquirer that takes a refund without an original; "": none does
 
 
