@@ -8,10 +8,11 @@ look to the next: a certificate and its key are written one after the other.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from switch.readiness import Certificate
 from switch.tls import Pem, TlsError, context_of, validity_of
 
 if TYPE_CHECKING:
@@ -133,19 +134,20 @@ class Certificates:
     def pems(self) -> tuple[Pem | None, ...]:
         return tuple(None if each is None else each.pem for each in self._watched)
 
-    def states(self) -> list[dict[str, Any]]:
+    def states(self) -> tuple[Certificate, ...]:
         """For /ready."""
         now = self._clock.now()
-        return [
-            {
-                "listener": each.name,
-                "ends_at": each.validity.ends_at.isoformat(),
-                "valid": each.left_s(now) > 0,
-                "refused": each.refused or None,
-            }
+        return tuple(
+            Certificate(
+                listener=each.name,
+                ends_at=each.validity.ends_at.isoformat(),
+                left_s=int(each.left_s(now)),
+                valid=each.left_s(now) > 0,
+                refused=each.refused or None,
+            )
             for each in self._watched
             if each is not None
-        ]
+        )
 
     def _tell(self) -> None:
         now = self._clock.now()

@@ -101,11 +101,21 @@ class Log(Protocol):
 class Watch:
     """Where one request's time goes: durations on the monotonic clock, for its line in the log."""
 
-    __slots__ = ("decoded_ns", "exchanged_ns", "recorded_ns", "settled_ns", "started_ns")
+    __slots__ = (
+        "checked_ns",
+        "decoded_ns",
+        "exchanged_ns",
+        "recorded_ns",
+        "replied_ns",
+        "sent_ns",
+        "settled_ns",
+        "started_ns",
+    )
 
     def __init__(self, started_ns: int) -> None:
         self.started_ns = started_ns
-        self.decoded_ns = self.recorded_ns = self.exchanged_ns = self.settled_ns = 0
+        self.decoded_ns = self.checked_ns = self.recorded_ns = self.sent_ns = 0
+        self.exchanged_ns = self.settled_ns = self.replied_ns = 0
 
     def add(self, stage: Stage, took_ns: int) -> None:
         if stage is Stage.EXCHANGING:
@@ -306,11 +316,12 @@ class Engine:
             self._refuse(received, frame, peer, malformed)
             return
         for _ in range(RECONSIDERED_MAX):
+            began_ns = self._clock.monotonic_ns()
             verified = await self._verify(received, peer)
             if isinstance(verified, Refusal):
                 self._refuse(received, frame, peer, received.status or verified)
                 return
-            reply = await self._authorize(received, verified, watch)
+            reply = await self._authorize(received, verified, watch, began_ns)
             if not isinstance(reply, Reconsider):
                 await self._reply(received, verified, frame, peer, reply, watch)
                 return
@@ -321,7 +332,7 @@ class Engine:
         self._refuse(received, frame, peer, Refusal("96", "engine.ground_moved"))
 
     async def _authorize(
-        self, received: Received, verified: Verified, watch: Watch
+        self, received: Received, verified: Verified, watch: Watch, checked_from_ns: int
     ) -> Reply | Refusal | Reconsider:
         """One request from its checks to its reply, or to where it has to look again."""
         self._serial += 1
@@ -334,11 +345,15 @@ class Engine:
             if isinstance(admitted, Refusal):
                 return admitted
             auth, effect = admitted
+            began_ns = self._clock.monotonic_ns()
+            watch.checked_ns += began_ns - checked_from_ns
             try:
                 while not isinstance(effect, ENDS):
-                    stage, began_ns = auth.stage, self._clock.monotonic_ns()
-                    event = await self._perform(effect, auth, received, verified)
-                    watch.add(stage, self._clock.monotonic_ns() - began_ns)
+                    stage = auth.stage
+                    event = await self._perform(effect, auth, received, verified, watch)
+                    ended_ns = self._clock.monotonic_ns()
+                    watch.add(stage, ended_ns - began_ns)
+                    began_ns = ended_ns
                     effect = auth.step(event)
             except Exception as error:
                 undecided = auth.undecided()
@@ -377,9 +392,12 @@ class Engine:
             received_at=tombstone.received_at,
             answer_wait_s=self.longest_timer_s(),
         )
+        began_ns = self._clock.monotonic_ns()
+        watch.checked_ns = began_ns - watch.started_ns - watch.decoded_ns
         judgement, _ = await self._journal.decide(
             FindByKey(key), lambda scene: judge_reversal(ask, scene)
         )
+        watch.recorded_ns = self._clock.monotonic_ns() - began_ns
         request = tombstone if judgement.original is None else judgement.original.request
         request = msgspec.structs.replace(request, local_time=tombstone.local_time)
         reply = Reply(judgement.response_code, judgement.rule, request)
@@ -391,13 +409,18 @@ class Engine:
     # -- performing ----------------------------------------------------------------------------
 
     async def _perform(
-        self, effect: Effect, auth: Authorization, received: Received, verified: Verified
+        self,
+        effect: Effect,
+        auth: Authorization,
+        received: Received,
+        verified: Verified,
+        watch: Watch,
     ) -> Event:
         if isinstance(effect, Store):
             auth.issued_ns = self._clock.monotonic_ns()
             return await self._journal.commit(effect.commit)
         if isinstance(effect, Exchange):
-            return await self._exchange(effect.attempt, auth, received, verified)
+            return await self._exchange(effect.attempt, auth, received, verified, watch)
         if isinstance(effect, Decide):
             auth.issued_ns = self._clock.monotonic_ns()
             return await self._decide(effect)
@@ -405,9 +428,15 @@ class Engine:
         return await self._look(effect.duplicate)
 
     async def _exchange(
-        self, attempt: AttemptRow, auth: Authorization, received: Received, verified: Verified
+        self,
+        attempt: AttemptRow,
+        auth: Authorization,
+        received: Received,
+        verified: Verified,
+        watch: Watch,
     ) -> Event:
         """PIN under the link's key, message, send, wait. Nothing leaves after the send-by time."""
+        began_ns = self._clock.monotonic_ns()
         merchant, card = received.merchant, intake.read_card(received.message)
         assert merchant is not None
         assert card is not None
@@ -438,6 +467,7 @@ class Engine:
         send_by_ns = auth.issued_ns + int(self._config.engine.send_by_s * 1e9)
         send_by_ns = min(send_by_ns, self._standing.of(auth.request.owner_id))
         self._stepped()
+        watch.sent_ns += self._clock.monotonic_ns() - began_ns
         try:
             with self._load.at(attempt.acquirer):
                 return await acquirer.request(message, attempt, send_by_ns)
@@ -534,6 +564,7 @@ class Engine:
         watch: Watch,
     ) -> None:
         """Answer, signed under the keys that verified the request, and write its line."""
+        began_ns = self._clock.monotonic_ns()
         if isinstance(reply, Refusal):
             answer = self._plain_answer(received.message, reply.response_code)
             self._log.refused(peer.source, reply.response_code, reply.rule)
@@ -541,12 +572,14 @@ class Engine:
             answer = answers.answer_money(
                 received.message, reply.response_code, reply.request, reply.attempt, reply.outcome
             )
-            total_ns = self._clock.monotonic_ns() - watch.started_ns
-            self._log.authorized(authorization_line(reply, watch, total_ns))
         try:
             peer.answer(frame, await self._signed(received, verified, answer))
         except (EncodeError, VaultError) as error:
             self._log.failed(error)
+        if isinstance(reply, Reply):
+            ended_ns = self._clock.monotonic_ns()
+            watch.replied_ns = ended_ns - began_ns
+            self._log.authorized(authorization_line(reply, watch, ended_ns - watch.started_ns))
 
     async def _signed(self, received: Received, verified: Verified, answer: Message) -> bytes:
         profile = reception.mac_profile(received)
@@ -583,8 +616,18 @@ def timezone_of(received: Received) -> str:
     return "" if received.merchant is None else received.merchant.timezone
 
 
+class Decided(msgspec.Struct, gc=False):
+    """Of `RequestRow.decision` what the line tells."""
+
+    route: str = ""
+
+
+_decided = msgspec.json.Decoder(Decided)
+
+
 def authorization_line(reply: Reply, watch: Watch, total_ns: int) -> AuthorizationLine:
-    request = reply.request
+    request, attempt = reply.request, reply.attempt
+    exchanged_ns = watch.exchanged_ns - watch.sent_ns  # the link's part and the bank's
     return AuthorizationLine(
         time=request.received_at,
         merchant=request.key.merchant,
@@ -596,11 +639,23 @@ def authorization_line(reply: Reply, watch: Watch, total_ns: int) -> Authorizati
         currency=request.currency,
         pan_masked=request.pan_masked,
         response_code=reply.response_code,
-        acquirer="" if reply.attempt is None else reply.attempt.acquirer,
+        acquirer="" if attempt is None else attempt.acquirer,
         rule=reply.rule,
         decode_us=watch.decoded_ns // 1_000,
         commit1_us=watch.recorded_ns // 1_000,
-        acquirer_us=watch.exchanged_ns // 1_000,
+        acquirer_us=exchanged_ns // 1_000,
         commit2_us=watch.settled_ns // 1_000,
         total_us=total_ns // 1_000,
+        check_us=watch.checked_ns // 1_000,
+        send_us=watch.sent_ns // 1_000,
+        reply_us=watch.replied_ns // 1_000,
+        request_id=request.request_id,
+        batch=f"{request.key.batch:06d}",
+        mti=request.mti,
+        entry_mode=request.entry_mode,
+        state="" if reply.outcome is None else reply.outcome.state,
+        route=_decided.decode(request.decision).route if request.decision else "",
+        route_rule="" if attempt is None else attempt.route_rule,
+        attempts=0 if attempt is None else attempt.attempt,
+        link_stan="" if attempt is None else attempt.link_stan,
     )

@@ -304,7 +304,11 @@ class _Library(logging.Handler):
 
 
 class AuthorizationLine(msgspec.Struct, frozen=True, gc=False):
-    """What happened to one request. `pan_masked` is masked already; timings in µs, 0 where none."""
+    """What happened to one request. `pan_masked` is masked already; timings in µs, 0 where none.
+
+    The stages follow each other; what of `total_us` is in none of them is waiting for the loop.
+    docs/interfaces.md tells each field.
+    """
 
     time: dt.datetime
     merchant: str
@@ -323,6 +327,18 @@ class AuthorizationLine(msgspec.Struct, frozen=True, gc=False):
     acquirer_us: int = 0
     commit2_us: int = 0
     total_us: int = 0
+    check_us: int = 0
+    send_us: int = 0
+    reply_us: int = 0
+    request_id: int = 0
+    batch: str = ""
+    mti: str = ""
+    entry_mode: str = ""
+    state: str = ""  # of the outcome
+    route: str = ""  # prefix@version
+    route_rule: str = ""
+    attempts: int = 0
+    link_stan: str = ""
 
 
 class AuthorizationLog:

@@ -15,6 +15,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+GAUGES = ("gauge", "level")
 SERIES_MAX = 1_000  # of one metric; further label values are counted under "other"
 
 # Upper bounds of latencies in seconds; the last bucket has none.
@@ -46,7 +47,10 @@ class Series(msgspec.Struct, gc=False):
 
 
 class Metric(msgspec.Struct):
-    """All series of one name. `kind`: counter, gauge, histogram."""
+    """All series of one name. `kind`: counter, gauge, level, histogram.
+
+    A level is a gauge that every process sees whole: of several the highest is shown, not the sum.
+    """
 
     name: str
     kind: str
@@ -71,12 +75,27 @@ class Metric(msgspec.Struct):
 
     def add(self, *labels: str, amount: float = 1.0) -> None:
         """One more (or `amount` more) in a counter or gauge."""
-        assert amount >= 0 or self.kind == "gauge"
+        assert amount >= 0 or self.kind in GAUGES
         self._at(labels).value += amount
 
     def set(self, value: float, *labels: str) -> None:
-        assert self.kind == "gauge"
+        assert self.kind in GAUGES
         self._at(labels).value = value
+
+    def reach(self, total: float, *labels: str) -> None:
+        """A counter follows a number that somebody else counts, and that begins anew at 0."""
+        assert self.kind == "counter"
+        series = self._at(labels)
+        series.value = max(series.value, total)
+
+    def clear(self) -> None:
+        """What a gauge showed of things that may be gone."""
+        assert self.kind in GAUGES
+        self.series.clear()
+
+    def of(self, *labels: str) -> Series:
+        """The series itself, for who observes at every request."""
+        return self._at(labels)
 
     def observe(self, value: float, *labels: str) -> None:
         assert self.kind == "histogram"
@@ -93,11 +112,13 @@ class Metric(msgspec.Struct):
 
     def merge(self, other: Metric, *, gauges: bool) -> None:
         """Add the other's numbers to ours; its gauges only where `gauges` says so."""
-        if other.kind == "gauge" and not gauges:
+        if other.kind in GAUGES and not gauges:
             return
         for theirs in other.series.values():
             ours = self._at(theirs.labels)
-            ours.value += theirs.value
+            ours.value = (
+                max(ours.value, theirs.value) if self.kind == "level" else ours.value + theirs.value
+            )
             if theirs.buckets:
                 ours.buckets = [a + b for a, b in zip(ours.buckets, theirs.buckets, strict=True)]
 
@@ -117,6 +138,10 @@ class Registry:
         """A number that rises and falls; of several workers the sum is shown."""
         return self._define(Metric(name, "gauge", says, labels))
 
+    def level(self, name: str, says: str, *labels: str) -> Metric:
+        """A number that rises and falls and is the same for all: the highest is shown."""
+        return self._define(Metric(name, "level", says, labels))
+
     def histogram(
         self, name: str, says: str, *labels: str, bounds: tuple[float, ...] = LATENCY_S
     ) -> Metric:
@@ -133,6 +158,10 @@ class Registry:
         if not known.labels:
             known._at(())  # noqa: SLF001 - shown from the start, as 0
         return known
+
+    @property
+    def metrics(self) -> list[Metric]:
+        return list(self._metrics.values())
 
     def snapshot(self) -> bytes:
         """Everything counted so far, for `merged`."""

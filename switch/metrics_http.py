@@ -1,4 +1,5 @@
-"""GET /metrics and GET /ready over HTTP/1.1, one request a connection. Bounded, and for scrapers only."""
+"""GET /metrics, /health and /ready over HTTP/1.1, one request a connection. Bounded, and for scrapers
+and balancers only."""
 
 from __future__ import annotations
 
@@ -12,15 +13,21 @@ REQUEST_BYTES_MAX = 8_192
 REQUEST_S = 10.0
 CONNECTIONS_MAX = 32
 
-_STATUS = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 503: "Busy"}
+_STATUS = {
+    200: "OK",
+    400: "Bad Request",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    503: "Service Unavailable",
+}
 
 
 class MetricsProtocol(asyncio.Protocol):
-    """One connection. `pages` makes the body of a path."""
+    """One connection. `pages` makes status, content type and body of a path."""
 
     open_connections = 0
 
-    def __init__(self, pages: dict[str, Callable[[], tuple[str, bytes]]]) -> None:
+    def __init__(self, pages: dict[str, Callable[[], tuple[int, str, bytes]]]) -> None:
         self._pages = pages
         self._taken = b""
         self._transport: asyncio.Transport | None = None
@@ -49,7 +56,7 @@ class MetricsProtocol(asyncio.Protocol):
         elif (page := self._pages.get(words[1].partition("?")[0])) is None:
             self._answer(404, "text/plain", b"no such page\n")
         else:
-            self._answer(200, *page())
+            self._answer(*page())
 
     def _answer(self, status: int, kind: str, body: bytes) -> None:
         assert self._transport is not None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 import structlog
 
-from switch.journal import StoreDownError
+from hsm.errors import VaultError
+from switch.journal import OwnerTakenError, StoreDownError
 from switch.logs import AuthorizationLine, AuthorizationLog, LogFile, mask_text
 
 if TYPE_CHECKING:
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 REFUSAL_WINDOW_S = 60.0
 STORE_SAID_S = 60.0  # between lines on what the store refused
 MANAGED = frozenset(("0320", "0500", "0800", "0820"))
+STORE = (StoreDownError, OwnerTakenError)
+STAGES = ("decode", "check", "commit1", "send", "acquirer", "commit2", "reply")  # as they follow
+RESULTS = frozenset(("approved", "declined", "reversed"))
 CODE_DIGITS = 3  # of DE 60.3 and of an MTI's class: what a peer chose is no label
 
 _log = structlog.get_logger(__name__)
@@ -47,6 +52,17 @@ class Reporter:
         self._took = registry.histogram(
             "tongbao_authorization_seconds", "from a request's last byte to its answer", "type"
         )
+        stages = registry.histogram(
+            "tongbao_stage_seconds", "of an authorisation, by stage of its line", "stage"
+        )
+        self._stages = [stages.of(stage) for stage in STAGES]
+        self._bounds_s = stages.bounds
+        self._approvals = registry.counter(
+            "tongbao_approvals_total",
+            "what came of requests that had a route, by range of cards",
+            "issuer",
+            "result",
+        )
         self._managed = registry.counter(
             "tongbao_managements_total", "answers to messages that move no money", "mti", "rule"
         )
@@ -63,11 +79,29 @@ class Reporter:
             "tongbao_log_lines_lost_total", "log lines that found no room, on disk or waiting"
         )
         self._store_said_s = -STORE_SAID_S
-        self._failed = registry.counter("tongbao_failures_total", "errors of our own", "error")
+        self._failed = registry.counter(
+            "tongbao_failures_total", "errors of our own", "error", "part"
+        )
 
     def authorized(self, line: AuthorizationLine) -> None:
         self._answered.add(line.type, line.response_code)
         self._took.observe(line.total_us / 1e6, line.type)
+        took_us = (
+            line.decode_us,
+            line.check_us,
+            line.commit1_us,
+            line.send_us,
+            line.acquirer_us,
+            line.commit2_us,
+            line.reply_us,
+        )
+        for series, us in zip(self._stages, took_us, strict=True):
+            if us:  # a refusal sends nothing
+                series.value += us / 1e6
+                series.buckets[bisect_left(self._bounds_s, us / 1e6)] += 1
+        if line.acquirer and not line.rule.startswith("repeat."):
+            result = line.state if line.state in RESULTS else "unknown"
+            self._approvals.add(line.route.partition("@")[0] or "none", result)
         if self._lines is not None:
             self._lines.write(line)
 
@@ -104,7 +138,9 @@ class Reporter:
 
     def failed(self, error: BaseException) -> None:
         """An error of ours. Of a store that is away the journal says when it began and ended."""
-        self._failed.add(type(error).__name__)
+        part = "store" if isinstance(error, STORE) else "switch"
+        part = "vault" if isinstance(error, VaultError) else part
+        self._failed.add(type(error).__name__, part)
         if not isinstance(error, StoreDownError):
             _log.error("request_failed", exc_info=error)
         elif (now_s := asyncio.get_running_loop().time()) - self._store_said_s >= STORE_SAID_S:

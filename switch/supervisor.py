@@ -35,7 +35,7 @@ import structlog
 from hsm import lmk as lmks
 from hsm.errors import VaultError
 from iso8583.dialects import registry
-from switch import control as messages, data_keys, lmk_socket, logs
+from switch import control as messages, data_keys, lmk_socket, logs, readiness
 from switch.adapters.postgres_place import EmbeddedPostgresError
 from switch.adapters.system import SystemClock, core_dumps_off, pause, raise_open_files
 from switch.certificates import Certificates
@@ -44,6 +44,7 @@ from switch.lmk_file import LmkError, open_lmk
 from switch.metrics import Registry, merged
 from switch.metrics_http import MetricsProtocol
 from switch.store import Store, StoreError, check_vault, prepare_data_keys, record_of_node
+from switch.store_watch import StoreWatch
 from switch.texts import say
 from switch.tls import TlsError
 from switch.vaults import VaultUnusableError
@@ -316,6 +317,8 @@ class Supervisor:
         self._postgres_restarts = self.registry.counter(
             "tongbao_postgres_restarts_total", "Times the embedded PostgreSQL was started again"
         )
+        self._store_watch = StoreWatch(store.dsn, self.registry)
+        self._began_s = 0.0
 
     @property
     def lmk_id(self) -> str:
@@ -326,7 +329,12 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for of in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(of, self._on_signal)
-        pages = {"/metrics": self._metrics_page, "/ready": self._ready_page}
+        self._began_s = loop.time()
+        pages = {
+            "/metrics": self._metrics_page,
+            "/ready": self._ready_page,
+            "/health": self._health_page,
+        }
         try:
             server = await loop.create_server(
                 lambda: MetricsProtocol(pages), self._config.metrics.host, self._config.metrics.port
@@ -348,6 +356,7 @@ class Supervisor:
         watches = [
             asyncio.create_task(self._watch_postgres()),
             asyncio.create_task(self._watch_certificates()),
+            asyncio.create_task(self._store_watch.run()),
         ]
         keepers = [asyncio.create_task(self._keep(worker)) for worker in self._workers]
         try:
@@ -357,6 +366,7 @@ class Supervisor:
             for task in (*keepers, *watches):
                 task.cancel()
             await asyncio.gather(*keepers, *watches, return_exceptions=True)
+            await self._store_watch.close()
             server.close()
             lmk_server.close()
             self._kill()
@@ -558,20 +568,39 @@ class Supervisor:
             "log": str(self._config.log_folder),
         }
 
-    def _metrics_page(self) -> tuple[str, bytes]:
+    def _merged(self) -> Registry:
         live = [worker.snapshot for worker in self._workers if worker.snapshot]
-        total = merged([self.registry.snapshot(), *live], self._dead)
-        return "text/plain; version=0.0.4; charset=utf-8", total.render()
+        return merged([self.registry.snapshot(), *live], self._dead)
 
-    def _ready_page(self) -> tuple[str, bytes]:
-        ready = sum(worker.ready for worker in self._workers)
-        state = {
-            "ready": ready == len(self._workers),
-            "workers": ready,
-            "draining": self._draining,
-            "certificates": self._certificates.states(),
-        }
-        return "application/json", msgspec.json.encode(state) + b"\n"
+    def _metrics_page(self) -> tuple[int, str, bytes]:
+        return 200, "text/plain; version=0.0.4; charset=utf-8", self._merged().render()
+
+    def _known(self) -> readiness.Known:
+        links = {name: False for worker in self._workers for name in worker.links}
+        for metric in self._merged().metrics:
+            if metric.name == "tongbao_link_ready":
+                links |= {of.labels[0]: of.value > 0 for of in metric.series.values()}
+        return readiness.Known(
+            workers=sum(worker.ready for worker in self._workers),
+            workers_wanted=len(self._workers),
+            draining=self._draining,
+            was_ready=self._was_ready,
+            lmk_id=self._lmk.lmk_id,
+            listeners=0 if self._draining else len(self._sockets),
+            store_away_s=self._store_watch.away_s,
+            store_reason=self._store_watch.reason,
+            links=links,
+            certificates=self._certificates.states(),
+        )
+
+    def _ready_page(self) -> tuple[int, str, bytes]:
+        status, body = readiness.ready(self._known())
+        return status, "application/json", msgspec.json.encode(body) + b"\n"
+
+    def _health_page(self) -> tuple[int, str, bytes]:
+        uptime_s = asyncio.get_running_loop().time() - self._began_s
+        status, body = readiness.health(self._known(), uptime_s, version(), self._config.node)
+        return status, "application/json", msgspec.json.encode(body) + b"\n"
 
     # -- certificates
 

@@ -34,6 +34,7 @@ from switch.adapters.system import (
 from switch.admission import Admission
 from switch.duties import Duties, ReferenceData
 from switch.engine import Engine, Log
+from switch.gauges import Gauges
 from switch.late_answers import LateAnswers
 from switch.load import Load
 from switch.logs import AuthorizationLog, LogFile
@@ -48,11 +49,12 @@ from switch.store_and_forward import Forwarder
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from hsm.pans import Pans
     from hsm.ports import Hsm
     from switch.acquirers.ports import Acquirer
+    from switch.adapters.postgres.writer import Writer
     from switch.config import Config
     from switch.journal import Journal
     from switch.key_rotation import Custody
@@ -67,6 +69,7 @@ _log = structlog.get_logger(__name__)
 OTHER_KEYS = 1_024  # of links, data and sign-ons, opened at one time
 SIGN_OFF_S = 1.0  # for the links at the end of a drain, although its time is up
 SETTLE_S = 5.0  # a request takes besides its longest timer: commits, and the engine's own waits
+SAMPLE_S = 1.0  # between looks at what the metrics show
 USABLE_LOOK_S = 0.02  # between looks, at start, whether the links are usable
 
 
@@ -191,6 +194,10 @@ class Links:
             slots.start()
         slots.granted = link.max_connections
         return slots
+
+    @property
+    def running(self) -> Iterable[tuple[IsoLink, Forwarder]]:
+        return self._running.values()
 
     async def usable(self, timeout_s: float) -> None:
         """Every link can take requests, or the time is up."""
@@ -328,6 +335,11 @@ class Switch:
         for server, pem in zip(self.servers, certificates, strict=True):
             if pem is not None:
                 server.arrivals.renew(pem)
+
+    @property
+    def links(self) -> list[tuple[IsoLink, Forwarder]]:
+        """Those that run, each with its hand on its queue."""
+        return list(self._links.running)
 
     def _longest_timer_s(self) -> float:
         return self.engine.longest_timer_s()
@@ -471,17 +483,21 @@ async def run_worker(
         control.on_certificates(switch.renew)
         await switch.start(listening_sockets)
         loop = asyncio.get_running_loop()
+        gauges = Gauges(control.registry)
+        gauges.sample(switch, stores.writer, SAMPLE_S)
         metrics = vaults.DeviceMetrics(control.registry)
         flushing = loop.create_task(_flush(reporter, lambda: metrics.take(hsm), config.log.flush_s))
         following = loop.create_task(
             _follow_lmk(config.node, vault, switch, stores.custody, control)
         )
+        sampling = loop.create_task(_sample(gauges, switch, stores.writer))
         links = switch.reference().links
         control.ready({name: f"{link.host}:{link.port}" for name, link in links.items()})
         await control.drain_requested()
         await switch.drain()
         flushing.cancel()
         following.cancel()
+        sampling.cancel()
         if isinstance(hsm, NetworkHsm):
             await hsm.stop()
     finally:
@@ -512,6 +528,15 @@ async def _follow_lmk(
             continue
         control.held(lmk.lmk_ids)
         _log.info("lmk_taken", lmk_id=lmk.lmk_id)
+
+
+async def _sample(gauges: Gauges, switch: Switch, writer: Writer) -> None:
+    while True:
+        await asyncio.sleep(SAMPLE_S)
+        try:
+            gauges.sample(switch, writer, SAMPLE_S)
+        except Exception:  # noqa: BLE001 - whatever it is, the next look may succeed
+            _log.exception("metrics_not_sampled")
 
 
 async def _flush(reporter: Reporter, count: Callable[[], None], period_s: float) -> None:

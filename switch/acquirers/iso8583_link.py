@@ -431,7 +431,8 @@ class IsoLink:
                 date = link_messages.settlement_date(None, self.link, self._local)
                 answer = msgspec.structs.replace(answer, settlement_date=date)
             self._in_flight.forget(pending)
-            self.counters.answered += 1
+            sent_s = pending.deadline_s - self.link.timeout_s
+            self.counters.answered_in(asyncio.get_running_loop().time() - sent_s)
             if not pending.future.done():
                 pending.future.set_result(answer)
         elif expired is not None:

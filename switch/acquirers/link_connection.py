@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import msgspec
@@ -26,6 +27,9 @@ NUMBERS_RETRY_S: Final = 0.1  # a sign-on waits for the first block of numbers
 TOGETHER_MAX: Final = 16  # requests in one write; more would only keep the host waiting
 WRITE_BUFFER_BYTES: Final = 262_144  # unsent bytes; then the connection takes no new request
 
+# Upper bounds, in seconds, of how long a bank took; the last bucket has none.
+ANSWER_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
 
 class Counters(msgspec.Struct):
     """What happened on the link since this process started."""
@@ -44,6 +48,13 @@ class Counters(msgspec.Struct):
     connections_lost: int = 0
     key_changes: int = 0
     cutovers: int = 0
+    answer_s: float = 0.0  # from message to answer, all together
+    answer_buckets: list[int] = msgspec.field(default_factory=lambda: [0] * (len(ANSWER_S) + 1))
+
+    def answered_in(self, took_s: float) -> None:
+        self.answered += 1
+        self.answer_s += took_s
+        self.answer_buckets[bisect_left(ANSWER_S, took_s)] += 1
 
 
 class Owner(Protocol):

@@ -136,8 +136,8 @@ def check_metrics(ready: dict[str, Any]) -> None:
     told = {row[0] for row in table(sections(PAGE.read_text(encoding="utf-8"))["Metrics"])}
     assert families == told
     with urllib.request.urlopen(f"http://{at['host']}:{at['port']}/ready", timeout=10) as page:
-        state = {"ready": True, "workers": 2, "draining": False, "certificates": []}
-        assert json.load(page) == state
+        body = json.load(page)
+    assert (body["ready"], body["workers"], body["draining"]) == (True, 2, False)
 
 
 def check_close(node: Node, date: str, files: Path) -> None:

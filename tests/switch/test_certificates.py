@@ -66,8 +66,8 @@ class Bench:
     def refused(self) -> str | None:
         (state,) = self.certificates.states()
         metric = self.numbers.gauge("tongbao_certificate_refused", "", "listener").value(NAME)
-        assert metric == (state["refused"] is not None)
-        return state["refused"]  # type: ignore[no-any-return]
+        assert metric == (state.refused is not None)
+        return state.refused
 
     def expires_s(self) -> float:
         return self.numbers.gauge("tongbao_certificate_expires_seconds", "", "listener").value(NAME)
@@ -168,7 +168,7 @@ def test_its_end_is_told_at_each_threshold_once(tmp_path: Path) -> None:
     for _ in range(45):
         with capture_logs() as said:
             bench.looks(3)
-        assert bench.certificates.states()[0]["valid"] is (bench.expires_s() > 0)
+        assert bench.certificates.states()[0].valid is (bench.expires_s() > 0)
         told += [(line["event"], line["log_level"], line["days"]) for line in said]
         bench.clock.at += DAY
     assert told == [
@@ -178,7 +178,7 @@ def test_its_end_is_told_at_each_threshold_once(tmp_path: Path) -> None:
         ("certificate_ended", "error", pytest.approx(0.0, abs=1.1)),
     ]
     assert bench.expires_s() < 0
-    assert bench.certificates.states()[0]["valid"] is False
+    assert bench.certificates.states()[0].valid is False
     made().write(tmp_path, "node")
     with capture_logs() as said:
         assert bench.looks() == [False, True]

@@ -54,6 +54,16 @@ def test_the_sum_of_all_workers_is_shown_and_gauges_of_the_living(
         assert shown[name] == pytest.approx(expected)
 
 
+def test_of_a_level_the_highest_is_shown_and_a_dead_worker_has_none() -> None:
+    snapshots = []
+    for value in (2.0, 5.0, 3.0):
+        registry = Registry()
+        registry.level("tongbao_queue_items", "Items", "acquirer").set(value, "A")
+        snapshots.append(registry.snapshot())
+    shown = numbers(merged([snapshots[0], snapshots[2]], [snapshots[1]]))
+    assert shown == {("tongbao_queue_items", "acquirer=A"): 3.0}
+
+
 def test_a_histogram_counts_each_value_at_its_bound() -> None:
     shown = numbers(worker([], [0.1, 0.5, 1.0, 7.0], 0))
     assert shown["tongbao_total_seconds_bucket", "le=0.1"] == 1
@@ -93,7 +103,7 @@ def test_the_metrics_server_answers_and_closes(
 ) -> None:
     async def scenario() -> bytes:
         loop = asyncio.get_running_loop()
-        pages = {"/metrics": lambda: ("text/plain", b"hello")}
+        pages = {"/metrics": lambda: (200, "text/plain", b"hello")}
         server = await loop.create_server(lambda: MetricsProtocol(pages), "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         reader, writer = await asyncio.open_connection("127.0.0.1", port)

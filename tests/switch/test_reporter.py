@@ -69,7 +69,9 @@ def test_a_store_that_is_away_is_counted_each_time_and_told_once() -> None:
     with structlog.testing.capture_logs() as said:
         asyncio.run(fail())
     assert [event["event"] for event in said] == ["store_refused", "request_failed"]
-    assert 'tongbao_failures_total{error="StoreDownError"} 50' in registry.render().decode()
+    text = registry.render().decode()
+    assert 'tongbao_failures_total{error="StoreDownError",part="store"} 50' in text
+    assert 'tongbao_failures_total{error="ValueError",part="switch"} 1' in text
 
 
 def test_lost_lines_are_counted_once(tmp_path: Path) -> None:

@@ -143,8 +143,15 @@ def test_the_ready_file_says_where_everything_is(tmp_path: Path, dsn: str) -> No
         assert node.ask() in facts["pids"]["workers"]
         assert node.metric("tongbao_workers") == 2.0
         with urlopen(f"http://127.0.0.1:{facts['metrics']['port']}/ready", timeout=5) as answer:
-            state = {"ready": True, "workers": 2, "draining": False, "certificates": []}
-            assert json.load(answer) == state
+            body = json.load(answer)
+        assert (body["ready"], body["workers"], body["draining"]) == (True, 2, False)
+        assert [check["check"] for check in body["checks"] if check["state"] != "ok"] == [
+            "link.BANKA"
+        ]
+        with urlopen(f"http://127.0.0.1:{facts['metrics']['port']}/health", timeout=5) as answer:
+            assert json.load(answer)["healthy"]
+        eventually(lambda: node.metric("tongbao_store_up") == 1.0)
+        assert node.metric("tongbao_dates_unposted") == 0.0
         node.process.send_signal(signal.SIGTERM)
         code, out, err = node.end()
         assert code == 0, err

@@ -186,6 +186,16 @@ class Writer:
         if self._connection is not None:
             await self._connection.close(timeout=5.0)
 
+    @property
+    def waiting(self) -> int:
+        """Commits that no flush has taken yet."""
+        return len(self._waiting)
+
+    @property
+    def down(self) -> bool:
+        """The store does not answer, or not for long enough to say so."""
+        return self._is_away()
+
     def next_commit_id(self) -> int:
         self._count += 1
         assert self._count < 1 << COMMIT_ID_BITS
