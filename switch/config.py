@@ -454,6 +454,29 @@ class Disputes(Section, frozen=True):
     manual_refund: Annotated[int, whole(1, 366, "working days", "... of a manual refund")] = 10
 
 
+class Retention(Section, frozen=True):
+    """How long rows are kept, by business date; `tongbao purge` and the node itself drop what is older."""
+
+    duplicate_window_days: Annotated[
+        int, whole(7, 3_650, "days", "a repeat is recognised after its request")
+    ] = 14
+    journal_days: Annotated[
+        int, whole(30, 36_500, "days", "requests, outcomes and all that belongs to them")
+    ] = 1_830
+    batches_days: Annotated[int, whole(30, 36_500, "days", "batches, after they were closed")] = 730
+    sessions_days: Annotated[
+        int, whole(7, 3_650, "days", "key sets that were replaced, addresses of closed batches")
+    ] = 90
+    purge_at: Annotated[
+        str,
+        text(
+            "when a node purges, in `timezone`; empty: never",
+            "HH:MM",
+            r"^(([01]\d|2[0-3]):[0-5]\d)?$",
+        ),
+    ] = "03:30"
+
+
 class Log(Section, frozen=True):
     """JSON lines in the folder log/ of the data folder."""
 
@@ -507,6 +530,7 @@ class Config(Section, frozen=True):
     settlement: Settlement = Settlement()
     disputes: Disputes = Disputes()
     people: People = People()
+    retention: Retention = Retention()
     log: Log = Log()
 
     @property
@@ -607,6 +631,11 @@ def _contradiction(config: Config) -> tuple[str, str] | None:
         return "engine.send_by_s", "must be less than engine.lease_s"
     if config.handover.beat_s * 2 > config.handover.silent_s:
         return "handover.beat_s", "must be at most half of handover.silent_s"
+    retention = config.retention
+    if retention.journal_days <= config.rules.refund_days:
+        return "retention.journal_days", "must be more than rules.refund_days"
+    if retention.duplicate_window_days > retention.journal_days:
+        return "retention.duplicate_window_days", "must be at most retention.journal_days"
     if config.server.frame_s > config.server.idle_s:
         return "server.frame_s", "must be at most server.idle_s"
     for index, listener in enumerate(config.listeners):

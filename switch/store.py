@@ -52,9 +52,11 @@ class Store:
                     service_user=postgres.user,
                 )
             self.dsn = self.embedded.dsn(APP) if self.embedded else database.dsn
-            owner = self.embedded.dsn(OWNER) if self.embedded else database.owner_dsn or self.dsn
+            self.owner_dsn = (
+                self.embedded.dsn(OWNER) if self.embedded else database.owner_dsn or self.dsn
+            )
             for migration in asyncio.run(
-                when_it_answers(lambda: migrate(owner), wait_s, self._wait)
+                when_it_answers(lambda: migrate(self.owner_dsn), wait_s, self._wait)
             ):
                 structlog.get_logger().info("schema_migrated", file=str(migration))
         except (EmbeddedPostgresError, SchemaError, OSError) as error:

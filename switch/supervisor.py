@@ -16,6 +16,7 @@ control socket and drain by themselves; PostgreSQL stays, and the next start ado
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import errno
 import fcntl
 import os
@@ -25,6 +26,7 @@ import signal
 import socket
 import sys
 import tempfile
+import zoneinfo
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -36,6 +38,8 @@ from hsm import lmk as lmks
 from hsm.errors import VaultError
 from iso8583.dialects import registry
 from switch import control as messages, data_keys, lmk_socket, logs, readiness
+from switch.adapters.postgres.purge import STORE_ERRORS, NotAllowedError, purge_daily
+from switch.adapters.postgres.store_watch import StoreWatch
 from switch.adapters.postgres_place import EmbeddedPostgresError
 from switch.adapters.system import SystemClock, core_dumps_off, pause, raise_open_files
 from switch.certificates import Certificates
@@ -44,7 +48,6 @@ from switch.lmk_file import LmkError, open_lmk
 from switch.metrics import Registry, merged
 from switch.metrics_http import MetricsProtocol
 from switch.store import Store, StoreError, check_vault, prepare_data_keys, record_of_node
-from switch.store_watch import StoreWatch
 from switch.texts import say
 from switch.tls import TlsError
 from switch.vaults import VaultUnusableError
@@ -69,6 +72,7 @@ RECORD_STOP_S = 5.0  # for the audit log, when the node ends
 LMK_LOOK_S = 0.05  # whether every worker works with another LMK
 WATCH_S = 0.5  # between looks at PostgreSQL
 OTHER_FILES = 256  # of a worker: everything but the terminals' connections
+PURGED_LATELY_S = 43_200.0  # another node has purged: not again within this
 KILL_GRACE_S = 10.0  # after engine.drain_s: flushing, and what the worker itself cuts off
 
 
@@ -354,9 +358,13 @@ class Supervisor:
         host, port = server.sockets[0].getsockname()[:2]
         self._metrics_address = f"{host}:{port}"
         watches = [
-            asyncio.create_task(self._watch_postgres()),
-            asyncio.create_task(self._watch_certificates()),
-            asyncio.create_task(self._store_watch.run()),
+            asyncio.create_task(work)
+            for work in (
+                self._watch_postgres(),
+                self._watch_certificates(),
+                self._store_watch.run(),
+                self._purge_daily(),
+            )
         ]
         keepers = [asyncio.create_task(self._keep(worker)) for worker in self._workers]
         try:
@@ -636,6 +644,32 @@ class Supervisor:
                     self._log.exception("postgres_not_restarted")
                 said = type(error).__name__
 
+    async def _purge_daily(self) -> None:
+        """At the hour of the settings; the first node that comes to it does it for all."""
+        retention = self._config.retention
+        if not retention.purge_at:
+            return
+        clock = SystemClock()
+        while True:
+            await asyncio.sleep(
+                seconds_until(retention.purge_at, self._config.timezone, clock.now())
+            )
+            try:
+                done = await purge_daily(
+                    self._store.owner_dsn,
+                    retention,
+                    self._config.node,
+                    not_within_s=PURGED_LATELY_S,
+                )
+                if done is not None:
+                    self._log.info("purged", rows=sum(went.rows for went in done))
+            except NotAllowedError as error:
+                self._log.error("purge_not_allowed", role=str(error))
+            except STORE_ERRORS as error:
+                self._log.warning("purge_broken_off", reason=str(error) or type(error).__name__)
+            except Exception:  # noqa: BLE001 - tomorrow it may succeed
+                self._log.exception("purge_failed")
+
     # -- the end
 
     def _on_signal(self) -> None:
@@ -667,6 +701,22 @@ class Supervisor:
             if worker.process is not None and worker.process.returncode is None:
                 with suppress(ProcessLookupError):
                     worker.process.kill()
+
+
+def seconds_until(at: str, timezone: str, now: dt.datetime) -> float:
+    """From `now` to the next HH:MM of the zone; never 0, so that one day's hour comes once.
+
+    >>> seconds_until("03:30", "Asia/Shanghai", dt.datetime(2026, 3, 4, 19, 0, tzinfo=dt.UTC))
+    1800.0
+    >>> seconds_until("03:30", "Asia/Shanghai", dt.datetime(2026, 3, 4, 19, 30, tzinfo=dt.UTC))
+    86400.0
+    """
+    local = now.astimezone(zoneinfo.ZoneInfo(timezone))
+    hour, minute = map(int, at.split(":"))
+    then = local.replace(hour=hour, minute=minute, second=0, microsecond=0)
+    if then <= local:
+        then += dt.timedelta(days=1)
+    return (then.astimezone(dt.UTC) - now).total_seconds()
 
 
 def worker_environment() -> dict[str, str]:

@@ -7,12 +7,14 @@ from typing import Any
 
 from switch.device import texts as device_texts
 from switch.explain import texts as explain_texts
+from switch.upkeep import texts as upkeep_texts
 
 LANGUAGES = ("en", "zh")
 
 TEXTS: dict[str, tuple[str, str]] = {
     **device_texts.TEXTS,
     **explain_texts.TEXTS,
+    **upkeep_texts.TEXTS,
     # -- serve
     "hsm_statement": (
         "The software HSM is functionally equal to a payment HSM and can never be certified as one.",

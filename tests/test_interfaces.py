@@ -118,7 +118,7 @@ def test_metrics() -> None:
         name: (kind, re.findall(r"\w+", labels))
         for path in (ROOT / "switch").rglob("*.py")
         for kind, name, labels in re.findall(
-            r"registry\.(counter|gauge|histogram)\(\s*\"(\w+)\",\s*\"[^\"]*\"((?:,\s*\"\w+\")*)",
+            r"\b(counter|gauge|level|histogram)\(\s*\"(\w+)\",\s*\"[^\"]*\",?((?:\s*\"\w+\",?)*)",
             path.read_text(encoding="utf-8"),
         )
     }
