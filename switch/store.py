@@ -21,6 +21,7 @@ from switch.adapters.servers import Servers
 from switch.adapters.system import SystemEntropy
 from switch.reference import NODE
 from switch.texts import say
+from switch.upkeep.manifest import RESTORING
 
 if TYPE_CHECKING:
     from hsm.lmk import Lmk
@@ -43,6 +44,8 @@ class Store:
         self._language = language
         self.embedded: EmbeddedPostgres | None = None
         database, postgres = config.database, config.postgres
+        if (config.data_folder / RESTORING).exists():
+            raise StoreError(say("restore_unfinished", language, path=config.data_folder))
         try:
             if not database.dsn:
                 self.embedded = EmbeddedPostgres.start(
