@@ -137,6 +137,7 @@ def check_metrics(ready: dict[str, Any]) -> None:
     assert families == told
     with urllib.request.urlopen(f"http://{at['host']}:{at['port']}/ready", timeout=10) as page:
         body = json.load(page)
+    assert_valid("ready", body)
     assert (body["ready"], body["workers"], body["draining"]) == (True, 2, False)
 
 

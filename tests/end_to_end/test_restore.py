@@ -23,6 +23,7 @@ from switch.adapters.postgres_place import OWNER
 from switch.upkeep import manifest as manifests
 from tests.end_to_end.day import quiet, trade
 from tests.end_to_end.node import ROOT, Hosts, Node, furnish, running
+from tests.schemas import assert_valid
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,6 +94,10 @@ def test_what_was_restored_comes_to_the_same(
         close = ("close", "--demo", "--date", date, "--json", "--files")
         tongbao(config, data, *close, str(clearing), code=3)  # waits for the second bank
         made = json.loads(tongbao(config, data, "backup", str(backup), "--json"))
+        assert_valid("backup", made)
+        would = json.loads(tongbao(config, data, "purge", "--dry-run", "--json"))
+        assert_valid("purge", would)
+        assert would["rows"] == 0
         again = tongbao(config, data, "backup", str(backup), code=2)
         assert not again
 
@@ -120,6 +125,7 @@ def test_what_was_restored_comes_to_the_same(
     assert (restored / manifests.RESTORING).exists()
     tongbao(config, restored, "journal", "list", "--json", code=4)
     drill = json.loads(tongbao(config, restored, "restore", str(backup), "--json"))
+    assert_valid("restore", drill)
     tongbao(config, restored, "restore", str(backup), code=2)
 
     # -- the same
