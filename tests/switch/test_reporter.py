@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -11,9 +12,9 @@ import structlog
 
 from switch.config import Config
 from switch.journal import StoreDownError
-from switch.logs import AuthorizationLog, LogFile
+from switch.logs import AuthorizationLine, AuthorizationLog, LogFile
 from switch.metrics import Registry
-from switch.reporter import Reporter, rule_label
+from switch.reporter import STAGED_A_FLUSH, Reporter, rule_label
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,3 +85,61 @@ def test_lost_lines_are_counted_once(tmp_path: Path) -> None:
         reporter.flush()
     assert "tongbao_log_lines_lost_total 7" in registry.render().decode()
     file.close()
+
+
+def line(number: int = 0, **more: Any) -> AuthorizationLine:
+    of: dict[str, Any] = {
+        "time": dt.datetime(2026, 3, 4, tzinfo=dt.UTC),
+        "merchant": "M",
+        "terminal": "T",
+        "stan": f"{number:06d}",
+        "rrn": "1",
+        "type": "purchase",
+        "amount_minor": 1,
+        "currency": "156",
+        "pan_masked": "",
+        "response_code": "00",
+        "acquirer": "a",
+        "rule": "acquirer",
+        "state": "approved",
+        "route": "622000@3",
+        "decode_us": 100,
+        "total_us": 4_000,
+    }
+    return AuthorizationLine(**of | more)
+
+
+def test_approvals_are_counted_by_range_of_cards() -> None:
+    registry = Registry()
+    reporter = Reporter(Config(), registry, None)
+    for each in (
+        line(),
+        line(route="622000@4"),  # another version is the same range
+        line(state="declined", response_code="51"),
+        line(state="unknown", response_code="98"),
+        line(state="", response_code="98", rule="refund.pending"),
+        line(rule="repeat.stored"),  # was counted when it happened
+        line(acquirer="", state="refused", response_code="61"),  # no bank was asked
+        line(route="4@1", state="reversed"),
+    ):
+        reporter.authorized(each)
+    metric = next(each for each in registry.metrics if each.name == "tongbao_approvals_total")
+    assert {of.labels: of.value for of in metric.series.values()} == {
+        ("622000", "approved"): 2,
+        ("622000", "declined"): 1,
+        ("622000", "unknown"): 2,
+        ("4", "reversed"): 1,
+    }
+
+
+def test_stages_are_observed_of_a_part_and_those_that_were_passed() -> None:
+    registry = Registry()
+    reporter = Reporter(Config(), registry, None)
+    stages = next(each for each in registry.metrics if each.name == "tongbao_stage_seconds")
+    for flush in (1, 2):
+        for number in range(STAGED_A_FLUSH + 10):
+            reporter.authorized(line(number))
+        assert stages.value("decode") == flush * STAGED_A_FLUSH
+        reporter.flush()
+    assert stages.value("acquirer") == 0, "0 µs: the stage was not passed"
+    assert stages.of("decode").value == pytest.approx(2 * STAGED_A_FLUSH * 100e-6)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,6 +29,7 @@ from switch.config import Retention
 from switch.journal import CaseRow, Commit, EndRow, OutcomeState, Stored
 from switch.people.audit import Verifier
 from switch.upkeep.retention import HOLDS, KEPT, PARTITIONED, RULES
+from switch.upkeep.texts import TEXTS
 from tests.contract.worlds import (
     NOW,
     TERMINAL,
@@ -39,6 +41,7 @@ from tests.contract.worlds import (
     request,
     reversal,
 )
+from tests.tables import sections, table
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -206,8 +209,8 @@ def test_a_date_goes_whole_or_stays_whole(database_dsn: FreshDatabase) -> None:
         }
         for counted in (would, done):
             rows = dict.fromkeys(gone, 0)
-            for (table, _), went in counted.items():
-                rows[table] += went.rows
+            for (name, _), went in counted.items():
+                rows[name] += went.rows
             # a dry run looks at queue_sent and queue_end with their items still there
             assert rows == gone
 
@@ -387,8 +390,17 @@ def test_one_purge_at_a_time_and_by_the_owner(database_dsn: FreshDatabase) -> No
     with_world(database_dsn, scenario)
 
 
-def test_what_holds_has_words() -> None:
-    from switch.upkeep.texts import TEXTS
+def test_the_page_has_the_rules() -> None:
+    page = sections((Path(__file__).resolve().parents[3] / "docs" / "data.md").read_text("utf-8"))
+    told = {
+        name: setting.partition(";")[0]
+        for tables, setting in table(page["Retention"])
+        for name in tables.split(", ")
+    }
+    rules = {rule.table: rule.setting for rule in RULES}
+    assert told == dict.fromkeys(PARTITIONED, "journal_days") | rules
 
+
+def test_what_holds_has_words() -> None:
     assert {f"purge_held_{reason}" for reason in HOLDS} <= set(TEXTS)
     assert set(HELD) == set(HOLDS)
