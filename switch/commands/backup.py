@@ -24,6 +24,7 @@ from switch.commands.common import (
 from switch.store import record_of_node
 from switch.upkeep import manifest as manifests
 from switch.upkeep.manifest import Manifest, ManifestError
+from switch.version import version
 
 if TYPE_CHECKING:
     from switch.commands.common import Node
@@ -32,8 +33,6 @@ MIB = 1 << 20
 
 
 def run(node: Node, target: Path, *, as_json: bool) -> int:
-    from switch.supervisor import version
-
     clock = SystemClock()
     began_ns = clock.monotonic_ns()
     target = target.absolute()

@@ -111,6 +111,7 @@ KEPT: Final = {
     "business_day": "one row",
     "credential": "of people",
     "link_slot": "a row a connection",
+    "lmk_holder": "a row a worker",
     "login": "of people; lock-out and codes used",
     "number_block": "a row a sequence",
     "operator": "of people",

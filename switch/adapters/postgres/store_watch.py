@@ -39,7 +39,8 @@ _SIZE = "SELECT pg_database_size(current_database())"
 # the newest key of each owner and usage counts; of those the oldest is shown
 _KEYS = """
 SELECT usage, extract(epoch FROM clock_timestamp() - min(newest))::float8 AS age_s
-FROM (SELECT owner, usage, max(created_at) AS newest FROM switch.stored_key GROUP BY owner, usage) AS k
+FROM (SELECT owner, usage, max(active_at) AS newest FROM switch.stored_key
+      WHERE active_at IS NOT NULL AND retired_at IS NULL GROUP BY owner, usage) AS k
 GROUP BY usage
 """
 
