@@ -95,9 +95,12 @@ def test_what_was_restored_comes_to_the_same(
         tongbao(config, data, *close, str(clearing), code=3)  # waits for the second bank
         made = json.loads(tongbao(config, data, "backup", str(backup), "--json"))
         assert_valid("backup", made)
-        would = json.loads(tongbao(config, data, "purge", "--dry-run", "--json"))
-        assert_valid("purge", would)
-        assert would["rows"] == 0
+        for words in (("--dry-run",), ("--demo",)):
+            purged = json.loads(tongbao(config, data, "purge", *words, "--json"))
+            assert_valid("purge", purged)
+            assert purged["rows"] == 0, "nothing is old"
+            assert purged["dry_run"] == (words == ("--dry-run",))
+        tongbao(config, data, "purge", code=2)  # nobody said who
         again = tongbao(config, data, "backup", str(backup), code=2)
         assert not again
 
