@@ -39,6 +39,7 @@ from tests.end_to_end.node import (
 )
 from tests.end_to_end.test_hostile import echo_request, framed
 from tests.end_to_end.wire import Wire, metrics, total
+from tests.schemas import assert_valid
 from tests.switch.test_proxy_protocol import header
 
 if TYPE_CHECKING:
@@ -161,7 +162,13 @@ def test_what_is_about_to_end_is_shown_and_told(stage: Stage) -> None:
     }
     assert all(4 < line["days"] < 6 for line in told)
     assert stage.events("certificate_ends_soon")[0]["level"] == "warning"
-    states = stage.ready()["certificates"]
+    body = stage.ready()
+    assert_valid("ready", body)
+    assert body["ready"]
+    assert body["degraded"]
+    reasons = [reason for reason in body["reasons"] if reason.startswith("certificate.")]
+    assert reasons == [f"certificate.{line['listener']}: 5 days left" for line in told]
+    states = body["certificates"]
     assert [(state["valid"], state["refused"]) for state in states] == [(True, None)] * 2
     host, port = stage.address(TLS)
     series = f'tongbao_certificate_expires_seconds{{listener="{host}:{port}"}}'
