@@ -111,9 +111,12 @@ class Stages(msgspec.Struct, frozen=True):
     """Where the time went, µs, of the request's line in this node's log."""
 
     decode_us: int = 0
+    check_us: int = 0
     commit1_us: int = 0
+    send_us: int = 0
     acquirer_us: int = 0
     commit2_us: int = 0
+    reply_us: int = 0
     total_us: int = 0
 
 

@@ -287,10 +287,11 @@ WORDS: dict[str, tuple[str, str]] = {
     "message": ("The request, as it is kept", "留存的请求报文"),
     "stages": ("Where the time went", "各阶段耗时"),
     "stages_of": (
-        "decoded and checked {decode_us} us, recorded {commit1_us} us, bank {acquirer_us} us, outcome"
-        " stored {commit2_us} us, in all {total_us} us",
-        "解码与检查 {decode_us} 微秒，记录 {commit1_us} 微秒，银行 {acquirer_us} 微秒，存结果"
-        " {commit2_us} 微秒，合计 {total_us} 微秒",
+        "decoded {decode_us} us, checked {check_us} us, recorded {commit1_us} us, sent {send_us} us,"
+        " bank {acquirer_us} us, outcome stored {commit2_us} us, answered {reply_us} us,"
+        " in all {total_us} us",
+        "解码 {decode_us} 微秒，检查 {check_us} 微秒，记录 {commit1_us} 微秒，发送 {send_us} 微秒，"
+        "银行 {acquirer_us} 微秒，存结果 {commit2_us} 微秒，应答 {reply_us} 微秒，合计 {total_us} 微秒",
     ),
     "stages_none": (
         "not in the logs of this node that are kept",

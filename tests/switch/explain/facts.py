@@ -79,7 +79,7 @@ APPROVED = Facts(
     attempts=(FIRST,),
     session=Session(12, after(-3600)),
     captures=(Captured(112, DAY, DAY, 10_000, "156"),),
-    stages=Stages(60, 900, 48_000, 1_000, 50_100),
+    stages=Stages(20, 40, 900, 50, 48_000, 1_000, 60, 50_100),
 )
 
 
