@@ -40,6 +40,7 @@ SWITCH_CLASSES: Final[dict[str, str]] = {
     "advice_refused": "the bank refused what had been captured already",
     "advice_held": "an advice that could not be taken at its word: told 00, not captured, not sent",
     "unreferenced_refund": "a refund without a found original, sent by its card",
+    "risk_review": "a risk rule wants a person to look at an approved transaction",
     "batch_long": "a terminal's upload has what the journal has not",
     "batch_short": "the journal has what the terminal's upload has not",
 }

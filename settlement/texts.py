@@ -255,6 +255,7 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     "class_advice_refused": ("Advice refused", "通知被拒"),
     "class_advice_held": ("Advice held", "通知挂起"),
     "class_unreferenced_refund": ("Refund by card alone", "按卡退货"),
+    "class_risk_review": ("Risk review", "风险审核"),
     "class_batch_long": ("Terminal has more", "批上送多出"),
     "class_batch_short": ("Terminal has less", "批上送缺少"),
     # -- cases

@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from switch import follow_up, intake
-from switch.advice import taken_in
+from switch import follow_up, intake, limits
+from switch.advice import TAKEN, taken_in
 from switch.authorization import Authorization
 from switch.intake import Refusal
-from switch.journal import FindByReference, Key
+from switch.journal import (
+    Commit,
+    FindByReference,
+    FindCounted,
+    Judgement,
+    Key,
+    OutcomeRow,
+    OutcomeState,
+)
 from switch.transactions import HOLDS, TYPES, Search, Side, kind_of, reversed_kind
 
 if TYPE_CHECKING:
     from switch.access import AccessCache
+    from switch.advice import Way
     from switch.config import Config
     from switch.effects import Effect
     from switch.intake import Ask
-    from switch.journal import AttemptRow, Duplicate, Journal, RequestRow
+    from switch.journal import AttemptRow, Duplicate, Journal, RequestRow, Scene
     from switch.ports import Clock
     from switch.reception import Received, Verified
-    from switch.reference import Snapshot
+    from switch.reference import Route, Snapshot
+    from switch.risk import Assessment
     from switch.rows import Rows
 
 
@@ -139,10 +150,27 @@ class Admission:
         route = intake.validate(asked, received.message, snapshot, merchant, local)
         if isinstance(route, Refusal):
             return auth.refuse(route.response_code, route.rule)
+        assessment = None
+        if snapshot.risk:
+            assessment = limits.assess(asked, auth.request, merchant, route, local, snapshot)
+            declined = limits.at_once(assessment, route)
+            if declined is not None:
+                return auth.refuse(declined.of.response_code, declined.of.told)
+        if route is None:
+            return auth.refuse("15", "route.none")
         verified.access.added += asked.type.side is not Side.NONE
         if asked.type.follows:
             unreferenced = route.acquirer if merchant.unreferenced_refund else ""
-            return self._follow_up(auth, received, snapshot, unreferenced)
+            return self._follow_up(auth, received, snapshot, unreferenced, assessment)
+        attempt = self._routed(auth, route, snapshot)
+        if assessment is not None:
+            go = functools.partial(forward, attempt)
+            judge = limits.judge(auth.request, assessment, go)
+            return auth.judge(FindCounted(assessment.counts), judge)
+        return auth.refuse("91", "link.down") if attempt is None else auth.record(attempt)
+
+    def _routed(self, auth: Authorization, route: Route, snapshot: Snapshot) -> AttemptRow | None:
+        """The first attempt that can be made; what is left of the route stays as alternates."""
         choices = (route.acquirer, *route.alternates)
         for at, acquirer in enumerate(choices):
             attempt = self._rows.attempt(
@@ -150,8 +178,8 @@ class Admission:
             )
             if attempt is not None:
                 auth.alternates = choices[at + 1 :]
-                return auth.record(attempt)
-        return auth.refuse("91", "link.down")
+                return attempt
+        return None
 
     def _advice(
         self,
@@ -171,21 +199,36 @@ class Admission:
         route = intake.validate(asked, received.message, snapshot, merchant, local)
         if isinstance(route, Refusal):
             return auth.hold(route.rule)
+        assessment = None
+        if snapshot.risk:
+            assessment = limits.assess(asked, auth.request, merchant, route, local, snapshot)
+            declined = limits.at_once(assessment, route)
+            if declined is not None:
+                return auth.hold(declined.of.told)
+        if route is None:
+            return auth.hold("route.none")
         verified.access.added += asked.type.side is not Side.NONE
         if asked.type.follows:
-            return self._follow_up(auth, received, snapshot, "")
-        request = auth.request
+            return self._follow_up(auth, received, snapshot, "", assessment)
         code = str(received.message.get(38, "")).strip()
         rule = f"route.{route.prefix}"
-        way = self._rows.way(request, route.acquirer, rule, code, snapshot)
-        effect_minor = asked.type.sign * request.amount_minor
-        commit = None if way is None else taken_in(request, way, effect_minor, request.request_id)
+        way = self._rows.way(auth.request, route.acquirer, rule, code, snapshot)
+        go = functools.partial(take_in, way, asked.type.sign)
+        if assessment is not None:
+            judge = limits.judge(auth.request, assessment, go)
+            return auth.judge(FindCounted(assessment.counts), judge)
+        commit = go(auth.request, None).commit
         if commit is None:  # unstored: it comes again
             return Refusal("96", "numbers.exhausted")
         return auth.take_in(commit)
 
     def _follow_up(
-        self, auth: Authorization, received: Received, snapshot: Snapshot, unreferenced: str
+        self,
+        auth: Authorization,
+        received: Received,
+        snapshot: Snapshot,
+        unreferenced: str,
+        assessment: Assessment | None,
     ) -> Effect:
         """DE 61 names batch, trace and date of its original, DE 37 its RRN; of a pre-authorisation
         that another terminal made, its slip may have the authorisation code (DE 38) alone."""
@@ -229,7 +272,14 @@ class Admission:
             unreferenced=unreferenced,
         )
         judge = follow_up.JUDGES[type_.judge]
-        return auth.judge(find, lambda scene: judge(ask, scene))
+        if assessment is None:
+            return auth.judge(find, lambda scene: judge(ask, scene))
+
+        def go(row: RequestRow, scene: Scene) -> Judgement:
+            return judge(msgspec.structs.replace(ask, request=row), scene)
+
+        counted = FindCounted(assessment.counts, find)
+        return auth.judge(counted, limits.judge(request, assessment, go))
 
     def _attempt_follow_up(
         self, request: RequestRow, acquirer: str, snapshot: Snapshot
@@ -260,6 +310,30 @@ def batch_named(received: Received, verified: Verified) -> int:
         return intake.private(received.message, received.profile).batch
     batch = verified.access.batch
     return 0 if batch is None else batch.batch
+
+
+def forward(attempt: AttemptRow | None, request: RequestRow, _scene: Scene) -> Judgement:
+    """What follows where no risk rule objects; an attempt that is missing: every link is down."""
+    if attempt is not None:
+        return Judgement(Commit(request=request, attempt=attempt), "", "risk.passed")
+    request = msgspec.structs.replace(request, any_batch=True)
+    outcome = OutcomeRow(
+        request_id=request.request_id,
+        state=OutcomeState.REFUSED,
+        response_code="91",
+        decided_at=request.received_at,
+        rule="link.down",
+    )
+    return Judgement(Commit(request=request, outcome=outcome), "91", "link.down")
+
+
+def take_in(way: Way | None, sign: int, request: RequestRow, _scene: Scene | None) -> Judgement:
+    """What follows of an advice without an original; without numbers it comes again, unstored."""
+    effect_minor = sign * request.amount_minor
+    commit = None if way is None else taken_in(request, way, effect_minor, request.request_id)
+    if commit is None:
+        return Judgement(None, "96", "numbers.exhausted")
+    return Judgement(commit, TAKEN, "advice.taken_in")
 
 
 def previous(key: Key) -> Key:

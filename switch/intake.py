@@ -180,8 +180,8 @@ def recognise(message: Message, profile: Profile) -> Ask | Refusal:
 
 def validate(
     ask: Ask, message: Message, snapshot: Snapshot, merchant: Merchant, local: dt.datetime
-) -> Refusal | Route:
-    """The checks after "repeat" of rules §11, up to the route."""
+) -> Refusal | Route | None:
+    """The checks after "repeat" of rules §11, up to the risk rules; None: the card has no route."""
     if ask.type.name not in merchant.allowed_types:
         return Refusal("57", "merchant.type_not_allowed")
     if not ask.pan or not (ask.by_code or track.luhn_ok(ask.pan)):
@@ -198,7 +198,7 @@ def validate(
         return pin
     if ask.amount_minor > merchant.amount_limit_minor:
         return Refusal("61", "merchant.amount_limit")
-    return route if route is not None else Refusal("15", "route.none")
+    return route
 
 
 def check_pin(ask: Ask, message: Message, route: Route | None) -> Refusal | None:

@@ -176,6 +176,53 @@ class CaseRow(msgspec.Struct, frozen=True, gc=False):
     opened_at: dt.datetime
 
 
+class Count(msgspec.Struct, frozen=True, gc=False):
+    """A counter to be read under its lock: one subject of one risk rule, in buckets of time."""
+
+    counter: str  # rule, width of its window; the same for all subjects
+    subject: str  # card token, merchant/terminal, merchant, agent or type
+    bucket: int  # of now
+    from_bucket: int  # the first that counts
+    kept_until: dt.datetime  # the bucket of now counts nowhere any more
+
+
+class Counted(msgspec.Struct, frozen=True, gc=False):
+    """What stands in the buckets of a counter from `from_bucket` on."""
+
+    count: int
+    amount_minor: int
+    newest: int | None  # bucket, of all that are kept
+
+
+class CounterMove(msgspec.Struct, frozen=True, gc=False):
+    """What a request that goes forward adds to a counter. `returns`: until it ends without approval,
+    or is reversed."""
+
+    request_id: int
+    of: Count
+    count: int
+    amount_minor: int
+    returns: bool
+
+
+class AlertRow(msgspec.Struct, frozen=True, gc=False):
+    """A risk rule that wants to be seen. One a rule, subject and day: the first."""
+
+    request_id: int
+    rule: str
+    version: int
+    action: str  # what the rule does: "decline", "review", "alert"
+    scope: str
+    subject: str
+    day: int  # since 1970, in the merchant's zone
+    measured: int
+    threshold: int
+    merchant: str
+    terminal: str
+    pan_masked: str
+    raised_at: dt.datetime
+
+
 class EndRow(msgspec.Struct, frozen=True, gc=False):
     """The final answer to a queue item; "--" where it was given up."""
 
@@ -196,6 +243,8 @@ class Commit(msgspec.Struct, frozen=True, gc=False):
     reversal_request: ReversalRequestRow | None = None
     case: CaseRow | None = None
     end: EndRow | None = None
+    moves: tuple[CounterMove, ...] = ()  # these two go with a decision only, never with a flush
+    alerts: tuple[AlertRow, ...] = ()
 
 
 # -- verdicts -----------------------------------------------------------------------------------
@@ -272,6 +321,7 @@ class Scene(msgspec.Struct, frozen=True):
     business_date: dt.date
     generation: int
     originals: tuple[Original, ...]  # newest first; those that `Find` names
+    counted: tuple[Counted, ...] = ()  # in the order of `FindCounted.counts`
 
 
 class FindByKey(msgspec.Struct, frozen=True):
@@ -299,7 +349,14 @@ class FindByReference(msgspec.Struct, frozen=True):
     types: tuple[str, ...] = ()
 
 
-Find = FindByKey | FindById | FindByReference
+class FindCounted(msgspec.Struct, frozen=True):
+    """Counters of risk rules, and the originals that are asked of besides."""
+
+    counts: tuple[Count, ...]
+    of: FindByReference | None = None
+
+
+Find = FindByKey | FindById | FindByReference | FindCounted
 
 
 class Judgement(msgspec.Struct, frozen=True):

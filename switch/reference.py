@@ -13,6 +13,7 @@ import msgspec
 
 from settlement.contracts import BankAccount
 from settlement.four_eyes import RefusedError
+from switch.risk_rules import NO_RULES, Listed, Rule, RuleSet
 from terminals.registry import Merchant, Profile, StoredKey, Terminal
 
 if TYPE_CHECKING:
@@ -190,6 +191,9 @@ class Snapshot:
         self.profiles: dict[str, Profile] = {"default": Profile(name="default")}
         self.links: dict[str, Link] = {}
         self.routes: dict[str, Route] = {}
+        self.risk = NO_RULES
+        self._risk_rules: dict[str, Rule] = {}
+        self._risk_lists: dict[str, Listed] = {}
         self._versions: dict[str, dict[str, int]] = {}  # kind -> key -> version
         self._keys: dict[str, tuple[StoredKey, ...]] = {}  # owner -> its keys, the newest first
         self._spoken: dict[str, None] = {}  # dialects that terminals have of their own
@@ -204,6 +208,9 @@ class Snapshot:
         other.profiles = self.profiles.copy()
         other.links = self.links.copy()
         other.routes = self.routes.copy()
+        other.risk = self.risk
+        other._risk_rules = self._risk_rules.copy()
+        other._risk_lists = self._risk_lists.copy()
         other._versions = {kind: versions.copy() for kind, versions in self._versions.items()}
         other._keys = self._keys.copy()
         other._spoken = self._spoken.copy()
@@ -212,11 +219,16 @@ class Snapshot:
 
     def take(self, items: Iterable[Item], keys: Iterable[StoredKey]) -> None:
         """Of several versions the highest counts, in whatever order they come."""
+        risk_moved = False
         for item in items:
             versions = self._versions.setdefault(item.kind, {})
             if item.version > versions.get(item.key, 0):
                 versions[item.key] = item.version
                 self._set(item)
+                risk_moved |= item.kind.startswith("risk_")
+        if risk_moved:
+            versions = self._versions.get("risk_rule", {})
+            self.risk = RuleSet(self._risk_rules, self._risk_lists, versions)
         for key in keys:
             self._set_key(key)
 
@@ -243,6 +255,10 @@ class Snapshot:
                 self.routes[item.key] = msgspec.convert(item.content, Route)
                 lengths = {*self._prefix_lengths, len(item.key)}
                 self._prefix_lengths = sorted(lengths, reverse=True)
+            case "risk_rule":
+                self._risk_rules[item.key] = msgspec.convert(item.content, Rule)
+            case "risk_list":
+                self._risk_lists[item.key] = msgspec.convert(item.content, Listed)
 
     @property
     def dialects(self) -> list[str]:

@@ -37,6 +37,8 @@ from settlement.files.registry import ExpectedError, expected_of
 from settlement.iso20022.pain001 import ACCOUNT_MAX, BANK_MAX
 from settlement.shares import Agent, contract_faults, tree_fault
 from switch.reference import Link, Route
+from switch.risk_check import faults as risk_faults
+from switch.risk_rules import Listed, Rule
 from terminals.registry import Merchant, Profile, Terminal
 
 if TYPE_CHECKING:
@@ -73,6 +75,8 @@ KINDS: dict[str, Kind] = {
     "route": Kind(Route, lambda item: item.prefix),
     "merchant": Kind(Merchant, lambda item: item.merchant),
     "terminal": Kind(Terminal, lambda item: item.name),
+    "risk_list": Kind(Listed, lambda item: item.name),
+    "risk_rule": Kind(Rule, lambda item: item.name),
 }
 
 
@@ -192,6 +196,9 @@ def check(item: msgspec.Struct) -> None:
     if isinstance(item, Plan | Agent):
         for path, reason in faults(item) if isinstance(item, Plan) else contract_faults(item):
             raise ItemError(path, reason)
+    if isinstance(item, Rule | Listed):
+        for path, reason in risk_faults(item):
+            raise ItemError(path, reason)
     if isinstance(item, Calendar):
         for path, reason in problems(item):
             raise ItemError(path, reason)
@@ -285,6 +292,12 @@ def named_by(item: msgspec.Struct) -> Iterator[tuple[str, str, str]]:
         yield "merchant", "merchant", item.merchant
         if item.profile != "default":
             yield "profile", "profile", item.profile
+    if isinstance(item, Rule):
+        if item.list:
+            yield "list", "risk_list", item.list
+        kind = {"terminal": "terminal", "merchant": "merchant", "agent": "agent"}.get(item.scope)
+        for number, subject in enumerate(item.only if kind else ()):
+            yield f"only[{number}]", str(kind), subject
     if isinstance(item, Route):
         yield "acquirer", "link", item.acquirer
         for number, alternate in enumerate(item.alternates):

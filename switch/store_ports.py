@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from switch.journal import AttemptRow, Original, QueueRow, RequestRow
+from switch.journal import AlertRow, AttemptRow, Original, QueueRow, RequestRow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,6 +104,45 @@ class Batch(msgspec.Struct, frozen=True):
     uploaded: tuple[BatchItem, ...]  # read by `get` and the like; empty from `current`
 
 
+# -- risk ----------------------------------------------------------------------------------------
+
+
+class AlertAct(msgspec.Struct, frozen=True):
+    """What somebody did about an alert: "taken" (it is his now) or "closed"."""
+
+    act: str
+    operator: str
+    reason: str
+    at: dt.datetime
+
+
+class RiskAlert(msgspec.Struct, frozen=True):
+    """An alert with what was done about it. Its state and owner are a reading of the acts."""
+
+    alert_id: int
+    row: AlertRow
+    business_date: dt.date
+    acts: tuple[AlertAct, ...] = ()
+
+    @property
+    def state(self) -> str:
+        return self.acts[-1].act if self.acts else "open"
+
+    @property
+    def owner(self) -> str:
+        return self.acts[-1].operator if self.acts else ""
+
+
+class CounterTold(msgspec.Struct, frozen=True):
+    """A bucket of a counter, for who looks."""
+
+    counter: str
+    subject: str
+    bucket: int
+    count: int
+    amount_minor: int
+
+
 # -- ports ---------------------------------------------------------------------------------------
 
 
@@ -180,6 +219,24 @@ class Queue(Protocol):
         ...
 
     async def open_items(self, acquirer: str) -> int: ...
+
+
+class Risk(Protocol):
+    """Alerts of risk rules for who works them, and counters for who looks."""
+
+    async def alerts(self) -> list[RiskAlert]:
+        """All that are kept, the oldest first."""
+        ...
+
+    async def alert(self, alert_id: int) -> RiskAlert | None: ...
+
+    async def act(self, alert_id: int, after: int, act: str, operator: str, reason: str) -> bool:
+        """Note an act, if nobody has acted since: it had `after` acts. False: somebody has."""
+        ...
+
+    async def counters(self, rule: str, limit: int) -> list[CounterTold]:
+        """Of a rule, "": of all; in order of counter, subject and bucket."""
+        ...
 
 
 class Batches(Protocol):

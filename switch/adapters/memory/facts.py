@@ -13,6 +13,9 @@ from switch.adapters.batch_sums import (
 from switch.journal import (
     AttemptRow,
     CaseRow,
+    Count,
+    Counted,
+    CounterMove,
     Duplicate,
     FollowUp,
     Key,
@@ -24,7 +27,7 @@ from switch.journal import (
     ReversalRequestRow,
     ReversalRow,
 )
-from switch.store_ports import BatchItem, Session
+from switch.store_ports import BatchItem, RiskAlert, Session
 
 if TYPE_CHECKING:
     from switch.ports import Clock
@@ -110,6 +113,9 @@ class Facts:
         self.reversal_requests: dict[int, ReversalRequestRow] = {}
         self.told: dict[Key, tuple[dt.datetime, int, str]] = {}  # received at, commit id, DE 39
         self.cases: dict[tuple[int, int], CaseRow] = {}
+        self.risk_buckets: dict[tuple[str, str], dict[int, list[int]]] = {}  # → [count, amount]
+        self.risk_moves: dict[int, dict[tuple[str, str], CounterMove]] = {}  # by request id
+        self.risk_alerts: dict[tuple[str, str, int], RiskAlert] = {}  # by rule, subject, day
         self.queue_items: dict[int, QueueRow] = {}
         self.queue_by_subject: dict[tuple[int, str, int], int] = {}
         self.queue_open: dict[int, OpenItem] = {}
@@ -222,6 +228,13 @@ class Facts:
             reversed=was_reversed,
             reversal_final=was_reversed and not waiting,
             captured_minor=self.standing_effect(request_id) or 0,
+        )
+
+    def counted(self, count: Count) -> Counted:
+        buckets = self.risk_buckets.get((count.counter, count.subject), {})
+        read = [held for bucket, held in buckets.items() if bucket >= count.from_bucket]
+        return Counted(
+            sum(held[0] for held in read), sum(held[1] for held in read), max(buckets, default=None)
         )
 
     def captures(self) -> list[tuple[int, int, dt.date, int]]:

@@ -17,6 +17,7 @@ from switch.journal import (
     EndRow,
     FindById,
     FindByKey,
+    FindCounted,
     Key,
     Lost,
     Scene,
@@ -75,6 +76,9 @@ class MemoryJournal:
                 business_date=store.today,
                 generation=store.generation,
                 originals=tuple(store.original(each) for each in self._locate(find)),
+                counted=tuple(store.counted(each) for each in find.counts)
+                if isinstance(find, FindCounted)
+                else (),
             )
         )
         if judgement.commit is None:
@@ -83,6 +87,8 @@ class MemoryJournal:
 
     def _locate(self, find: Find) -> list[int]:
         store = self._store
+        if isinstance(find, FindCounted):
+            return [] if find.of is None else self._locate_by_reference(find.of)
         if isinstance(find, FindByKey):
             found = store.keys.get(find.key)
             return [] if found is None else [found.request_id]

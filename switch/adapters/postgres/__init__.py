@@ -19,6 +19,7 @@ from switch.adapters.postgres.numbers import (
     PostgresOwners,
 )
 from switch.adapters.postgres.reference import PostgresReference
+from switch.adapters.postgres.risk import PostgresRisk
 from switch.adapters.postgres.sessions import Sessions
 from switch.adapters.postgres.writer import GROUP_MAX, WAITING_MAX, Writer
 from switch.adapters.servers import Servers
@@ -61,6 +62,7 @@ class PostgresStore:
         self.days = PostgresDays(self.sessions)
         self.reference = PostgresReference(self.sessions)
         self.custody = PostgresKeyCustody(self.sessions)
+        self.risk = PostgresRisk(self.sessions)
 
     @classmethod
     async def open(

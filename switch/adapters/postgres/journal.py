@@ -14,6 +14,7 @@ import msgspec
 
 from switch.adapters.postgres.connections import Backoff, Warned, wait_until_gone
 from switch.adapters.postgres.numbers import LEASE_S
+from switch.adapters.postgres.risk import add_to_counters, lock_and_count
 from switch.adapters.postgres.rows import STORE
 from switch.adapters.postgres.scenes import Place, load, locate
 from switch.adapters.postgres.sessions import RERUN_STATES, is_outage
@@ -29,6 +30,7 @@ from switch.journal import (
     RowRefusedError,
     Scene,
     Stale,
+    Stored,
     StoredOutcome,
     StoreDownError,
     Verdict,
@@ -218,11 +220,13 @@ class _Decision:
         for _ in range(JUDGE_TRIES):
             places = await locate(connection, find, day["business_date"])
             originals = await self._lock_and_load(connection, places)
+            counted = await lock_and_count(connection, find)
             self.judgement = judge(
                 Scene(
                     business_date=day["business_date"],
                     generation=day["generation"],
                     originals=tuple(originals),
+                    counted=counted,
                 )
             )
             self.verdict = None
@@ -234,6 +238,8 @@ class _Decision:
             if isinstance(result, Exception):
                 raise result
             self.verdict = result
+            if isinstance(result, Stored) and (work.commit.moves or work.commit.alerts):
+                await add_to_counters(connection, work.commit)
             if not self._judge_again(result):
                 return
         raise StoreDownError(f"{JUDGE_TRIES} judgements in a row came too late")

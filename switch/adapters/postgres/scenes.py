@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from switch.adapters.postgres.numbers import attempts_later
 from switch.adapters.postgres.rows import attempts_of, outcome_of, request_of, reversal_of
-from switch.journal import FindById, FindByKey, FollowUp, Original, OutcomeState
+from switch.journal import FindById, FindByKey, FindCounted, FollowUp, Original, OutcomeState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,7 +84,11 @@ Place = tuple[int, dt.date]  # request id and its date
 
 async def locate(connection: Any, find: Find, today: dt.date) -> list[Place]:
     """The requests that `find` names, newest first. Reads without lock: load again after it."""
-    if isinstance(find, FindByKey):
+    if isinstance(find, FindCounted):
+        if find.of is None:
+            return []
+        rows = await _locate_by_reference(connection, find.of, today)
+    elif isinstance(find, FindByKey):
         key = find.key
         rows = await connection.fetch(
             "SELECT request_id, request_date FROM switch.request_key WHERE merchant = $1"

@@ -211,6 +211,7 @@ class Writer:
             raise StoreDownError("the journal is closed")
         if len(self._waiting) >= self._queue_max:
             raise StoreDownError(f"{self._queue_max} commits wait already")
+        assert not commit.moves, "counters move in a decision"
         if commit.request is not None and self._is_away():
             raise StoreDownError(AWAY)
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
