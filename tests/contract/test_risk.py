@@ -103,7 +103,9 @@ def test_the_fourth_is_refused_with_rule_and_version(run: Run) -> None:
         assert judgement.commit is not None
         assert judgement.commit.request is not None
         assert '"risk":["risk.three@4"]' in judgement.commit.request.decision
-        assert await code(store, 5) == "65"  # what is refused moves nothing, and opens no second alert
+        assert (
+            await code(store, 5) == "65"
+        )  # what is refused moves nothing, and opens no second alert
         assert [alert.row.request_id for alert in await store.risk.alerts()] == [4]
 
     run(scenario)
@@ -201,9 +203,7 @@ def test_sums_and_reviews(run: Run) -> None:
 def test_racing_processes_do_not_pass_a_limit(run: Run) -> None:
     async def scenario(world: World) -> None:
         stores = [await world.process() for _ in range(3)]
-        told = await asyncio.gather(
-            *(code(stores[number % 3], number) for number in range(1, 25))
-        )
+        told = await asyncio.gather(*(code(stores[number % 3], number) for number in range(1, 25)))
         assert sorted(told) == [""] * 3 + ["65"] * 21
 
     run(scenario)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 from switch.journal import Key, OutcomeState
 from switch.transactions import TOMBSTONE, TYPES, OnUnknown
 from terminals.simulator.terminal import APPROVED
+from tests.simulation.limits import Limits
 from tests.simulation.rest import Cases, ClosedDates, nothing_waits
 from tests.simulation.secrecy import Secrets
 from tests.simulation.store import CALLER
@@ -95,6 +96,7 @@ class Checkers:
         self.secrets = Secrets()
         self.closed_dates = ClosedDates(world)
         self.cases = Cases(world)
+        self.limits = Limits(world)
 
     def fail(self, promise: str, detail: str) -> None:
         """The first one counts: what follows may be its consequence."""
@@ -184,6 +186,7 @@ class Checkers:
             self.check("P4", end.item_id not in self.ended, f"item {end.item_id} ended twice")
             self.ended[end.item_id] = end.response_code
         self.cases.committed(commit, "" if end is None else self._kind_of_item(end.item_id))
+        self.limits.committed(commit)
         self.no_secrets("a commit", commit)
 
     def _note_commit(self, commit: Commit, sent: tuple[int, int] | None) -> None:
@@ -191,7 +194,7 @@ class Checkers:
         rows, request_id = [], 0
         for name in commit.__struct_fields__:
             row = getattr(commit, name)
-            if row is None or name == "end":  # that says "item … ended"
+            if not row or name == "end":  # that says "item … ended"
                 continue
             more = [str(getattr(row, field)) for field in TOLD_OF_ROWS.get(name, ())]
             rows.append(f"{name}({' '.join(more)})" if more else name)
@@ -401,6 +404,7 @@ class Checkers:
                 self.check("P4", code in FINAL_REVERSALS, f"reversal of {name} ended {code!r}")
         self.views.agree()
         self.cases.opened()
+        self.limits.rest()
         self.closed_dates.stand()
         nothing_waits(self.world)
 

@@ -32,6 +32,7 @@ from terminals.simulator.bank import Bank, BankFaults, BankOptions, BankServer
 from terminals.simulator.card import CardRange, card_pools
 from terminals.simulator.dice import Dice
 from terminals.simulator.terminal import Terminal, TerminalOptions
+from tests.simulation import limits
 from tests.simulation.books import close_books
 from tests.simulation.checkers import Broken, Checkers
 from tests.simulation.loop import PROCESS, Process, run_virtual
@@ -104,6 +105,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     every_type: bool = False  # merchants are allowed every type of transaction
     siblings: Weather = FAIR  # of the streams between the workers of a node
     bounds: Bounds | None = None
+    risk: bool = False  # limits and risk rules are in force (`limits.RULES`)
     link_timeout_s: float = 8.0
     trade_max_s: float = 20_000.0
     calm_max_s: float = 1_500.0
@@ -364,6 +366,8 @@ class World:
             alternates = (second,) if self.plan.alternates else ()
             route = Route(prefix=prefix, acquirer=first, alternates=alternates)
             items.append(("route", prefix, msgspec.to_builtins(route)))
+        if self.plan.risk:
+            items += limits.items()
         await reference.apply(list({item[:2]: item for item in items}.values()), maker="simulation")
         await data_keys.ensure(reference, self.vault)
         for at in range(self.plan.terminals):
