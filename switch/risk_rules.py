@@ -24,7 +24,9 @@ BY_MEASURE = {"amount": "61", "sum": "61", "count": "65"}  # DE 39 of what decli
 Prefixes = tuple[str, ...]
 
 
-class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Condition(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True
+):
     """Which requests; what is not said does not narrow."""
 
     types: tuple[str, ...] = ()

@@ -81,6 +81,10 @@ RULES: Final = (
         "NOT EXISTS (SELECT FROM switch.session AS s WHERE s.session_id = t.session_id)",
         holds=False,
     ),
+    *(  # past `kept_until` no window of a risk rule reads the row
+        Rule(table, "sessions_days", "(t.kept_until AT TIME ZONE 'UTC')::date", holds=False)
+        for table in ("risk_move", "risk_bucket")
+    ),
     *(
         Rule(table, "batches_days", _CLOSED, _NOT_LAST, holds=False)
         for table in ("batch_upload", "batch_settled", "batch_frozen")
@@ -119,6 +123,8 @@ KEPT: Final = {
     "proposal": "the audit log rests on it",
     "queue_open": "what is not delivered",
     "reference_item": "every decision names the version that it used",
+    "risk_alert": "what people work on, and what they said",
+    "risk_alert_act": "what people work on, and what they said",
     "stored_key": "what is under an old key could not be read again",
     "upkeep": "the evidence of what went",
     "upload_open": "what is not closed",

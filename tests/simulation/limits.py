@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from switch.journal import Commit, CounterMove, RequestRow
     from tests.simulation.world import World
 
-CARD_MOST: Final = 3
+CARD_MOST: Final = 2
 WINDOW_S: Final = 600
 FROM_MINOR: Final = 1_01  # above what a world asks with whether everybody is alive
 RULES: Final = (
