@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from iso8583 import amount
+from iso8583.track import luhn_ok
 from switch.risk_rules import RESPONSE_CODES, Listed, Rule
 from switch.transactions import TYPES
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,47}")
 HOURS = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]")
 TOKEN = re.compile(r"[0-9a-f]{32}")
+PAN, MERCHANT_DIGITS = re.compile(r"[0-9]{13,19}"), 15
 DIGITS = re.compile(r"[0-9]{1,4}")
 
 
@@ -26,6 +28,9 @@ def faults(item: Rule | Listed) -> Iterator[tuple[str, str]]:
     if not NAME.fullmatch(item.name):
         yield "name", "1 to 48 of a-z, 0-9, - and _, as decisions name it"
     if isinstance(item, Listed):
+        for number, member in enumerate(item.members):
+            if looks_like_pan(member):
+                yield f"members[{number}]", "a card number: give its token, from tongbao risk token"
         return
     yield from _condition("when", item.when)
     if item.part is not None:
@@ -48,6 +53,17 @@ def faults(item: Rule | Listed) -> Iterator[tuple[str, str]]:
             ZoneInfo(item.timezone)
         except (ZoneInfoNotFoundError, ValueError):
             yield "timezone", f"no time zone {item.timezone!r}"
+
+
+def looks_like_pan(member: str) -> bool:
+    """Digits of a card number's length. Merchants have 15 too: there only what such cards begin with.
+
+    >>> looks_like_pan("6220000000000011"), looks_like_pan("102584054110001")
+    (True, False)
+    """
+    if not PAN.fullmatch(member):
+        return False
+    return len(member) != MERCHANT_DIGITS or (member.startswith(("34", "37")) and luhn_ok(member))
 
 
 def _measured(item: Rule) -> Iterator[tuple[str, str]]:
