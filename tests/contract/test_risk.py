@@ -19,6 +19,7 @@ from switch.journal import Commit, Duplicate, FindCounted, OutcomeState, Stored
 from switch.risk_rules import Asked, Condition, Rule, RuleSet
 from tests.contract.worlds import (
     NOW,
+    PostgresWorld,
     attempt,
     outcome,
     queued,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from switch.journal import Judgement, Verdict
     from tests.contract.worlds import Store, World
+    from tests.database import FreshDatabase
 
     Run = Callable[[Callable[[World], Coroutine[Any, Any, None]]], None]
 
@@ -135,10 +137,12 @@ def test_what_ends_without_approval_is_given_back(
     async def scenario(world: World) -> None:
         store = await world.process()
         many = assessed(attempts=attempts)
+        dates = []
         for number in (1, 2, 3):
             judgement, verdict = await buy(store, number, many)
             assert judgement.response_code == ""
-            date = stored(verdict)
+            dates.append(stored(verdict))
+        date = dates[-1]
         commit = Commit(outcome=outcome(2, date, state=state))
         if state is OutcomeState.UNKNOWN:  # with its reversal, which gives nothing back again
             commit = msgspec.structs.replace(
@@ -156,15 +160,48 @@ def test_a_reversal_of_an_approval_gives_back_once(run: Run) -> None:
     async def scenario(world: World) -> None:
         store = await world.process()
         for number in (1, 2, 3):
-            row = request(number)
             date = stored((await buy(store, number))[1])
             stored(await store.journal.commit(Commit(outcome=outcome(number, date))))
-        stored((await reverse(store, row.key, 91))[1])
-        stored((await reverse(store, row.key, 92))[1])  # the same 0400 again
+        of = request(3).key
+        stored((await reverse(store, of, 91))[1])
+        stored((await reverse(store, of, 92))[1])  # the same 0400 again
         assert await code(store, 4) == ""
         assert await code(store, 5) == "65"
 
     run(scenario)
+
+
+def test_what_is_declined_on_a_later_date_is_given_back_too(run: Run) -> None:
+    """Its partition was made after the counters."""
+
+    async def scenario(world: World) -> None:
+        store = await world.process()
+        await store.days.cut_over(await store.days.business_date() + dt.timedelta(days=9))
+        dates = [stored((await buy(store, number))[1]) for number in (1, 2, 3)]
+        commit = Commit(outcome=outcome(3, dates[-1], state=OutcomeState.DECLINED))
+        stored(await store.journal.commit(commit))
+        assert [await code(store, number) for number in (4, 5)] == ["", "65"]
+
+    run(scenario)
+
+
+def test_what_no_window_reads_is_forgotten(database_dsn: FreshDatabase) -> None:
+    async def scenario() -> None:
+        world = PostgresWorld(database_dsn)
+        try:
+            store = await world.process()
+            assert await code(store, 1, assessed(at=NOW - dt.timedelta(days=900))) == ""
+            now = dt.datetime.now(dt.UTC)
+            assert await code(store, 2, assessed(at=now)) == ""
+            assert len(await store.risk.counters("", 9)) == 2
+            (row,) = await world.query("SELECT switch.risk_purge(100)")
+            assert row[0] == 2  # a bucket, and what could have been taken back of it
+            (left,) = await store.risk.counters("", 9)
+            assert left.bucket == int(now.timestamp()) // 50
+        finally:
+            await world.close()
+
+    asyncio.run(scenario())
 
 
 def test_a_repeat_moves_nothing_and_is_not_judged(run: Run) -> None:
@@ -184,7 +221,7 @@ def test_a_repeat_moves_nothing_and_is_not_judged(run: Run) -> None:
 def test_sums_and_reviews(run: Run) -> None:
     async def scenario(world: World) -> None:
         store = await world.process()
-        rule = {
+        rule: dict[str, Any] = {
             "measure": "sum",
             "threshold": 1_000,
             "when": Condition(currencies=("156",)),

@@ -8,7 +8,7 @@ from unittest import mock
 import msgspec
 import pytest
 
-from switch import limits, risk
+from switch import risk
 from switch.adapters.memory import commits
 from tests.simulation.plans import fair, rough
 from tests.simulation.world import Plan, simulate
@@ -53,7 +53,7 @@ def test_a_limit_that_is_read_too_low_is_found() -> None:
         )
         return weigh(assessment, stale, request_id)
 
-    with mock.patch.object(limits.risk, "weigh", late):
+    with mock.patch.object(risk, "weigh", late):
         report = simulate(with_rules(fair(2, 60)), keep_trace=False)
     assert report.broken
     assert report.broken.startswith("P8")

@@ -28,7 +28,7 @@ from switch.journal import (
 )
 from switch.reference import Item, Snapshot
 from switch.reference_file import ReferenceFileError, parse, render
-from switch.risk_rules import Asked, Condition, Rule, RuleSet
+from switch.risk_rules import Asked, Condition, Prepared, Rule, RuleSet
 from tests.switch.rows import ATTEMPT, REQUEST, TODAY
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "risk.md"
@@ -69,9 +69,11 @@ class Till:
     """What went forward, and what one rule says of the next."""
 
     def __init__(self, name: str) -> None:
-        every = SNAPSHOT.risk.of_type
-        self._rules = lambda of: [each for each in every(of) if each.rule.name == name]
+        self._name = name
         self.moves: list[CounterMove] = []
+
+    def _rules(self, of: str) -> list[Prepared]:
+        return [each for each in SNAPSHOT.risk.of_type(of) if each.rule.name == self._name]
 
     def _counted(self, count: Count) -> Counted:
         mine = [
@@ -105,7 +107,8 @@ def days(count: float) -> dt.datetime:
     return NOON + dt.timedelta(days=count)
 
 
-KEYED, FALLBACK = {"entry_mode": "012"}, {"entry_mode": "801"}
+KEYED: dict[str, Any] = {"entry_mode": "012"}
+FALLBACK: dict[str, Any] = {"entry_mode": "801"}
 SCENES: dict[str, list[tuple[Asked, str]]] = {
     "card-velocity": [
         *[(asked(minutes(number)), "") for number in range(5)],

@@ -172,6 +172,7 @@ CREATE VIEW risk_alert_v1 AS
 REVOKE ALL ON FUNCTION risk_count, risk_add, risk_give_back, risk_purge FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION risk_count, risk_add, risk_give_back, risk_purge TO tongbao_app;
 GRANT SELECT ON risk_bucket, risk_move, risk_alert, risk_alert_act TO tongbao_app;
-GRANT INSERT, UPDATE, DELETE ON risk_bucket, risk_move TO tongbao_app;
+GRANT INSERT, UPDATE, DELETE ON risk_bucket TO tongbao_app;
+GRANT INSERT, DELETE ON risk_move TO tongbao_app;
 GRANT INSERT ON risk_alert, risk_alert_act TO tongbao_app;
 GRANT SELECT ON risk_alert_v1 TO tongbao_app, tongbao_reader;
