@@ -92,8 +92,8 @@ def judge(request: RequestRow, assessment: Assessment, go: Go) -> Callable[[Scen
             alerts = risk.alerts_of(verdict, row, assessment.asked)
             if assessment.advice:  # it has happened already: never declined (rules §11)
                 rule = verdict.declined.of.told
-                commit = msgspec.structs.replace(held(row, rule), alerts=alerts)
-                return Judgement(commit=commit, response_code=TAKEN, rule=f"held.{rule}")
+                kept = msgspec.structs.replace(held(row, rule), alerts=alerts)
+                return Judgement(commit=kept, response_code=TAKEN, rule=f"held.{rule}")
             row = msgspec.structs.replace(row, any_batch=True)
             outcome = refusal(row, verdict.declined)
             return Judgement(

@@ -47,6 +47,15 @@ RULES: Final = (
         attempts=True,
         action="alert",
     ),
+    Rule(
+        name="offline-count",
+        scope="terminal",
+        when=Condition(types=("offline_sale", "completion_advice")),
+        measure="count",
+        threshold=2,
+        window_s=WINDOW_S,
+        action="decline",
+    ),
 )
 
 
@@ -85,6 +94,8 @@ class Limits:
         elif outcome.state is OutcomeState.REFUSED:
             if outcome.rule.startswith("risk."):
                 self._world.count("refused by a risk rule")
+            elif outcome.rule.startswith("held.risk."):
+                self._world.count("held by a risk rule")
         else:
             self._take_back(outcome.request_id)
 

@@ -10,10 +10,12 @@ import pytest
 
 from switch import risk
 from switch.adapters.memory import commits
-from tests.simulation.plans import fair, rough
+from tests.simulation.plans import every_type, fair, rough
 from tests.simulation.world import Plan, simulate
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from switch.journal import Counted
 
 
@@ -34,6 +36,13 @@ def test_limits_hold_when_everything_goes_wrong(seed: int) -> None:
     report = simulate(with_rules(rough(seed, 60)))
     assert not report.broken, report.broken
     assert report.counts["refused by a risk rule"] > 0
+
+
+@pytest.mark.parametrize("plan", [fair, rough])
+def test_advices_above_a_limit_are_held_and_never_declined(plan: Callable[..., Plan]) -> None:
+    report = simulate(every_type(with_rules(plan(3, 90))))
+    assert not report.broken, report.broken
+    assert report.counts["held by a risk rule"] > 0
 
 
 def test_a_counter_that_gives_nothing_back_is_found() -> None:

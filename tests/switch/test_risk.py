@@ -7,6 +7,7 @@ counters are kept here, in the plainest way: a list of everything that went forw
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import re
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from switch import limits, risk
-from switch.admission import forward
+from switch.admission import forward, take_in
+from switch.advice import Way
 from switch.journal import (
     Commit,
     Count,
@@ -28,6 +30,7 @@ from switch.journal import (
 )
 from switch.reference import Item, Snapshot
 from switch.reference_file import ReferenceFileError, parse, render
+from switch.reversal import WireIdentity
 from switch.risk_rules import Asked, Condition, Prepared, Rule, RuleSet
 from tests.switch.rows import ATTEMPT, REQUEST, TODAY
 
@@ -241,14 +244,41 @@ def test_what_is_declined_names_its_rule_and_moves_nothing() -> None:
     assert (alert.measured, alert.threshold, alert.version) == (6, 5, 3)
 
 
-def test_an_advice_is_never_declined_but_made_a_case() -> None:
+def test_an_advice_is_never_declined_but_held_with_a_case() -> None:
     judgement = judged("card-velocity", Counted(5, 0, None), advice=True)
-    assert judgement.commit is not None
-    assert judgement.commit.attempt == ATTEMPT
-    assert judgement.commit.case is not None
-    assert judgement.commit.case.kind == "risk_review"
-    assert "risk.card-velocity@3" in judgement.commit.case.detail
-    assert len(judgement.commit.moves) == 1
+    assert (judgement.response_code, judgement.rule) == ("00", "held.risk.card-velocity@3")
+    commit = judgement.commit
+    assert commit is not None
+    assert commit.outcome is not None
+    assert (commit.outcome.response_code, commit.outcome.effect_minor) == ("00", None)
+    assert commit.case is not None
+    assert commit.case.kind == "advice_held"
+    assert "risk.card-velocity@3" in commit.case.detail
+    assert (commit.attempt, commit.queue, commit.moves) == (None, None, ())
+    assert [alert.rule for alert in commit.alerts] == ["card-velocity"]
+
+
+def test_an_advice_that_passes_is_taken_in_with_its_moves() -> None:
+    way = Way(ATTEMPT, "", lambda _acquirer: WireIdentity(7, "000001", "0304120000"))
+    judgement = judged(
+        "card-velocity",
+        Counted(4, 0, None),
+        advice=True,
+        go=functools.partial(take_in, way, +1),
+    )
+    commit = judgement.commit
+    assert commit is not None
+    assert commit.outcome is not None
+    assert commit.outcome.effect_minor == REQUEST.amount_minor
+    assert commit.queue is not None
+    assert [move.count for move in commit.moves] == [1]
+    without = judged(
+        "card-velocity",
+        Counted(4, 0, None),
+        advice=True,
+        go=functools.partial(take_in, None, +1),
+    )
+    assert (without.commit, without.response_code) == (None, "96")
 
 
 def test_what_is_refused_for_another_reason_moves_nothing() -> None:
