@@ -142,21 +142,6 @@ CREATE TRIGGER risk_give_back AFTER INSERT ON outcome FOR EACH ROW
 CREATE TRIGGER risk_give_back AFTER INSERT ON reversal FOR EACH ROW
     EXECUTE FUNCTION risk_give_back('reversal');
 
--- Forget what no window reads any more, some at a time; how many rows are gone.
-CREATE FUNCTION risk_purge(most integer) RETURNS bigint LANGUAGE plpgsql AS $$
-DECLARE
-    buckets  bigint;
-    moved    bigint;
-BEGIN
-    DELETE FROM switch.risk_bucket WHERE ctid = ANY (ARRAY(
-        SELECT ctid FROM switch.risk_bucket WHERE kept_until < clock_timestamp() LIMIT most));
-    GET DIAGNOSTICS buckets = ROW_COUNT;
-    DELETE FROM switch.risk_move WHERE ctid = ANY (ARRAY(
-        SELECT ctid FROM switch.risk_move WHERE kept_until < clock_timestamp() LIMIT most));
-    GET DIAGNOSTICS moved = ROW_COUNT;
-    RETURN buckets + moved;
-END
-$$;
 
 CREATE VIEW risk_alert_v1 AS
     SELECT a.alert_id, coalesce(l.act, 'open') AS state, coalesce(l.operator, '') AS owner,
@@ -169,8 +154,8 @@ CREATE VIEW risk_alert_v1 AS
     LEFT JOIN LATERAL (SELECT * FROM risk_alert_act AS t WHERE t.alert_id = a.alert_id
                        ORDER BY t.seq DESC LIMIT 1) AS l ON true;
 
-REVOKE ALL ON FUNCTION risk_count, risk_add, risk_give_back, risk_purge FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION risk_count, risk_add, risk_give_back, risk_purge TO tongbao_app;
+REVOKE ALL ON FUNCTION risk_count, risk_add, risk_give_back FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION risk_count, risk_add, risk_give_back TO tongbao_app;
 GRANT SELECT ON risk_bucket, risk_move, risk_alert, risk_alert_act TO tongbao_app;
 GRANT INSERT, UPDATE, DELETE ON risk_bucket TO tongbao_app;
 GRANT INSERT, DELETE ON risk_move TO tongbao_app;
