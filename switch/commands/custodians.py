@@ -2,7 +2,9 @@
 
 At a terminal they are asked one after the other; what they enter is not shown. A script gives one JSON
 object a line and custodian (`--from-fd`): `custodian`, then what the step asks of him: `component` or
-`share` with his `check_value`, and `password` and `totp` where he is an operator with a password.
+`share` with his `check_value`, and `password` and `totp` where he is an operator with a password. Lines are
+read as they are needed: who is handed something reads its check value off what was printed, and says it
+on a second line of his own (`custodian`, `check_value`).
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from hsm.ceremony_log import Facts, Record
     from switch.commands.common import Node
 
-SCRIPT_BYTES_MAX = 1 << 20
+LINE_BYTES_MAX = 1 << 16  # of a script
 DIGITS_MIN = 6  # of a check value that is read out
 TRIES = 3  # at a terminal
 NAME_CHARACTERS_MAX = 64
@@ -106,40 +108,57 @@ class Keyboard:
 
 
 class Script:
-    """Lines from a descriptor."""
+    """Lines from a descriptor, each read when it is needed."""
 
     tries = 1
 
     def __init__(self, descriptor: int, language: str) -> None:
         self._language = language
+        self._descriptor = descriptor
         self._number = 0
-        try:
-            with os.fdopen(descriptor, "rb") as file:
-                lines = file.read(SCRIPT_BYTES_MAX).splitlines()
-        except OSError as error:
-            raise CommandError(f"--from-fd {descriptor}: {error.strerror}", Exit.USAGE) from error
-        self._lines = iter([line for line in lines if line.strip()])
+        self._read = b""
         self._now = Said("")
 
     def _wrong(self) -> CommandError:
         return CommandError(say("script_line", self._language, line=self._number), Exit.USAGE)
 
-    def custodian(self, prompt: str) -> str:
-        del prompt
+    def _next(self) -> Said:
+        """The next line that is not blank."""
+        sys.stdout.flush()  # who writes it may have to read first what was printed
         self._number += 1
-        line = next(self._lines, None)
-        if line is None:
+        line = b"\n"
+        while line and not line.strip():
+            line = self._line()
+        if not line:
             raise CommandError(say("script_ended", self._language, line=self._number), Exit.USAGE)
         try:
-            self._now = msgspec.json.decode(line, type=Said)
+            return msgspec.json.decode(line, type=Said)
         except msgspec.MsgspecError:
             raise self._wrong() from None  # its text may tell what was on the line
+
+    def _line(self) -> bytes:
+        """Up to a line feed, the bound, or the end."""
+        while b"\n" not in self._read and len(self._read) < LINE_BYTES_MAX:
+            try:
+                more = os.read(self._descriptor, LINE_BYTES_MAX)
+            except OSError as error:
+                where = f"--from-fd {self._descriptor}"
+                raise CommandError(f"{where}: {error.strerror}", Exit.USAGE) from error
+            if not more:
+                break
+            self._read += more
+        line, end, self._read = self._read.partition(b"\n")
+        return line + end
+
+    def custodian(self, prompt: str) -> str:
+        del prompt
+        self._now = self._next()
         return self._now.custodian.strip()
 
     @contextmanager
     def login(self, name: str) -> Iterator[Login]:
         reading, writing = os.pipe()
-        os.write(writing, f"{self._now.password}\n".encode()[:SCRIPT_BYTES_MAX])
+        os.write(writing, f"{self._now.password}\n".encode())
         os.close(writing)
         try:
             yield Login(operator=name, password_fd=reading, totp=self._now.totp)
@@ -156,9 +175,12 @@ class Script:
 
     def check_value(self, prompt: str) -> str:
         del prompt
-        if not self._now.check_value:
+        said = self._now
+        if not (said.check_value or said.component or said.share):  # he was handed something
+            said = self._next()
+        if not said.check_value or said.custodian.strip() != self._now.custodian.strip():
             raise self._wrong()
-        return self._now.check_value.strip()
+        return said.check_value.strip()
 
     def shown(self, prompt: str) -> None:
         del prompt

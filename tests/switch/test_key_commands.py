@@ -13,6 +13,8 @@ import getpass
 import json
 import os
 import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -281,6 +283,40 @@ def test_a_custodian_who_read_wrongly_stops_it_before_the_file_is_written(
     script = [*papers.holders("wang"), {"custodian": "li", "check_value": "0000"}]
     script[1]["check_value"] = "????"
     desk(*words, script=script, code=4)
+    assert not desk.lmk_file.exists()
+
+
+def test_a_script_reads_what_it_is_handed_before_it_answers(desk: Desk) -> None:
+    """Another process, as a script of custodians would start it: nothing is known beforehand."""
+    reading, writing = os.pipe()
+    words = ("keys", "ceremony", "lmk", "--generate", "--shares", "2/3", "--lang", "en")
+    line = [sys.executable, "-m", "tongbao", *words, "--config", str(desk.config)]
+    shares = []
+    with (
+        subprocess.Popen(
+            [*line, "--from-fd", str(reading)],
+            cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, pass_fds=(reading,),
+        ) as process,
+        os.fdopen(writing, "w", buffering=1) as script,
+    ):  # fmt: skip
+        os.close(reading)
+        assert process.stdout is not None
+        for name in NAMES[:3]:
+            script.write(json.dumps({"custodian": name}) + "\n")
+            while not (told := process.stdout.readline()).startswith("  check value"):
+                assert told
+                if told.count("-") == 3:
+                    shares.append(told.strip())
+            script.write(json.dumps({"custodian": name, "check_value": told.split()[-1]}) + "\n")
+        process.stdout.read()
+        assert process.wait(60) == 0
+    lmks.open_with_shares(desk.lmk_file.read_bytes(), shares[1:])
+
+
+def test_nobody_reads_back_for_another(desk: Desk) -> None:
+    words = ("keys", "ceremony", "lmk", "--generate", "--shares", "2/2")
+    script = [{"custodian": "wang"}, {"custodian": "li", "check_value": "0000"}]
+    assert "line 2" in desk(*words, script=script, code=2)
     assert not desk.lmk_file.exists()
 
 
