@@ -3,7 +3,9 @@
 A connection is a Protocol object. Commands are answered where they are read, in their order; a client may
 have any number under way and must match answers by header, as with the devices that answer out of order.
 Bounds: connections a port, bytes a command, commands a turn of the loop (so that no connection starves the
-others), silence of a connection. A peer that does not read its answers is not read from either.
+others), silence of a connection, which ends with a whole command and not with a byte, and a TLS handshake. A
+peer that does not read its answers is not read from either. What can not be answered ends the connection, once
+what came before it is answered.
 """
 
 import asyncio
@@ -17,6 +19,7 @@ from hsm.host.dispatch import Dispatcher
 from hsm.host.framing import MESSAGE_BYTES_MAX, FrameTooLongError, HostFramer, frame
 
 COMMANDS_A_TURN: Final = 64
+TLS_HANDSHAKE_S: Final = 10.0
 
 
 class HostPort(msgspec.Struct, frozen=True):
@@ -50,7 +53,11 @@ class HostServer:
         """Address and port that are listened on."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: HostConnection(self), self.port.host, self.port.port, ssl=self.port.tls
+            lambda: HostConnection(self),
+            self.port.host,
+            self.port.port,
+            ssl=self.port.tls,
+            ssl_handshake_timeout=None if self.port.tls is None else TLS_HANDSHAKE_S,
         )
         name = self._server.sockets[0].getsockname()
         return name[0], name[1]
@@ -74,6 +81,7 @@ class HostConnection(asyncio.Protocol):
         self._waiting: list[bytes] = []
         self._transport: asyncio.Transport | None = None
         self._writable = True
+        self._broken = False  # nothing is read any more, and it is closed when all is answered
         self._idle: asyncio.TimerHandle | None = None
         self._heard_s = 0.0
         self.peer = ""
@@ -102,13 +110,16 @@ class HostConnection(asyncio.Protocol):
             self._server.told("hsm_disconnected", peer=self.peer)
 
     def data_received(self, data: bytes) -> None:
-        self._heard_s = asyncio.get_running_loop().time()
+        if self._broken:
+            return
         try:
             messages = self._framer.receive(data)
-        except FrameTooLongError:
+        except FrameTooLongError as error:
             self._server.told("hsm_frame_too_long", peer=self.peer)
-            self.close()
-            return
+            self._broken = True
+            messages = error.messages
+        if messages:
+            self._heard_s = asyncio.get_running_loop().time()
         if self._waiting:
             self._waiting += messages
         else:
@@ -128,14 +139,17 @@ class HostConnection(asyncio.Protocol):
             found = answer(message)
             if found is None:
                 self._server.told("hsm_message_too_short", peer=self.peer)
-                self.close()
-                return
+                self._broken = True
+                self._waiting = []
+                break
             answers.append(frame(found))
         if answers:
             transport.write(b"".join(answers))
         if self._waiting:
             transport.pause_reading()
             asyncio.get_running_loop().call_soon(self._answer)
+        elif self._broken:
+            self.close()
         elif self._writable:
             transport.resume_reading()
 

@@ -8,7 +8,14 @@ _LENGTH_BYTES: Final = 2
 
 
 class FrameTooLongError(Exception):
-    """The peer announced more than the bound: nothing after it can be trusted, so close."""
+    """The peer announced more than the bound: nothing after it can be trusted, so close.
+
+    `messages` are those that came whole before it.
+    """
+
+    def __init__(self, messages: list[bytes]) -> None:
+        super().__init__("a frame is longer than the bound")
+        self.messages = messages
 
 
 class HostFramer:
@@ -27,13 +34,13 @@ class HostFramer:
         [b'abc']
         """
         stream = self._rest + data if self._rest else data
-        messages = []
+        messages: list[bytes] = []
         position, length = 0, len(stream)
         while length - position >= _LENGTH_BYTES:
             start = position + _LENGTH_BYTES
             end = start + (stream[position] << 8 | stream[position + 1])
             if end - start > self._bytes_max:
-                raise FrameTooLongError
+                raise FrameTooLongError(messages)
             if end > length:
                 break
             messages.append(stream[start:end])

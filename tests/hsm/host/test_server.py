@@ -101,6 +101,45 @@ def test_a_frame_over_the_bound_and_a_message_without_a_command_end_the_connecti
     asyncio.run(talk())
 
 
+def test_what_came_before_it_is_answered_first() -> None:
+    async def talk() -> None:
+        async with serving() as (_, number):
+            for lie in (b"\xff\xffrest", frame(b"000")):
+                reader, writer = await asyncio.open_connection("127.0.0.1", number)
+                count = 100  # more than one turn of the loop takes
+                writer.write(frame(b"0000" + CA) * count + lie + frame(b"0000" + CA))
+                for _ in range(count):
+                    assert await read(reader) == b"0000" + CB
+                with suppress(ConnectionResetError):
+                    assert await reader.read() == b""
+                writer.close()
+
+    asyncio.run(talk())
+
+
+def test_a_command_that_never_ends_is_silence() -> None:
+    async def drip(writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            writer.write(b"\x07\xff")
+            for _ in range(100):
+                writer.write(b"0")
+                await writer.drain()
+                await asyncio.sleep(0.02)
+
+    async def talk() -> None:
+        async with serving(idle_timeout_s=0.2) as (server, number):
+            reader, writer = await asyncio.open_connection("127.0.0.1", number)
+            dripping = asyncio.create_task(drip(writer))
+            with suppress(ConnectionError):
+                assert await reader.read() == b""
+            assert not dripping.done()
+            assert not server.connections
+            await dripping
+            writer.close()
+
+    asyncio.run(talk())
+
+
 def test_connections_are_bounded_and_the_silent_are_closed() -> None:
     async def talk() -> None:
         async with serving(connections_max=2, idle_timeout_s=0.2) as (server, number):
