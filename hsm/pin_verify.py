@@ -33,6 +33,7 @@ TABLE_VALUES_MIN: Final = 8  # different digits in it
 TABLE_REPEATS_MAX: Final = 4  # places that one digit may have
 
 PVV_DIGITS: Final = 4
+PVV_ACCOUNT_DIGITS: Final = 11  # of an account number of 12, on the right
 PVV_PIN_DIGITS: Final = 4  # of the PIN, on the left; the others are not covered
 RANDOM_PIN_TRIES_MAX: Final = 100
 
@@ -208,7 +209,7 @@ def pvv(pvk: bytes, account: str, key_index: str, pin: str) -> str:
     check_pin(pin)
     if len(pvk) != 16:
         raise VaultError("a PIN verification key of PVVs has 16 bytes")
-    block = bytes.fromhex(account[-11:] + key_index + pin[:PVV_PIN_DIGITS])
+    block = bytes.fromhex(account[-PVV_ACCOUNT_DIGITS:] + key_index + pin[:PVV_PIN_DIGITS])
     return decimalise(ciphers.tdes_ecb_encrypt(pvk, block), PVV_DIGITS)
 
 

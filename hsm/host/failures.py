@@ -18,7 +18,7 @@ from hsm.vault import OpenKey
 ACCOUNTS_MAX: Final = 100_000  # remembered, 200 bytes each
 QUIET_S: Final = 86_400.0  # after which wrong PINs are forgotten
 
-Name = tuple[str, str]  # account number, check value of the key that verifies
+Name = tuple[str, str]  # digits of the account, check value of the key that verifies
 
 
 class PinFailures:
@@ -41,6 +41,8 @@ class PinFailures:
     def judge(self, account: str, key: OpenKey, verify: Callable[[], bool]) -> None:
         """Let `verify` decide: `HostError` 01 for a wrong PIN, 39 without asking where there were too many.
 
+        `account` is no more of it than the verification depends on: who may choose the rest would have the
+        count anew for each.
         What `verify` raises, a PIN block that does not open say, counts for nothing.
         """
         if not self._failures_max:

@@ -39,6 +39,14 @@ class Ibm(msgspec.Struct, frozen=True):
     def account(self) -> str:
         return account_of(self.pan)
 
+    def counted(self, source: PinFormat) -> str:
+        """The digits of the account by which wrong PINs are counted.
+
+        Validation data has the last 5. A PAN-bound block hides the first ones too, as many as the PIN has
+        digits after the second; with 8 counted none is free up to PINs of 6.
+        """
+        return self.account[-8 if source in pins.BOUND else -5 :]
+
     def verify(self, pvk: OpenKey, pin: str, offset: str) -> bool:
         return pin_verify.verify_offset(
             pvk.key, self.validation, self.table, pin, offset, self.check_length

@@ -28,7 +28,7 @@ FORMAT_CHARACTERS: Final = 2
 ACCOUNT_DIGITS: Final = 12
 
 _OPENED: Final = frozenset(PinFormat) - {PinFormat.ISO_2, PinFormat.PLUS}
-_BOUND: Final = frozenset({PinFormat.ISO_0, PinFormat.ISO_3, PinFormat.ISO_4})
+BOUND: Final = frozenset({PinFormat.ISO_0, PinFormat.ISO_3, PinFormat.ISO_4})
 _DES: Final = frozenset({Algorithm.DES, Algorithm.TDES})
 _FILLED: Final = re.compile(r"([0-9]*)F*")
 
@@ -57,7 +57,7 @@ def read_opened_format(fields: Fields) -> PinFormat:
 def read_made_format(fields: Fields) -> PinFormat:
     """The format in which a PIN leaves the LMK, bound to its account as it was; else 29."""
     found = format_of(fields.text(FORMAT_CHARACTERS))
-    if found not in _BOUND:
+    if found not in BOUND:
         raise HostError("29")
     return found
 

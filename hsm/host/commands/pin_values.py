@@ -71,7 +71,7 @@ def change_offset(vault: HostVault, fields: Fields) -> bytes:
     def agrees() -> bool:
         return ibm.verify(pvk, pins.open_pin(opened, source, block, ibm.pan), offset)
 
-    vault.failures.judge(ibm.account, pvk, agrees)
+    vault.failures.judge(ibm.counted(source), pvk, agrees)
     return ibm.offset(pvk, pins.open_pin(opened, source, new_block, ibm.pan))
 
 
@@ -143,7 +143,7 @@ def change_pvv(vault: HostVault, fields: Fields) -> bytes:
         pin = pins.open_pin(opened, source, block, pan)
         return pin_verify.verify_pvv(pvk.key, account, key_index, pin, value)
 
-    vault.failures.judge(account, pvk, agrees)
+    vault.failures.judge(account[-pin_verify.PVV_ACCOUNT_DIGITS :], pvk, agrees)
     new_pin = pins.open_pin(opened, source, new_block, pan)
     return pin_verify.pvv(pvk.key, account, key_index, new_pin).encode()
 

@@ -59,7 +59,7 @@ def verify_offset(vault: HostVault, fields: Fields, use: KeyUse) -> bytes:
             raise HostError("24")
         return ibm.verify(pvk, pin, offset)
 
-    vault.failures.judge(ibm.account, pvk, agrees)
+    vault.failures.judge(ibm.counted(source), pvk, agrees)
     return b""
 
 
@@ -95,7 +95,7 @@ def verify_pvv(vault: HostVault, fields: Fields, use: KeyUse) -> bytes:
         pin = pins.open_pin(opened, source, block, pan)
         return pin_verify.verify_pvv(pvk.key, account, key_index, pin, value)
 
-    vault.failures.judge(account, pvk, agrees)
+    vault.failures.judge(account[-pin_verify.PVV_ACCOUNT_DIGITS :], pvk, agrees)
     return b""
 
 
@@ -135,7 +135,7 @@ def verify_dukpt_offset(vault: HostVault, fields: Fields, source: PinFormat | No
     def agrees() -> bool:
         return ibm.verify(pvk, open_dukpt_pin(vault, bdk, ksn, used, block, ibm.pan), offset)
 
-    vault.failures.judge(ibm.account, pvk, agrees)
+    vault.failures.judge(ibm.counted(used), pvk, agrees)
     return b""
 
 
@@ -173,7 +173,7 @@ def verify_dukpt_pvv(vault: HostVault, fields: Fields, source: PinFormat | None)
         pin = open_dukpt_pin(vault, bdk, ksn, used, block, pan)
         return pin_verify.verify_pvv(pvk.key, account, key_index, pin, value)
 
-    vault.failures.judge(account, pvk, agrees)
+    vault.failures.judge(account[-pin_verify.PVV_ACCOUNT_DIGITS :], pvk, agrees)
     return b""
 
 

@@ -8,6 +8,7 @@ import psec
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from hsm import ciphers
 from hsm.errors import (
     DecimalisationTableError,
     PanError,
@@ -297,6 +298,28 @@ def test_too_many_wrong_pins_close_an_account() -> None:
     assert dc(right) == "39"
     clock.now_s += 1
     assert dc(right) == "00"
+
+
+def test_digits_that_do_not_count_do_not_begin_the_count_anew() -> None:
+    host = Host(host_vault(pins=PinSettings(failures_max=3, clear_tables=True)))
+    tpk, pvk = host.key(TPK, "002"), host.key(PVK, "002")
+    unbound = ciphers.tdes_ecb_encrypt(TPK, bytes.fromhex("141234FFFFFFFFFF")).hex().upper()
+    dc = [
+        host(f"DC{tpk}{pvk}{unbound}05{number}{ACCOUNT[1:]}1{psec_pvv('4321')}")[2:]
+        for number in range(4)  # a PVV has 11 digits of the account
+    ]
+    assert dc == ["01", "01", "01", "39"]
+    rest = f"{TABLE}{TEMPLATE}{psec_offset('4321')}FFFFFFFF"
+    da = [
+        host(f"DA{tpk}{pvk}12{unbound}0504{number:07}{ACCOUNT[-5:]}{rest}")[2:]
+        for number in range(4)  # validation data has 5
+    ]
+    assert da == ["01", "01", "01", "39"]
+    da = [
+        host(f"DA{tpk}{pvk}12{sealed()}0104{number}{ACCOUNT[1:]}{rest}")[2:]
+        for number in (5, 4, 7, 6)  # in format 01 the first digits hide the PIN's
+    ]
+    assert da == ["01", "01", "01", "39"]
 
 
 def test_what_is_counted_is_bounded_and_off_by_default() -> None:
