@@ -192,6 +192,9 @@ class LocalVault:
             if len(cryptogram) % (16 if carrier.algorithm is Algorithm.AES else 8):
                 raise VaultError("the cryptogram is not whole cipher blocks")
             key = carrier.key_decrypt(cryptogram)
+        check_length(usage, chosen, key)
+        if not allow_weak and strength_bits(OpenKey(usage, chosen, key)) > strength_bits(carrier):
+            raise VaultError("a key does not come under a weaker one")
         return self._accept(usage, chosen, key, check_value, allow_weak=allow_weak)
 
     def import_components(

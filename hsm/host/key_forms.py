@@ -277,8 +277,17 @@ def from_carrier(
     But an initial key of DUKPT has no parity: every bit of it counts, so it stays as it came.
 
     `usages`: what it may be, the first for a key without a header; none with one means whatever the
-    header says. Weak keys are refused: 75, 11, 27.
+    header says. Weak keys are refused: 75, 11, 27; those stronger than their carrier, too: 27.
     """
+    found, parity = opened_from_carrier(vault, carrier, text, usages)
+    if strength_bits(found) > strength_bits(carrier):
+        raise HostError("27")
+    return found, parity
+
+
+def opened_from_carrier(
+    vault: HostVault, carrier: OpenKey, text: str, usages: tuple[KeyUsage, ...]
+) -> tuple[OpenKey, bool]:
     if text[0] in BLOCK_SCHEMES:
         return from_block(vault, carrier, text[1:], usages), True
     if carrier.algorithm is not Algorithm.TDES:

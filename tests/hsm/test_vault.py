@@ -433,6 +433,18 @@ def test_a_key_does_not_go_under_a_weaker_one() -> None:
             vault.export_key(key.block, zmk)
 
 
+def test_a_key_does_not_come_under_a_weaker_one() -> None:
+    vault = make_vault()
+    three, zmk = odd(31, 24), odd(32, 16)
+    under = stored(vault, KeyUsage.ZMK, zmk)
+    cryptogram = ciphers.tdes_ecb_encrypt(zmk, three)
+    header = key_block.Header(version="B", usage="P0", algorithm="T", mode="B", exportability="N")
+    block = key_block.wrap(zmk, header, three, seeded(33), pad_to=24)
+    for sent in (cryptogram, block):
+        with pytest.raises(VaultError, match="weaker"):
+            vault.import_key(KeyUsage.ZPK, under, sent)
+
+
 def test_components_are_put_together_by_xor() -> None:
     vault = make_vault()
     components = [odd(seed, 16) for seed in (11, 12, 13)]

@@ -21,7 +21,7 @@ from hsm.host.fields import Fields
 from hsm.host.key_forms import BLOCK, Attributes
 from hsm.host.vault import HostVault
 from hsm.keys import Algorithm, KeyUsage
-from hsm.variant import read
+from hsm.variant import KeyType, read
 from hsm.vault import OpenKey
 
 _BDK_KINDS: Final = dict(zip("123", BDK_TYPES, strict=True))
@@ -39,7 +39,7 @@ def generate(vault: HostVault, fields: Fields) -> bytes:
     exportability 1 (E N S) · count 2 · optional blocks (LB with a usage's name).
     Answer: key under the LMK · [key under ZMK or TMK] · check value 6H.
 
-    A ZMK is made in the authorised state alone. A right that the usage does not have is left out of the header:
+    A ZMK is made in the authorised state alone, and of the variant form under the LMK alone (29). A right that the usage does not have is left out of the header:
     ZMK and TMK are always N, a mode of use is narrowed to the usage's own. An initial key has key type 302, or
     usage B1. It has no parity, so in the variant form it goes to a terminal here (mode B) and can not be opened
     again; in a block it can.
@@ -57,6 +57,8 @@ def generate(vault: HostVault, fields: Fields) -> bytes:
     if (attributes is not None) is not (code == BLOCK):
         raise HostError("15")
     carrier = forms.open_carrier(vault, *under, code) if under else None
+    if mode == "1" and code != BLOCK:  # an initial key's way out is mode B
+        forms.require_authorised(vault, leaving(forms.key_type(code)))
     if initial is not None:
         made = initial if attributes is None else initial_block_key(initial, attributes)
     elif attributes is not None:
@@ -69,6 +71,11 @@ def generate(vault: HostVault, fields: Fields) -> bytes:
         forms.require_carried(carrier, made, code)
         answer += forms.under_carrier(vault, carrier, made, scheme_under)
     return (answer + forms.check_digits(made)).encode()
+
+
+def leaving(row: KeyType) -> str:
+    """What a key just made needs to go under another key too: nothing, unless its type never leaves."""
+    return "never" if row.exported == "never" else "free"
 
 
 def make_variant_key(vault: HostVault, code: str, scheme: str) -> OpenKey:

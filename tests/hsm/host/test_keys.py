@@ -9,9 +9,10 @@ import pytest
 from Crypto.Cipher import DES3
 from hypothesis import given, settings, strategies as st
 
+from hsm.key_block import Header, wrap
 from hsm.keys import USAGES, Algorithm, KeyUsage
 from hsm.lmk import TEST_LMK, Lmk
-from hsm.variant import VariantLmk
+from hsm.variant import VariantLmk, encrypt_under
 from tests.hsm.host.support import Host, host_vault
 from tests.hsm.support import odd, seeded
 
@@ -370,6 +371,25 @@ def test_weak_and_disguised_keys_do_not_come_in(host: Host, key: str, code: str 
     answer = host("A6001" + host.key(ZMK, "000") + sealed + "U")
     assert answer[:4] == ("A7" + code if code else answer[:4])
     assert (len(answer) == 4) is (code is not None)
+
+
+def test_no_key_comes_in_under_a_weaker_one(host: Host) -> None:
+    zmk, block = host.key(ZMK, "000"), host.block(KeyUsage.ZMK, ZMK)
+    three = odd(91, 24)
+    cryptogram = encrypt_under(ZMK, three, "Y")
+    assert host(f"A6001{zmk}{cryptogram}T") == "A727"
+    assert host(f"A6FFF{block}{cryptogram}S#P0B00E00") == "A727"
+    header = Header(version="B", usage="P0", algorithm="T", mode="B", exportability="N")
+    sent = wrap(ZMK, header, three, seeded(92), pad_to=24)
+    assert host(f"A6FFF{block}R{sent}S") == "A727"
+    assert host(f"FA{zmk}{cryptogram};0T1") == "FB27"
+
+
+def test_a_type_that_never_leaves_is_not_made_for_another(officers: Host) -> None:
+    zmk = officers.key(ZMK, "000")
+    for code in ("000", "302"):
+        assert officers(f"A00{code}U")[:4] == "A100"
+        assert officers(f"A01{code}U;0{zmk}U") == "A129"
 
 
 def test_leaving_needs_the_authorised_state_and_a_header_that_allows_it(host: Host) -> None:
