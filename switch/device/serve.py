@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import ssl
 import sys
@@ -147,9 +148,9 @@ class Running:
             loop.add_signal_handler(of, stop.set)
         loop.add_signal_handler(signal.SIGHUP, self.reload_certificate)
         control = Control(self._device.control, self.answer)
-        await control.start()
         try:
-            host, port = await self._server.start()
+            host, port = await self.listen()
+            await control.start()  # after the port: a second device takes no console from the first
             _log.info("hsm_started", host=host, port=port, lmk_id=self._lmk_id)
             tell("hsm_listening", self._language, host=host, port=port, lmk_id=self._lmk_id)
             if self._tls is None:
@@ -163,6 +164,16 @@ class Running:
             if self._counters is not None:
                 self._counters.close()
             _log.info("hsm_stopped")
+
+    async def listen(self) -> tuple[str, int]:
+        try:
+            return await self._server.start()
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            host, port = self._device.host, self._device.port
+            raise OSError(
+                say("hsm_not_bound", self._language, host=host, port=port, reason=reason)
+            ) from error
 
     def reload_certificate(self) -> None:
         """Connections made from now on see the new one; a bad file leaves the old one in place."""

@@ -10,6 +10,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "tongbao hsm ready: host commands at {host}:{port}; LMK {lmk_id}",
         "通宝加密机已就绪：主机命令地址 {host}:{port}；主密钥 {lmk_id}",
     ),
+    "hsm_not_bound": (
+        "the host port {host}:{port} can not be opened: {reason}; `host` and `port` stand in the --config file",
+        "无法打开主机端口 {host}:{port}：{reason}；`host` 与 `port` 在 --config 文件中设置",
+    ),
     "hsm_plain": (
         "The host port has no TLS: let nothing but the switch reach it, or set [tls].",
         "主机端口未启用 TLS：请确保只有交换系统能访问它，或配置 [tls]。",

@@ -195,6 +195,18 @@ def test_every_setting_is_in_the_example(tmp_path: Path) -> None:
     assert device == absolute(Device(), tmp_path)
 
 
+def test_a_second_device_on_the_port_leaves_the_first_its_console(tmp_path: Path) -> None:
+    with running(tmp_path, "dukpt_replay = false") as (port, file):
+        second = tmp_path / "second.toml"
+        second.write_text(f"port = {port}\nfolder = 'hsm'\ndukpt_replay = false", encoding="utf-8")
+        done = tongbao("serve", "--demo", "--config", str(second))
+        assert done.returncode == 1
+        assert (
+            f"host port 127.0.0.1:{port} can not be opened: Address already in use" in done.stderr
+        )
+        assert tongbao("status", "--config", str(file)).returncode == 0
+
+
 def test_without_demo_there_must_be_an_lmk(tmp_path: Path) -> None:
     file = tmp_path / "device.toml"
     file.write_text("port = 0\nlmk_file = 'none'", encoding="utf-8")
