@@ -208,6 +208,19 @@ TEXTS: dict[str, tuple[str, str]] = {
         "a custodian has a name of 1 to 64 printable characters",
         "保管人须有 1 至 64 个可显示字符的姓名",
     ),
+    "component_not_hex": ("a component is hex digits", "分量须为十六进制数字"),
+    "component_length": (
+        "a component has {lengths} bytes, not {found}",
+        "分量长度须为 {lengths} 字节，而不是 {found} 字节",
+    ),
+    "component_twice": (
+        "two custodians entered the same component",
+        "两位保管人输入了相同的分量",
+    ),
+    "import_from_what": (
+        "give --component (twice or more) or --under-zmk",
+        "请给出 --component（两次或以上）或 --under-zmk",
+    ),
     "custodian_twice": (
         "{custodian} had a turn: every part is another person's",
         "{custodian} 已经操作过：每一份须由不同的人负责",

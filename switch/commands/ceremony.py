@@ -131,14 +131,14 @@ def read_share(typed: str, label: str) -> tuple[bytes, str]:
     return typed.strip().encode(), ceremony.share_digits(typed)
 
 
-def read_component(typed: str) -> tuple[bytes, str]:
+def read_component(node: Node, typed: str) -> tuple[bytes, str]:
     """A component of an LMK, and its check value."""
     try:
         part = bytes.fromhex("".join(typed.split()))
     except ValueError:
-        raise VaultError("a component is hex digits") from None
+        raise CommandError(node.say("component_not_hex")) from None
     if len(part) != lmks.LMK_BYTES:
-        raise VaultError(f"a component of an LMK has {lmks.LMK_BYTES} bytes, not {len(part)}")
+        raise CommandError(node.say("component_length", lengths=lmks.LMK_BYTES, found=len(part)))
     return part, ceremony.component_check_value(part, Algorithm.AES)
 
 
@@ -147,9 +147,9 @@ def put_together(held: Ceremony, count: int) -> Lmk:
     parts: list[bytes] = []
     for number in range(1, count + 1):
         who = held.custodian("component", number, count)
-        part = held.entered(who, "component", read_component)
+        part = held.entered(who, "component", lambda typed: read_component(held.node, typed))
         if part in parts:
-            raise VaultError("two custodians entered the same component")
+            raise CommandError(held.node.say("component_twice"))
         check_value = ceremony.component_check_value(part, Algorithm.AES)
         held.write("component.entered", who, number=number, of=count, check_value=check_value)
         parts.append(part)
@@ -286,9 +286,9 @@ def show_log(node: Node, anchor: str, *, as_json: bool) -> Exit:
     """The lines of the log, and whether they are what was written."""
     log = CeremonyLog(Path(node.config.hsm.lmk_file), SystemClock().now, node.language)
     number, _, digits = anchor.partition(":")
-    if anchor and not (number.isdecimal() and len(digits) == 64):
+    if anchor and not (number.isdecimal() and int(number) and len(digits) == 64):
         raise CommandError(node.say("anchor_form"), Exit.USAGE)
-    found = log.read(anchor)
+    found = log.read(f"{int(number)}:{digits.lower()}" if anchor else "")
     if as_json:
         print_object(
             {

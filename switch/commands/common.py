@@ -265,7 +265,7 @@ def components(node: Node, option: str, given: Sequence[str]) -> list[bytes]:
             values.append(typed)
     if values and node.config.hsm.device:  # the node's vault could not open what this one made
         raise CommandError(node.say("components_on_device"), Exit.USAGE)
-    return [_unhex(value) for value in values]
+    return [_unhex(node, value) for value in values]
 
 
 def component_text(node: Node, option: str, value: str) -> str:
@@ -281,8 +281,8 @@ def component_text(node: Node, option: str, value: str) -> str:
     return value
 
 
-def _unhex(text: str) -> bytes:
+def _unhex(node: Node, text: str) -> bytes:
     try:
         return bytes.fromhex("".join(text.split()))
     except ValueError:
-        raise CommandError("a component is hex digits", Exit.USAGE) from None
+        raise CommandError(node.say("component_not_hex"), Exit.USAGE) from None

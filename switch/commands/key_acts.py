@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hsm import ceremony, lmk as lmks
-from hsm.errors import VaultError
 from hsm.keys import Algorithm, KeyUsage
 from hsm.local import LocalVault
 from settlement.four_eyes import require
@@ -420,11 +419,11 @@ def component(
         try:
             part = bytes.fromhex("".join(typed.split()))
         except ValueError:
-            raise CommandError("a component is hex digits", Exit.USAGE) from None
+            raise CommandError(node.say("component_not_hex"), Exit.USAGE) from None
         known = ceremony.LENGTHS[algorithm]
         if len(part) not in known:
             lengths = ", ".join(map(str, known))
-            raise VaultError(f"a component has {lengths} bytes, not {len(part)}")
+            raise CommandError(node.say("component_length", lengths=lengths, found=len(part)))
     check_value = ceremony.component_check_value(part, algorithm)
     print_line(node.say("its_check_value", check_value=check_value))
     return Exit.DONE

@@ -90,7 +90,7 @@ def import_key(
     algorithm = Algorithm[algorithm_name.upper()]
     parts = components(node, "component", given) if under_zmk is None else []
     if under_zmk is None and not parts:
-        raise CommandError("give --component (twice or more) or --under-zmk", Exit.USAGE)
+        raise CommandError(node.say("import_from_what"), Exit.USAGE)
     box = vault(node)
 
     async def write(dsn: str, maker: str) -> StoredKey:

@@ -408,7 +408,14 @@ def test_the_log_is_verified_and_its_first_broken_line_named(desk: Desk) -> None
     path.write_bytes(whole.rpartition(b"\n")[0].rpartition(b"\n")[0] + b"\n")
     told = desk("keys", "ceremony", "log", "--anchor", noted, code=1)
     assert "line 6 is not what was written (missing)" in told
-    assert "NUMBER:HASH" in desk("keys", "ceremony", "log", "--anchor", "6", code=2)
+    for other in ("6", f"0:{anchor['hash']}"):
+        assert "NUMBER:HASH" in desk("keys", "ceremony", "log", "--anchor", other, code=2)
+    # as a person may copy it
+    path.write_bytes(whole)
+    desk("keys", "ceremony", "log", "--anchor", f"06:{anchor['hash'].upper()}")
+    wrong = f"06:{anchor['hash'][::-1]}"
+    told = desk("keys", "ceremony", "log", "--anchor", wrong, code=1)
+    assert "line 6 is not what was written (not_the_anchor)" in told
 
 
 def test_a_torn_last_line_is_told_and_gone_on_from(desk: Desk) -> None:
