@@ -35,6 +35,9 @@ class Ibm(msgspec.Struct, frozen=True):
     table: str
     validation: str
 
+    def __repr__(self) -> str:
+        return "Ibm(…)"
+
     @property
     def account(self) -> str:
         return account_of(self.pan)

@@ -28,6 +28,9 @@ class Card(msgspec.Struct, frozen=True):
     expiry: str
     service_code: str
 
+    def __repr__(self) -> str:
+        return "Card(…)"
+
 
 def make(vault: HostVault, fields: Fields) -> bytes:
     """CW: make a card verification value.

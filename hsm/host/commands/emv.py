@@ -207,6 +207,9 @@ class PinChange(msgspec.Struct, frozen=True):
     pan: str
     cryptogram_key: OpenKey | None
 
+    def __repr__(self) -> str:
+        return "PinChange(…)"
+
 
 def read_pin_change(vault: HostVault, fields: Fields) -> PinChange:
     confidentiality = vault.key(fields.key(32), uses.MK_SMC)

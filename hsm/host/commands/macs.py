@@ -104,6 +104,9 @@ class Request(msgspec.Struct, frozen=True):
     vector: bytes | None
     data: bytes
 
+    def __repr__(self) -> str:
+        return f"Request({len(self.data)} bytes)"
+
 
 def generate(vault: HostVault, fields: Fields) -> bytes:
     """M6: a MAC.
