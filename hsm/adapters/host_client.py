@@ -201,7 +201,9 @@ class ClientConnection(asyncio.Protocol):
         pending, self._pending = self._pending, {}
         for each in pending.values():
             each.timer.cancel()
-            fail(each, DeviceDownError(f"the connection to {self.device.name} was lost"))
+            fail(
+                each, DeviceDownError(f"the connection to {self.device.name} was lost: {self.why}")
+            )
 
 
 def fail(pending: Pending, error: VaultError) -> None:
@@ -286,7 +288,14 @@ class Device:
 
     async def _check(self, connection: ClientConnection) -> None:
         """Ask for the LMK; `VaultError` unless it is the one that is expected."""
-        answer = await connection.ask(client.DIAGNOSTICS, self.settings.timeout_s)
+        try:
+            answer = await connection.ask(client.DIAGNOSTICS, self.settings.timeout_s)
+        except DeviceDownError as error:
+            if self.settings.tls is None or connection.usable:
+                raise
+            # TLS 1.3: the handshake is over for us before the device has judged our certificate
+            hint = "so a device ends one whose certificate it does not take (hsm.tls_certificate)"
+            raise DeviceDownError(f"{error}; {hint}") from error
         if answer.code != "00":
             raise client.refused(client.DIAGNOSTICS.command, answer.code)
         found = client.read_lmk(answer.data)

@@ -632,12 +632,17 @@ def test_devices_and_switch_show_each_other_certificates(tmp_path: Path) -> None
             device,
         )
         assert "match" in await served(configured(device.port, "switch", tls_name="hsm"), device)
-        for refused in (
-            configured(device.port, "stranger"),
-            configured(device.port, "switch", tls_certificate="", tls_key=""),
-            vaults.network(Hsm(device=f"tcp://127.0.0.1:{device.port}", timeout_s=0.2)),
+        for refused, why in (
+            (configured(device.port, "stranger"), "hsm.tls_certificate"),
+            (
+                configured(device.port, "switch", tls_certificate="", tls_key=""),
+                "hsm.tls_certificate",
+            ),
+            (vaults.network(Hsm(device=f"tcp://127.0.0.1:{device.port}", timeout_s=0.2)), ""),
         ):
-            assert f"127.0.0.1:{device.port}: " in await served(refused, device)
+            said = await served(refused, device)
+            assert f"127.0.0.1:{device.port}: " in said
+            assert why in said
         await device.stop()
 
     asyncio.run(main())
