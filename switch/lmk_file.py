@@ -73,11 +73,21 @@ def open_payload(payload: bytes, language: str, passphrase_fd: int | None) -> Lm
     return lmks.open_with_passphrase(payload, passphrase)
 
 
+def secret_text(descriptor: int, option: str) -> str:
+    """What stands in a descriptor; `VaultError` names the option, and nothing that was read."""
+    try:
+        with os.fdopen(descriptor, "rb") as file:
+            return file.read(PASSPHRASE_BYTES_MAX).decode()
+    except OSError as error:
+        raise VaultError(f"{option} {descriptor}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise VaultError(f"{option} {descriptor}: what stands there is not UTF-8") from None
+
+
 def given_passphrase(passphrase_fd: int | None) -> str | None:
     """From the descriptor, else from the systemd credential; one line."""
     if passphrase_fd is not None:
-        with os.fdopen(passphrase_fd, "rb") as file:
-            return file.read(PASSPHRASE_BYTES_MAX).decode().rstrip("\r\n")
+        return secret_text(passphrase_fd, "--passphrase-fd").rstrip("\r\n")
     path = credential(CREDENTIAL)
     return None if path is None else path.read_text(encoding="utf-8").rstrip("\r\n")
 
@@ -86,8 +96,7 @@ def given_shares(passphrase_fd: int | None) -> list[str]:
     """Custodians' shares from the descriptor, one a line."""
     if passphrase_fd is None:
         return []
-    with os.fdopen(passphrase_fd, "rb") as file:
-        lines = file.read(PASSPHRASE_BYTES_MAX).decode().splitlines()
+    lines = secret_text(passphrase_fd, "--passphrase-fd").splitlines()
     return [line for line in lines if line.strip()]
 
 

@@ -8,7 +8,6 @@ Whatever is killed on the way leaves the LMK as it was, or as it was to become.
 from __future__ import annotations
 
 import asyncio
-import os
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -40,6 +39,7 @@ from switch.lmk_file import (
     given_passphrase,
     read_file,
     replace_sealed,
+    secret_text,
     write_sealed,
 )
 from switch.texts import say
@@ -159,8 +159,7 @@ def put_together(held: Ceremony, count: int) -> Lmk:
 def new_passphrase(node: Node, descriptor: int | None) -> str:
     if descriptor is None:
         return ask_twice(node, "--new-passphrase-fd")
-    with os.fdopen(descriptor, "rb") as file:
-        return file.read(lmks.SCRYPT_COST_MAX).decode().partition("\n")[0].rstrip("\r")
+    return secret_text(descriptor, "--new-passphrase-fd").partition("\n")[0].rstrip("\r")
 
 
 def hand_out(held: Ceremony, shares: tuple[str, ...], threshold: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -23,9 +24,9 @@ from switch.commands.common import (
     print_table,
 )
 from switch.config import operator_language
-from switch.device.config import load
+from switch.device.config import OFFICER_NAME, load
 from switch.device.control import Ask, Named, ask
-from switch.lmk_file import PASSPHRASE_BYTES_MAX
+from switch.lmk_file import secret_text
 from switch.texts import say
 
 if TYPE_CHECKING:
@@ -111,6 +112,8 @@ def hsm_officer(
     from switch.people import credentials
 
     language = language_of(None, lang)
+    if re.fullmatch(OFFICER_NAME, name) is None:
+        raise CommandError(say("hsm_officer_name", language), Exit.USAGE)
     password = given_passwords([name], passwords_fd, language)[0]
     if passwords_fd is None and getpass.getpass(say("again", language) + ": ") != password:
         raise CommandError(say("not_the_same", language), Exit.USAGE)
@@ -150,8 +153,7 @@ def hsm_commands(json: Json = False, lang: Lang = "") -> None:  # noqa: FBT002
 def given_passwords(names: list[str], descriptor: int | None, language: str) -> list[str]:
     """One a line from the descriptor, in the officers' order; else asked for, unseen."""
     if descriptor is not None:
-        with open(descriptor, "rb") as file:
-            lines = file.read(PASSPHRASE_BYTES_MAX).decode().splitlines()
+        lines = secret_text(descriptor, "--passwords-fd").splitlines()
         if len(lines) != len(names):
             raise CommandError(say("hsm_passwords", language, count=len(names)), Exit.USAGE)
         return lines

@@ -27,6 +27,7 @@ from switch.config import (
 )
 
 FILE = "file"
+OFFICER_NAME = r"^[A-Za-z0-9._-]{1,32}$"
 
 
 class Tls(Section, frozen=True):
@@ -42,7 +43,7 @@ class Tls(Section, frozen=True):
 class Officer(Section, frozen=True):
     """Somebody who may, together with a second one, put the device into the authorised state."""
 
-    name: Annotated[str, text("as the log shows it", "name", r"^[A-Za-z0-9._-]{1,32}$")]
+    name: Annotated[str, text("as the log shows it", "name", OFFICER_NAME)]
     password: Annotated[
         str, text("as `tongbao hsm officer` prints it", "$scrypt$…", r"^\$scrypt\$")
     ]

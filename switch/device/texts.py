@@ -23,6 +23,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "this device has no officers: put two into its file (`tongbao hsm officer NAME`)",
         "此加密机没有安全员：请在其配置文件中加入两名（`tongbao hsm officer NAME`）",
     ),
+    "hsm_officer_name": (
+        "an officer's name has 1 to 32 letters, digits, dots, dashes and underscores",
+        "安全员名称由 1 到 32 个字母、数字、点、连字符或下划线组成",
+    ),
     "hsm_two_officers": (
         "the authorised state takes two different officers: --officer A --officer B",
         "进入授权状态需要两名不同的安全员：--officer A --officer B",

@@ -33,7 +33,7 @@ from hsm.local import LocalVault
 from switch import cli
 from switch.adapters.system import SystemClock
 from switch.commands import custodians
-from switch.lmk_file import CeremonyLog, LmkError, ceremony_alone, open_lmk
+from switch.lmk_file import CeremonyLog, LmkError, ceremony_alone, open_lmk, secret_text
 from switch.people import credentials
 from switch.store import prepare_data_keys
 from tests.schemas import assert_valid
@@ -182,6 +182,18 @@ def test_what_is_refused_leaves_no_lmk(desk: Desk, script: list[dict[str, str]],
     assert desk.acts()[-1] == "ceremony.broken_off"
     for part in PAPER:
         assert part.hex() not in told.lower() + json.dumps(desk.log()).lower()
+
+
+def test_a_passphrase_that_is_no_text_is_not_shown() -> None:
+    for option in ("--passphrase-fd", "--new-passphrase-fd"):
+        reading, writing = os.pipe()
+        os.write(writing, b"half of it \xff\n")
+        os.close(writing)
+        with pytest.raises(VaultError, match=f"{option} [0-9]+: .*not UTF-8") as caught:
+            secret_text(reading, option)
+        assert "half" not in str(caught.value)
+    with pytest.raises(VaultError, match="Bad file descriptor"):
+        secret_text(99_999, "--passphrase-fd")
 
 
 def test_wrong_use_is_named(desk: Desk) -> None:

@@ -207,6 +207,24 @@ def test_a_second_device_on_the_port_leaves_the_first_its_console(tmp_path: Path
         assert tongbao("status", "--config", str(file)).returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("name", "given", "said"),
+    [
+        ("wang", b"\xff\xfe\n", "not UTF-8"),
+        ("wang", b"short\n", "12 to 1024"),
+        ('wa"ng', b"a password of words\n", "letters, digits"),
+    ],
+)
+def test_an_officer_that_no_file_could_name_is_refused(name: str, given: bytes, said: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tongbao", "hsm", "officer", name, "--passwords-fd", "0", "--lang", "en"],
+        cwd=ROOT, input=given, capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert said in done.stderr.decode()
+    assert b"Traceback" not in done.stderr
+
+
 def test_without_demo_there_must_be_an_lmk(tmp_path: Path) -> None:
     file = tmp_path / "device.toml"
     file.write_text("port = 0\nlmk_file = 'none'", encoding="utf-8")
