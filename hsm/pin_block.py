@@ -221,8 +221,10 @@ def _open(field: str, control: str, fill: str) -> str:
     if not PIN_LENGTH_MIN <= length <= PIN_LENGTH_MAX:
         raise PinLengthError("PIN length outside 4 to 12")
     pin = field[2 : 2 + length]
-    if not pin.isdecimal():
+    # Both are looked at in any case: the time does not tell which of them was wrong.
+    decimal, filled = pin.isdecimal(), set(field[2 + length :]) <= set(fill)
+    if not decimal:
         raise PinBlockError("a digit of the PIN is not decimal")
-    if not set(field[2 + length :]) <= set(fill):
+    if not filled:
         raise PinBlockError("wrong fill")
     return pin
