@@ -88,11 +88,12 @@ class Control:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            async with asyncio.timeout(ANSWER_S), self._turn:
-                line = await reader.readline()
-                said = await asyncio.to_thread(self._said, line)
-                if said.get("fault") == "hsm_wrong_officer":
-                    await asyncio.sleep(WRONG_WAIT_S)
+            async with asyncio.timeout(ANSWER_S):
+                line = await reader.readline()  # before its turn: who says nothing holds up nobody
+                async with self._turn:
+                    said = await asyncio.to_thread(self._said, line)
+                    if said.get("fault") == "hsm_wrong_officer":
+                        await asyncio.sleep(WRONG_WAIT_S)
                 writer.write(msgspec.json.encode(said) + b"\n")
                 await writer.drain()
         except (TimeoutError, ConnectionError, ValueError):

@@ -8,6 +8,7 @@ import datetime as dt
 import json
 import os
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -193,6 +194,15 @@ def test_every_setting_is_in_the_example(tmp_path: Path) -> None:
     (tmp_path / "device.toml").write_text(text, encoding="utf-8")
     device = load(tmp_path / "device.toml")
     assert device == absolute(Device(), tmp_path)
+
+
+def test_a_console_that_says_nothing_holds_up_no_other(tmp_path: Path) -> None:
+    with running(tmp_path) as (_, file), socket.socket(socket.AF_UNIX) as silent:
+        silent.connect(str(tmp_path / "hsm" / "control"))
+        silent.sendall(b'{"what": ')
+        assert tongbao("status", "--config", str(file)).returncode == 0
+        silent.sendall(b'"status"}\n')
+        assert b'"lmk_id"' in silent.recv(4096)
 
 
 def test_a_second_device_on_the_port_leaves_the_first_its_console(tmp_path: Path) -> None:
