@@ -153,6 +153,7 @@ class KeyTable:
         """Close every key; whoever needs one opens it again, if its LMK is still here."""
         for keys in self._everywhere:
             keys.clear()
+        ciphers.forget()  # of this thread, where a vault's work is done: also what the LMK itself derived
 
     def _unwrap(self, block: str) -> tuple[Header, bytes]:
         lmk = self.lmk

@@ -239,4 +239,4 @@ class HostVault:
         """Drop all opened keys: after a change of LMK the old ones are reached no more."""
         self._opened.clear()
         self._derivers.clear()
-        self.keys.opened.keys.clear()
+        self.keys.forget()

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from hsm import lmk as lmks
+from hsm import ciphers, key_block, lmk as lmks
 from hsm.errors import KeyBlockError
 from hsm.keys import USAGES, KeyUsage
 from hsm.local import LocalVault
@@ -86,6 +86,16 @@ def test_after_it_is_retired_no_thread_reaches_the_old_lmk() -> None:
     other.join(10)
     assert isinstance(said[0], bytes)
     assert isinstance(said[1], KeyBlockError)
+
+
+def test_after_it_is_retired_no_context_of_it_is_kept() -> None:
+    working = vault(BOTH)
+    block = vault(OLD).generate_key(KeyUsage.ZAK, 16).block
+    working.check_value(block)
+    derived = set(key_block.derive(OLD._key, "D"))
+    assert derived & set(ciphers._contexts.aes)
+    working.take(NEW)
+    assert not derived & set(ciphers._contexts.aes)
 
 
 def test_keys_stay_open_while_their_lmk_is_here() -> None:
