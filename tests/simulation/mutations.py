@@ -538,7 +538,7 @@ def stream_not_made_again() -> Iterator[None]:
 @contextlib.contextmanager
 def versions_not_kept() -> Iterator[None]:
     """A route is stored by its name alone, without the version that was in force (P10)."""
-    with mock.patch.object(Snapshot, "version", return_value=""):
+    with mock.patch.object(Snapshot, "version", return_value="null"):
         yield
 
 
