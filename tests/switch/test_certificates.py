@@ -10,9 +10,10 @@ from __future__ import annotations
 import datetime as dt
 import socket
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import structlog
 from structlog.testing import capture_logs
 
 from switch.certificates import FILE_BYTES_MAX, Certificates
@@ -22,9 +23,21 @@ from switch.supervisor import SupervisorError, certificates_of
 from switch.tls import Pem, TlsError, context_of, validity_of
 from tests.certificates import Certificate
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 AUTHORITY = Certificate.make("root")
 DAY = dt.timedelta(days=1)
 NAME = "127.0.0.1:8583"
+
+
+@pytest.fixture(autouse=True)
+def every_level() -> Iterator[None]:
+    """Other tests of the process may have set what is left out of logs."""
+    before = structlog.get_config()
+    structlog.reset_defaults()
+    yield
+    structlog.configure(**before)
 
 
 class Clock:
