@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hsm import ceremony, lmk as lmks
 from hsm.keys import Algorithm, KeyUsage
@@ -112,58 +112,63 @@ def name_of(key: StoredKey) -> str:
 # -- generate -------------------------------------------------------------------------------------
 
 
-def generate(
-    node: Node,
-    table: Sitting | None,
-    link: str,
-    usage_name: str,
-    *,
-    length: int,
-    algorithm: Algorithm,
-    components: int,
-    at_once: bool,
-    form: str,
-) -> Exit:
+class Wish(NamedTuple):
+    """What key is to be made, and how the other side gets it."""
+
+    length: int  # bytes
+    algorithm: Algorithm
+    components: int  # of a ZMK, one a custodian
+    form: str  # of FORMS
+    at_once: bool = False  # in force even where another one is
+
+
+def generate(node: Node, table: Sitting | None, link: str, usage_name: str, wish: Wish) -> Exit:
     """A new key of a link. Where one is in force already it waits, until the other side has it too."""
     if node.config.hsm.device:  # the node's vault could not open what this one made
         raise CommandError(node.say("generate_on_device"), Exit.USAGE)
     usage = usage_named(usage_name, LINK_USAGES)
-    check_form(form)
+    check_form(wish.form)
     owner = f"link:{link}"
     box = vault(node)
-    entropy = SystemEntropy().bytes
     with node.store() as store:
         who = authorised(node, "keys.generate", f"{owner} {usage.value}", store.dsn)
         asyncio.run(check_link(node, store.dsn, link, box.lmk_ids))
 
-        async def keep(block: KeyBlock) -> tuple[StoredKey, StoredKey | None]:
+        async def keep(
+            block: KeyBlock,
+        ) -> tuple[StoredKey, tuple[StoredKey, ExportedKey] | None]:
             async with custody(store.dsn) as keys, reference(store.dsn) as kept:
-                zmk = None
+                given = None
                 if usage is not KeyUsage.ZMK:
                     zmk = await newest(node, keys, owner, KeyUsage.ZMK)
-                    box.export_key(block.block, zmk.block)  # refused before it is stored
+                    given = (
+                        zmk,
+                        box.export_key(block.block, zmk.block),
+                    )  # refused before it is stored
                 in_force = [
                     key for key in await keys.keys_of(owner, usage.value) if key.status == "active"
                 ]
-                waits = bool(in_force) and not at_once
+                waits = bool(in_force) and not wish.at_once
                 made = await kept.add_key(
                     stored(owner, usage, block, waits=waits),
                     maker=who.operator,
                     act="keys.generate",
                 )
-                return made, zmk
+                return made, given
 
         if usage is KeyUsage.ZMK:
             assert table is not None
-            parts = ceremony.make_components(components, length, algorithm, entropy)
-            block = box.import_components(usage, parts, algorithm=algorithm)
-            hand_out_components(node, table, store.dsn, owner, parts, algorithm)
+            parts = ceremony.make_components(
+                wish.components, wish.length, wish.algorithm, SystemEntropy().bytes
+            )
+            block = box.import_components(usage, parts, algorithm=wish.algorithm)
+            hand_out_components(node, table, store.dsn, owner, parts, wish.algorithm)
         else:
-            block = box.generate_key(usage, length, algorithm=algorithm)
-        made, zmk = asyncio.run(keep(block))
+            block = box.generate_key(usage, wish.length, algorithm=wish.algorithm)
+        made, given = asyncio.run(keep(block))
     say_stored(node, made)
-    if zmk is not None:
-        print_export(node, made, zmk, box.export_key(made.block, zmk.block), form)
+    if given is not None:
+        print_export(node, made, *given, wish.form)
     return Exit.DONE
 
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from hsm.keys import KeyBlock
     from hsm.local import LocalVault
     from switch.commands.common import Node
+    from switch.commands.custodians import Sitting
     from terminals.registry import StoredKey
 
 TERMINAL_USAGES = {"tmk": KeyUsage.TMK}
@@ -257,20 +258,17 @@ def keys_generate(
     lang: Lang = "",
 ) -> None:
     node = node_of(config, data, lang, demo=demo, passphrase_fd=passphrase_fd)
-    table = sitting(node, from_fd) if usage.lower() == "zmk" else None
-    end(
-        key_acts.generate(
-            node,
-            table,
-            link,
-            usage,
-            length=length,
-            algorithm=Algorithm[algorithm(algorithm_name).upper()],
-            components=components_count,
-            at_once=now,
-            form=form,
-        )
-    )
+    wish = key_acts.Wish(length, algorithm_of(algorithm_name), components_count, form, at_once=now)
+    end(key_acts.generate(node, sitting_for(node, usage, from_fd), link, usage, wish))
+
+
+def algorithm_of(name: str) -> Algorithm:
+    return Algorithm[algorithm(name).upper()]
+
+
+def sitting_for(node: Node, usage: str, from_fd: int | None) -> Sitting | None:
+    """Custodians are there for a ZMK alone: each is handed a component."""
+    return sitting(node, from_fd) if usage.lower() == "zmk" else None
 
 
 @app.command("export", help="help_export")
@@ -326,19 +324,8 @@ def keys_rotate(
     if lmk:
         end(key_acts.rotate_lmk(node))
     assert link is not None
-    end(
-        key_acts.generate(
-            node,
-            sitting(node, from_fd) if usage.lower() == "zmk" else None,
-            link,
-            usage,
-            length=length,
-            algorithm=Algorithm[algorithm(algorithm_name).upper()],
-            components=components_count,
-            at_once=False,
-            form=form,
-        )
-    )
+    wish = key_acts.Wish(length, algorithm_of(algorithm_name), components_count, form)
+    end(key_acts.generate(node, sitting_for(node, usage, from_fd), link, usage, wish))
 
 
 @app.command("retire", help="help_retire")
@@ -376,7 +363,7 @@ def keys_component(
     lang: Lang = "",
 ) -> None:
     node = node_of(config, data, lang)
-    chosen = Algorithm[algorithm(algorithm_name).upper()]
+    chosen = algorithm_of(algorithm_name)
     typed = "" if generate else ask(node, "component_typed", "--generate")
     end(
         key_acts.component(
