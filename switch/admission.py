@@ -150,12 +150,11 @@ class Admission:
         route = intake.validate(asked, received.message, snapshot, merchant, local)
         if isinstance(route, Refusal):
             return auth.refuse(route.response_code, route.rule)
-        assessment = None
-        if snapshot.risk:
-            assessment = limits.assess(asked, auth.request, merchant, route, local, snapshot)
-            declined = limits.at_once(assessment, route)
-            if declined is not None:
-                return auth.refuse(declined.of.response_code, declined.of.told)
+        assessment, declined = limits.asked_first(
+            asked, auth.request, merchant, route, local, snapshot
+        )
+        if declined is not None:
+            return auth.refuse(declined.of.response_code, declined.of.told)
         if route is None:
             return auth.refuse("15", "route.none")
         verified.access.added += asked.type.side is not Side.NONE
@@ -199,12 +198,11 @@ class Admission:
         route = intake.validate(asked, received.message, snapshot, merchant, local)
         if isinstance(route, Refusal):
             return auth.hold(route.rule)
-        assessment = None
-        if snapshot.risk:
-            assessment = limits.assess(asked, auth.request, merchant, route, local, snapshot)
-            declined = limits.at_once(assessment, route)
-            if declined is not None:
-                return auth.hold(declined.of.told)
+        assessment, declined = limits.asked_first(
+            asked, auth.request, merchant, route, local, snapshot
+        )
+        if declined is not None:
+            return auth.hold(declined.of.told)
         if route is None:
             return auth.hold("route.none")
         verified.access.added += asked.type.side is not Side.NONE

@@ -64,6 +64,21 @@ def assess(
     return None if found.plain else found
 
 
+def asked_first(
+    asked: Ask,
+    request: RequestRow,
+    merchant: Merchant,
+    route: Route | None,
+    local: dt.datetime,
+    snapshot: Snapshot,
+) -> tuple[Assessment | None, Fired | None]:
+    """What the rules say at once, and which of them ends the matter before any counter is read."""
+    if not snapshot.risk:  # no rule, no cost
+        return None, None
+    assessment = assess(asked, request, merchant, route, local, snapshot)
+    return assessment, at_once(assessment, route)
+
+
 def at_once(assessment: Assessment | None, route: Route | None) -> Fired | None:
     """What declines before any counter is read, if that can be written without an alert."""
     if assessment is None or not (assessment.silent or route is None):
