@@ -132,13 +132,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "not_found": ("no {kind} {key}", "没有 {kind} {key}"),
     "unchanged": ("nothing changed", "没有变化"),
     "applied": ("{kind} {key}: version {version}", "{kind} {key}：版本 {version}"),
-    "component": (
-        "component {number} in hex (empty: no more)",
-        "第 {number} 个分量，十六进制（空行结束）",
-    ),
     "component_refused": (
-        "--{option} takes hex only with --demo; otherwise leave it out (prompt) or give @FILE",
-        "--{option} 仅在 --demo 下可直接写十六进制；否则请省略（交互输入）或使用 @文件",
+        "--{option} is there with --demo only, for nobody may hold all components of a key; leave it out: "
+        "`tongbao keys import` asks each custodian for his own",
+        "--{option} 仅限 --demo：任何人不得持有一把密钥的全部分量；请省略它，由 `tongbao keys import` 逐一询问各保管人",
     ),
     "key_stored": (
         "{owner} {usage}: version {version}, check value {check_value}",
@@ -216,10 +213,6 @@ TEXTS: dict[str, tuple[str, str]] = {
     "component_twice": (
         "two custodians entered the same component",
         "两位保管人输入了相同的分量",
-    ),
-    "import_from_what": (
-        "give --component (twice or more) or --under-zmk",
-        "请给出 --component（两次或以上）或 --under-zmk",
     ),
     "custodian_twice": (
         "{custodian} had a turn: every part is another person's",
@@ -1091,8 +1084,8 @@ TEXTS: dict[str, tuple[str, str]] = {
         "K/N：另分成 N 份，任意 K 份可打开。",
     ),
     "help_opt_component": (
-        "A component: @FILE; hex with --demo only; repeat. Default: asked for.",
-        "密钥分量：@文件；十六进制仅限 --demo；可重复。默认交互输入。",
+        "With --demo: a component, @FILE or hex; repeat. Else each custodian is asked for his own.",
+        "仅限 --demo：密钥分量，@文件或十六进制；可重复。否则逐一询问各保管人。",
     ),
     "help_opt_check_value": ("The key's check value, to be agreed.", "用于核对的密钥校验值。"),
     "help_opt_algorithm": ("tdes or aes.", "tdes 或 aes。"),

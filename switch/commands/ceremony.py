@@ -29,7 +29,7 @@ from switch.commands.common import (
     print_progress,
     print_table,
 )
-from switch.commands.custodians import Ceremony, sitting
+from switch.commands.custodians import Ceremony, check_count, sitting
 from switch.commands.init import ask_twice
 from switch.commands.login import ask
 from switch.lmk_file import (
@@ -131,31 +131,6 @@ def read_share(typed: str, label: str) -> tuple[bytes, str]:
     return typed.strip().encode(), ceremony.share_digits(typed)
 
 
-def read_component(node: Node, typed: str) -> tuple[bytes, str]:
-    """A component of an LMK, and its check value."""
-    try:
-        part = bytes.fromhex("".join(typed.split()))
-    except ValueError:
-        raise CommandError(node.say("component_not_hex")) from None
-    if len(part) != lmks.LMK_BYTES:
-        raise CommandError(node.say("component_length", lengths=lmks.LMK_BYTES, found=len(part)))
-    return part, ceremony.component_check_value(part, Algorithm.AES)
-
-
-def put_together(held: Ceremony, count: int) -> Lmk:
-    """An LMK of components, each of another custodian."""
-    parts: list[bytes] = []
-    for number in range(1, count + 1):
-        who = held.custodian("component", number, count)
-        part = held.entered(who, "component", lambda typed: read_component(held.node, typed))
-        if part in parts:
-            raise CommandError(held.node.say("component_twice"))
-        check_value = ceremony.component_check_value(part, Algorithm.AES)
-        held.write("component.entered", who, number=number, of=count, check_value=check_value)
-        parts.append(part)
-    return lmks.from_components(parts)
-
-
 def new_passphrase(node: Node, descriptor: int | None) -> str:
     if descriptor is None:
         return ask_twice(node, "--new-passphrase-fd")
@@ -182,9 +157,7 @@ def make_lmk(
     """The first LMK of a node, or the next one, which takes over from the present."""
     if generate and shares is None:
         raise CommandError(node.say("generate_needs_shares"), Exit.USAGE)
-    if not ceremony.COMPONENTS_MIN <= components <= ceremony.COMPONENTS_MAX:
-        least, most = ceremony.COMPONENTS_MIN, ceremony.COMPONENTS_MAX
-        raise CommandError(node.say("components_range", least=least, most=most), Exit.USAGE)
+    check_count(node, components)
     path = Path(node.config.hsm.lmk_file)
     entropy = SystemEntropy().bytes
     with sat(node, table, "lmk") as held:
@@ -195,7 +168,11 @@ def make_lmk(
             if former is not None:
                 raise CommandError(node.say("former_not_retired", lmk_id=former.lmk_id))
             present = opened(node, held, payload)
-        lmk = lmks.make(entropy) if generate else put_together(held, components)
+        lmk = (
+            lmks.make(entropy)
+            if generate
+            else lmks.from_components(held.components(components, (lmks.LMK_BYTES,), Algorithm.AES))
+        )
         if lmks.is_test_lmk(lmk):
             raise CommandError(node.say("test_lmk_without_demo", path=path))
         if present is not None:

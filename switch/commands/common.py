@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import json
 import sys
 from contextlib import asynccontextmanager, contextmanager
@@ -258,31 +257,33 @@ def show_content(kind: str, key: str, version: int, content: dict[str, Any]) -> 
 
 
 def components(node: Node, option: str, given: Sequence[str]) -> list[bytes]:
-    """Components from `@file`, from hex on the command line (only --demo), or typed unseen."""
-    values = [component_text(node, option, value) for value in given]
-    if not values and sys.stdin.isatty():
-        while typed := getpass.getpass(node.say("component", number=len(values) + 1) + ": "):
-            values.append(typed)
-    if values and node.config.hsm.device:  # the node's vault could not open what this one made
+    """Components that one person gives, `@FILE` or hex: with `--demo` alone, for else one would have had
+    them all in his hands."""
+    if given and node.config.hsm.device:  # the node's vault could not open what this one made
         raise CommandError(node.say("components_on_device"), Exit.USAGE)
-    return [_unhex(node, value) for value in values]
-
-
-def component_text(node: Node, option: str, value: str) -> str:
-    if value.startswith("@"):
-        from pathlib import Path
-
-        try:
-            return Path(value[1:]).read_text(encoding="utf-8")
-        except OSError as error:
-            raise CommandError(f"{value[1:]}: {error.strerror}", Exit.USAGE) from error
-    if not node.demo:
+    if given and not node.demo:
         raise CommandError(node.say("component_refused", option=option), Exit.USAGE)
-    return value
+    return [component_bytes(node, component_text(value)) for value in given]
 
 
-def _unhex(node: Node, text: str) -> bytes:
+def component_text(value: str) -> str:
+    if not value.startswith("@"):
+        return value
+    from pathlib import Path
+
     try:
-        return bytes.fromhex("".join(text.split()))
+        return Path(value[1:]).read_text(encoding="utf-8")
+    except OSError as error:
+        raise CommandError(f"{value[1:]}: {error.strerror}", Exit.USAGE) from error
+
+
+def component_bytes(node: Node, text: str, lengths: Sequence[int] = ()) -> bytes:
+    """What is typed or written for a component. `lengths`: the bytes it may have."""
+    try:
+        part = bytes.fromhex("".join(text.split()))
     except ValueError:
-        raise CommandError(node.say("component_not_hex"), Exit.USAGE) from None
+        raise CommandError(node.say("component_not_hex")) from None
+    if lengths and len(part) not in lengths:
+        known = ", ".join(map(str, lengths))
+        raise CommandError(node.say("component_length", lengths=known, found=len(part)))
+    return part

@@ -19,16 +19,17 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from switch.adapters.system import SystemClock
-from switch.commands.common import CommandError, Exit, Login, office, print_line
+from switch.commands.common import CommandError, Exit, Login, component_bytes, office, print_line
 from switch.commands.login import at_terminal, authenticate
 from switch.lmk_file import CeremonyLog
 from switch.texts import say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from hsm.ceremony_log import Facts, Record
+    from hsm.keys import Algorithm
     from switch.commands.common import Node
 
 LINE_BYTES_MAX = 1 << 16  # of a script
@@ -193,6 +194,15 @@ def _close(descriptor: int) -> None:
         return
 
 
+def check_count(node: Node, components: int) -> None:
+    """Before anybody is asked."""
+    from hsm.ceremony import COMPONENTS_MAX, COMPONENTS_MIN
+
+    if not COMPONENTS_MIN <= components <= COMPONENTS_MAX:
+        text = node.say("components_range", least=COMPONENTS_MIN, most=COMPONENTS_MAX)
+        raise CommandError(text, Exit.USAGE)
+
+
 def sitting(node: Node, from_fd: int | None) -> Sitting:
     return Keyboard(node.language) if from_fd is None else Script(from_fd, node.language)
 
@@ -272,6 +282,29 @@ class Ceremony:
                 continue
             return secret
         raise AssertionError("unreachable")
+
+    def components(
+        self, count: int, lengths: Sequence[int], algorithm: Algorithm, **facts: str
+    ) -> list[bytes]:
+        """The components of one key, each of another custodian. `facts`: more for the log's lines."""
+        from hsm import ceremony
+
+        def read(typed: str) -> tuple[bytes, str]:
+            part = component_bytes(self.node, typed, lengths)
+            return part, ceremony.component_check_value(part, algorithm)
+
+        parts: list[bytes] = []
+        for number in range(1, count + 1):
+            who = self.custodian("component", number, count)
+            part = self.entered(who, "component", read)
+            if part in parts:
+                raise CommandError(self.node.say("component_twice"))
+            check_value = ceremony.component_check_value(part, algorithm)
+            self.write(
+                "component.entered", who, number=number, of=count, check_value=check_value, **facts
+            )
+            parts.append(part)
+        return parts
 
     def confirm(self, custodian: str, check_value: str) -> None:
         """He reads the check value on his paper; it must be this one."""

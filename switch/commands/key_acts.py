@@ -18,6 +18,7 @@ from switch.commands.common import (
     Exit,
     actor,
     authorised,
+    component_bytes,
     custody,
     office,
     print_line,
@@ -421,14 +422,7 @@ def component(
         part = ceremony.make_component(length, algorithm, SystemEntropy().bytes)
         print_line(grouped(part.hex().upper()))
     else:
-        try:
-            part = bytes.fromhex("".join(typed.split()))
-        except ValueError:
-            raise CommandError(node.say("component_not_hex"), Exit.USAGE) from None
-        known = ceremony.LENGTHS[algorithm]
-        if len(part) not in known:
-            lengths = ", ".join(map(str, known))
-            raise CommandError(node.say("component_length", lengths=lengths, found=len(part)))
+        part = component_bytes(node, typed, ceremony.LENGTHS[algorithm])
     check_value = ceremony.component_check_value(part, algorithm)
     print_line(node.say("its_check_value", check_value=check_value))
     return Exit.DONE

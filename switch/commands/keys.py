@@ -6,10 +6,12 @@ A clear key is never shown; a component is, once, to its custodian.
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from hsm.ceremony import LENGTHS
 from hsm.keys import Algorithm, KeyUsage
 from switch.cli import ConfigFile, DataFolder, Demo, Json, Lang, PassphraseFd, end, group, node_of
 from switch.commands import ceremony, key_acts
@@ -24,7 +26,7 @@ from switch.commands.common import (
     reading,
     reference,
 )
-from switch.commands.custodians import sitting
+from switch.commands.custodians import Ceremony, check_count, sitting
 from switch.commands.key_acts import LINK_USAGES, newest, say_stored, stored, usage_named, vault
 from switch.commands.login import ask
 from switch.data_keys import OWNER, check_lmk
@@ -82,22 +84,33 @@ def import_key(
     under_zmk: str | None,
     algorithm_name: str,
     check_value: str | None,
+    components_count: int,
+    from_fd: int | None,
 ) -> Exit:
-    """A key from components, or under the link's ZMK: a TR-31 block of version A to D, or plain hex."""
+    """A key from components, or under the link's ZMK: a TR-31 block of version A to D, or plain hex.
+
+    Each component is entered by another custodian; `given`, all by one person, are taken with `--demo`.
+    """
     owner = owner_of(link, terminal)
     usage = usage_named(usage_name, owner.usages)
     if under_zmk is not None and (given or usage is KeyUsage.ZMK or link is None):
         raise CommandError(node.say("under_zmk_use"), Exit.USAGE)
     algorithm = Algorithm[algorithm_name.upper()]
-    parts = components(node, "component", given) if under_zmk is None else []
-    if under_zmk is None and not parts:
-        raise CommandError(node.say("import_from_what"), Exit.USAGE)
+    if under_zmk is None and not given and node.config.hsm.device:
+        raise CommandError(node.say("components_on_device"), Exit.USAGE)
+    check_count(node, components_count)
+    parts = components(node, "component", given)
+    table = sitting(node, from_fd) if under_zmk is None and not parts else None
     box = vault(node)
+
+    async def exists(dsn: str) -> None:
+        """Before custodians are asked."""
+        async with reference(dsn) as store:
+            if not any(item.key == owner.key for item in await store.items(owner.kind)):
+                raise CommandError(node.say("not_found", kind=owner.kind, key=owner.key))
 
     async def write(dsn: str, maker: str) -> StoredKey:
         async with reference(dsn) as store, custody(dsn) as keys:
-            if not any(item.key == owner.key for item in await store.items(owner.kind)):
-                raise CommandError(node.say("not_found", kind=owner.kind, key=owner.key))
             snapshot = await store.snapshot()
             check_lmk(snapshot.keys(OWNER, KeyUsage.DATA.value), box.lmk_ids)
             checks = Checks(algorithm, check_value, weak=node.demo)
@@ -110,6 +123,10 @@ def import_key(
 
     with node.store() as store:
         who = authorised(node, "keys.import", f"{owner.name} {usage.value}", store.dsn)
+        asyncio.run(exists(store.dsn))
+        if table is not None:
+            held = Ceremony(node, table, Path(node.config.hsm.lmk_file), store.dsn)
+            parts = held.components(components_count, LENGTHS[algorithm], algorithm, key=owner.name)
         kept = asyncio.run(write(store.dsn, who.operator))
     say_stored(node, kept)
     return Exit.DONE
@@ -221,6 +238,8 @@ def keys_import(
     under_zmk: Annotated[str | None, typer.Option("--under-zmk", help="help_opt_under_zmk")] = None,
     check_value: CheckValue = None,
     algorithm_name: KeyAlgorithm = "tdes",
+    components_count: Components = ceremony.COMPONENTS,
+    from_fd: FromFd = None,
     demo: Demo = False,  # noqa: FBT002
     passphrase_fd: PassphraseFd = None,
     config: ConfigFile = None,
@@ -237,6 +256,8 @@ def keys_import(
             under_zmk=under_zmk,
             algorithm_name=algorithm(algorithm_name),
             check_value=check_value,
+            components_count=components_count,
+            from_fd=from_fd,
         )
     )
 

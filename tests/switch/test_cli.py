@@ -132,22 +132,20 @@ def test_a_terminal_with_its_tmk_is_added_and_suspended(run: Callable[..., Answe
     )
 
 
-def test_components_come_from_files_and_never_from_the_line_without_demo(
+def test_components_are_given_by_one_person_with_demo_only(
     run: Callable[..., Answer], tmp_path: Path
 ) -> None:
     run("merchant", "add", MERCHANT, "--name", "Shop")
-    refused = run("terminal", "add", MERCHANT, TERMINAL, "--tmk-component", TMK)
-    assert refused.code == 2
-    assert "only with --demo" in refused.err
-    assert TMK not in refused.err
     parts = []
     for number, digits in enumerate(("0123456789ABCDEFFEDCBA9876543210", "1C" * 16), 1):
         file = tmp_path / f"part{number}"
         file.write_text(digits + "\n")
         parts += ["--tmk-component", f"@{file}"]
-    no_lmk = run("terminal", "add", MERCHANT, TERMINAL, *parts)
-    assert no_lmk.code == 4
-    assert "tongbao init" in no_lmk.err
+    for given in (["--tmk-component", TMK], parts):
+        refused = run("terminal", "add", MERCHANT, TERMINAL, *given)
+        assert refused.code == 2
+        assert "keys import" in refused.err
+        assert TMK not in refused.err
     assert run("terminal", "add", MERCHANT, TERMINAL, "--demo", *parts).code == 0
     wrong = run("terminal", "add", MERCHANT, TERMINAL, "--demo", *parts, "--check-value", "000000")
     assert wrong.code == 4
@@ -174,7 +172,7 @@ def test_a_links_keys_come_as_components_and_under_its_zmk(run: Callable[..., An
     assert run(*words, "--usage", "tmk", "--component", TMK).code == 2
     assert run(*words, "--usage", "zmk", "--under-zmk", "00").code == 2
     assert run(*words, "--usage", "zpk").code == 2
-    assert run(*words, "--usage", "zmk", "--component", "xyz").code == 2
+    assert run(*words, "--usage", "zmk", "--component", "xyz").code == 4
     listed = run("keys", "list", "--json").lines()
     assert [(key["owner"], key["usage"], key["version"]) for key in listed] == [
         ("link:BANKA", "ZMK", 1),

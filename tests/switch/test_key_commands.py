@@ -538,6 +538,11 @@ class Vault:
     def listed(self) -> list[dict[str, Any]]:
         return self.shop.listed("key", "keys", "list")
 
+    def log(self) -> list[dict[str, Any]]:
+        return list(
+            json.loads(self.shop("", "keys", "ceremony", "log", "--json").stdout)["records"]
+        )
+
 
 @pytest.fixture
 def vault(
@@ -600,6 +605,49 @@ def test_a_links_keys_are_made_for_both_sides(vault: Vault) -> None:
         *["keys.retire"] * 2,
         "keys.generate",
     ]
+
+
+def test_each_component_of_a_key_that_comes_in_is_entered_by_another_custodian(
+    vault: Vault,
+) -> None:
+    parts = [
+        bytes.fromhex(text)
+        for text in ("13" * 8 + "C4" * 8, "2C" * 8 + "4A" * 8, "62" * 8 + "A7" * 8)
+    ]
+    key = xor(parts)
+    key = bytes(byte if bin(byte).count("1") % 2 else byte ^ 1 for byte in key)
+
+    def check(of: bytes) -> str:
+        return DES3.new(of, DES3.MODE_ECB).encrypt(bytes(8))[:3].hex().upper()
+
+    script = [
+        {"custodian": name, "component": part.hex(), "check_value": check(part)}
+        for name, part in zip(("an", "bo", "li"), parts, strict=True)
+    ]
+    words = ("keys", "import", "--link", "BANKA", "--usage", "zmk")
+    paper = vault.shop.folder / "paper"
+    paper.write_text(parts[0].hex())
+    told = vault("kong", *words, "--component", f"@{paper}", "--component", f"@{paper}", code=2)
+    assert "nobody may hold all components" in told
+    assert "2 to 9" in vault("kong", *words, "--components", "1", script=script, code=2)
+    twice = [script[0], {**script[1], "custodian": "an"}]
+    assert "an had a turn" in vault("kong", *words, script=twice, code=4)
+    same = [script[0], {**script[0], "custodian": "bo"}]
+    assert "the same component" in vault("kong", *words, script=same, code=4)
+    wrong = [{**script[0], "check_value": "000000"}]
+    assert "check value an reads" in vault("kong", *words, script=wrong, code=4)
+    short = [{**script[0], "component": "13" * 8}]
+    assert "16, 24 bytes, not 8" in vault("kong", *words, script=short, code=4)
+    other = vault("kong", *words, "--check-value", "000000", script=script, code=4)
+    assert check(key) not in other
+    assert "no permission do:keys.import" in vault("li", *words, script=script, code=4)
+    assert vault.listed() == []
+    told = vault("kong", *words, "--check-value", check(key), script=script)
+    assert f"link:BANKA ZMK: version 1, check value {check(key)}" in told
+    assert not any(part.hex().upper() in told.upper() for part in parts)
+    log = [each for each in vault.log() if each["act"] == "component.entered"][-3:]
+    assert [each["who"] for each in log] == ["an", "bo", "li"]
+    assert {each["facts"]["key"] for each in log} == {"link:BANKA"}
 
 
 @pytest.mark.filterwarnings("ignore:.*TripleDES:Warning")  # psec's own
