@@ -174,7 +174,7 @@ def test_in_flight_is_bounded() -> None:
 
 def test_a_full_write_buffer_takes_no_new_request() -> None:
     async def story(world: World) -> None:
-        connection = world.iso._ready[0]
+        connection = world.iso._pool.ready[0]
         connection.pause_writing()
         with pytest.raises(NotSentError, match="backpressure"):
             await ask(world)
@@ -512,7 +512,7 @@ def test_management_with_a_mac_where_the_link_says_so() -> None:
 def test_no_key_means_nothing_sent() -> None:
     async def story(world: World) -> None:
         world.snapshot = Snapshot(2, [], [])
-        world.iso._mac._current = None
+        world.iso._frames.mac._current = None
         with pytest.raises(NotSentError, match="vault"):
             await ask(world)
 
@@ -626,8 +626,8 @@ def test_over_tcp(runner: str) -> None:
         world = World(make_link(host="127.0.0.1", port=port, timeout_s=0.3))
         world.bank.vault, world.bank.zak = bank.vault, bank.zak
         world.snapshot = Snapshot(1, [], [make_key("ZAK", bank.zak)])
-        world.iso._hsm = world.iso._mac._hsm = LocalHsm(bank.vault)
-        world.iso._transport = TcpTransport()
+        world.iso._frames._hsm = world.iso._frames.mac._hsm = LocalHsm(bank.vault)
+        world.iso._pool._transport = TcpTransport()
         await world.iso.start()
         async with asyncio.timeout(10):
             while not world.iso.ready:  # noqa: ASYNC110 - the link tells nobody
@@ -741,7 +741,7 @@ def test_a_slot_that_ends_while_it_is_connected_never_opens(*, at_once: bool) ->
 
 def test_what_is_given_up_is_free_once_its_connection_has_closed() -> None:
     async def story(world: World) -> None:
-        connection = next(iter(world.iso._connections.values()))
+        connection = next(iter(world.iso._pool._open.values()))
         await world.iso.drain(1.0)
         await connection.closed.wait()
         await asyncio.sleep(0.01)

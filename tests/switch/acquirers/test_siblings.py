@@ -305,7 +305,7 @@ def test_a_25_is_not_final_where_the_closing_is_forgotten() -> None:
         await pair.owner.iso.request(request, attempt, FAR_NS)
         pair.bank.drop()
         await asyncio.sleep(60)
-        closed = pair.owner.iso._closed_at
+        closed = pair.owner.iso._pool._closed_at
         assert len(closed) == 1
         closed.clear()
         reversal, _ = pair.owner.message(de_0="0420")

@@ -140,7 +140,7 @@ def tell(
         branch = Branch(bank, server, make_link(host="127.0.0.1", port=port, **settings))
         await branch.iso.start()
         try:
-            await branch.until(lambda: len(branch.iso._ready) == 2)
+            await branch.until(lambda: len(branch.iso._pool.ready) == 2)
             await story(branch)
         finally:
             await branch.iso.stop()

@@ -55,7 +55,7 @@ def tell(story: Story, *, connections: int = 1, **settings: Any) -> World:
     async def main() -> World:
         world = World(make_link(**settings), connections=connections)
         slow = SlowHsm(world.bank.vault)
-        world.iso._hsm = world.iso._mac._hsm = slow
+        world.iso._frames._hsm = world.iso._frames.mac._hsm = slow
         async with world:
             await story(world, slow)
             return world
@@ -134,14 +134,14 @@ def test_a_wrong_mac_found_out_late_leaves_the_request_waiting_for_a_good_answer
 def test_a_key_that_comes_into_force_while_the_vault_looks_is_tried_too() -> None:
     async def story(world: World, slow: SlowHsm) -> None:
         slow.verify_s = [2.0, 0.0]
-        world.iso._reload = None  # there is no second look at the store
+        world.iso._answers._reload = None  # there is no second look at the store
         world.bank.silent.add("0200")
         request = asking(world)
         await asyncio.sleep(0.1)
         world.bank.zak = world.bank.vault.generate_key(KeyUsage.ZAK, 16).block
         world.bank.connections[0].send(world.bank.answer(world.bank.received[-1]))
         await asyncio.sleep(1)
-        world.iso._mac.take_up(make_key("ZAK", world.bank.zak, 2))
+        world.iso._frames.mac.take_up(make_key("ZAK", world.bank.zak, 2))
         assert (await request).response_code == "00"
 
     tell(story)
@@ -232,7 +232,7 @@ def test_management_is_signed_and_verified_by_a_slow_vault_too() -> None:
         world = World(make_link(mac_on_management=True))
         slow = SlowHsm(world.bank.vault)
         slow.mac_s, slow.verify_s = [0.5], [0.5]
-        world.iso._hsm = world.iso._mac._hsm = slow
+        world.iso._frames._hsm = world.iso._frames.mac._hsm = slow
 
         def sealing(message: Any) -> bytes:
             de = 128 if max(message) > 64 else 64

@@ -1,0 +1,99 @@
+"""Messages of a link as frames, signed; and its keys, where the host sends one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from hsm.errors import VaultError
+from hsm.keys import KeyUsage
+from iso8583.codec import codec_for
+from iso8583.errors import EncodeError, FramingError
+from iso8583.framing import Frame, FramingSpec, build
+from switch.acquirers.link_keys import ZERO_MAC, LinkMac, sent_key
+from switch.acquirers.ports import NotSentError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from hsm.ports import Hsm
+    from iso8583.message import Message
+    from switch.acquirers.link_connection import Counters
+    from switch.reference import Link, Snapshot
+    from terminals.registry import StoredKey
+
+_log = structlog.get_logger(__name__)
+
+
+class Frames:
+    """Codec, MAC and framing of one link. `store_key` keeps a key that the host sent."""
+
+    def __init__(
+        self,
+        link: Link,
+        hsm: Hsm,
+        reference: Callable[[], Snapshot],
+        store_key: Callable[[StoredKey], Awaitable[StoredKey]] | None,
+        counters: Counters,
+    ) -> None:
+        self.codec = codec_for(link.dialect)
+        self.mac = LinkMac(link, hsm, reference)
+        self._header = bytes.fromhex(link.header_hex)
+        self.framing = FramingSpec(
+            length="ascii4" if link.length == "ascii4" else "binary2",
+            inclusive=link.length_inclusive,
+            header_bytes=len(self._header),
+        )
+        self._name = link.acquirer
+        self._mac_on_management = link.mac_on_management
+        self._hsm = hsm
+        self._reference = reference
+        self._store_key = store_key
+        self._counters = counters
+
+    async def request(self, message: Message) -> bytes:
+        """Raises NotSentError where it can not be written or signed."""
+        try:
+            return self._frame(await self._sealed(message))
+        except (EncodeError, FramingError) as error:
+            _log.error("link_message_not_encodable", acquirer=self._name, reason=str(error))
+            raise NotSentError("encode") from error
+        except VaultError as error:
+            _log.error("link_message_not_signed", acquirer=self._name, error=type(error).__name__)
+            raise NotSentError("vault") from error
+
+    async def _sealed(self, message: Message) -> bytes:
+        """The message's bytes with its MAC in DE 64, or DE 128 where an element above 64 is present."""
+        if not self.mac.on:
+            return self.codec.encode(message)
+        de = 128 if max(message) > 64 else 64
+        covered = self.codec.encode({**message, de: ZERO_MAC})[: -len(ZERO_MAC)]
+        return covered + await self.mac.sign(covered)
+
+    def _frame(self, body: bytes) -> bytes:
+        return build(Frame(b"", self._header, body), self.framing)
+
+    async def management(self, message: Message) -> bytes:
+        """An 08xx: signed only where the link says so."""
+        if self._mac_on_management:
+            return self._frame(await self._sealed(message))
+        return self._frame(self.codec.encode(message))
+
+    async def management_verifies(self, message: Message, body: bytes) -> bool:
+        return not self._mac_on_management or await self.mac.verifies(message, body)
+
+    async def import_key(self, usage: str, content: str) -> str:
+        """A key the host sent under the ZMK, into the store: DE 39 of the answer to it."""
+        zmk = self._reference().key(f"link:{self._name}", KeyUsage.ZMK.value)
+        if zmk is None or self._store_key is None:
+            return "96"
+        key = await sent_key(self._hsm, self._name, zmk.block, usage, content)
+        if key is None:
+            return "30"
+        stored = await self._store_key(key)
+        if usage == KeyUsage.ZAK.value:
+            self.mac.take_up(stored)
+        self._counters.key_changes += 1
+        _log.info("link_key_changed", acquirer=self._name, usage=usage, check_value=key.check_value)
+        return "00"
