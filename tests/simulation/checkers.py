@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     import datetime as dt
 
     from switch.journal import AttemptRow, Commit, OutcomeRow, QueueRow, RequestRow
-    from tests.simulation.loop import Process
-    from tests.simulation.network import Connection
+    from switch.virtual.loop import Process
+    from switch.virtual.network import Connection
     from tests.simulation.node import Boot
     from tests.simulation.world import World
 

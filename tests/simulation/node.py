@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime as dt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +14,16 @@ from hsm.local import LocalVault
 from switch import data_keys
 from switch.config import Config, Engine, Journal, Listener, Queue, Server
 from switch.journal import StoreDownError
+from switch.virtual.loop import Process, VirtualLoop, end
+from switch.virtual.ports import (
+    LocalTransport,
+    Machine,
+    NetworkTransport,
+    SimulatedClock,
+    entropy_of,
+)
 from switch.wiring import Ports, Stores, build
 from terminals.simulator.dice import Dice
-from tests.simulation.loop import Process, VirtualLoop, end
 from tests.simulation.store import Remote
 from tests.simulation.vault import FaultyVault, VaultFaults
 
@@ -28,10 +34,8 @@ if TYPE_CHECKING:
     from switch.reception import Received
     from switch.store_ports import Undecided
     from switch.wiring import Switch
-    from tests.simulation.network import Endpoint, Network
     from tests.simulation.world import World
 
-EPOCH = dt.datetime(2026, 1, 5, 2, 0, 0, tzinfo=dt.UTC)  # 10:00 in Shanghai
 PORT = 8583
 
 
@@ -49,32 +53,6 @@ class Bounds(msgspec.Struct, frozen=True):
     take: int
     link_in_flight: int
     link_concurrency: int
-
-
-class Machine:
-    """What the workers of a node share: a clock that drifts, and whose wall time may be set."""
-
-    def __init__(self, drift: float = 0.0, ahead_s: float = 0.0) -> None:
-        self.drift = drift
-        self.ahead_s = ahead_s
-
-
-class SimulatedClock:
-    """`switch.ports.Clock` as one process reads its machine's."""
-
-    def __init__(self, machine: Machine) -> None:
-        self.machine = machine
-        self.busy_until_s = 0.0  # a call that blocks has used the time up to here
-
-    def now(self) -> dt.datetime:
-        passed_s = self._time() * (1 + self.machine.drift) + self.machine.ahead_s
-        return EPOCH + dt.timedelta(microseconds=round(passed_s * 1e6))
-
-    def monotonic_ns(self) -> int:
-        return int(self._time() * (1 + self.machine.drift) * 1e9)
-
-    def _time(self) -> float:
-        return max(asyncio.get_running_loop().time(), self.busy_until_s)
 
 
 class Boot:
@@ -177,7 +155,7 @@ class Node:
                 hsm=self.vault,
                 pans=pans,
                 clock=self.clock,
-                transport=NodeTransport(self),
+                transport=NetworkTransport(self.world.network, self.host),
                 log=NodeLog(self.world, boot.process.name),
                 local=LocalTransport(self.world.local, boot.process),
                 run_folder=self.folder,
@@ -259,42 +237,6 @@ class Node:
             self.world.call_later(restart_s, self.start)
 
 
-class NodeTransport:
-    """`switch.ports.Transport` from this node's address."""
-
-    def __init__(self, node: Node) -> None:
-        self._node = node
-
-    async def connect(
-        self, factory: Callable[[], asyncio.Protocol], host: str, port: int
-    ) -> Endpoint:
-        return await self._node.world.network.connect(factory, host, port, self._node.host)
-
-
-class LocalTransport:
-    """`switch.ports.LocalTransport`: Unix sockets lose nothing, but either end may stop or die."""
-
-    def __init__(self, network: Network, process: Process) -> None:
-        self._network = network
-        self._process = process
-
-    async def listen(self, factory: Callable[[], asyncio.Protocol], path: str) -> LocalListener:
-        self._network.listen(path, 0, factory, self._process)
-        return LocalListener(self._network, path)
-
-    async def connect(self, factory: Callable[[], asyncio.Protocol], path: str) -> Endpoint:
-        return await self._network.connect(factory, path, 0)
-
-
-class LocalListener:
-    def __init__(self, network: Network, path: str) -> None:
-        self._network = network
-        self._path = path
-
-    def close(self) -> None:
-        self._network.stop_listening(self._path, 0)
-
-
 class NodeLog:
     """`switch.engine.Log` into the trace. Errors of our own that no fault explains break the run."""
 
@@ -332,13 +274,3 @@ class NodeLog:
 
     def failed(self, error: BaseException) -> None:
         self._world.failed_inside(self._name, error)
-
-
-def entropy_of(dice: Dice) -> Callable[[int], bytes]:
-    """`Entropy.bytes` from dice."""
-
-    def some(count: int) -> bytes:
-        words = [dice.bits64().to_bytes(8, "big") for _ in range((count + 7) // 8)]
-        return b"".join(words)[:count]
-
-    return some

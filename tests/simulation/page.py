@@ -18,12 +18,12 @@ import msgspec
 
 from switch.journal import Scene
 from switch.reversal import judge_reversal
+from switch.virtual.network import Weather
 from terminals.simulator.bank import BankFaults
 from tests.simulation import diagrams
 from tests.simulation.draws import RATES, SHARES, SPANS, TIGHT
 from tests.simulation.mutants import recorded
 from tests.simulation.mutations import MUTATIONS
-from tests.simulation.network import Weather
 from tests.simulation.node import Bounds
 from tests.simulation.promises import ELSEWHERE, IN_THE_STORE, PROMISES, checkers
 from tests.simulation.store import StoreFaults

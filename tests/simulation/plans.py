@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from switch.transactions import TYPES
+from switch.virtual.network import Weather
 from terminals.simulator.bank import BankFaults
 from terminals.simulator.dice import Dice
 from tests.simulation.draws import (
@@ -30,7 +31,6 @@ from tests.simulation.draws import (
     rich_rates,
     rough_rates,
 )
-from tests.simulation.network import Weather
 from tests.simulation.node import Bounds
 from tests.simulation.store import StoreFaults
 from tests.simulation.till import Mix, TillFaults

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from switch.journal import CaseRow
-from tests.simulation.node import EPOCH
+from switch.virtual.ports import EPOCH
 from tests.simulation.secrecy import Secrets
 
 PAN = "6220000000000000115"

@@ -13,8 +13,8 @@ import msgspec
 import pytest
 
 from switch.journal import OutcomeState
+from switch.virtual.loop import run_virtual
 from terminals.simulator.bank import BankFaults
-from tests.simulation.loop import run_virtual
 from tests.simulation.plans import fair
 from tests.simulation.upheaval import change_link
 from tests.simulation.world import Plan, World, logging_into, simulate

@@ -22,11 +22,11 @@ from terminals.simulator.terminal import TYPES
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from switch.virtual.network import Endpoint
     from terminals.simulator.bank import Bank
     from terminals.simulator.card import Card
     from terminals.simulator.dice import Dice
     from terminals.simulator.terminal import Outcome, Request, Slip, Terminal
-    from tests.simulation.network import Endpoint
     from tests.simulation.world import World
 
 CONNECT_S: Final = 5.0

@@ -15,10 +15,10 @@ from terminals.simulator.terminal import APPROVED
 if TYPE_CHECKING:
     from iso8583.message import Message
     from switch.journal import OutcomeRow, RequestRow
+    from switch.virtual.loop import Process
+    from switch.virtual.network import Endpoint
     from terminals.simulator.bank import Bank
     from tests.simulation.checkers import Checkers
-    from tests.simulation.loop import Process
-    from tests.simulation.network import Endpoint
 
 Identity = tuple[str, str, str]  # acquirer, DE 7, DE 11
 

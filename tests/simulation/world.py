@@ -26,6 +26,9 @@ from switch.authorization import NumbersExhaustedError
 from switch.journal import StoreDownError
 from switch.reference import Link, Route
 from switch.transactions import TYPES
+from switch.virtual.loop import PROCESS, Process, run_virtual
+from switch.virtual.network import FAIR, Network, Weather
+from switch.virtual.ports import Machine, SimulatedClock, entropy_of
 from terminals.registry import Merchant, StoredKey, Terminal as RegisteredTerminal
 from terminals.simulator.accounts import Rules
 from terminals.simulator.bank import Bank, BankFaults, BankOptions, BankServer
@@ -35,9 +38,7 @@ from terminals.simulator.terminal import Terminal, TerminalOptions
 from tests.simulation import limits
 from tests.simulation.books import close_books
 from tests.simulation.checkers import Broken, Checkers
-from tests.simulation.loop import PROCESS, Process, run_virtual
-from tests.simulation.network import FAIR, Network, Weather
-from tests.simulation.node import PORT, Bounds, Machine, Node, SimulatedClock, entropy_of
+from tests.simulation.node import PORT, Bounds, Node
 from tests.simulation.store import Disturbed, StoreFaults, WatchedStore
 from tests.simulation.till import Mix, Till, TillFaults
 from tests.simulation.upheaval import Upheaval, cut_over, next_day, odd, upheave, weights_of
@@ -48,8 +49,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, MutableMapping
 
     from hsm.lmk import Lmk
+    from switch.virtual.network import Endpoint
     from terminals.simulator.com_file import ClearingFile
-    from tests.simulation.network import Endpoint
 
 BASIC_TYPES = Merchant(merchant="", name="").allowed_types
 BUSINESS_DATE = dt.date(2026, 1, 5)

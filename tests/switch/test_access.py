@@ -10,8 +10,8 @@ import pytest
 from switch.access import Access, AccessCache
 from switch.adapters.memory import MemoryStore
 from switch.store_ports import Session
+from switch.virtual.loop import run_virtual
 from tests.contract.worlds import StepClock
-from tests.simulation.loop import run_virtual
 
 NOON = dt.datetime(2026, 3, 4, 12, tzinfo=dt.UTC)
 

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from switch.adapters.memory import MemoryStore
 from switch.journal import Commit, StoreDownError
 from switch.late_answers import LateAnswers
-from tests.simulation.loop import run_virtual
+from switch.virtual.loop import run_virtual
 from tests.switch.acquirers.wire import VirtualClock
 from tests.switch.rows import ATTEMPT, REQUEST, TODAY
 

@@ -18,7 +18,7 @@ from switch.adapters.memory import MemoryStore
 from switch.journal import StoreDownError
 from switch.rows import Standing
 from switch.slots import Slots
-from tests.simulation.loop import run_virtual
+from switch.virtual.loop import run_virtual
 from tests.switch.acquirers.wire import VirtualClock
 
 if TYPE_CHECKING:

@@ -44,7 +44,7 @@ from switch.store_and_forward import (
     judge_late_answer,
     late_rule,
 )
-from tests.simulation.loop import run_virtual
+from switch.virtual.loop import run_virtual
 from tests.switch.acquirers.test_link_messages import item
 from tests.switch.acquirers.wire import FAR_NS, VirtualClock, World, make_link
 from tests.switch.rows import (

@@ -19,7 +19,7 @@ from hsm.adapters.local import LocalHsm
 from hsm.keys import KeyUsage
 from switch.acquirers.ports import Answer, AnswerKind, NoAnswerError, NotSentError
 from switch.reference import Link, Snapshot
-from tests.simulation.loop import run_virtual
+from switch.virtual.loop import run_virtual
 from tests.switch.acquirers.wire import (
     FAR_NS,
     Bank,

@@ -19,10 +19,10 @@ from switch.acquirers.ports import NoAnswerError, NotSentError
 from switch.acquirers.sibling_messages import Came, Unpacker, pack
 from switch.acquirers.siblings import Siblings
 from switch.config import Handover
+from switch.virtual.loop import Process, run_virtual
+from switch.virtual.network import Network
+from switch.virtual.ports import LocalTransport
 from terminals.simulator.dice import Dice
-from tests.simulation.loop import Process, run_virtual
-from tests.simulation.network import Network
-from tests.simulation.node import LocalTransport
 from tests.switch import rows
 from tests.switch.acquirers.test_iso8583_link import ask, loop_time
 from tests.switch.acquirers.wire import FAR_NS, Bank, MemoryNumbers, World, make_link

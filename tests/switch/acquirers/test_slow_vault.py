@@ -18,7 +18,7 @@ from hsm.errors import VaultError
 from hsm.keys import KeyUsage
 from switch.acquirers import link_keys
 from switch.acquirers.ports import Answer, NoAnswerError, NotSentError
-from tests.simulation.loop import run_virtual
+from switch.virtual.loop import run_virtual
 from tests.switch.acquirers.wire import FAR_NS, World, make_key, make_link
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ import pytest
 from switch.adapters.memory import MemoryStore
 from switch.adapters.memory.faults import Faults, LostAcknowledgementError
 from switch.journal import Commit, Duplicate, Lost, StoreDownError
+from switch.virtual.loop import run_virtual
 from tests.contract.worlds import (
     StepClock,
     approve,
@@ -23,7 +24,6 @@ from tests.contract.worlds import (
     reverse,
     stored,
 )
-from tests.simulation.loop import run_virtual
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine

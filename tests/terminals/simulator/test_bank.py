@@ -15,10 +15,10 @@ from hypothesis import given, settings, strategies as st
 from hsm import mac, pin_block
 from hsm.ciphers import tdes_ecb_encrypt
 from iso8583.framing import LINK, Framer
+from switch.virtual.loop import run_virtual
 from terminals.simulator.accounts import Rules
 from terminals.simulator.bank import BankFaults, BankServer, Close, Send
 from terminals.simulator.card import BANK_A, CardRange
-from tests.simulation.loop import run_virtual
 from tests.terminals.simulator.link import CARD, DATE, ScriptedSwitch, bank, repeated
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from switch.virtual.loop import run_virtual
 from terminals.simulator.fleet import Fleet, FleetOptions, FleetResult, Mix, TerminalFaults, run
 from terminals.simulator.terminal import Terminal, TerminalOptions
-from tests.simulation.loop import run_virtual
 from tests.terminals.simulator.host import TMK, TinyHost
 from tests.terminals.simulator.memory import MemoryNet
 

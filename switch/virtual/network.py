@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tests.simulation.loop import PROCESS
+from switch.virtual.loop import PROCESS
 
 if TYPE_CHECKING:
+    from switch.virtual.loop import Process
     from terminals.simulator.dice import Dice
-    from tests.simulation.loop import Process
 
 JOIN_TICK_S = 0.02  # bytes that are held for joining arrive on the next of these
 HIGH_WATER_BYTES = 65_536

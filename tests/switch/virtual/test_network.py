@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from switch.virtual.loop import run_virtual
+from switch.virtual.network import Endpoint, Network, Weather
 from terminals.simulator.dice import Dice
-from tests.simulation.loop import run_virtual
-from tests.simulation.network import Endpoint, Network, Weather
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
