@@ -3,37 +3,78 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from terminals.simulator.fleet import FleetOptions, FleetResult, TerminalFaults, run
+from terminals.simulator.fleet import Fleet, FleetOptions, FleetResult, TerminalFaults
 from tests.end_to_end.node import make_terminals
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
     from tests.end_to_end.node import Hosts, Node
 
-QUIET_S = 30.0
+QUIET_S = 60.0
+SEEN_S = 60.0  # more than any event takes on the slowest machine
 
 
 async def connect(host: str, port: int, factory: Any) -> tuple[Any, Any]:
     return await asyncio.get_running_loop().create_connection(factory, host, port)
 
 
-async def trade(
+def fleet_on(
     node: Node, terminals: int, transactions: int, faults: TerminalFaults | None = None, **more: Any
-) -> FleetResult:
+) -> Fleet:
     host, port = node.address
     options = FleetOptions(
         host=host,
         port=port,
         transactions=transactions,
         faults=faults or TerminalFaults(),
-        answer_timeout_s=8.0,
-        retry_s=0.2,
-        **more,
+        **{"answer_timeout_s": 8.0, "retry_s": 0.2} | more,
     )
-    return await run(make_terminals(terminals), options, random.Random(1), connect)
+    return Fleet(make_terminals(terminals), options, random.Random(1), connect)
+
+
+async def trade(
+    node: Node, terminals: int, transactions: int, faults: TerminalFaults | None = None, **more: Any
+) -> FleetResult:
+    return await fleet_on(node, terminals, transactions, faults, **more).run()
+
+
+@contextlib.asynccontextmanager
+async def trading(node: Node, terminals: int, **more: Any) -> AsyncIterator[Fleet]:
+    """Terminals that trade for as long as the block lasts, then settle; `result` is theirs.
+
+    For what must happen under traffic: no number of transactions is large enough on every machine.
+    """
+    fleet = fleet_on(node, terminals, 0, duration_s=3_600.0, **more)
+    running = asyncio.create_task(fleet.run())
+    try:
+        yield fleet
+    except BaseException:
+        running.cancel()
+        raise
+    fleet.stop()
+    await running
+
+
+async def seen(happened: Callable[[], bool | Awaitable[bool]], what: str = "") -> None:
+    """Wait for an event of which nobody tells."""
+    assert await within(SEEN_S, happened), f"never happened: {what or happened}"
+
+
+async def within(limit_s: float, happened: Callable[[], bool | Awaitable[bool]]) -> bool:
+    until_s = asyncio.get_running_loop().time() + limit_s
+    while True:
+        now = happened()
+        if now if isinstance(now, bool) else await now:
+            return True
+        if asyncio.get_running_loop().time() > until_s:
+            return False
+        await asyncio.sleep(0.05)
 
 
 async def quiet(node: Node) -> None:

@@ -19,7 +19,7 @@ import pytest
 from hsm.des_keys import with_odd_parity
 from hsm.keys import KeyUsage
 from terminals.registry import StoredKey
-from tests.end_to_end.day import check_views, quiet, trade
+from tests.end_to_end.day import check_views, quiet, seen, trade, trading
 from tests.end_to_end.node import ROOT, Hosts, Node, RefItem, bring_in, furnish, running
 from tests.end_to_end.wire import metrics, total
 from tests.hsm.device import TestDevice, Threaded
@@ -52,38 +52,33 @@ def test_a_day_with_two_devices_of_which_one_goes_away_and_then_both(tmp_path: P
     async def day(node: Node, first: Threaded, second: Threaded) -> None:
         async with Hosts() as hosts:
             await furnish(node, hosts, terminals=6, kept=lambda *key: kept(first.device, *key))
-            trading = asyncio.create_task(trade(node, 6, 110))
-            await asked(first, "CA", 8)
-            await asyncio.to_thread(first.stop)
-            await asked(second, "CA", second.device.calls("CA") + 8)
-            assert not trading.done()
-            before = first.device.calls("M8")
-            await asyncio.to_thread(first.start)
-            await asked(first, "M8", before + 8)
-            result = await trading
-            assert result.transactions == 110
+            async with trading(node, 6) as fleet:
+                await asked(first, "CA", 8)
+                await asyncio.to_thread(first.stop)
+                await asked(second, "CA", second.device.calls("CA") + 8)
+                before = first.device.calls("M8")
+                await asyncio.to_thread(first.start)
+                await asked(first, "M8", before + 8)
+            result = fleet.result
             assert not result.undecided
             assert set(result.settlements) == {"balanced"}, result.settlements
             await quiet(node)
             await check_views(node, hosts, result)
             assert "vault.failed" not in rules(node)
-            await asyncio.sleep(1.2)  # metrics are sent every second
-            seen = metrics(node)
-            assert total(seen, "tongbao_hsm_commands_total", outcome="answered") > 500
-            for each in (first, second):
-                device = f"127.0.0.1:{each.device.port}"
-                assert total(seen, "tongbao_hsm_connections", device=device) == 4
+            # metrics are sent every second
+            approved = sum(slip.state == "approved" for slip in result.slips)
+            await seen(lambda: told(node, 2 * approved, first, second), "metrics of both devices")
 
             for each in (first, second):
                 await asyncio.to_thread(each.stop)
-            trading = asyncio.create_task(
-                trade(node, 3, 6)
-            )  # sign-ons are told 96, and tried again
-            await asyncio.sleep(0.5)
-            assert not trading.done()
-            for each in (first, second):
-                await asyncio.to_thread(each.start)
-            assert (await trading).transactions == 6
+            async with trading(node, 3, tries=300) as fleet:
+                # sign-ons are told 96, and tried again
+                await seen(lambda: fleet.result.counts.get("sign_on", {}).get("96", 0) >= 3)
+                assert not fleet.result.transactions
+                for each in (first, second):
+                    await asyncio.to_thread(each.start)
+                await seen(lambda: fleet.result.transactions >= 6)
+            assert not fleet.result.gave_up
 
     with ExitStack() as stack:
         first, second = (stack.enter_context(Threaded(TestDevice(seed=7 + n))) for n in range(2))
@@ -96,9 +91,15 @@ def test_a_day_with_two_devices_of_which_one_goes_away_and_then_both(tmp_path: P
 
 
 async def asked(device: Threaded, command: str, times: int) -> None:
-    async with asyncio.timeout(20):
-        while device.device.calls(command) < times:  # noqa: ASYNC110 - a counter tells nobody
-            await asyncio.sleep(0.01)
+    await seen(lambda: device.device.calls(command) >= times, f"{command} asked {times} times")
+
+
+def told(node: Node, commands: int, *devices: Threaded) -> bool:
+    numbers = metrics(node)
+    return total(numbers, "tongbao_hsm_commands_total", outcome="answered") >= commands > 0 and all(
+        total(numbers, "tongbao_hsm_connections", device=f"127.0.0.1:{each.device.port}") == 4
+        for each in devices
+    )
 
 
 def rules(node: Node) -> set[str]:
