@@ -23,7 +23,7 @@ from switch.adapters.postgres import PostgresStore
 from switch.adapters.system import SystemClock
 from switch.store_ports import Session
 from tests.end_to_end.node import RefItem, bring_in, running, stored_key
-from tests.end_to_end.wire import Wire
+from tests.end_to_end.wire import Wire, known
 from tests.iso8583.corpus import body, frame_parts, record, records
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ async def furnish(node: Node) -> None:
             )
         )
     await store.close()
-    await asyncio.sleep(1.5)  # every worker knows them
+    await known(node, *identity(next(reversed(CASES))))
 
 
 async def answer_of(wire: Wire, name: str, data: bytes) -> Frame:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.end_to_end.day import check_views, quiet, trade
+from tests.end_to_end.day import check_views, quiet, seen, trade, trading
 from tests.end_to_end.node import Hosts, Node, furnish, kill, running
 
 if TYPE_CHECKING:
@@ -48,11 +48,14 @@ def test_the_worker_with_the_connections_is_killed(tmp_path: Path) -> None:
         async with Hosts(latency_s=0.05) as hosts:
             await furnish(node, hosts, TERMINALS, timeout_s=2.0, link_connections=1)
             await links_usable(node)
-            trading = asyncio.create_task(trade(node, TERMINALS, 400, one_shot=0.5))
-            await asyncio.sleep(1.0)
-            assert not trading.done()
-            kill(node.workers[0])
-            result = await trading
+            victim = node.workers[0]
+            async with trading(node, TERMINALS, one_shot=0.5) as fleet:
+                await seen(lambda: fleet.result.transactions >= 100)
+                kill(victim)
+                await seen(lambda: replaced(node, victim))
+                traded = fleet.result.transactions
+                await seen(lambda: fleet.result.transactions >= traded + 100)
+            result = fleet.result
             assert {slip.kind for slip in result.undecided} <= {"refund"}, result.undecided
             await quiet(node)
             await check_views(node, hosts, result)
@@ -62,9 +65,14 @@ def test_the_worker_with_the_connections_is_killed(tmp_path: Path) -> None:
         assert node.stop() == 0, node.log()
 
 
+def replaced(node: Node, victim: int) -> bool:
+    node.read_facts()
+    return victim not in node.workers and len(node.workers) == WORKERS
+
+
 async def links_usable(node: Node) -> None:
     """The links came after the workers: terminals wait, as they would not have to at a start."""
-    until_s = asyncio.get_running_loop().time() + 20
+    until_s = asyncio.get_running_loop().time() + 60
     while sum(text.count('"link_signed_on"') for text in worker_logs(node)) < 2:
         assert asyncio.get_running_loop().time() < until_s
         await asyncio.sleep(0.1)

@@ -19,7 +19,7 @@ from terminals.simulator.card import BANK_A, BANK_B, card_pools
 from terminals.simulator.terminal import Terminal, TerminalOptions
 from tests.end_to_end.day import quiet
 from tests.end_to_end.node import Hosts, Node, RefItem, bring_in, furnish, running, stored_key
-from tests.end_to_end.wire import Wire, metrics, total
+from tests.end_to_end.wire import Wire, known, metrics, total
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,7 +92,7 @@ async def furnish_makes(node: Node) -> None:
         items += [("profile", name, make.profile(name)), ("terminal", of, content)]
         keys.append(stored_key(f"terminal:{of}", KeyUsage.TMK, options.tmk))
     await bring_in(node, items, keys)
-    await asyncio.sleep(1.5)  # every worker knows them
+    await known(node, MERCHANT, options_of(len(MAKES) - 1, make).terminal)
 
 
 class Till:

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.xdist_group("standby")
 
 TERMINALS = 9
 BEFORE_S, UNTIL_PROMOTED_S, AFTER_S = 3.0, 1.0, 5.0
-GO_ON_S = 30.0  # from the kill until each bank's cards are approved again
+GO_ON_S = 90.0  # from the kill until each bank's cards are approved again
 
 
 def test_a_promoted_standby_has_lost_nothing(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def fleet_on(
     # no repeat of what was answered: after a 96, of which nothing is kept, it would be a new request
     mean = TerminalFaults(hang_up=0.03, repeat_lost=0.04, print_failure=0.02)
     options = FleetOptions(
-        duration_s=120.0,
+        duration_s=3_600.0,
         think_s=0.05,
         faults=mean if hang_ups else TerminalFaults(),
         answer_timeout_s=4.0,
