@@ -6,6 +6,7 @@ Source: `reference/pos-messages.md` §1 (terminals), `reference/link.md` (links)
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final, Literal
 
 import msgspec
@@ -52,7 +53,7 @@ POS: Final = FramingSpec(tpdu=True, header_bytes=6)
 LINK: Final = FramingSpec()
 
 
-class Frame(msgspec.Struct, frozen=True):
+class Frame(msgspec.Struct, frozen=True, gc=False):
     """One frame, its length taken off. `tpdu` and `header` are empty where the spec has none."""
 
     tpdu: bytes
@@ -72,13 +73,22 @@ class Framer:
     raises. After an error there is no way on but to close.
     """
 
-    __slots__ = ("_at", "_buffer", "_head", "_spec", "_tpdu", "_width", "error")
+    __slots__ = (
+        "_at", "_binary", "_body", "_buffer", "_counted", "_header", "_least", "_most", "_spec",
+        "_width", "error",
+    )  # fmt: skip
 
     def __init__(self, spec: FramingSpec) -> None:
         self._spec: Final = spec
+        self._binary: Final = spec.length == "binary2"
         self._width: Final = spec.length_bytes
-        self._tpdu: Final = TPDU_BYTES if spec.tpdu else 0
-        self._head: Final = spec.head_bytes
+        # where header and body begin, from a frame's first byte
+        self._header: Final = spec.length_bytes + (TPDU_BYTES if spec.tpdu else 0)
+        self._body: Final = spec.length_bytes + spec.head_bytes
+        # what the length may say; of that it counts itself
+        self._counted: Final = spec.length_bytes if spec.inclusive else 0
+        self._least: Final = self._counted + spec.head_bytes + 1
+        self._most: Final = self._counted + spec.max_frame_bytes - spec.length_bytes
         self._buffer = b""
         self._at = 0  # offset in the stream of the buffer's first byte
         self.error: FramingError | None = None
@@ -98,68 +108,84 @@ class Framer:
         if self._buffer:
             data = self._buffer + data
         frames: list[Frame] = []
-        width, tpdu, head = self._width, self._tpdu, self._head
         start, have = 0, len(data)
+        width = self._width
         while have - start >= width:
-            try:
-                size = self._size(data, start)
-            except FramingError as error:
-                self.error = error
+            size = data[start] << 8 | data[start + 1] if self._binary else _digits4(data, start)
+            if not self._least <= size <= self._most:
+                self.error = self._refused(size, start)
                 self._buffer = b""
                 if not frames:
-                    raise
+                    raise self.error
                 return frames
-            body_at = start + width
-            end = body_at + size
+            begin = start + width
+            end = begin + size - self._counted
             if end > have:
                 break
-            frames.append(
-                Frame(
-                    data[body_at : body_at + tpdu],
-                    data[body_at + tpdu : body_at + head],
-                    data[body_at + head : end],
-                )
-            )
+            header, body = start + self._header, start + self._body
+            frames.append(Frame(data[begin:header], data[header:body], data[body:end]))
             start = end
         self._buffer = data[start:]
         self._at += start
         return frames
 
-    def _size(self, data: bytes, start: int) -> int:
-        """Bytes that follow the length at `start`; raises FramingError when no frame has that many."""
-        spec = self._spec
-        if spec.length == "binary2":
-            size = data[start] << 8 | data[start + 1]
-        else:
-            digits = data[start : start + 4]
-            if not digits.isdigit():
-                raise FramingError(self._at + start, "length is not four digits")
-            size = int(digits)
-        if spec.inclusive:
-            size -= self._width
-        whole = size + self._width
-        if whole > spec.max_frame_bytes:
-            reason = f"frame of {whole} bytes, at most {spec.max_frame_bytes}"
-            raise FramingError(self._at + start, reason)
-        if size <= self._head:
-            raise FramingError(self._at + start, "length leaves no room for a message")
-        return size
+    def _refused(self, size: int, start: int) -> FramingError:
+        """Why no frame has the length that stands at `start`."""
+        if size < 0:
+            return FramingError(self._at + start, "length is not four digits")
+        if size > self._most:
+            whole = size - self._counted + self._width
+            reason = f"frame of {whole} bytes, at most {self._spec.max_frame_bytes}"
+            return FramingError(self._at + start, reason)
+        return FramingError(self._at + start, "length leaves no room for a message")
+
+
+def _digits4(data: bytes, start: int) -> int:
+    """The number that four ASCII digits say; -1 where they are none."""
+    digits = data[start : start + 4]
+    return int(digits) if digits.isdigit() else -1
+
+
+class Builder:
+    """Bodies in, frames out, all with the same framing."""
+
+    __slots__ = ("_binary", "_counted", "_head", "_most", "_spec")
+
+    def __init__(self, spec: FramingSpec) -> None:
+        self._spec: Final = spec
+        self._binary: Final = spec.length == "binary2"
+        self._head: Final = spec.head_bytes
+        self._counted: Final = spec.length_bytes if spec.inclusive else 0
+        # of head and body together
+        length_max = 65535 if self._binary else 9999
+        self._most: Final = min(
+            spec.max_frame_bytes - spec.length_bytes, length_max - self._counted
+        )
+
+    def build(self, head: bytes, body: bytes) -> bytes:
+        """The bytes of a frame; `head` is TPDU and header. Raises FramingError."""
+        size = len(head) + len(body)
+        if len(head) != self._head or not body or size > self._most:
+            raise self._refused(head, body)
+        size += self._counted
+        length = size.to_bytes(2, "big") if self._binary else b"%04d" % size
+        return length + head + body
+
+    def _refused(self, head: bytes, body: bytes) -> FramingError:
+        width = self._spec.length_bytes
+        if len(head) != self._head:
+            return FramingError(width, f"TPDU and header of {len(head)} bytes")
+        if not body:
+            return FramingError(width, "no message")
+        whole = width + len(head) + len(body)
+        return FramingError(0, f"frame of {whole} bytes, at most {self._spec.max_frame_bytes}")
 
 
 def build(frame: Frame, spec: FramingSpec) -> bytes:
     """The bytes of a frame. Raises FramingError when its parts do not fit the spec."""
     if len(frame.tpdu) != (TPDU_BYTES if spec.tpdu else 0):
         raise FramingError(spec.length_bytes, f"TPDU of {len(frame.tpdu)} bytes")
-    if len(frame.header) != spec.header_bytes:
-        raise FramingError(spec.length_bytes, f"header of {len(frame.header)} bytes")
-    if not frame.body:
-        raise FramingError(spec.length_bytes, "no message")
-    size = spec.head_bytes + len(frame.body) + (spec.length_bytes if spec.inclusive else 0)
-    whole = spec.length_bytes + spec.head_bytes + len(frame.body)
-    if whole > spec.max_frame_bytes or size > (65535 if spec.length == "binary2" else 9999):
-        raise FramingError(0, f"frame of {whole} bytes, at most {spec.max_frame_bytes}")
-    length = size.to_bytes(2, "big") if spec.length == "binary2" else b"%04d" % size
-    return b"".join((length, frame.tpdu, frame.header, frame.body))
+    return Builder(spec).build(frame.tpdu + frame.header, frame.body)
 
 
 def answer_tpdu(tpdu: bytes) -> bytes:
@@ -174,6 +200,12 @@ def answer_tpdu(tpdu: bytes) -> bytes:
 def header_is_test(header: bytes) -> bool:
     """Whether a six-byte POS header says that the terminal is in test state (fifth digit 1)."""
     return len(header) == 6 and header[2] >> 4 == 1
+
+
+@lru_cache(4_096)  # a terminal's are the same from message to message
+def answer_head(tpdu: bytes, header: bytes) -> bytes:
+    """What stands before an answer: `answer_tpdu` and `answer_header`."""
+    return answer_tpdu(tpdu) + answer_header(header)
 
 
 def answer_header(header: bytes, processing_request: int = 0) -> bytes:

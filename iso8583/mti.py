@@ -6,6 +6,7 @@ terminals use (0320, 0620, 0920) follow the same digits.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 VERSIONS: Final = {"0": "1987", "1": "1993", "2": "2003", "9": "private"}
@@ -64,6 +65,7 @@ def is_repeat(mti: str) -> bool:
     return mti[3] in "135"
 
 
+@lru_cache(1_024)  # there are few, and one is asked for at every message
 def without_repeat(mti: str) -> str:
     """The MTI with its repeat digit cleared: what the kind of a request is made of.
 
@@ -82,6 +84,7 @@ def as_repeat(mti: str) -> str:
     return mti[:3] + str(int(mti[3]) | 1)
 
 
+@lru_cache(1_024)
 def response_mti(mti: str) -> str:
     """The MTI of the answer: function + 1, repeat digit cleared. Raises ValueError on an answer.
 

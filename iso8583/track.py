@@ -62,10 +62,14 @@ def luhn_ok(pan: str) -> bool:
     """
     if not (PAN_DIGITS_MIN <= len(pan) <= PAN_DIGITS_MAX and _digits(pan)):
         return False
-    return sum(map(int, pan[-1::-2])) % 10 == -sum(_DOUBLED[d] for d in pan[-2::-2]) % 10
+    octets = pan.encode()
+    total = sum(octets[-1::-2].translate(_PLAIN)) + sum(octets[-2::-2].translate(_DOUBLED))
+    return total % 10 == 0
 
 
-_DOUBLED: Final = {str(digit): sum(divmod(2 * digit, 10)) for digit in range(10)}
+# ASCII digits as numbers, and twice their number with its own digits added up
+_PLAIN: Final = bytes(octet & 15 for octet in range(256))
+_DOUBLED: Final = bytes(sum(divmod(2 * (octet & 15), 10)) for octet in range(256))
 
 
 def _part(text: str, width: int) -> tuple[str, str]:
