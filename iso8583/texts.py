@@ -233,6 +233,7 @@ DIALECT_TITLES: Final[dict[str, str]] = {
     "ipm_ebcdic": "万事达IPM:ISO 8583:1993,EBCDIC,二进制位图",
     "iso1987_ascii.binary_hex": "ISO 8583:1987,全字符:二进制域为十六进制,金额不带符号(jPOS)",
     "iso1987_binary.filler_left": "ISO 8583:1987二进制,奇数位在前填充",
+    "iso1987_binary.key_16": "ISO 8583:1987二进制,DE 96为16字节双倍长密钥",
     "iso1987_ebcdic.hex": "ISO 8583:1987,EBCDIC,位图为EBCDIC十六进制字符",
     "iso1987_ebcdic.prefix_bcd": "ISO 8583:1987,EBCDIC,长度为BCD",
     "iso1993_ascii.hex": "ISO 8583:1993,ASCII,位图与定长二进制域为十六进制字符",

@@ -38,6 +38,7 @@ class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     length: str = "binary2"  # or ascii4
     length_inclusive: bool = False
     header_hex: str = ""
+    form: str | dict[str, Any] = ""  # other messages than the page's (`acquirers/forms.py`)
     mac_algorithm: str = "x9.19-binary"  # or cmac; off for none
     mac_on_management: bool = False
     timeout_s: Annotated[float, msgspec.Meta(gt=0, le=240)] = 30.0  # below store_ports.HOLDS_MAX_S
@@ -75,7 +76,7 @@ class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     settlement_calendar: str = ""  # that counts them; empty: our reserve account's
 
     @property
-    def wire(self) -> tuple[str | int, ...]:
+    def wire(self) -> tuple[Any, ...]:
         """What both ends of a connection agree on; where it changes, new connections are needed."""
         return (
             self.acquirer,
@@ -85,6 +86,7 @@ class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
             self.length,
             self.length_inclusive,
             self.header_hex,
+            self.form,
             self.mac_algorithm,
             self.mac_on_management,
         )

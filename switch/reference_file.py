@@ -36,6 +36,7 @@ from settlement.fees import BUILT_IN, Plan
 from settlement.files.registry import ExpectedError, expected_of
 from settlement.iso20022.pain001 import ACCOUNT_MAX, BANK_MAX
 from settlement.shares import Agent, contract_faults, tree_fault
+from switch.acquirers import forms
 from switch.reference import Link, Route
 from switch.risk_check import faults as risk_faults
 from switch.risk_rules import Listed, Rule
@@ -167,6 +168,7 @@ def check(item: msgspec.Struct) -> None:
         _one_of("mac_algorithm", item.mac_algorithm, LINK_MACS)
         _one_of("length", item.length, ("binary2", "ascii4"))
         _check_clearing(item.clearing)
+        _check_form(item)
         if not amount.is_currency(item.currency):
             raise ItemError("currency", "a currency's three digits, as in DE 49")
         if not 0 < item.port < 65_536:
@@ -251,6 +253,17 @@ def _check_clearing(clearing: object) -> None:
     except ExpectedError as error:
         at = f"clearing.{error.path}" if error.path else "clearing"
         raise ItemError(at, error.reason) from error
+
+
+def _check_form(link: Link) -> None:
+    try:
+        form = forms.form_of(link.form)
+        if form is not None:
+            forms.check(form, link.dialect)
+    except forms.FormError as error:
+        raise ItemError(f"form.{error.path}" if error.path else "form", str(error)) from error
+    if form is not None and form.header and link.header_hex:
+        raise ItemError("header_hex", "the form has the header")
 
 
 def _exactly(path: str, value: str, characters: int) -> None:

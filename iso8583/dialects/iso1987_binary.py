@@ -31,3 +31,8 @@ ISO1987_BINARY_FILLER_LEFT: Final = ISO1987_BINARY.variant(
     "ISO 8583:1987 in binary, odd counts of digits filled up in front",
     *(replace(BINARY, variable="left_0").row(de, PAGE[de]) for de in _VARIABLE_BCD),
 )
+ISO1987_BINARY_KEY_16: Final = ISO1987_BINARY.variant(
+    "iso1987_binary.key_16",
+    "ISO 8583:1987 in binary, DE 96 of sixteen bytes: a double-length key",
+    BINARY.row(96, "b16"),
+)

@@ -11,7 +11,11 @@ from iso8583.dialects.iso1987_ascii import (
     ISO1987_ASCII_BINARY_HEX,
     ISO1987_ASCII_HEX,
 )
-from iso8583.dialects.iso1987_binary import ISO1987_BINARY, ISO1987_BINARY_FILLER_LEFT
+from iso8583.dialects.iso1987_binary import (
+    ISO1987_BINARY,
+    ISO1987_BINARY_FILLER_LEFT,
+    ISO1987_BINARY_KEY_16,
+)
 from iso8583.dialects.iso1987_ebcdic import (
     ISO1987_EBCDIC,
     ISO1987_EBCDIC_HEX,
@@ -50,6 +54,7 @@ SHIPPED: Final[tuple[Dialect, ...]] = (
     IPM_EBCDIC,
     ISO1987_ASCII_BINARY_HEX,
     ISO1987_BINARY_FILLER_LEFT,
+    ISO1987_BINARY_KEY_16,
     ISO1987_EBCDIC_HEX,
     ISO1987_EBCDIC_PREFIX_BCD,
     ISO1993_ASCII_HEX,

@@ -249,6 +249,8 @@ def place(text: str) -> str:
 
 
 def _written(message: Message, link: Link) -> Message:
+    if link.form:  # it says what may stand where
+        return {de: message[de] for de in sorted(message)}
     known = elements_of(link.dialect)
     return {de: message[de] for de in sorted(known.intersection(message))}
 
