@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from switch.acquirers.forms import HEADER
+
 if TYPE_CHECKING:
     from iso8583.message import Message
 
@@ -165,7 +167,7 @@ def reply(request: Message, response_code: str) -> Message:
     """The answer to the host's 0800 or 0820."""
     mti = "0830" if str(request[0]).startswith("082") else "0810"
     answer: Message = {0: mti}
-    for de in (7, 11, 15, 32, 33):
+    for de in (HEADER, 7, 11, 15, 32, 33):
         if de in request:
             answer[de] = request[de]
     answer[39] = response_code

@@ -13,7 +13,7 @@ import structlog
 
 from iso8583.codec import Codec, codec_for
 from iso8583.errors import DecodeError, EncodeError
-from switch.acquirers.forms import ORIGINAL, PLACE, UNKNOWN_CODE, form_of
+from switch.acquirers.forms import HEADER, ORIGINAL, PLACE, UNKNOWN_CODE, form_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-HEADER: Final = -1  # key of a message: what stood before its MTI, or before that of what it answers
 _KEY_CHANGE: Final = "101"
 
 
@@ -77,7 +76,9 @@ class FormCodec:
             last = 128 if self.form.mac_element == "128" or max(wire) > 64 else 64
             wire[last] = mac
         body = self._codec.encode(wire)
-        return self._header.build(len(body), answered if isinstance(answered, bytes) else b"") + body
+        return (
+            self._header.build(len(body), answered if isinstance(answered, bytes) else b"") + body
+        )
 
     def _theirs(self, mti: str, ours: Message) -> Message:
         theirs = dict(ours)
@@ -138,7 +139,9 @@ class FormCodec:
         if self._rows[fields.key].content != "b":
             return {fields.usage: usage, fields.key: key}
         if not _is_cryptogram(key):
-            raise EncodeError(fields.key, "only a key in hex under the ZMK fits, with its check value")
+            raise EncodeError(
+                fields.key, "only a key in hex under the ZMK fits, with its check value"
+            )
         elements: Message = {fields.usage: usage, fields.key: bytes.fromhex(key[:-6])}
         if fields.check:
             elements[fields.check] = key[-6:]

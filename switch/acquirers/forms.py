@@ -30,6 +30,7 @@ MTI3: Final = re.compile(r"0[1-8][0-9]")
 HEADER_BYTES_MAX: Final = 64
 ORIGINAL: Final = {"mti": 4, "stan": 6, "time": 10, "de32": 11, "de33": 11}  # digits of DE 90
 PLACE: Final = re.compile(r"\{([0-9]+)\}")  # in `compose`: our element of that number
+HEADER: Final = -1  # key of a message: what stood before its MTI, or before that of what it answers
 UNKNOWN_CODE: Final = "ZZ"  # DE 39 that `codes_in` does not have: unmapped in every list of ours
 # What an answer is matched, judged and told to the terminal by: here ours must be told from theirs.
 READ_BACK: Final = frozenset({2, 3, 4, 7, 11, 15, 32, 33, 37, 38, 41, 42, 49, 54, 70})
@@ -87,7 +88,9 @@ class Form(Shape, frozen=True):
 
     header: tuple[HeaderField, ...] = ()
     mtis: dict[str, str] = {}  # ours to theirs, three digits: the fourth is who asks, or a repeat
-    elements: dict[str, tuple[int, ...]] = {}  # our MTI, three digits, to theirs that may stand in it
+    elements: dict[
+        str, tuple[int, ...]
+    ] = {}  # our MTI, three digits, to theirs that may stand in it
     types: tuple[TypeRow, ...] = ()
     values: dict[int, dict[str, str]] = {}  # by element: beginnings, ours to theirs
     moves: dict[int, int] = {}  # our element to theirs, with the same content
@@ -199,7 +202,11 @@ def faults(form: Form, dialect: str) -> Iterator[tuple[str, str]]:
     if form.mac_element == "128" and 128 not in rows:
         yield "mac_element", f"dialect {dialect} has no DE 128"
     if form.key is not None:
-        for name, de in (("usage", form.key.usage), ("key", form.key.key), ("check", form.key.check)):
+        for name, de in (
+            ("usage", form.key.usage),
+            ("key", form.key.key),
+            ("check", form.key.check),
+        ):
             if de not in rows and (de or name != "check"):
                 yield f"key.{name}", f"dialect {dialect} has no DE {de}"
         usages = form.key.usages

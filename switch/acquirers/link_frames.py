@@ -8,9 +8,9 @@ import structlog
 
 from hsm.errors import VaultError
 from hsm.keys import KeyUsage
-from iso8583.codec import codec_for
 from iso8583.errors import EncodeError, FramingError
 from iso8583.framing import Frame, FramingSpec, build
+from switch.acquirers.form_codec import FormCodec, codec_of
 from switch.acquirers.link_keys import ZERO_MAC, LinkMac, sent_key
 from switch.acquirers.ports import NotSentError
 
@@ -37,8 +37,9 @@ class Frames:
         store_key: Callable[[StoredKey], Awaitable[StoredKey]] | None,
         counters: Counters,
     ) -> None:
-        self.codec = codec_for(link.dialect)
-        self.mac = LinkMac(link, hsm, reference)
+        self.codec = codec = codec_of(link)
+        unsigned_bytes = codec.unsigned_bytes if isinstance(codec, FormCodec) else 0
+        self.mac = LinkMac(link, hsm, reference, unsigned_bytes)
         self._header = bytes.fromhex(link.header_hex)
         self.framing = FramingSpec(
             length="ascii4" if link.length == "ascii4" else "binary2",

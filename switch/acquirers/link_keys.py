@@ -26,9 +26,14 @@ VERIFYING_MAX: Final = 4_096  # messages of one link at the vault; what comes th
 
 
 class LinkMac:
-    """Signs and verifies; takes up newer keys from the reference data by itself."""
+    """Signs and verifies; takes up newer keys from the reference data by itself.
 
-    def __init__(self, link: Link, hsm: Hsm, reference: Callable[[], Snapshot]) -> None:
+    `unsigned_bytes`: of a message before its MTI, which no MAC covers.
+    """
+
+    def __init__(
+        self, link: Link, hsm: Hsm, reference: Callable[[], Snapshot], unsigned_bytes: int = 0
+    ) -> None:
         self.on = link.mac_algorithm != "off"
         self._owner = f"link:{link.acquirer}"
         self._profile = link.mac_algorithm
@@ -40,12 +45,13 @@ class LinkMac:
         self._former_until_s = 0.0
         self._shown: frozenset[int] = frozenset()  # versions that the reference data last showed
         self._verifying = 0
+        self._unsigned_bytes = unsigned_bytes
 
     def sign(self, covered: bytes) -> Awaitable[bytes]:
         self._look()
         if self._current is None:
             raise VaultError(f"no ZAK for {self._owner}")
-        return self._hsm.mac(self._current.block, self._profile, covered)
+        return self._hsm.mac(self._current.block, self._profile, covered[self._unsigned_bytes :])
 
     async def verifies(self, message: Message, body: bytes) -> bool:
         """DE 64 or 128 is the last element and right, under the current key or the one before.
@@ -62,7 +68,7 @@ class LinkMac:
             return False
         self._verifying += 1
         try:
-            return await self._right(body[: -len(mac)], mac)
+            return await self._right(body[self._unsigned_bytes : -len(mac)], mac)
         finally:
             self._verifying -= 1
 

@@ -125,6 +125,10 @@ class BankOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     faults: BankFaults = BankFaults()
     breaks: BreakPlan = BreakPlan()
     latency_s: float = 0.0
+    kind: Literal["reference", "binary_host"] = "reference"  # binary_host: `binary_bank.py`
+    network: str = "0001"  # of a binary host's header, as are the next two; hex
+    station: str = "0002"  # the bank itself
+    peer: str = "0001"  # who is connected
     dialect: str = "iso1987_ascii"
     mac_profile: str = "x9.19-binary"
     mac_on_management: bool = False
@@ -139,6 +143,9 @@ class BankOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         for name in ("zpk", "zak", "zmk"):
             if len(bytes.fromhex(getattr(self, name))) not in (0, 16, 24):
                 raise ValueError(f"the {name} has 16 or 24 bytes")
+        for name in ("network", "station", "peer"):
+            if len(bytes.fromhex(getattr(self, name))) != 2:
+                raise ValueError(f"{name} is four hex digits")
 
     @property
     def framing(self) -> FramingSpec:
@@ -328,7 +335,10 @@ class Bank:
         if sealed is None:
             return None
         assert isinstance(sealed, bytes)
-        pan = _text(request, 2)
+        return self.open_pin(sealed, _text(request, 2))
+
+    def open_pin(self, sealed: bytes, pan: str) -> str:
+        """The PIN in DE 52. PinBlockError: no key of the link opens it."""
         for key in self._good("ZPK"):
             try:
                 pin = pin_block.decode_format0(tdes_ecb_decrypt(key, sealed), pan)
@@ -339,6 +349,14 @@ class Bank:
         raise PinBlockError("no key of the link opens it")
 
     # -- MAC and frames ----------------------------------------------------------
+
+    def read(self, body: bytes) -> Message:
+        """The message in a frame. Raises DecodeError."""
+        return self.codec.decode(body)
+
+    def overheard(self, body: bytes) -> Message:
+        """A message of either side, for who listens on the line. Raises DecodeError."""
+        return self.codec.decode(body)
 
     def mac_right(self, request: Message, body: bytes) -> bool:
         """Whether DE 64 or 128 is the MAC of what stands before it."""
@@ -352,8 +370,18 @@ class Bank:
                 return True
         return False
 
-    def framed(self, message: Message, *, signed: bool = True, spoilt: bool = False) -> bytes:
-        """The bytes of a message, with its MAC in DE 64, or in 128 where any DE is above 64."""
+    def framed(
+        self,
+        message: Message,
+        *,
+        signed: bool = True,
+        spoilt: bool = False,
+        to: Message | None = None,
+    ) -> bytes:
+        """The bytes of a message, with its MAC in DE 64, or in 128 where any DE is above 64.
+
+        `to`: the message that it answers.
+        """
         message = dict(message)
         if signed and self.options.mac_profile != "off":
             de = 128 if max(message) > 64 else 64
@@ -396,18 +424,30 @@ class Bank:
     def offer_key(self, usage: Literal["ZPK", "ZAK"], key: bytes) -> bytes:
         """The same, but in force only once the other side has answered 00 or uses it; until then
         either key is good."""
+        sealed = self.key_out(usage, key)
+        self._offered[usage] = key
+        data = self.announce("101", {48: usage + sealed})
+        self._offers[self._announced_as()] = usage
+        return data
+
+    def key_out(self, usage: Literal["ZPK", "ZAK"], key: bytes) -> str:
+        """A key under the ZMK: a TR-31 block."""
         tr31_usage, mode = ("P0", "B") if usage == "ZPK" else ("M3", "C")
         header = key_block.Header("B", tr31_usage, "T", mode, exportability="S")
 
         def entropy(count: int) -> bytes:
             return b"".join(self._dice.bits64().to_bytes(8, "big") for _ in range(count))[:count]
 
-        zmk = bytes.fromhex(self.options.zmk)
-        block = key_block.wrap(zmk, header, key, entropy, pad_to=24)
-        self._offered[usage] = key
-        data = self.announce("101", {48: usage + block})
-        self._offers[self._announced_as()] = usage
-        return data
+        return key_block.wrap(bytes.fromhex(self.options.zmk), header, key, entropy, pad_to=24)
+
+    def key_in(self, usage: str, content: str) -> bytes | None:
+        """The key in it; None where it is not one of that usage."""
+        try:
+            header, key = key_block.unwrap(bytes.fromhex(self.options.zmk), content)
+        except KeyBlockError:
+            return None
+        right = header.usage[0] == ("P" if usage == "ZPK" else "M") and len(key) in (16, 24)
+        return key if right else None
 
     def answered(self, answer: Message) -> None:
         """The other side's answer to a management message of ours."""
@@ -434,11 +474,8 @@ class Bank:
         usage = content[:3]
         if usage not in self._keys or not self.options.zmk:
             return "40"
-        try:
-            header, key = key_block.unwrap(bytes.fromhex(self.options.zmk), content[3:])
-        except KeyBlockError:
-            return "96"
-        if header.usage[0] != ("P" if usage == "ZPK" else "M") or len(key) not in (16, 24):
+        key = self.key_in(usage, content[3:])
+        if key is None:
             return "96"
         self._install(usage, key)
         return "00"
@@ -564,7 +601,7 @@ class Session:
         """What to do about one message. `delayed`: it comes back from a `Later`."""
         bank = self._bank
         try:
-            request = bank.codec.decode(body)
+            request = bank.read(body)
         except DecodeError:
             bank.faults["undecodable"] += 1
             self._malformed += 1
@@ -597,7 +634,7 @@ class Session:
             return [Later(bank.options.faults.late_s, body)]
         answer = bank.handle(request, fault)
         bank.counts[_label(request), _text(answer, 39)] += 1
-        data = bank.framed(answer, spoilt=fault == "wrong_mac")
+        data = bank.framed(answer, spoilt=fault == "wrong_mac", to=request)
         if fault == "silent":
             return []
         if fault == "drop":
@@ -612,7 +649,7 @@ class Session:
         answer: Message = {de: request[de] for de in ECHOED if de in request}
         answer |= {0: response_mti(_text(request, 0)), 39: code}
         bank.counts[_label(request), code] += 1
-        return [Send(0.0, bank.framed(answer))]
+        return [Send(0.0, bank.framed(answer, to=request))]
 
     def _manage(self, request: Message) -> list[Effect]:
         """0800: DE 70 says what."""
@@ -629,7 +666,8 @@ class Session:
         elif code == "002":
             self.signed_on = False
         bank.counts[f"0800 {code}", _text(answer, 39)] += 1
-        return [Send(0.0, bank.framed(answer, signed=bank.options.mac_on_management))]
+        data = bank.framed(answer, signed=bank.options.mac_on_management, to=request)
+        return [Send(0.0, data)]
 
 
 # -- reading a request ----------------------------------------------------------------

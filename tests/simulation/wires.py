@@ -46,7 +46,6 @@ class Wires:
         self._world = checkers.world
         self._wires: dict[tuple[int, bool], Wire] = {}
         self._pos = codec_for("unionpay_pos")
-        self._link = codec_for("iso1987_ascii")
         self.left: Counter[tuple[Identity, str]] = Counter()  # (identity, MTI) that left for a bank
         self.sent_requests: dict[str, Identity] = {}  # RRN → of the first 01xx, 02xx that left
         self.bank_said: dict[Identity, tuple[str, int]] = {}  # → first (DE 39, DE 4) of its answer
@@ -65,7 +64,7 @@ class Wires:
             wire = self._wires[at] = Wire(spec)
         for body in wire.bodies(data):
             if bank is not None:
-                message = self._link.decode(body)
+                message = bank.overheard(body)
                 name, process = bank.options.name, connection.client.process
                 if from_client:
                     self._note_message(f"{_name_of(process)} to {name}", message)

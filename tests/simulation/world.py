@@ -32,6 +32,7 @@ from switch.virtual.ports import Machine, SimulatedClock, entropy_of
 from terminals.registry import Merchant, StoredKey, Terminal as RegisteredTerminal
 from terminals.simulator.accounts import Rules
 from terminals.simulator.bank import Bank, BankFaults, BankOptions, BankServer
+from terminals.simulator.binary_bank import bank_of
 from terminals.simulator.card import CardRange, card_pools
 from terminals.simulator.dice import Dice
 from terminals.simulator.terminal import Terminal, TerminalOptions
@@ -59,6 +60,11 @@ TRACE_KEPT = 50_000
 BALANCE_MINOR = 2_000_00
 LOCAL_DICE = 0x2545F4914F6CDD1D
 SECOND_DICE = 0x5DEECE66D1CEB00F  # of what came later: it shifts nothing of what was there
+BINARY_HOST: dict[str, Any] = {  # settings of a link to such a bank
+    "dialect": "iso1987_binary.key_16",
+    "form": "binary_host",
+    "mac_algorithm": "tdes-cbc-binary",
+}
 BANK_PORTS = (1, 2)  # a link that moves from one to the other needs new connections
 ALIVE_S = 180.0  # the longest pause, and what a process needs after it
 TRACE_MAX = LINK_STANS = 999_999
@@ -106,6 +112,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     every_type: bool = False  # merchants are allowed every type of transaction
     siblings: Weather = FAIR  # of the streams between the workers of a node
     bounds: Bounds | None = None
+    binary_host: bool = False  # bank_b is of the binary kind, with a header and codes of its own
     risk: bool = False  # limits and risk rules are in force (`limits.RULES`)
     link_timeout_s: float = 8.0
     trade_max_s: float = 20_000.0
@@ -181,6 +188,8 @@ class World:
                 )
                 for link in self.links
             ]
+        if plan.binary_host:
+            self.links[1] = msgspec.structs.replace(self.links[1], **BINARY_HOST)
         self.nodes: list[Node] = []
         for at in range(plan.nodes):
             self._add_node(*divmod(at, plan.workers))
@@ -228,9 +237,11 @@ class World:
         self.nodes.append(node)
 
     def _add_bank(self, name: str, institution: str, card_range: CardRange) -> None:
+        binary = self.plan.binary_host and name == "bank_b"
         keys = {use: entropy_of(self._dice())(16) for use in ("zpk", "zak")}
         options = BankOptions(
             name=name,
+            kind="binary_host" if binary else "reference",
             institution_id=institution,
             zpk=odd(keys["zpk"]).hex(),
             zak=odd(keys["zak"]).hex(),
@@ -242,7 +253,7 @@ class World:
         )
         for key in (options.zpk, options.zak, options.zmk):
             self.checkers.secrets.add("a clear key", bytes.fromhex(key))
-        bank = Bank(options, BUSINESS_DATE, Bits(self._dice()))
+        bank = bank_of(options, BUSINESS_DATE, Bits(self._dice()))
         server = BankServer(bank)
         self.banks.append(bank)
         self.bank_servers.append(server)

@@ -1,7 +1,8 @@
 """The link against the simulated bank over real sockets: two sides written from one page.
 
-They share the codec and nothing of the link: keys go in by the vault on our side and as clear test
-keys on the bank's. Faults of the bank are certain here, one at a time.
+With the reference bank they share the codec and nothing of the link; with the binary one, whose bytes
+are written by hand, not even that. Every story is told of both. Keys go in by the vault on our side and
+as clear test keys on the bank's. Faults of the bank are certain here, one at a time.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import random
+import sys
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -31,6 +33,7 @@ from switch.reference import Link, Snapshot
 from switch.store_ports import QueueItem
 from terminals.registry import Merchant, StoredKey
 from terminals.simulator.bank import Bank, BankFaults, BankOptions, BankServer
+from terminals.simulator.binary_bank import bank_of
 from terminals.simulator.card import Card, CardRange
 from tests.switch.acquirers.wire import FAR_NS, FixedSlots, MemoryNumbers, make_link
 from tests.switch.rows import REQUEST, TODAY, original, outcome
@@ -44,6 +47,20 @@ random_bytes = random.Random(11).randbytes
 ZPK, ZAK, ZMK = (with_odd_parity(random_bytes(16)) for _ in range(3))
 CARDS = CardRange(bin="622202", issuer="01020000", count=5, expired_every=0, poor_every=0)
 MERCHANT = Merchant(merchant="M00000000000001", name="Tea House")
+KINDS: dict[str, dict[str, Any]] = {  # of the bank → settings of the link to it
+    "reference": {},
+    "binary_host": {
+        "dialect": "iso1987_binary.key_16",
+        "form": {"base": "binary_host", "addresses": {"network": "0601"}},
+        "mac_algorithm": "tdes-cbc-binary",
+    },
+}
+KIND = "reference"
+
+
+@pytest.fixture(autouse=True, params=sorted(KINDS))
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "KIND", request.param)
 
 
 class Branch:
@@ -127,17 +144,21 @@ def tell(
 ) -> None:
     async def main() -> None:
         options = BankOptions(
+            kind=KIND,  # type: ignore[arg-type]
+            network="0601" if KIND == "binary_host" else "0001",
             zpk=ZPK.hex(),
             zak=ZAK.hex(),
             zmk=ZMK.hex(),
             cards=(CARDS,),
             faults=faults or BankFaults(),
         )
-        bank = Bank(options, TODAY, random.Random(3))
+        bank = bank_of(options, TODAY, random.Random(3))
         server = BankServer(bank)
         listening = await asyncio.get_running_loop().create_server(server.protocol, "127.0.0.1", 0)
         port = listening.sockets[0].getsockname()[1]
-        branch = Branch(bank, server, make_link(host="127.0.0.1", port=port, **settings))
+        branch = Branch(
+            bank, server, make_link(host="127.0.0.1", port=port, **KINDS[KIND], **settings)
+        )
         await branch.iso.start()
         try:
             await branch.until(lambda: len(branch.iso._pool.ready) == 2)
