@@ -167,6 +167,10 @@ def simulate_bank(
     host: Annotated[str, typer.Option("--host")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", help="0: any free one; see --ready-file.")] = 9001,
     name: Annotated[str | None, typer.Option("--name")] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option("--kind", help="reference, or binary_host: header, BCD, codes of its own."),
+    ] = None,
     settlement_date: Annotated[
         str, typer.Option("--settlement-date", help="YYYY-MM-DD; today in Shanghai if absent.")
     ] = "",
@@ -199,7 +203,7 @@ def simulate_bank(
     json: Json = False,  # noqa: FBT002 - a flag of the command line
     lang: Lang = "en",
 ) -> None:
-    """A bank by the reference link; at the end it writes its clearing files. SIGHUP: cut-over."""
+    """A bank by the reference link, or of another kind; at the end it writes its clearing files. SIGHUP: cut-over."""
     from terminals.simulator import commands
     from terminals.simulator.bank import BankOptions
 
@@ -210,6 +214,8 @@ def simulate_bank(
             values["zmk"] = commands.read_key(zmk)
         if name is not None:
             values["name"] = name
+        if kind is not None:
+            values["kind"] = kind
         if latency_s is not None:
             values["latency_s"] = latency_s
         if fault:

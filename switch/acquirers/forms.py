@@ -151,8 +151,11 @@ def _addressed(form: Form, addresses: object) -> Form:
             raise FormError(f"addresses.{name}", f"no such field; there are {', '.join(fields)}")
         if not isinstance(digits, str) or not _is_hex(digits) or len(digits) != len(field.hex):
             raise FormError(f"addresses.{name}", f"{len(field.hex)} hex digits")
-        fields[name] = msgspec.structs.replace(field, hex=digits.upper())
-    return msgspec.structs.replace(form, header=tuple(fields.values()))
+    header = [
+        msgspec.structs.replace(field, hex=addresses.get(field.name, field.hex).upper())
+        for field in form.header
+    ]
+    return msgspec.structs.replace(form, header=tuple(header))
 
 
 # -- what is wrong with one ---------------------------------------------------------------------
@@ -281,9 +284,9 @@ def _is_hex(digits: str) -> bool:
 # -- shipped ------------------------------------------------------------------------------------
 
 _AS_THEY_ARE: Final = (
-    "00 01 02 03 04 05 06 07 09 10 11 12 13 14 15 19 20 21 22 25 30 31 33 34 36 38 39 40 41 42 43 44"
-    " 51 52 53 54 55 56 57 58 59 60 61 62 64 65 66 67 68 75 90 91 92 93 94 96 97 98"
-).split()
+    *range(8), *range(9, 16), *range(19, 23), 25, 30, 31, 33, 34, 36, *range(38, 46),
+    *range(51, 63), *range(64, 69), 75, *range(90, 95), *range(96, 100),
+)  # fmt: skip
 _CARD: Final = (2, 3, 4, 7, 11, 12, 13, 14, 18, 22, 23, 25, 32, 33)
 
 # A host of the standard's binary kind [unverified: no bank's page, but each of its rules is met in
@@ -320,7 +323,8 @@ BINARY_HOST: Final = Form(
     },
     moves={59: 125},
     compose={60: "01{22}{25}"},
-    codes_in={code: code for code in _AS_THEY_ARE} | {"85": "00", "76": "14", "63": "A0"},
+    codes_in={f"{code:02d}": f"{code:02d}" for code in _AS_THEY_ARE}
+    | {"85": "00", "76": "14", "63": "A0", "81": "99"},
     codes_out={"98": "68", "A0": "63"},
     key=KeyFields(
         usage=53,

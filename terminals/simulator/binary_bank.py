@@ -25,12 +25,12 @@ from typing import TYPE_CHECKING, Final, Literal
 from hsm.ciphers import tdes_ecb_decrypt, tdes_ecb_encrypt
 from hsm.errors import PinBlockError
 from iso8583.errors import DecodeError
-from iso8583.message import Message
 from terminals.simulator.bank import Bank, BankOptions
 
 if TYPE_CHECKING:
     import datetime as dt
 
+    from iso8583.message import Message
     from terminals.simulator.dice import Bits
 
 HEADER_BYTES: Final = 9

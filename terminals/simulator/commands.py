@@ -23,7 +23,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from terminals.simulator.bank import Bank, BankOptions, BankServer
+from terminals.simulator.bank import BankOptions, BankServer
+from terminals.simulator.binary_bank import bank_of
 from terminals.simulator.fleet import Fleet, FleetOptions, FleetResult
 from terminals.simulator.terminal import Terminal, TerminalOptions
 from terminals.texts import say
@@ -31,6 +32,7 @@ from terminals.texts import say
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from terminals.simulator.bank import Bank
     from terminals.simulator.com_file import ClearingFile
     from terminals.simulator.fleet import Progress as Notice
 
@@ -276,7 +278,7 @@ def bank(
     SIGHUP is the cut-over: the current date's file is written and the next date begins.
     """
     date = settlement_date or dt.datetime.now(ZONE).date()  # noqa: TID251 - the entry point's default
-    of = Bank(options, date, Random(seed))  # noqa: S311 - see the import
+    of = bank_of(options, date, Random(seed))  # noqa: S311 - see the import
     run_loop(serve(of, host, port, files, ready_file, duration_s, language))
     written = write_day(of, files, of.settlement_dates(), language)
     if as_json:

@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import asyncpg
 import msgspec
@@ -29,7 +29,8 @@ from hsm.local import LocalVault
 from switch.adapters.postgres import PostgresStore
 from switch.adapters.system import SystemClock
 from terminals.registry import StoredKey
-from terminals.simulator.bank import Bank, BankFaults, BankOptions, BankServer
+from terminals.simulator.bank import BankFaults, BankOptions, BankServer
+from terminals.simulator.binary_bank import bank_of
 from terminals.simulator.card import BANK_A, BANK_B
 from terminals.simulator.terminal import Terminal, TerminalOptions
 
@@ -45,6 +46,12 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 READY_S = 60.0
 STOP_S = 60.0
 SETTLEMENT_DATE = dt.date(2026, 3, 5)
+
+BINARY_HOST = {  # settings of a link to such a bank
+    "dialect": "iso1987_binary.key_16",
+    "form": "binary_host",
+    "mac_algorithm": "tdes-cbc-binary",
+}
 
 CONFIG = """
 node = "{name}"
@@ -197,11 +204,17 @@ def kill(pid: int) -> None:
 class Hosts:
     """Two simulated banks that listen on free ports."""
 
-    def __init__(self, faults: Sequence[BankFaults] = (), latency_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        faults: Sequence[BankFaults] = (),
+        latency_s: float = 0.0,
+        kinds: Sequence[Literal["reference", "binary_host"]] = ("reference", "reference"),
+    ) -> None:
         ranges = (BANK_A, BANK_B)
         self.banks = [
-            Bank(
+            bank_of(
                 BankOptions(
+                    kind=kinds[index],
                     name=f"bank-{letter}",
                     institution_id=f"0102000{index}",
                     zpk=bytes([0x13 + 2 * index] * 8 + [0x32] * 8).hex(),
@@ -299,6 +312,8 @@ async def furnish(
             "echo_idle_s": 1.0,
             "reversal_unknown_after_s": 1.0,
         }
+        if bank.options.kind == "binary_host":
+            link |= BINARY_HOST
         items.append(("link", name, link))
         for cards in bank.options.cards:
             route = {"prefix": cards.bin, "acquirer": name, "card_type": cards.kind}

@@ -49,7 +49,7 @@ def test_a_day_of_every_type(tmp_path: Path) -> None:
     mix = Mix(**weights | {"wrong_pin": 0.0, "expired_card": 0.0, "poor_card": 0.0})
 
     async def day(node: Node) -> None:
-        async with Hosts() as hosts:
+        async with Hosts(kinds=("reference", "binary_host")) as hosts:
             await furnish(node, hosts, terminals=6, types=tuple(TYPES))
             result = await trade(node, 6, 400, mix=mix)
             assert not result.undecided
@@ -59,6 +59,8 @@ def test_a_day_of_every_type(tmp_path: Path) -> None:
             assert seen >= set(mix_kinds()), set(mix_kinds()) - seen
             await quiet(node)
             await check_views(node, hosts, result)
+            assert not hosts.banks[1].faults, hosts.banks[1].faults
+            assert len(hosts.banks[1].accounts.entries) > 50
 
     with running(tmp_path) as node:
         asyncio.run(day(node))

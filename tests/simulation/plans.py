@@ -96,9 +96,7 @@ def plan_of(seed: int, transactions: int = 0) -> Plan:
     another, the store's clock is set, too. In every third risk rules are in force; in every seventh
     shops do all that a terminal can; in every fourth that is not rough a bank is of the binary kind."""
     plan = with_tight_bounds(before_bounds(seed, transactions), everything=seed % 4 == 0)
-    plan = msgspec.structs.replace(
-        with_device(plan), risk=seed % 3 == 0, binary_host=seed % 4 == 2
-    )
+    plan = msgspec.structs.replace(with_device(plan), risk=seed % 3 == 0, binary_host=seed % 4 == 2)
     if seed % 7 == 6:
         plan = every_type(plan)
     if seed % 5 != 3:
