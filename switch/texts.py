@@ -7,6 +7,7 @@ from typing import Any
 
 from switch.device import texts as device_texts
 from switch.explain import texts as explain_texts
+from switch.replay import texts as replay_texts
 from switch.upkeep import texts as upkeep_texts
 
 LANGUAGES = ("en", "zh")
@@ -14,6 +15,7 @@ LANGUAGES = ("en", "zh")
 TEXTS: dict[str, tuple[str, str]] = {
     **device_texts.TEXTS,
     **explain_texts.TEXTS,
+    **replay_texts.TEXTS,
     **upkeep_texts.TEXTS,
     # -- serve
     "hsm_statement": (

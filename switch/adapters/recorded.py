@@ -151,7 +151,7 @@ class Recorded:
     def __init__(self, connection: Any, span: Span) -> None:
         self._connection = connection
         self._span = span
-        self.requests = self.early = 0
+        self.requests = self.early = self.lines_written = 0
         self.times: export.Times
 
     @classmethod
