@@ -29,8 +29,7 @@ PREFETCH_ROWS: Final = 200
 # The span's requests; then what those name, up to the first of a chain, and what was made of these
 # before the span. What is NULL does not narrow.
 _CHOSEN: Final = f"""
-CREATE TEMPORARY TABLE chosen ON COMMIT DROP AS
-WITH RECURSIVE inside AS (
+RECURSIVE inside AS (
     SELECT request_id, original_request_id FROM switch.request
     WHERE request_date BETWEEN $1::date AND $2::date AND type <> '{TOMBSTONE}'
       AND ($3::text IS NULL OR merchant = $3) AND ($4::text IS NULL OR terminal = $4)
@@ -47,36 +46,38 @@ WITH RECURSIVE inside AS (
     SELECT request_id FROM up
     UNION
     SELECT f.request_id FROM up JOIN switch.follow_up AS f ON f.original_request_id = up.request_id
-), all_of AS (
-    SELECT r.request_id, r.request_date, r.received_at, r.request_date < $1 AS early
+), each AS (
+    SELECT r.request_id, r.request_date, r.received_at, true AS early
     FROM chain JOIN switch.request AS r USING (request_id)
     WHERE r.request_date < $1 AND r.type <> '{TOMBSTONE}'
     UNION ALL
     SELECT r.request_id, r.request_date, r.received_at, false
     FROM inside JOIN switch.request AS r USING (request_id)
     WHERE r.request_date BETWEEN $1 AND $2
+), chosen AS MATERIALIZED (
+    SELECT request_id, request_date, early,
+           row_number() OVER (ORDER BY early DESC, received_at, request_id) AS number
+    FROM each
 )
-SELECT request_id, request_date, early,
-       row_number() OVER (ORDER BY early DESC, received_at, request_id) AS number
-FROM all_of
-"""  # noqa: S608 - a constant of ours
+"""  # noqa: S608 - constants of ours
 
 # Each card with its place among those of its mask's head and length, and the longest route it met.
 _CARDS: Final = """
-CREATE TEMPORARY TABLE card ON COMMIT DROP AS
-WITH seen AS (
+, seen AS (
     SELECT r.pan_token, max(r.pan_masked) AS pan_masked,
            max(substring(nullif(r.decision, '')::json ->> 'route' FROM '^([0-9]{1,18})@')) AS met
     FROM chosen AS c JOIN switch.request AS r USING (request_id, request_date)
     WHERE r.pan_token IS NOT NULL GROUP BY r.pan_token
+), card AS MATERIALIZED (
+    SELECT pan_token, pan_masked, coalesce(met, '') AS met,
+           row_number() OVER (PARTITION BY left(pan_masked, 6), length(pan_masked)
+                              ORDER BY pan_token) AS place
+    FROM seen
 )
-SELECT pan_token, coalesce(met, '') AS met,
-       row_number() OVER (PARTITION BY left(pan_masked, 6), length(pan_masked)
-                          ORDER BY pan_token) AS place
-FROM seen
 """
 
-_REQUESTS: Final = """
+_REQUESTS: Final = f"""
+WITH {_CHOSEN} {_CARDS}
 SELECT c.number, c.early, r.*, card.met, card.place, original.number AS original,
        (SELECT to_jsonb(o) - 'answer' FROM switch.outcome AS o
         WHERE o.request_id = r.request_id AND o.request_date = r.request_date) AS outcome,
@@ -98,9 +99,10 @@ FROM chosen AS c JOIN switch.request AS r USING (request_id, request_date)
 LEFT JOIN card USING (pan_token)
 LEFT JOIN chosen AS original ON original.request_id = r.original_request_id
 ORDER BY c.number
-"""
+"""  # noqa: S608 - constants of ours
 
-_REVERSALS: Final = """
+_REVERSALS: Final = f"""
+WITH {_CHOSEN}
 SELECT v.*, c.number AS original, r.processing_code, r.type
 FROM switch.reversal_request AS v
 LEFT JOIN chosen AS c ON c.request_id = v.original_request_id
@@ -108,7 +110,7 @@ LEFT JOIN switch.request AS r ON r.request_id = c.request_id AND r.request_date 
 WHERE v.business_date BETWEEN $1 AND $2
   AND ($3::text IS NULL OR v.merchant = $3) AND ($4::text IS NULL OR v.terminal = $4)
 ORDER BY v.received_at, v.commit_id
-"""
+"""  # noqa: S608 - constants of ours
 
 _SETTLEMENTS: Final = """
 SELECT merchant, terminal, batch, said, result, settled_at FROM switch.batch_settled
@@ -128,13 +130,14 @@ FROM switch.reference_item WHERE kind = ANY ($1::text[]) AND effective_from < $2
 ORDER BY greatest(effective_from, created_at), kind, key, version
 """
 
-_SPAN: Final = """
+_SPAN: Final = f"""
+WITH {_CHOSEN}
 SELECT count(*) AS requests, count(*) FILTER (WHERE early) AS early FROM chosen
-"""
+"""  # noqa: S608 - constants of ours
 
 _FIRST: Final = """
-SELECT least((SELECT min(received_at) FROM switch.request WHERE request_date = $1),
-             (SELECT opened_at FROM switch.business_date WHERE business_date = $1)) AS at
+SELECT coalesce((SELECT min(received_at) FROM switch.request WHERE request_date = $1),
+                (SELECT opened_at FROM switch.business_date WHERE business_date = $1)) AS at
 """
 
 
@@ -159,36 +162,26 @@ class Recorded:
     async def open(cls, dsn: str, span: Span) -> AsyncIterator[Self]:
         connection = await Servers(dsn).connect()
         try:
-            # not read-only: the temporary tables; nothing of the store is written
-            async with connection.transaction(isolation="repeatable_read"):
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
                 recorded = cls(connection, span)
-                await recorded._choose()
+                await recorded._measure()
                 yield recorded
         finally:
             await connection.close()
 
-    async def _choose(self) -> None:
-        """Which requests, and when the file begins: so much before the span as what goes before it
-        takes."""
-        fetchrow, of = self._connection.fetchrow, msgspec.structs.astuple(self._span)
+    async def _measure(self) -> None:
+        """How many requests, and when the file begins: so much before the span as what goes before
+        it takes."""
+        fetchrow = self._connection.fetchrow
         await self._connection.execute("SET LOCAL plan_cache_mode = force_custom_plan")
-        await self._connection.execute("SET LOCAL search_path = pg_temp, switch")
-        # a utility statement takes no parameters
-        values = [f"'{one}'" if one is not None else "NULL" for one in map(_quoted, of)]
-        chosen = _CHOSEN
-        for at, value in enumerate(values, 1):
-            chosen = chosen.replace(f"${at}", value)
-        await self._connection.execute(chosen)
-        await self._connection.execute("CREATE UNIQUE INDEX ON chosen (request_id)")
-        await self._connection.execute(_CARDS)
-        await self._connection.execute("ANALYZE chosen; ANALYZE card")
-        counted = await fetchrow(_SPAN)
+        counted = await fetchrow(_SPAN, *msgspec.structs.astuple(self._span))
         self.requests, self.early = counted["requests"], counted["early"]
         first = (await fetchrow(_FIRST, self._span.first))["at"]
         if first is None:
             first = dt.datetime.combine(self._span.first, dt.time(), dt.UTC)
         before = dt.timedelta(seconds=(self.early + 2) * export.EARLY_S)
         self.times = export.Times((first - before).replace(microsecond=0))
+        self._begins = self.times.of(first)  # what is in force by then is so from the beginning
 
     @property
     def business_date(self) -> dt.date:
@@ -217,7 +210,7 @@ class Recorded:
             if row["kind"] == "route":
                 ranges.add(row["key"])
             yield Reference(
-                at=max(self.times.of(row["at"]), 0.0),
+                at=at if (at := self.times.of(row["at"])) > self._begins else 0.0,
                 of=row["kind"],
                 key=row["key"],
                 version=row["version"],
@@ -248,7 +241,7 @@ class Recorded:
             )
 
     async def _requests(self, ranges: Ranges) -> AsyncIterator[Event]:
-        async for row in self._rows(_REQUESTS):
+        async for row in self._rows(_REQUESTS, *msgspec.structs.astuple(self._span)):
             at = (
                 row["number"] * export.EARLY_S
                 if row["early"]
@@ -283,10 +276,6 @@ def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
     plain["deliveries"] = plain["deliveries"] or []
     plain["deliveries_repeat"] = any(each["kind"] == "repeat" for each in plain["deliveries"])
     return plain
-
-
-def _quoted(value: object) -> str | None:
-    return None if value is None else str(value).replace("'", "''")
 
 
 async def _merged(*readings: AsyncIterator[Event]) -> AsyncIterator[Event]:

@@ -198,7 +198,7 @@ def elements_of(packed: bytes) -> dict[str, str]:
     """DE 44 as it is, of DE 54 the form alone: a balance is its holder's own business."""
     if not packed:
         return {}
-    told = msgspec.msgpack.decode(packed, type=dict[int, str | bytes])
+    told: dict[int, object] = msgspec.msgpack.decode(packed)
     shown: dict[str, str] = {}
     for de in ELEMENTS:
         value = told.get(de)

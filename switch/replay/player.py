@@ -58,7 +58,7 @@ LINK_S: Final = 5.0  # before the first line, for links to sign on
 AFTER_S: Final = 900.0  # behind the last line, for what still waits
 # What is periodic comes rarer than in production: a quiet night costs little, no answer depends on it.
 CALM: Final = Engine(
-    lease_s=60.0, lease_renew_s=20.0, takeover_s=60.0, reference_poll_s=1.0, links_wait_s=4.0
+    lease_s=60.0, lease_renew_s=20.0, takeover_s=60.0, reference_poll_s=30.0, links_wait_s=4.0
 )
 
 
@@ -195,6 +195,7 @@ class Player:
         self.counts[str(type(line).__struct_config__.tag)] += 1
         if isinstance(line, Reference):
             await self._refer(line)
+            await self._switch.reference.refresh()
         elif isinstance(line, Day):
             await self._store.days.cut_over(dt.date.fromisoformat(line.business_date))
         else:
