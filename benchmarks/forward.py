@@ -71,7 +71,13 @@ async def serve(dialect: str, bank_port: int, terminals: int) -> None:
     vault: Any = NullVault()
     ports = Ports(
         stores=Stores(
-            journal=store, numbers=store, owners=store, queue=store, batches=store, reference=store
+            journal=store,
+            numbers=store,
+            owners=store,
+            queue=store,
+            batches=store,
+            downloads=store,
+            reference=store,
         ),
         hsm=vault,
         pans=NullPans(),

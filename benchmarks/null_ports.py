@@ -72,6 +72,8 @@ class NullLog:
 
     def noted(self, event: str) -> None: ...
 
+    def downloaded(self, topic: str, act: str) -> None: ...
+
     def recovered(self, undecided: Any) -> None: ...
 
     def refused(self, source: str, response_code: str, rule: str) -> None:
@@ -144,6 +146,13 @@ class NullStore:
 
     async def overdue_uploads(self, _older_than_s: float) -> list[Any]:
         return []
+
+    # downloads
+    async def of(self, _merchant: str, _terminal: str) -> list[Any]:
+        return []
+
+    async def step(self, _merchant: str, _terminal: str, _topic: str, _judge: Any) -> Any:
+        raise AssertionError("nothing is downloaded here")
 
     # reference data
     async def generation(self) -> int:

@@ -13,13 +13,23 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import datetime as dt
 
-    from switch.store_ports import Batch, Batches, Session
+    from switch.store_ports import Batch, Batches, KeptDownload, Session
 
 
 class Access:
     """One terminal's session as last read."""
 
-    __slots__ = ("added", "batch", "former_keys_s", "items", "read_s", "sessions", "sources")
+    __slots__ = (
+        "added",
+        "asked",
+        "batch",
+        "downloads",
+        "former_keys_s",
+        "items",
+        "read_s",
+        "sessions",
+        "sources",
+    )
 
     def __init__(self, sessions: list[Session], batch: Batch | None, former_keys_s: float) -> None:
         self.read_s = 0.0  # loop time, set by the cache
@@ -29,6 +39,8 @@ class Access:
         self.items = batch.items if batch is not None else 0  # in the store when it was read
         self.added = 0  # by this process since
         self.sources: set[str] = set()
+        self.downloads: list[KeptDownload] | None = None  # as last read
+        self.asked: dict[str, tuple[str, float]] = {}  # topic → version, loop time
 
     def count_is_old(self, items_max: int, workers: int) -> bool:
         """Could the batch be full by now? Of the room that was left, each worker may use its share
@@ -74,6 +86,8 @@ class AccessCache:
         access.read_s = asyncio.get_running_loop().time()
         if former is not None and former.batch is not None and batch is not None:
             access.sources = former.sources if former.batch.batch == batch.batch else set()
+        if former is not None:
+            access.asked = former.asked
         self._known[merchant, terminal] = access
         if len(self._known) > self._bound:
             self._known.popitem(last=False)

@@ -374,6 +374,17 @@ class Batch(Section, frozen=True):
     )
 
 
+class Downloads(Section, frozen=True):
+    """What terminals are asked for by the digit in the header of an answer (docs/pos.md)."""
+
+    ask_s: Annotated[
+        float, seconds(0, 86_400, "until a terminal is asked again for what it did not take")
+    ] = 60.0
+    sign_on_again_s: Annotated[
+        float, seconds(0, 2_592_000, "age of keys at which a sign-on is asked for; 0: never")
+    ] = 0.0
+
+
 class Settlement(Section, frozen=True):
     """Tolerances and waits of the day's end."""
 
@@ -527,6 +538,7 @@ class Config(Section, frozen=True):
     queue: Queue = Queue()
     rules: Rules = Rules()
     batch: Batch = Batch()
+    downloads: Downloads = Downloads()
     settlement: Settlement = Settlement()
     disputes: Disputes = Disputes()
     people: People = People()

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from switch.admission import Admission
     from switch.authorization import Authorization
     from switch.config import Config
+    from switch.downloads import Downloads
     from switch.effects import Effect
     from switch.events import Event
     from switch.journal import AttemptRow, Duplicate, Journal
@@ -67,8 +68,11 @@ class Peer(Protocol):
     dialect: str
     source: str  # address, without port
 
-    def answer(self, frame: Frame, body: bytes) -> None:
-        """Send an answer back the way the frame came; a closed connection drops it."""
+    def answer(self, frame: Frame, body: bytes, request: int = 0) -> None:
+        """Send an answer back the way the frame came; a closed connection drops it.
+
+        `request`: the processing request digit of its header.
+        """
         ...
 
     def odd(self) -> None:
@@ -93,6 +97,10 @@ class Log(Protocol):
 
     def noted(self, event: str) -> None:
         """A step in a connection's life, to be counted."""
+        ...
+
+    def downloaded(self, topic: str, act: str) -> None:
+        """What became of a terminal's download, or that it was asked for one."""
         ...
 
     def failed(self, error: BaseException) -> None: ...
@@ -136,6 +144,7 @@ class Engine:
         cache: AccessCache,
         admission: Admission,
         management: Management,
+        downloads: Downloads,
         rows: Rows,
         hsm: Hsm,
         clock: Clock,
@@ -155,6 +164,7 @@ class Engine:
         self._cache = cache
         self._admission = admission
         self._management = management
+        self._downloads = downloads
         self._rows = rows
         self._hsm = hsm
         self._clock = clock
@@ -305,7 +315,8 @@ class Engine:
         answer, rule = await self._management.answer(
             received, self._snapshot(), peer.source, local_time
         )
-        peer.answer(frame, received.codec.encode(answer))
+        digit = await self._management.request(received, self._snapshot(), peer.source, rule)
+        peer.answer(frame, received.codec.encode(answer), digit)
         self._log.managed(received, str(answer.get(39, "")), rule)
 
     # -- money ---------------------------------------------------------------------------------
@@ -321,9 +332,10 @@ class Engine:
             if isinstance(verified, Refusal):
                 self._refuse(received, frame, peer, received.status or verified)
                 return
+            digit = await self._digit(received, verified, peer)
             reply = await self._authorize(received, verified, watch, began_ns)
             if not isinstance(reply, Reconsider):
-                await self._reply(received, verified, frame, peer, reply, watch)
+                await self._reply(received, verified, frame, peer, reply, watch, digit)
                 return
             await self._refresh()
             if reply.batch_frozen:  # else the session stands: all reading theirs again takes long
@@ -377,6 +389,7 @@ class Engine:
         if isinstance(verified, Refusal):
             self._refuse(received, frame, peer, verified)
             return
+        digit = await self._digit(received, verified, peer)
         key = await self._admission.reversed_key(received, verified)
         tombstone = self._rows.request(received, verified, self._snapshot(), key, None)
         if tombstone is None:
@@ -401,7 +414,7 @@ class Engine:
         request = tombstone if judgement.original is None else judgement.original.request
         request = msgspec.structs.replace(request, local_time=tombstone.local_time)
         reply = Reply(judgement.response_code, judgement.rule, request)
-        await self._reply(received, verified, frame, peer, reply, watch)
+        await self._reply(received, verified, frame, peer, reply, watch, digit)
 
     def _stepped(self) -> None:
         self._load.stepped(asyncio.get_running_loop().time())
@@ -534,6 +547,18 @@ class Engine:
 
     # -- sessions and answers ------------------------------------------------------------------
 
+    async def _digit(self, received: Received, verified: Verified, peer: Peer) -> int:
+        """What the header of the answer will ask for. Looked for before anything is stored: once an
+        outcome is, nothing but the answer's way may take time."""
+        return await self._downloads.ask(
+            verified.access,
+            received,
+            self._snapshot(),
+            peer.source,
+            shown=True,
+            session=verified.session,
+        )
+
     async def _verify(self, received: Received, peer: Peer) -> Verified | Refusal:
         """MAC; the first message under a session voids the former keys and vouches for its address."""
         verified = await reception.verify(received, self._cache, self._hsm, self._clock.now())
@@ -562,6 +587,7 @@ class Engine:
         peer: Peer,
         reply: Reply | Refusal,
         watch: Watch,
+        digit: int,
     ) -> None:
         """Answer, signed under the keys that verified the request, and write its line."""
         began_ns = self._clock.monotonic_ns()
@@ -573,7 +599,7 @@ class Engine:
                 received.message, reply.response_code, reply.request, reply.attempt, reply.outcome
             )
         try:
-            peer.answer(frame, await self._signed(received, verified, answer))
+            peer.answer(frame, await self._signed(received, verified, answer), digit)
         except (EncodeError, VaultError) as error:
             self._log.failed(error)
         if isinstance(reply, Reply):

@@ -11,6 +11,7 @@ from hsm.mac_profiles import PROFILES
 from iso8583.errors import DecodeError
 from switch import answers, intake, reception
 from switch.intake import Refusal
+from switch.journal import StoreDownError
 from switch.reception import Received, Verified, verify
 from switch.store_ports import Batch, BatchItem, BatchTotals, Session
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from iso8583.message import Message
     from switch.access import AccessCache
     from switch.config import Config
+    from switch.downloads import Downloads
     from switch.load import Load
     from switch.ports import Clock
     from switch.reference import Snapshot
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 SIGN_ON_LAYOUTS = ("001", "003", "004")
 UPLOAD_END = ("202", "207")
 SETTLE_POLL_S = 0.1
+# rules of answers whose header may ask for a download: nothing of what the terminal does is cut short
+ASK_AFTER = frozenset(("sign_on", "management.301", "download.status"))
 
 
 class Management:
@@ -45,6 +49,7 @@ class Management:
         clock: Clock,
         longest_timer_s: Callable[[], float],
         load: Load,
+        downloads: Downloads,
     ) -> None:
         self._config = config
         self._batches = batches
@@ -54,6 +59,7 @@ class Management:
         self._clock = clock
         self._longest_timer_s = longest_timer_s
         self._load = load
+        self._downloads = downloads
         self._sign_ons: OrderedDict[tuple[str, str], deque[float]] = OrderedDict()
 
     async def answer(
@@ -68,6 +74,8 @@ class Management:
             return await self._sign_on(received, snapshot, code, local_time)
         elif mti == "0820" and code in ("002", "301"):
             return self._plain(received, "00", local_time), f"management.{code}"
+        elif self._downloads.takes(mti, code):
+            return await self._download(received, snapshot, source, code, local_time)
         elif mti == "0500" and code == "201":
             return await self._settle(received, source, local_time)
         elif mti == "0320":
@@ -141,6 +149,41 @@ class Management:
         if len(self._sign_ons) > self._config.server.connections:
             self._sign_ons.popitem(last=False)
         return True
+
+    # -- downloads -----------------------------------------------------------------------------
+
+    async def _download(
+        self, received: Received, snapshot: Snapshot, source: str, code: str, local_time: str
+    ) -> tuple[Message, str]:
+        """Anybody who has signed on may have what is public: see `Downloads` for what is not."""
+        batch = await self._batches.current(received.merchant_id, received.terminal_id)
+        if batch is None:
+            return self._plain(received, "77", local_time), "download.not_signed_on"
+        refusal = await self._shown_itself(received, source, batch)
+        if refusal is not None and received.profile.management_check == "mac":
+            return self._plain(received, refusal.response_code, local_time), refusal.rule
+        made = await self._downloads.answer(received, snapshot, code, source, shown=refusal is None)
+        answer = self._plain(received, made.response_code, local_time)
+        if made.de62:
+            answer[62] = made.de62
+        return answer, made.rule
+
+    async def request(self, received: Received, snapshot: Snapshot, source: str, rule: str) -> int:
+        """The processing request digit of an answer that `rule` chose."""
+        ended = self._downloads.ends(received, rule)
+        if not (ended or rule in ASK_AFTER) or self._downloads.offered(received, snapshot) is None:
+            return 0
+        who = received.merchant_id, received.terminal_id
+        try:
+            access = self._cache.get(*who) or await self._cache.read(*who)
+            if access.batch is None:
+                return 0
+            shown = await self._shown_itself(received, source, access.batch) is None
+        except StoreDownError:
+            return 0
+        if ended:
+            access.downloads = None
+        return await self._downloads.ask(access, received, snapshot, source, shown=shown)
 
     # -- settlement and upload -----------------------------------------------------------------
 

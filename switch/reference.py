@@ -14,6 +14,7 @@ import msgspec
 from settlement.contracts import BankAccount
 from settlement.four_eyes import RefusedError
 from switch.risk_rules import NO_RULES, Listed, Rule, RuleSet
+from terminals.download_data import Aid, CaKey, DownloadSet, Parameters
 from terminals.registry import Merchant, Profile, StoredKey, Terminal
 
 if TYPE_CHECKING:
@@ -194,8 +195,12 @@ class Snapshot:
         self.links: dict[str, Link] = {}
         self.routes: dict[str, Route] = {}
         self.risk = NO_RULES
+        self.ca_keys: dict[str, CaKey] = {}
+        self.aids: dict[str, Aid] = {}
+        self.parameters: dict[str, Parameters] = {}
+        self.download_sets: dict[str, DownloadSet] = {}
         self._risk_rules: dict[str, Rule] = {}
-        self._risk_lists: dict[str, Listed] = {}
+        self.risk_lists: dict[str, Listed] = {}
         self._versions: dict[str, dict[str, int]] = {}  # kind -> key -> version
         self._keys: dict[str, tuple[StoredKey, ...]] = {}  # owner -> its keys, the newest first
         self._spoken: dict[str, None] = {}  # dialects that terminals have of their own
@@ -212,7 +217,11 @@ class Snapshot:
         other.routes = self.routes.copy()
         other.risk = self.risk
         other._risk_rules = self._risk_rules.copy()
-        other._risk_lists = self._risk_lists.copy()
+        other.risk_lists = self.risk_lists.copy()
+        other.ca_keys = self.ca_keys.copy()
+        other.aids = self.aids.copy()
+        other.parameters = self.parameters.copy()
+        other.download_sets = self.download_sets.copy()
         other._versions = {kind: versions.copy() for kind, versions in self._versions.items()}
         other._keys = self._keys.copy()
         other._spoken = self._spoken.copy()
@@ -230,7 +239,7 @@ class Snapshot:
                 risk_moved |= item.kind.startswith("risk_")
         if risk_moved:
             versions = self._versions.get("risk_rule", {})
-            self.risk = RuleSet(self._risk_rules, self._risk_lists, versions)
+            self.risk = RuleSet(self._risk_rules, self.risk_lists, versions)
         for key in keys:
             self._set_key(key)
 
@@ -260,7 +269,15 @@ class Snapshot:
             case "risk_rule":
                 self._risk_rules[item.key] = msgspec.convert(item.content, Rule)
             case "risk_list":
-                self._risk_lists[item.key] = msgspec.convert(item.content, Listed)
+                self.risk_lists[item.key] = msgspec.convert(item.content, Listed)
+            case "ca_key":
+                self.ca_keys[item.key] = msgspec.convert(item.content, CaKey)
+            case "aid":
+                self.aids[item.key] = msgspec.convert(item.content, Aid)
+            case "parameters":
+                self.parameters[item.key] = msgspec.convert(item.content, Parameters)
+            case "download_set":
+                self.download_sets[item.key] = msgspec.convert(item.content, DownloadSet)
 
     @property
     def dialects(self) -> list[str]:

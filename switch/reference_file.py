@@ -40,6 +40,7 @@ from switch.acquirers import forms
 from switch.reference import Link, Route
 from switch.risk_check import faults as risk_faults
 from switch.risk_rules import Listed, Rule
+from terminals.download_data import Aid, CaKey, DownloadSet, Parameters, faults as download_faults
 from terminals.registry import Merchant, Profile, Terminal
 
 if TYPE_CHECKING:
@@ -67,6 +68,11 @@ class Kind(msgspec.Struct, frozen=True):
 
 # In the order in which they are applied and shown: what is named comes before what names it.
 KINDS: dict[str, Kind] = {
+    "risk_list": Kind(Listed, lambda item: item.name),
+    "ca_key": Kind(CaKey, lambda item: item.name),
+    "aid": Kind(Aid, lambda item: item.aid),
+    "parameters": Kind(Parameters, lambda item: item.name),
+    "download_set": Kind(DownloadSet, lambda item: item.name),
     "profile": Kind(Profile, lambda item: item.name),
     "fee_plan": Kind(Plan, lambda item: item.name),
     "calendar": Kind(Calendar, lambda item: item.name),
@@ -76,7 +82,6 @@ KINDS: dict[str, Kind] = {
     "route": Kind(Route, lambda item: item.prefix),
     "merchant": Kind(Merchant, lambda item: item.merchant),
     "terminal": Kind(Terminal, lambda item: item.name),
-    "risk_list": Kind(Listed, lambda item: item.name),
     "risk_rule": Kind(Rule, lambda item: item.name),
 }
 
@@ -187,6 +192,11 @@ def check(item: msgspec.Struct) -> None:
         _one_of("mak_bytes", str(item.mak_bytes), ("8", "16"))
         for number, layout in enumerate(item.key_layouts):
             _one_of(f"key_layouts[{number}]", layout, ("001", "003", "004"))
+        _one_of("ca_expiry", item.ca_expiry, ("ascii", "bcd"))
+        if not 400 <= item.download_bytes <= 999:
+            raise ItemError("download_bytes", "400 to 999: a key or an AID is never divided")
+        if not 10 <= item.blacklist_digits <= 19:
+            raise ItemError("blacklist_digits", "10 to 19")
     if isinstance(item, Route):
         _one_of("card_type", item.card_type, ("debit", "credit"))
         if not (item.prefix.isascii() and item.prefix.isdecimal()):
@@ -200,6 +210,9 @@ def check(item: msgspec.Struct) -> None:
             raise ItemError(path, reason)
     if isinstance(item, Rule | Listed):
         for path, reason in risk_faults(item):
+            raise ItemError(path, reason)
+    if isinstance(item, CaKey | Aid | Parameters | DownloadSet):
+        for path, reason in download_faults(item):
             raise ItemError(path, reason)
     if isinstance(item, Calendar):
         for path, reason in problems(item):
@@ -301,6 +314,17 @@ def named_by(item: msgspec.Struct) -> Iterator[tuple[str, str, str]]:
         yield "settlement_calendar", "calendar", item.settlement_calendar
     if isinstance(item, Link) and item.cost_plan not in BUILT_IN:
         yield "cost_plan", "fee_plan", item.cost_plan
+    if isinstance(item, Profile | Merchant | Terminal) and item.downloads:
+        yield "downloads", "download_set", item.downloads
+    if isinstance(item, DownloadSet):
+        for number, name in enumerate(item.ca_keys or ()):
+            yield f"ca_keys[{number}]", "ca_key", name
+        for number, name in enumerate(item.aids or ()):
+            yield f"aids[{number}]", "aid", name
+        if item.parameters:
+            yield "parameters", "parameters", item.parameters
+        if item.blacklist:
+            yield "blacklist", "risk_list", item.blacklist
     if isinstance(item, Terminal):
         yield "merchant", "merchant", item.merchant
         if item.profile != "default":

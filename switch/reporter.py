@@ -78,6 +78,12 @@ class Reporter:
         self._connections = registry.counter(
             "tongbao_connections_total", "terminals' connections: what became of them", "event"
         )
+        self._downloads = registry.counter(
+            "tongbao_downloads_total",
+            "downloads of terminals: asked for, begun, mixed by a change of the data, ended",
+            "topic",
+            "act",
+        )
         self._recovered = registry.counter(
             "tongbao_recovered_total", "requests decided for a process that died"
         )
@@ -145,6 +151,9 @@ class Reporter:
 
     def noted(self, event: str) -> None:
         self._connections.add(event)
+
+    def downloaded(self, topic: str, act: str) -> None:
+        self._downloads.add(topic, act)
 
     def recovered(self, undecided: Undecided) -> None:
         self._recovered.add()

@@ -8,8 +8,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from iso8583 import amount
 from iso8583.track import luhn_ok
+from switch.listed_cards import sealed
 from switch.risk_rules import RESPONSE_CODES, Listed, Rule
 from switch.transactions import TYPES
+from terminals.downloads import CARDS_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,47}")
 HOURS = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]")
 TOKEN = re.compile(r"[0-9a-f]{32}")
+SEALED = re.compile(r"[0-9a-f]{32}:(?:[0-9a-f]{2}){40,100}")
 PAN, MERCHANT_DIGITS = re.compile(r"[0-9]{13,19}"), 15
 DIGITS = re.compile(r"[0-9]{1,4}")
 
@@ -31,6 +34,10 @@ def faults(item: Rule | Listed) -> Iterator[tuple[str, str]]:
         for number, member in enumerate(item.members):
             if looks_like_pan(member):
                 yield f"members[{number}]", "a card number: give its token, from tongbao risk token"
+            if ":" in member and not SEALED.fullmatch(member):
+                yield f"members[{number}]", "token:sealed, as tongbao risk token --sealed prints it"
+        if len(sealed(item.members)) > CARDS_MAX:
+            yield "members", f"at most {CARDS_MAX} sealed: terminals count them with three digits"
         return
     yield from _condition("when", item.when)
     if item.part is not None:

@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from switch.listed_cards import token_of
+
 Scope = Literal["card", "terminal", "merchant", "agent", "type"]
 Measure = Literal["any", "amount", "count", "sum", "ratio", "listed", "dormant"]
 Action = Literal["decline", "review", "alert"]
@@ -65,7 +67,10 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 class Listed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Kind `risk_list`, key = name: cards by token (32 hex), terminals, merchants or agents."""
+    """Kind `risk_list`, key = name: cards by token (32 hex), terminals, merchants or agents.
+
+    A card's member may have its sealed number behind a colon, for terminals' blacklists.
+    """
 
     name: str
     members: tuple[str, ...] = ()
@@ -177,7 +182,7 @@ class RuleSet:
                 version.get(name, 0),
                 Test(rule.when),
                 None if rule.part is None else Test(rule.part),
-                frozenset(lists[rule.list].members if rule.list in lists else ()),
+                frozenset(map(token_of, lists[rule.list].members) if rule.list in lists else ()),
             )
             for name, rule in sorted(rules.items())
             if rule.enabled

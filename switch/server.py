@@ -331,7 +331,7 @@ class TerminalConnection(asyncio.Protocol):
 
     # -- engine.Peer ---------------------------------------------------------------------------
 
-    def answer(self, frame: Frame, body: bytes) -> None:
+    def answer(self, frame: Frame, body: bytes, request: int = 0) -> None:
         transport = self._transport
         if transport is None or transport.is_closing():
             return
@@ -339,7 +339,7 @@ class TerminalConnection(asyncio.Protocol):
             self._refused("server.answers_not_read")
             transport.abort()
             return
-        reply = Frame(answer_tpdu(frame.tpdu), answer_header(frame.header), body)
+        reply = Frame(answer_tpdu(frame.tpdu), answer_header(frame.header, request), body)
         transport.write(build(reply, self._server.framing))
 
     def odd(self) -> None:

@@ -13,7 +13,7 @@ import msgspec
 from switch.journal import AlertRow, AttemptRow, Original, QueueRow, RequestRow
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from switch.journal import Commit, Verdict
 
@@ -143,6 +143,31 @@ class CounterTold(msgspec.Struct, frozen=True):
     amount_minor: int
 
 
+# -- downloads -----------------------------------------------------------------------------------
+
+
+class DownloadFact(msgspec.Struct, frozen=True, kw_only=True):
+    """What a terminal did about one topic. `act`: "begun"; "mixed": the data changed under it; "ended".
+
+    `shown`: `address` has sent a verified MAC for this terminal, or none is asked of it (rules §10).
+    """
+
+    topic: str
+    act: str
+    version: str
+    source: str  # set@version that was in force
+    stan: int
+    address: str
+    shown: bool
+    detail: str = ""  # of a status upload: what it said, as JSON
+
+
+class KeptDownload(msgspec.Struct, frozen=True):
+    download_id: int  # grows
+    fact: DownloadFact
+    at: dt.datetime
+
+
 # -- ports ---------------------------------------------------------------------------------------
 
 
@@ -236,6 +261,28 @@ class Risk(Protocol):
 
     async def counters(self, rule: str, limit: int) -> list[CounterTold]:
         """Of a rule, "": of all; in order of counter, subject and bucket."""
+        ...
+
+
+class Downloads(Protocol):
+    """What terminals have downloaded. Facts are only added; the newest of a topic counts."""
+
+    async def of(self, merchant: str, terminal: str) -> list[KeptDownload]:
+        """Of each topic the newest facts that ended a download and that did not, each from addresses
+        that had shown themselves and from others; in the order in which they came."""
+        ...
+
+    async def step(
+        self,
+        merchant: str,
+        terminal: str,
+        topic: str,
+        judge: Callable[[DownloadFact | None], DownloadFact | None],
+    ) -> DownloadFact | None:
+        """Let `judge` look at the topic's newest fact and say what comes to it, nobody else meanwhile.
+
+        The judge may run several times and must be pure.
+        """
         ...
 
 

@@ -32,6 +32,7 @@ from switch.adapters.system import (
     UnixTransport,
 )
 from switch.admission import Admission
+from switch.downloads import Downloads
 from switch.duties import Duties, ReferenceData
 from switch.engine import Engine, Log
 from switch.gauges import Gauges
@@ -60,7 +61,13 @@ if TYPE_CHECKING:
     from switch.key_rotation import Custody
     from switch.ports import Clock, LocalTransport, Transport
     from switch.reference import Link, ReferenceStore, Snapshot
-    from switch.store_ports import Batches, Numbers, Owners, Queue
+    from switch.store_ports import (
+        Batches,
+        Downloads as DownloadStore,
+        Numbers,
+        Owners,
+        Queue,
+    )
     from switch.tls import Pem
     from switch.worker import Control
 
@@ -81,6 +88,7 @@ class Stores(msgspec.Struct, frozen=True):
     owners: "Owners"
     queue: "Queue"
     batches: "Batches"
+    downloads: "DownloadStore"
     reference: "ReferenceStore"
 
 
@@ -281,6 +289,7 @@ class Switch:
         self._links.know(self.reference, self.standing)
         cache = AccessCache(stores.batches, config.server.terminals, config.rules.old_keys_s)
         self._cache = cache
+        downloads = Downloads(config.downloads, stores.downloads, ports.pans, clock, log)
         management = Management(
             config,
             stores.batches,
@@ -290,6 +299,7 @@ class Switch:
             clock,
             self._longest_timer_s,
             self.load,
+            downloads,
         )
         self.engine = Engine(
             config,
@@ -298,6 +308,7 @@ class Switch:
             cache=cache,
             admission=Admission(config, stores.journal, cache, self.rows, clock),
             management=management,
+            downloads=downloads,
             rows=self.rows,
             hsm=ports.hsm,
             clock=clock,
@@ -467,6 +478,7 @@ async def run_worker(
                 owners=stores.owners,
                 queue=stores.queue,
                 batches=stores.batches,
+                downloads=stores.downloads,
                 reference=stores.reference,
             ),
             hsm=hsm,

@@ -49,6 +49,7 @@ class Merchant(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     partial_approval: bool = False
     unreferenced_refund: bool = False  # a refund whose original is not found: held for review
     amount_limit_minor: int = 5_000_000_00  # one transaction; above it 61
+    downloads: str = ""  # a download_set: what it says its terminals have before their profile's
 
 
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -64,6 +65,13 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     )
     settlement_response_code: bool = True  # False: 0510 without DE 39
     batch_in_message: bool = True  # False: the host's open batch counts
+    downloads: str = (
+        ""  # a download_set of all of the make; a merchant's or a terminal's comes first
+    )
+    download_bytes: int = 512  # of DE 62 in an answer, 400 to 999
+    ca_expiry: str = "ascii"  # DF05: eight digits, or bcd: four bytes
+    blacklist_digits: int = 14  # of a card number that a terminal compares: 10 to 19
+    parameters_end: bool = True  # False: no 361 follows, the answer to 360 is the end
 
 
 class Terminal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -76,6 +84,7 @@ class Terminal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     serial: str = ""  # checked against DE 62 of the sign-on where given
     dialect: str = ""  # "": the profile's
     mac_profile: str = ""  # "": the profile's
+    downloads: str = ""  # a download_set: what it says comes before the merchant's and profile's
 
     @property
     def name(self) -> str:

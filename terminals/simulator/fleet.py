@@ -201,6 +201,7 @@ class FleetResult(msgspec.Struct):
     surprises: dict[str, int] = {}  # answers that the step was not made for
     settlements: dict[str, int] = {}  # balanced, uploaded, failed
     sign_ons: int = 0
+    downloads: dict[str, int] = {}  # topic → how often one was brought to its end
     connects: int = 0
     connections_lost: int = 0
     stale_answers: int = 0
@@ -410,6 +411,9 @@ class Fleet:
             for agent in self.agents:
                 await agent.trunk.hang_up()
         self.result.elapsed_s = round(loop.time() - begun_s, 3)
+        for one in self._terminals:
+            for topic, times in one.downloads.ended.items():
+                self.result.downloads[topic] = self.result.downloads.get(topic, 0) + times
         self.result.slips = [slip for one in self._terminals for slip in one.slips]
         self.result.latency = {
             kind: latency_of(samples) for kind, samples in sorted(self._latency_ms.items())
@@ -564,6 +568,8 @@ class Agent:
             await self.settle()
         elif not self.terminal.signed_on:
             await self.sign_on()
+        else:
+            await self.download()
 
     def _request(self, step: Step) -> Request:
         return make(self.terminal, step.label, step.card, step.amount_minor, step.pin, step.pick)
@@ -637,9 +643,21 @@ class Agent:
             outcome = await self.ask(self.terminal.sign_on)
             if outcome.state == "approved":
                 self._fleet.result.sign_ons += 1
+                await self.download()
                 return
             await asyncio.sleep(self._options.retry_s)
         raise ConnectionError("sign-on refused")
+
+    async def download(self) -> None:
+        """What answers have asked for, message by message; what gets no answer is sent anew."""
+        for _ in range(self._options.tries):
+            while self.terminal.downloads.due:
+                outcome = await self.ask(self.terminal.download)
+                if outcome.state == "no_answer":
+                    break
+            else:
+                return
+            await asyncio.sleep(self._options.retry_s)
 
     async def settle(self) -> None:
         """0500, and the upload where it does not balance."""

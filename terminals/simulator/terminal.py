@@ -33,6 +33,7 @@ from iso8583.codec import codec_for
 from iso8583.errors import DecodeError
 from iso8583.framing import POS, Frame, Framer, build
 from iso8583.message import Message, mask_pan, response_mti
+from terminals.simulator.downloads import Downloads
 
 if TYPE_CHECKING:
     from terminals.simulator.card import Card
@@ -134,6 +135,8 @@ class TerminalOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     encrypt_track: bool = False  # under the TDK of layout 004
     partial_approval: bool = False  # DE 60.6
     end_when_balanced: bool = False  # the 0320 end also after a balanced 0500
+    parameters_end: bool = True  # 361 follows a parameter download
+    blacklist_digits: int = 14
 
     def __repr__(self) -> str:
         return f"TerminalOptions({self.merchant}/{self.terminal})"
@@ -270,6 +273,7 @@ class Terminal:
         self.balance_minor: int | None = None  # of the last balance answer
         self.local_date = ""
         self.local_time = ""
+        self.downloads = Downloads(options.blacklist_digits, parameters_end=options.parameters_end)
         self._codec = codec_for(options.dialect)
         self._mac_profile = mac.profile_named(options.mac_profile)
         self._tmk = bytes.fromhex(options.tmk)
@@ -390,6 +394,21 @@ class Terminal:
     def echo(self) -> Request:
         """0820, DE 60.3 301."""
         return self._send("echo", self._head("0820", "301"))
+
+    def download(self) -> Request:
+        """The next message of a download that `downloads.due` announces."""
+        if not self.downloads.due:
+            raise LocalProtocolError("nothing is to be downloaded")
+        step = self.downloads.step(self._status())
+        message = self._head(step.mti, step.code)
+        if step.de62:
+            message[62] = step.de62
+        return self._send("download_end" if step.ends else "download", message)
+
+    def _status(self) -> bytes:
+        """Devices, parameters and dials (§5.4): this one has never dialled."""
+        retries = self.options.reversal_tries % 10
+        return f"0110210310410511160126013323{retries}251272051000000000000".encode()
 
     def settle(self) -> Request:
         """0500 with the batch's totals in DE 48; the foreign half is always zero here."""
@@ -552,6 +571,12 @@ class Terminal:
             del self._upload[0]
             if last.request.kind == "upload_end":
                 self._close_batch()
+        elif last.request.kind in ("download", "download_end") and not last.seen:
+            de62 = message.get(62, b"")
+            assert isinstance(de62, bytes)
+            wrong = self.downloads.answered(code, de62)
+            if wrong:
+                return self._outcome(last, "bad_answer", code, wrong)
         elif last.request.kind == "sign_off" and approved:
             self.signed_on = False
         elif last.request.kind == "reversal":
@@ -561,6 +586,7 @@ class Terminal:
         last.seen = True
         if _text(message, 12):
             self.local_time, self.local_date = _text(message, 12), _text(message, 13)
+        self.downloads.ask(frame.header.hex()[5:6])
         if sign_on:
             self.signed_on = False
         state: State = "approved" if approved else "declined"

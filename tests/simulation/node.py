@@ -150,6 +150,7 @@ class Node:
                     owners=remote(store.owners),
                     queue=remote(store.queue),
                     batches=remote(store.batches),
+                    downloads=remote(store.downloads),
                     reference=reference,
                 ),
                 hsm=self.vault,
@@ -267,6 +268,9 @@ class NodeLog:
 
     def noted(self, event: str) -> None:
         self._world.count(f"connection {event}")
+
+    def downloaded(self, topic: str, act: str) -> None:
+        self._world.count(f"download {topic} {act}")
 
     def recovered(self, undecided: Undecided) -> None:
         self._world.note("recovered", self._name, undecided.request.request_id)

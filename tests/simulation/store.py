@@ -53,6 +53,7 @@ WRITES = frozenset(
         "sent",
         "settle",
         "sign_on",
+        "step",
         "take_over",
         "upload",
     }

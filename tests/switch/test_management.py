@@ -26,6 +26,7 @@ from switch import data_keys, reception
 from switch.access import AccessCache
 from switch.adapters.memory import MemoryStore
 from switch.config import Batch, Config, Engine, Rules
+from switch.downloads import Downloads
 from switch.intake import Refusal
 from switch.journal import AttemptRow, Commit, Key, OutcomeRow, OutcomeState, RequestRow
 from switch.load import WATCHERS, Load
@@ -57,6 +58,15 @@ class Clock:
 
     def monotonic_ns(self) -> int:
         return int((self.instant - NOW).total_seconds() * 1e9)
+
+
+class Silent:
+    """`engine.Log`, as far as downloads use it."""
+
+    def downloaded(self, topic: str, act: str) -> None: ...
+
+    def failed(self, error: BaseException) -> None:
+        raise error
 
 
 class Desk:
@@ -98,6 +108,7 @@ class Desk:
         self.pans = data_keys.open_pans(TEST_LMK, self.snapshot)
         self.cache = AccessCache(self.store.batches, 100, config.rules.old_keys_s)
         self.load = Load(config.engine.in_flight, config.engine.wait_s)
+        log: Any = Silent()
         self.management = Management(
             config,
             self.store.batches,
@@ -107,6 +118,7 @@ class Desk:
             self.clock,
             lambda: 0.3,
             self.load,
+            Downloads(config.downloads, self.store.downloads, self.pans, self.clock, log),
         )
         return self
 
@@ -275,7 +287,7 @@ def test_sign_on_gives_keys_that_open_and_the_batch(
         ({}, {"serial": "SN-1"}, sign_on(), ("58", "sign_on.serial_differs")),
         ({}, {"serial": "SN-1"}, asks("0800", "00000001003"), ("58", "sign_on.serial_differs")),
         ({}, {"status": "suspended"}, sign_on(), ("58", "terminal.not_active")),
-        ({}, {}, asks("0800", "00000001360"), ("40", "type.080.360")),
+        ({}, {}, asks("0800", "00000001360"), ("77", "download.not_signed_on")),
         ({}, {}, asks("0820", "00000001370"), ("40", "type.082.370")),
         ({}, {}, asks("0500", "00000001202"), ("40", "type.050.202")),
         ({}, {}, asks("0300", "00000001201"), ("40", "type.030.201")),

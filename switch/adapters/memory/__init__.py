@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from switch.adapters.memory.batches import MemoryBatches
 from switch.adapters.memory.commits import apply
+from switch.adapters.memory.downloads import MemoryDownloads
 from switch.adapters.memory.facts import Facts
 from switch.adapters.memory.faults import Faults, LostAcknowledgementError
 from switch.adapters.memory.journal import MemoryJournal, MemoryQueue
@@ -59,6 +60,7 @@ class MemoryStore(Facts):
         self.owners = MemoryOwners(self)
         self.queue = MemoryQueue(self)
         self.batches = MemoryBatches(self)
+        self.downloads = MemoryDownloads(self)
         self.days = MemoryDays(self)
         self.reference = MemoryReference(self)
         self.risk = MemoryRisk(self)

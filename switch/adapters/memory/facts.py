@@ -27,7 +27,7 @@ from switch.journal import (
     ReversalRequestRow,
     ReversalRow,
 )
-from switch.store_ports import BatchItem, RiskAlert, Session
+from switch.store_ports import BatchItem, KeptDownload, RiskAlert, Session
 
 if TYPE_CHECKING:
     from switch.ports import Clock
@@ -116,6 +116,8 @@ class Facts:
         self.risk_buckets: dict[tuple[str, str], dict[int, list[int]]] = {}  # → [count, amount]
         self.risk_moves: dict[int, dict[tuple[str, str], CounterMove]] = {}  # by request id
         self.risk_alerts: dict[tuple[str, str, int], RiskAlert] = {}  # by rule, subject, day
+        self.download_facts: dict[tuple[str, str], list[KeptDownload]] = {}  # by terminal
+        self.download_count = 0
         self.queue_items: dict[int, QueueRow] = {}
         self.queue_by_subject: dict[tuple[int, str, int], int] = {}
         self.queue_open: dict[int, OpenItem] = {}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from switch.adapters.postgres.batches import PostgresBatches
 from switch.adapters.postgres.connections import PEER, Peer, connect
+from switch.adapters.postgres.downloads import PostgresDownloads
 from switch.adapters.postgres.journal import PostgresJournal, PostgresQueue
 from switch.adapters.postgres.key_custody import PostgresKeyCustody
 from switch.adapters.postgres.numbers import (
@@ -59,6 +60,7 @@ class PostgresStore:
         self.owners = PostgresOwners(self.leases, self.sessions, lease_s)
         self.queue = PostgresQueue(self.leases, self.sessions, self.writer, clock, lease_s)
         self.batches = PostgresBatches(self.sessions, self.writer.next_commit_id)
+        self.downloads = PostgresDownloads(self.sessions)
         self.days = PostgresDays(self.sessions)
         self.reference = PostgresReference(self.sessions)
         self.custody = PostgresKeyCustody(self.sessions)
