@@ -272,6 +272,10 @@ class Downloads(Protocol):
         that had shown themselves and from others; in the order in which they came."""
         ...
 
+    async def every(self) -> dict[tuple[str, str], list[KeptDownload]]:
+        """The same of every terminal that has any, by merchant and terminal, in their order."""
+        ...
+
     async def step(
         self,
         merchant: str,

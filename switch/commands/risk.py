@@ -12,6 +12,7 @@ import msgspec
 import typer
 
 from iso8583 import track
+from switch import listed_cards
 from switch.cli import (
     ConfigFile,
     DataFolder,
@@ -253,6 +254,7 @@ def counters(
 
 @app.command("token", help="help_risk_token")
 def token(
+    sealed: Annotated[bool, typer.Option("--sealed", help="help_opt_risk_sealed")] = False,  # noqa: FBT002
     demo: Demo = False,  # noqa: FBT002
     passphrase_fd: PassphraseFd = None,
     config: ConfigFile = None,
@@ -276,5 +278,5 @@ def token(
     pan = typed.strip()
     if not track.luhn_ok(pan):
         raise CommandError(node.say("risk_pan"), Exit.USAGE)
-    print_line(pans.token(pan).hex())
+    print_line(listed_cards.seal(pans, pan) if sealed else pans.token(pan).hex())
     end(Exit.DONE)

@@ -52,6 +52,11 @@ _SUPERSEDED = """EXISTS (SELECT FROM switch.session AS s
     JOIN switch.session_confirmed AS c USING (session_id)
     WHERE (s.merchant, s.terminal) = (t.merchant, t.terminal) AND s.session_id > t.session_id)"""
 
+# of each topic the newest end and the newest of what has none say what a terminal has
+_OLDER = """EXISTS (SELECT FROM switch.download AS n
+    WHERE (n.merchant, n.terminal, n.topic, n.shown) = (t.merchant, t.terminal, t.topic, t.shown)
+      AND (n.act = 'ended') = (t.act = 'ended') AND n.download_id > t.download_id)"""
+
 # In the order in which rows go: what a condition looks at goes last.
 RULES: Final = (
     Rule("request_key", "duplicate_window_days", "t.request_date", _POSTED, holds=False),
@@ -85,6 +90,7 @@ RULES: Final = (
         Rule(table, "sessions_days", "(t.kept_until AT TIME ZONE 'UTC')::date", holds=False)
         for table in ("risk_move", "risk_bucket")
     ),
+    Rule("download", "sessions_days", "(t.at AT TIME ZONE 'UTC')::date", _OLDER, holds=False),
     *(
         Rule(table, "batches_days", _CLOSED, _NOT_LAST, holds=False)
         for table in ("batch_upload", "batch_settled", "batch_frozen")

@@ -25,6 +25,9 @@ class MemoryDownloads:
             newest[kept.fact.topic, kept.fact.act == "ended", kept.fact.shown] = kept
         return sorted(newest.values(), key=lambda kept: kept.download_id)
 
+    async def every(self) -> dict[tuple[str, str], list[KeptDownload]]:
+        return {who: await self.of(*who) for who in sorted(self._store.download_facts)}
+
     async def step(
         self,
         merchant: str,

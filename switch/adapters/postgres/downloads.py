@@ -21,12 +21,12 @@ _NEWEST = f"""
     WHERE merchant = $1 AND terminal = $2 AND topic = $3 ORDER BY download_id DESC LIMIT 1
 """  # noqa: S608 # constants
 
-_OF = f"""
-    SELECT download_id, at, {_FACT} FROM (
-        SELECT DISTINCT ON (topic, act = 'ended', shown) * FROM switch.download
-        WHERE merchant = $1 AND terminal = $2
-        ORDER BY topic, act = 'ended', shown, download_id DESC) AS newest
-    ORDER BY download_id
+_KEPT = f"""
+    SELECT merchant, terminal, download_id, at, {_FACT} FROM (
+        SELECT DISTINCT ON (merchant, terminal, topic, act = 'ended', shown) * FROM switch.download
+        WHERE $1::text IS NULL OR (merchant = $1 AND terminal = $2)
+        ORDER BY merchant, terminal, topic, act = 'ended', shown, download_id DESC) AS newest
+    ORDER BY merchant, terminal, download_id
 """  # noqa: S608
 
 
@@ -35,8 +35,13 @@ class PostgresDownloads:
         self._sessions = sessions
 
     async def of(self, merchant: str, terminal: str) -> list[KeptDownload]:
-        rows = await self._sessions.rows(_OF, merchant, terminal)
-        return [KeptDownload(row["download_id"], _fact(row), row["at"]) for row in rows]
+        return [_kept(row) for row in await self._sessions.rows(_KEPT, merchant, terminal)]
+
+    async def every(self) -> dict[tuple[str, str], list[KeptDownload]]:
+        found: dict[tuple[str, str], list[KeptDownload]] = {}
+        for row in await self._sessions.rows(_KEPT, None, None):
+            found.setdefault((row["merchant"], row["terminal"]), []).append(_kept(row))
+        return found
 
     async def step(
         self,
@@ -67,6 +72,10 @@ class PostgresDownloads:
             return fact
 
         return await self._sessions.transaction(write)
+
+
+def _kept(row: Any) -> KeptDownload:
+    return KeptDownload(row["download_id"], _fact(row), row["at"])
 
 
 def _fact(row: Any) -> DownloadFact:

@@ -17,14 +17,4 @@ CREATE TABLE download (
 );
 CREATE INDEX download_newest ON download (merchant, terminal, topic, download_id DESC);
 
--- what every terminal has, as far as it counts for everybody, and what it is about
-CREATE VIEW download_v1 AS
-    SELECT merchant, terminal, topic, version, source, shown, detail, at,
-           (SELECT n.act FROM download AS n
-            WHERE (n.merchant, n.terminal, n.topic) = (d.merchant, d.terminal, d.topic)
-            ORDER BY n.download_id DESC LIMIT 1) AS newest
-    FROM (SELECT DISTINCT ON (merchant, terminal, topic) * FROM download
-          ORDER BY merchant, terminal, topic, act = 'ended' DESC, download_id DESC) AS d;
-
 GRANT SELECT, INSERT ON download TO tongbao_app;
-GRANT SELECT ON download_v1 TO tongbao_app, tongbao_reader;
