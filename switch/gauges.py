@@ -50,6 +50,9 @@ class Gauges:
         self._link_in_flight = gauge(
             "tongbao_link_in_flight", "messages to the bank that wait for their answer", "acquirer"
         )
+        self._link_circuit = gauge(
+            "tongbao_link_circuit", "workers by their circuit's state", "acquirer", "state"
+        )
         self._link_messages = counter(
             "tongbao_link_events_total", "what happened on the link", "acquirer", "event"
         )
@@ -92,7 +95,12 @@ class Gauges:
         self.sample_links(switch.links)
 
     def sample_links(self, running: Iterable[tuple[IsoLink, Any]]) -> None:
-        for gauge in (self._link_ready, self._link_connections, self._link_in_flight):
+        for gauge in (
+            self._link_ready,
+            self._link_connections,
+            self._link_in_flight,
+            self._link_circuit,
+        ):
             gauge.clear()
         for host, forwarder in running:
             name = host.name
@@ -101,6 +109,7 @@ class Gauges:
             self._link_connections.set(len(connections), name, "open")
             self._link_connections.set(sum(usable for _, usable in connections), name, "usable")
             self._link_in_flight.set(host.in_flight, name)
+            self._link_circuit.set(1.0, name, host.circuit_state)
             counted = msgspec.structs.asdict(host.counters)
             added = self._added(f"link {name}", host.counters, {of: counted[of] for of in WHATS})
             for event, number in added.items():

@@ -40,6 +40,7 @@ class Known(msgspec.Struct, frozen=True):
     store_away_s: float  # 0: it answers
     store_reason: str = ""
     links: dict[str, bool] = {}  # acquirer -> some worker can send
+    circuits: dict[str, int] = {}  # acquirer -> workers whose circuit is not closed
     certificates: tuple[Certificate, ...] = ()
 
 
@@ -59,10 +60,7 @@ def checks(known: Known) -> list[Check]:
         _listeners(known),
         Check("lmk", "ok", known.lmk_id) if known.lmk_id else Check("lmk", "failed", "not opened"),
         _store(known),
-        *(
-            Check(f"link.{name}", "ok" if ready else "degraded", "" if ready else "not signed on")
-            for name, ready in sorted(known.links.items())
-        ),
+        *(_link(known, name, ready) for name, ready in sorted(known.links.items())),
         *map(_certificate, known.certificates),
     ]
 
@@ -117,6 +115,15 @@ def _store(known: Known) -> Check:
         return Check("store", "ok")
     state = "failed" if known.store_away_s >= STORE_AWAY_S else "degraded"
     return Check("store", state, f"away for {known.store_away_s:.0f} s: {known.store_reason}")
+
+
+def _link(known: Known, name: str, ready: bool) -> Check:  # noqa: FBT001 - as it is known
+    broken = known.circuits.get(name, 0)
+    if not ready:
+        return Check(f"link.{name}", "degraded", "not signed on")
+    if broken:
+        return Check(f"link.{name}", "degraded", f"circuit open in {broken} of {known.workers}")
+    return Check(f"link.{name}", "ok")
 
 
 def _certificate(of: Certificate) -> Check:

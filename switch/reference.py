@@ -47,7 +47,17 @@ class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     reconnect_s: float = 1.0
     echo_idle_s: float = 60.0
     max_connections: int = 2  # granted by the bank; shared out among the workers of all nodes
-    in_flight_max: int = 4_096
+    in_flight_max: int = 4_096  # messages of a process that wait for their answer
+    # Circuit (`switch/acquirers/circuit.py`): opens after so many failures in a row, or at such a share
+    # of at least so many requests, within the window; 0 in one of the first two: not by that.
+    circuit_in_row: Annotated[int, msgspec.Meta(ge=0)] = 10
+    circuit_share_percent: Annotated[int, msgspec.Meta(ge=0, le=100)] = 50
+    circuit_requests: Annotated[int, msgspec.Meta(ge=1)] = 20
+    circuit_window_s: Annotated[float, msgspec.Meta(gt=0)] = 60.0
+    circuit_pause_s: Annotated[float, msgspec.Meta(gt=0)] = 5.0  # open so long; doubles up to:
+    circuit_pause_max_s: Annotated[float, msgspec.Meta(gt=0)] = 60.0
+    circuit_probes: Annotated[int, msgspec.Meta(ge=1)] = 3  # let out at a time when half open
+    circuit_codes: tuple[str, ...] = ("96",)  # DE 39 that say the host itself has failed
     timezone: str = "Asia/Shanghai"  # of DE 7
     settlement_cutoff: str = (
         "23:00"  # local time after which a transaction without DE 15 is tomorrow's

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from switch import intake, numbers
+from switch.acquirers.ports import Health
 from switch.advice import Way
 from switch.chip import ChipFilter
 from switch.journal import AttemptRow, Key, RequestRow
@@ -164,7 +165,10 @@ class Rows:
         link = snapshot.links.get(acquirer)
         if host is None or link is None or self._load.waiting_at(acquirer) >= link.in_flight_max:
             return None  # a bank that does not answer costs its own requests only
-        pair = host.numbers() if host.ready else None
+        health = host.health()
+        if health is not Health.UP and health is not Health.PROBING:
+            return None
+        pair = host.numbers()
         return None if pair is None else self._attempt(request, former, rule, link, pair, snapshot)
 
     def way(

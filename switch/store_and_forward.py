@@ -179,7 +179,8 @@ class Forwarder:
     async def _take_due(self, now_s: float) -> None:
         for item_id in [item_id for item_id, until_s in self._resting.items() if until_s <= now_s]:
             del self._resting[item_id]
-        free = min(self._link.queue_concurrency - len(self._busy), self._take)
+        at_once = 1 if self._host.spared else self._link.queue_concurrency
+        free = min(at_once - len(self._busy), self._take)
         if free <= 0 or len(self._resting) >= RESTING_MAX:
             return
         exclude = [*self._busy, *self._resting]

@@ -38,6 +38,7 @@ from hsm import lmk as lmks
 from hsm.errors import VaultError
 from iso8583.dialects import registry
 from switch import control as messages, data_keys, lmk_socket, logs, readiness
+from switch.acquirers.circuit import CircuitState
 from switch.adapters.postgres.purge import STORE_ERRORS, NotAllowedError, purge_daily
 from switch.adapters.postgres.store_watch import StoreWatch
 from switch.adapters.postgres_place import EmbeddedPostgresError
@@ -585,9 +586,14 @@ class Supervisor:
 
     def _known(self) -> readiness.Known:
         links = {name: False for worker in self._workers for name in worker.links}
+        circuits: dict[str, int] = {}
         for metric in self._merged().metrics:
             if metric.name == "tongbao_link_ready":
                 links |= {of.labels[0]: of.value > 0 for of in metric.series.values()}
+            elif metric.name == "tongbao_link_circuit":
+                for of in metric.series.values():
+                    if of.labels[1] != CircuitState.CLOSED.value:
+                        circuits[of.labels[0]] = circuits.get(of.labels[0], 0) + int(of.value)
         return readiness.Known(
             workers=sum(worker.ready for worker in self._workers),
             workers_wanted=len(self._workers),
@@ -598,6 +604,7 @@ class Supervisor:
             store_away_s=self._store_watch.away_s,
             store_reason=self._store_watch.reason,
             links=links,
+            circuits=circuits,
             certificates=self._certificates.states(),
         )
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from iso8583.message import Message
+    from switch.acquirers.circuit import Circuit
     from switch.acquirers.link_connection import Counters
     from switch.acquirers.ports import Answer
     from switch.journal import AttemptRow
@@ -29,7 +30,12 @@ MatchKey = tuple[str | bytes, ...]
 
 
 class Pending:
-    __slots__ = ("attempt", "deadline_s", "future", "key", "request", "serial", "ticket")
+    """`request_id`: whose it is. `circuit`: by what number its link's circuit knows it."""
+
+    __slots__ = (
+        "attempt", "circuit", "deadline_s", "future", "key", "request", "request_id", "serial",
+        "ticket",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -39,6 +45,8 @@ class Pending:
         future: asyncio.Future[Answer],
         deadline_s: float,
         serial: int,
+        request_id: int,
+        circuit: int,
     ) -> None:
         self.key = key
         self.request = request
@@ -46,14 +54,17 @@ class Pending:
         self.future = future
         self.deadline_s = deadline_s
         self.serial = serial
+        self.request_id = request_id
+        self.circuit = circuit
         self.ticket = 0  # of its hand-over to a sibling
 
 
 class Expired:
-    __slots__ = ("at_s", "attempt", "request")
+    __slots__ = ("at_s", "attempt", "request", "request_id")
 
     def __init__(self, pending: Pending, at_s: float) -> None:
         self.attempt = pending.attempt
+        self.request_id = pending.request_id
         self.request: Message = {
             de: pending.request[de] for de in _COMPARED if de in pending.request
         }
@@ -63,13 +74,14 @@ class Expired:
 class InFlight:
     """`pending` and `expired` by the elements that an answer is matched by."""
 
-    def __init__(self, counters: Counters) -> None:
+    def __init__(self, counters: Counters, circuit: Circuit) -> None:
         self.pending: dict[MatchKey, Pending] = {}
         self.expired: dict[MatchKey, Expired] = {}
         self.stans: set[str] = set()  # DE 11 of the pending
         self.empty = asyncio.Event()
         self.empty.set()
         self._counters = counters
+        self._circuit = circuit
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
@@ -89,6 +101,7 @@ class InFlight:
             return await pending.future
         except asyncio.CancelledError:
             self.forget(pending)
+            self._circuit.released(pending.circuit)
             self._keep_expired(pending)
             raise
 
@@ -139,6 +152,7 @@ class InFlight:
                 self._timer = loop.call_at(pending.deadline_s, self._expire)
                 return
             self._counters.expired += 1
+            self._circuit.failed(pending.circuit, now_s)
             self._fail(pending, "timeout")
 
     def _fail(self, pending: Pending, reason: str) -> None:

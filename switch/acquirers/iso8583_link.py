@@ -20,6 +20,7 @@ import structlog
 
 from switch import numbers as blocks
 from switch.acquirers import link_messages
+from switch.acquirers.circuit import Circuit, CircuitState
 from switch.acquirers.connection_pool import LOOK_S, ConnectionPool
 from switch.acquirers.hand_over import HandOver
 from switch.acquirers.in_flight import InFlight, MatchKey, Pending
@@ -28,7 +29,7 @@ from switch.acquirers.link_clock import LinkClock
 from switch.acquirers.link_connection import Connection, Counters
 from switch.acquirers.link_frames import Frames
 from switch.acquirers.link_tasks import LinkTasks
-from switch.acquirers.ports import Answer, Delivery, NotSentError
+from switch.acquirers.ports import Answer, Delivery, Health, NotSentError
 from switch.acquirers.sibling_stream import Mirrored
 
 if TYPE_CHECKING:
@@ -89,7 +90,8 @@ class IsoLink:
             lambda count: numbers.link_stans(link.acquirer, count), stan_block
         )
         self._tasks = tasks = LinkTasks(link.acquirer)
-        self._in_flight = InFlight(self.counters)
+        self.circuit = Circuit(link, self._circuit_changed)
+        self._in_flight = InFlight(self.counters, self.circuit)
         self._hand_over = HandOver(link.acquirer, siblings)
         self._frames = frames = Frames(link, hsm, reference, store_key, self.counters)
         self._pool = pool = ConnectionPool(
@@ -103,6 +105,7 @@ class IsoLink:
             self,
             frames=frames,
             clock=self._clock,
+            circuit=self.circuit,
             in_flight=self._in_flight,
             hand_over=self._hand_over,
             on_late=on_late,
@@ -131,6 +134,24 @@ class IsoLink:
         return not self._pool.draining and (bool(self._pool.ready) or self._hand_over.usable)
 
     @property
+    def spared(self) -> bool:
+        return not self.circuit.closed
+
+    @property
+    def circuit_state(self) -> CircuitState:
+        return self.circuit.state(asyncio.get_running_loop().time())
+
+    def health(self) -> Health:
+        if not self.ready:
+            return Health.DOWN
+        if len(self._in_flight) >= self.link.in_flight_max:
+            return Health.FULL
+        if self.circuit.closed:
+            return Health.UP
+        takes = self.circuit.takes(asyncio.get_running_loop().time())
+        return Health.PROBING if takes else Health.OPEN
+
+    @property
     def in_flight(self) -> int:
         return len(self._in_flight)
 
@@ -144,7 +165,17 @@ class IsoLink:
                 return stan, self._clock.transmission_time()
 
     async def request(self, message: Message, attempt: AttemptRow, send_by_ns: int) -> Answer:
-        return await self._in_flight.answer(await self._send(message, attempt, send_by_ns))
+        now_s = asyncio.get_running_loop().time()
+        circuit = self.circuit.take(now_s)
+        if circuit is None:
+            self.counters.not_sent += 1
+            raise NotSentError("circuit_open")
+        try:
+            pending = await self._send(message, attempt, send_by_ns, attempt.request_id, circuit)
+        except BaseException:
+            self.circuit.released(circuit)
+            raise
+        return await self._in_flight.answer(pending)
 
     async def deliver(
         self, message: Message, original: Original, first_seen_s: float, send_by_ns: int
@@ -152,7 +183,14 @@ class IsoLink:
         sent_s = asyncio.get_running_loop().time()
         key = self._key_of(original)
         followed = None if key is None else self._pool.sent_on.get(key)
-        pending = await self._send(message, None, send_by_ns, followed)
+        pending = await self._send(
+            message,
+            None,
+            send_by_ns,
+            original.request.request_id,
+            self.circuit.watch(),
+            followed,
+        )
         overtook = key is not None and self._pool.may_overtake(key, pending.serial, first_seen_s)
         answer = await self._in_flight.answer(pending)
         # an approval that came while we waited: the bank does know the original after all
@@ -184,6 +222,7 @@ class IsoLink:
         assert link.wire == self.link.wire
         self.link = link
         self._clock.move(link.timezone)
+        self.circuit.change(link)
         self._in_flight.end_by(asyncio.get_running_loop().time() + link.timeout_s)
         self._pool.keep()
 
@@ -220,6 +259,8 @@ class IsoLink:
         message: Message,
         attempt: AttemptRow | None,
         send_by_ns: int,
+        request_id: int,
+        circuit: int,
         followed: int | None = None,
     ) -> Pending:
         """Encode and sign; then choose a way, check the time, register, write: no await in between.
@@ -243,6 +284,8 @@ class IsoLink:
             future=loop.create_future(),
             deadline_s=loop.time() + self.link.timeout_s,
             serial=connection.serial,
+            request_id=request_id,
+            circuit=circuit,
         )
         self._in_flight.add(pending)
         self._pool.left_on(key, connection.serial)
@@ -293,6 +336,7 @@ class IsoLink:
         if pending is None or pending.ticket != ticket:
             return
         self._in_flight.forget(pending)
+        self.circuit.released(pending.circuit)
         self._pool.sent_on.pop(key, None)
         self.counters.not_sent += 1
         if not pending.future.done():
@@ -304,6 +348,12 @@ class IsoLink:
     def managed(self) -> bool:
         """Whether the dialect has network management at all; without, a connection is ready at once."""
         return self._managed
+
+    def _circuit_changed(self, state: CircuitState, cause: str) -> None:
+        if state is CircuitState.OPEN:
+            self.counters.circuit_opened += 1
+        tell = _log.info if state is CircuitState.CLOSED else _log.warning
+        tell("link_circuit", acquirer=self._name, state=state.value, cause=cause)
 
     def cutover(self, code: str, month_day: str) -> None:
         self.counters.cutovers += 1

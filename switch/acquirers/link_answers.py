@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from iso8583.message import Message
+    from switch.acquirers.circuit import Circuit
     from switch.acquirers.hand_over import HandOver
     from switch.acquirers.in_flight import Expired, InFlight, MatchKey, Pending
     from switch.acquirers.link_clock import LinkClock
@@ -47,6 +48,7 @@ class Answers:
         *,
         frames: Frames,
         clock: LinkClock,
+        circuit: Circuit,
         in_flight: InFlight,
         hand_over: HandOver,
         on_late: OnLate,
@@ -59,6 +61,7 @@ class Answers:
         self._codec = frames.codec
         self._mac = frames.mac
         self._clock = clock
+        self._circuit = circuit
         self._in_flight = in_flight
         self._hand_over = hand_over
         self._on_late = on_late
@@ -152,8 +155,12 @@ class Answers:
                 date = link_messages.settlement_date(None, link, local)
                 answer = msgspec.structs.replace(answer, settlement_date=date)
             self._in_flight.forget(pending)
-            sent_s = pending.deadline_s - link.timeout_s
-            self._counters.answered_in(asyncio.get_running_loop().time() - sent_s)
+            now_s = asyncio.get_running_loop().time()
+            self._counters.answered_in(now_s - (pending.deadline_s - link.timeout_s))
+            if answer.response_code in link.circuit_codes:
+                self._circuit.failed(pending.circuit, now_s)
+            else:
+                self._circuit.succeeded(pending.circuit, now_s)
             if not pending.future.done():
                 pending.future.set_result(answer)
         elif expired is not None:

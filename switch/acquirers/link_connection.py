@@ -37,6 +37,7 @@ class Counters(msgspec.Struct):
     sent: int = 0
     answered: int = 0
     not_sent: int = 0
+    circuit_opened: int = 0
     expired: int = 0
     late: int = 0
     unmatched: int = 0

@@ -75,6 +75,19 @@ class OnLate(Protocol):
     def __call__(self, attempt: AttemptRow | None, message: Message, reason: str) -> None: ...
 
 
+class Health(StrEnum):
+    """How a host does, as one process sees it: what routing may choose by.
+
+    A new request may go to one that is `UP` or `PROBING`; anywhere else it would be refused early.
+    """
+
+    UP = "up"
+    PROBING = "probing"  # its circuit is half open, and lets one more request out now
+    OPEN = "open"  # its circuit is open, or half open with all its probes out
+    FULL = "full"  # `Link.in_flight_max` messages wait for their answer
+    DOWN = "down"  # no signed-on connection
+
+
 class Acquirer(Protocol):
     """A host as one process sees it."""
 
@@ -84,6 +97,10 @@ class Acquirer(Protocol):
     @property
     def ready(self) -> bool:
         """A signed-on connection is usable from this process now."""
+        ...
+
+    def health(self) -> Health:
+        """Would a new request leave for it now? Costs no await; asked once a request and route."""
         ...
 
     def numbers(self) -> tuple[str, str] | None:
@@ -106,6 +123,11 @@ class Deliverer(Protocol):
 
     @property
     def ready(self) -> bool: ...
+
+    @property
+    def spared(self) -> bool:
+        """Its circuit is not closed: one message at a time is enough."""
+        ...
 
     async def deliver(
         self, message: Message, original: Original, first_seen_s: float, send_by_ns: int

@@ -317,10 +317,8 @@ def sent_after_its_time() -> Iterator[None]:
     """Neither the lease nor the send-by time is looked at before bytes leave (P3)."""
     send = IsoLink._send
 
-    def late(
-        link: IsoLink, message: Any, attempt: Any, _send_by_ns: int, followed: int | None = None
-    ) -> Any:
-        return send(link, message, attempt, 1 << 62, followed)
+    def late(link: IsoLink, message: Any, attempt: Any, _send_by_ns: int, *more: Any) -> Any:
+        return send(link, message, attempt, 1 << 62, *more)
 
     with mock.patch.object(IsoLink, "_send", late):
         yield

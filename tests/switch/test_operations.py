@@ -222,6 +222,7 @@ def link(counters: Counters, *, ready: bool = True) -> tuple[Any, Any]:
         ready=ready,
         in_flight=3,
         counters=counters,
+        circuit_state="closed",
         connections=lambda: [(1, True), (2, False)],
     )
     return host, SimpleNamespace(delivered=counters.sent, undelivered=1)
@@ -247,5 +248,6 @@ def test_a_links_counters_go_on_when_the_link_is_made_anew() -> None:
     assert by_name["tongbao_link_answer_seconds"].of("A").value == pytest.approx(100.04)
     assert by_name["tongbao_link_ready"].value("A") == 0
     assert by_name["tongbao_link_connections"].value("A", "usable") == 1
+    assert by_name["tongbao_link_circuit"].value("A", "closed") == 1
     gauges.sample_links([])
     assert not by_name["tongbao_link_ready"].series
