@@ -14,7 +14,7 @@ fuzz: .venv/ready
 	$(BIN)/python -m tests.fuzz.run --seconds $(or $(TIME_S),60) $(ARGS)
 
 test-deep: .venv/ready
-	TONGBAO_TEST_DEPTH=10 $(BIN)/python -m pytest -n auto --dist loadgroup -m 'hypothesis and not spark' $(ARGS)
+	TONGBAO_TEST_DEPTH=10 $(BIN)/python -m pytest -n auto --dist loadgroup -m '(hypothesis or deep) and not spark' $(ARGS)
 
 test-spark: .venv/ready-spark
 	$(BIN)/python -m pytest -m spark -n 0 tests/settlement/test_spark.py $(ARGS)

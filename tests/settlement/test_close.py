@@ -4,7 +4,9 @@ import asyncio
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from settlement.disputes.day_end import DISPUTES
 from settlement.ledger_verify import Unwatched, verify
 from settlement.ports import STEPS, Facts, Step
 from settlement.posting import assert_conserved, posted_totals_of
-from tests.depth import examples
+from tests.depth import examples, sampled
 from tests.settlement.oracle import totals_of
 from tests.settlement.world import (
     ACQUIRER,
@@ -294,23 +296,45 @@ class KilledAt:
             raise Killed(moment)
 
 
-MOMENTS = [
-    *(f"{when} {step}" for step in (*STEPS, DISPUTES) for when in ("before", "after")),
-    *("before take_in", "after take_in", "after cut_over"),
-    *("before mark_posted", "after mark_posted"),
-    *(f"{when} file {number}" for number in range(5) for when in ("before", "after")),
-]
+FILES = [f"file {number}" for number in range(5)]
+ORDER = ("cut_over", "cut", "freeze", "take_in", "intake", DISPUTES, "reconcile", "fees", "post")
+ORDER += ("mark_posted", "net", *FILES, "reports")
+MOMENTS = [f"{when} {what}" for what in ORDER for when in ("before", "after")][1:]
+assert {*STEPS} < {*ORDER}  # and what is written beside their ends
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+BESIDE = {"before take_in", "after take_in"}  # the freeze that is written meanwhile
+ALONE = {"after freeze", "before post", "after mark_posted", "after file 0", *BESIDE}
+
+
+@cache
+def undisturbed() -> tuple[CloseResult, Sink]:
+    return close_a_day()
+
+
+@pytest.mark.parametrize("moment", sampled(MOMENTS, lambda moment: moment in ALONE))
 def test_killed_anywhere_and_run_again_gives_the_same_bytes(moment: str) -> None:
-    expected, expected_sink = close_a_day()
+    """Some moments alone; every one in `make test-deep`, and one after the other below."""
+    killed_and_run_again([moment])
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_again_and_again_gives_the_same_bytes(when: str) -> None:
+    """Every moment: each run comes as far as the next one."""
+    moments = [one for one in MOMENTS if one.startswith(when) and one not in BESIDE]
+    killed_and_run_again(moments)
+
+
+def killed_and_run_again(moments: Sequence[str]) -> None:
+    expected, expected_sink = undisturbed()
     trades, rows = a_day()
-    killer = KilledAt(moment)
+    killer = KilledAt("")
     store, sink = killer.store(world(trades)), killer.sink(Sink())
     dates, files = killer.dates(Dates({DAY: "open"})), inbox(com_file(rows))
-    with pytest.raises(Killed):
-        asyncio.run(run_close(store, files, dates=dates, sink=sink))
+    for moment in moments:
+        killer.moment = moment
+        with pytest.raises(Killed, match=moment):
+            asyncio.run(run_close(store, files, dates=dates, sink=sink))
     later = AT + timedelta(hours=7)
     again = asyncio.run(run_close(store, files, dates=dates, sink=sink, at=later))
     assert again.to_json() == expected.to_json()

@@ -1,25 +1,24 @@
-"""Seeds: a handful for every run, as many as fit into a time box; the same seed is the same run."""
+"""Seeds: those that found something, a handful more; the same seed is the same run."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from tests.depth import sampled
 from tests.simulation.plans import before_bounds, before_upheaval, plan_of, rough
 from tests.simulation.run import Ran, explain, small
 from tests.simulation.upheaval import UpheavalRates
 from tests.simulation.world import Plan, Report, simulate
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-BOX_S = 6.0
 SHRINK_S = 20.0
-SEEDS = range(4, 400)
+SEEDS = range(4, 30)
 # Each broke a promise once; what it found is fixed.
 #   3  a refill of numbers died with the store down
 #   58 sent for a request of a lease that had run out
@@ -33,6 +32,7 @@ FOUND = (1, 3, 58, 93, 186)
 #   56 a refund's repeat was told A0 by a node whose clock an upheaval had moved: no copy, it said
 FOUND_SINCE = (30, 73, 1118, 56)
 DETERMINISM_SEED = 4
+TRANSACTIONS = 20  # of the run that is played in three processes
 
 
 def kept(plan: Plan) -> Report:
@@ -58,15 +58,12 @@ def test_a_refund_that_another_process_has_queued() -> None:
     kept(rough(29, 120, nodes=3, terminals=5))
 
 
-def test_seeds_in_a_time_box() -> None:
-    begun_s = time.monotonic()
-    for seed in SEEDS:
-        if time.monotonic() - begun_s > BOX_S:
-            break
-        kept(plan_of(seed))
+@pytest.mark.parametrize("seed", sampled(SEEDS, lambda seed: seed < 7))
+def test_a_few_seeds(seed: int) -> None:
+    kept(plan_of(seed))
 
 
-@pytest.mark.parametrize("seed", range(1, 7))
+@pytest.mark.parametrize("seed", sampled(range(1, 7), lambda seed: seed < 3))
 def test_the_stores_clock_is_set_by_up_to_an_hour(seed: int) -> None:
     """Either way, often, beside those of the nodes and their crashes: leases end, or seem to last."""
     plan = plan_of(seed)
@@ -87,14 +84,14 @@ def test_a_seed_is_the_same_run_in_every_process() -> None:
         trace_hash_in_a_process(DETERMINISM_SEED, hash_seed=hash_seed) for hash_seed in (1, 4242)
     ]
     simulate(rough(2, transactions=10))
-    hashes.append(simulate(plan_of(DETERMINISM_SEED, 60)).trace_hash[:16])
+    hashes.append(simulate(plan_of(DETERMINISM_SEED, TRANSACTIONS)).trace_hash[:16])
     assert len(set(hashes)) == 1, hashes
 
 
 def trace_hash_in_a_process(seed: int, hash_seed: int) -> str:
     command = [sys.executable, "-m", "tests.simulation.run", "--seeds", f"{seed}-{seed}"]
     done = subprocess.run(
-        [*command, "--transactions", "60"],
+        [*command, "--transactions", f"{TRANSACTIONS}"],
         cwd=ROOT,
         env={**os.environ, "PYTHONHASHSEED": str(hash_seed)},
         capture_output=True,
