@@ -20,10 +20,12 @@ fsync where durability is what it tests. Works as root (the server runs as nobod
 """
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.database import (
     MEMORY,
@@ -33,6 +35,22 @@ from tests.database import (
     room_in_memory,
     temporary_folder,
 )
+from tests.depth import DEPTH
+
+# Every run draws the same examples, so that none fails by chance; a deep one draws others each time.
+# How long an example takes is the machine's affair.
+settings.register_profile(
+    "tongbao",
+    deadline=None,
+    derandomize=DEPTH == 1,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("tongbao")
+
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # as `make test &` has it; children inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 if room_in_memory():  # `tmp_path` too: a node's PostgreSQL is a thousand files
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
