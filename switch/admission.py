@@ -14,7 +14,6 @@ from switch.intake import Refusal
 from switch.journal import (
     Commit,
     FindByReference,
-    FindCounted,
     Judgement,
     Key,
     OutcomeRow,
@@ -165,7 +164,7 @@ class Admission:
         if assessment is not None:
             go = functools.partial(forward, attempt)
             judge = limits.judge(auth.request, assessment, go)
-            return auth.judge(FindCounted(assessment.counts), judge)
+            return auth.judge(assessment.find(), judge)
         return auth.refuse("91", "link.down") if attempt is None else auth.record(attempt)
 
     def _routed(self, auth: Authorization, route: Route, snapshot: Snapshot) -> AttemptRow | None:
@@ -214,7 +213,7 @@ class Admission:
         go = functools.partial(take_in, way, asked.type.sign)
         if assessment is not None:
             judge = limits.judge(auth.request, assessment, go)
-            return auth.judge(FindCounted(assessment.counts), judge)
+            return auth.judge(assessment.find(), judge)
         commit = go(auth.request, None).commit
         if commit is None:  # unstored: it comes again
             return Refusal("96", "numbers.exhausted")
@@ -276,7 +275,7 @@ class Admission:
         def go(row: RequestRow, scene: Scene) -> Judgement:
             return judge(msgspec.structs.replace(ask, request=row), scene)
 
-        counted = FindCounted(assessment.counts, find)
+        counted = assessment.find(find)
         return auth.judge(counted, limits.judge(request, assessment, go))
 
     def _attempt_follow_up(

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 
 # -- rows ---------------------------------------------------------------------------------------
@@ -194,6 +194,34 @@ class Counted(msgspec.Struct, frozen=True, gc=False):
     newest: int | None  # bucket, of all that are kept
 
 
+class Guard(msgspec.Struct, frozen=True, gc=False):
+    """Whether one rule fires, as the sign of a number that is linear in what is counted.
+
+    So a store can ask it under its own locks, whatever the rule means: `fires`, and in PostgreSQL
+    `switch.flush`, are the only places that compute it. Places are of `FindCounted.counts`.
+    """
+
+    count: int
+    part: int = -1  # of a ratio's part; -1: there is none
+    constant: int = 0
+    per_count: int = 0
+    per_amount: int = 0  # for each minor unit
+    per_part_count: int = 0
+    per_part_amount: int = 0
+    per_newest: int = 0  # for each bucket of the newest move; without any move nothing fires
+    minimum_count: int = 0  # with fewer nothing fires
+
+    def fires(self, counted: Sequence[Counted]) -> bool:
+        of = counted[self.count]
+        value = self.constant + self.per_count * of.count + self.per_amount * of.amount_minor
+        if self.per_newest:
+            value = 0 if of.newest is None else value + self.per_newest * of.newest
+        if self.part >= 0:
+            part = counted[self.part]
+            value += self.per_part_count * part.count + self.per_part_amount * part.amount_minor
+        return value > 0 and of.count >= self.minimum_count
+
+
 class CounterMove(msgspec.Struct, frozen=True, gc=False):
     """What a request that goes forward adds to a counter. `returns`: until it ends without approval,
     or is reversed."""
@@ -350,10 +378,16 @@ class FindByReference(msgspec.Struct, frozen=True):
 
 
 class FindCounted(msgspec.Struct, frozen=True):
-    """Counters of risk rules, and the originals that are asked of besides."""
+    """Counters of risk rules, and the originals that are asked of besides.
+
+    Without `of` the judge looks at nothing of the scene but `counted`, and at that only to learn which
+    `guards` fire. So a store may judge on what is likely, and keep the judgement if the guards say
+    the same once the counters are locked (decision 35).
+    """
 
     counts: tuple[Count, ...]
     of: FindByReference | None = None
+    guards: tuple[Guard, ...] = ()
 
 
 Find = FindByKey | FindById | FindByReference | FindCounted

@@ -27,13 +27,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from switch.journal import AlertRow, CaseRow, Count, Counted, CounterMove
-from switch.risk_rules import BUCKETS, COUNTED, DAY_S, Asked, Prepared
+from switch.journal import AlertRow, CaseRow, Count, Counted, CounterMove, FindCounted, Guard
+from switch.risk_rules import BUCKETS, COUNTED, DAY_S, Asked, Prepared, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from switch.journal import RequestRow
+    from switch.journal import FindByReference, RequestRow
 
 DORMANT_KEPT_DAYS = 800  # how long it is known that a card or terminal was ever used
 EPOCH = dt.date(1970, 1, 1)
@@ -52,12 +52,11 @@ class Fired(msgspec.Struct, frozen=True, gc=False):
 
 
 class Asking(msgspec.Struct, frozen=True):
-    """A rule that a counter decides. `part`: place of the count of its ratio's part, else -1."""
+    """A rule that a counter decides."""
 
     of: Prepared
-    count: int  # place in `Assessment.counts`
-    part: int
-    in_part: bool
+    guard: Guard  # its places are of `Assessment.counts`
+    in_part: bool  # the request moves the part of its ratio as well
 
 
 class Assessment(msgspec.Struct, frozen=True):
@@ -77,6 +76,10 @@ class Assessment(msgspec.Struct, frozen=True):
     def silent(self) -> bool:
         """Nobody wants an alert of it."""
         return not any(each.alerts for each in self.fired)
+
+    def find(self, of: FindByReference | None = None) -> FindCounted:
+        """What the judge over it has to be shown."""
+        return FindCounted(self.counts, of, tuple(each.guard for each in self.asking))
 
     @property
     def plain(self) -> bool:
@@ -109,13 +112,12 @@ def assess(rules: Sequence[Prepared], asked: Asked, *, advice: bool = False) -> 
         if not subject or (rule.only and subject not in rule.only) or not each.when.holds(asked):
             continue
         if rule.measure in COUNTED:
-            count = count_of(each, asked, subject, "")
-            counts.append(count)
-            place, part, in_part = len(counts) - 1, -1, False
+            place, in_part = len(counts), each.part is not None and each.part.holds(asked)
+            counts.append(count_of(each, asked, subject, ""))
             if each.part is not None:
                 counts.append(count_of(each, asked, subject, "/part"))
-                part, in_part = place + 1, each.part.holds(asked)
-            asking.append(Asking(each, place, part, in_part))
+            guard = guard_of(rule, counts[place].bucket, place, asked.amount_minor, in_part=in_part)
+            asking.append(Asking(each, guard, in_part))
         elif rule.measure == "amount":
             if asked.amount_minor > rule.threshold:
                 fired.append(Fired(each, subject, asked.amount_minor))
@@ -144,18 +146,47 @@ def local_day(at_s: int, timezone: str) -> int:
     return (dt.datetime.fromtimestamp(at_s, zoneinfo.ZoneInfo(timezone)).date() - EPOCH).days
 
 
+def guard_of(rule: Rule, bucket: int, place: int, amount_minor: int, *, in_part: bool) -> Guard:
+    """When a rule fires: what it would measure with this request, less its threshold, is above 0.
+
+    A ratio of r % is above t where 100 · part > t · whole, the request in both.
+    """
+    over = -rule.threshold
+    if rule.measure == "count":
+        return Guard(place, constant=1 + over, per_count=1)
+    if rule.measure == "sum":
+        return Guard(place, constant=amount_minor + over, per_amount=1)
+    if rule.measure == "dormant":
+        return Guard(place, constant=bucket + over, per_newest=-1)
+    if not in_part:
+        return Guard(place, place + 1)  # always 0
+    least = max(0, rule.minimum_count - 1)
+    if rule.by_amount:
+        constant = (100 + over) * amount_minor
+        return Guard(
+            place,
+            place + 1,
+            constant,
+            per_amount=over,
+            per_part_amount=100,
+            minimum_count=least,
+        )
+    return Guard(
+        place, place + 1, 100 + over, per_count=over, per_part_count=100, minimum_count=least
+    )
+
+
 def weigh(assessment: Assessment, counted: Sequence[Counted], request_id: int) -> Verdict:
     """The verdict, with the counters read under lock: `counted[n]` is of `counts[n]`."""
     fired = list(assessment.fired)
     moves: list[CounterMove] = []
     amount_minor = assessment.asked.amount_minor
     for each in assessment.asking:
-        count = assessment.counts[each.count]
-        part = None if each.part < 0 else counted[each.part]
-        measured = measure(each, count, counted[each.count], part, amount_minor)
-        if measured is not None and measured > each.of.rule.threshold:
+        guard, count = each.guard, assessment.counts[each.guard.count]
+        if guard.fires(counted):
+            measured = measure(each, count, counted, amount_minor)
             fired.append(Fired(each.of, count.subject, measured))
-        for place, moved in ((each.count, True), (each.part, each.in_part)):
+        for place, moved in ((guard.count, True), (guard.part, each.in_part)):
             if moved:
                 of, returns = assessment.counts[place], not each.of.rule.attempts
                 moves.append(CounterMove(request_id, of, 1, amount_minor, returns))
@@ -163,23 +194,20 @@ def weigh(assessment: Assessment, counted: Sequence[Counted], request_id: int) -
     return Verdict(declined, tuple(fired), () if declined is not None else tuple(moves))
 
 
-def measure(
-    asking: Asking, count: Count, counted: Counted, part: Counted | None, amount_minor: int
-) -> int | None:
-    """What the rule would measure with this request; None where it says nothing."""
-    rule = asking.of.rule
+def measure(asking: Asking, count: Count, counted: Sequence[Counted], amount_minor: int) -> int:
+    """What a rule that fires has measured, this request included: for people."""
+    rule, of = asking.of.rule, counted[asking.guard.count]
     if rule.measure == "count":
-        return counted.count + 1
+        return of.count + 1
     if rule.measure == "sum":
-        return counted.amount_minor + amount_minor
+        return of.amount_minor + amount_minor
     if rule.measure == "dormant":
-        return None if counted.newest is None else count.bucket - counted.newest
-    assert part is not None, "reference data without a part is refused"
-    if not asking.in_part or counted.count + 1 < rule.minimum_count:
-        return None
-    if not rule.by_amount:
-        return percent(part.count + 1, counted.count + 1)
-    return percent(part.amount_minor + amount_minor, counted.amount_minor + amount_minor)
+        assert of.newest is not None, "nothing was dormant that never was"
+        return count.bucket - of.newest
+    part = counted[asking.guard.part]
+    if rule.by_amount:
+        return percent(part.amount_minor + amount_minor, of.amount_minor + amount_minor)
+    return percent(part.count + 1, of.count + 1)
 
 
 def percent(part: int, whole: int) -> int:

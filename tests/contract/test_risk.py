@@ -17,7 +17,7 @@ from switch import limits, risk
 from switch.adapters.postgres.purge import purger
 from switch.admission import forward
 from switch.config import Retention
-from switch.journal import Commit, Duplicate, FindCounted, OutcomeState, Stored
+from switch.journal import Commit, Duplicate, OutcomeState, Stored
 from switch.risk_rules import Asked, Condition, Rule, RuleSet
 from tests.contract.worlds import (
     NOW,
@@ -85,9 +85,7 @@ async def buy(
         return forward(attempt(request_id), changed, scene)
 
     judge = limits.judge(row, assessment, go)
-    found: tuple[Judgement, Verdict | None] = await store.journal.decide(
-        FindCounted(assessment.counts), judge
-    )
+    found: tuple[Judgement, Verdict | None] = await store.journal.decide(assessment.find(), judge)
     return found
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import re
+from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -33,6 +34,9 @@ from switch.reference_file import ReferenceFileError, parse, render
 from switch.reversal import WireIdentity
 from switch.risk_rules import Asked, Condition, Prepared, Rule, RuleSet
 from tests.switch.rows import ATTEMPT, REQUEST, TODAY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "risk.md"
 (EXAMPLES,) = re.findall(r"```toml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
@@ -215,6 +219,59 @@ def judged(name: str, *counted: Counted, go: Any = None, **changes: Any) -> Judg
     request = msgspec.structs.replace(REQUEST, decision="{}", **changes)
     go = go or (lambda row, seen: forward(ATTEMPT, row, seen))
     return limits.judge(request, assessment, go)(scene(*counted))
+
+
+def percent(part: int, whole: int) -> Fraction:
+    return Fraction(100 * part, whole) if whole else Fraction(0)
+
+
+MEASURES: dict[str, Callable[[Counted, Counted, int, int], Fraction | int | None]] = {
+    "count": lambda of, part, amount, bucket: of.count + 1,
+    "sum": lambda of, part, amount, bucket: of.amount_minor + amount,
+    "dormant": lambda of, part, amount, bucket: None if of.newest is None else bucket - of.newest,
+    "ratio": lambda of, part, amount, bucket: percent(part.count + 1, of.count + 1),
+    "money": lambda of, part, amount, bucket: percent(
+        part.amount_minor + amount, of.amount_minor + amount
+    ),
+}
+NUMBERS = st.integers(0, 2_000)
+
+
+@given(
+    st.sampled_from(sorted(MEASURES)),
+    st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS),
+    st.none() | st.integers(0, 99),
+    st.integers(0, 100),
+    st.integers(0, 12),
+    NUMBERS,
+    st.booleans(),
+)
+def test_a_guard_is_what_a_rule_measures_against_its_threshold(
+    measure: Any,
+    counted: tuple[int, int, int, int],
+    newest: int | None,
+    threshold: int,
+    least: int,
+    amount_minor: int,
+    in_part: bool,
+) -> None:
+    """The linear form against the measure itself, in fractions."""
+    rule = Rule(
+        name="any",
+        scope="card",
+        measure="ratio" if measure == "money" else measure,
+        by_amount=measure == "money",
+        threshold=threshold,
+        minimum_count=least if measure in ("ratio", "money") else 0,
+        action="alert",
+    )
+    of, part = Counted(*counted[:2], newest), Counted(*counted[2:], None)
+    guard = risk.guard_of(rule, 99, 0, amount_minor, in_part=in_part)
+    measured = MEASURES[measure](of, part, amount_minor, 99)
+    fires = measured is not None and measured > threshold
+    if measure in ("ratio", "money"):
+        fires = fires and in_part and of.count + 1 >= least
+    assert guard.fires((of, part)) == fires
 
 
 def test_what_passes_goes_on_with_its_moves() -> None:

@@ -1,6 +1,6 @@
 """The switch's store on PostgreSQL. `PostgresStore.open(dsn, clock)` has every port of it.
 
-Reading order: `schema/0001_journal.sql` (the facts), `0002_store.sql` (one call a flush),
+Reading order: `schema/0001_journal.sql` (the facts), `0020_flush.sql` (one call a flush),
 `writer.py` (group commit), `journal.py` (decisions), then the rest.
 """
 
@@ -22,13 +22,16 @@ from switch.adapters.postgres.numbers import (
 from switch.adapters.postgres.reference import PostgresReference
 from switch.adapters.postgres.risk import PostgresRisk
 from switch.adapters.postgres.sessions import Sessions
-from switch.adapters.postgres.writer import GROUP_MAX, WAITING_MAX, Writer
+from switch.adapters.postgres.writer import GROUP_MAX, SPACING_S, WAITING_MAX, Writer
 from switch.adapters.servers import Servers
 
 if TYPE_CHECKING:
     from switch.ports import Clock
 
 POOL_SIZE = 3
+IDLE_S = (
+    10.0  # that a decision may stand still: its process is paused, and others wait for its locks
+)
 
 
 class PostgresStore:
@@ -42,6 +45,7 @@ class PostgresStore:
         pool_size: int = POOL_SIZE,
         peer: Peer = PEER,
         group_max: int = GROUP_MAX,
+        spacing_s: float = SPACING_S,
         queue_max: int = WAITING_MAX,
         lease_s: float = LEASE_S,
     ) -> None:
@@ -49,9 +53,10 @@ class PostgresStore:
         self.writer = Writer(
             lambda: connect(servers, "tongbao journal", peer),
             group_max=group_max,
+            spacing_s=spacing_s,
             queue_max=queue_max,
         )
-        self.sessions = Sessions(servers, "tongbao", pool_size, peer)
+        self.sessions = Sessions(servers, "tongbao", pool_size, peer, idle_s=IDLE_S)
         # Leases and numbers are what the process lives by: no crowd of decisions may come before
         # them. Their statements are short, and one connection answers them in turn.
         self.leases = Sessions(servers, "tongbao leases", 1, peer)
@@ -75,6 +80,7 @@ class PostgresStore:
         pool_size: int = POOL_SIZE,
         peer: Peer = PEER,
         group_max: int = GROUP_MAX,
+        spacing_s: float = SPACING_S,
         queue_max: int = WAITING_MAX,
         lease_s: float = LEASE_S,
     ) -> PostgresStore:
@@ -85,6 +91,7 @@ class PostgresStore:
             pool_size=pool_size,
             peer=peer,
             group_max=group_max,
+            spacing_s=spacing_s,
             queue_max=queue_max,
             lease_s=lease_s,
         )

@@ -48,8 +48,14 @@ class Backend(NamedTuple):
     timeline: int
 
 
-async def connect(servers: Servers, name: str, peer: Peer = PEER) -> Connection:
-    """A connection to the primary, without statement time-outs. Raises what `Servers.connect` does."""
+async def connect(
+    servers: Servers, name: str, peer: Peer = PEER, *, idle_s: float = 0.0
+) -> Connection:
+    """A connection to the primary, without statement time-outs. Raises what `Servers.connect` does.
+
+    `idle_s`: how long a transaction may stand still between two statements; 0: for ever. A process that
+    is paused in one holds its locks so long and no longer; what it had not committed is not there.
+    """
     connection = await servers.connect(
         command_timeout=None,
         server_settings={
@@ -59,6 +65,7 @@ async def connect(servers: Servers, name: str, peer: Peer = PEER) -> Connection:
             "enable_seqscan": "off",
             "enable_hashjoin": "off",
             "enable_mergejoin": "off",
+            "idle_in_transaction_session_timeout": str(round(idle_s * 1_000)),
             "tcp_keepalives_idle": str(max(1, round(peer.keepalive_s))),
             "tcp_keepalives_interval": str(PROBES_S),
             "tcp_user_timeout": str(round(peer.tcp_user_timeout_s * 1_000)),

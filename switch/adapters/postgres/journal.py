@@ -1,12 +1,14 @@
 """The durable record in PostgreSQL: `journal.Journal` and `store_ports.Queue`.
 
-Plain commits go through the group-commit writer. A decision over originals has a transaction of its
-own on the pool: gate, lock the originals by id (advisory: a decision is the only one that needs
+Plain commits go through the group-commit writer, and so do decisions over counters alone, which the
+flush checks under its locks (decision 35). A decision over originals has a transaction of its own on
+the pool: gate, lock the originals by id (advisory: a decision is the only one that needs
 them, and it works when their keys have been pruned), read, judge, store.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -14,23 +16,24 @@ import msgspec
 
 from switch.adapters.postgres.connections import Backoff, Warned, wait_until_gone
 from switch.adapters.postgres.numbers import LEASE_S
-from switch.adapters.postgres.risk import add_to_counters, lock_and_count
-from switch.adapters.postgres.rows import STORE
+from switch.adapters.postgres.risk import lock_and_count
+from switch.adapters.postgres.rows import FLUSH, Presumed
 from switch.adapters.postgres.scenes import Place, load, locate
 from switch.adapters.postgres.sessions import RERUN_STATES, is_outage
-from switch.adapters.postgres.writer import Work, group_of, is_row_fault, verdicts_of
+from switch.adapters.postgres.writer import Again, Work, group_of, is_row_fault, results_of
 from switch.adapters.repeats import stored_outcome
 from switch.journal import (
     AttemptRow,
     Commit,
+    Counted,
     Duplicate,
     EndRow,
+    FindCounted,
     Lost,
     QueueRow,
     RowRefusedError,
     Scene,
     Stale,
-    Stored,
     StoredOutcome,
     StoreDownError,
     Verdict,
@@ -39,7 +42,6 @@ from switch.store_ports import HOLDS_MAX_S, Lease, QueueItem
 from switch.transactions import TOMBSTONE
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Callable, Sequence
 
     from switch.adapters.postgres.sessions import Sessions
@@ -49,6 +51,8 @@ if TYPE_CHECKING:
 
 _NESTED = ("attempts", "reversals", "original")  # of journal_v1: JSON
 DECIDE_TRIES = 5  # outages
+GROUP_TRIES = 16  # of a group that finds counters on the other side of a threshold
+NOTHING, MUCH = Counted(0, 0, None), Counted(10**12, 10**12, None)
 JUDGE_TRIES = 5  # losses against commits that did not take the lock
 
 
@@ -121,6 +125,40 @@ class PostgresJournal:
     async def decide(
         self, find: Find, judge: Callable[[Scene], Judgement]
     ) -> tuple[Judgement, Verdict | None]:
+        """Over counters alone in the group commit, else in a transaction of its own."""
+        if isinstance(find, FindCounted) and find.of is None and find.guards:
+            found = await self._decide_in_group(find, judge)
+            if found is not None:
+                return found
+        return await self._decide_alone(find, judge)
+
+    async def _decide_in_group(
+        self, find: FindCounted, judge: Callable[[Scene], Judgement]
+    ) -> tuple[Judgement, Verdict] | None:
+        """Judge on what is likely, that no rule fires; the flush keeps it or says what is counted.
+
+        None: this is not the way for it.
+        """
+        counted = quiet(find)
+        presumed = Presumed(find, tuple(guard.fires(counted) for guard in find.guards))
+        if any(presumed.fires):  # whatever is counted; it has to be read, for people are told of it
+            return None
+        for _ in range(GROUP_TRIES):
+            judgement = judge(
+                Scene(business_date=dt.date.min, generation=0, originals=(), counted=counted)
+            )
+            if judgement.commit is None:
+                return None
+            result = await self._writer.submit(judgement.commit, presumed=presumed)
+            if not isinstance(result, Again):
+                return judgement, result
+            counted = result.counted
+            presumed = Presumed(find, tuple(guard.fires(counted) for guard in find.guards))
+        return None
+
+    async def _decide_alone(
+        self, find: Find, judge: Callable[[Scene], Judgement]
+    ) -> tuple[Judgement, Verdict | None]:
         """Again from the start when an outage leaves it certain that nothing stands."""
         backoff = Backoff()
         for left in reversed(range(DECIDE_TRIES)):
@@ -186,6 +224,15 @@ class PostgresJournal:
             await backoff.wait()
 
 
+def quiet(find: FindCounted) -> tuple[Counted, ...]:
+    """Nothing was counted; of a ratio much was, and nothing of its part."""
+    counted = [NOTHING] * len(find.counts)
+    for guard in find.guards:
+        if guard.part >= 0:
+            counted[guard.count] = MUCH
+    return tuple(counted)
+
+
 class _Decision:
     """One try: a transaction, and what has to be known of it when its COMMIT is not answered."""
 
@@ -233,13 +280,13 @@ class _Decision:
             if self.judgement.commit is None:
                 return
             work = Work(self.judgement.commit, self.commit_id)
-            records = await connection.fetch(STORE, *group_of([work]).args)
-            (result,) = verdicts_of([work], records)
+            group = group_of([work])
+            said = await connection.fetchrow(FLUSH, *group.args())
+            (result,) = results_of([work], group, said)
             if isinstance(result, Exception):
                 raise result
+            assert not isinstance(result, Again), "its counters are locked"
             self.verdict = result
-            if isinstance(result, Stored) and (work.commit.moves or work.commit.alerts):
-                await add_to_counters(connection, work.commit)
             if not self._judge_again(result):
                 return
         raise StoreDownError(f"{JUDGE_TRIES} judgements in a row came too late")

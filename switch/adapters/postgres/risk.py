@@ -10,7 +10,7 @@ from switch.store_ports import AlertAct, CounterTold, RiskAlert
 
 if TYPE_CHECKING:
     from switch.adapters.postgres.sessions import Sessions
-    from switch.journal import Commit, Find
+    from switch.journal import Find
 
 
 async def lock_and_count(connection: Any, find: Find) -> tuple[Counted, ...]:
@@ -24,44 +24,6 @@ async def lock_and_count(connection: Any, find: Find) -> tuple[Counted, ...]:
         [count.from_bucket for count in find.counts],
     )
     return tuple(Counted(row["count"], row["amount_minor"], row["newest"]) for row in rows)
-
-
-async def add_to_counters(connection: Any, commit: Commit) -> None:
-    """With a decision that is stored: its moves and its alerts."""
-    await connection.execute(
-        "SELECT switch.risk_add($1, $2)",
-        [
-            (
-                move.request_id,
-                move.of.counter,
-                move.of.subject,
-                move.of.bucket,
-                move.count,
-                move.amount_minor,
-                move.returns,
-                move.of.kept_until,
-            )
-            for move in commit.moves
-        ],
-        [
-            (
-                alert.request_id,
-                alert.rule,
-                alert.version,
-                alert.action,
-                alert.scope,
-                alert.subject,
-                alert.day,
-                alert.measured,
-                alert.threshold,
-                alert.merchant,
-                alert.terminal,
-                alert.pan_masked,
-                alert.raised_at,
-            )
-            for alert in commit.alerts
-        ],
-    )
 
 
 _ALERTS = """

@@ -1,15 +1,20 @@
-"""Journal rows as the tuples that `switch.store` takes, and as records come back.
+"""Journal rows as the tuples that `switch.flush` takes, and as records come back.
 
-The order of the elements is that of the composite types in `schema/0002_store.sql`.
+The order of the elements is that of the composite types in `schema/0002_store.sql` and
+`0020_flush.sql`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
 
 from switch.journal import (
     AttemptRow,
     Commit,
+    Counted,
     Key,
     OutcomeRow,
     OutcomeState,
@@ -21,40 +26,80 @@ from switch.transactions import TOMBSTONE
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-STORE = "SELECT * FROM switch.store($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+    from switch.journal import Count, CounterMove, FindCounted
+
+FLUSH = """SELECT * FROM switch.flush(
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)"""
 
 _NO_ATTEMPT = (None, None, None, None, None, None, None)
+_GIVES_BACK = frozenset((OutcomeState.DECLINED, OutcomeState.UNKNOWN, OutcomeState.REVERSED))
+
+
+class Presumed(NamedTuple):
+    """What a commit was judged on before anything was counted under a lock."""
+
+    find: FindCounted
+    fires: tuple[bool, ...]  # each of `find.guards`
 
 
 class Group:
-    """The arguments of one call of `switch.store`."""
-
-    __slots__ = ("args",)
+    """The arguments of one call of `switch.flush`, laid out commit after commit."""
 
     def __init__(self) -> None:
-        self.args: tuple[list[tuple[Any, ...]], ...] = ([], [], [], [], [], [], [], [], [], [])
+        self._requests: list[tuple[Any, ...]] = []
+        self._outcomes: list[tuple[Any, ...]] = []
+        self._owners: set[int] = set()
+        self._besides = False
+        self._attempts: list[tuple[Any, ...]] = []
+        self._reversals: list[tuple[Any, ...]] = []
+        self._queued: list[tuple[Any, ...]] = []
+        self._late_answers: list[tuple[Any, ...]] = []
+        self._reversal_requests: list[tuple[Any, ...]] = []
+        self._cases: list[tuple[Any, ...]] = []
+        self._ends: list[tuple[Any, ...]] = []
+        self._sents: list[tuple[Any, ...]] = []
+        self._gives_back = False
+        self._counters: dict[tuple[str, str], list[int]] = {}  # → place from 1, from which bucket
+        self._judged: list[tuple[Any, ...]] = []
+        self._guards: list[tuple[Any, ...]] = []
+        self._moves: list[tuple[Any, ...]] = []
+        self._alerts: list[tuple[Any, ...]] = []
+
+    def args(self) -> tuple[Any, ...]:
+        """Sorted, as `switch.flush` takes its locks. What is empty is NULL: that costs neither side."""
+        self._requests.sort(key=_BY_KEY)
+        self._outcomes.sort(key=_BY_REQUEST)
+        counters = [(*of, from_bucket) for of, (_, from_bucket) in self._counters.items()]
+        return (
+            self._requests or None,
+            self._outcomes or None,
+            list(self._owners) or None,
+            self._besides,
+            self._attempts or None,
+            self._reversals or None,
+            self._queued or None,
+            self._late_answers or None,
+            self._reversal_requests or None,
+            self._cases or None,
+            self._ends or None,
+            self._sents or None,
+            self._gives_back,
+            counters or None,
+            self._judged or None,
+            self._guards or None,
+            self._moves or None,
+            self._alerts or None,
+        )
 
     def add(self, n: int, commit: Commit, commit_id: int) -> None:
         """Lay out the rows of the `n`-th commit."""
-        (
-            requests,
-            outcomes,
-            attempts,
-            reversals,
-            queued,
-            late_answers,
-            reversal_requests,
-            cases,
-            ends,
-            _,
-        ) = self.args
-        request = commit.request
-        attempt = commit.attempt
-        outcome = commit.outcome
+        request, attempt, outcome = commit.request, commit.attempt, commit.outcome
         if request is not None:
-            requests.append(_request(n, request, attempt))
+            self._requests.append(request_tuple(n, request, attempt))
+            self._owners.add(request.owner_id)
+            self._besides |= request.original_request_id is not None
         elif attempt is not None:
-            attempts.append(
+            self._attempts.append(
                 (
                     n,
                     attempt.request_id,
@@ -69,7 +114,7 @@ class Group:
                 )
             )
         if outcome is not None:
-            outcomes.append(
+            self._outcomes.append(
                 (
                     n,
                     commit_id,
@@ -90,97 +135,173 @@ class Group:
                     outcome.on_current_date,
                 )
             )
-        row: Any = commit.reversal
-        if row is not None:
-            reversals.append(
+            self._besides |= outcome.on_current_date
+            self._gives_back |= outcome.state in _GIVES_BACK
+        if commit.reversal is not None or commit.queue is not None:
+            self._add_queued(n, commit, commit_id)
+        if commit.late_answer is not None or commit.reversal_request is not None:
+            self._add_told(n, commit, commit_id)
+        case = commit.case
+        if case is not None:
+            self._cases.append(
                 (
                     n,
                     commit_id,
-                    outcome is not None,
-                    row.original_request_id,
-                    row.original_date,
-                    row.seq,
-                    row.origin,
-                    row.reason,
-                    row.queued_at,
-                    row.capture,
-                )
-            )
-        row = commit.queue
-        if row is not None:
-            queued.append(
-                (
-                    n,
-                    row.item_id,
-                    row.acquirer,
-                    row.kind,
-                    row.request_id,
-                    row.request_date,
-                    row.root_request_id,
-                    row.seq,
-                    row.link_stan,
-                    row.transmission_time,
-                    row.delay_s,
-                )
-            )
-        row = commit.late_answer
-        if row is not None:
-            late_answers.append(
-                (
-                    n,
-                    commit_id,
-                    row.request_id,
-                    row.request_date,
-                    row.attempt,
-                    row.response_code,
-                    row.auth_code,
-                    row.amount_minor,
-                    row.reason,
-                    row.received_at,
-                    row.release_queue,
-                )
-            )
-        row = commit.reversal_request
-        if row is not None:
-            reversal_requests.append(
-                (
-                    n,
-                    commit_id,
-                    *_key(row.key),
-                    row.original_request_id,
-                    row.reason,
-                    row.response_code,
-                    row.rule,
-                    row.received_at,
-                )
-            )
-        row = commit.case
-        if row is not None:
-            cases.append(
-                (
-                    n,
-                    commit_id,
-                    row.kind,
-                    row.request_id,
-                    row.merchant,
-                    row.terminal,
-                    row.detail,
-                    row.opened_at,
+                    case.kind,
+                    case.request_id,
+                    case.merchant,
+                    case.terminal,
+                    case.detail,
+                    case.opened_at,
                 )
             )
         end = commit.end
         if end is not None:  # it stands only if it is the one that ends this queue item
-            ends.append((n, commit_id, end.item_id, end.response_code))
+            self._ends.append((n, commit_id, end.item_id, end.response_code))
+        if commit.moves:
+            self._moves += [(n, *move) for move in map(_move, commit.moves)]
+        if commit.alerts:
+            self._alerts += [(n, *msgspec.structs.astuple(alert)) for alert in commit.alerts]
+
+    def _add_queued(self, n: int, commit: Commit, commit_id: int) -> None:
+        reversal, queue = commit.reversal, commit.queue
+        if reversal is not None:
+            self._reversals.append(
+                (
+                    n,
+                    commit_id,
+                    commit.outcome is not None,
+                    reversal.original_request_id,
+                    reversal.original_date,
+                    reversal.seq,
+                    reversal.origin,
+                    reversal.reason,
+                    reversal.queued_at,
+                    reversal.capture,
+                )
+            )
+            self._gives_back = True
+        if queue is not None:
+            self._queued.append(
+                (
+                    n,
+                    queue.item_id,
+                    queue.acquirer,
+                    queue.kind,
+                    queue.request_id,
+                    queue.request_date,
+                    queue.root_request_id,
+                    queue.seq,
+                    queue.link_stan,
+                    queue.transmission_time,
+                    queue.delay_s,
+                )
+            )
+
+    def _add_told(self, n: int, commit: Commit, commit_id: int) -> None:
+        late, asked = commit.late_answer, commit.reversal_request
+        if late is not None:
+            self._late_answers.append(
+                (
+                    n,
+                    commit_id,
+                    late.request_id,
+                    late.request_date,
+                    late.attempt,
+                    late.response_code,
+                    late.auth_code,
+                    late.amount_minor,
+                    late.reason,
+                    late.received_at,
+                    late.release_queue,
+                )
+            )
+        if asked is not None:
+            self._reversal_requests.append(
+                (
+                    n,
+                    commit_id,
+                    *_key(asked.key),
+                    asked.original_request_id,
+                    asked.reason,
+                    asked.response_code,
+                    asked.rule,
+                    asked.received_at,
+                )
+            )
 
     def sent(self, n: int, item_id: int, attempt: int) -> None:
-        self.args[9].append((n, item_id, attempt))
+        self._sents.append((n, item_id, attempt))
+
+    def guard(self, n: int, presumed: Presumed, moves: Sequence[CounterMove]) -> None:
+        """The `n`-th commit stands only where its rules say what it was judged on."""
+        first = len(self._guards) + 1
+        moved = {(move.of.counter, move.of.subject): move for move in moves}
+        counts = presumed.find.counts
+        for each, fires in zip(presumed.find.guards, presumed.fires, strict=True):
+            of, part = counts[each.count], None if each.part < 0 else counts[each.part]
+            moves_part = part is not None and (part.counter, part.subject) in moved
+            move = moved.get((of.counter, of.subject))
+            self._guards.append(
+                (
+                    n,
+                    self._place(of),
+                    0 if part is None else self._place(part),
+                    each.constant,
+                    each.per_count,
+                    each.per_amount,
+                    each.per_part_count,
+                    each.per_part_amount,
+                    each.per_newest,
+                    each.minimum_count,
+                    fires,
+                    0 if move is None else 3 if moves_part else 1,
+                    0 if move is None else move.amount_minor,
+                    of.bucket,
+                )
+            )
+        self._judged.append((n, first, len(self._guards)))
+
+    def _place(self, of: Count) -> int:
+        """From 1. Where two ask from different buckets on, both get the longer window: a limit errs to
+        the safe side, and for this flush only."""
+        fresh = [len(self._counters) + 1, of.from_bucket]
+        asked = self._counters.setdefault((of.counter, of.subject), fresh)
+        asked[1] = min(asked[1], of.from_bucket)
+        return asked[0]
+
+    def counted(self, said: Sequence[Any], counts: Sequence[Count]) -> tuple[Counted, ...]:
+        """Of what a flush says of all its counters, these."""
+        number = len(self._counters)
+        places = [self._place(of) - 1 for of in counts]
+        return tuple(
+            Counted(said[place], said[place + number], said[place + 2 * number]) for place in places
+        )
+
+
+_BY_KEY = itemgetter(5, 6, 7, 8, 9)  # of a request's tuple
+_BY_REQUEST = itemgetter(2)
+
+
+def _move(move: CounterMove) -> tuple[Any, ...]:
+    of = move.of
+    return (
+        move.request_id,
+        of.counter,
+        of.subject,
+        of.bucket,
+        move.count,
+        move.amount_minor,
+        move.returns,
+        of.kept_until,
+    )
 
 
 def _key(key: Key) -> tuple[str, str, int, int, str]:
     return (key.merchant, key.terminal, key.batch, key.stan, key.kind)
 
 
-def _request(n: int, row: RequestRow, attempt: AttemptRow | None) -> tuple[Any, ...]:
+def request_tuple(n: int, row: RequestRow, attempt: AttemptRow | None) -> tuple[Any, ...]:
     key = row.key
     return (
         n,

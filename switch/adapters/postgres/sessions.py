@@ -19,8 +19,9 @@ T = TypeVar("T")
 
 TRIES = 5
 AGAIN_S = 0.5  # between tries of a server that is away when a process starts
-# the server ends, starts, has no room, or is a standby now: nothing that a row could cause
-OUTAGE = ("08", "53", "57", "58", "25006", "3D")
+# the server ends, starts, has no room, or is a standby now; we stood still in a transaction for too
+# long: nothing that a row could cause
+OUTAGE = ("08", "53", "57", "58", "25006", "25P03", "3D")
 _CONFIRM = "INSERT INTO switch.rerun (commit_id, commits, reason) VALUES (0, 1, 'session')"
 RERUN_STATES = ("40001", "40P01")  # serialisation, deadlock: the same again
 
@@ -67,8 +68,10 @@ class Sessions:
     standby must confirm, its commit confirms the first try's too.
     """
 
-    def __init__(self, servers: Servers, name: str, size: int, peer: Peer = PEER) -> None:
-        self.pool = Pool(lambda: connect(servers, name, peer), size)
+    def __init__(
+        self, servers: Servers, name: str, size: int, peer: Peer = PEER, *, idle_s: float = 0.0
+    ) -> None:
+        self.pool = Pool(lambda: connect(servers, name, peer, idle_s=idle_s), size)
 
     async def transaction(self, work: Callable[[Any], Awaitable[T]]) -> T:
         """Run `work(connection)` in one transaction, again after an outage or a deadlock."""

@@ -1,6 +1,7 @@
 """The group-commit writer: one task and one connection a process.
 
-It takes whatever waits when the last flush returns; there is no delay. A group without a clear
+It takes whatever waits when the last flush returns. While flushes carry several commits they start
+`SPACING_S` apart, no sooner; a lone commit never waits (decision 35). A group without a clear
 answer is unknown: its connection is dropped, the backend awaited, and the same group sent again
 with the same ids, until the store says what stands. Only a row that the server refuses for its own
 fault is taken out, by halving the group.
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import asyncpg
 import structlog
@@ -22,7 +23,7 @@ from switch.adapters.postgres.connections import (
     backend_of,
     wait_until_gone,
 )
-from switch.adapters.postgres.rows import STORE, Group
+from switch.adapters.postgres.rows import FLUSH, Group
 from switch.adapters.postgres.sessions import RERUN_STATES, is_outage
 from switch.journal import (
     Commit,
@@ -37,12 +38,15 @@ from switch.journal import (
 )
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Callable, Sequence
 
+    from switch.adapters.postgres.rows import Presumed
     from switch.adapters.servers import Connection
+    from switch.journal import Counted
 
 GROUP_MAX = 256  # commits in one flush; journal.group_max
+SPACING_S = 0.003  # between the starts of two flushes of a busy writer; journal.spacing_s
+BUSY_FROM = 4  # commits in the last flush: fewer are not kept waiting
 WAITING_MAX = 65_536  # commits that wait for a flush; journal.queue_max
 CLOSE_POLL_S = 0.001
 DOWN_AFTER_S = 1.0  # without an answer to a flush for so long, new requests are refused
@@ -56,10 +60,16 @@ ROW_FAULTS = ("22", "23", "P0", "54")
 log = structlog.get_logger()
 
 
+class Again(NamedTuple):
+    """The counters of a commit are not what it was judged on; nothing of it stands."""
+
+    counted: tuple[Counted, ...]
+
+
 class Work:
     """A commit on its way: what is stored, what came of it."""
 
-    __slots__ = ("commit", "commit_id", "future", "sent")
+    __slots__ = ("commit", "commit_id", "future", "presumed", "sent")
 
     def __init__(
         self,
@@ -67,11 +77,13 @@ class Work:
         commit_id: int,
         future: asyncio.Future[Any] | None = None,
         sent: tuple[int, int] | None = None,
+        presumed: Presumed | None = None,
     ) -> None:
         self.commit = commit
         self.commit_id = commit_id
         self.future = future
         self.sent = sent  # item id, attempt
+        self.presumed = presumed
 
     def settle(self, result: Any) -> None:
         """Say what came of it; a caller that went away does not matter."""
@@ -89,16 +101,22 @@ def group_of(works: Sequence[Work]) -> Group:
         group.add(n, work.commit, work.commit_id)
         if work.sent is not None:
             group.sent(n, *work.sent)
+        if work.presumed is not None:
+            group.guard(n, work.presumed, work.commit.moves)
     return group
 
 
-def verdicts_of(works: Sequence[Work], records: Sequence[Any]) -> list[Verdict | Exception]:
-    """What the rows of `switch.store` say about each commit."""
-    today: dt.date = records[0]["request_date"]
-    stored = Stored(business_date=today)
-    results: list[Verdict | Exception] = [stored] * len(works)
-    for record in records[1:]:
-        results[record["n"]] = _verdict(record)
+def results_of(works: Sequence[Work], group: Group, said: Any) -> list[Verdict | Again | Exception]:
+    """What the row of `switch.flush` says of each commit."""
+    stored = Stored(business_date=said["business_date"])
+    results: list[Verdict | Again | Exception] = [stored] * len(works)
+    for each in said["verdicts"] or ():
+        presumed = works[each["n"]].presumed
+        if each["verdict"] == "again":
+            assert presumed is not None
+            results[each["n"]] = Again(group.counted(said["counted"], presumed.find.counts))
+        else:
+            results[each["n"]] = _verdict(each)
     return results
 
 
@@ -137,10 +155,12 @@ class Writer:
         connect: Callable[[], Any],
         *,
         group_max: int = GROUP_MAX,
+        spacing_s: float = SPACING_S,
         queue_max: int = WAITING_MAX,
     ) -> None:
         self._connect = connect
         self._group_max = group_max
+        self._spacing_s = spacing_s
         self._queue_max = queue_max
         self._connection: Connection | None = None
         self._statement: Any = None
@@ -205,17 +225,19 @@ class Writer:
         self,
         commit: Commit,
         sent: tuple[int, int] | None = None,
+        presumed: Presumed | None = None,
     ) -> asyncio.Future[Any]:
-        """Put a commit into the next group. The future is the caller's to drop."""
+        """Put a commit into the next group. The future is the caller's to drop; with `presumed` it may
+        come to `Again`."""
         if self._task is None or self._task.done():
             raise StoreDownError("the journal is closed")
         if len(self._waiting) >= self._queue_max:
             raise StoreDownError(f"{self._queue_max} commits wait already")
-        assert not commit.moves, "counters move in a decision"
+        assert presumed is not None or not commit.moves, "counters move where they are locked"
         if commit.request is not None and self._is_away():
             raise StoreDownError(AWAY)
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiting.append(Work(commit, self.next_commit_id(), future, sent))
+        self._waiting.append(Work(commit, self.next_commit_id(), future, sent, presumed))
         self._wake.set()
         return future
 
@@ -243,9 +265,12 @@ class Writer:
                 size = min(len(self._waiting), self._group_max)
                 group = [self._waiting.popleft() for _ in range(size)]
                 self._asked_s = asyncio.get_running_loop().time()
+                began_s = self._asked_s
                 await self._settle(group)
-                group = []
+                size, group = len(group), []
                 self._up()
+                if size >= BUSY_FROM:
+                    await self._space(began_s)
         except asyncio.CancelledError:
             raise
         except BaseException:
@@ -254,6 +279,12 @@ class Writer:
         finally:
             for work in (*group, *self._waiting):
                 work.settle(StoreDownError("the journal writer has ended"))
+
+    async def _space(self, began_s: float) -> None:
+        """A flush costs much before its first row: of a busy writer more commits share one."""
+        left_s = began_s + self._spacing_s - asyncio.get_running_loop().time()
+        if left_s > 0 and len(self._waiting) < self._group_max:
+            await asyncio.sleep(left_s)
 
     async def _settle(self, works: list[Work]) -> None:
         """Find out what comes of each; halve the group around a bad row."""
@@ -269,9 +300,10 @@ class Writer:
             for work, result in zip(some, results, strict=True):
                 work.settle(result)
 
-    async def _flush(self, works: list[Work]) -> list[Verdict | Exception] | None:
-        """The verdicts of a group, however long it takes; None: a row in it is bad."""
-        args = group_of(works).args
+    async def _flush(self, works: list[Work]) -> list[Verdict | Again | Exception] | None:
+        """What comes of a group, however long it takes; None: a row in it is bad."""
+        group = group_of(works)
+        args = group.args()
         self.commits += len(works)
         failures = 0
         backoff = Backoff()
@@ -280,9 +312,9 @@ class Writer:
                 if self._connection is None:
                     await self._reconnect_for(works)
                 self.flushes += 1
-                records = await self._statement.fetch(*args)
+                said = await self._statement.fetchrow(*args)
                 if not self._warned:
-                    return verdicts_of(works, records)
+                    return results_of(works, group, said)
                 reason = "a warning during the commit"
             except Exception as error:  # noqa: BLE001 # whatever it is, the group must be settled
                 state = getattr(error, "sqlstate", None)
@@ -336,7 +368,7 @@ class Writer:
                 await wait_until_gone(connection, self._backend)
             self._backend = await backend_of(connection)
             await connection.execute("SET plan_cache_mode = force_generic_plan")
-            self._statement = await connection.prepare(STORE)
+            self._statement = await connection.prepare(FLUSH)
         except BaseException:
             connection.terminate()
             raise

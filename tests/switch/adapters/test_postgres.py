@@ -17,15 +17,24 @@ import asyncpg
 import pytest
 
 from switch.adapters.embedded_postgres import EmbeddedPostgres
-from switch.adapters.postgres import PostgresStore
+from switch.adapters.postgres import PostgresStore, rows
+from switch.adapters.postgres.connections import connect
+from switch.adapters.postgres.rows import Presumed
+from switch.adapters.postgres.sessions import is_outage
+from switch.adapters.postgres.writer import Again
 from switch.adapters.schema_runner import migrate
+from switch.adapters.servers import Servers
 from switch.adapters.system import SystemClock
 from switch.journal import (
     Commit,
+    Count,
+    Counted,
     Duplicate,
     EndRow,
     FindById,
     FindByKey,
+    FindCounted,
+    Guard,
     Judgement,
     Lost,
     OutcomeState,
@@ -39,6 +48,7 @@ from tests.contract.worlds import (
     ACQUIRER,
     DAY,
     MERCHANT,
+    NOW,
     TERMINAL,
     PostgresWorld,
     approve,
@@ -699,6 +709,107 @@ def test_an_outage_in_which_all_that_waits_is_refused_ends_as_well(run: Any) -> 
     run(scenario)
 
 
+# -- the flush --------------------------------------------------------------------------------------
+
+
+def test_a_busy_writer_spaces_its_flushes_and_a_lone_commit_goes_at_once(
+    database_dsn: FreshDatabase,
+) -> None:
+    async def scenario() -> None:
+        store = await PostgresStore.open(database_dsn.app, SystemClock(), spacing_s=2.0)
+        busy = await PostgresStore.open(database_dsn.app, SystemClock(), spacing_s=3600.0)
+        try:
+            journal, writer = store.journal, store.writer
+            for number in (1, 2):  # each alone, so neither waits for the other
+                stored(await busy.journal.commit(Commit(request=request(number))))
+            many = [journal.commit(Commit(request=request(number))) for number in range(10, 18)]
+            for verdict in await asyncio.gather(*many):
+                stored(verdict)
+            assert writer.flushes == 1
+            later = []
+            for number in range(20, 23):
+                later.append(asyncio.create_task(journal.commit(Commit(request=request(number)))))
+                await asyncio.sleep(0.01)
+            for verdict in await asyncio.gather(*later):
+                stored(verdict)
+            assert writer.flushes == 2
+        finally:
+            await busy.close()
+            await store.close()
+
+    asyncio.run(scenario())
+
+
+def test_the_former_release_stores_beside_this_one(run: Any) -> None:
+    """Its nodes call `switch.store` while this one's call `switch.flush`: one key, one winner."""
+
+    async def scenario(world: PostgresWorld) -> None:
+        store = await world.process()
+        connection = await asyncpg.connect(world.database.app)
+        try:
+            args: list[list[Any]] = [[] for _ in range(10)]
+            args[0] = [rows.request_tuple(0, request(1), attempt(1))]
+            former = "SELECT * FROM switch.store($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+            (said,) = await connection.fetch(former, *args)
+            verdict = await store.journal.commit(Commit(request=request(2, stan=1)))
+            assert isinstance(verdict, Duplicate)
+            assert (verdict.request_id, verdict.request_date) == (1, said["request_date"])
+            stored(await store.journal.commit(Commit(request=request(3))))
+            args[0] = [rows.request_tuple(0, request(4, stan=3), attempt(4))]
+            _, said = await connection.fetch(former, *args)
+            assert (said["verdict"], said["request_id"]) == ("duplicate", 3)
+        finally:
+            await connection.close()
+
+    run(scenario)
+
+
+def test_a_commit_that_is_judged_again_leaves_no_key(run: Any) -> None:
+    """Its key is taken back in the same flush, and the others of it stand."""
+
+    async def scenario(world: PostgresWorld) -> None:
+        store = await world.process()
+        count = Count("any/600", "card", 5, 0, NOW + DAY)
+        find = FindCounted((count,), guards=(Guard(0, constant=1, per_count=1),))  # always fires
+        works = [
+            store.writer.submit(
+                Commit(request=request(number)), presumed=Presumed(find, (number == 2,))
+            )
+            for number in (1, 2, 3)
+        ]
+        works.append(store.writer.submit(Commit(request=request(4))))
+        results = await asyncio.gather(*works)
+        assert results[0] == results[2] == Again((Counted(0, 0, None),))
+        stored(results[1])
+        stored(results[3])
+        assert store.writer.flushes == 1
+        for table in ("request_key", "request"):
+            found = await world.query(f"SELECT request_id FROM switch.{table} ORDER BY 1")
+            assert [row[0] for row in found] == [2, 4], table
+        stored(await store.journal.commit(Commit(request=request(1))))  # its key is free
+
+    run(scenario)
+
+
+def test_a_paused_process_does_not_hold_its_counters_for_ever(run: Any) -> None:
+    async def scenario(world: PostgresWorld) -> None:
+        store = await world.process()
+        servers = Servers(world.database.app)
+        paused = await connect(servers, "paused", idle_s=0.5)
+        await paused.execute("BEGIN")
+        await paused.fetch("SELECT switch.risk_count('{any/600}', '{card}', '{0}')")
+        count = Count("any/600", "card", 5, 0, NOW + DAY)
+        find = FindCounted((count,), guards=(Guard(0, per_count=1),))
+        commit = Commit(request=request(1))
+        _, verdict = await store.journal.decide(find, lambda _: Judgement(commit, "", ""))
+        stored(verdict)  # it waited for the lock, and nobody gave it back
+        with pytest.raises(Exception) as gone:  # noqa: PT011 # whichever of them asyncpg raises
+            await paused.execute("COMMIT")
+        assert is_outage(gone.value)
+
+    run(scenario)
+
+
 # -- privileges -------------------------------------------------------------------------------------
 
 LEASES = {"number_block", "owner", "acquirer_lease", "queue_open", "lmk_holder", "risk_bucket"}
@@ -754,11 +865,17 @@ def test_the_application_can_not_get_around_it(run: Any) -> None:
                 "UPDATE switch.business_date SET state = 'posted'",
                 "ALTER FUNCTION switch.store OWNER TO tongbao_app",
                 "SELECT * FROM pg_authid",
+                "ALTER FUNCTION switch.unkey OWNER TO tongbao_app",
             ):
                 with pytest.raises(asyncpg.InsufficientPrivilegeError):
                     await connection.execute(statement)
+            # what takes keys back takes none that stands
+            await connection.execute(
+                "SELECT switch.unkey($1, $2)", [rows.request_tuple(0, request(1), None)], [0]
+            )
         finally:
             await connection.close()
+        assert await store.journal.find_request(key(1)) is not None
         reader = await asyncpg.connect(world.database.reader)
         try:
             assert len(await reader.fetch("SELECT * FROM switch.transaction_v1")) == 1
