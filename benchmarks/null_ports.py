@@ -6,6 +6,7 @@ true; it is for `benchmarks.forward` alone.
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +19,14 @@ from switch.store_ports import Batch, Held, Lease, Session
 from terminals.registry import Merchant, StoredKey, Terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from switch.journal import Commit
 
 DATE = dt.date(2026, 3, 4)
 LONG_AGO = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 MAC = bytes(8)
+STORED = Stored(DATE)
 
 
 class NullVault:
@@ -89,10 +91,22 @@ class NullStore:
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
         self._next = 1
+        self._waiting: list[Callable[[Any], None]] = []
 
     # journal
     async def commit(self, _commit: Commit) -> Stored:
-        return Stored(DATE)
+        return STORED
+
+    def submit(self, _commit: Commit, told: Callable[[Any], None]) -> None:
+        """As a group commit: those of one turn of the loop are told together."""
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self._tell)
+        self._waiting.append(told)
+
+    def _tell(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for told in waiting:
+            told(STORED)
 
     # numbers
     async def request_ids(self, count: int) -> tuple[int, int]:

@@ -203,9 +203,9 @@ def header_is_test(header: bytes) -> bool:
 
 
 @lru_cache(4_096)  # a terminal's are the same from message to message
-def answer_head(tpdu: bytes, header: bytes) -> bytes:
+def answer_head(tpdu: bytes, header: bytes, processing_request: int = 0) -> bytes:
     """What stands before an answer: `answer_tpdu` and `answer_header`."""
-    return answer_tpdu(tpdu) + answer_header(header)
+    return answer_tpdu(tpdu) + answer_header(header, processing_request)
 
 
 def answer_header(header: bytes, processing_request: int = 0) -> bytes:

@@ -19,7 +19,7 @@ from switch.journal import (
     OutcomeRow,
     OutcomeState,
 )
-from switch.transactions import HOLDS, TYPES, Search, Side, kind_of, reversed_kind
+from switch.transactions import HOLDS, Search, Side
 
 if TYPE_CHECKING:
     from switch.access import AccessCache
@@ -48,62 +48,53 @@ class Admission:
         self._clock = clock
 
     async def admit(
-        self, received: Received, verified: Verified, snapshot: Snapshot
+        self, received: Received, verified: Verified, asked: Ask, snapshot: Snapshot
     ) -> tuple[Authorization, Effect] | Refusal:
         """The machine and its first effect; a `Refusal` where nothing can or need be stored."""
-        key = self._key(received, verified)
-        asked = intake.recognise(received.message, received.profile)
-        request = self._rows.request(received, verified, snapshot, key, asked)
+        key = key_of(received, verified, asked)
+        route = snapshot.route(asked.pan) if asked.pan else None
+        request = self._rows.request(
+            received, verified, snapshot, key, asked, route, asked.type.name
+        )
         if request is None:
             return Refusal("96", "numbers.exhausted")
         auth = self._authorization(request, received, asked, snapshot)
-        advice = isinstance(asked, intake.Ask) and asked.type.advice
-        status = None if advice else received.status
-        unfit = status or await self._unfit_batch(key, verified, advice=advice)
-        former = await self._taken_before(key, received, asked, unfit)
-        if former is not None:
-            return auth, auth.repeat(former)
-        if unfit is not None:
-            stored = unfit.response_code == "77" and key.batch < current_batch(verified)
-            return (auth, auth.refuse("77", unfit.rule)) if stored else unfit
+        advice = asked.type.advice
+        stopped = None if advice else received.sender.status
+        if stopped is None and unfit(key, verified, advice=advice) is not None:
+            stopped = await self._unfit_still(key, verified, advice=advice)
+        if (
+            stopped is not None
+            or asked.type.follows
+            or not received.sender.profile.batch_in_message
+        ):
+            former = await self._taken_before(key, received, asked, stopped)
+            if former is not None:
+                return auth, auth.repeat(former)
+        if stopped is not None:
+            stored = stopped.response_code == "77" and key.batch < current_batch(verified)
+            return (auth, auth.refuse("77", stopped.rule)) if stored else stopped
         if verified.access.count_is_old(self._config.batch.items_max, self._config.workers):
             verified.access = await self._cache.read(key.merchant, key.terminal)
-        effect = self._first_effect(auth, asked, received, verified, snapshot)
+        effect = self._first_effect(auth, asked, received, verified, route, snapshot)
         return effect if isinstance(effect, Refusal) else (auth, effect)
 
-    async def _unfit_batch(self, key: Key, verified: Verified, *, advice: bool) -> Refusal | None:
+    async def _unfit_still(self, key: Key, verified: Verified, *, advice: bool) -> Refusal | None:
         """77 for a batch that is not open, 96 while the open one is settled; the store is asked
         before a terminal is told so. A 77 is kept only under a batch that is over: its key would
         else answer for a transaction of a batch to come."""
-        if unfit(key, verified, advice=advice) is None:
-            return None
         verified.access = await self._cache.read(key.merchant, key.terminal)
         return unfit(key, verified, advice=advice)
 
-    def _key(self, received: Received, verified: Verified) -> Key:
-        message = received.message
-        return Key(
-            received.merchant_id,
-            received.terminal_id,
-            batch_named(received, verified),
-            int(str(message[11])),
-            kind_of(received.mti, str(message[3])),
-        )
-
     def _authorization(
-        self,
-        request: RequestRow,
-        received: Received,
-        asked: Ask | Refusal,
-        snapshot: Snapshot,
+        self, request: RequestRow, received: Received, asked: Ask, snapshot: Snapshot
     ) -> Authorization:
-        known = asked if isinstance(asked, intake.Ask) else None
-        partial = received.merchant is not None and received.merchant.partial_approval
-        opens = known is not None and known.type.opens  # a follow-up is all or nothing
+        merchant = received.sender.merchant
+        partial = asked.private.partial and merchant is not None and merchant.partial_approval
         return Authorization(
             request,
-            known.type if known else TYPES["balance"],  # a refusal never asks its type anything
-            partial_allowed=partial and opens and known is not None and known.private.partial,
+            asked.type,
+            partial_allowed=partial and asked.type.opens,  # a follow-up is all or nothing
             now=self._clock.now,
             numbers=self._rows.identity,
             next_attempt=lambda row, former, acquirer: self._rows.attempt(
@@ -112,16 +103,15 @@ class Admission:
         )
 
     async def _taken_before(
-        self, key: Key, received: Received, asked: Ask | Refusal, unfit: Refusal | None
+        self, key: Key, received: Received, asked: Ask, stopped: Refusal | None
     ) -> Duplicate | None:
         """A repeat that the commit would not find in time: its terminal is suspended, its batch is
         over, or (a void, a refund …) its judge would see itself among the follow-ups.
 
         Everywhere else the unique key decides, not a prior read.
         """
-        follows = isinstance(asked, intake.Ask) and bool(asked.type.follows)
         elsewhere = not received.profile.batch_in_message and key.batch > 1
-        if unfit is None and not follows and not elsewhere:
+        if stopped is None and not asked.type.follows and not elsewhere:
             return None
         here = await self._journal.find_request(key)
         if here is not None or not elsewhere:
@@ -131,24 +121,26 @@ class Admission:
     def _first_effect(
         self,
         auth: Authorization,
-        asked: Ask | Refusal,
+        asked: Ask,
         received: Received,
         verified: Verified,
+        route: Route | None,
         snapshot: Snapshot,
     ) -> Effect | Refusal:
-        if isinstance(asked, Refusal):
-            return auth.refuse(asked.response_code, asked.rule)
+        unsupported = intake.unsupported(asked)
+        if unsupported is not None:
+            return auth.refuse(unsupported.response_code, unsupported.rule)
         if asked.type.advice:
-            return self._advice(auth, asked, received, verified, snapshot)
-        merchant = received.merchant
+            return self._advice(auth, asked, received, verified, route, snapshot)
+        merchant = received.sender.merchant
         assert merchant is not None, "a merchant that is missing is a status"
         items = verified.access.items + verified.access.added
         if asked.type.side is Side.DEBIT and items >= self._config.batch.items_max:
             return auth.refuse("65", "batch.full")
         local = self._rows.local(merchant.timezone).time
-        route = intake.validate(asked, received.message, snapshot, merchant, local)
-        if isinstance(route, Refusal):
-            return auth.refuse(route.response_code, route.rule)
+        refusal = intake.validate(asked, received.message, route, merchant, local)
+        if refusal is not None:
+            return auth.refuse(refusal.response_code, refusal.rule)
         assessment, declined = limits.asked_first(
             asked, auth.request, merchant, route, local, snapshot
         )
@@ -185,6 +177,7 @@ class Admission:
         asked: Ask,
         received: Received,
         verified: Verified,
+        route: Route | None,
         snapshot: Snapshot,
     ) -> Effect | Refusal:
         """Never declined: what would decline anything else has it held (rules §11)."""
@@ -194,9 +187,9 @@ class Admission:
                 "merchant.unknown" if received.status is None else received.status.rule
             )
         local = self._rows.local(merchant.timezone).time
-        route = intake.validate(asked, received.message, snapshot, merchant, local)
-        if isinstance(route, Refusal):
-            return auth.hold(route.rule)
+        refusal = intake.validate(asked, received.message, route, merchant, local)
+        if refusal is not None:
+            return auth.hold(refusal.rule)
         assessment, declined = limits.asked_first(
             asked, auth.request, merchant, route, local, snapshot
         )
@@ -283,17 +276,9 @@ class Admission:
     ) -> AttemptRow | None:
         return self._rows.attempt(request, None, acquirer, "route.of_original", snapshot)
 
-    async def reversed_key(self, received: Received, verified: Verified) -> Key:
+    async def reversed_key(self, received: Received, verified: Verified, asked: Ask) -> Key:
         """The key of the original that a 0400 names by its own elements."""
-        message = received.message
-        usage = intake.private(message, received.profile).usage
-        key = Key(
-            received.merchant_id,
-            received.terminal_id,
-            batch_named(received, verified),
-            int(str(message[11])),
-            reversed_kind(str(message[3]), usage),
-        )
+        key = key_of(received, verified, asked)
         if not received.profile.batch_in_message and key.batch > 1:
             here = await self._journal.find_request(key)
             if here is None and await self._journal.find_request(previous(key)) is not None:
@@ -301,12 +286,10 @@ class Admission:
         return key
 
 
-def batch_named(received: Received, verified: Verified) -> int:
-    """DE 60.2, or the host's open batch where the profile's messages name none (rules §3)."""
-    if received.profile.batch_in_message:
-        return intake.private(received.message, received.profile).batch
-    batch = verified.access.batch
-    return 0 if batch is None else batch.batch
+def key_of(received: Received, verified: Verified, asked: Ask) -> Key:
+    sender = received.sender
+    batch = asked.private.batch if sender.profile.batch_in_message else current_batch(verified)
+    return Key(sender.merchant_id, sender.terminal_id, batch, asked.stan, asked.kind)
 
 
 def forward(attempt: AttemptRow | None, request: RequestRow, _scene: Scene) -> Judgement:
@@ -338,6 +321,7 @@ def previous(key: Key) -> Key:
 
 
 def current_batch(verified: Verified) -> int:
+    """The host's open batch, which counts where the profile's messages name none (rules §3)."""
     batch = verified.access.batch
     return 0 if batch is None else batch.batch
 

@@ -7,6 +7,7 @@ network suspends: then the rest goes on as a task.
 
 from __future__ import annotations
 
+import asyncio
 import types
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +20,30 @@ def at_once(
 ) -> None:
     """Run `work` up to where it first suspends; `spawn` makes a task of what is left.
 
-    There is no current task until then: what `work` awaits first may not ask for one, as
-    `asyncio.timeout` does. What it raises before that, this raises.
+    There is no current task until then. What `work` raises before that, this raises.
     """
     try:
         awaited = work.send(None)
     except StopIteration:
         return
     spawn(_rest(work, awaited))
+
+
+@types.coroutine
+def as_task() -> Generator[None, None, None]:
+    """Before what may ask for the current task, as `asyncio.timeout` does: go on as one."""
+    if asyncio.current_task() is None:
+        yield
+
+
+def told_of(work: Coroutine[Any, Any, Any], told: Callable[[Any], None]) -> None:
+    """Run `work` as a task; `told` is called with its result or error, unless it is cancelled."""
+
+    def ended(task: asyncio.Task[Any]) -> None:
+        if not task.cancelled():
+            told(task.exception() or task.result())
+
+    asyncio.get_running_loop().create_task(work).add_done_callback(ended)
 
 
 async def _rest(work: Coroutine[Any, Any, None], awaited: Any) -> None:

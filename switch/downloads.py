@@ -247,6 +247,10 @@ class Downloads:
 
     # -- the header's digit ---------------------------------------------------------------------------
 
+    def may_ask(self, snapshot: Snapshot) -> bool:
+        """Could any terminal be asked for anything?"""
+        return bool(self._settings.sign_on_again_s or snapshot.download_sets)
+
     async def ask(
         self,
         access: Access,

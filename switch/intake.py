@@ -6,13 +6,21 @@ needs the store (sessions, the batch, repeats) is asked by the engine between th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from iso8583 import track
 from iso8583.errors import DecodeError
-from switch.transactions import BY_CODE, TransactionType, find, kind_of
+from switch.transactions import (
+    BY_CODE,
+    UNSUPPORTED,
+    TransactionType,
+    find,
+    kind_of,
+    reversed_kind,
+)
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -24,8 +32,10 @@ if TYPE_CHECKING:
 # DE 3, 11, 22, 25, 41, 42, 49, 60 in every money request; 4 but in a balance; 2 or 35 (rules §19)
 SCRIPT = "951"  # DE 60.3 of a script result
 CODE_MIN, CODE_MAX = 12, 32  # characters of a payment code
-MANDATORY = (3, 11, 22, 25, 41, 42, 49, 60)
-MANDATORY_SCRIPT = (3, 11, 41, 42, 55, 60, 61)  # in a 0620: the rest is its original's
+MANDATORY = dict.fromkeys((3, 11, 22, 25, 41, 42, 49, 60)).keys()
+MANDATORY_SCRIPT = dict.fromkeys(
+    (3, 11, 41, 42, 55, 60, 61)
+).keys()  # in a 0620: the rest is its original's
 
 
 class Refusal(msgspec.Struct, frozen=True, gc=False):
@@ -43,14 +53,19 @@ class Private(msgspec.Struct, frozen=True, gc=False):
 
 
 class Ask(msgspec.Struct, frozen=True, gc=False):
-    """A money request in order so far, in the field's words."""
+    """A money request whose form is in order, in the field's words: read once, and asked from then on."""
 
-    type: TransactionType
+    type: TransactionType  # `UNSUPPORTED` where no row is like it
+    kind: str  # of its key
+    stan: int
+    processing_code: str
     private: Private
     pan: str
     expiry: str  # YYMM, "" where the card gave none
     amount_minor: int
     currency: str
+    entry_mode: str
+    condition: str
     has_pin: bool
     by_code: bool = False  # `pan` is the code of DE 59
 
@@ -83,28 +98,70 @@ def private(message: Message, profile: Profile) -> Private:
     )
 
 
-def form(message: Message, profile: Profile) -> Refusal | None:
-    """30 where a mandatory element of a money request is missing or two elements disagree."""
-    script = str(message[0])[1] == "6"
-    for de in MANDATORY_SCRIPT if script else MANDATORY:
-        if de not in message:
-            return Refusal("30", f"form.de{de}_missing")
-    if 4 not in message and not script and not str(message[3]).startswith("31"):
+def read(message: Message, profile: Profile) -> Ask | Refusal:
+    """What a money request says, in one pass; 30 where a mandatory element is missing, or two disagree."""
+    elements: dict[int, Any] = message  # those below are text in every terminals' dialect
+    mti: str = elements[0]
+    script = mti[1] == "6"
+    mandatory = MANDATORY_SCRIPT if script else MANDATORY
+    if not mandatory <= elements.keys():
+        missing = next(de for de in mandatory if de not in elements)
+        return Refusal("30", f"form.de{missing}_missing")
+    code: str = elements[3]
+    amount: str | None = elements.get(4)
+    if amount is None and not script and code[:2] != "31":
         return Refusal("30", "form.de4_missing")
     if not names_batch(message, profile):
         return Refusal("30", "form.de60_short")
     card = read_card(message)
     if card is None:
         return Refusal("30", "form.de2_de35_differ")
-    return None
+    private_ = private(message, profile)
+    entry, condition = elements.get(22, ""), elements.get(25, "")
+    type_ = find(mti, code, condition, private_.usage, entry)
+    if type_ is None or (type_.name == "script_result" and private_.code != SCRIPT):
+        type_ = UNSUPPORTED
+    return Ask(
+        type=type_,
+        kind=kind_of(mti, code),
+        stan=int(elements[11]),
+        processing_code=code,
+        private=private_,
+        pan=card[0],
+        expiry=card[1],
+        amount_minor=0 if amount is None else int(amount),
+        currency=elements.get(49, ""),
+        entry_mode=entry,
+        condition=condition,
+        has_pin=52 in elements,
+        by_code=entry[:2] == BY_CODE,
+    )
 
 
-def form_reversal(message: Message, profile: Profile) -> Refusal | None:
-    """30 where a 0400 does not say which original it means."""
+def read_reversal(message: Message, profile: Profile) -> Ask | Refusal:
+    """What a 0400 says of its original, as far as it does; 30 where it does not say which it means."""
     for de in (3, 4, 60):
         if de not in message and not (de == 60 and not profile.batch_in_message):
             return Refusal("30", f"form.de{de}_missing")
-    return None if names_batch(message, profile) else Refusal("30", "form.de60_short")
+    if not names_batch(message, profile):
+        return Refusal("30", "form.de60_short")
+    elements: dict[int, Any] = message
+    private_ = private(message, profile)
+    card = read_card(message) or ("", "")
+    return Ask(
+        type=UNSUPPORTED,  # a reversal is none of the types
+        kind=reversed_kind(elements[3], private_.usage),
+        stan=int(elements[11]),
+        processing_code=elements[3],
+        private=private_,
+        pan=card[0],
+        expiry=card[1],
+        amount_minor=int(elements[4]),
+        currency=elements.get(49, ""),
+        entry_mode=elements.get(22, ""),
+        condition=elements.get(25, ""),
+        has_pin=False,
+    )
 
 
 def names_batch(message: Message, profile: Profile) -> bool:
@@ -155,50 +212,39 @@ def read_code(value: str) -> str:
     return ""
 
 
-def recognise(message: Message, profile: Profile) -> Ask | Refusal:
-    """The type of a money request, or 40."""
-    asked = private(message, profile)
-    entry, condition = str(message.get(22, "")), str(message.get(25, ""))
-    found = find(str(message[0]), str(message[3]), condition, asked.usage, entry)
-    if found is not None and found.name == "script_result" and asked.code != SCRIPT:
-        found = None
-    if found is None:
-        return Refusal("40", f"type.{kind_of(str(message[0]), str(message[3]))}.{asked.usage}")
-    card = read_card(message)
-    assert card is not None
-    return Ask(
-        type=found,
-        private=asked,
-        pan=card[0],
-        expiry=card[1],
-        amount_minor=int(str(message.get(4, "0"))),
-        currency=str(message.get(49, "")),
-        has_pin=52 in message,
-        by_code=entry.startswith(BY_CODE),
-    )
+def unsupported(ask: Ask) -> Refusal | None:
+    """40 where no type of transaction is like it."""
+    if ask.type is not UNSUPPORTED:
+        return None
+    return Refusal("40", f"type.{ask.kind}.{ask.private.usage}")
 
 
 def validate(
-    ask: Ask, message: Message, snapshot: Snapshot, merchant: Merchant, local: dt.datetime
-) -> Refusal | Route | None:
-    """The checks after "repeat" of rules §11, up to the risk rules; None: the card has no route."""
+    ask: Ask, message: Message, route: Route | None, merchant: Merchant, local: dt.datetime
+) -> Refusal | None:
+    """The checks after "repeat" of rules §11, up to the risk rules. `route`: the card's, if it has one."""
     if ask.type.name not in merchant.allowed_types:
         return Refusal("57", "merchant.type_not_allowed")
     if not ask.pan or not (ask.by_code or track.luhn_ok(ask.pan)):
         return Refusal("14", "card.number")
-    if ask.expiry and ask.expiry < f"{local.year % 100:02d}{local.month:02d}":
+    if ask.expiry and ask.expiry < year_month(local.year, local.month):
         return Refusal("54", "card.expired")
     if ask.type.amount and ask.amount_minor <= 0:
         return Refusal("13", "amount.zero")
     if ask.currency and ask.currency != merchant.currency:
         return Refusal("12", "currency.not_of_merchant")
-    route = snapshot.route(ask.pan)
     pin = check_pin(ask, message, route)
     if pin is not None:
         return pin
     if ask.amount_minor > merchant.amount_limit_minor:
         return Refusal("61", "merchant.amount_limit")
-    return route
+    return None
+
+
+@lru_cache(4)  # what is asked of it is now
+def year_month(year: int, month: int) -> str:
+    """YYMM, as an expiry is written."""
+    return f"{year % 100:02d}{month:02d}"
 
 
 def check_pin(ask: Ask, message: Message, route: Route | None) -> Refusal | None:

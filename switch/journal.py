@@ -424,6 +424,10 @@ class Journal(Protocol):
         """Store one commit in the next group; return once it is durable, or who won."""
         ...
 
+    def submit(self, commit: Commit, told: Callable[[Verdict | Exception], None]) -> None:
+        """`commit` for who does not wait: `told` is called once, with what it would return or raise."""
+        ...
+
     async def decide(
         self, find: Find, judge: Callable[[Scene], Judgement]
     ) -> tuple[Judgement, Verdict | None]:

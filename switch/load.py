@@ -45,42 +45,48 @@ class Load:
         self._known = float(START)  # steps in the last window that was busy throughout
         self._busy = 0  # slots in a row, up to now, in which there was always work
         self._slot = 0  # number of the present one
+        self._slot_ends_s = 0.0
+        self._limit = 0  # as of its beginning
         self._steps = 0  # in the present one
         self._idle = True  # at some time in the present one
 
     # -- what happens ------------------------------------------------------------------------------
 
     def came(self, now_s: float) -> None:
-        self._roll(now_s)
+        if now_s >= self._slot_ends_s:
+            self._roll(now_s)
         self.inside += 1
 
-    def left(self) -> None:
-        self.inside -= 1
-        self._idle = self._idle or self.inside < FLOOR
+    def sent(self, acquirer: str, now_s: float) -> None:
+        """One request waits for an acquirer: it is away until it is `back`."""
+        at = self._at
+        at[acquirer] = at.get(acquirer, 0) + 1
+        self.ended(now_s)
 
-    def stepped(self, now_s: float) -> None:
+    def back(self, acquirer: str) -> None:
+        self._at[acquirer] -= 1
+        self.inside += 1
+
+    def ended(self, now_s: float) -> None:
         """What was to be done for one request is done, for now or for good."""
-        self._roll(now_s)
+        if now_s >= self._slot_ends_s:
+            self._roll(now_s)
         self._steps += 1
+        self._left()
+
+    def _left(self) -> None:
+        self.inside -= 1
+        if self.inside < FLOOR:
+            self._idle = True
 
     @contextmanager
     def away(self) -> Iterator[None]:
         """One request waits for somebody else."""
-        self.left()
+        self._left()
         try:
             yield
         finally:
             self.inside += 1
-
-    @contextmanager
-    def at(self, acquirer: str) -> Iterator[None]:
-        """One request waits for an acquirer."""
-        self._at[acquirer] = self.waiting_at(acquirer) + 1
-        try:
-            with self.away():
-                yield
-        finally:
-            self._at[acquirer] -= 1
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -99,11 +105,12 @@ class Load:
 
     def limit(self, now_s: float) -> int:
         """How many may be inside when a new request is taken."""
-        self._roll(now_s)
-        return min(self._bound, max(FLOOR, int(sum(self._slots))))
+        if now_s >= self._slot_ends_s:
+            self._roll(now_s)
+        return self._limit
 
     def takes_new(self, now_s: float) -> bool:
-        return self.inside < self.limit(now_s)
+        return self.inside < (self._limit if now_s < self._slot_ends_s else self.limit(now_s))
 
     @property
     def takes_first(self) -> bool:
@@ -119,11 +126,11 @@ class Load:
 
     def _roll(self, now_s: float) -> None:
         slot = int(now_s / self._slot_s)
-        if slot == self._slot:
-            return
         for number in range(max(self._slot, slot - SLOTS), slot):
             self._end_slot(number)
         self._slot = slot
+        self._slot_ends_s = (slot + 1) * self._slot_s
+        self._limit = min(self._bound, max(FLOOR, int(sum(self._slots))))
 
     def _end_slot(self, number: int) -> None:
         self._busy = 0 if self._idle else self._busy + 1

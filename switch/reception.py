@@ -49,27 +49,62 @@ class RefusedError(Exception):
         self.codec = codec
 
 
-class Received(msgspec.Struct, gc=False):
-    """A message that its sender's dialect decodes, from a terminal of ours."""
+class Sender(msgspec.Struct, frozen=True, gc=False):
+    """A terminal of ours with all that reference data say of it, put together once a snapshot."""
 
-    message: dict[int, str | bytes]
-    body: bytes
-    codec: Codec
+    name: str  # "merchant/terminal"
     merchant_id: str
     terminal_id: str
     terminal: Terminal
     profile: Profile
     merchant: Merchant | None
     status: intake.Refusal | None  # 58 or 03: stands unless this is a repeat (rules §3)
+    dialect: str  # its own
+    mac_profile: str  # its own
+    timezone: str  # its merchant's, "" for the node's
+    decision: str  # how the decisions over its requests begin, as JSON
+
+
+class Received(msgspec.Struct, gc=False):
+    """A message that its sender's dialect decodes, from a terminal of ours."""
+
+    message: dict[int, str | bytes]
+    body: bytes
+    codec: Codec
+    sender: Sender
 
     @property
     def mti(self) -> str:
         return str(self.message[0])
 
+    @property
+    def merchant_id(self) -> str:
+        return self.sender.merchant_id
 
-def check_header(header: bytes, *, demo: bool) -> None:
+    @property
+    def terminal_id(self) -> str:
+        return self.sender.terminal_id
+
+    @property
+    def terminal(self) -> Terminal:
+        return self.sender.terminal
+
+    @property
+    def profile(self) -> Profile:
+        return self.sender.profile
+
+    @property
+    def merchant(self) -> Merchant | None:
+        return self.sender.merchant
+
+    @property
+    def status(self) -> intake.Refusal | None:
+        return self.sender.status
+
+
+def check_header(header: bytes) -> None:
     """A terminal in test state is served by the demonstration alone (rules §10)."""
-    if header_is_test(header) and not demo:
+    if header_is_test(header):
         raise UnreadableError("terminal in test state")
 
 
@@ -84,19 +119,32 @@ def receive(body: bytes, dialect: str, snapshot: Snapshot) -> Received:
         message = codec.decode(body)
     except DecodeError:
         message, error = codec.decode_partial(body)
-    sender, terminal = sent_by(message, snapshot)
-    if error is not None and terminal is None:
+    sender = sent_by(message, snapshot)
+    if sender is None or error is not None or sender.dialect != dialect:
+        return _received_otherwise(body, dialect, snapshot, message, error, sender)
+    return Received(message, body, codec, sender)
+
+
+def _received_otherwise(
+    body: bytes,
+    dialect: str,
+    snapshot: Snapshot,
+    message: Message,
+    error: DecodeError | None,
+    sender: Sender | None,
+) -> Received:
+    """Not known, not read, or not the listener's dialect."""
+    codec = codec_for(dialect)
+    if error is not None and sender is None:
         other = other_dialect(body, dialect, snapshot)
         if other:
             return receive(body, other, snapshot)
-    if sender is None or 0 not in message:
+    if intake.sender(message) is None or 0 not in message:
         raise UnreadableError(str(error) if error else "DE 11, 41 or 42 is missing")
-    merchant_id, terminal_id, _ = sender
-    if terminal is None:
+    if sender is None:
         code, rule = ("30", f"form.decode: {error}") if error else ("97", "terminal.unknown")
         raise RefusedError(code, rule, message, codec)
-    profile = snapshot.profile(terminal)
-    own = terminal.dialect or profile.dialect
+    own = sender.dialect
     if own != dialect:
         if not registry.is_known(own):  # the node lacks the file of a dialect
             raise RefusedError("96", f"dialect.unknown: {own}", message, codec)
@@ -104,19 +152,42 @@ def receive(body: bytes, dialect: str, snapshot: Snapshot) -> Received:
         message, error = codec.decode_partial(body)
     if error is not None:
         raise RefusedError("30", f"form.decode: {error}", message, codec)
-    status = intake.allowed_to_send(snapshot, terminal, merchant_id)
+    return Received(message, body, codec, sender)
+
+
+def sent_by(message: Message, snapshot: Snapshot) -> Sender | None:
+    """Who sent it, where that can be read and is a terminal of ours."""
+    merchant, terminal = message.get(42), message.get(41)
+    name = f"{merchant!s}/{terminal!s}"
+    known: Sender | None = snapshot.prepared.get(name)
+    if known is not None:
+        return known if 11 in message else None
+    if intake.sender(message) is None or name not in snapshot.terminals:
+        return None
+    known = snapshot.prepared[name] = sender_of(str(merchant), str(terminal), snapshot)
+    return known
+
+
+def sender_of(merchant_id: str, terminal_id: str, snapshot: Snapshot) -> Sender:
+    """A terminal that there is."""
+    name = f"{merchant_id}/{terminal_id}"
+    terminal = snapshot.terminals[name]
+    profile = snapshot.profile(terminal)
     merchant = snapshot.merchants.get(merchant_id)
-    return Received(
-        message, body, codec, merchant_id, terminal_id, terminal, profile, merchant, status
+    versions = snapshot.version("merchant", merchant_id), snapshot.version("terminal", name)
+    return Sender(
+        name=name,
+        merchant_id=merchant_id,
+        terminal_id=terminal_id,
+        terminal=terminal,
+        profile=profile,
+        merchant=merchant,
+        status=intake.allowed_to_send(snapshot, terminal, merchant_id),
+        dialect=terminal.dialect or profile.dialect,
+        mac_profile=terminal.mac_profile or profile.mac_profile,
+        timezone="" if merchant is None else merchant.timezone,
+        decision=f'{{"generation":{snapshot.generation},"merchant":{versions[0]},"terminal":{versions[1]},',
     )
-
-
-def sent_by(
-    message: Message, snapshot: Snapshot
-) -> tuple[tuple[str, str, str] | None, Terminal | None]:
-    """(merchant, terminal, trace) where they can be read, and the terminal where it is ours."""
-    sender = intake.sender(message)
-    return sender, None if sender is None else snapshot.terminal(sender[0], sender[1])
 
 
 def other_dialect(body: bytes, dialect: str, snapshot: Snapshot) -> str:
@@ -127,19 +198,19 @@ def other_dialect(body: bytes, dialect: str, snapshot: Snapshot) -> str:
     for other in snapshot.dialects:
         if other != dialect and registry.is_known(other):
             message, _ = codec_for(other).decode_partial(body)
-            _, terminal = sent_by(message, snapshot)
-            if terminal is not None:
-                own = terminal.dialect or snapshot.profile(terminal).dialect
-                if own == other:
-                    return other
+            sender = sent_by(message, snapshot)
+            if sender is not None and sender.dialect == other:
+                return other
     return ""
 
 
 def mac_profile(received: Received) -> str:
-    return received.terminal.mac_profile or received.profile.mac_profile
+    return received.sender.mac_profile
 
 
 class Verified(msgspec.Struct, gc=False):
+    """Under which session its MAC is right."""
+
     access: "Access"
     session: "Session"
 
@@ -152,12 +223,13 @@ async def verify(
     A right MAC shows that what is remembered is not of a former sign-on. Without MACs nothing does:
     such a terminal's session is read every time.
     """
-    known = cache.get(received.merchant_id, received.terminal_id)
-    if known is not None and mac_profile(received) != "off":
+    sender = received.sender
+    known = cache.get(sender.merchant_id, sender.terminal_id)
+    if known is not None and sender.mac_profile != "off":
         session = await session_that_verifies(received, known, hsm, now)
         if session is not None and session is known.sessions[0]:
             return Verified(known, session)
-    fresh = await cache.read(received.merchant_id, received.terminal_id)
+    fresh = await cache.read(sender.merchant_id, sender.terminal_id)
     if not fresh.sessions:
         return intake.Refusal("77", "session.not_signed_on")
     session = await session_that_verifies(received, fresh, hsm, now)
@@ -173,7 +245,7 @@ async def session_that_verifies(
 
     A session whose keys this vault can not open verifies nothing.
     """
-    profile = mac_profile(received)
+    profile = received.sender.mac_profile
     mac = received.message.get(64, b"")
     assert isinstance(mac, bytes)
     covered = received.body[: len(received.body) - len(mac)] if mac else received.body

@@ -215,6 +215,9 @@ class Snapshot:
         self._keys: dict[str, tuple[StoredKey, ...]] = {}  # owner -> its keys, the newest first
         self._spoken: dict[str, None] = {}  # dialects that terminals have of their own
         self._prefix_lengths: list[int] = []
+        # What its users have put together of it, by whose and what: made when it is first asked for,
+        # and gone with it.
+        self.prepared: dict[str, Any] = {}
         self.take(items, keys)
 
     def copy(self, generation: int) -> Snapshot:

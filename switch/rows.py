@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import zoneinfo
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from switch import intake, numbers
+from switch import numbers
 from switch.acquirers.ports import Health
 from switch.advice import Way
 from switch.chip import ChipFilter
@@ -19,14 +19,14 @@ from switch.transactions import TOMBSTONE
 if TYPE_CHECKING:
     from hsm.pans import Pans
     from switch.acquirers.ports import Acquirer
-    from switch.intake import Ask, Refusal
+    from switch.intake import Ask
     from switch.load import Load
     from switch.ports import Clock
     from switch.reception import Received, Verified
-    from switch.reference import Link, Snapshot
+    from switch.reference import Link, Route, Snapshot
 
+ONE_SECOND = dt.timedelta(seconds=1)
 PAN_COLUMN = "switch.request.pan_cipher"
-UNSUPPORTED = "unsupported"  # type of the row of a request that no table row knows
 
 
 class Standing:
@@ -48,8 +48,10 @@ class Standing:
 class Second(msgspec.Struct, frozen=True, gc=False):
     """A second of a time zone."""
 
-    number: int  # since 1970
+    begins: dt.datetime
+    ends: dt.datetime
     time: dt.datetime
+    date: dt.date
     text: str  # MMDDhhmmss
 
 
@@ -85,12 +87,13 @@ class Rows:
 
     def _second(self, now: dt.datetime, timezone: str) -> Second:
         """Made once a second and zone."""
-        number = int(now.timestamp())
         second = self._seconds.get(timezone)
-        if second is None or second.number != number:
-            zone = zoneinfo.ZoneInfo(timezone)
-            time = dt.datetime.fromtimestamp(number, zone)
-            second = Second(number, time, time.strftime("%m%d%H%M%S"))
+        if second is None or not second.begins <= now < second.ends:
+            begins = now.replace(microsecond=0)
+            time = begins.astimezone(zoneinfo.ZoneInfo(timezone))
+            second = Second(
+                begins, begins + ONE_SECOND, time, time.date(), time.strftime("%m%d%H%M%S")
+            )
             self._seconds[timezone] = second
         return second
 
@@ -100,50 +103,46 @@ class Rows:
         verified: Verified,
         snapshot: Snapshot,
         key: Key,
-        asked: Ask | Refusal | None,
+        asked: Ask,
+        route: Route | None,
+        type_name: str,
     ) -> RequestRow | None:
-        """The request's row; None while no numbers are left. `asked` None: a 0400's tombstone."""
+        """The request's row; None while no numbers are left. `route`: of its card, if it has one."""
         request_id, serial = self._request_ids.take(), self._rrns.take()
         if request_id is None or serial is None:
             return None
-        message, merchant = received.message, received.merchant
+        message, sender, pans = received.message, received.sender, self._pans
         now = self._clock.now()
-        local = self._second(
-            now, self._timezone if merchant is None else merchant.timezone or self._timezone
-        )
-        pan, expiry = intake.read_card(message) or ("", "")
-        route = snapshot.route(pan) if pan else None
-        amount = str(message.get(4, "0"))
-        chip = message.get(55)
-        known = asked.type.name if isinstance(asked, intake.Ask) else UNSUPPORTED
+        local = self._second(now, sender.timezone or self._timezone)
+        pan, code, currency = asked.pan, asked.processing_code, asked.currency
+        elements: dict[int, Any] = message
+        chip = elements.get(55)
         return RequestRow(
             request_id=request_id,
             owner_id=self._standing.owner_id,
             generation=snapshot.generation,
             key=key,
-            content=self._pans.content(
-                (pan, str(message[3]), amount, str(message.get(49, "")), str(message.get(61, "")))
-            ),
-            type=TOMBSTONE if asked is None else known,
-            mti=received.mti,
-            processing_code=str(message[3]),
-            amount_minor=int(amount),
-            currency=str(message.get(49, "")),
-            rrn=numbers.rrn(serial, local.time.date()),
+            content=pans.content((pan, code, elements.get(4, "0"), currency, elements.get(61, ""))),
+            type=type_name,
+            mti=elements[0],
+            processing_code=code,
+            amount_minor=asked.amount_minor,
+            currency=currency,
+            rrn=numbers.rrn(serial, local.date),
             received_at=now,
             local_time=local.text,
-            entry_mode=str(message.get(22, "")),
-            condition_code=str(message.get(25, "")),
-            card_sequence=str(message.get(23, "")),
-            mcc="" if merchant is None else merchant.mcc,
-            pan_token=self._pans.token(pan) if pan else None,
-            pan_masked=self._pans.mask(pan) if pan else "",
-            pan_cipher=self._pans.protect(pan, expiry, request_id, PAN_COLUMN) if pan else None,
+            entry_mode=asked.entry_mode,
+            condition_code=asked.condition,
+            card_sequence=elements.get(23, ""),
+            mcc="" if sender.merchant is None else sender.merchant.mcc,
+            pan_token=pans.token(pan) if pan else None,
+            pan_masked=pans.mask(pan) if pan else "",
+            pan_cipher=pans.protect(pan, asked.expiry, request_id, PAN_COLUMN) if pan else None,
             chip=self._chips.kept(chip) if isinstance(chip, bytes) else None,
             foreign=route is not None and route.foreign,
-            any_batch=asked is None or (isinstance(asked, intake.Ask) and asked.type.advice),
+            any_batch=asked.type.advice or type_name == TOMBSTONE,
             session_id=verified.session.session_id,
-            decision=versions(received, snapshot, "" if route is None else route.prefix),
+            decision=sender.decision + route_told(snapshot, route),
         )
 
     def attempt(
@@ -216,11 +215,7 @@ class Rows:
         return WireIdentity(item_id, pair[0], pair[1])
 
 
-def versions(received: Received, snapshot: Snapshot, prefix: str) -> str:
-    """Which reference data the decision rests on (P10), as JSON."""
-    merchant = snapshot.version("merchant", received.merchant_id)
-    terminal = snapshot.version("terminal", received.terminal.name)
-    return (
-        f'{{"generation":{snapshot.generation},"merchant":{merchant},"terminal":{terminal},'
-        f'"route":"{prefix}@{snapshot.version("route", prefix)}"}}'
-    )
+def route_told(snapshot: Snapshot, route: Route | None) -> str:
+    """How a decision (P10) ends after `Sender.decision`: which route, and its version."""
+    prefix = "" if route is None else route.prefix
+    return f'"route":"{prefix}@{snapshot.version("route", prefix)}"}}'

@@ -11,7 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING, cast
 
 from iso8583.errors import FramingError
-from iso8583.framing import Frame, Framer, FramingSpec, answer_header, answer_tpdu, build
+from iso8583.framing import Builder, Frame, Framer, FramingSpec, answer_head
 from switch.arrivals import Arrivals, Arriving, peer_of
 from switch.proxy_protocol import SIGNATURE
 from switch.rates import Sources
@@ -51,6 +51,7 @@ class TerminalServer:
             header_bytes=listener.header_bytes,
             max_frame_bytes=config.server.frame_bytes,
         )
+        self.build = Builder(self.framing).build
         self.engine = engine
         self.log = log
         self.connections: dict[TerminalConnection, None] = {}  # oldest first: a set has no order
@@ -178,6 +179,7 @@ class TerminalConnection(asyncio.Protocol):
         "_at",
         "_begun_s",
         "_closing_s",
+        "_cutting",
         "_ended",
         "_framer",
         "_heard_s",
@@ -204,6 +206,7 @@ class TerminalConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._unread = b""
         self._at = 0  # how far `_unread` has been cut
+        self._cutting = False  # frames are being handed on: what has ended meanwhile waits for that
         self._in_flight = 0
         self._odd = 0
         self._paused = False
@@ -239,14 +242,14 @@ class TerminalConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._ended:
             return
-        self._heard_s = asyncio.get_running_loop().time()
+        self._heard_s = now_s = asyncio.get_running_loop().time()
         if not self._spoken and data.startswith(SIGNATURE):
             self._refused("proxy.not_listed")
             self.end()
             return
         self._spoken = True
         self._unread, self._at = (self._unread[self._at :] + data if self._unread else data), 0
-        self._cut()
+        self._cut(now_s)
 
     def eof_received(self) -> bool:
         """A half-closed connection still gets its answers."""
@@ -269,18 +272,22 @@ class TerminalConnection(asyncio.Protocol):
 
     # -- frames --------------------------------------------------------------------------------
 
-    def _cut(self) -> None:
+    def _cut(self, now_s: float) -> None:
         """Hand on frames up to the bound; then the connection is not read further."""
-        now_s = asyncio.get_running_loop().time()
-        bound = self._server.bounds.in_flight_per_connection
-        shaping = self._server.sources.shaping
+        server = self._server
+        bound = server.bounds.in_flight_per_connection
+        shaping = server.sources.shaping
         while self._unread and self._in_flight < bound:
             if shaping and self._hold(now_s):
                 break
-            piece = self._unread[self._at : self._at + PIECE_BYTES]
-            self._at += len(piece)
-            if self._at >= len(self._unread):
-                self._unread, self._at = b"", 0
+            piece = self._unread
+            if len(piece) <= PIECE_BYTES:
+                piece, self._unread, self._at = piece[self._at :], b"", 0
+            else:
+                piece = piece[self._at : self._at + PIECE_BYTES]
+                self._at += len(piece)
+                if self._at >= len(self._unread):
+                    self._unread, self._at = b"", 0
             try:
                 frames = self._framer.receive_bytes(piece)
             except FramingError:
@@ -291,15 +298,19 @@ class TerminalConnection(asyncio.Protocol):
             if self._framer.buffered_bytes and self._begun_s is None:
                 self._begun_s = now_s
             if shaping:
-                self._server.sources.sent(self._prefix, now_s, len(frames))
+                server.sources.sent(self._prefix, now_s, len(frames))
+            self._in_flight += len(frames)
+            self._cutting = True
             for frame in frames:
-                self._in_flight += 1
-                self._server.engine.submit(frame, self)
+                server.engine.submit(frame, self)
+            self._cutting = False
             if self._framer.error is not None:
                 self._refused(f"frame: {self._framer.error}")
                 self.end()
                 return
-        if self._in_flight >= bound:
+        if self._ended:
+            self._close_when_answered()
+        elif self._in_flight >= bound:
             self._pause()
 
     def _hold(self, now_s: float) -> bool:
@@ -339,8 +350,8 @@ class TerminalConnection(asyncio.Protocol):
             self._refused("server.answers_not_read")
             transport.abort()
             return
-        reply = Frame(answer_tpdu(frame.tpdu), answer_header(frame.header, request), body)
-        transport.write(build(reply, self._server.framing))
+        head = answer_head(frame.tpdu, frame.header, request)
+        transport.write(self._server.build(head, body))
 
     def odd(self) -> None:
         self._odd += 1
@@ -349,7 +360,8 @@ class TerminalConnection(asyncio.Protocol):
 
     def finished(self) -> None:
         self._in_flight -= 1
-        self._go_on()
+        if not self._cutting:
+            self._go_on()
 
     def _go_on(self) -> None:
         """Read what waits, and then further, where there is room."""
@@ -358,7 +370,7 @@ class TerminalConnection(asyncio.Protocol):
             return
         room = self._in_flight <= self._server.bounds.in_flight_per_connection // 2
         if room and self._unread:
-            self._cut()
+            self._cut(asyncio.get_running_loop().time())
         if self._ended:
             self._close_when_answered()
         elif room and self._paused and not self._unread and self._held is None:

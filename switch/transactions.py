@@ -7,6 +7,7 @@ what unknown leads to, what is captured, and which types may follow which.
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import lru_cache
 
 import msgspec
 
@@ -214,6 +215,11 @@ TYPES: dict[str, TransactionType] = {
     )
 }  # fmt: skip
 
+# What no row is like: refused, and its row says so. Nothing is asked of it.
+UNSUPPORTED = TransactionType(
+    name="unsupported", mti="", code="", condition="", usage="", on_unknown=OnUnknown.FORGET, sign=0,
+    side=Side.NONE, terminal_may_reverse=False,
+)  # fmt: skip
 TOMBSTONE = "tombstone"  # type of the request row that a 0400 leaves for an original it came before
 
 _PLAIN = [row for row in TYPES.values() if not row.entry]
@@ -226,6 +232,7 @@ _BY_ENTRY = {
 _REVERSIBLE = {(row.code, row.usage): row for row in TYPES.values() if row.terminal_may_reverse}
 
 
+@lru_cache(1_024)  # one terminal asks as the other
 def find(
     mti: str, processing_code: str, condition: str, usage: str, entry: str = ""
 ) -> TransactionType | None:
@@ -240,6 +247,7 @@ def find(
     return scanned if scanned is not None and usage in ("", scanned.usage) else row
 
 
+@lru_cache(1_024)
 def kind_of(mti: str, processing_code: str) -> str:
     return f"{mti[:3]}.{processing_code[:2]}"
 

@@ -33,8 +33,7 @@ from switch.journal import OutcomeState
 from switch.people.audit import Broken
 from switch.people.operators import ALONE, ROLES, TOGETHER
 from switch.reference_file import KINDS, parse
-from switch.rows import UNSUPPORTED
-from switch.transactions import TYPES
+from switch.transactions import TYPES, UNSUPPORTED
 from tests.iso8583.corpus import record
 from tests.schemas import SCHEMAS, assert_valid, schema
 from tests.settlement.world import DAY
@@ -73,7 +72,7 @@ def test_states_and_steps() -> None:
     properties = schema("transaction")["properties"]
     assert sorted(first_column("States")) == sorted(states)
     assert sorted(properties["state"]["enum"]) == sorted(states)
-    assert sorted(properties["type"]["enum"]) == sorted([*TYPES, UNSUPPORTED])
+    assert sorted(properties["type"]["enum"]) == sorted([*TYPES, UNSUPPORTED.name])
     steps = ", ".join(f"`{name}`" for name in STEPS)
     assert steps in HEADINGS["States"].replace("\n", " ")
     of_step = schema("close")["properties"]["steps"]["items"]["properties"]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from iso8583.message import Message
     from switch.acquirers.circuit import Circuit
     from switch.acquirers.link_connection import Counters
-    from switch.acquirers.ports import Answer
+    from switch.acquirers.ports import Told
     from switch.journal import AttemptRow
 
 EXPIRED_KEPT_S: Final = 600.0  # an expired attempt is known this long without asking the journal
@@ -33,8 +33,8 @@ class Pending:
     """`request_id`: whose it is. `circuit`: by what number its link's circuit knows it."""
 
     __slots__ = (
-        "attempt", "circuit", "deadline_s", "future", "key", "request", "request_id", "serial",
-        "ticket",
+        "attempt", "circuit", "deadline_s", "key", "request", "request_id", "serial", "ticket",
+        "told",
     )  # fmt: skip
 
     def __init__(
@@ -42,7 +42,7 @@ class Pending:
         key: MatchKey,
         request: Message,
         attempt: AttemptRow | None,
-        future: asyncio.Future[Answer],
+        told: Told,
         deadline_s: float,
         serial: int,
         request_id: int,
@@ -51,7 +51,7 @@ class Pending:
         self.key = key
         self.request = request
         self.attempt = attempt
-        self.future = future
+        self.told = told
         self.deadline_s = deadline_s
         self.serial = serial
         self.request_id = request_id
@@ -95,15 +95,11 @@ class InFlight:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_at(pending.deadline_s, self._expire)
 
-    async def answer(self, pending: Pending) -> Answer:
-        """Wait for it. Raises NoAnswerError."""
-        try:
-            return await pending.future
-        except asyncio.CancelledError:
-            self.forget(pending)
-            self._circuit.released(pending.circuit)
-            self._keep_expired(pending)
-            raise
+    def give_up(self, pending: Pending) -> None:
+        """Nobody waits for it any more."""
+        self.forget(pending)
+        self._circuit.released(pending.circuit)
+        self._keep_expired(pending)
 
     def end_by(self, until_s: float) -> None:
         """None waits longer than new ones will: the order stays that of the deadlines."""
@@ -158,8 +154,7 @@ class InFlight:
     def _fail(self, pending: Pending, reason: str) -> None:
         self.forget(pending)
         self._keep_expired(pending)
-        if not pending.future.done():
-            pending.future.set_exception(NoAnswerError(reason))
+        pending.told(NoAnswerError(reason))
 
     def _keep_expired(self, pending: Pending) -> None:
         now_s = asyncio.get_running_loop().time()

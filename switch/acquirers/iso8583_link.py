@@ -14,6 +14,7 @@ again after.
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -29,7 +30,7 @@ from switch.acquirers.link_clock import LinkClock
 from switch.acquirers.link_connection import Connection, Counters
 from switch.acquirers.link_frames import Frames
 from switch.acquirers.link_tasks import LinkTasks
-from switch.acquirers.ports import Answer, Delivery, Health, NotSentError
+from switch.acquirers.ports import Answer, Delivery, Health, NoAnswerError, NotSentError
 from switch.acquirers.sibling_stream import Mirrored
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
     from hsm.ports import Hsm
     from iso8583.message import Message
-    from switch.acquirers.ports import OnLate
+    from switch.acquirers.ports import OnLate, Told
     from switch.acquirers.sibling_messages import Send
     from switch.acquirers.sibling_stream import Sibling
     from switch.acquirers.siblings import Siblings
@@ -164,35 +165,60 @@ class IsoLink:
             if stan not in self._in_flight.stans:
                 return stan, self._clock.transmission_time()
 
-    async def request(self, message: Message, attempt: AttemptRow, send_by_ns: int) -> Answer:
-        now_s = asyncio.get_running_loop().time()
-        circuit = self.circuit.take(now_s)
+    def send(self, message: Message, attempt: AttemptRow, send_by_ns: int, told: Told) -> None:
+        circuit = self.circuit.take(asyncio.get_running_loop().time())
         if circuit is None:
             self.counters.not_sent += 1
-            raise NotSentError("circuit_open")
+            told(NotSentError("circuit_open"))
+            return
+        self._tasks.at_once(self._request(message, attempt, send_by_ns, circuit, told))
+
+    async def request(self, message: Message, attempt: AttemptRow, send_by_ns: int) -> Answer:
+        """`send` for who waits. Raises NotSentError or NoAnswerError."""
+        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self.send(message, attempt, send_by_ns, functools.partial(tell, answered))
+        return await answered
+
+    async def _request(
+        self, message: Message, attempt: AttemptRow, send_by_ns: int, circuit: int, told: Told
+    ) -> None:
         try:
-            pending = await self._send(message, attempt, send_by_ns, attempt.request_id, circuit)
-        except BaseException:
+            await self._send(message, attempt, send_by_ns, attempt.request_id, circuit, told)
+        except NotSentError as error:
             self.circuit.released(circuit)
+            told(error)
+        except asyncio.CancelledError:  # the link ends while the vault signs
+            self.circuit.released(circuit)
+            told(NotSentError("draining"))
             raise
-        return await self._in_flight.answer(pending)
+        except Exception:  # noqa: BLE001 - whatever it is, somebody waits for a word
+            _log.exception("link_request_failed", acquirer=self._name)
+            self.circuit.released(circuit)
+            told(NoAnswerError("internal"))
 
     async def deliver(
         self, message: Message, original: Original, first_seen_s: float, send_by_ns: int
     ) -> Delivery:
-        sent_s = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        sent_s = loop.time()
         key = self._key_of(original)
         followed = None if key is None else self._pool.sent_on.get(key)
+        answered: asyncio.Future[Answer] = loop.create_future()
         pending = await self._send(
             message,
             None,
             send_by_ns,
             original.request.request_id,
             self.circuit.watch(),
+            functools.partial(tell, answered),
             followed,
         )
         overtook = key is not None and self._pool.may_overtake(key, pending.serial, first_seen_s)
-        answer = await self._in_flight.answer(pending)
+        try:
+            answer = await answered
+        except asyncio.CancelledError:
+            self._in_flight.give_up(pending)
+            raise
         # an approval that came while we waited: the bank does know the original after all
         overtook = overtook or (key is not None and self._answers.approved_late_since(key, sent_s))
         return Delivery(answer, overtook)
@@ -261,6 +287,7 @@ class IsoLink:
         send_by_ns: int,
         request_id: int,
         circuit: int,
+        told: Told,
         followed: int | None = None,
     ) -> Pending:
         """Encode and sign; then choose a way, check the time, register, write: no await in between.
@@ -281,7 +308,7 @@ class IsoLink:
             key=key,
             request=message,
             attempt=attempt,
-            future=loop.create_future(),
+            told=told,
             deadline_s=loop.time() + self.link.timeout_s,
             serial=connection.serial,
             request_id=request_id,
@@ -339,8 +366,7 @@ class IsoLink:
         self.circuit.released(pending.circuit)
         self._pool.sent_on.pop(key, None)
         self.counters.not_sent += 1
-        if not pending.future.done():
-            pending.future.set_exception(NotSentError(reason))
+        pending.told(NotSentError(reason))
 
     # -- connections ----------------------------------------------------------------------------
 
@@ -360,3 +386,13 @@ class IsoLink:
         _log.info("link_cutover_told", acquirer=self._name, code=code, settlement_date=month_day)
         if self._on_cutover is not None:
             self._on_cutover(code, month_day)
+
+
+def tell(answered: asyncio.Future[Answer], came: Answer | NotSentError | NoAnswerError) -> None:
+    """`ports.Told` of who waits."""
+    if answered.done():
+        return
+    if isinstance(came, Answer):
+        answered.set_result(came)
+    else:
+        answered.set_exception(came)

@@ -161,8 +161,7 @@ class Answers:
                 self._circuit.failed(pending.circuit, now_s)
             else:
                 self._circuit.succeeded(pending.circuit, now_s)
-            if not pending.future.done():
-                pending.future.set_result(answer)
+            pending.told(answer)
         elif expired is not None:
             late = link_messages.read_answer(expired.request, message, link, local.date())
             if isinstance(late, str):

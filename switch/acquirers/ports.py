@@ -7,6 +7,7 @@ route is allowed; `NoAnswerError` when bytes may have left, so the outcome is un
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
@@ -88,6 +89,9 @@ class Health(StrEnum):
     DOWN = "down"  # no signed-on connection
 
 
+Told = Callable[["Answer | NotSentError | NoAnswerError"], None]
+
+
 class Acquirer(Protocol):
     """A host as one process sees it."""
 
@@ -107,8 +111,8 @@ class Acquirer(Protocol):
         """(DE 11 of the link, DE 7), never given again; None while no block of numbers is there."""
         ...
 
-    async def request(self, message: Message, attempt: AttemptRow, send_by_ns: int) -> Answer:
-        """Send once and wait for the answer. Raises NotSentError or NoAnswerError.
+    def send(self, message: Message, attempt: AttemptRow, send_by_ns: int, told: Told) -> None:
+        """Send once; `told` is called once, with the answer or why there is none. It may be at once.
 
         Nothing is sent at or after `send_by_ns` of the monotonic clock (rules §4).
         """

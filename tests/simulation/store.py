@@ -16,6 +16,7 @@ import msgspec
 
 from switch.adapters.memory import LEASE, MemoryStore
 from switch.adapters.memory.faults import Faults, LostAcknowledgementError
+from switch.at_once import told_of
 from switch.journal import Stored, StoreDownError
 from switch.store_ports import Lease
 
@@ -195,6 +196,9 @@ class Remote:
             return found
 
         return look if name in LOOKS else call
+
+    def submit(self, commit: Commit, told: Callable[[Any], None]) -> None:
+        told_of(self.commit(commit), told)
 
     async def _serve(
         self,

@@ -49,14 +49,14 @@ def changed(**elements: Any) -> dict[int, str | bytes]:
 
 def judged(message: dict[int, str | bytes], **route: Any) -> str:
     """The response code of the first refusal, "" where there is none."""
-    malformed = intake.form(message, PROFILE)
-    if malformed is not None:
-        return malformed.response_code
-    ask = intake.recognise(message, PROFILE)
+    ask = intake.read(message, PROFILE)
     if isinstance(ask, Refusal):
         return ask.response_code
-    verdict = intake.validate(ask, message, snapshot(**route), MERCHANT, LOCAL)
-    return verdict.response_code if isinstance(verdict, Refusal) else ""
+    refusal = intake.unsupported(ask)
+    if refusal is None:
+        known = snapshot(**route).route(ask.pan)
+        refusal = intake.validate(ask, message, known, MERCHANT, LOCAL)
+    return "" if refusal is None else refusal.response_code
 
 
 PIN = {"de52": bytes(8), "de53": "2600000000000000", "de26": "12"}
@@ -106,10 +106,10 @@ def test_a_balance_needs_no_amount() -> None:
 
 
 def test_types_not_allowed_to_the_merchant() -> None:
-    ask = intake.recognise(MESSAGE, PROFILE)
+    ask = intake.read(MESSAGE, PROFILE)
     assert isinstance(ask, Ask)
     merchant = Merchant(merchant="M00000000000001", name="Shop", allowed_types=("balance",))
-    verdict = intake.validate(ask, MESSAGE, snapshot(), merchant, LOCAL)
+    verdict = intake.validate(ask, MESSAGE, snapshot().route(ask.pan), merchant, LOCAL)
     assert verdict == Refusal("57", "merchant.type_not_allowed")
 
 
@@ -133,12 +133,11 @@ SCANNED = {22: "032", 59: "A2002xxA30196222021234567890123", 2: None, 14: None, 
 
 def test_a_scanned_code_stands_for_the_card() -> None:
     message = {de: value for de, value in {**MESSAGE, **SCANNED}.items() if value is not None}
-    assert intake.form(message, PROFILE) is None
-    ask = intake.recognise(message, PROFILE)
+    ask = intake.read(message, PROFILE)
     assert isinstance(ask, Ask)
     assert (ask.type.name, ask.pan, ask.by_code) == ("qr_payment", "6222021234567890123", True)
     merchant = Merchant(merchant="M00000000000001", name="Shop", allowed_types=("qr_payment",))
-    verdict = intake.validate(ask, message, snapshot(), merchant, LOCAL)
+    verdict = intake.validate(ask, message, snapshot().route(ask.pan), merchant, LOCAL)
     assert verdict != Refusal("14", "card.number"), "its last digit need not be Luhn's"
 
 

@@ -53,8 +53,7 @@ class Server:
 
     def serve(self) -> None:
         self.waits_s.append(self.now_s - self.queue.popleft())
-        self.load.stepped(self.now_s)
-        self.load.left()
+        self.load.ended(self.now_s)
 
 
 @pytest.mark.parametrize("rate", [400, 2_000, 8_000])
@@ -105,7 +104,7 @@ def test_a_store_that_stands_still_lets_only_a_few_wait() -> None:
     assert len(server.queue) <= 1_000 * WAIT_S * 1.5  # what it could do before
     server.queue.clear()
     while server.load.inside:
-        server.load.left()
+        server.load.ended(server.now_s)
     _, refused, _ = server.run(5.0, asked=1_500, rate=0)  # and nothing was done since
     assert len(server.queue) <= 1_000 * WAIT_S * 1.5
     assert refused >= 5 * 1_500 - 1_000 * WAIT_S * 1.5
@@ -143,17 +142,14 @@ def test_it_grows_out_of_a_slow_time() -> None:
 
 def test_those_away_are_nobodys_burden() -> None:
     load = Load(BOUND, WAIT_S)
-    waiting = []
     for n in range(3 * BOUND):
         now_s = n * TICK_S
         assert load.takes_new(now_s)
         load.came(now_s)
-        load.stepped(now_s)
-        waiting.append(load.at("bank"))
-        waiting[-1].__enter__()
+        load.sent("bank", now_s)
     assert (load.inside, load.waiting_at("bank"), load.waiting_at("other")) == (0, 3 * BOUND, 0)
-    for each in waiting:
-        each.__exit__(None, None, None)
+    for _ in range(3 * BOUND):
+        load.back("bank")
     assert (load.inside, load.waiting_at("bank")) == (3 * BOUND, 0)
     assert not load.takes_new(3 * BOUND * TICK_S)
 

@@ -10,6 +10,7 @@ import msgspec
 
 from switch.adapters.memory.faults import LostAcknowledgementError
 from switch.adapters.repeats import stored_outcome
+from switch.at_once import told_of
 from switch.journal import (
     AttemptRow,
     Commit,
@@ -49,6 +50,9 @@ class MemoryJournal:
 
     async def commit(self, commit: Commit) -> Verdict:
         return await self._store.store(commit)
+
+    def submit(self, commit: Commit, told: Callable[[Verdict | Exception], None]) -> None:
+        told_of(self.commit(commit), told)
 
     async def decide(
         self, find: Find, judge: Callable[[Scene], Judgement]

@@ -78,6 +78,9 @@ class PostgresJournal:
         verdict: Verdict = await self._writer.submit(commit)
         return verdict
 
+    def submit(self, commit: Commit, told: Callable[[Verdict | Exception], None]) -> None:
+        self._writer.submit(commit, told=told)
+
     async def find_request(self, key: Key) -> Duplicate | None:
         rows = await self._sessions.rows(
             "SELECT request_id, request_date, content, tombstone FROM switch.request_key"

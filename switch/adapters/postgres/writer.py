@@ -95,6 +95,18 @@ class Work:
             self.future.set_result(result)
 
 
+class Told:
+    """What stands for a future where the caller wants to be called: in the same turn of the loop."""
+
+    __slots__ = ("set_exception", "set_result")
+
+    def __init__(self, told: Callable[[Any], None]) -> None:
+        self.set_result = self.set_exception = told
+
+    def done(self) -> bool:
+        return False
+
+
 def group_of(works: Sequence[Work]) -> Group:
     group = Group()
     for n, work in enumerate(works):
@@ -226,9 +238,10 @@ class Writer:
         commit: Commit,
         sent: tuple[int, int] | None = None,
         presumed: Presumed | None = None,
+        told: Callable[[Any], None] | None = None,
     ) -> asyncio.Future[Any]:
         """Put a commit into the next group. The future is the caller's to drop; with `presumed` it may
-        come to `Again`."""
+        come to `Again`. With `told` that is called instead."""
         if self._task is None or self._task.done():
             raise StoreDownError("the journal is closed")
         if len(self._waiting) >= self._queue_max:
@@ -236,9 +249,10 @@ class Writer:
         assert presumed is not None or not commit.moves, "counters move where they are locked"
         if commit.request is not None and self._is_away():
             raise StoreDownError(AWAY)
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiting.append(Work(commit, self.next_commit_id(), future, sent, presumed))
+        waiter: Any = Told(told) if told else asyncio.get_running_loop().create_future()
+        self._waiting.append(Work(commit, self.next_commit_id(), waiter, sent, presumed))
         self._wake.set()
+        future: asyncio.Future[Any] = waiter
         return future
 
     def _is_away(self) -> bool:
