@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from switch.certify import texts as certify_texts
 from switch.device import texts as device_texts
 from switch.explain import texts as explain_texts
 from switch.replay import texts as replay_texts
@@ -13,6 +14,7 @@ from switch.upkeep import texts as upkeep_texts
 LANGUAGES = ("en", "zh")
 
 TEXTS: dict[str, tuple[str, str]] = {
+    **certify_texts.TEXTS,
     **device_texts.TEXTS,
     **explain_texts.TEXTS,
     **replay_texts.TEXTS,

@@ -4,7 +4,7 @@
     id = "purchase"
     covers = ["purchase"]
     title = "Purchase with PIN, approved"
-    title_zh = "消费，联机密码，批准"
+    title_zh = "…"
     purpose = "…"
     purpose_zh = "…"
 
@@ -112,8 +112,8 @@ def load(folder: Path = FOLDER) -> list[Case]:
     cases: list[Case] = []
     for path in sorted(folder.glob("*.toml")):
         if path.name != SHAPES:
-            for table in _expanded(_read(path).get("case", [])):
-                cases.append(_case(path, table, shapes))
+            tables = _expanded(_read(path).get("case", []))
+            cases += [_case(path, table, shapes) for table in tables]
     seen: set[str] = set()
     for case in cases:
         if case.id in seen:

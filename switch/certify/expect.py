@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from iso8583.message import Message
 from iso8583.mti import is_request
 from switch.acquirers.link_messages import elements_of
+from terminals.simulator.card import Card
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from iso8583.message import Message
     from switch.certify.case import Expected
     from switch.certify.tap import Crossing
-    from terminals.simulator.card import Card
 
 
 class Reason(msgspec.Struct, frozen=True):
@@ -127,4 +127,4 @@ def _fault(
 def original_data(message: Message) -> str:
     """DE 90 that names a message: MTI 4, STAN 6, DE 7 10, DE 32 11, DE 33 11."""
     ids = "".join(str(message.get(de, "")).rjust(11, "0") for de in (32, 33))
-    return f"{message[0]}{message[11]}{message[7]}{ids}"
+    return "".join(str(message.get(de, "")) for de in (0, 11, 7)) + ids

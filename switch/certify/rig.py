@@ -113,8 +113,10 @@ class Rig:
             ("merchant", self._merchant.merchant, self._merchant),
             ("link", self.link.acquirer, self.link),
         ]
-        for prefix in self._prefixes:
-            items.append(("route", prefix, Route(prefix=prefix, acquirer=self.link.acquirer)))
+        acquirer = self.link.acquirer
+        items += [
+            ("route", prefix, Route(prefix=prefix, acquirer=acquirer)) for prefix in self._prefixes
+        ]
         await data_keys.ensure(reference, self._vault)
         for at, name in enumerate(self._names):
             registered = Registered(merchant=self._merchant.merchant, terminal=name)
@@ -184,17 +186,18 @@ class Rig:
     def signed_on(self) -> bool:
         return self._switch is not None
 
+    @property
+    def link_keys(self) -> list[StoredKey]:
+        """All that the link has had."""
+        owner = f"link:{self.link.acquirer}"
+        return [key for key in self._store.stored_keys if key.owner == owner]
+
     def _mac_right(self, covered: bytes, code: bytes) -> bool:
         """Under the keys of the link in force, or the one before."""
         profile = self.link.mac_algorithm
         if profile == "off":
             return True
-        owner = f"link:{self.link.acquirer}"
-        blocks = [
-            key.block
-            for key in self._store.stored_keys
-            if (key.owner, key.usage) == (owner, KeyUsage.ZAK.value)
-        ]
+        blocks = [key.block for key in self.link_keys if key.usage == KeyUsage.ZAK.value]
         return any(
             self._vault.verify_mac(block, profile, covered, code) for block in reversed(blocks)
         )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import re
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
 from hsm.ciphers import tdes_ecb_encrypt
-from switch.certify.case import BANK_ACTS, LINK_ACTS
+from switch.certify.case import BANK_ACTS, LINK_ACTS, Case
 from switch.certify.expect import Context, Reason, judged, reason
 from switch.certify.rig import LinkDownError
 from terminals.simulator.terminal import LocalProtocolError
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from iso8583.message import Message
     from switch.certify.cards import RoleCard
-    from switch.certify.case import Case, Step
+    from switch.certify.case import Step
     from switch.certify.rig import Rig
     from switch.certify.tap import Crossing
     from terminals.simulator.bank import BankServer
@@ -65,12 +66,14 @@ class Runner:
         bank: BankServer | None,
         patience_s: float = 60.0,
         on_case: Callable[[CaseResult], None] = lambda _: None,
+        on_bank: Callable[[Case], None] = lambda _: None,
     ) -> None:
         self._rig = rig
         self._cards = cards
         self._bank = bank
         self._patience_s = patience_s
         self._on_case = on_case
+        self._on_bank = on_bank
         self._slips: dict[str, Slip] = {}
         self._sent: dict[str, Message] = {}  # step's name → its first link message
 
@@ -139,7 +142,7 @@ class Runner:
             if step.do in LINK_ACTS:
                 told = await self._at_link(step)
             elif step.do in BANK_ACTS:
-                self._at_bank(step)
+                self._at_bank(case, step)
             else:
                 told = await self._at_terminal(terminal, step)
         except LocalProtocolError as error:
@@ -156,8 +159,6 @@ class Runner:
 
     @staticmethod
     def _told(step: Step, told: str) -> list[Reason]:
-        import re
-
         if re.fullmatch(step.answer, told):
             return []
         return [reason("certify_told", told=told, pattern=step.answer)]
@@ -191,10 +192,11 @@ class Runner:
             return ""
         return await self._sign_on()
 
-    def _at_bank(self, step: Step) -> None:
+    def _at_bank(self, case: Case, step: Step) -> None:
         """The simulated bank begins; a real one is waited for."""
         server = self._bank
         if server is None:
+            self._on_bank(case)
             return
         if step.do == "bank_echo":
             server.broadcast(server.bank.announce("301"))

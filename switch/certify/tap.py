@@ -15,13 +15,13 @@ import msgspec
 from iso8583.codec import codec_for
 from iso8583.errors import DecodeError, FramingError
 from iso8583.framing import Framer, FramingSpec, build
+from iso8583.message import Message
 from iso8583.mti import is_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from iso8583.framing import Frame
-    from iso8583.message import Message
     from switch.ports import Transport
     from switch.reference import Link
 
@@ -73,7 +73,8 @@ class Tap:
             return made[0]
 
         await self._transport.connect(tapped, host, port)
-        return made[0].transport
+        ours: asyncio.Transport = made[0].transport
+        return ours
 
     def leaving(self, frame: Frame) -> bytes:
         """A frame of ours as it leaves."""

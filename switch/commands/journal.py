@@ -101,7 +101,7 @@ def export(node: Node, target: Path, span: Span, *, as_json: bool) -> Exit:
     """Recorded traffic as a file that may leave this place."""
     if target.exists():
         raise CommandError(node.say("export_exists", path=target), Exit.USAGE)
-    part = target.with_name(f".{target.name}.part")
+    part = target.with_name(f".part-{target.name}")
 
     async def write(dsn: str) -> Recorded:
         async with Recorded.open(dsn, span) as recorded:

@@ -85,7 +85,8 @@ def _run(options: Options, ignored: Ignored, lines: int) -> Exit:
                 print_progress(say("replay_progress", options.language, done=done, lines=lines))
 
         runs[0].on_progress = progress
-        for found in differences(*runs, ignored, summary):
+        first, second = runs
+        for found in differences(first, second, ignored, summary):
             if options.json:
                 print_objects([as_object(found)])
             if len(shown) < options.limit:

@@ -147,8 +147,7 @@ class Happened:
         opened = self._open.get(line)
         if opened is not None:
             return opened.played
-        of = self._was[line].played
-        return Played(line=of.line, what=of.what, name=of.name, type=of.type, at=of.at, more=True)
+        return more_of(self._was[line].played)
 
     def _told_after(self, played: Played) -> None:
         if played.more:
@@ -165,8 +164,7 @@ class Happened:
             if not opened.over:
                 opened.played.notes.append("not over")
             self._tell(opened.played)
-            opened.played.messages, opened.played.facts = [], {}
-            self._was[line] = opened
+            self._was[line] = _Open(more_of(opened.played), opened.recorded)
 
     def _opened(self, line: int) -> _Open | None:
         return self._open.get(line) or self._was.get(line)
@@ -324,6 +322,12 @@ class Happened:
             return
         self.message(line, bank.link.acquirer, "switch", message)
         asyncio.get_running_loop().call_later(SETTLES_S, self._wait, line, -1)
+
+
+def more_of(played: Played) -> Played:
+    """What still comes of a line that was told, to be filled."""
+    of = played
+    return Played(line=of.line, what=of.what, name=of.name, type=of.type, at=of.at, more=True)
 
 
 def shown(message: Message) -> dict[str, str]:

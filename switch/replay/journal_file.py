@@ -167,7 +167,7 @@ class End(msgspec.Struct, frozen=True, kw_only=True, tag="end", tag_field="kind"
 Line = Head | Reference | Day | Request | Reversal | Settlement | End
 Event = Reference | Day | Request | Reversal | Settlement
 
-_decode = msgspec.json.Decoder(Line).decode
+_decoder: Final[msgspec.json.Decoder[Line]] = msgspec.json.Decoder(Line)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -184,7 +184,11 @@ class Writer:
     """Writes head and lines in order of time, then the end. Not more than a line is in memory."""
 
     def __init__(self, path: Path, head: Head) -> None:
-        self._file: IO[bytes] = _opened(path, "wb")
+        self._raw: IO[bytes] = path.open("wb")
+        self._file = self._raw
+        if path.suffix == ".gz":  # without name and time in its header: same lines, same bytes
+            packed = gzip.GzipFile("", "wb", fileobj=self._raw, mtime=0)
+            self._file = cast("IO[bytes]", packed)
         self._digest = hashlib.sha256()
         self._at = float("-inf")
         self.lines = 0
@@ -208,6 +212,7 @@ class Writer:
 
     def close(self) -> None:
         self._file.close()
+        self._raw.close()
 
 
 def read(path: Path) -> Iterator[tuple[int, Line]]:
@@ -255,7 +260,7 @@ def _after(path: Path, number: int) -> Iterator[int]:
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     try:
-        with _opened(path, "rb") as file:
+        with _opened(path) as file:
             number = 0
             while data := file.readline(LINE_BYTES_MAX + 1):
                 number += 1
@@ -268,7 +273,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 def _decoded(path: Path, number: int, data: bytes) -> Line:
     try:
-        return _decode(data)
+        return _decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise JournalFileError(path, number, str(error)) from error
 
@@ -280,10 +285,7 @@ def _check_head(path: Path, line: Line) -> None:
         raise JournalFileError(path, 1, f"version {line.version}; this build reads {VERSION}")
 
 
-def _opened(path: Path, mode: str) -> IO[bytes]:
-    if path.suffix != ".gz":
-        return cast("IO[bytes]", path.open(mode))
-    if mode == "rb":
+def _opened(path: Path) -> IO[bytes]:
+    if path.suffix == ".gz":
         return cast("IO[bytes]", gzip.open(path, "rb"))
-    # without name and time in its header: the same lines give the same bytes
-    return cast("IO[bytes]", gzip.GzipFile("", mode, fileobj=path.open(mode), mtime=0))
+    return path.open("rb")

@@ -178,7 +178,7 @@ class PlayedTerminal:
     def take_keys(self, answer: Message, recorded_batch: int) -> str:
         """Keys and batch of a sign-on's answer; what is wrong with them, or nothing."""
         if answer.get(39) != "00":
-            return f"sign-on answered {answer.get(39)}"
+            return "sign-on answered " + str(answer.get(39, "nothing"))
         self.batch = str(answer.get(60, ""))[2:8]
         self._batches[recorded_batch] = self.batch
         aes = self._algorithm is MacAlgorithm.AES_CMAC

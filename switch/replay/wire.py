@@ -137,7 +137,8 @@ class Wire(asyncio.Protocol):
         self._transport.write(data or self.terminal.framed(message))
         try:
             async with asyncio.timeout(timeout_s):
-                return await answer
+                answered: tuple[Message, Frame] = await answer
+                return answered
         except TimeoutError:
             return None
         finally:

@@ -1,0 +1,168 @@
+"""A journal played to this tree's switch: it comes out as it was recorded, and the same every time.
+
+Method: a small day, in this process; the facts of every line against those that were recorded, and the
+messages that must have crossed. Then what was not recorded, or can not be played.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from switch.replay.journal_file import Attempted, Head, Request, Settlement, read
+from switch.replay.player import play
+from tests.switch.replay.traffic import (
+    CARD,
+    answered,
+    day,
+    decided,
+    request,
+    write,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from switch.replay.happened import Crossed, Played
+    from switch.replay.journal_file import Event
+    from switch.replay.player import End
+
+
+def played(path: Path, events: Sequence[Event] | None = None) -> tuple[list[Played], End]:
+    told: list[Played] = []
+    lines = read(write(path, events))
+    _, head = next(lines)
+    assert isinstance(head, Head)
+    end = play(head, lines, told.append)
+    return told, end
+
+
+def crossed(of: Played, *, money: bool = True) -> list[str]:
+    return [f"{one.elements['0']} {one.sender} {one.receiver}" for one in of.messages if money]
+
+
+def test_a_day_comes_out_as_it_was_recorded(tmp_path: Path) -> None:
+    told, end = played(tmp_path / "j.jsonl")
+    assert len(told) == len(day())
+    for each in told:
+        assert {name: each.facts.get(name, "") for name in each.recorded} == each.recorded
+        assert each.notes == []
+    assert end.refused == {}
+    assert end.failures == {}
+    assert end.unplaced == 0
+    approved, declined, silent, void, _, undone, advice, settled = told
+    assert crossed(approved) == [
+        "0200 terminal switch",
+        "0200 switch bank_a",
+        "0210 bank_a switch",
+        "0210 switch terminal",
+    ]
+    assert declined.messages[-1].elements["39"] == "51"
+    assert crossed(silent)[2:] == [
+        "0210 switch terminal",
+        "0420 switch bank_a",
+        "0430 bank_a switch",
+    ]
+    named = approved.messages[1].elements
+    assert void.messages[1].elements["90"].startswith("0200" + named["11"] + named["7"])
+    assert undone.facts["reversal 1"] == "terminal, reason 96, capture cancel"
+    assert crossed(advice)[2:] == ["0220 switch bank_a", "0221 switch bank_a", "0230 bank_a switch"]
+    assert settled.facts["result"] == "11"
+
+
+def test_answers_take_as_long_as_they_took(tmp_path: Path) -> None:
+    told, _ = played(tmp_path / "j.jsonl")
+    sent, heard = told[0].messages[1:3]
+    assert heard.at - sent.at == pytest.approx(0.2, abs=1e-5)
+
+
+def test_the_same_every_time_and_no_card_in_it(tmp_path: Path) -> None:
+    first, second = (played(tmp_path / name) for name in ("a.jsonl", "b.jsonl"))
+    assert first == second
+    data = msgspec.json.encode(first).decode()
+    assert CARD not in data
+    assert "4912" not in data.replace(CARD, "")
+
+
+def test_a_late_approval(tmp_path: Path) -> None:
+    """The answer comes 2 s after the link's timer: stored as late, never an approval."""
+    late = request(
+        1, 1.0, attempts=answered(1.0, after_s=10.0), outcome=decided(9.0, "unknown", "98")
+    )
+    (told,), _ = played(tmp_path / "j.jsonl", [late])
+    assert told.facts["state"] == "unknown"
+    assert told.facts["late answer"] == "00 (late)"
+    assert "no reversal was recorded: it is answered 00" in told.notes
+
+
+def test_an_answer_whose_mac_was_wrong(tmp_path: Path) -> None:
+    (attempt,) = answered(1.0)
+    spoilt = msgspec.structs.replace(attempt.answers[0], fault="mac")
+    line = request(1, 1.0, attempts=(msgspec.structs.replace(attempt, answers=(spoilt,)),))
+    (told,), _ = played(tmp_path / "j.jsonl", [line])
+    assert told.facts["state"] == "unknown"
+    assert told.facts["late answer"] == "00 (mac)"
+
+
+def test_silence_where_nothing_was_recorded(tmp_path: Path) -> None:
+    refused = msgspec.structs.replace(decided(1.0, "refused", "61"), rule="risk.some")
+    (told,), _ = played(tmp_path / "j.jsonl", [request(1, 1.0, outcome=refused)])
+    assert told.facts["state"] == "unknown"
+    assert told.recorded["state"] == "refused"
+    assert "nothing was recorded that a bank answered: it is silent" in told.notes
+
+
+def test_what_can_not_be_asked(tmp_path: Path) -> None:
+    stranger = request(1, 1.0, terminal="19999999", attempts=answered(1.0))
+    odd = request(2, 2.0, currency="Ω", attempts=answered(2.0))
+    (first, second), end = played(tmp_path / "j.jsonl", [stranger, odd])
+    assert first.notes == ["its terminal is not in the reference data"]
+    assert second.notes[0].startswith("it can not be said in unionpay_pos: ")
+    assert end.lines["request"] == 2
+
+
+def test_a_line_that_never_ends_holds_up_nobody_for_ever(tmp_path: Path) -> None:
+    """Its reversal is never answered; it is told at the end, as not over."""
+    (deliver,) = (each for each in day() if isinstance(each, Request) and each.id == 3)
+    (reversal,) = deliver.deliveries
+    unanswered = msgspec.structs.replace(reversal, ended_at=None, response_code="")
+    lines = [
+        msgspec.structs.replace(deliver, id=1, trace=1, deliveries=(unanswered,)),
+        request(2, 6.0, attempts=answered(6.0)),
+    ]
+    (first, second), _ = played(tmp_path / "j.jsonl", lines)
+    assert (first.line, second.line) == (6, 7)
+    assert "not over" in first.notes
+    assert len([one for one in first.messages if one.elements["0"] == "0421"]) > 3
+    assert second.notes == []
+
+
+def test_batches_are_those_of_this_switch(tmp_path: Path) -> None:
+    """Recorded batches 7 and 8 are told 1 and 2; a settlement lies between."""
+    lines = [
+        request(1, 1.0, attempts=answered(1.0)),
+        Settlement(
+            at=5.0,
+            merchant=request(1, 0.0).merchant,
+            terminal=request(1, 0.0).terminal,
+            batch=7,
+            said=(1_000, 1, 0, 0, 0, 0, 0, 0),
+            result="11",
+        ),
+        request(2, 10.0, batch=8, session=2, attempts=answered(10.0)),
+    ]
+    (first, settled, second), _ = played(tmp_path / "j.jsonl", lines)
+    asked: list[Crossed] = [first.messages[0], settled.messages[0], second.messages[0]]
+    assert [one.elements["60"][2:8] for one in asked] == ["000001", "000001", "000002"]
+    assert second.facts["state"] == "approved"
+
+
+def test_another_route_is_answered_as_the_issuer_answered(tmp_path: Path) -> None:
+    """What went to a bank that is not the link's any more: the issuer is the same."""
+    (attempt,) = answered(1.0, "51")
+    elsewhere = Attempted(at=1.0, acquirer="bank_z", answers=attempt.answers)
+    (told,), _ = played(tmp_path / "j.jsonl", [request(1, 1.0, attempts=(elsewhere,))])
+    assert told.facts["response_code"] == "51"
