@@ -30,7 +30,9 @@ Result = Literal["passed", "failed", "not_run"]
 
 LATE_MORE_S: Final = 2.0  # behind the link's timer
 WAIT_S: Final = 3.0  # for the last of what a step expects
-QUIET_S: Final = 0.3  # behind it, for what is not expected
+QUIET_S: Final = (
+    1.5  # behind it, for what is not expected: a reversal leaves within a poll of its queue
+)
 LOOK_S: Final = 0.05
 SCRIPT: Final = bytes.fromhex("DF3105200000000095050000000000")
 KEYS: Final = {  # new keys of the simulated bank, made from its ZMK

@@ -148,7 +148,11 @@ class Running:
             stdout=subprocess.PIPE,
             stderr=self._stderr,
         )
-        self.hello = self._greeted()
+        try:
+            self.hello = self._greeted()
+        except BuildError:
+            self.close()
+            raise
 
     def _greeted(self) -> Hello:
         hello = self._said().hello
