@@ -101,6 +101,12 @@ LEFT JOIN chosen AS original ON original.request_id = r.original_request_id
 ORDER BY c.number
 """  # noqa: S608 - constants of ours
 
+_NAMED: Final = f"""
+WITH {_CHOSEN} {_CARDS}
+SELECT encode(pan_token, 'hex') AS token, pan_masked, met, place FROM card
+WHERE encode(pan_token, 'hex') = ANY ($5::text[]) ORDER BY 1
+"""  # noqa: S608 - constants of ours
+
 _REVERSALS: Final = f"""
 WITH {_CHOSEN}
 SELECT v.*, c.number AS original, r.processing_code, r.type
@@ -127,8 +133,10 @@ WHERE business_date BETWEEN $1 AND $2 ORDER BY business_date
 _REFERENCE: Final = """
 SELECT kind, key, version, content, greatest(effective_from, created_at) AS at
 FROM switch.reference_item WHERE kind = ANY ($1::text[]) AND effective_from < $2
-ORDER BY greatest(effective_from, created_at), kind, key, version
+ORDER BY greatest(effective_from, created_at), array_position($1, kind), key, version
 """
+
+_ROUTES: Final = "SELECT DISTINCT key FROM switch.reference_item WHERE kind = 'route' ORDER BY key"
 
 _SPAN: Final = f"""
 WITH {_CHOSEN}
@@ -190,7 +198,8 @@ class Recorded:
 
     async def lines(self) -> AsyncIterator[Event]:
         """All lines between head and end, in order of time."""
-        ranges = Ranges()
+        routes = await self._connection.fetch(_ROUTES)
+        ranges = Ranges(row["key"] for row in routes)
         async for line in _merged(
             self._reference(ranges),
             self._days(),
@@ -207,15 +216,29 @@ class Recorded:
     async def _reference(self, ranges: Ranges) -> AsyncIterator[Event]:
         until = dt.datetime.combine(self._span.last, dt.time(), dt.UTC) + dt.timedelta(days=2)
         async for row in self._rows(_REFERENCE, list(export.KINDS), until):
-            if row["kind"] == "route":
-                ranges.add(row["key"])
+            content = export.content_of(row["kind"], msgspec.json.decode(row["content"]))
+            _, tokens = export.tokens_of(row["kind"], content)
+            if tokens:
+                numbers = await self._numbers(tokens, ranges)
+                content = export.with_cards(row["kind"], content, numbers)
             yield Reference(
                 at=at if (at := self.times.of(row["at"])) > self._begins else 0.0,
                 of=row["kind"],
                 key=row["key"],
                 version=row["version"],
-                content=export.content_of(row["kind"], msgspec.json.decode(row["content"])),
+                content=content,
             )
+
+    async def _numbers(self, tokens: list[str], ranges: Ranges) -> dict[str, str]:
+        """The test numbers of those cards that come up."""
+        span = msgspec.structs.astuple(self._span)
+        rows = await self._connection.fetch(_NAMED, *span, tokens)
+        return {
+            row["token"]: ranges.number(
+                row["pan_masked"][:6], row["met"], len(row["pan_masked"]), row["place"]
+            )
+            for row in rows
+        }
 
     async def _days(self) -> AsyncIterator[Event]:
         async for row in self._rows(_DATES, self._span.first, self._span.last):

@@ -27,11 +27,6 @@ class Ranges:
         self._prefixes = set(prefixes)
         self._lengths = sorted({len(each) for each in self._prefixes}, reverse=True)
 
-    def add(self, prefix: str) -> None:
-        if prefix not in self._prefixes:
-            self._prefixes.add(prefix)
-            self._lengths = sorted({len(each) for each in self._prefixes}, reverse=True)
-
     def met(self, pan: str) -> str:
         """The longest prefix of a number."""
         for length in self._lengths:

@@ -8,6 +8,8 @@ made of them, a second apart, so that voids and refunds find what they found.
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -33,6 +35,8 @@ KINDS: Final = ("profile", "merchant", "terminal", "link", "route", "risk_list",
 # Of a merchant, where its money goes: nothing that the switch decides on.
 PRIVATE: Final = ("settlement_account", "settlement_bank", "settlement_name")
 ELEMENTS: Final = (44, 54)  # of an answer, beside what stands in columns
+TOKEN: Final = re.compile(r"[0-9a-f]{32}")
+CARD: Final = "card:"  # before the test number of a card that a list names
 WITH_PIN: Final = "1"  # last digit of DE 22
 
 
@@ -53,6 +57,30 @@ def content_of(kind: str, content: dict[str, Any]) -> dict[str, Any]:
     if kind == "link":
         return content | {"host": content["acquirer"], "port": 1}
     return content
+
+
+def tokens_of(kind: str, content: dict[str, Any]) -> tuple[str, list[str]]:
+    """Where an item names cards, and by which tokens."""
+    name = {"risk_list": "members", "risk_rule": "only"}.get(kind, "")
+    if kind == "risk_rule" and content.get("scope") != "card":
+        return "", []
+    return name, [one for one in content.get(name, ()) if TOKEN.fullmatch(str(one))]
+
+
+def with_cards(kind: str, content: dict[str, Any], numbers: Mapping[str, str]) -> dict[str, Any]:
+    """Test numbers instead of the tokens of cards; one that does not come up is a number of nobody's."""
+    name, tokens = tokens_of(kind, content)
+    if not tokens:
+        return content
+
+    def named(one: str) -> str:
+        if one not in tokens:
+            return one
+        if one in numbers:
+            return CARD + numbers[one]
+        return hashlib.sha256(one.encode()).hexdigest()[: len(one)]
+
+    return content | {name: [named(one) for one in content[name]]}
 
 
 def request_of(

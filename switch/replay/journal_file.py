@@ -184,8 +184,8 @@ class Writer:
     """Writes head and lines in order of time, then the end. Not more than a line is in memory."""
 
     def __init__(self, path: Path, head: Head) -> None:
-        self._raw: IO[bytes] = path.open("wb")
-        self._file = self._raw
+        self._raw = path.open("wb")
+        self._file: IO[bytes] = self._raw
         if path.suffix == ".gz":  # without name and time in its header: same lines, same bytes
             packed = gzip.GzipFile("", "wb", fileobj=self._raw, mtime=0)
             self._file = cast("IO[bytes]", packed)

@@ -26,6 +26,7 @@ from switch.adapters.memory import MemoryStore
 from switch.config import Batch, Config, Engine, Listener, Queue, Rules, Section
 from switch.journal import Stored
 from switch.reference import Link
+from switch.replay.export import CARD
 from switch.replay.happened import Happened, Played
 from switch.replay.journal_file import Day, Head, Reference, Request, Reversal, Settlement
 from switch.replay.played_bank import PlayedBank
@@ -41,6 +42,7 @@ from terminals.simulator.dice import Dice
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from hsm.pans import Pans
     from iso8583.message import Message
     from switch.journal import Commit, Verdict
     from switch.logs import AuthorizationLine
@@ -113,6 +115,7 @@ class Player:
         self._framing = FramingSpec(tpdu=True, header_bytes=self._config.listeners[0].header_bytes)
         self._store: WatchedStore
         self._switch: Switch
+        self._pans: Pans
         self._with_keys: set[str] = set()  # owners
         self._banks: dict[str, PlayedBank] = {}
         self._wires: dict[str, Wire] = {}
@@ -151,6 +154,7 @@ class Player:
     async def _begin(self) -> tuple[int, Event] | None:
         """Data keys, and the reference data of the beginning; the first line that is another."""
         await data_keys.ensure(self._store.reference, self._vault)
+        self._pans = data_keys.open_pans(TEST_LMK, await self._store.reference.snapshot())
         for number, line in self._lines:
             if not isinstance(line, Reference) or line.at > 0:
                 return number, cast("Event", line)
@@ -170,7 +174,7 @@ class Player:
                 reference=store.reference,
             ),
             hsm=LocalHsm(self._vault),
-            pans=data_keys.open_pans(TEST_LMK, await store.reference.snapshot()),
+            pans=self._pans,
             clock=self._clock,
             transport=NetworkTransport(self._network, HOST),
             log=PlayerLog(self),
@@ -239,7 +243,7 @@ class Player:
 
     async def _refer(self, line: Reference) -> None:
         """An item of reference data, with the keys that its like has: nobody's but a replay's."""
-        reference, content = self._store.reference, dict(line.content)
+        reference, content = self._store.reference, self._with_tokens(line)
         if line.of == "link":
             self._open_bank(msgspec.convert(content, Link))
         await reference.apply([(line.of, line.key, content)], maker="replay")
@@ -254,6 +258,18 @@ class Player:
             if bank.link.mac_algorithm != "off":
                 algorithm = algorithm_of(bank.link.mac_algorithm)
                 await self._add_key(owner, KeyUsage.ZAK, bank.zak, algorithm)
+
+    def _with_tokens(self, line: Reference) -> dict[str, Any]:
+        """Lists name cards by the token that they have here."""
+        return {
+            name: [
+                self._pans.token(one.removeprefix(CARD)).hex() if one.startswith(CARD) else one
+                for one in value
+            ]
+            if name in ("members", "only") and line.of.startswith("risk_")
+            else value
+            for name, value in line.content.items()
+        }
 
     def _open_bank(self, link: Link) -> None:
         bank = self._banks[link.acquirer] = PlayedBank(

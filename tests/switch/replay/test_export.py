@@ -17,7 +17,9 @@ from switch.replay.export import (
     content_of,
     elements_of,
     request_of,
+    tokens_of,
     usage_of,
+    with_cards,
     without_amounts,
 )
 
@@ -169,3 +171,16 @@ def test_a_balance_stays_with_its_holder() -> None:
     assert elements_of(b"") == {}
     track = msgspec.msgpack.encode({44: "6212345678901265", 55: b"secret"})
     assert elements_of(track) == {"44": "621234******1265"}
+
+
+def test_cards_of_lists_are_named_by_their_test_numbers() -> None:
+    known, unknown = "ab" * 16, "cd" * 16
+    listed = {"name": "l", "members": [known, unknown, "M/T"]}
+    assert tokens_of("risk_list", listed) == ("members", [known, unknown])
+    (card, nobody, terminal) = with_cards("risk_list", listed, {known: "622"})["members"]
+    assert (card, terminal) == ("card:622", "M/T")
+    assert nobody != unknown
+    assert len(nobody) == 32
+    of_merchants = {"scope": "merchant", "only": [known]}
+    assert with_cards("risk_rule", of_merchants, {known: "622"}) == of_merchants
+    assert with_cards("link", {"members": [known]}, {}) == {"members": [known]}

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from switch.replay.journal_file import Attempted, Head, Request, Settlement, read
+from switch.replay.journal_file import (
+    Attempted,
+    Day,
+    Head,
+    Reference,
+    Request,
+    Settlement,
+    read,
+)
 from switch.replay.player import play
 from tests.switch.replay.traffic import (
     CARD,
@@ -142,7 +150,7 @@ def test_a_line_that_never_ends_holds_up_nobody_for_ever(tmp_path: Path) -> None
 
 def test_batches_are_those_of_this_switch(tmp_path: Path) -> None:
     """Recorded batches 7 and 8 are told 1 and 2; a settlement lies between."""
-    lines = [
+    lines: list[Event] = [
         request(1, 1.0, attempts=answered(1.0)),
         Settlement(
             at=5.0,
@@ -166,3 +174,47 @@ def test_another_route_is_answered_as_the_issuer_answered(tmp_path: Path) -> Non
     elsewhere = Attempted(at=1.0, acquirer="bank_z", answers=attempt.answers)
     (told,), _ = played(tmp_path / "j.jsonl", [request(1, 1.0, attempts=(elsewhere,))])
     assert told.facts["response_code"] == "51"
+
+
+def test_a_list_of_cards_is_one_here_too(tmp_path: Path) -> None:
+    """The file names its cards by their test numbers; the switch of here knows them by its tokens."""
+    listed = {"name": "stolen", "members": [f"card:{CARD}", "0" * 32]}
+    rule = {
+        "name": "stolen",
+        "scope": "card",
+        "measure": "listed",
+        "list": "stolen",
+        "action": "decline",
+        "response_code": "43",
+    }
+    lines: list[Event] = [
+        Reference(at=0.0, of="risk_list", key="stolen", version=1, content=listed),
+        request(1, 1.0, attempts=answered(1.0)),
+        Reference(at=5.0, of="risk_rule", key="stolen", version=1, content=rule),
+        request(2, 6.0, attempts=answered(6.0)),
+    ]
+    (before, after), _ = played(tmp_path / "j.jsonl", lines)
+    assert (before.facts["response_code"], after.facts["response_code"]) == ("00", "43")
+
+
+def test_the_business_date_moves_on(tmp_path: Path) -> None:
+    """A void names a sale of the date before: refused, as it was."""
+    void = request(
+        2,
+        10.0,
+        type="void",
+        processing_code="200000",
+        usage="23",
+        amount_minor=1_000,
+        original=1,
+        entry_mode="012",
+        pin=False,
+    )
+    lines: list[Event] = [
+        request(1, 1.0, attempts=answered(1.0)),
+        Day(at=5.0, business_date="2026-03-05"),
+        void,
+    ]
+    (_, refused), end = played(tmp_path / "j.jsonl", lines)
+    assert refused.facts["state"] == "refused"
+    assert end.lines["day"] == 1
