@@ -8,7 +8,10 @@ own process, each object validated with no field that the schema does not name.
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
+import gzip
 import json
+import random
 import subprocess
 import sys
 import urllib.request
@@ -17,17 +20,28 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
+from hsm.keys import KeyUsage
+from iso8583.message import mask_pan
 from settlement.adapters.story_postgres import BooksReader
 from switch.adapters.telling import telling
 from switch.commands.common import Node as Place
 from switch.commands.explain import told
 from switch.config import load, with_data
 from switch.explain import page, text
-from terminals.simulator.bank import BankFaults
-from terminals.simulator.card import BANK_A, BANK_B
+from terminals.simulator.bank import Bank, BankFaults, BankOptions, BankServer
+from terminals.simulator.card import BANK_A, BANK_B, card_pools
 from terminals.simulator.fleet import Mix, TerminalFaults
 from tests.end_to_end.day import quiet, trade, within
-from tests.end_to_end.node import ROOT, Hosts, Node, furnish, merchant_id, running
+from tests.end_to_end.node import (
+    ROOT,
+    Hosts,
+    Node,
+    bring_in,
+    furnish,
+    merchant_id,
+    running,
+    stored_key,
+)
 from tests.schemas import assert_valid
 from tests.tables import sections, table
 
@@ -122,6 +136,8 @@ def test_everything_that_a_script_reads(tmp_path: Path) -> None:
         assert_valid("inspection", json.loads(tongbao(node, "inspect", "0200", "--json", code=1)))
 
         check_metrics(ready)
+        check_replay(node, listed, tmp_path)
+        asyncio.run(check_certify(node, tmp_path))
         check_close(node, listed[0]["business_date"], tmp_path / "clearing")
         check_stories(node, listed)
         asyncio.run(check_every_story(node, listed))
@@ -156,6 +172,90 @@ def check_metrics(ready: dict[str, Any]) -> None:
         body = json.load(page)
     assert_valid("ready", body)
     assert (body["ready"], body["workers"], body["draining"]) == (True, 2, False)
+
+
+def check_replay(node: Node, listed: list[dict[str, Any]], folder: Path) -> None:
+    """The day leaves without a card number, and comes out again as it was, twice the same."""
+    journal = folder / "journal.jsonl"
+    export = ("journal", "export", str(journal), "--date", listed[0]["business_date"])
+    told = json.loads(tongbao(node, *export, "--json"))
+    assert_valid("journal-export", told)
+    assert (told["requests"], told["early"]) == (len(listed), 0)
+    text = journal.read_text()
+    for each in text.splitlines():
+        assert_valid("journal-line", json.loads(each))
+    cards = {card.pan for bank in (BANK_A, BANK_B) for of in bank for card in of.cards()}
+    traded = {one["pan_masked"] for one in listed}
+    dealt = {pan for pan in cards if mask_pan(pan) in traded}
+    assert dealt
+    shown = {json.loads(each).get("card", "") for each in text.splitlines()} - {""}
+    assert len(shown) == len(traded)
+    again = journal.with_name("again.jsonl.gz")
+    tongbao(node, *export[:2], str(again), *export[3:])
+    assert gzip.decompress(again.read_bytes()) == journal.read_bytes()
+    builds = ("--build", str(ROOT), "--build", str(ROOT))
+    words = [sys.executable, "-m", "tongbao", "replay", str(journal), *builds, "--json"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    (summary,) = lines(done.stdout)
+    assert_valid("replay", summary)
+    faithful = summary["builds"][0]["as_recorded"]
+    assert faithful >= summary["builds"][0]["with_facts"] * 0.97
+
+
+async def check_certify(node: Node, folder: Path) -> None:
+    """The pack against a test host on real sockets: a link of the reference data, its keys in the store."""
+    bank = Bank(
+        BankOptions(name="bank-c", zpk="13" * 8 + "32" * 8, zak="25" * 8 + "46" * 8, cards=BANK_A),
+        dt.date(2026, 1, 5),
+        random.Random(3),
+    )
+    server = BankServer(bank)
+    listening = await asyncio.get_running_loop().create_server(server.protocol, "127.0.0.1", 0)
+    port = listening.sockets[0].getsockname()[1]
+    link = {
+        "acquirer": "bank_c",
+        "host": "127.0.0.1",
+        "port": port,
+        "de32": "01020009",
+        "timeout_s": 1.5,
+        "clearing": "none",
+    }
+    keys = [
+        stored_key("link:bank_c", usage, clear)
+        for usage, clear in (
+            (KeyUsage.ZPK, bank.options.zpk),
+            (KeyUsage.ZAK, bank.options.zak),
+        )
+    ]
+    await bring_in(node, [("link", "bank_c", link)], keys)
+    card = card_pools(BANK_A).sound[0]
+    cards = folder / "cards.toml"
+    cards.write_text(
+        f'[[card]]\nrole = "sound"\npan = "{card.pan}"\nexpiry = "{card.expiry}"\n'
+        f'pin = "{card.pin}"\ntrack2 = "{card.track2}"\n'
+    )
+    words = ["certify", str(folder / "pack"), "--link", "bank_c", "--cards", str(cards), "--demo"]
+    for case in ("link_sign_on", "void", "time_out", "declined_51", "bank_echo"):
+        words += ["--case", case]
+    text = await asyncio.to_thread(tongbao, node, *words, "--patience", "1", "--json")
+    told = json.loads(text)
+    assert_valid("certify", told)
+    assert {case["id"]: case["result"] for case in told["cases"]} == {
+        "link_sign_on": "passed",
+        "bank_echo": "not_run",  # nobody asked the bank
+        "void": "passed",
+        "declined_51": "not_run",  # no card of that role
+        "time_out": "passed",
+    }
+    pack = json.loads((folder / "pack" / "pack.json").read_bytes())
+    assert_valid("certification-pack", pack)
+    assert (pack["against"]["link"], pack["against"]["simulated"]) == ("bank_c", False)
+    for file in (folder / "pack").rglob("*.*"):
+        assert card.pan not in file.read_text()
+        assert card.pin not in file.read_text()
+    listening.close()
+    server.close()
 
 
 def check_close(node: Node, date: str, files: Path) -> None:
