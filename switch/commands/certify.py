@@ -128,7 +128,7 @@ def told(node: Node, options: Options, result: CaseResult) -> None:
         return
     title = result.case.title_zh if node.language == "zh" else result.case.title
     word = node.say(f"certify_{result.result}")
-    print_line(node.say("certify_line", result=word, id=result.case.id, title=title))
+    print_line(f"{word}  {result.case.id}  {title}")
     for reason in [*result.why, *(one for step in result.steps for one in step.wrong)]:
         print_line(f"    {node.say(reason.key, **reason.values)}")
 
