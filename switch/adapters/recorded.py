@@ -79,6 +79,10 @@ _CARDS: Final = """
 _REQUESTS: Final = f"""
 WITH {_CHOSEN} {_CARDS}
 SELECT c.number, c.early, r.*, card.met, card.place, original.number AS original,
+       (EXISTS (SELECT FROM switch.follow_up AS f WHERE f.original_request_id = r.request_id)
+        OR EXISTS (SELECT FROM switch.reversal_request AS v
+                   WHERE (v.merchant, v.terminal, v.batch, v.stan, v.kind)
+                       = (r.merchant, r.terminal, r.batch, r.stan, r.kind))) AS named,
        (SELECT to_jsonb(o) - 'answer' FROM switch.outcome AS o
         WHERE o.request_id = r.request_id AND o.request_date = r.request_date) AS outcome,
        (SELECT o.answer FROM switch.outcome AS o

@@ -123,6 +123,7 @@ def request_of(
         partial=outcome is not None and "10" in (outcome["response_code"],),
         chip=(row["chip"] or b"").hex().upper(),
         original=original,
+        named=bool(row["named"]),
         attempts=tuple(attempts_of(row, when)),
         deliveries=tuple(
             Delivered(

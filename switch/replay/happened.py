@@ -164,7 +164,9 @@ class Happened:
             if not opened.over:
                 opened.played.notes.append("not over")
             self._tell(opened.played)
-            self._was[line] = _Open(more_of(opened.played), opened.recorded)
+            of = opened.recorded  # of one that is over only what its reversal may still ask for
+            kept = of if of is not None and (of.deliveries or not opened.over) else None
+            self._was[line] = _Open(more_of(opened.played), kept)
 
     def _opened(self, line: int) -> _Open | None:
         return self._open.get(line) or self._was.get(line)

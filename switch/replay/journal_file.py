@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 import msgspec
@@ -122,6 +123,7 @@ class Request(
     partial: bool = False  # it takes partial approvals (DE 60.6)
     chip: str = ""  # hex, the tags that are kept
     original: int | None = None  # id of the request that it names
+    named: bool = False  # a later line may name it
     attempts: tuple[Attempted, ...] = ()
     deliveries: tuple[Delivered, ...] = ()
     outcome: Decided | None = None
@@ -184,7 +186,7 @@ class Writer:
     """Writes head and lines in order of time, then the end. Not more than a line is in memory."""
 
     def __init__(self, path: Path, head: Head) -> None:
-        self._raw = path.open("wb")
+        self._raw = open(path, "wb", opener=_for_ourselves)  # noqa: SIM115 - until `close`
         self._file: IO[bytes] = self._raw
         if path.suffix == ".gz":  # without name and time in its header: same lines, same bytes
             packed = gzip.GzipFile("", "wb", fileobj=self._raw, mtime=0)
@@ -283,6 +285,11 @@ def _check_head(path: Path, line: Line) -> None:
         raise JournalFileError(path, 1, "not a journal of `tongbao journal export`")
     if line.version != VERSION:
         raise JournalFileError(path, 1, f"version {line.version}; this build reads {VERSION}")
+
+
+def _for_ourselves(path: str, flags: int) -> int:
+    """Amounts and merchants are nobody else's business."""
+    return os.open(path, flags, 0o600)
 
 
 def _opened(path: Path) -> IO[bytes]:

@@ -119,7 +119,7 @@ class Player:
         self._with_keys: set[str] = set()  # owners
         self._banks: dict[str, PlayedBank] = {}
         self._wires: dict[str, Wire] = {}
-        self._requests: dict[int, Request] = {}  # by the file's id
+        self._requests: dict[int, Request] = {}  # by the file's id: those that may be named
         self._told: dict[int, Told] = {}
 
     def now_s(self) -> float:
@@ -220,7 +220,7 @@ class Player:
             ),
             line if isinstance(line, Request) else None,
         )
-        if isinstance(line, Request):
+        if isinstance(line, Request) and line.named:
             self._requests[line.id] = line
         wire = self._wire_of(f"{line.merchant}/{line.terminal}")
         if wire is None:
@@ -302,7 +302,8 @@ class Player:
         return None if line.original is None else self._requests.get(line.original)
 
     def told(self, line: Request, batch: str, message: Message) -> None:
-        self._told[line.id] = Told(batch, f"{line.trace:06d}", message)
+        if line.named:
+            self._told[line.id] = Told(batch, f"{line.trace:06d}", message)
 
 
 class PlayerLog:

@@ -125,6 +125,7 @@ def test_a_span_with_what_it_names(database_dsn: FreshDatabase) -> None:
 
     sale, refund, declined, silent = requests
     assert (sale.id, refund.original) == (1, 1)
+    assert [line.named for line in requests] == [True, False, False, True]
     (day,) = (line for line in lines if isinstance(line, Day))
     assert sale.at < day.at < refund.at
     assert sale.card == refund.card == silent.card

@@ -38,6 +38,7 @@ def row(**changes: Any) -> dict[str, Any]:
         "terminal": "T",
         "batch": 7,
         "stan": 42,
+        "named": False,
         "session_id": 3,
         "type": "purchase",
         "mti": "0200",

@@ -82,6 +82,7 @@ def request(number: int, at: float, **changes: Any) -> Request:
         card=CARD,
         expiry="4912",
         pin=True,
+        named=True,
     )
     return msgspec.structs.replace(plain, **changes)
 
