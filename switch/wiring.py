@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import structlog
@@ -90,6 +90,11 @@ class Stores(msgspec.Struct, frozen=True):
     batches: "Batches"
     downloads: "DownloadStore"
     reference: "ReferenceStore"
+
+
+def stores_of(store: Any) -> Stores:
+    """Of an adapter that implements them all under their names."""
+    return Stores(**{name: getattr(store, name) for name in Stores.__struct_fields__})
 
 
 class Ports(msgspec.Struct, frozen=True):
@@ -473,15 +478,7 @@ async def run_worker(
         pans = data_keys.open_pans(opened, snapshot)
         hsm = await vaults.opened(config.hsm, vault, snapshot)
         ports = Ports(
-            stores=Stores(
-                journal=stores.journal,
-                numbers=stores.numbers,
-                owners=stores.owners,
-                queue=stores.queue,
-                batches=stores.batches,
-                downloads=stores.downloads,
-                reference=stores.reference,
-            ),
+            stores=stores_of(stores),
             hsm=hsm,
             pans=pans,
             clock=clock,

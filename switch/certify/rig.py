@@ -23,7 +23,7 @@ from switch.config import Config, Engine, Listener, Queue
 from switch.reference import Route
 from switch.transactions import TYPES
 from switch.virtual.network import Network, Weather
-from switch.wiring import Ports, Stores, Switch, build
+from switch.wiring import Ports, Switch, build, stores_of
 from terminals.registry import Merchant, StoredKey, Terminal as Registered
 from terminals.simulator.dice import Dice
 from terminals.simulator.terminal import Terminal, TerminalOptions
@@ -155,14 +155,7 @@ class Rig:
         """A life of the switch, and of its link. LinkDownError."""
         store = self._store
         ports = Ports(
-            stores=Stores(
-                journal=store.journal,
-                numbers=store.numbers,
-                owners=store.owners,
-                queue=store.queue,
-                batches=store.batches,
-                reference=store.reference,
-            ),
+            stores=stores_of(store),
             hsm=LocalHsm(self._vault),
             pans=data_keys.open_pans(self._lmk, await store.reference.snapshot()),
             clock=self.clock,

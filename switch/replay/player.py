@@ -35,7 +35,7 @@ from switch.replay.wire import Wire
 from switch.virtual.loop import run_virtual
 from switch.virtual.network import Network, Weather
 from switch.virtual.ports import Machine, NetworkTransport, SimulatedClock, entropy_of
-from switch.wiring import Ports, Stores, build
+from switch.wiring import Ports, build, stores_of
 from terminals.registry import StoredKey
 from terminals.simulator.dice import Dice
 
@@ -165,14 +165,7 @@ class Player:
     async def _built(self) -> Switch:
         store = self._store
         ports = Ports(
-            stores=Stores(
-                journal=store.journal,
-                numbers=store.numbers,
-                owners=store.owners,
-                queue=store.queue,
-                batches=store.batches,
-                reference=store.reference,
-            ),
+            stores=stores_of(store),
             hsm=LocalHsm(self._vault),
             pans=self._pans,
             clock=self._clock,
