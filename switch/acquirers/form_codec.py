@@ -177,7 +177,7 @@ class FormCodec:
         if 39 in theirs and self.form.codes_in:
             ours[39] = self._code(str(theirs[39]), theirs)
         if ours.get(70) == _KEY_CHANGE and self.form.key is not None:
-            self._key_content(ours)
+            self._key_content(ours, theirs)
         ours.pop(64, None)
         if mac is not None:
             ours[128 if max(ours) > 64 else 64] = mac
@@ -198,13 +198,16 @@ class FormCodec:
             return UNKNOWN_CODE
         return code
 
-    def _key_content(self, ours: Message) -> None:
-        """The host's elements of a key change as our DE 48; left as they are where they say nothing."""
+    def _key_content(self, ours: Message, theirs: Message) -> None:
+        """The host's elements of a key change as our DE 48; left as they are where they say nothing.
+
+        The usage is read as it came: `values` may have made something else of it, as of a DE 53 that
+        says 01, which with a PIN block is a format."""
         fields = self.form.key
         assert fields is not None
         key = ours.get(fields.key)
         usage = next(
-            (use for use, value in fields.usages.items() if value == ours.get(fields.usage)), ""
+            (use for use, value in fields.usages.items() if value == theirs.get(fields.usage)), ""
         )
         if not usage or key is None:
             return

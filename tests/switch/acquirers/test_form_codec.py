@@ -9,7 +9,7 @@ and by pyiso8583 under the specification below; answers of that bank through the
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import pytest
@@ -236,11 +236,20 @@ def test_management_is_asked_and_answered() -> None:
     assert host.faults["session not echoed"] == 1
 
 
-def test_a_key_change_each_way() -> None:
+@pytest.mark.parametrize("usage", ["ZPK", "ZAK"])
+def test_a_key_that_the_host_sends_and_what_it_is_answered(usage: Literal["ZPK", "ZAK"]) -> None:
+    """DE 53 of a PIN key says 01, which with a PIN block is a format and another word of ours."""
+    form, host = codec(), bank()
+    told = form.decode(host.offer_key(usage, bytes(range(16)))[2:])
+    assert (told[70], str(told[48])[:3]) == ("101", usage)
+    assert host.key_in(usage, str(told[48])[3:]) == bytes(range(16))
+    host.answered(host.read(form.encode(reply(told, "00"))))
+    assert host._keys[usage][0] == bytes(range(16))
+
+
+def test_a_key_change_of_ours() -> None:
     form, host = codec(), bank()
     told = form.decode(host.offer_key("ZAK", bytes(range(16)))[2:])
-    assert (told[70], str(told[48])[:3]) == ("101", "ZAK")
-    assert host.key_in("ZAK", str(told[48])[3:]) == bytes(range(16))
     ours = ask("101", "000008", "0304120000", "48000000", "") | {48: told[48]}
     assert host.take_key(str(host.read(form.encode(ours))[48])) == "00"
     assert host._keys["ZAK"][0] == bytes(range(16))
