@@ -133,9 +133,9 @@ def reason_object(reason: Reason) -> dict[str, str]:
 
 def message_object(crossing: Crossing, dialect: str) -> dict[str, Any]:
     """A message with its elements by name; of a MAC whether it is right, of a secret its length."""
-    message = {de: value for de, value in crossing.message.items() if de not in (64, 128)}
-    shown = masked(message)
-    code = next((de for de in (64, 128) if de in crossing.message), None)
+    wire = crossing.wire
+    shown = masked({de: value for de, value in wire.items() if de not in (64, 128)})
+    code = next((de for de in (64, 128) if de in wire), None)
     if code is not None:
         shown[code] = f"[MAC, {crossing.mac}]"
     return {
@@ -143,6 +143,7 @@ def message_object(crossing: Crossing, dialect: str) -> dict[str, Any]:
         "at": crossing.at,
         "mti": shown.get(0, "????"),
         "fault": crossing.fault,
+        "header": crossing.header,
         "elements": [
             {
                 "de": de,

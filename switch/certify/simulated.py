@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from hsm.keys import KeyUsage
 from hsm.lmk import TEST_LMK
 from hsm.local import LocalVault
@@ -17,7 +19,8 @@ from switch.virtual.network import Network, Weather
 from switch.virtual.ports import EPOCH, Machine, NetworkTransport, SimulatedClock, entropy_of
 from terminals.registry import StoredKey
 from terminals.simulator.accounts import Accounts, Rules
-from terminals.simulator.bank import Bank, BankOptions, BankServer
+from terminals.simulator.bank import BankOptions, BankServer
+from terminals.simulator.binary_bank import bank_of
 from terminals.simulator.dice import Dice
 
 if TYPE_CHECKING:
@@ -42,6 +45,13 @@ LINK: Final = Link(
     retry_s=1.0,
     retry_max_s=2.0,
 )
+BINARY_LINK: Final = msgspec.structs.replace(
+    LINK,
+    dialect="iso1987_binary.key_16",
+    form="binary_host",
+    mac_algorithm="tdes-cbc-binary",
+)
+LINKS: Final = {"reference": LINK, "binary_host": BINARY_LINK}  # by the kind of bank
 
 
 class _Bits:
@@ -65,9 +75,10 @@ def run(
     async def main() -> tuple[list[CaseResult], list[Crossing]]:
         cards = test_cards.simulated(step.card for case in cases for step in case.step)
         keys = {usage: made_key(f"certify {usage.value}") for usage in _USAGES}
-        bank = Bank(
+        bank = bank_of(
             BankOptions(
                 name=link.acquirer,
+                kind="binary_host" if link.form else "reference",
                 zpk=keys[KeyUsage.ZPK].hex(),
                 zak=keys[KeyUsage.ZAK].hex(),
                 zmk=keys[KeyUsage.ZMK].hex(),

@@ -17,11 +17,15 @@ from iso8583.errors import DecodeError, FramingError
 from iso8583.framing import Framer, FramingSpec, build
 from iso8583.message import Message
 from iso8583.mti import is_request
+from switch.acquirers.form_codec import codec_of
+from switch.replay.host_codec import host_codec_of, unsigned_bytes_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from iso8583.codec import Codec
     from iso8583.framing import Frame
+    from switch.acquirers.form_codec import FormCodec
     from switch.ports import Transport
     from switch.reference import Link
 
@@ -30,12 +34,15 @@ MONEY: Final = "1246"  # classes of MTI
 
 
 class Crossing(msgspec.Struct):
-    """A message on the link. `message` is in clear: it is matched here and never written."""
+    """A message on the link. In clear: `message` is matched here and never written, `wire` is what
+    is shown of it, masked: the elements as the host has them, where the link has a form."""
 
     to: str  # bank, switch
     at: float
     message: Message
+    wire: Message
     mac: str  # right, wrong, none
+    header: str = ""  # of a form, hex
     fault: str = ""
 
 
@@ -56,7 +63,12 @@ class Tap:
         self._transport = transport
         self._now_s = now_s
         self._mac_right = mac_right
-        self._codec = codec_for(link.dialect)
+        self._spoken = codec_for(link.dialect)
+        self._ours, self._theirs = (
+            host_codec_of(link),
+            codec_of(link),
+        )  # who reads what we, they write
+        self._unsigned = unsigned_bytes_of(self._ours)
         self.framing = FramingSpec(
             length="ascii4" if link.length == "ascii4" else "binary2",
             inclusive=link.length_inclusive,
@@ -78,7 +90,7 @@ class Tap:
 
     def leaving(self, frame: Frame) -> bytes:
         """A frame of ours as it leaves."""
-        message = self._decoded(frame)
+        message = self._decoded(self._ours, frame)
         fault = self._taken("spoil_request", message, request=True)
         if fault:
             frame = spoilt(frame)
@@ -87,7 +99,7 @@ class Tap:
 
     def coming(self, frame: Frame, hand_on: Callable[[bytes], None]) -> None:
         """A frame of the bank: handed on, or what the fault makes of it."""
-        message = self._decoded(frame)
+        message = self._decoded(self._theirs, frame)
         for fault in ("lose_answer", "late_answer", "spoil_answer"):
             if self._taken(fault, message, request=False):
                 break
@@ -112,9 +124,10 @@ class Tap:
         self.fault = ""
         return fault
 
-    def _decoded(self, frame: Frame) -> Message:
+    @staticmethod
+    def _decoded(codec: Codec | FormCodec, frame: Frame) -> Message:
         try:
-            return self._codec.decode(frame.body)
+            return codec.decode(frame.body)
         except DecodeError:
             return {0: "????"}
 
@@ -122,9 +135,12 @@ class Tap:
         code = message.get(128, message.get(64))
         mac = "none"
         if isinstance(code, bytes):
-            right = self._mac_right(frame.body[: -len(code)], code)
+            right = self._mac_right(frame.body[self._unsigned : -len(code)], code)
             mac = "right" if right else "wrong"
-        self.crossings.append(Crossing(to, round(self._now_s(), 6), message, mac, fault))
+        head, body = frame.body[: self._unsigned], frame.body[self._unsigned :]
+        wire = self._decoded(self._spoken, msgspec.structs.replace(frame, body=body))
+        at = round(self._now_s(), 6)
+        self.crossings.append(Crossing(to, at, message, wire, mac, head.hex().upper(), fault))
 
 
 def spoilt(frame: Frame) -> Frame:

@@ -34,6 +34,14 @@ TEXTS: dict[str, tuple[str, str]] = {
         "two terminal ids that it knows (DE 41), by a comma",
         "测试主机登记的两个终端号（域 41），以逗号分隔",
     ),
+    "help_opt_certify_kind": (
+        "of the simulated bank: reference, binary_host",
+        "模拟银行的种类：reference、binary_host",
+    ),
+    "certify_no_kind": (
+        "no kind of bank {kind}; there are {kinds}",
+        "没有 {kind} 类银行；现有 {kinds}",
+    ),
     "certify_exists": ("{path} is there already", "{path} 已存在"),
     "certify_needs_cards": (
         "a bank's test host needs its test cards: --cards FILE",

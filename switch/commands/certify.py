@@ -49,10 +49,15 @@ class Options(msgspec.Struct, frozen=True):
     patience_s: float = 60.0
     merchant: str = simulated.MERCHANT
     terminals: tuple[str, str] = simulated.TERMINALS
+    kind: str = "reference"  # of the simulated bank
     json: bool = False
 
 
 def run(node: Node, options: Options) -> Exit:
+    if options.kind not in simulated.LINKS:
+        kinds = ", ".join(simulated.LINKS)
+        text = node.say("certify_no_kind", kind=options.kind, kinds=kinds)
+        raise CommandError(text, Exit.USAGE)
     if options.target.exists():
         raise CommandError(node.say("certify_exists", path=options.target), Exit.USAGE)
     try:
@@ -61,8 +66,10 @@ def run(node: Node, options: Options) -> Exit:
             link, begun_at, results, crossings = against(node, options, cases)
         else:
             silent_logs()
-            link, begun_at = simulated.LINK, EPOCH
-            results, crossings = simulated.run(cases, on_case=lambda one: told(node, options, one))
+            link, begun_at = simulated.LINKS[options.kind], EPOCH
+            results, crossings = simulated.run(
+                cases, link, on_case=lambda one: told(node, options, one)
+            )
     except (CaseError, test_cards.CardFileError) as error:
         raise CommandError(str(error), Exit.USAGE) from error
     except LinkDownError as error:

@@ -13,12 +13,13 @@ import datetime as dt
 from typing import TYPE_CHECKING, Final, cast
 
 from hsm import mac
-from iso8583.codec import codec_for
 from iso8583.errors import DecodeError, FramingError
 from iso8583.framing import Frame, Framer, FramingSpec, build
 from iso8583.message import response_mti
 from iso8583.mti import is_request
+from switch.acquirers.forms import HEADER
 from switch.acquirers.link_messages import elements_of
+from switch.replay.host_codec import host_codec_of, unsigned_bytes_of
 from switch.replay.journal_file import Answered
 from switch.replay.played_terminal import made_key
 
@@ -75,7 +76,8 @@ class PlayedBank:
         heard: Callable[[PlayedBank, Message], None],
     ) -> None:
         self.link = link
-        self.codec = codec_for(link.dialect)
+        self.codec = host_codec_of(link)
+        self._unsigned = unsigned_bytes_of(self.codec)
         self.framing = FramingSpec(
             length="ascii4" if link.length == "ascii4" else "binary2",
             inclusive=link.length_inclusive,
@@ -98,7 +100,7 @@ class PlayedBank:
         if not is_request(mti):
             return
         if mti[1] == "8":
-            answer: Message = {de: message[de] for de in MANAGEMENT if de in message}
+            answer: Message = {de: message[de] for de in (HEADER, *MANAGEMENT) if de in message}
             connection.send(
                 answer | {0: response_mti(mti), 39: "00"}, signed=self.link.mac_on_management
             )
@@ -131,7 +133,7 @@ class PlayedBank:
         if signed and self.link.mac_algorithm != "off":
             message[128 if max(message) > 64 else 64] = bytes(8)
             covered = self.codec.encode(message)[:-8]
-            code = mac.compute(self.link.mac_algorithm, self.zak, covered)
+            code = mac.compute(self.link.mac_algorithm, self.zak, covered[self._unsigned :])
             body = covered + (bytes([code[0] ^ SPOILT]) + code[1:] if spoilt else code)
         else:
             body = self.codec.encode(message)
@@ -141,7 +143,8 @@ class PlayedBank:
         code = message.get(128, message.get(64))
         if self.link.mac_algorithm == "off" or not isinstance(code, bytes):
             return code is None
-        return mac.verify(self.link.mac_algorithm, self.zak, body[: -len(code)], code)
+        covered = body[self._unsigned : -len(code)]
+        return mac.verify(self.link.mac_algorithm, self.zak, covered, code)
 
     def heard(self, message: Message) -> None:
         """It has answered."""

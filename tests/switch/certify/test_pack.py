@@ -39,9 +39,10 @@ HEAD = head_of(simulated.LINK, simulated=True, begun_at=EPOCH, version="1")
 Ran = tuple[list["CaseResult"], list["Crossing"]]
 
 
-@pytest.fixture(scope="module")
-def ran() -> Ran:
-    return simulated.run(load())
+@pytest.fixture(scope="module", params=simulated.LINKS)
+def ran(request: pytest.FixtureRequest) -> Ran:
+    """Against the bank of each kind: what is asked is the same, the wire is not."""
+    return simulated.run(load(), simulated.LINKS[request.param])
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +70,9 @@ def test_every_type_of_transaction_and_every_fault_is_in_it(ran: Ran) -> None:
     assert {"00", "10", "51", "55", "98", "A0"} <= told
 
 
-def test_the_same_bytes_again(pack: dict[str, bytes]) -> None:
-    assert files(HEAD, *simulated.run(load()), chinese=False) == pack
+def test_the_same_bytes_again() -> None:
+    first, second = (files(HEAD, *simulated.run(load()), chinese=False) for _ in "ab")
+    assert first == second
 
 
 def test_no_secret_is_in_it(ran: Ran, pack: dict[str, bytes]) -> None:
@@ -84,8 +86,8 @@ def test_no_secret_is_in_it(ran: Ran, pack: dict[str, bytes]) -> None:
     keys += [made_key(f"certify {usage.value}") for usage in KeyUsage]
     secrets |= {text for key in keys for text in (key.hex(), key.hex().upper())}
     for one in ran[1]:
-        for de in (48, 52, 55):
-            value = one.message.get(de)
+        for de in (48, 52, 55, 96):
+            value = one.wire.get(de)
             if value:
                 secrets.add(value.hex().upper() if isinstance(value, bytes) else value)
     for path, data in pack.items():
@@ -115,21 +117,22 @@ def test_the_page_is_one(pack: dict[str, bytes]) -> None:
     assert "http" not in text.replace("http-equiv", "")
 
 
-def test_times_and_elements_are_named(pack: dict[str, bytes]) -> None:
+def test_times_and_elements_are_named(ran: Ran, pack: dict[str, bytes]) -> None:
     trace = json.loads(pack["traces/time_out.json"])
     mtis = [(one["mti"], one["to"], one["fault"]) for one in trace["messages"]]
+    reversal = "0400" if ran[1][0].header else "0420"  # as the host calls it
     assert mtis == [
         ("0200", "bank", ""),
         ("0210", "switch", "lose_answer"),
-        ("0420", "bank", ""),
-        ("0430", "switch", ""),
+        (reversal, "bank", ""),
+        (f"{reversal[:2]}{int(reversal[2]) + 1}0", "switch", ""),
     ]
     elements: dict[int, dict[str, Any]] = {
         one["de"]: one for one in trace["messages"][0]["elements"]
     }
     assert elements[2]["value"].count("*") == 9
     assert elements[52]["value"] == "[8 bytes]"
-    assert elements[64]["value"] == "[MAC, right]"
+    assert {"[MAC, right]"} <= {one["value"] for one in elements.values()}
     assert (elements[4]["name"], elements[4]["name_zh"]) == ("amount, transaction", "交易金额")
     assert trace["messages"][2]["at"] - trace["messages"][0]["at"] > simulated.LINK.timeout_s
 

@@ -18,14 +18,17 @@ from switch.replay.journal_file import (
     Reference,
     Request,
     Settlement,
+    Writer,
     read,
 )
 from switch.replay.player import play
 from tests.switch.replay.traffic import (
     CARD,
+    HEAD,
     answered,
     day,
     decided,
+    reference,
     request,
     write,
 )
@@ -218,3 +221,30 @@ def test_the_business_date_moves_on(tmp_path: Path) -> None:
     (_, refused), end = played(tmp_path / "j.jsonl", lines)
     assert refused.facts["state"] == "refused"
     assert end.lines["day"] == 1
+
+
+def test_a_host_of_another_form(tmp_path: Path) -> None:
+    """The same day, with a bank whose messages have a header, BCD, other codes and reversals as 0400."""
+    plain = reference()
+    link = next(each for each in plain if isinstance(each, Reference) and each.of == "link")
+    form = {
+        "dialect": "iso1987_binary.key_16",
+        "form": "binary_host",
+        "mac_algorithm": "tdes-cbc-binary",
+    }
+    other = msgspec.structs.replace(link, content=link.content | form)
+    path = tmp_path / "j.jsonl"
+    writer = Writer(path, HEAD)
+    for line in [*(other if each is link else each for each in plain), *day()]:
+        writer.add(line)
+    writer.end()
+    told: list[Played] = []
+    lines = read(path)
+    _, head = next(lines)
+    assert isinstance(head, Head)
+    play(head, lines, told.append)
+    for each in told:
+        assert {name: each.facts.get(name, "") for name in each.recorded} == each.recorded
+        assert each.notes == []
+    codes = [one.elements.get("64") for one in told[0].messages if one.receiver == "bank_a"]
+    assert codes == ["right"]
