@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from iso8583.message import mask_text
+from switch.listed_cards import token_of
 from switch.replay.cards import EXPIRED, EXPIRY, Ranges
 from switch.replay.journal_file import (
     Answered,
@@ -60,11 +61,12 @@ def content_of(kind: str, content: dict[str, Any]) -> dict[str, Any]:
 
 
 def tokens_of(kind: str, content: dict[str, Any]) -> tuple[str, list[str]]:
-    """Where an item names cards, and by which tokens."""
+    """Where an item names cards, and by which tokens; a number that is sealed beside one stays here."""
     name = {"risk_list": "members", "risk_rule": "only"}.get(kind, "")
     if kind == "risk_rule" and content.get("scope") != "card":
         return "", []
-    return name, [one for one in content.get(name, ()) if TOKEN.fullmatch(str(one))]
+    tokens = [token_of(str(one)) for one in content.get(name, ())]
+    return name, [one for one in tokens if TOKEN.fullmatch(one)]
 
 
 def with_cards(kind: str, content: dict[str, Any], numbers: Mapping[str, str]) -> dict[str, Any]:
@@ -73,12 +75,13 @@ def with_cards(kind: str, content: dict[str, Any], numbers: Mapping[str, str]) -
     if not tokens:
         return content
 
-    def named(one: str) -> str:
-        if one not in tokens:
-            return one
-        if one in numbers:
-            return CARD + numbers[one]
-        return hashlib.sha256(one.encode()).hexdigest()[: len(one)]
+    def named(member: str) -> str:
+        token = token_of(member)
+        if token not in tokens:
+            return member
+        if token in numbers:
+            return CARD + numbers[token]
+        return hashlib.sha256(token.encode()).hexdigest()[: len(token)]
 
     return content | {name: [named(one) for one in content[name]]}
 

@@ -176,7 +176,7 @@ def test_a_balance_stays_with_its_holder() -> None:
 
 def test_cards_of_lists_are_named_by_their_test_numbers() -> None:
     known, unknown = "ab" * 16, "cd" * 16
-    listed = {"name": "l", "members": [known, unknown, "M/T"]}
+    listed = {"name": "l", "members": [f"{known}:0123456789abcdef", unknown, "M/T"]}
     assert tokens_of("risk_list", listed) == ("members", [known, unknown])
     (card, nobody, terminal) = with_cards("risk_list", listed, {known: "622"})["members"]
     assert (card, terminal) == ("card:622", "M/T")
