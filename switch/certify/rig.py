@@ -23,6 +23,7 @@ from switch.config import Config, Engine, Listener, Queue
 from switch.reference import Route
 from switch.transactions import TYPES
 from switch.virtual.network import Network, Weather
+from switch.virtual.ports import NoLog
 from switch.wiring import Ports, Switch, build, stores_of
 from terminals.registry import Merchant, StoredKey, Terminal as Registered
 from terminals.simulator.dice import Dice
@@ -34,11 +35,8 @@ if TYPE_CHECKING:
     from hsm.lmk import Lmk
     from hsm.local import LocalVault
     from iso8583.framing import Frame
-    from switch.logs import AuthorizationLine
     from switch.ports import Clock, Transport
-    from switch.reception import Received
     from switch.reference import Link
-    from switch.store_ports import Undecided
     from terminals.simulator.terminal import Outcome, Request
 
 HOST: Final = "switch"
@@ -239,22 +237,6 @@ class Till(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         for frame in self._framer.receive_bytes(data):
             self._frames.put_nowait(frame)
-
-
-class NoLog:
-    """`switch.engine.Log`: the traces are the log."""
-
-    def authorized(self, line: AuthorizationLine) -> None: ...
-
-    def managed(self, received: Received, response_code: str, rule: str) -> None: ...
-
-    def refused(self, source: str, response_code: str, rule: str) -> None: ...
-
-    def noted(self, event: str) -> None: ...
-
-    def recovered(self, undecided: Undecided) -> None: ...
-
-    def failed(self, error: BaseException) -> None: ...
 
 
 def every_type(merchant: str, name: str) -> Merchant:

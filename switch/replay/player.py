@@ -34,7 +34,7 @@ from switch.replay.played_terminal import PlayedTerminal, Told, master_key
 from switch.replay.wire import Wire
 from switch.virtual.loop import run_virtual
 from switch.virtual.network import Network, Weather
-from switch.virtual.ports import Machine, NetworkTransport, SimulatedClock, entropy_of
+from switch.virtual.ports import Machine, NetworkTransport, NoLog, SimulatedClock, entropy_of
 from switch.wiring import Ports, build, stores_of
 from terminals.registry import StoredKey
 from terminals.simulator.dice import Dice
@@ -45,10 +45,8 @@ if TYPE_CHECKING:
     from hsm.pans import Pans
     from iso8583.message import Message
     from switch.journal import Commit, Verdict
-    from switch.logs import AuthorizationLine
     from switch.reception import Received
     from switch.replay.journal_file import Event, Line
-    from switch.store_ports import Undecided
     from switch.wiring import Switch
 
 Of = TypeVar("Of", bound=Section)
@@ -299,14 +297,11 @@ class Player:
             self._told[line.id] = Told(batch, f"{line.trace:06d}", message)
 
 
-class PlayerLog:
-    """`switch.engine.Log`: refusals that are not stored are counted, and what fails."""
+class PlayerLog(NoLog):
+    """Refusals that are not stored are counted, and what fails."""
 
     def __init__(self, player: Player) -> None:
         self._player = player
-
-    def authorized(self, line: AuthorizationLine) -> None:
-        pass
 
     def managed(self, received: Received, response_code: str, rule: str) -> None:
         if response_code != "00":
@@ -314,12 +309,6 @@ class PlayerLog:
 
     def refused(self, source: str, response_code: str, rule: str) -> None:
         self._player.refused[f"{response_code} {rule}"] += 1
-
-    def noted(self, event: str) -> None:
-        pass
-
-    def recovered(self, undecided: Undecided) -> None:
-        pass
 
     def failed(self, error: BaseException) -> None:
         self._player.failures[type(error).__name__] += 1

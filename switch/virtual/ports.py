@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from switch.logs import AuthorizationLine
+    from switch.reception import Received
+    from switch.store_ports import Undecided
     from switch.virtual.loop import Process
     from switch.virtual.network import Endpoint, Network
     from terminals.simulator.dice import Dice
@@ -88,3 +91,21 @@ def entropy_of(dice: Dice) -> Callable[[int], bytes]:
         return b"".join(words)[:count]
 
     return some
+
+
+class NoLog:
+    """`switch.engine.Log` that says nothing."""
+
+    def authorized(self, line: AuthorizationLine) -> None: ...
+
+    def managed(self, received: Received, response_code: str, rule: str) -> None: ...
+
+    def refused(self, source: str, response_code: str, rule: str) -> None: ...
+
+    def recovered(self, undecided: Undecided) -> None: ...
+
+    def noted(self, event: str) -> None: ...
+
+    def downloaded(self, topic: str, act: str) -> None: ...
+
+    def failed(self, error: BaseException) -> None: ...

@@ -7,6 +7,8 @@ exactly that must be named. Builds that have no player, or are none, are refused
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -141,8 +143,31 @@ def test_a_damaged_journal_is_refused_before_anything_runs(tmp_path: Path) -> No
     assert f"{path}:14" in out
 
 
-def test_where_the_player_s_code_is(tmp_path: Path) -> None:
-    with opened(str(ROOT), ROOT) as build:
+def test_a_build_by_its_folder_environment_wheel_and_revision(
+    tmp_path: Path, altered: Path
+) -> None:
+    with opened(str(ROOT), tmp_path) as build:
         assert build.root == ROOT
-    with pytest.raises(BuildError), opened("no-such-revision", tmp_path):
-        pass
+    with opened(sys.prefix, tmp_path) as build:  # what runs these tests has it installed
+        assert (build.root / "switch" / "wiring.py").exists()
+    with opened(str(altered), tmp_path) as build:
+        unpacked = build.root
+        assert unpacked.parts[-2:] == ("tongbao", "_app")
+        with opened(str(unpacked.parent.parent), tmp_path) as again:
+            assert again.root == unpacked
+    assert not unpacked.exists()
+    git = ["git", "-C", str(tmp_path)]
+    player_of(old(tmp_path)).write_text("print('{}')")
+    for words in (
+        ["init", "-q"],
+        ["add", "-A"],
+        ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "one"],
+    ):
+        subprocess.run([*git, *words], check=True)
+    (tmp_path / "switch" / "replay" / "__main__.py").unlink()
+    with opened("HEAD", tmp_path) as build:
+        assert (build.root / "switch" / "replay" / "__main__.py").exists()
+        assert build.root != tmp_path
+    for name in ("no-such-revision", "--help", "HEAD:switch"):
+        with pytest.raises(BuildError), opened(name, tmp_path):
+            pass
