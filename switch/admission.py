@@ -12,6 +12,7 @@ from switch.advice import TAKEN, taken_in
 from switch.authorization import Authorization
 from switch.intake import Refusal
 from switch.journal import (
+    AttemptRow,
     Commit,
     FindByReference,
     Judgement,
@@ -19,19 +20,23 @@ from switch.journal import (
     OutcomeRow,
     OutcomeState,
 )
+from switch.routing import OF_ORIGINAL, Asked, read_route_rule, with_choice
 from switch.transactions import HOLDS, Search, Side
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from switch.access import AccessCache
     from switch.advice import Way
     from switch.config import Config
     from switch.effects import Effect
     from switch.intake import Ask
-    from switch.journal import AttemptRow, Duplicate, Journal, RequestRow, Scene
+    from switch.journal import Duplicate, Journal, RequestRow, Scene
     from switch.ports import Clock
     from switch.reception import Received, Verified
     from switch.reference import Route, Snapshot
     from switch.risk import Assessment
+    from switch.routing import Choice, Passed
     from switch.rows import Rows
 
 
@@ -97,10 +102,22 @@ class Admission:
             partial_allowed=partial and asked.type.opens,  # a follow-up is all or nothing
             now=self._clock.now,
             numbers=self._rows.identity,
-            next_attempt=lambda row, former, acquirer: self._rows.attempt(
-                row, former, acquirer, "alternate", snapshot
-            ),
+            next_attempt=functools.partial(self._next_attempt, snapshot),
         )
+
+    def _next_attempt(
+        self,
+        snapshot: Snapshot,
+        request: RequestRow,
+        former: AttemptRow,
+        acquirer: str,
+        passed: Passed,
+    ) -> AttemptRow | str:
+        """After one that certainly sent nothing; by the rule that chose that one."""
+        if former.attempt >= self._config.engine.attempts_max:
+            return "attempts_max"
+        rule = read_route_rule(former.route_rule).rule
+        return self._rows.attempt(request, former, acquirer, rule, snapshot, passed)
 
     async def _taken_before(
         self, key: Key, received: Received, asked: Ask, stopped: Refusal | None
@@ -150,26 +167,43 @@ class Admission:
             return auth.refuse("15", "route.none")
         verified.access.added += asked.type.side is not Side.NONE
         if asked.type.follows:
-            unreferenced = route.acquirer if merchant.unreferenced_refund else ""
-            return self._follow_up(auth, received, snapshot, unreferenced, assessment)
-        attempt = self._routed(auth, route, snapshot)
+            anew = None
+            if merchant.unreferenced_refund:
+                choice = choose(snapshot, route, asked.pan, auth.request)
+                anew = functools.partial(self._first_usable, auth.request, choice, snapshot)
+            return self._follow_up(auth, received, snapshot, anew, assessment)
+        attempt = self._routed(auth, route, asked.pan, snapshot)
         if assessment is not None:
             go = functools.partial(forward, attempt)
             judge = limits.judge(auth.request, assessment, go)
             return auth.judge(assessment.find(), judge)
         return auth.refuse("91", "link.down") if attempt is None else auth.record(attempt)
 
-    def _routed(self, auth: Authorization, route: Route, snapshot: Snapshot) -> AttemptRow | None:
-        """The first attempt that can be made; what is left of the route stays as alternates."""
-        choices = (route.acquirer, *route.alternates)
-        for at, acquirer in enumerate(choices):
-            attempt = self._rows.attempt(
-                auth.request, None, acquirer, f"route.{route.prefix}", snapshot
-            )
-            if attempt is not None:
-                auth.alternates = choices[at + 1 :]
-                return attempt
+    def _routed(
+        self, auth: Authorization, route: Route, pan: str, snapshot: Snapshot
+    ) -> AttemptRow | None:
+        """The first attempt that can be made; what is left of the choice stays as alternates."""
+        choice = choose(snapshot, route, pan, auth.request)
+        attempt = self._first_usable(auth.request, choice, snapshot)
+        if isinstance(attempt, AttemptRow):
+            at = choice.candidates.index(attempt.acquirer)
+            auth.alternates = choice.candidates[at + 1 :]
+            note_choice(auth, choice)
+            return attempt
+        note_choice(auth, choice, attempt)
         return None
+
+    def _first_usable(
+        self, request: RequestRow, choice: Choice, snapshot: Snapshot
+    ) -> AttemptRow | Passed:
+        """An attempt at the first link that can be tried, else why each of them can not."""
+        passed: Passed = ()
+        for acquirer in choice.candidates:
+            made = self._rows.attempt(request, None, acquirer, choice.rule, snapshot, passed)
+            if isinstance(made, AttemptRow):
+                return made
+            passed = (*passed, (acquirer, made))
+        return passed
 
     def _advice(
         self,
@@ -199,10 +233,13 @@ class Admission:
             return auth.hold("route.none")
         verified.access.added += asked.type.side is not Side.NONE
         if asked.type.follows:
-            return self._follow_up(auth, received, snapshot, "", assessment)
+            return self._follow_up(auth, received, snapshot, None, assessment)
         code = str(received.message.get(38, "")).strip()
-        rule = f"route.{route.prefix}"
-        way = self._rows.way(auth.request, route.acquirer, rule, code, snapshot)
+        choice = choose(snapshot, route, asked.pan, auth.request)
+        note_choice(
+            auth, choice
+        )  # it is delivered from the queue: whether the link is up is no matter
+        way = self._rows.way(auth.request, choice.candidates[0], choice.rule, code, snapshot)
         go = functools.partial(take_in, way, asked.type.sign)
         if assessment is not None:
             judge = limits.judge(auth.request, assessment, go)
@@ -217,7 +254,7 @@ class Admission:
         auth: Authorization,
         received: Received,
         snapshot: Snapshot,
-        unreferenced: str,
+        anew: Callable[[], AttemptRow | Passed] | None,
         assessment: Assessment | None,
     ) -> Effect:
         """DE 61 names batch, trace and date of its original, DE 37 its RRN; of a pre-authorisation
@@ -234,7 +271,7 @@ class Admission:
                 return auth.hold("original.not_named")
             if type_.judge != "refund":
                 return auth.refuse("30", "original.not_named")
-            if not unreferenced:
+            if anew is None:
                 return auth.refuse("25", "original.not_named")
             reference, named = "0" * 12, True  # no transaction has that batch and trace
         find = FindByReference(
@@ -257,9 +294,9 @@ class Admission:
             hold_days=self._config.rules.hold_days,
             completion_percent=self._config.rules.completion_percent,
             way=lambda acquirer: self._rows.way(
-                request, acquirer, "route.of_original", auth_code, snapshot
+                request, acquirer, OF_ORIGINAL, auth_code, snapshot
             ),
-            unreferenced=unreferenced,
+            unreferenced=anew,
         )
         judge = follow_up.JUDGES[type_.judge]
         if assessment is None:
@@ -274,7 +311,8 @@ class Admission:
     def _attempt_follow_up(
         self, request: RequestRow, acquirer: str, snapshot: Snapshot
     ) -> AttemptRow | None:
-        return self._rows.attempt(request, None, acquirer, "route.of_original", snapshot)
+        made = self._rows.attempt(request, None, acquirer, OF_ORIGINAL, snapshot)
+        return made if isinstance(made, AttemptRow) else None
 
     async def reversed_key(self, received: Received, verified: Verified, asked: Ask) -> Key:
         """The key of the original that a 0400 names by its own elements."""
@@ -290,6 +328,32 @@ def key_of(received: Received, verified: Verified, asked: Ask) -> Key:
     sender = received.sender
     batch = asked.private.batch if sender.profile.batch_in_message else current_batch(verified)
     return Key(sender.merchant_id, sender.terminal_id, batch, asked.stan, asked.kind)
+
+
+def choose(snapshot: Snapshot, route: Route, pan: str, request: RequestRow) -> Choice:
+    """Where the rules in force send it; without any, where its card's route says."""
+    table = snapshot.routing
+    if not table.rules:
+        return table.own(route)
+    return table.choose(
+        route,
+        Asked(
+            request.key,
+            request.type,
+            pan,
+            request.mcc,
+            request.currency,
+            request.entry_mode,
+            request.amount_minor,
+        ),
+    )
+
+
+def note_choice(auth: Authorization, choice: Choice, passed: Passed = ()) -> None:
+    """The request's decision tells it; a route of one link is told by its name alone."""
+    if choice.told or passed:
+        told = with_choice(auth.request.decision, choice, passed)
+        auth.request = msgspec.structs.replace(auth.request, decision=told)
 
 
 def forward(attempt: AttemptRow | None, request: RequestRow, _scene: Scene) -> Judgement:

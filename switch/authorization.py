@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from switch.journal import Find, Scene
+    from switch.routing import Passed
 
 
 class Stage(IntEnum):  # its hash costs no call in Python: TABLE is asked with it at every step
@@ -90,7 +91,7 @@ class Authorization:
         partial_allowed: bool,
         now: Callable[[], dt.datetime],
         numbers: Callable[[str], WireIdentity | None],
-        next_attempt: Callable[[RequestRow, AttemptRow, str], AttemptRow | None],
+        next_attempt: Callable[[RequestRow, AttemptRow, str, Passed], AttemptRow | str],
         alternates: tuple[str, ...] = (),
     ) -> None:
         self.request = request
@@ -272,18 +273,22 @@ def not_sent(auth: Authorization, event: NotSent) -> Effect:
         # Whoever took this request over has queued it, without an outcome that ours could lose to:
         # a decline from here would stand beside a delivered refund. The queue settles who is right.
         return no_answer(auth, NoAnswer(event.reason))
+    passed: Passed = ((auth.attempt.acquirer, event.reason),)
     while auth.alternates:
         acquirer, *rest = auth.alternates
         auth.alternates = tuple(rest)
-        attempt = auth.next_attempt(auth.request, auth.attempt, acquirer)
-        if attempt is not None:
+        attempt = auth.next_attempt(auth.request, auth.attempt, acquirer, passed)
+        if isinstance(attempt, str):
+            passed = (*passed, (acquirer, attempt))
+        else:
             assert auth.business_date is not None
             auth.attempt = msgspec.structs.replace(attempt, request_date=auth.business_date)
             auth.stage = Stage.REROUTING
             find = FindById(auth.request.request_id, auth.business_date)
             return Decide(find, judge_second_attempt(auth.attempt))
-    outcome = outcome_plain(auth, OutcomeState.DECLINED, "91", f"link.{event.reason}")
-    return decide(auth, outcome)
+    others = "".join(f", {acquirer} {why}" for acquirer, why in passed[1:])
+    rule = f"link.{event.reason}{others}"
+    return decide(auth, outcome_plain(auth, OutcomeState.DECLINED, "91", rule))
 
 
 def vault_refused(auth: Authorization, event: VaultRefused) -> Effect:

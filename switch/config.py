@@ -281,6 +281,10 @@ class Engine(Section, frozen=True):
     send_by_s: Annotated[
         float, seconds(0.1, 60, "after its commit was issued an attempt may be sent this long")
     ] = 2.0
+    attempts_max: Annotated[
+        int,
+        whole(1, 8, "attempts", "of one request; each after the first only where nothing was sent"),
+    ] = 3
     lease_s: Annotated[
         float, seconds(1, 300, "of an owner and of a queue, by the store's clock")
     ] = 5.0

@@ -25,6 +25,7 @@ from switch.journal import (
     RequestRow,
     Scene,
 )
+from switch.routing import Passed
 from switch.transactions import TYPES
 
 
@@ -43,7 +44,8 @@ class FollowUpAsk(msgspec.Struct, frozen=True):
     hold_days: int = 30  # that a pre-authorisation is good for
     completion_percent: int = 115  # of it that may be taken
     way: Callable[[str], Way | None] = lambda _acquirer: None
-    unreferenced: str = ""  # acquirer that takes a refund without an original; "": none does
+    # the attempt of a refund without an original, or why no link can take it; None: it may have none
+    unreferenced: Callable[[], AttemptRow | Passed] | None = None
 
 
 def judge_void(ask: FollowUpAsk, scene: Scene) -> Judgement:
@@ -68,8 +70,9 @@ def judge_refund(ask: FollowUpAsk, scene: Scene) -> Judgement:
     """Same merchant, same PAN, Σ refunds ≤ captured, within the window."""
     original, refusal = _select(ask, scene)
     if original is None:
-        without = ask.unreferenced and refusal[0] == "25"
-        return _unreferenced(ask) if without else _refused(ask, *refusal)
+        if ask.unreferenced is not None and refusal[0] == "25":
+            return _unreferenced(ask, ask.unreferenced())
+        return _refused(ask, *refusal)
     standing = _standing(original)
     if any(TYPES[follow_up.type].judge == "void" for follow_up in standing):
         return _refused(ask, "12", "refund.original_voided", original)
@@ -269,11 +272,10 @@ def _taken_in(
     return Judgement(commit=commit, response_code=TAKEN, rule=rule, original=original)
 
 
-def _unreferenced(ask: FollowUpAsk) -> Judgement:
+def _unreferenced(ask: FollowUpAsk, attempt: AttemptRow | Passed) -> Judgement:
     """No original, and the merchant is allowed that: a case, so that it is looked at (rules §7)."""
     request = ask.request
-    attempt = ask.attempt(ask.unreferenced)
-    if attempt is None:
+    if not isinstance(attempt, AttemptRow):
         return _refused(ask, "91", "link.down")
     case = CaseRow(
         kind="unreferenced_refund",

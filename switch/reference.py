@@ -14,6 +14,8 @@ import msgspec
 from settlement.contracts import BankAccount
 from settlement.four_eyes import RefusedError
 from switch.risk_rules import NO_RULES, Listed, Rule, RuleSet
+from switch.routing import Table
+from switch.routing_rules import RoutingCost, RoutingRule
 from terminals.download_data import Aid, CaKey, DownloadSet, Parameters
 from terminals.registry import Merchant, Profile, StoredKey, Terminal
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 ACCOUNT = "merchant.account"  # the act of changing a merchant's settlement account
 OURS = "bank.account"  # the act of adding an account of ours, or changing it
+ROUTING: Final = ("route", "routing_rule", "routing_cost")  # what the table of routing is made of
 NODE = "node"  # who makes what a node makes for itself, in the audit log
 
 
@@ -209,6 +212,9 @@ class Snapshot:
         self.aids: dict[str, Aid] = {}
         self.parameters: dict[str, Parameters] = {}
         self.download_sets: dict[str, DownloadSet] = {}
+        self.routing = Table()
+        self.routing_rules: dict[str, RoutingRule] = {}
+        self.routing_costs: dict[str, RoutingCost] = {}
         self._risk_rules: dict[str, Rule] = {}
         self.risk_lists: dict[str, Listed] = {}
         self._versions: dict[str, dict[str, int]] = {}  # kind -> key -> version
@@ -229,6 +235,9 @@ class Snapshot:
         other.links = self.links.copy()
         other.routes = self.routes.copy()
         other.risk = self.risk
+        other.routing = self.routing
+        other.routing_rules = self.routing_rules.copy()
+        other.routing_costs = self.routing_costs.copy()
         other._risk_rules = self._risk_rules.copy()
         other.risk_lists = self.risk_lists.copy()
         other.ca_keys = self.ca_keys.copy()
@@ -243,16 +252,20 @@ class Snapshot:
 
     def take(self, items: Iterable[Item], keys: Iterable[StoredKey]) -> None:
         """Of several versions the highest counts, in whatever order they come."""
-        risk_moved = False
+        risk_moved = routing_moved = False
         for item in items:
             versions = self._versions.setdefault(item.kind, {})
             if item.version > versions.get(item.key, 0):
                 versions[item.key] = item.version
                 self._set(item)
                 risk_moved |= item.kind.startswith("risk_")
+                routing_moved |= item.kind in ROUTING
         if risk_moved:
             versions = self._versions.get("risk_rule", {})
             self.risk = RuleSet(self._risk_rules, self.risk_lists, versions)
+        if routing_moved:
+            versions_of = {kind: self._versions.get(kind, {}) for kind in ROUTING}
+            self.routing = Table(self.routing_rules, self.routing_costs, versions_of)
         for key in keys:
             self._set_key(key)
 
@@ -279,6 +292,10 @@ class Snapshot:
                 self.routes[item.key] = msgspec.convert(item.content, Route)
                 lengths = {*self._prefix_lengths, len(item.key)}
                 self._prefix_lengths = sorted(lengths, reverse=True)
+            case "routing_rule":
+                self.routing_rules[item.key] = msgspec.convert(item.content, RoutingRule)
+            case "routing_cost":
+                self.routing_costs[item.key] = msgspec.convert(item.content, RoutingCost)
             case "risk_rule":
                 self._risk_rules[item.key] = msgspec.convert(item.content, Rule)
             case "risk_list":

@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -40,6 +40,8 @@ from switch.acquirers import forms
 from switch.reference import Link, Route
 from switch.risk_check import faults as risk_faults
 from switch.risk_rules import Listed, Rule
+from switch.routing_check import faults as routing_faults, whole
+from switch.routing_rules import RoutingCost, RoutingRule
 from terminals.download_data import Aid, CaKey, DownloadSet, Parameters, faults as download_faults
 from terminals.registry import Merchant, Profile, Terminal
 
@@ -48,11 +50,16 @@ if TYPE_CHECKING:
 
 Content = dict[str, Any]
 Entry = tuple[str, str, Content]  # kind, key, content
+Shape = TypeVar("Shape", bound=msgspec.Struct)
 
 ITEMS_MAX = 1_000_000
 NO_PARENTS: Mapping[str, str] = {}
+NOTHING: Mapping[tuple[str, str], Content] = {}
 MERCHANT_CHARACTERS, TERMINAL_CHARACTERS = 15, 8  # DE 42, DE 41
 ACQUIRER = re.compile(r"[A-Za-z0-9_-]+")
+AT = re.compile(r"(?P<kind>[a-z_]+)\[(?P<number>[0-9]+)\](?:\.(?P<key>[A-Za-z0-9_-]+))?")
+HEAD = re.compile(r"\s*\[\[\s*(?P<kind>[a-z_]+)\s*(?:\.[a-z_ .]+)?\]\]")
+HELD_AGAINST_RULES = ("route", "routing_cost", "routing_rule", "merchant")
 CUTOFF = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 TERMINAL_MACS = profiles_for(MAK_LENGTHS)
 LINK_MACS = profiles_for(USAGES[KeyUsage.ZAK].lengths)
@@ -80,18 +87,21 @@ KINDS: dict[str, Kind] = {
     "agent": Kind(Agent, lambda item: item.agent),
     "link": Kind(Link, lambda item: item.acquirer),
     "route": Kind(Route, lambda item: item.prefix),
+    "routing_cost": Kind(RoutingCost, lambda item: item.key),
     "merchant": Kind(Merchant, lambda item: item.merchant),
     "terminal": Kind(Terminal, lambda item: item.name),
+    "routing_rule": Kind(RoutingRule, lambda item: item.name),
     "risk_rule": Kind(Rule, lambda item: item.name),
 }
 
 
 class ReferenceFileError(Exception):
-    """What is wrong, and where: `file: merchant[2].mcc: reason`."""
+    """What is wrong, and where: `file: merchant[2].mcc (line 14): reason`."""
 
-    def __init__(self, source: str, at: str, reason: str) -> None:
-        super().__init__(f"{source}: {at}: {reason}" if at else f"{source}: {reason}")
-        self.at = at
+    def __init__(self, source: str, at: str, reason: str, line: int = 0) -> None:
+        place = f"{at} (line {line})" if line else at
+        super().__init__(f"{source}: {place}: {reason}" if at else f"{source}: {reason}")
+        self.source, self.at, self.reason = source, at, reason
 
 
 def parse(
@@ -99,9 +109,51 @@ def parse(
     source: str,
     in_force: dict[str, set[str]],
     parents: Mapping[str, str] = NO_PARENTS,
+    standing: Mapping[tuple[str, str], Content] = NOTHING,
 ) -> list[Entry]:
     """The items of a file. `in_force`: keys by kind that the store knows already; `parents`: of
-    its agents."""
+    its agents; `standing`: what routing rules are held against, as the store has it."""
+    try:
+        return _parse(text, source, in_force, parents, standing)
+    except ReferenceFileError as error:
+        line = line_of(text, error.at)
+        raise ReferenceFileError(error.source, error.at, error.reason, line) from error
+
+
+def line_of(text: str, at: str) -> int:
+    """Where the key of a path stands, else its table; 0 where that can not be said.
+
+    >>> line_of("[[link]]\\nport = 1\\n[[link]]\\nport = 0\\n", "link[2].port")
+    4
+    """
+    found = AT.match(at)
+    if found is None:
+        return 0
+    lines = text.splitlines()
+    heads = [at for at, line in enumerate(lines, 1) if HEAD.match(line)]
+    ours = [at for at in heads if _head(lines[at - 1]) == found["kind"]]
+    if int(found["number"]) > len(ours):
+        return 0  # inline, or in a text of several lines
+    first = ours[int(found["number"]) - 1]
+    last = next((at for at in heads if at > first), len(lines) + 1)
+    for at_line in range(first + 1, last):
+        if found["key"] and lines[at_line - 1].partition("=")[0].strip() == found["key"]:
+            return at_line
+    return first
+
+
+def _head(line: str) -> str:
+    found = HEAD.match(line)
+    return "" if found is None else found["kind"]
+
+
+def _parse(
+    text: str,
+    source: str,
+    in_force: dict[str, set[str]],
+    parents: Mapping[str, str],
+    standing: Mapping[tuple[str, str], Content],
+) -> list[Entry]:
     try:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -141,7 +193,37 @@ def parse(
         key, reason = fault
         at = f"{agents[key][0]}.parent" if key in agents else "agent"
         raise ReferenceFileError(source, at, f"agent {key} {reason}")
+    for key, path, reason in routing_faults_of({**standing, **entries}, entries):
+        numbers = {of.name: at for at, of in items if isinstance(of, RoutingRule)}
+        at = numbers.get(key, f"routing_rule {key}, in force already")
+        raise ReferenceFileError(source, f"{at}.{path}" if path else at, reason)
     return [(kind, key, content) for (kind, key), content in entries.items()]
+
+
+def routing_faults_of(
+    known: Mapping[tuple[str, str], Content], entries: Mapping[tuple[str, str], Content]
+) -> Iterator[tuple[str, str, str]]:
+    """What is wrong with the routing rules that would be in force together; (rule, path, reason).
+
+    A file that has nothing to do with them is not held against them.
+    """
+    if not any(kind in HELD_AGAINST_RULES for kind, _ in entries):
+        return
+    rules = _of_kind("routing_rule", RoutingRule, known)
+    named = {name for rule in rules.values() for name in rule.when.merchants}
+    merchants = {
+        name: msgspec.convert(known["merchant", name], Merchant)
+        for name in sorted(named)
+        if ("merchant", name) in known
+    }
+    costs = _of_kind("routing_cost", RoutingCost, known)
+    yield from whole(rules, costs, _of_kind("route", Route, known), merchants)
+
+
+def _of_kind(
+    kind: str, shape: type[Shape], known: Mapping[tuple[str, str], Content]
+) -> dict[str, Shape]:
+    return {key: msgspec.convert(known[of, key], shape) for of, key in known if of == kind}
 
 
 class ItemError(ValueError):
@@ -201,6 +283,9 @@ def check(item: msgspec.Struct) -> None:
         _one_of("card_type", item.card_type, ("debit", "credit"))
         if not (item.prefix.isascii() and item.prefix.isdecimal()):
             raise ItemError("prefix", "digits only")
+        for number, name in enumerate(item.alternates):
+            if name == item.acquirer or name in item.alternates[:number]:
+                raise ItemError(f"alternates[{number}]", f"{name} is named before: each link once")
     if isinstance(item, Link) and not ACQUIRER.fullmatch(item.acquirer):
         raise ItemError("acquirer", "letters, digits, - and _ only: it names folders and accounts")
     if isinstance(item, Agent) and not ACQUIRER.fullmatch(item.agent):
@@ -213,6 +298,9 @@ def check(item: msgspec.Struct) -> None:
             raise ItemError(path, reason)
     if isinstance(item, CaKey | Aid | Parameters | DownloadSet):
         for path, reason in download_faults(item):
+            raise ItemError(path, reason)
+    if isinstance(item, RoutingRule | RoutingCost):
+        for path, reason in routing_faults(item):
             raise ItemError(path, reason)
     if isinstance(item, Calendar):
         for path, reason in problems(item):
@@ -335,6 +423,14 @@ def named_by(item: msgspec.Struct) -> Iterator[tuple[str, str, str]]:
         kind = {"terminal": "terminal", "merchant": "merchant", "agent": "agent"}.get(item.scope)
         for number, subject in enumerate(item.only if kind else ()):
             yield f"only[{number}]", str(kind), subject
+    if isinstance(item, RoutingCost):
+        yield "acquirer", "link", item.acquirer
+    if isinstance(item, RoutingRule):
+        for path in ("to", "fallbacks"):
+            for number, name in enumerate(getattr(item, path)):
+                yield f"{path}[{number}]", "link", name
+        for number, name in enumerate(item.when.merchants):
+            yield f"when.merchants[{number}]", "merchant", name
     if isinstance(item, Route):
         yield "acquirer", "link", item.acquirer
         for number, alternate in enumerate(item.alternates):

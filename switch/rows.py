@@ -14,6 +14,7 @@ from switch.advice import Way
 from switch.chip import ChipFilter
 from switch.journal import AttemptRow, Key, RequestRow
 from switch.reversal import WireIdentity
+from switch.routing import route_rule
 from switch.transactions import TOMBSTONE
 
 if TYPE_CHECKING:
@@ -24,9 +25,12 @@ if TYPE_CHECKING:
     from switch.ports import Clock
     from switch.reception import Received, Verified
     from switch.reference import Link, Route, Snapshot
+    from switch.routing import Passed
 
 ONE_SECOND = dt.timedelta(seconds=1)
 PAN_COLUMN = "switch.request.pan_cipher"
+# How a host that takes no new request does, in the words of `NotSentError`.
+UNFIT = {Health.DOWN: "link_down", Health.FULL: "in_flight_max", Health.OPEN: "circuit_open"}
 
 
 class Standing:
@@ -152,23 +156,28 @@ class Rows:
         acquirer: str,
         rule: str,
         snapshot: Snapshot,
-    ) -> AttemptRow | None:
-        """The next attempt's row; None where that acquirer can not be used from here now.
+        passed: Passed = (),
+    ) -> AttemptRow | str:
+        """The next attempt's row; where that acquirer can not be used from here now, why.
 
         At the bound of its queue only what may itself need the queue least goes on: 0220 and 0400
-        are always taken in (rules §8).
+        are always taken in (rules §8). `passed`: the acquirers that came before it.
         """
         if acquirer in self._standing.full and request.mti[:3] != "022":
-            return None
+            return "queue_full"
         host = self._acquirers.get(acquirer)
         link = snapshot.links.get(acquirer)
-        if host is None or link is None or self._load.waiting_at(acquirer) >= link.in_flight_max:
-            return None  # a bank that does not answer costs its own requests only
+        if host is None or link is None:
+            return "no_link"
+        if self._load.waiting_at(acquirer) >= link.in_flight_max:
+            return "in_flight_max"  # a bank that does not answer costs its own requests only
         health = host.health()
         if health is not Health.UP and health is not Health.PROBING:
-            return None
+            return UNFIT[health]
         pair = host.numbers()
-        return None if pair is None else self._attempt(request, former, rule, link, pair, snapshot)
+        if pair is None:
+            return "no_numbers"
+        return self._attempt(request, former, rule, link, pair, snapshot, passed)
 
     def way(
         self, request: RequestRow, acquirer: str, rule: str, auth_code: str, snapshot: Snapshot
@@ -193,6 +202,7 @@ class Rows:
         link: Link,
         pair: tuple[str, str],
         snapshot: Snapshot,
+        passed: Passed = (),
     ) -> AttemptRow:
         acquirer = link.acquirer
         return AttemptRow(
@@ -203,7 +213,7 @@ class Rows:
             transmission_time=pair[1],
             de32=link.de32,
             de33=link.de33,
-            route_rule=f"{rule}@{snapshot.version('link', acquirer)}",
+            route_rule=route_rule(rule, acquirer, snapshot.version("link", acquirer), passed),
         )
 
     def identity(self, acquirer: str) -> WireIdentity | None:

@@ -371,12 +371,14 @@ def apply_file(node: Node, path: Path, effective_from: dt.datetime | None) -> Ex
         async with reference(change.dsn) as store:
             in_force: dict[str, set[str]] = {}
             parents: dict[str, str] = {}
-            for (kind, key), item in newest(await store.items()).items():
+            known = newest(await store.items())
+            for (kind, key), item in known.items():
                 in_force.setdefault(kind, set()).add(key)
                 if kind == "agent":
                     parents[key] = str(item.content.get("parent", ""))
+            standing = {of: item.content for of, item in known.items()}
             try:
-                entries = parse(text, str(path), in_force, parents)
+                entries = parse(text, str(path), in_force, parents, standing)
             except ReferenceFileError as error:
                 raise CommandError(str(error), Exit.USAGE) from error
             return await change.apply(store, entries, effective_from)

@@ -7,7 +7,7 @@ that comes back is compared. A property walks random events and holds that the m
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -34,11 +34,16 @@ from switch.reversal import WireIdentity
 from switch.transactions import TYPES
 from tests.switch.rows import APPROVED, ATTEMPT, NOW, REQUEST, TODAY, original, outcome
 
+if TYPE_CHECKING:
+    from switch.routing import Passed
+
 
 def machine(
     type_: str = "purchase", *, partial: bool = False, alternates: int = 0
 ) -> Authorization:
-    def next_attempt(request: RequestRow, former: AttemptRow, acquirer: str) -> AttemptRow:
+    def next_attempt(
+        request: RequestRow, former: AttemptRow, acquirer: str, passed: Passed
+    ) -> AttemptRow:
         return msgspec.structs.replace(former, attempt=former.attempt + 1, acquirer=acquirer)
 
     auth = Authorization(

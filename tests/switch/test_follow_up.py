@@ -129,15 +129,19 @@ def check(judge: Any, originals: tuple[Original, ...], asked: FollowUpAsk, code:
 
 
 def test_a_refund_without_an_original_is_sent_and_looked_at_where_that_is_allowed() -> None:
-    judgement = judge_refund(ask("refund", unreferenced="bank_b"), Scene(TODAY, 1, ()))
+    anew = msgspec.structs.replace(ATTEMPT, request_id=3, acquirer="bank_b")
+    asked = ask("refund", unreferenced=lambda: anew)
+    judgement = judge_refund(asked, Scene(TODAY, 1, ()))
     assert judgement.commit is not None
     assert judgement.commit.attempt is not None
     assert judgement.commit.attempt.acquirer == "bank_b"
     assert judgement.commit.case is not None
     assert judgement.commit.request is not None
     assert judgement.commit.request.original_request_id is None
-    too_late = judge_refund(ask("refund", unreferenced="bank_b"), Scene(TODAY, 1, (aged(181),)))
+    too_late = judge_refund(asked, Scene(TODAY, 1, (aged(181),)))
     assert too_late.response_code == "22", "an original that is found decides"
+    down = ask("refund", unreferenced=lambda: (("bank_b", "link_down"),))
+    assert judge_refund(down, Scene(TODAY, 1, ())).response_code == "91"
 
 
 def test_a_void_waits_for_the_word_on_an_earlier_ones_reversal() -> None:
