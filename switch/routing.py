@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from switch.journal import Key
-from switch.routing_rules import PERCENT, cost_key
+from switch.routing_rules import PERCENT, RoutingCost, cost_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from switch.reference import Route
-    from switch.routing_rules import RoutingCost, RoutingRule, When
+    from switch.routing_rules import RoutingRule, When
 
 FACETS_MAX: Final = 4_096  # combinations that are remembered; then they are learnt anew
 AMOUNT_MAX: Final = 10**12  # above DE 4
@@ -137,6 +137,7 @@ class Table:
             ready
             for ready in self.rules
             if objection(ready.rule.when, route, asked) in ("", "prefixes", "amount")
+            and (not ready.prefixes or meet(ready.prefixes, (route.prefix,)))
         )
         self._facets[facets] = left
         return left
@@ -164,10 +165,30 @@ def objection(when: When, route: Route, asked: Asked) -> str:
     return "" if when.amount_from_minor <= asked.amount_minor <= most else "amount"
 
 
+def meet(ours: Sequence[str], theirs: Sequence[str]) -> bool:
+    """May something begin with one of both?"""
+    return any(one.startswith(other) or other.startswith(one) for one in ours for other in theirs)
+
+
+class Tariff(msgspec.Struct, frozen=True):
+    """What the links of a rule take for cards of one type in one currency."""
+
+    priced: tuple[tuple[int, RoutingCost], ...]  # by the place of the link among the rule's
+    by: dict[int, str]  # which cost, with its version
+    others: tuple[str, ...]  # links without a cost, then the fallbacks
+
+    @property
+    def rest(self) -> list[str]:
+        return [f'{{"acquirer":"{name}"}}' for name in self.others]
+
+
 class Ready:
     """A rule in force with everything that can be made beforehand."""
 
-    __slots__ = ("_choices", "_costs", "_steps", "high", "low", "name", "prefixes", "rule")
+    __slots__ = (
+        "_begin", "_choices", "_costs", "_steps", "_tariffs", "high", "low", "name", "prefixes",
+        "rule",
+    )  # fmt: skip
 
     def __init__(
         self, rule: RoutingRule, version: int, costs: Mapping[str, tuple[RoutingCost, int]]
@@ -179,6 +200,8 @@ class Ready:
         most = rule.when.amount_to_minor
         self.high = AMOUNT_MAX if most is None else most
         self._costs = costs
+        self._tariffs: dict[tuple[str, str], Tariff] = {}  # by currency and card type
+        self._begin = f'{{"rule":"{self.name}","choose":"cost","candidates":['
         self._steps: tuple[int, ...] = ()  # where each share of the hundred ends
         self._choices: tuple[Choice, ...] = (
             self._made(rule.to, [{"acquirer": name} for name in rule.to]),
@@ -206,21 +229,34 @@ class Ready:
 
     def _cheapest(self, route: Route, asked: Asked) -> Choice:
         """By cost; of two that cost the same the preferred; what has no cost comes last."""
-        priced: list[tuple[int, int, int, dict[str, Any]]] = []
+        tariff = self._tariffs.get((asked.currency, route.card_type))
+        if tariff is None:
+            tariff = self._tariff(asked.currency, route.card_type)
+        amount = asked.amount_minor
+        priced = sorted([(cost.cost_minor(amount), at) for at, cost in tariff.priced])
+        names, rows = [], []
+        for minor, at in priced:
+            name = self.rule.to[at]
+            names.append(name)
+            rows.append(f'{{"acquirer":"{name}","cost_minor":{minor},"by":"{tariff.by[at]}"}}')
+        told = f"{self._begin}{','.join([*rows, *tariff.rest])}]}}"
+        return Choice(self.name, (*names, *tariff.others), told)
+
+    def _tariff(self, currency: str, card_type: str) -> Tariff:
+        """What each link takes; the few combinations that there are stay made."""
+        priced, by, others = [], {}, []
         for at, name in enumerate(self.rule.to):
-            found = self._costs.get(
-                cost_key(name, asked.currency, route.card_type)
-            ) or self._costs.get(cost_key(name, asked.currency, ""))
+            found = self._costs.get(cost_key(name, currency, card_type)) or self._costs.get(
+                cost_key(name, currency, "")
+            )
             if found is None:
-                priced.append((1, 0, at, {"acquirer": name}))
-                continue
-            cost, version = found
-            minor = cost.cost_minor(asked.amount_minor)
-            row = {"acquirer": name, "cost_minor": minor, "by": f"{cost.key}@{version}"}
-            priced.append((0, minor, at, row))
-        priced.sort(key=lambda each: each[:3])
-        rows = [row for *_, row in priced]
-        return self._made([str(row["acquirer"]) for row in rows], rows)
+                others.append(name)
+            else:
+                by[at] = f"{found[0].key}@{found[1]}"
+                priced.append((at, found[0]))
+        made = Tariff(tuple(priced), by, (*others, *self.rule.fallbacks))
+        self._tariffs[currency, card_type] = made
+        return made
 
     def _made(self, names: Sequence[str], rows: list[dict[str, Any]]) -> Choice:
         rows = [*rows, *({"acquirer": name} for name in self.rule.fallbacks)]

@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from iso8583 import amount
+from switch.routing import meet
 from switch.routing_rules import CANDIDATES_MAX, PERCENT, RULES_MAX, RoutingCost, cost_key
 from switch.transactions import TYPES
 
@@ -258,13 +259,9 @@ def disjoint(one: When, other: When) -> bool:
             return True
     for field in BY_PREFIX:
         ours, theirs = getattr(one, field), getattr(other, field)
-        if ours and theirs and not _meet(ours, theirs):
+        if ours and theirs and not meet(ours, theirs):
             return True
     if None not in (one.foreign, other.foreign) and one.foreign is not other.foreign:
         return True
     tops = [of.amount_to_minor for of in (one, other) if of.amount_to_minor is not None]
     return bool(tops) and max(one.amount_from_minor, other.amount_from_minor) > min(tops)
-
-
-def _meet(ours: Sequence[str], theirs: Sequence[str]) -> bool:
-    return any(a.startswith(b) or b.startswith(a) for a in ours for b in theirs)

@@ -331,8 +331,9 @@ def test_the_table_decides_as_asking_one_by_one(
     ]
     ready = table(*reversed(rules))
     by_prefix: dict[str, Route] = {}
-    for route, of in traffic:
-        route = by_prefix.setdefault(route.prefix, route)
+    for drawn_route, request in traffic:
+        route = by_prefix.setdefault(drawn_route.prefix, drawn_route)
+        of = msgspec.structs.replace(request, pan=route.prefix + request.pan[len(route.prefix) :])
         first = next((each for each in rules if holds(each.when, route, of)), None)
         choice = ready.choose(route, of)
         expected = route.acquirer if first is None else first.to[0]
