@@ -12,6 +12,7 @@ import structlog
 from hsm.errors import VaultError
 from switch.journal import OwnerTakenError, StoreDownError
 from switch.logs import AuthorizationLine, AuthorizationLog, LogFile, mask_text
+from switch.routing import read_route_rule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,6 +70,21 @@ class Reporter:
             "issuer",
             "result",
         )
+        self._routed: dict[tuple[str, str], Series] = {}  # by an attempt's route_rule and state
+        self._routes = registry.counter(
+            "tongbao_routed_total",
+            "what came of requests that had an attempt, by the rule and link of the last",
+            "rule",
+            "acquirer",
+            "result",
+        )
+        self._passed = registry.counter(
+            "tongbao_route_passed_total",
+            "links that were passed over for the next; failover: after an attempt was committed there",
+            "acquirer",
+            "reason",
+            "when",
+        )
         self._managed = registry.counter(
             "tongbao_managements_total", "answers to messages that move no money", "mti", "rule"
         )
@@ -100,6 +116,9 @@ class Reporter:
         self._took.observe(line.total_us / 1e6, line.type)
         if line.acquirer and line.rule[:7] != "repeat.":
             self._approval_of(line.route, line.state).value += 1.0
+            self._routed_by(line.route_rule, line.state).value += 1.0
+            if " after " in line.route_rule:
+                self._note_passed(line)
         self._since_flush += 1
         if self._since_flush <= STAGED_A_FLUSH:
             self._observe_stages(line)
@@ -114,6 +133,21 @@ class Reporter:
             if len(self._approved) < APPROVED_MAX:
                 self._approved[route, state] = found
         return found
+
+    def _routed_by(self, route_rule: str, state: str) -> Series:
+        found = self._routed.get((route_rule, state))
+        if found is None:
+            of = read_route_rule(route_rule)
+            result = state if state in RESULTS else "unknown"
+            found = self._routes.of(of.rule.partition("@")[0], of.acquirer, result)
+            if len(self._routed) < APPROVED_MAX:
+                self._routed[route_rule, state] = found
+        return found
+
+    def _note_passed(self, line: AuthorizationLine) -> None:
+        for at, (acquirer, reason) in enumerate(read_route_rule(line.route_rule).passed):
+            failover = line.attempts > 1 and at == 0
+            self._passed.add(acquirer, reason, "failover" if failover else "before")
 
     def _observe_stages(self, line: AuthorizationLine) -> None:
         took_us = (

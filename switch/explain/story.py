@@ -15,6 +15,7 @@ import msgspec
 from switch.explain.books import book_steps
 from switch.explain.facts import Facts
 from switch.explain.steps import Step, Tone
+from switch.routing import read_route_rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +33,7 @@ TONES: dict[str, Tone] = {
     "in_flight": "open",
 }
 # What of a decision's JSON has a place of its own in the text.
-KNOWN_DECISION = frozenset(("generation", "merchant", "terminal", "route"))
+KNOWN_DECISION = frozenset(("generation", "merchant", "terminal", "route", "routing"))
 # What no table has, and so no step tells.
 NOT_RECORDED = ("vault_calls", "first_send_time", "terminal_answer_time", "terminal_repeats")
 
@@ -126,16 +127,46 @@ def _asked(facts: Facts) -> Iterator[Step]:
     if facts.originals:
         yield Step("original", "switch", "store", at, values=linked_values(facts.originals[0]))
     if told["state"] == "refused":
+        yield from _candidates(facts, decision.get("routing"), at)
         values = {"rule": told["rule"], "response_code": told["response_code"]}
         yield Step("check_failed", "switch", "switch", at, tone="bad", values=values)
     elif facts.attempts:
         yield Step("checks_passed", "switch", "switch", at, tone="good")
+        yield from _candidates(facts, decision.get("routing"), at)
+        first = facts.attempts[0]
         yield Step("routed", "switch", "switch", at, values={
             "route": decision.get("route", ""),
-            "acquirer": facts.attempts[0].acquirer,
-            "route_rule": facts.attempts[0].route_rule,
+            "acquirer": first.acquirer,
+            "route_rule": first.route_rule,
+            "rule": read_route_rule(first.route_rule).rule,
         })  # fmt: skip
     yield Step("recorded", "switch", "store", at, values={"request_id": told["request_id"]})
+
+
+def _candidates(facts: Facts, routing: Any, at: dt.datetime) -> Iterator[Step]:
+    """The links that might have been tried, in order: taken, passed over and why, or not needed."""
+    if not isinstance(routing, dict):
+        return  # a route of one link, which `routed` names
+    first = facts.attempts[0] if facts.attempts else None
+    passed = dict(routing.get("passed", {}))
+    if first is not None:
+        passed |= read_route_rule(first.route_rule).passed
+    for place, each in enumerate(routing["candidates"], 1):
+        name = each["acquirer"]
+        taken = first is not None and name == first.acquirer
+        state = "taken" if taken else "passed_over" if name in passed else "spare"
+        values = {
+            "place": place,
+            "acquirer": name,
+            "state": state,
+            "reason": passed.get(name, ""),
+            "cost_minor": each.get("cost_minor"),
+            "by": each.get("by", ""),
+            "weight": each.get("weight"),
+            "currency": facts.transaction["currency"],
+        }
+        tone: Tone = "bad" if state == "passed_over" else ""
+        yield Step("candidate", "switch", "switch", at, tone=tone, values=values)
 
 
 def _attempted(facts: Facts) -> Iterator[Step]:
@@ -143,9 +174,22 @@ def _attempted(facts: Facts) -> Iterator[Step]:
         if number:
             at = attempt.recorded_at
             former = facts.attempts[number - 1]
-            values: dict[str, Any] = {"attempt": former.attempt, "acquirer": former.acquirer}
+            routed = read_route_rule(attempt.route_rule)
+            why = dict(routed.passed)
+            values: dict[str, Any] = {
+                "attempt": former.attempt,
+                "acquirer": former.acquirer,
+                "reason": why.pop(former.acquirer, ""),
+            }
             yield Step("not_sent", "bank", "switch", at, tone="bad", values=values)
-            values = {"acquirer": attempt.acquirer, "route_rule": attempt.route_rule}
+            for name, reason in why.items():
+                values = {"acquirer": name, "reason": reason}
+                yield Step("passed_over", "switch", "switch", at, tone="bad", values=values)
+            values = {
+                "acquirer": attempt.acquirer,
+                "route_rule": attempt.route_rule,
+                "rule": routed.rule,
+            }
             yield Step("rerouted", "switch", "store", at, values=values)
         yield _attempt(attempt)
 

@@ -32,9 +32,18 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "检查 {rule} 未通过：{response_code}",
     ),
     "checks_passed": ("every check passed", "全部检查通过"),
+    "candidate": (
+        "candidate {place}, {acquirer}[, costs {cost} {currency} by {by}][, weight {weight} %]: {state}[,"
+        " {reason}]",
+        "候选 {place}，{acquirer}[，成本 {cost} {currency}，依据 {by}][，权重 {weight} %]：{state}[，{reason}]",
+    ),
     "routed": (
-        "[route {route} of the card; ]sent to {acquirer} by {route_rule}",
-        "[卡路由 {route}；]发往 {acquirer}，规则 {route_rule}",
+        "[route {route} of the card; ]sent to {acquirer} by {rule}",
+        "[卡路由 {route}；]发往 {acquirer}，规则 {rule}",
+    ),
+    "passed_over": (
+        "{acquirer} passed over: {reason}",
+        "跳过 {acquirer}：{reason}",
     ),
     "recorded": (
         "recorded as request {request_id} before anything is sent",
@@ -47,12 +56,12 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "[，域 33 {de33}]",
     ),
     "not_sent": (
-        "attempt {attempt} certainly did not reach {acquirer}",
-        "第 {attempt} 次确定未发到 {acquirer}",
+        "attempt {attempt} certainly did not reach {acquirer}[: {reason}]",
+        "第 {attempt} 次确定未发到 {acquirer}[：{reason}]",
     ),
     "rerouted": (
-        "second route: {acquirer}, by {route_rule}",
-        "改走备用路由 {acquirer}，规则 {route_rule}",
+        "the next candidate: {acquirer}, by {rule}",
+        "改走下一候选 {acquirer}，规则 {rule}",
     ),
     "answered": (
         "{acquirer} answers {response_code}[, authorisation code {auth_code}][, its RRN {acquirer_rrn}]",
@@ -218,7 +227,9 @@ LABELS: dict[str, tuple[str, str]] = {
     "original": ("original {rrn}", "原交易 {rrn}"),
     "check_failed": ("{rule}", "{rule}"),
     "checks_passed": ("checks passed", "检查通过"),
-    "routed": ("{route_rule}", "{route_rule}"),
+    "candidate": ("{acquirer}: {state}", "{acquirer}：{state}"),
+    "routed": ("{rule}", "{rule}"),
+    "passed_over": ("{acquirer}: {reason}", "{acquirer}：{reason}"),
     "recorded": ("request {request_id}", "请求 {request_id}"),
     "attempt": ("{acquirer} STAN {link_stan}", "{acquirer} 流水号 {link_stan}"),
     "not_sent": ("not sent", "未发出"),
@@ -274,6 +285,24 @@ NAMES: dict[str, tuple[str, str]] = {
     "late": ("late", "迟到"),
     "mac": ("MAC wrong", "MAC 错"),
     "mismatch": ("mismatch", "内容不符"),
+    # of a link among the candidates for a request
+    "taken": ("taken", "选用"),
+    "spare": ("in reserve", "备用"),
+    "passed_over": ("passed over", "跳过"),
+    # why a link was passed over, or nothing was sent
+    "attempts_max": ("attempts at their bound", "尝试次数已达上限"),
+    "backpressure": ("it takes no bytes", "对端不收数据"),
+    "circuit_open": ("circuit open", "熔断"),
+    "draining": ("we are stopping", "本进程正在退出"),
+    "encode": ("its dialect can not say this", "其报文格式无法表达"),
+    "gone": ("taken out of the reference data", "已从参数中移除"),
+    "in_flight_max": ("as much in flight as it may have", "在途数已达上限"),
+    "in_flight_twice": ("its numbers are in flight", "其流水号在途"),
+    "link_down": ("not signed on", "未签到"),
+    "no_link": ("no such link here", "本节点无此线路"),
+    "no_numbers": ("no numbers are left", "流水号用尽"),
+    "queue_full": ("its queue is at its bound", "其存储转发队列已满"),
+    "send_by_passed": ("the time to send was over", "已过发送时限"),
 }
 
 WORDS: dict[str, tuple[str, str]] = {

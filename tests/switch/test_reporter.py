@@ -132,6 +132,32 @@ def test_approvals_are_counted_by_range_of_cards() -> None:
     }
 
 
+def test_requests_are_counted_by_the_rule_that_chose_and_links_that_were_passed_over() -> None:
+    registry = Registry()
+    reporter = Reporter(Config(), registry, None)
+    over = "rule.diners@2/b@1 after a link_down"
+    for each in (
+        line(route_rule="route.622000@3/a@1", attempts=1),
+        line(route_rule="route.622000@4/a@7", attempts=1, state="declined"),
+        line(route_rule=over, acquirer="b", attempts=1),
+        line(route_rule=f"{over}, c circuit_open", acquirer="b", attempts=2),
+        line(route_rule=over, rule="repeat.stored", attempts=1),
+        line(acquirer="", state="refused"),
+    ):
+        reporter.authorized(each)
+    found = {metric.name: metric for metric in registry.metrics}
+    assert {of.labels: of.value for of in found["tongbao_routed_total"].series.values()} == {
+        ("route.622000", "a", "approved"): 1,
+        ("route.622000", "a", "declined"): 1,
+        ("rule.diners", "b", "approved"): 2,
+    }
+    assert {of.labels: of.value for of in found["tongbao_route_passed_total"].series.values()} == {
+        ("a", "link_down", "before"): 1,
+        ("a", "link_down", "failover"): 1,
+        ("c", "circuit_open", "before"): 1,
+    }
+
+
 def test_stages_are_observed_of_a_part_and_those_that_were_passed() -> None:
     registry = Registry()
     reporter = Reporter(Config(), registry, None)

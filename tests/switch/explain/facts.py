@@ -134,13 +134,54 @@ REFUSED = Facts(
 )  # fmt: skip
 
 SECOND = Attempt(
-    2, "bank_b", "000031", "0304120001", "48000001", "", "route.622000@4", recorded_at=after(0.4)
-)
+    2, "bank_d", "000031", "0304120001", "48000001", "",
+    "rule.diners@2/bank_d@1 after bank_a link_down, bank_c circuit_open", recorded_at=after(0.4),
+)  # fmt: skip
+ROUTING = {
+    "rule": "rule.diners@2",
+    "choose": "cost",
+    "candidates": [
+        {"acquirer": "bank_b", "cost_minor": 30, "by": "bank_b/156/any@1"},
+        {"acquirer": "bank_a", "cost_minor": 35, "by": "bank_a/156/debit@3"},
+        {"acquirer": "bank_c"},
+        {"acquirer": "bank_d"},
+    ],
+}
 FAILED_OVER = msgspec.structs.replace(
     APPROVED,
-    transaction=transaction(acquirer="bank_b", decided_at=after(0.6)),
-    attempts=(FIRST, SECOND),
+    transaction=transaction(
+        acquirer="bank_d",
+        decided_at=after(0.6),
+        decision={
+            "generation": 3,
+            "merchant": 2,
+            "terminal": 1,
+            "route": "622000@4",
+            "routing": ROUTING,
+        },
+    ),
+    attempts=(
+        msgspec.structs.replace(
+            FIRST, route_rule="rule.diners@2/bank_a@4 after bank_b in_flight_max"
+        ),
+        SECOND,
+    ),
 )
+# No link could be tried.
+NO_LINK = Facts(
+    transaction(
+        **REFUSED.transaction | {
+            "rule": "link.down", "response_code": "91",
+            "decision": {
+                "generation": 3, "merchant": 2, "terminal": 1, "route": "622000@4",
+                "routing": {
+                    "rule": "route.622000@4", "choose": "order", "candidates": [{"acquirer": "bank_a"}],
+                    "passed": {"bank_a": "link_down"},
+                },
+            },
+        },
+    ),
+)  # fmt: skip
 
 
 def linked(**changes: Any) -> Linked:
@@ -205,6 +246,7 @@ ALL = {
     "timed_out": TIMED_OUT,
     "refused": REFUSED,
     "failed_over": FAILED_OVER,
+    "no_link": NO_LINK,
     "voided": VOIDED,
     "the_void": THE_VOID,
     "refund_pending": REFUND_PENDING,

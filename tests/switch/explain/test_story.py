@@ -80,12 +80,35 @@ def test_a_check_that_fails_is_named_and_nothing_is_sent() -> None:
 
 def test_a_second_attempt_after_one_that_was_not_sent() -> None:
     story = story_of(of.FAILED_OVER)
-    assert events(story)[6:10] == ["attempt", "not_sent", "rerouted", "attempt"]
+    after_first = events(story).index("attempt")
+    assert events(story)[after_first : after_first + 5] == [
+        "attempt", "not_sent", "passed_over", "rerouted", "attempt",
+    ]  # fmt: skip
     assert [step.values["acquirer"] for step in story.steps if step.event == "attempt"] == [
         "bank_a",
-        "bank_b",
+        "bank_d",
     ]
-    assert story.steps[10].values["acquirer"] == "bank_b"
+    assert story.steps[after_first + 1].values["reason"] == "link_down"
+    assert story.steps[after_first + 2].values == {"acquirer": "bank_c", "reason": "circuit_open"}
+
+
+def test_every_candidate_is_told_with_its_fate() -> None:
+    story = story_of(of.FAILED_OVER)
+    told = [step.values for step in story.steps if step.event == "candidate"]
+    assert [(each["acquirer"], each["state"], each["reason"]) for each in told] == [
+        ("bank_b", "passed_over", "in_flight_max"),
+        ("bank_a", "taken", ""),
+        ("bank_c", "spare", ""),
+        ("bank_d", "spare", ""),
+    ]
+    assert told[1]["cost_minor"] == 35
+
+
+def test_where_no_link_could_be_tried_each_is_told() -> None:
+    story = story_of(of.NO_LINK)
+    (candidate,) = [step for step in story.steps if step.event == "candidate"]
+    assert (candidate.values["state"], candidate.values["reason"]) == ("passed_over", "link_down")
+    assert "check_failed" in events(story)
 
 
 def test_a_void_and_its_purchase_name_one_another() -> None:
