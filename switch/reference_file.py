@@ -195,8 +195,9 @@ def _parse(
         raise ReferenceFileError(source, at, f"agent {key} {reason}")
     for key, path, reason in routing_faults_of({**standing, **entries}, entries):
         numbers = {of.name: at for at, of in items if isinstance(of, RoutingRule)}
-        at = numbers.get(key, f"routing_rule {key}, in force already")
-        raise ReferenceFileError(source, f"{at}.{path}" if path else at, reason)
+        at = ".".join(filter(None, (numbers.get(key, f"routing_rule {key}"), path)))
+        known = "" if key in numbers else " (in force already)"
+        raise ReferenceFileError(source, f"{at}{known}", reason)
     return [(kind, key, content) for (kind, key), content in entries.items()]
 
 

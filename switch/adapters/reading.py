@@ -16,7 +16,7 @@ import msgspec
 from switch.adapters.servers import Servers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
 PREFETCH_ROWS = 500
 
@@ -43,6 +43,17 @@ FROM switch.late_answer WHERE request_id = $1 ORDER BY received_at, commit_id
 _REVERSAL_REQUESTS = """
 SELECT reason, response_code, rule, received_at
 FROM switch.reversal_request WHERE original_request_id = $1 ORDER BY received_at, commit_id
+"""
+
+# What had an attempt, or would have had one; what follows an original goes where that went.
+_ROUTED = """
+SELECT request_id, rrn, merchant, terminal, batch, stan, mti, processing_code, type, amount_minor,
+       currency, mcc, entry_mode, pan_masked, acquirer, route, route_rule
+FROM switch.transaction_v1
+WHERE original_request_id IS NULL AND type = ANY ($2) AND pan_masked <> ''
+  AND (acquirer IS NOT NULL OR response_code = '91')
+ORDER BY request_id DESC
+LIMIT $1
 """
 
 _STORED_KEYS = """
@@ -84,6 +95,10 @@ class Reader:
         values = (*msgspec.structs.astuple(wanted), limit)
         async for row in self._connection.cursor(_TRANSACTIONS, *values, prefetch=PREFETCH_ROWS):
             yield transaction(row)
+
+    async def routed(self, types: Sequence[str], limit: int) -> list[dict[str, Any]]:
+        """The last requests that were routed, the newest first."""
+        return [dict(row) for row in await self._connection.fetch(_ROUTED, limit, list(types))]
 
     async def explain(self, request_id: int) -> dict[str, Any]:
         """What else is known of one transaction."""

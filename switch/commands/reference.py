@@ -362,28 +362,36 @@ def suspend_terminal(node: Node, key: str, status: str) -> Exit:
 
 def apply_file(node: Node, path: Path, effective_from: dt.datetime | None) -> Exit:
     """`tongbao data apply FILE`: all of the file, or nothing."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"{path}: {error}", Exit.USAGE) from error
+    text = text_of(path)
 
     async def write(change: Change) -> Exit:
         async with reference(change.dsn) as store:
-            in_force: dict[str, set[str]] = {}
-            parents: dict[str, str] = {}
-            known = newest(await store.items())
-            for (kind, key), item in known.items():
-                in_force.setdefault(kind, set()).add(key)
-                if kind == "agent":
-                    parents[key] = str(item.content.get("parent", ""))
-            standing = {of: item.content for of, item in known.items()}
-            try:
-                entries = parse(text, str(path), in_force, parents, standing)
-            except ReferenceFileError as error:
-                raise CommandError(str(error), Exit.USAGE) from error
+            entries = parsed(text, path, newest(await store.items()))
             return await change.apply(store, entries, effective_from)
 
     return changing(node, "data.apply", path.name, write)
+
+
+def text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(f"{path}: {error}", Exit.USAGE) from error
+
+
+def parsed(text: str, path: Path, known: dict[tuple[str, str], Item]) -> list[Entry]:
+    """The items of a file, held against the newest version of everything that there is."""
+    in_force: dict[str, set[str]] = {}
+    parents: dict[str, str] = {}
+    for (kind, key), item in known.items():
+        in_force.setdefault(kind, set()).add(key)
+        if kind == "agent":
+            parents[key] = str(item.content.get("parent", ""))
+    standing = {of: item.content for of, item in known.items()}
+    try:
+        return parse(text, str(path), in_force, parents, standing)
+    except ReferenceFileError as error:
+        raise CommandError(str(error), Exit.USAGE) from error
 
 
 def show_data(node: Node, *, as_json: bool) -> Exit:
