@@ -12,15 +12,16 @@ here, messages in `wires.py`, what terminals and banks hold in `views.py`, what 
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from switch.journal import Key, OutcomeState
+from switch.routing import ROUTE_RULE
 from switch.transactions import TOMBSTONE, TYPES, OnUnknown
 from terminals.simulator.terminal import APPROVED
 from tests.simulation.limits import Limits
 from tests.simulation.rest import Cases, ClosedDates, nothing_waits
+from tests.simulation.routes import Routes
 from tests.simulation.secrecy import Secrets
 from tests.simulation.store import CALLER
 from tests.simulation.views import Views
@@ -40,7 +41,6 @@ SEVERAL: Final = frozenset(
     {"refund", "moto_refund", "adjustment", "tip"}
 )  # types of which one original may have several
 UNDECIDED_CODES: Final = frozenset({"98"})  # unknown, or still in flight, or pending
-RULE_WITH_VERSION: Final = re.compile(r".+@\d+")
 # What the trace tells of the rows of a commit.
 TOLD_OF_ROWS: Final = {
     "attempt": ("acquirer",),
@@ -97,6 +97,7 @@ class Checkers:
         self.closed_dates = ClosedDates(world)
         self.cases = Cases(world)
         self.limits = Limits(world)
+        self.routes = Routes(world)
 
     def fail(self, promise: str, detail: str) -> None:
         """The first one counts: what follows may be its consequence."""
@@ -148,7 +149,7 @@ class Checkers:
             self.check("P3", identity not in self.attempts, f"numbers given twice: {identity}")
             self.attempts[identity] = row.request_id
             self.acquirers[row.request_id, row.attempt] = row.acquirer
-            named = RULE_WITH_VERSION.fullmatch(row.route_rule)
+            named = ROUTE_RULE.fullmatch(row.route_rule)
             self.check("P10", named, f"{identity} goes there by {row.route_rule!r}")
             if row.request_id in self.outcomes:
                 self.after_outcome.add(identity)
@@ -187,6 +188,7 @@ class Checkers:
             self.ended[end.item_id] = end.response_code
         self.cases.committed(commit, "" if end is None else self._kind_of_item(end.item_id))
         self.limits.committed(commit)
+        self.routes.committed(commit)
         self.no_secrets("a commit", commit)
 
     def _note_commit(self, commit: Commit, sent: tuple[int, int] | None) -> None:

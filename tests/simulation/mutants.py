@@ -19,11 +19,11 @@ from pathlib import Path
 
 import msgspec
 
-from tests.simulation.mutations import MUTATIONS
-from tests.simulation.plans import hunting
+from tests.simulation.mutations import MUTATIONS, OF_ROUTING
+from tests.simulation.plans import hunting, hunting_routes
 from tests.simulation.run import Ran, explain, small
 from tests.simulation.shrink import BOX_S
-from tests.simulation.world import simulate
+from tests.simulation.world import Plan, simulate
 
 RECORD = Path(__file__).with_name("mutants.json")
 SEEDS_MAX = 200
@@ -40,6 +40,10 @@ class Found(msgspec.Struct):
     broken: str = ""
 
 
+def plan_for(name: str, seed: int) -> Plan:
+    return hunting_routes(seed) if name in OF_ROUTING else hunting(seed)
+
+
 def hunt(work: tuple[str, int, int]) -> Found:
     """Seeds from 1; of the first that finds the bug and `further` ones the cheapest."""
     name, seeds, further = work
@@ -50,7 +54,7 @@ def hunt(work: tuple[str, int, int]) -> Found:
             if seed > last:
                 break
             begun_s = time.process_time()
-            broken = simulate(hunting(seed), keep_trace=False).broken
+            broken = simulate(plan_for(name, seed), keep_trace=False).broken
             cpu_s = time.process_time() - begun_s
             if broken.partition(":")[0] not in promises.split():
                 continue
@@ -75,7 +79,7 @@ def record(one: Found) -> None:
 def show(name: str) -> str:
     """The trace of a planted bug's recorded seed, made small, as that of a broken promise is told."""
     mutation, _ = MUTATIONS[name]
-    plan = hunting(recorded()[name])
+    plan = plan_for(name, recorded()[name])
     with mutation():
         ran = small(plan, Ran(simulate(plan), 0.0), BOX_S)
     *told, _ = explain(ran).splitlines()

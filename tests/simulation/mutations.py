@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any
+import itertools
+from typing import TYPE_CHECKING, Any, Final
 from unittest import mock
 
 import msgspec
 import structlog
 
 from hsm.pans import LocalPans
-from switch import authorization, follow_up, recovery, reversal, store_and_forward
+from switch import authorization, follow_up, recovery, reversal, routing, store_and_forward
 from switch.acquirers.iso8583_link import IsoLink
 from switch.acquirers.link_keys import LinkMac
 from switch.acquirers.sibling_stream import Sibling
@@ -24,8 +25,9 @@ from switch.adapters.memory import commits
 from switch.adapters.memory.numbers import MemoryNumbers, MemoryOwners
 from switch.admission import Admission
 from switch.advice import repeat_item
-from switch.effects import Reply
+from switch.effects import Exchange, Reply
 from switch.engine import Engine
+from switch.events import NotSent
 from switch.journal import Commit, EndRow, Judgement, OutcomeState
 from switch.load import Load
 from switch.reference import Snapshot
@@ -554,6 +556,90 @@ def every_process_for_itself() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def failover_after_silence() -> Iterator[None]:
+    """A bank that does not answer is taken for one that was never asked: the next is tried (P3)."""
+
+    def impatient(auth: Authorization, event: Any) -> Effect:
+        return authorization.not_sent(auth, NotSent(event.reason))
+
+    with _in_table(authorization.no_answer, impatient):
+        yield
+
+
+@contextlib.contextmanager
+def failover_not_committed() -> Iterator[None]:
+    """The next link is tried at once; its attempt is written by nobody (P1)."""
+    not_sent = authorization.not_sent
+
+    def hasty(auth: Authorization, event: Any) -> Effect:
+        effect = not_sent(auth, event)
+        if auth.stage is not authorization.Stage.REROUTING:
+            return effect
+        assert auth.attempt is not None
+        auth.stage = authorization.Stage.EXCHANGING
+        return Exchange(auth.attempt)
+
+    with _in_table(not_sent, hasty):
+        yield
+
+
+@contextlib.contextmanager
+def failover_of_what_is_over() -> Iterator[None]:
+    """A further attempt is committed whatever became of the request meanwhile (P3)."""
+
+    def blind(attempt: Any) -> Any:
+        return lambda _scene: Judgement(Commit(attempt=attempt), "", "route.alternate")
+
+    with mock.patch.object(authorization, "judge_second_attempt", blind):
+        yield
+
+
+@contextlib.contextmanager
+def capture_of_the_first_attempt() -> Iterator[None]:
+    """What is approved is captured of the first attempt, whichever won (P5)."""
+    approved = authorization.outcome_approved
+
+    def first(auth: Authorization, answer: Any, amount_minor: int) -> OutcomeRow:
+        return msgspec.structs.replace(approved(auth, answer, amount_minor), attempt=1)
+
+    with mock.patch.object(authorization, "outcome_approved", first):
+        yield
+
+
+@contextlib.contextmanager
+def drawn_anew_each_time() -> Iterator[None]:
+    """A split is drawn from what the process has seen so far, not from the request (P10)."""
+    count = itertools.count()
+
+    def next_drawn(_rule: str, _key: Any) -> int:
+        return next(count) * 37 % 100
+
+    with mock.patch.object(routing, "drawn", next_drawn):
+        yield
+
+
+@contextlib.contextmanager
+def passed_over_untold() -> Iterator[None]:
+    """Which links could not be tried is not kept (P10)."""
+
+    def silent(rule: str, acquirer: str, link_version: int, _passed: Any = ()) -> str:
+        return f"{rule}/{acquirer}@{link_version}"
+
+    with mock.patch("switch.rows.route_rule", silent):
+        yield
+
+
+# Found in worlds with routing rules and links that do not last.
+OF_ROUTING: Final = (
+    "failover after something was sent",
+    "further attempt not committed",
+    "further attempt of what is over",
+    "captured of the first attempt",
+    "split not drawn from the request",
+    "links passed over not told",
+)
+
 # name → (the change, the promises of which one must be seen to break)
 MUTATIONS: dict[str, tuple[Callable[[], contextlib.AbstractContextManager[None]], str]] = {
     "answer before commit": (answer_before_commit, "P1"),
@@ -591,4 +677,10 @@ MUTATIONS: dict[str, tuple[Callable[[], contextlib.AbstractContextManager[None]]
     "stream between workers not made again": (stream_not_made_again, "P8"),
     "versions not kept": (versions_not_kept, "P10"),
     "every process connects for itself": (every_process_for_itself, "P8"),
+    "failover after something was sent": (failover_after_silence, "P3"),
+    "further attempt not committed": (failover_not_committed, "P1"),
+    "further attempt of what is over": (failover_of_what_is_over, "P3"),
+    "captured of the first attempt": (capture_of_the_first_attempt, "P5"),
+    "split not drawn from the request": (drawn_anew_each_time, "P10"),
+    "links passed over not told": (passed_over_untold, "P10"),
 }

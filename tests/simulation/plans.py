@@ -82,6 +82,9 @@ FAULTS: Final = (
     "refused 96 engine.overload",
     "refused  server.connections",
     "alive",
+    "routing changed",
+    "link passed over",
+    "failed over",
     *(f"approved {name}" for name in TYPES),
 )
 
@@ -94,9 +97,12 @@ def fair(seed: int = 1, transactions: int = 20) -> Plan:
 def plan_of(seed: int, transactions: int = 0) -> Plan:
     """The plan of a seed; every fourth world is rough, every fifth rich, and in every fifth, which is
     another, the store's clock is set, too. In every third risk rules are in force; in every seventh
-    shops do all that a terminal can; in every fourth that is not rough a bank is of the binary kind."""
+    shops do all that a terminal can; in every fourth that is not rough a bank is of the binary kind, in
+    every other fourth routing rules are in force, and in half of those with such a bank."""
     plan = with_tight_bounds(before_bounds(seed, transactions), everything=seed % 4 == 0)
     plan = msgspec.structs.replace(with_device(plan), risk=seed % 3 == 0, binary_host=seed % 4 == 2)
+    if seed % 4 == 1 or seed % 8 == 2:
+        plan = msgspec.structs.replace(plan, routing=True, alternates=True)
     if seed % 7 == 6:
         plan = every_type(plan)
     if seed % 5 != 3:
@@ -203,6 +209,25 @@ def hunting(seed: int) -> Plan:
             plan, store=msgspec.structs.replace(plan.store, pause_after=0.0)
         )
     return with_tight_bounds(plan, everything=True)
+
+
+def hunting_routes(seed: int) -> Plan:
+    """For planted bugs of routing and failover: several links for a card, each good for one request at
+    a time, a slow store and shops in a hurry. Between a commit and its send others have taken the link."""
+    plan = hunting(seed)
+    replace = msgspec.structs.replace
+    bounds = Bounds(64, 64, 64, 16, 1, 8)
+    return replace(
+        plan,
+        nodes=1,
+        terminals=6,
+        think_s=0.3,
+        store=replace(plan.store, delay_s=(0.05, 0.5)),
+        chaos=replace(plan.chaos, every_s=30.0, link_drop=8.0),
+        bounds=bounds,
+        routing=True,
+        alternates=True,
+    )
 
 
 def upheaval_of(seed: int) -> Upheaval:

@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 HERE: Final = Path(__file__).resolve().parent
-WITH_CHECKERS: Final = ("checkers.py", "wires.py", "views.py", "rest.py", "limits.py", "world.py")
+WITH_CHECKERS: Final = (
+    "checkers.py",
+    "wires.py",
+    "views.py",
+    "rest.py",
+    "limits.py",
+    "routes.py",
+    "world.py",
+)
 
 PROMISES: Final[dict[str, str]] = {
     "P1": "Record, then act: nothing goes to a bank, and no answer to a terminal, before it is durable",

@@ -20,6 +20,7 @@ import structlog
 from hsm.keys import KeyUsage
 from hsm.lmk import TEST_LMK
 from hsm.local import LocalVault
+from hsm.pans import mask
 from switch import data_keys
 from switch.acquirers.sibling_messages import Unpacker
 from switch.authorization import NumbersExhaustedError
@@ -36,7 +37,7 @@ from terminals.simulator.binary_bank import bank_of
 from terminals.simulator.card import CardRange, card_pools
 from terminals.simulator.dice import Dice
 from terminals.simulator.terminal import Terminal, TerminalOptions
-from tests.simulation import limits
+from tests.simulation import limits, routes
 from tests.simulation.books import close_books
 from tests.simulation.checkers import Broken, Checkers
 from tests.simulation.node import PORT, Bounds, Node
@@ -59,6 +60,7 @@ TMK = "11111111111111112222222222222222"
 TRACE_KEPT = 50_000
 BALANCE_MINOR = 2_000_00
 LOCAL_DICE = 0x2545F4914F6CDD1D
+ROUTING_DICE = 0x9FB21C651E98DF25
 SECOND_DICE = 0x5DEECE66D1CEB00F  # of what came later: it shifts nothing of what was there
 BINARY_HOST: dict[str, Any] = {  # settings of a link to such a bank
     "dialect": "iso1987_binary.key_16",
@@ -114,6 +116,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     bounds: Bounds | None = None
     binary_host: bool = False  # bank_b is of the binary kind, with a header and codes of its own
     risk: bool = False  # limits and risk rules are in force (`limits.RULES`)
+    routing: bool = False  # routing rules are in force, and change (`routes.RULES`)
     link_timeout_s: float = 8.0
     trade_max_s: float = 20_000.0
     calm_max_s: float = 1_500.0
@@ -157,11 +160,11 @@ class World:
         self.banks: list[Bank] = []
         self.bank_servers: list[BankServer] = []
         self.bank_at: dict[tuple[str, int], Bank] = {}
-        for name, institution, card_range in (
-            ("bank_a", "01020000", ranges[0]),
-            ("bank_b", "04030000", ranges[1]),
+        for name, institution, own in (
+            ("bank_a", "01020000", ranges),
+            ("bank_b", "04030000", ranges[::-1]),
         ):
-            self._add_bank(name, institution, card_range)
+            self._add_bank(name, institution, own if plan.routing else own[:1])
         self.links = [
             Link(
                 acquirer=name,
@@ -213,6 +216,8 @@ class World:
         for card in (*pools.sound, *pools.poor):
             self.checkers.secrets.add("a card number", card.pan)
             self.checkers.secrets.add("a track", card.track2)
+            for number in (card.pan, card.payment_code):
+                self.checkers.routes.know(number, mask(number))
             if plan.every_type:
                 self.checkers.secrets.add("a payment code", card.payment_code)
         self.checkers.secrets.add("a clear key", bytes.fromhex(TMK))
@@ -236,7 +241,7 @@ class World:
         )
         self.nodes.append(node)
 
-    def _add_bank(self, name: str, institution: str, card_range: CardRange) -> None:
+    def _add_bank(self, name: str, institution: str, cards: tuple[CardRange, ...]) -> None:
         binary = self.plan.binary_host and name == "bank_b"
         keys = {use: entropy_of(self._dice())(16) for use in ("zpk", "zak")}
         options = BankOptions(
@@ -246,7 +251,7 @@ class World:
             zpk=odd(keys["zpk"]).hex(),
             zak=odd(keys["zak"]).hex(),
             zmk=odd(entropy_of(Dice(self.second_dice.bits64()))(16)).hex(),
-            cards=(card_range,),
+            cards=cards,
             faults=self.plan.bank,
             latency_s=0.05,
             rules=Rules(partial_approvals=self.plan.partial),
@@ -380,6 +385,8 @@ class World:
             items.append(("route", prefix, msgspec.to_builtins(route)))
         if self.plan.risk:
             items += limits.items()
+        if self.plan.routing:
+            items += routes.items()
         await reference.apply(list({item[:2]: item for item in items}.values()), maker="simulation")
         await data_keys.ensure(reference, self.vault)
         for at in range(self.plan.terminals):
@@ -445,11 +452,15 @@ class World:
         if plan.upheaval.rates.every_s > 0:
             second = self.create_task(upheave(self, plan.upheaval.rates, self.second_dice))
             self.serve(second)
+        third = None
+        if plan.routing:
+            third = self.create_task(routes.change(self, Dice(plan.seed ^ ROUTING_DICE)))
+            self.serve(third)
         for node in self.nodes:
             node.vault.faults = plan.upheaval.vault
             node.vault.device = plan.upheaval.device
         await asyncio.gather(*[till.trade() for till in self.tills])
-        for task in (chaos, second):
+        for task in (chaos, second, third):
             if task is not None:
                 task.cancel()
 
