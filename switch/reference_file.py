@@ -57,8 +57,9 @@ NO_PARENTS: Mapping[str, str] = {}
 NOTHING: Mapping[tuple[str, str], Content] = {}
 MERCHANT_CHARACTERS, TERMINAL_CHARACTERS = 15, 8  # DE 42, DE 41
 ACQUIRER = re.compile(r"[A-Za-z0-9_-]+")
-AT = re.compile(r"(?P<kind>[a-z_]+)\[(?P<number>[0-9]+)\](?:\.(?P<key>[A-Za-z0-9_-]+))?")
-HEAD = re.compile(r"\s*\[\[\s*(?P<kind>[a-z_]+)\s*(?:\.[a-z_ .]+)?\]\]")
+AT = re.compile(r"(?P<kind>[a-z_]+)\[(?P<number>[0-9]+)\](?P<path>.*)")
+PART = re.compile(r"\.([A-Za-z0-9_-]+)")
+HEAD = re.compile(r"\s*\[\[\s*(?P<kind>[a-z_]+)\s*\]\]")  # of an item, not of a table within it
 HELD_AGAINST_RULES = ("route", "routing_cost", "routing_rule", "merchant")
 CUTOFF = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 TERMINAL_MACS = profiles_for(MAK_LENGTHS)
@@ -121,7 +122,7 @@ def parse(
 
 
 def line_of(text: str, at: str) -> int:
-    """Where the key of a path stands, else its table; 0 where that can not be said.
+    """Where the key of a path stands, as far as it can be followed; 0 where that can not be said.
 
     >>> line_of("[[link]]\\nport = 1\\n[[link]]\\nport = 0\\n", "link[2].port")
     4
@@ -129,20 +130,28 @@ def line_of(text: str, at: str) -> int:
     found = AT.match(at)
     if found is None:
         return 0
+    kind, number = found["kind"], int(found["number"])
     lines = text.splitlines()
-    heads = [at for at, line in enumerate(lines, 1) if HEAD.match(line)]
-    ours = [at for at in heads if _head(lines[at - 1]) == found["kind"]]
-    if int(found["number"]) > len(ours):
+    heads = [line for line, said in enumerate(lines, 1) if HEAD.match(said)]
+    ours = [line for line in heads if _name_in(lines[line - 1]) == kind]
+    if number > len(ours):
         return 0  # inline, or in a text of several lines
-    first = ours[int(found["number"]) - 1]
-    last = next((at for at in heads if at > first), len(lines) + 1)
-    for at_line in range(first + 1, last):
-        if found["key"] and lines[at_line - 1].partition("=")[0].strip() == found["key"]:
-            return at_line
-    return first
+    place = ours[number - 1]
+    end = next((line for line in heads if line > place), len(lines) + 1)
+    table = kind
+    for key in PART.findall(found["path"]):
+        table = f"{table}.{key}"
+        for line in range(place + 1, end):
+            said = lines[line - 1]
+            if said.partition("=")[0].strip() == key or said.strip() == f"[{table}]":
+                place = line
+                break
+        else:
+            break
+    return place
 
 
-def _head(line: str) -> str:
+def _name_in(line: str) -> str:
     found = HEAD.match(line)
     return "" if found is None else found["kind"]
 

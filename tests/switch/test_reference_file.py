@@ -131,6 +131,67 @@ def test_a_mistake_is_told_with_its_place(before: str, after: str, at: str, reas
     assert str(caught.value).startswith(f"data.toml: {at}")
 
 
+ROUTING = """
+[[routing_cost]]
+acquirer = "BANKA"
+currency = "156"
+fixed_minor = 10
+most_minor = 500
+
+[[routing_rule]]
+name = "cheap"
+order = 3
+when = { mccs = ["58"], currencies = ["156"], foreign = false, amount_to_minor = 900 }
+choose = "cost"
+to = ["BANKA"]
+
+[[routing_rule]]
+name = "rest"
+order = 4
+to = [
+    "BANKA",
+]
+[routing_rule.when]
+types = ["purchase"]
+"""
+
+
+def test_routing_rules_come_out_as_they_came_in() -> None:
+    entries = parse(GOOD + ROUTING, "data.toml", {})
+    assert parse(render(entries), "again.toml", {}) == entries
+
+
+# what is changed, where it is told, on which line of ROUTING
+ROUTING_REFUSED = [
+    ('to = ["BANKA"]', 'to = ["BANKX"]', "routing_rule[1].to[0]", 'to = ["BANKX"]'),
+    ('mccs = ["58"]', 'mcc = ["58"]', "routing_rule[1].when.mcc", "when ="),
+    ("order = 4", "order = 3", "routing_rule[2].order", "order = 3"),
+    ('types = ["purchase"]', 'types = ["void"]', "routing_rule[2].when.types[0]", 'types = ["void"]'),
+    ("fixed_minor = 10", "fixed_minor = -1", "routing_cost[1].fixed_minor", "fixed_minor = -1"),
+    ("fixed_minor = 10", "least_minor = 501", "routing_cost[1].most_minor", "most_minor = 500"),
+    ('currency = "156"', 'currency = "840"', "routing_rule[1].to[0]", 'to = ["BANKA"]'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("before", "after", "at", "line"), ROUTING_REFUSED)
+def test_a_mistake_in_routing_is_told_with_its_line(
+    before: str, after: str, at: str, line: str
+) -> None:
+    text = GOOD + ROUTING.replace(before, after, 1)
+    with pytest.raises(ReferenceFileError) as caught:
+        parse(text, "data.toml", {})
+    assert caught.value.at == at
+    told = re.search(r"\(line (\d+)\)", str(caught.value))
+    assert told is not None
+    assert text.splitlines()[int(told[1]) - 1].startswith(line)
+
+
+def test_a_routes_links_are_named_once() -> None:
+    text = GOOD.replace('"BANKA"\n\n[[fee', '"BANKA"\nalternates = ["BANKA"]\n\n[[fee', 1)
+    with pytest.raises(ReferenceFileError, match="named before"):
+        parse(text, "data.toml", {})
+
+
 def test_what_is_in_force_already_may_be_named() -> None:
     text = '[[terminal]]\nmerchant = "100000000000001"\nterminal = "00000002"\n'
     with pytest.raises(ReferenceFileError, match="no merchant 100000000000001"):
