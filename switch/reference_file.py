@@ -97,12 +97,16 @@ KINDS: dict[str, Kind] = {
 
 
 class ReferenceFileError(Exception):
-    """What is wrong, and where: `file: merchant[2].mcc (line 14): reason`."""
+    """What is wrong, and where: `file: merchant[2].mcc: reason`; `line` 0: that can not be said."""
 
     def __init__(self, source: str, at: str, reason: str, line: int = 0) -> None:
-        place = f"{at} (line {line})" if line else at
-        super().__init__(f"{source}: {place}: {reason}" if at else f"{source}: {reason}")
-        self.source, self.at, self.reason = source, at, reason
+        super().__init__(f"{source}: {at}: {reason}" if at else f"{source}: {reason}")
+        self.source, self.at, self.reason, self.line = source, at, reason, line
+
+    @property
+    def with_line(self) -> str:
+        """As editors take it: `file:14: merchant[2].mcc: reason`."""
+        return f"{self.source}:{self.line}: {self.at}: {self.reason}" if self.line else str(self)
 
 
 def parse(
@@ -204,9 +208,9 @@ def _parse(
         raise ReferenceFileError(source, at, f"agent {key} {reason}")
     for key, path, reason in routing_faults_of({**standing, **entries}, entries):
         numbers = {of.name: at for at, of in items if isinstance(of, RoutingRule)}
-        at = ".".join(filter(None, (numbers.get(key, f"routing_rule {key}"), path)))
-        known = "" if key in numbers else " (in force already)"
-        raise ReferenceFileError(source, f"{at}{known}", reason)
+        place = ".".join(filter(None, (numbers.get(key, f"routing_rule {key}"), path)))
+        since = "" if key in numbers else " (in force already)"
+        raise ReferenceFileError(source, f"{place}{since}", reason)
     return [(kind, key, content) for (kind, key), content in entries.items()]
 
 

@@ -391,7 +391,7 @@ def parsed(text: str, path: Path, known: dict[tuple[str, str], Item]) -> list[En
     try:
         return parse(text, str(path), in_force, parents, standing)
     except ReferenceFileError as error:
-        raise CommandError(str(error), Exit.USAGE) from error
+        raise CommandError(error.with_line, Exit.USAGE) from error
 
 
 def show_data(node: Node, *, as_json: bool) -> Exit:

@@ -181,9 +181,8 @@ def test_a_mistake_in_routing_is_told_with_its_line(
     with pytest.raises(ReferenceFileError) as caught:
         parse(text, "data.toml", {})
     assert caught.value.at == at
-    told = re.search(r"\(line (\d+)\)", str(caught.value))
-    assert told is not None
-    assert text.splitlines()[int(told[1]) - 1].startswith(line)
+    assert text.splitlines()[caught.value.line - 1].startswith(line)
+    assert caught.value.with_line.startswith(f"data.toml:{caught.value.line}: {at}: ")
 
 
 def test_a_routes_links_are_named_once() -> None:

@@ -251,7 +251,7 @@ def test_a_bad_file_is_refused_whole_with_its_line(
     line = text.splitlines().index("order = 20") + 1
     assert code == 2, output
     assert (
-        f"routing_rule[2].order (line {line}): never asked: rule large of order 5"
+        f"rules.toml:{line}: routing_rule[2].order: never asked: rule large of order 5"
         in output.replace("\n", " ")
     )
     assert run("route", "rules", "--json") == (0, ""), "nothing of it stands"
