@@ -5,7 +5,8 @@
 One process's writer on an embedded PostgreSQL that syncs. A flush of N carries N/2 requests, each with
 its attempt, and the N/2 outcomes of those before; "counted" ones are judged by two counters of 1,000
 cards as well. Figures are µs of processor time a purchase, of this process and of PostgreSQL's process
-that serves it, medians of the rounds in turns; rows are made before the clock runs.
+that serves it, medians of the rounds in turns; rows are made before the clock runs. At last a void of
+each of some purchases, one after another: a decision over its original, in a transaction of its own.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import datetime as dt
+import functools
 import itertools
 import os
 import shutil
@@ -22,6 +24,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import uvloop
 
 from benchmarks import report
@@ -34,6 +37,7 @@ from switch.journal import (
     Commit,
     Count,
     CounterMove,
+    FindByReference,
     FindCounted,
     Guard,
     Judgement,
@@ -41,6 +45,7 @@ from switch.journal import (
     OutcomeRow,
     OutcomeState,
     RequestRow,
+    Scene,
     Stored,
 )
 
@@ -49,11 +54,15 @@ NOW: Final = dt.datetime(2026, 3, 4, 4, 0, tzinfo=dt.UTC)
 DECISION: Final = '{"generation":1,"merchant":1,"terminal":1,"route":"622000@1"}'
 
 
+def key_of(number: int) -> Key:
+    return Key("898123456789012", f"T{number % 64:07d}", 1, number % 1_000_000, "020.00")
+
+
 def purchase(number: int, owner_id: int) -> Commit:
     """A request with chip, track and PIN, as `switch.rows` lays it out, and its attempt."""
     request = RequestRow(
         request_id=number, owner_id=owner_id, generation=1,
-        key=Key("898123456789012", f"T{number % 64:07d}", 1, number % 1_000_000, "020.00"),
+        key=key_of(number),
         content=os.urandom(16), type="purchase", mti="0200", processing_code="000000",
         amount_minor=100_00, currency="156", rrn=f"{number:012d}", received_at=NOW,
         local_time="0304120000", entry_mode="051", condition_code="00", card_sequence="001",
@@ -92,6 +101,16 @@ def counted(number: int, commit: Commit) -> tuple[FindCounted, Judgement]:
     return FindCounted(counts, guards=guards), Judgement(judged, "", "risk.passed")
 
 
+def void(commit: Commit, scene: Scene) -> Judgement:
+    """Whatever else a judge looks at: it names its original."""
+    (original,) = scene.originals
+    assert commit.request is not None
+    request = msgspec.structs.replace(
+        commit.request, type="void", original_request_id=original.request.request_id
+    )
+    return Judgement(Commit(request=request, attempt=commit.attempt), "", "void.forward")
+
+
 def backend_s(pid: int) -> float:
     """Seconds on a processor, to the nanosecond."""
     return int(Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()[0]) / 1e9
@@ -99,7 +118,7 @@ def backend_s(pid: int) -> float:
 
 class Bench:
     def __init__(self, store: PostgresStore, owner_id: int, date: dt.date, pid: int) -> None:
-        self._journal, self._writer = store.journal, store.writer
+        self._journal, self._writer, self._pool = store.journal, store.writer, store.sessions.pool
         self._owner_id, self._date, self._pid = owner_id, date, pid
         self._numbers = itertools.count(1)
 
@@ -135,6 +154,26 @@ class Bench:
             "postgres_us_a_flush": server_s * 1e6 / (self._writer.flushes - before),
         }
 
+    async def voids(self, purchases: int) -> dict[str, float]:
+        """Of the first purchases; all in turn, so on one connection of the pool."""
+        begun = next(self._numbers)
+        connection = await self._pool.take()
+        self._pool.give_back(connection, usable=True)
+        pid = connection.get_server_pid()
+        used_s, server_s = time.process_time(), backend_s(pid)
+        for number in range(1, purchases + 1):
+            key = key_of(number)
+            find = FindByReference(key.merchant, key.terminal, key.batch, key.stan)
+            judge = functools.partial(void, purchase(begun + number, self._owner_id))
+            _, verdict = await self._journal.decide(find, judge)
+            assert isinstance(verdict, Stored), verdict
+        used_s, server_s = time.process_time() - used_s, backend_s(pid) - server_s
+        return {
+            "process_us": used_s * 1e6 / purchases,
+            "postgres_us": server_s * 1e6 / purchases,
+            "postgres_us_a_flush": server_s * 1e6 / purchases,
+        }
+
 
 async def measure(
     server: EmbeddedPostgres, given: argparse.Namespace
@@ -157,6 +196,7 @@ async def measure(
                 for name, judged in (("", False), (", counted", True)):
                     of = found.setdefault(f"{group}{name}", [])
                     of.append(await bench.round(group, given.purchases, judged=judged))
+            found.setdefault("a void", []).append(await bench.voids(given.purchases // 10))
         return {
             name: {key: statistics.median(each[key] for each in of[1:]) for key in of[0]}
             for name, of in found.items()

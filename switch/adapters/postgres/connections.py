@@ -61,7 +61,9 @@ async def connect(
         server_settings={
             "application_name": name,
             "jit": "off",
-            # every statement of ours looks something up: no plan may depend on young statistics
+            # every statement of ours looks something up: no plan may depend on young statistics, nor
+            # on values, and none is worth being made for each call
+            "plan_cache_mode": "force_generic_plan",
             "enable_seqscan": "off",
             "enable_hashjoin": "off",
             "enable_mergejoin": "off",

@@ -18,7 +18,7 @@ from switch.adapters.postgres.connections import Backoff, Warned, wait_until_gon
 from switch.adapters.postgres.numbers import LEASE_S
 from switch.adapters.postgres.risk import lock_and_count
 from switch.adapters.postgres.rows import FLUSH, Presumed
-from switch.adapters.postgres.scenes import Place, load, locate
+from switch.adapters.postgres.scenes import load, locate
 from switch.adapters.postgres.sessions import RERUN_STATES, is_outage
 from switch.adapters.postgres.writer import Again, Work, group_of, is_row_fault, results_of
 from switch.adapters.repeats import stored_outcome
@@ -269,7 +269,7 @@ class _Decision:
         day = await connection.fetchrow("SELECT business_date, generation FROM switch.business_day")
         for _ in range(JUDGE_TRIES):
             places = await locate(connection, find, day["business_date"])
-            originals = await self._lock_and_load(connection, places)
+            originals = await load(connection, places, lock=True)
             counted = await lock_and_count(connection, find)
             self.judgement = judge(
                 Scene(
@@ -293,26 +293,6 @@ class _Decision:
             if not self._judge_again(result):
                 return
         raise StoreDownError(f"{JUDGE_TRIES} judgements in a row came too late")
-
-    async def _lock_and_load(self, connection: Any, places: list[Place]) -> list[Original]:
-        """Nobody else decides on these now, and their dates stay as they are."""
-        if not places:
-            return []
-        await connection.execute(
-            "SELECT pg_advisory_xact_lock(id), switch.hold_date(date) FROM (SELECT id, date"
-            " FROM unnest($1::bigint[], $2::date[]) AS t (id, date) ORDER BY id OFFSET 0) AS sorted",
-            [request_id for request_id, _ in places],
-            [date for _, date in places],
-        )
-        originals = await load(connection, places)
-        held = {date for _, date in places}
-        others = sorted({each.outcome_date for each in originals if each.outcome_date} - held)
-        if others:  # captured on a later date: a freeze of it may have come before this lock
-            await connection.execute(
-                "SELECT switch.hold_date(date) FROM unnest($1::date[]) AS date", others
-            )
-            originals = await load(connection, places)
-        return originals
 
     def _judge_again(self, verdict: Any) -> bool:
         """It lost against a commit that the scene did not show; the scene shows it now."""

@@ -5,8 +5,13 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
-from switch.adapters.postgres.numbers import attempts_later
-from switch.adapters.postgres.rows import attempts_of, outcome_of, request_of, reversal_of
+from switch.adapters.postgres.rows import (
+    attempt_of,
+    attempts_of,
+    outcome_of,
+    request_of,
+    reversal_of,
+)
 from switch.journal import FindById, FindByKey, FindCounted, FollowUp, Original, OutcomeState
 
 if TYPE_CHECKING:
@@ -27,57 +32,7 @@ BATCH_STATE = """CASE
                  = (r.merchant, r.terminal, r.batch)) THEN 'frozen'
     ELSE 'open' END"""
 
-# Everything below names the date as a parameter of its own: a join on it would open every partition.
-_REQUESTS = f"""
-    SELECT r.*, {BATCH_STATE} AS batch_state,
-           EXISTS (SELECT FROM switch.owner AS w WHERE w.owner_id = r.owner_id
-                   AND w.closed_at IS NULL AND w.taken_by IS NULL
-                   AND w.lease_until > clock_timestamp()) AS owned,
-           EXISTS (SELECT FROM switch.queue_item AS q
-                   WHERE q.request_id = r.request_id AND q.kind = 'repeat') AS waiting,
-           EXISTS (SELECT FROM switch.queue_open AS q
-                   WHERE q.request_id = r.request_id AND q.kind = 'repeat') AS undelivered,
-           (SELECT v.response_code FROM switch.reversal_request AS v
-            WHERE (v.merchant, v.terminal, v.batch, v.stan, v.kind)
-                = (r.merchant, r.terminal, r.batch, r.stan, r.kind)
-            ORDER BY v.received_at DESC, v.commit_id DESC LIMIT 1) AS told
-    FROM switch.request AS r WHERE r.request_id = ANY ($1) AND r.request_date = $2
-"""  # noqa: S608 # constants
-
-_OUTCOMES = """
-    SELECT o.* FROM switch.outcome AS o WHERE o.request_id = ANY ($1) AND o.request_date = $2
-"""
-
-_REVERSALS = """
-    SELECT v.*, i.item_id, e.response_code,
-           ARRAY(SELECT l.response_code FROM switch.late_answer AS l
-                 WHERE l.request_id = v.original_request_id AND l.reason = 'late'
-                 ORDER BY l.commit_id) AS late_codes
-    FROM switch.reversal AS v
-    LEFT JOIN switch.queue_item AS i
-      ON (i.request_id, i.kind, i.seq) = (v.original_request_id, 'reversal', v.seq)
-    LEFT JOIN switch.queue_end AS e USING (item_id)
-    WHERE v.original_request_id = ANY ($1)
-    ORDER BY v.original_request_id, v.seq
-"""
-
-_FOLLOWED = """
-    SELECT request_id, request_date FROM switch.follow_up WHERE original_request_id = ANY ($1)
-"""
-
-_FOLLOW_UPS = """
-    SELECT r.original_request_id, r.request_id, r.type, r.amount_minor, o.state,
-           EXISTS (SELECT FROM switch.reversal AS v
-                   WHERE v.original_request_id = r.request_id) AS reversed,
-           CASE WHEN EXISTS (SELECT FROM switch.reversal AS v
-                             WHERE v.original_request_id = r.request_id AND v.capture <> '')
-                THEN 0 ELSE coalesce(o.effect_minor, 0) END AS captured_minor,
-           NOT EXISTS (SELECT FROM switch.queue_open AS q
-                       WHERE q.request_id = r.request_id AND q.kind = 'reversal') AS final
-    FROM switch.request AS r
-    LEFT JOIN switch.outcome AS o ON o.request_id = r.request_id AND o.request_date = $2
-    WHERE r.request_id = ANY ($1) AND r.request_date = $2
-"""
+_ORIGINALS = "SELECT * FROM switch.originals($1, $2, $3)"
 
 Place = tuple[int, dt.date]  # request id and its date
 
@@ -100,11 +55,11 @@ async def locate(connection: Any, find: Find, today: dt.date) -> list[Place]:
             key.kind,
         )
     elif isinstance(find, FindById):
+        if find.request_date is not None:
+            return [(find.request_id, find.request_date)]  # if it is there at all
         rows = await connection.fetch(
-            "SELECT request_id, request_date FROM switch.request"
-            " WHERE request_id = $1 AND ($2::date IS NULL OR request_date = $2)",
+            "SELECT request_id, request_date FROM switch.request WHERE request_id = $1",
             find.request_id,
-            find.request_date,
         )
     else:
         rows = await _locate_by_reference(connection, find, today)
@@ -163,50 +118,17 @@ def _dates(find: FindByReference, today: dt.date) -> tuple[dt.date | None, dt.da
     return local - DATE_SLACK, local + DATE_SLACK
 
 
-async def load(connection: Any, places: Sequence[Place]) -> list[Original]:
-    """The originals at these places, in this order; what is not there is left out."""
+async def load(connection: Any, places: Sequence[Place], *, lock: bool = False) -> list[Original]:
+    """The originals at these places, in this order; what is not there is left out.
+
+    With `lock` nobody else decides on them until the transaction ends, and the states of their dates
+    stay as they are.
+    """
     if not places:
         return []
     ids = [request_id for request_id, _ in places]
-    requests: dict[int, Any] = {}
-    outcomes: dict[int, Any] = {}
-    for date, on_date in _by_date(places):
-        for row in await connection.fetch(_REQUESTS, on_date, date):
-            requests[row["request_id"]] = row
-        for row in await connection.fetch(_OUTCOMES, on_date, date):
-            outcomes[row["request_id"]] = row
-    reversals: dict[int, list[Any]] = {}
-    for row in await connection.fetch(_REVERSALS, ids):
-        reversals.setdefault(row["original_request_id"], []).append(row)
-    follow_ups: dict[int, list[FollowUp]] = {}
-    followed = [tuple(row) for row in await connection.fetch(_FOLLOWED, ids)]
-    for date, on_date in _by_date(followed):
-        for row in await connection.fetch(_FOLLOW_UPS, on_date, date):
-            follow_ups.setdefault(row["original_request_id"], []).append(_follow_up(row))
-    later = await attempts_later(connection, ids)
-    states = {
-        row["business_date"]: row["state"]
-        for row in await connection.fetch("SELECT business_date, state FROM switch.business_date")
-    }
-    return [
-        _original(
-            requests[request_id],
-            outcomes.get(request_id),
-            reversals.get(request_id, []),
-            tuple(sorted(follow_ups.get(request_id, []), key=lambda each: each.request_id)),
-            later.get(request_id, []),
-            states,
-        )
-        for request_id in ids
-        if request_id in requests
-    ]
-
-
-def _by_date(places: Sequence[Place]) -> list[tuple[dt.date, list[int]]]:
-    found: dict[dt.date, list[int]] = {}
-    for request_id, date in places:
-        found.setdefault(date, []).append(request_id)
-    return sorted(found.items())
+    dates = [date for _, date in places]
+    return [_original(row) for row in await connection.fetch(_ORIGINALS, ids, dates, lock)]
 
 
 def _follow_up(row: Any) -> FollowUp:
@@ -221,33 +143,28 @@ def _follow_up(row: Any) -> FollowUp:
     )
 
 
-def _original(
-    request: Any,
-    outcome: Any,
-    reversals: Sequence[Any],
-    follow_ups: tuple[FollowUp, ...],
-    later: Sequence[Any],
-    states: dict[dt.date, str],
-) -> Original:
+def _original(row: Any) -> Original:
+    request, outcome = row["request"], row["outcome"]
+    reversals = [each["row"] for each in row["reversals"]]
+    last = row["reversals"][-1] if reversals else None
     captured = 0
-    if outcome is not None and not any(row["capture"] for row in reversals):
+    if outcome is not None and not any(each["capture"] for each in reversals):
         captured = outcome["effect_minor"] or 0
-    outcome_date = None if outcome is None else outcome["business_date"]
     return Original(
         request=request_of(request),
         request_date=request["request_date"],
-        attempts=attempts_of(request, later),
+        attempts=attempts_of(request, [attempt_of(each) for each in row["attempts"]]),
         outcome=None if outcome is None else outcome_of(outcome),
-        outcome_date=outcome_date,
+        outcome_date=None if outcome is None else outcome["business_date"],
         captured_minor=captured,
-        reversals=tuple(reversal_of(row) for row in reversals),
-        reversal_response=reversals[-1]["response_code"] if reversals else None,
-        late_codes=tuple(reversals[-1]["late_codes"]) if reversals else (),
-        follow_ups=follow_ups,
-        date_state=states[outcome_date or request["request_date"]],
-        batch_state=request["batch_state"],
-        in_flight=outcome is None and not request["waiting"] and request["owned"],
-        pending=outcome is None and request["waiting"],
-        undelivered=outcome is not None and request["undelivered"],
-        told=request["told"],
+        reversals=tuple(reversal_of(each) for each in reversals),
+        reversal_response=None if last is None else last["response_code"],
+        late_codes=() if last is None else tuple(last["late_codes"]),
+        follow_ups=tuple(_follow_up(each) for each in row["follow_ups"] or ()),
+        date_state=row["date_state"],
+        batch_state=row["batch_state"],
+        in_flight=outcome is None and not row["waiting"] and row["owned"],
+        pending=outcome is None and row["waiting"],
+        undelivered=outcome is not None and row["undelivered"],
+        told=row["told"],
     )

@@ -381,7 +381,6 @@ class Writer:
             if self._backend is not None:
                 await wait_until_gone(connection, self._backend)
             self._backend = await backend_of(connection)
-            await connection.execute("SET plan_cache_mode = force_generic_plan")
             self._statement = await connection.prepare(FLUSH)
         except BaseException:
             connection.terminate()

@@ -534,5 +534,114 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON FUNCTION unkey, flush FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION unkey, flush TO tongbao_app;
+-- -- originals -------------------------------------------------------------------------------
+
+-- What a judge sees of an original beside its own rows (switch.journal.Original), in one round trip.
+CREATE TYPE original_reversal AS (row reversal, response_code text, late_codes text[]);
+CREATE TYPE original_follow_up AS (
+    request_id bigint, type text, amount_minor bigint, state text, reversed boolean,
+    final boolean, captured_minor bigint
+);
+CREATE TYPE original_scene AS (
+    request request, outcome outcome, attempts attempt[], reversals original_reversal[],
+    follow_ups original_follow_up[], date_state text, batch_state text, owned boolean,
+    waiting boolean, undelivered boolean, told text
+);
+
+-- The originals at these places, in this order; what is not there is left out. With `lock` nobody else
+-- decides on them until the transaction ends, and the states of their dates stay as they are.
+-- Each statement names the date as a value: a join on it would open every partition.
+CREATE FUNCTION originals(ids bigint[], dates date[], lock boolean)
+RETURNS SETOF original_scene LANGUAGE plpgsql AS $$
+DECLARE
+    scene      switch.original_scene;
+    empty      switch.original_scene;
+    followed   record;
+    follow_up  switch.original_follow_up;
+BEGIN
+    IF lock THEN
+        PERFORM pg_advisory_xact_lock(t.id), switch.hold_date(t.date)
+        FROM (SELECT id, date FROM unnest(ids, dates) AS t (id, date) ORDER BY id OFFSET 0) AS t;
+    END IF;
+    FOR place IN 1 .. cardinality(ids) LOOP
+        scene := empty;
+        SELECT r, a.* INTO scene.request, scene.batch_state, scene.owned, scene.waiting,
+               scene.undelivered, scene.told
+        FROM switch.request AS r CROSS JOIN LATERAL (
+            SELECT
+            CASE
+                WHEN EXISTS (SELECT FROM switch.batch_closed AS b
+                             WHERE (b.merchant, b.terminal, b.batch)
+                                 = (r.merchant, r.terminal, r.batch)) THEN 'closed'
+                WHEN EXISTS (SELECT FROM switch.batch_settled AS b
+                             WHERE (b.merchant, b.terminal, b.batch)
+                                 = (r.merchant, r.terminal, r.batch)) THEN 'uploading'
+                WHEN EXISTS (SELECT FROM switch.batch_frozen AS b
+                             WHERE (b.merchant, b.terminal, b.batch)
+                                 = (r.merchant, r.terminal, r.batch)) THEN 'frozen'
+                ELSE 'open' END,
+            EXISTS (SELECT FROM switch.owner AS w WHERE w.owner_id = r.owner_id
+                    AND w.closed_at IS NULL AND w.taken_by IS NULL
+                    AND w.lease_until > clock_timestamp()),
+            EXISTS (SELECT FROM switch.queue_item AS q
+                    WHERE q.request_id = r.request_id AND q.kind = 'repeat'),
+            EXISTS (SELECT FROM switch.queue_open AS q
+                    WHERE q.request_id = r.request_id AND q.kind = 'repeat'),
+            (SELECT v.response_code FROM switch.reversal_request AS v
+             WHERE (v.merchant, v.terminal, v.batch, v.stan, v.kind)
+                 = (r.merchant, r.terminal, r.batch, r.stan, r.kind)
+             ORDER BY v.received_at DESC, v.commit_id DESC LIMIT 1)
+        ) AS a
+        WHERE r.request_id = ids[place] AND r.request_date = dates[place];
+        CONTINUE WHEN NOT FOUND;
+
+        SELECT o INTO scene.outcome FROM switch.outcome AS o
+        WHERE o.request_id = ids[place] AND o.request_date = dates[place];
+        IF lock AND (scene.outcome).business_date <> dates[place] THEN
+            -- captured on a later date: a freeze of it may have come before this lock, so read it again
+            PERFORM switch.hold_date((scene.outcome).business_date);
+        END IF;
+        scene.attempts := ARRAY(
+            SELECT a FROM switch.attempt AS a WHERE a.request_id = ids[place] ORDER BY a.attempt);
+        scene.reversals := ARRAY(
+            SELECT (v, e.response_code,
+                    ARRAY(SELECT l.response_code FROM switch.late_answer AS l
+                          WHERE l.request_id = v.original_request_id AND l.reason = 'late'
+                          ORDER BY l.commit_id))::switch.original_reversal
+            FROM switch.reversal AS v
+            LEFT JOIN switch.queue_item AS i
+              ON (i.request_id, i.kind, i.seq) = (v.original_request_id, 'reversal', v.seq)
+            LEFT JOIN switch.queue_end AS e USING (item_id)
+            WHERE v.original_request_id = ids[place]
+            ORDER BY v.seq);
+        FOR followed IN
+            SELECT f.request_id, f.request_date FROM switch.follow_up AS f
+            WHERE f.original_request_id = ids[place] ORDER BY f.request_id
+        LOOP
+            SELECT r.request_id, r.type, r.amount_minor, o.state,
+                   EXISTS (SELECT FROM switch.reversal AS v
+                           WHERE v.original_request_id = r.request_id),
+                   NOT EXISTS (SELECT FROM switch.queue_open AS q
+                               WHERE q.request_id = r.request_id AND q.kind = 'reversal'),
+                   CASE WHEN EXISTS (SELECT FROM switch.reversal AS v
+                                     WHERE v.original_request_id = r.request_id
+                                       AND v.capture <> '')
+                        THEN 0 ELSE coalesce(o.effect_minor, 0) END
+            INTO follow_up
+            FROM switch.request AS r
+            LEFT JOIN switch.outcome AS o
+              ON o.request_id = r.request_id AND o.request_date = followed.request_date
+            WHERE r.request_id = followed.request_id AND r.request_date = followed.request_date;
+            IF FOUND THEN
+                scene.follow_ups := scene.follow_ups || follow_up;
+            END IF;
+        END LOOP;
+        SELECT d.state INTO scene.date_state FROM switch.business_date AS d
+        WHERE d.business_date = coalesce((scene.outcome).business_date, dates[place]);
+        RETURN NEXT scene;
+    END LOOP;
+END
+$$;
+
+REVOKE ALL ON FUNCTION unkey, flush, originals FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION unkey, flush, originals TO tongbao_app;
