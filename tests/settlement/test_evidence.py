@@ -6,10 +6,12 @@ decisions are made once more after later dates have been closed on top.
 """
 
 import asyncio
+import copy
 import io
 import zipfile
 from collections.abc import Awaitable, Callable
 from datetime import date
+from functools import cache
 from typing import Any
 
 import asyncpg
@@ -89,6 +91,12 @@ SAID = [
 
 
 def closed() -> MemoryStore:
+    """A store of its own in which both days are closed."""
+    return copy.deepcopy(closed_once())
+
+
+@cache
+def closed_once() -> MemoryStore:
     store = world(two_days()[0], WITH_AGENTS)
     store.batches = [(DAY, said) for said in SAID]
     asyncio.run(close_both(store))

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,7 +14,7 @@ from settlement.fee_book import FeeBook
 from settlement.fees import Tariffs
 from settlement.ports import REFERENCE_KINDS, Store
 from settlement.reports import day as days
-from tests.database import FreshDatabase
+from tests.database import DatabaseServer, FreshDatabase
 from tests.settlement.test_close import a_day
 from tests.settlement.test_store import publish
 from tests.settlement.world import (
@@ -87,28 +87,35 @@ async def close_both(store: Store) -> None:
         states = {DAY: "posted", NEXT: "open"}
 
 
+pytestmark = pytest.mark.xdist_group("fee_book")  # one worker closes the days
+
 Check = Callable[[Store, FeeBook], Awaitable[None]]
 
 
-@pytest.fixture(params=["memory", "postgres"])
-def with_book(request: pytest.FixtureRequest) -> Callable[[Check], None]:
+@pytest.fixture(params=["memory", "postgres"], scope="module")
+def with_book(request: pytest.FixtureRequest) -> Iterator[Callable[[Check], None]]:
+    """Both days are closed once in a store; checks only read."""
     trades, _ = two_days()
-    fresh: FreshDatabase | None = None
-    if request.param == "postgres":
-        fresh = request.getfixturevalue("database_dsn")
+    if request.param == "memory":
+        store = world(trades, WITH_AGENTS)
+        asyncio.run(close_both(store))
+        yield lambda check: asyncio.run(check(store, store.fee_book()))
+        return
+    server: DatabaseServer = request.getfixturevalue("_database_server")
+    fresh = server.clone()
 
-    async def scenario(check: Check) -> None:
-        if fresh is None:
-            store = world(trades, WITH_AGENTS)
-            await close_both(store)
-            await check(store, store.fee_book())
-            return
+    async def prepare() -> None:
         await publish(fresh.owner, trades, captures_of(trades), WITH_AGENTS)
         async with open_postgres(fresh.app) as (kept, _):
             await close_both(kept)
+
+    async def scenario(check: Check) -> None:
+        async with open_postgres(fresh.app) as (kept, _):
             await check(kept, kept.fee_book())
 
-    return lambda check: asyncio.run(scenario(check))
+    asyncio.run(prepare())
+    yield lambda check: asyncio.run(scenario(check))
+    server.drop(fresh)
 
 
 async def everything(store: Store, book: FeeBook) -> dict[str, Any]:

@@ -275,7 +275,7 @@ def summary(result: Result) -> Any:
     )
 
 
-@settings(max_examples=examples(15), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(6), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(days(), st.randoms(use_true_random=False), st.integers(0, 30))
 def test_order_and_splits_change_nothing(
     day: tuple[list[Transaction], list[dict[str, Any]]], chance: Any, at: int
@@ -289,7 +289,7 @@ def test_order_and_splits_change_nothing(
     assert summary(run(trades, split)) == expected
 
 
-@settings(max_examples=examples(15), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(6), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(days())
 def test_matched_and_open_are_both_sides(
     day: tuple[list[Transaction], list[dict[str, Any]]],

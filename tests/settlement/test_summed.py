@@ -23,6 +23,7 @@ from settlement.evidence_facts import AGAIN
 from settlement.fees import REFORM_96
 from settlement.matches import Member
 from tests.database import FreshDatabase
+from tests.depth import sampled
 from tests.settlement.test_close import Killed, KilledAt
 from tests.settlement.test_evidence import again
 from tests.settlement.test_store import publish
@@ -245,7 +246,7 @@ def test_a_run_that_goes_on_reads_the_members_from_the_store() -> None:
     assert halves.sink.files == whole.sink.files
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", sampled(range(6), lambda seed: seed < 2))
 def test_order_split_files_and_files_sent_twice_change_nothing(seed: int) -> None:
     """A whole day of matches of every rule, and what matches nothing."""
     chance = random.Random(seed)

@@ -17,6 +17,7 @@ from settlement.files.bulk import OddError
 from settlement.files.layout import FileError, Layout
 from settlement.files.registry import FORMATS
 from settlement.files.rows import Parsed
+from tests.depth import examples
 from tests.settlement.files import samples
 from tests.settlement.files.samples import FILES, context, file_name, read
 from tests.settlement.files.test_round_trips import value_of
@@ -35,7 +36,7 @@ ROWS = {
 JUDGED = {"transmission_time", "original_time", "original_settlement_date", "settlement_date"}
 JUDGED |= {"mti", "response_code", "debit_credit", "type", "pan", "reversal_flag", "void_flag"}
 ODD_BYTES = b' 0159CDZ,"\n\r\x1a\x00\xb2\xc0\xcf'
-SLOW = settings(max_examples=60, deadline=None)
+SLOW = settings(max_examples=examples(20), deadline=None)
 
 
 def at_once(type_: str, data: bytes) -> Parsed | None:
