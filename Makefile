@@ -2,6 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
+# Else every process compiles the whole tree again: a suite of thousands of commands and nodes.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo fuzz test test-deep test-spark lint type sim sim-mutants crash crash-close bench clean
 
 demo: .venv/ready

@@ -21,6 +21,7 @@ fsync where durability is what it tests. Works as root (the server runs as nobod
 
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -52,8 +53,15 @@ if (
 ):  # as `make test &` has it; children inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+WHOLE = 3_000  # reports, three a test: what is more is not a file or two
+
 if room_in_memory():  # `tmp_path` too: a node's PostgreSQL is a thousand files
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """`-n auto`: one more than there are cores, for a real node's day is half waiting."""
+    return len(os.sched_getaffinity(0)) + 1
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -63,6 +71,23 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             for mark in item.iter_markers("xdist_group"):
                 if not item.nodeid.endswith(f"@{mark.args[0]}"):
                     raise pytest.UsageError("this pytest-xdist forgets its groups: make .venv anew")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Where the time of a whole run went: look here before a test is added that takes seconds."""
+    took_s: Counter[str] = Counter()
+    reports = [one for some in terminalreporter.stats.values() for one in some]
+    for one in reports:
+        if isinstance(one, pytest.TestReport):
+            name, _, group = one.nodeid.partition("::")
+            _, at, group = group.rpartition("]")[2].rpartition("@")
+            took_s[f"group {group}" if at else name] += one.duration
+    if len(reports) < WHOLE:
+        return
+    terminalreporter.section("where the time went")
+    for name, duration_s in took_s.most_common(15):
+        terminalreporter.write_line(f"{duration_s:6.0f} s  {name}")
+    terminalreporter.write_line(f"{sum(took_s.values()):6.0f} s  of all workers together")
 
 
 @pytest.fixture(scope="session")

@@ -505,8 +505,10 @@ async def _create_roles_and_database(connection: Any) -> None:
 
 async def _create_database(connection: Any, name: str, template: str) -> None:
     database = _identifier(name)
+    # nobody writes to a template of ours: its files are copied, half the work of logging each block
+    how = "wal_log" if template == "template0" else "file_copy"
     await connection.execute(
-        f"CREATE DATABASE {database} TEMPLATE {_identifier(template)} OWNER {OWNER}"
+        f"CREATE DATABASE {database} TEMPLATE {_identifier(template)} OWNER {OWNER} STRATEGY {how}"
     )
     await connection.execute(f"REVOKE ALL ON DATABASE {database} FROM PUBLIC")
     await connection.execute(f"GRANT CONNECT ON DATABASE {database} TO {APP}, {READER}")

@@ -19,7 +19,7 @@ from tests.crash.run import Round, live
 
 LEASE_S = Config().engine.lease_s
 
-pytestmark = pytest.mark.xdist_group("end_to_end")
+pytestmark = pytest.mark.xdist_group("end_to_end_2")
 
 
 def test_everything_at_once_on_one_node() -> None:

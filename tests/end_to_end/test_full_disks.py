@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from tests.crash.history import Event
 
-pytestmark = pytest.mark.xdist_group("end_to_end")
+pytestmark = pytest.mark.xdist_group("end_to_end_2")
 
 TERMINALS = 6
 ENDS_S = 60.0  # until the server of a full disk has ended, and was tried again

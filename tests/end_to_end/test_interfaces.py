@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
     from switch.explain.story import Story
 
-pytestmark = pytest.mark.xdist_group("end_to_end")
+pytestmark = pytest.mark.xdist_group("end_to_end_2")
 
 SALES = Mix(void=0.0, refund=0.0, balance=0.0, wrong_pin=0.0, expired_card=0.0, poor_card=0.0)
 PAGE = ROOT / "docs" / "interfaces.md"

@@ -28,7 +28,7 @@ from tests.schemas import assert_valid
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.xdist_group("end_to_end")
+pytestmark = pytest.mark.xdist_group("end_to_end_2")
 
 STEPS = "SELECT business_date, name, content, totals FROM settlement.step ORDER BY 1, 2"
 ENTRIES = "SELECT source, key, encode(hash, 'hex') FROM settlement.entry ORDER BY 1, 2"
