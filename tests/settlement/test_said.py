@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
-import pytest
-
 from settlement.error_texts import ERRORS
 from settlement.files.layout import FileError
 from settlement.run import WaitingError
@@ -77,13 +75,12 @@ def test_every_text_is_used() -> None:
     assert ERRORS.keys() <= words
 
 
-@pytest.mark.parametrize("key", sorted(ERRORS))
-def test_both_halves_say_the_same(key: str) -> None:
-    english, chinese = ERRORS[key]
-    assert places(english) == places(chinese)
-    assert english.isascii()
-    words = any(text.strip(": ") for text, *_ in string.Formatter().parse(english))
-    assert not words or any("\u4e00" <= character <= "\u9fff" for character in chinese)
+def test_both_halves_say_the_same() -> None:
+    for key, (english, chinese) in ERRORS.items():
+        assert places(english) == places(chinese), key
+        assert english.isascii(), key
+        words = any(text.strip(": ") for text, *_ in string.Formatter().parse(english))
+        assert not words or any("\u4e00" <= character <= "\u9fff" for character in chinese), key
 
 
 def test_a_sentence_within_a_sentence_is_in_the_same_language() -> None:
