@@ -20,7 +20,7 @@ from switch.replay.played_bank import UNRECORDED, recorded_answers, recorded_end
 from switch.transactions import TOMBSTONE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
 
     from iso8583.message import Message
     from switch.journal import Commit, Key
@@ -95,6 +95,7 @@ class Happened:
         self._items: dict[tuple[str, str, str], int] = {}  # wire identity → item
         self._item: dict[int, Item] = {}
         self._sent: Counter[int] = Counter()
+        self._named: dict[int, bool] = {}  # by line
         self.unplaced = 0  # messages and facts of no line
 
     # -- lines --------------------------------------------------------------------------------
@@ -105,6 +106,8 @@ class Happened:
 
     def begin(self, played: Played, recorded: Request | None) -> None:
         self._open[played.line] = _Open(played, recorded)
+        if recorded is not None:
+            self._named[played.line] = recorded.named
         self._order.append(played.line)
 
     def asks(self, line: int, key: Key | None, reversal: tuple[str, str, int, int] | None) -> None:
@@ -170,6 +173,29 @@ class Happened:
 
     def _opened(self, line: int) -> _Open | None:
         return self._open.get(line) or self._was.get(line)
+
+    def named(self, request_id: int) -> bool:
+        """May a later line name it? What is of no line is left as it is."""
+        return self._named.get(self._rows.get(request_id, -1), True)
+
+    def forget(self, kept: Container[int]) -> None:
+        """The requests that the store has forgotten, and the lines that were theirs."""
+        gone = {line for request_id, line in self._rows.items() if request_id not in kept}
+        if not gone:
+            return
+        self._rows = {of: line for of, line in self._rows.items() if line not in gone}
+        self._line_of = {of: line for of, line in self._line_of.items() if line not in gone}
+        self._attempts = {of: at for of, at in self._attempts.items() if at[0] not in gone}
+        items = {of for of, item in self._item.items() if item.request_line in gone}
+        self._items = {of: item for of, item in self._items.items() if item not in items}
+        for of in items:
+            del self._item[of]
+            self._sent.pop(of, None)
+        for line in gone:
+            self._tries.pop(line, None)
+            self._named.pop(line, None)
+            self._was.pop(line, None)
+        self._has_row -= gone
 
     # -- what is stored ---------------------------------------------------------------------------
 

@@ -40,7 +40,7 @@ from terminals.registry import StoredKey
 from terminals.simulator.dice import Dice
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from hsm.pans import Pans
     from iso8583.message import Message
@@ -50,12 +50,15 @@ if TYPE_CHECKING:
     from switch.wiring import Switch
 
 Of = TypeVar("Of", bound=Section)
+BatchKey = tuple[str, str, int]  # merchant, terminal, number
 
 HOST: Final = "switch"
 PORT: Final = 8583
 WIRE_S: Final = 0.0005  # every byte takes as long: a message more shifts no other
 LINK_S: Final = 5.0  # before the first line, for links to sign on
 AFTER_S: Final = 900.0  # behind the last line, for what still waits
+FORGET_MIN: Final = 1_000  # requests of settled batches, and a part of all: then they are forgotten
+FORGET_PART: Final = 4
 # What is periodic comes rarer than in production: a quiet night costs little, no answer depends on it.
 CALM: Final = Engine(
     lease_s=60.0, lease_renew_s=20.0, takeover_s=60.0, reference_poll_s=30.0, links_wait_s=4.0
@@ -73,7 +76,7 @@ class End(msgspec.Struct, kw_only=True):
 
 
 class WatchedStore(MemoryStore):
-    """Tells `heard` of every commit that stands."""
+    """Tells `heard` of every commit that stands; forgets what nothing asks for any more."""
 
     heard: Callable[[Commit, tuple[int, int] | None], None]
 
@@ -83,13 +86,63 @@ class WatchedStore(MemoryStore):
             self.heard(commit, sent)
         return verdict
 
+    def forget(self, batches: Iterable[BatchKey], named: Callable[[int], bool]) -> None:
+        """Of settled batches the decided requests that nothing names and that name nothing.
+
+        `named` says of a request whether a later line may name it.
+        """
+        waiting = {item.row.request_id for item in self.queue_open.values()}
+        gone: set[int] = set()
+        for batch in batches:
+            ids = self.by_batch.get(batch, [])
+            over = [
+                each
+                for each in ids
+                if each in self.outcomes
+                and each not in waiting
+                and self.requests[each].row.original_request_id is None
+                and not named(each)
+            ]
+            gone.update(over)
+            self.by_batch[batch] = [each for each in ids if each not in gone]
+        merchants = {self.requests[each].row.key.merchant for each in sorted(gone)}
+        for each in sorted(gone):
+            self._forget_one(each)
+        for merchant in merchants:
+            ids = self.by_merchant[merchant]
+            self.by_merchant[merchant] = [each for each in ids if each not in gone]
+        late = self.late_answers
+        self.late_answers = {of: row for of, row in late.items() if row.request_id not in gone}
+
+    def _forget_one(self, request_id: int) -> None:
+        key = self.requests.pop(request_id).row.key
+        self.keys.pop(key, None)
+        self.told.pop(key, None)
+        self.by_stan[key.merchant, key.stan].remove(request_id)
+        subjects = [(request_id, "repeat", 0)]
+        subjects += [
+            (request_id, "reversal", each.row.seq) for each in self.reversals.get(request_id, ())
+        ]
+        for subject in subjects:
+            item_id = self.queue_by_subject.pop(subject, 0)
+            self.queue_items.pop(item_id, None)
+            self.queue_sent.pop(item_id, None)
+            self.queue_end.pop(item_id, None)
+        self.outcomes.pop(request_id, None)
+        self.reversals.pop(request_id, None)
+        self.risk_moves.pop(request_id, None)
+        self.follow_ups.pop(request_id, None)
+
 
 class Player:
     def __init__(
         self, head: Head, lines: Iterator[tuple[int, Line]], tell: Callable[[Played], None]
     ) -> None:
         self._lines = lines
-        self.happened = Happened(tell, self.now_s)
+        self._tell = tell
+        self.happened = Happened(self._told_line, self.now_s)
+        self._settled: list[Settlement] = []  # whose lines, and all before them, are told
+        self._settlements: dict[int, Settlement] = {}  # by line, until it is told
         self.counts: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
@@ -181,6 +234,28 @@ class Player:
             self.happened.tell()
         self.happened.tell(everything=True)
 
+    def _told_line(self, played: Played) -> None:
+        settled = self._settlements.pop(played.line, None)
+        if settled is not None:
+            self._settled.append(settled)
+        self._tell(played)
+
+    def _forget(self) -> None:
+        """Lines are told in order: what is of a batch that was settled is over.
+
+        In rounds, each of a good part of what is kept: so it costs every request the same.
+        """
+        store, batches = self._store, []
+        for of in self._settled:
+            wire = self._wires.get(f"{of.merchant}/{of.terminal}")
+            if wire is not None:
+                batches.append((of.merchant, of.terminal, int(wire.terminal.batch_of(of.batch))))
+        count = sum(len(store.by_batch.get(batch, ())) for batch in batches)
+        if count >= FORGET_MIN and count * FORGET_PART >= len(store.requests):
+            store.forget(batches, self.happened.named)
+            self.happened.forget(store.requests)
+            self._settled.clear()
+
     # -- lines ---------------------------------------------------------------------------------
 
     async def _play(self, number: int, line: Event) -> None:
@@ -196,6 +271,8 @@ class Player:
         else:
             self._ask(number, line)
         self.happened.tell()
+        if self._settled:
+            self._forget()
 
     def _ask(self, number: int, line: Request | Reversal | Settlement) -> None:
         trace = "" if isinstance(line, Settlement) else f"/{line.trace:06d}"
@@ -213,6 +290,8 @@ class Player:
         )
         if isinstance(line, Request) and line.named:
             self._requests[line.id] = line
+        elif isinstance(line, Settlement):
+            self._settlements[number] = line
         wire = self._wire_of(f"{line.merchant}/{line.terminal}")
         if wire is None:
             self.happened.note(number, "its terminal is not in the reference data")

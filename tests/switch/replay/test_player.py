@@ -6,11 +6,12 @@ messages that must have crossed. Then what was not recorded, or can not be playe
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
+from switch.replay import player
 from switch.replay.journal_file import (
     Attempted,
     Day,
@@ -21,7 +22,7 @@ from switch.replay.journal_file import (
     Writer,
     read,
 )
-from switch.replay.player import play
+from switch.replay.player import WatchedStore, play
 from tests.switch.replay.traffic import (
     CARD,
     HEAD,
@@ -248,3 +249,88 @@ def test_a_host_of_another_form(tmp_path: Path) -> None:
         assert each.notes == []
     codes = [one.elements.get("64") for one in told[0].messages if one.receiver == "bank_a"]
     assert codes == ["right"]
+
+
+def batches(count: int, size: int) -> list[Event]:
+    """Settled batches; the first sale of each is refunded in the next, the second reversed late."""
+    lines: list[Event] = []
+    at, number = 1.0, 0
+    plain = request(1, 0.0)
+    for batch in range(7, 7 + count):
+        for place in range(size):
+            number += 1
+            at += 0.5
+            lines.append(
+                request(
+                    number,
+                    at,
+                    batch=batch,
+                    session=batch,
+                    amount_minor=1_000,
+                    named=place == 0,
+                    attempts=answered(at),
+                    outcome=decided(at + 0.2, "approved", "00", 1_000),
+                )
+            )
+        refunds = (0, 0) if batch == 7 else (1_000, 1)
+        if batch > 7:
+            number += 1
+            at += 0.5
+            lines.append(
+                request(
+                    number,
+                    at,
+                    type="refund",
+                    mti="0220",
+                    processing_code="200000",
+                    usage="25",
+                    entry_mode="012",
+                    pin=False,
+                    batch=batch,
+                    session=batch,
+                    amount_minor=1_000,
+                    named=False,
+                    original=number - 2 * size if batch == 8 else number - 2 * size - 1,
+                    attempts=answered(at),
+                    outcome=decided(at + 0.2, "approved", "00", -1_000),
+                )
+            )
+        said = (1_000 * size, size, *refunds, 0, 0, 0, 0)
+        at += 5
+        lines.append(
+            Settlement(
+                at=at,
+                merchant=plain.merchant,
+                terminal=plain.terminal,
+                batch=batch,
+                said=said,
+                result="11",
+            )
+        )
+        at += 5
+    return lines
+
+
+def test_what_is_settled_is_forgotten_and_nobody_notices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores: list[WatchedStore] = []
+
+    class Seen(WatchedStore):
+        def __init__(self, *args: Any, **more: Any) -> None:
+            super().__init__(*args, **more)
+            stores.append(self)
+
+    monkeypatch.setattr(player, "WatchedStore", Seen)
+    lines = batches(5, 6)
+    whole = played(tmp_path / "whole.jsonl", lines)
+    monkeypatch.setattr(player, "FORGET_MIN", 1)
+    monkeypatch.setattr(player, "FORGET_PART", 1_000)
+    assert played(tmp_path / "short.jsonl", lines) == whole
+    for each in whole[0]:
+        assert {name: each.facts.get(name, "") for name in each.recorded} == each.recorded
+    kept = [sorted(row.row.type for row in store.requests.values()) for store in stores]
+    assert kept[0] == ["purchase"] * 30 + ["refund"] * 4
+    # sales that are named, refunds that name one, and the last batch, which was settled a moment ago
+    assert kept[1].count("refund") == 4
+    assert kept[1].count("purchase") <= 5 + 5
