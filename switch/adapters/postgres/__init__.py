@@ -1,7 +1,7 @@
 """The switch's store on PostgreSQL. `PostgresStore.open(dsn, clock)` has every port of it.
 
 Reading order: `schema/0001_journal.sql` (the facts), `0020_flush.sql` (one call a flush),
-`writer.py` (group commit), `journal.py` (decisions), then the rest.
+`writer.py` (group commit), `decisions.py`, then the rest.
 """
 
 from __future__ import annotations
