@@ -61,6 +61,7 @@ class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     circuit_pause_max_s: Annotated[float, msgspec.Meta(gt=0)] = 60.0
     circuit_probes: Annotated[int, msgspec.Meta(ge=1)] = 3  # let out at a time when half open
     circuit_codes: tuple[str, ...] = ("96",)  # DE 39 that say the host itself has failed
+    unmatched_per_s: Annotated[int, msgspec.Meta(ge=0)] = 5  # answers to nothing kept, a process
     timezone: str = "Asia/Shanghai"  # of DE 7
     settlement_cutoff: str = (
         "23:00"  # local time after which a transaction without DE 15 is tomorrow's

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from switch.acquirers.unmatched import UnmatchedAnswer
 from switch.journal import AlertRow, AttemptRow, Original, QueueRow, RequestRow
 
 if TYPE_CHECKING:
@@ -372,3 +373,36 @@ class Days(Protocol):
         ...
 
     async def mark_posted(self, business_date: dt.date) -> None: ...
+
+
+# -- links ---------------------------------------------------------------------------------------
+
+
+class UnmatchedRow(msgspec.Struct, frozen=True, gc=False):
+    """An answer that counts for no request, as it is kept. (owner_id, seq) says which it is."""
+
+    owner_id: int
+    seq: int
+    received_at: dt.datetime
+    answer: UnmatchedAnswer
+
+
+class UnmatchedWanted(msgspec.Struct, frozen=True):
+    """Which of them: what is "" or None does not narrow."""
+
+    acquirer: str = ""
+    reason: str = ""
+    request_id: int | None = None
+    since: dt.datetime | None = None
+
+
+class LinkFacts(Protocol):
+    """What happened on links and belongs to no request."""
+
+    async def keep_unmatched(self, rows: Sequence[UnmatchedRow]) -> None:
+        """Idempotent."""
+        ...
+
+    async def unmatched(self, wanted: UnmatchedWanted, limit: int) -> list[UnmatchedRow]:
+        """The newest first."""
+        ...

@@ -47,6 +47,7 @@ from switch.rows import Rows, Standing
 from switch.server import TerminalServer
 from switch.slots import Slots
 from switch.store_and_forward import Forwarder
+from switch.unmatched_answers import UnmatchedAnswers
 
 if TYPE_CHECKING:
     import socket
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from switch.store_ports import (
         Batches,
         Downloads as DownloadStore,
+        LinkFacts,
         Numbers,
         Owners,
         Queue,
@@ -90,6 +92,7 @@ class Stores(msgspec.Struct, frozen=True):
     batches: "Batches"
     downloads: "DownloadStore"
     reference: "ReferenceStore"
+    link_facts: "LinkFacts"
 
 
 def stores_of(store: Any) -> Stores:
@@ -120,6 +123,7 @@ class Links:
         acquirers: dict[str, Acquirer],
         rows: Rows,
         late: LateAnswers,
+        unmatched: UnmatchedAnswers,
         siblings: Siblings | None,
     ) -> None:
         self._siblings = siblings
@@ -128,6 +132,7 @@ class Links:
         self._acquirers = acquirers
         self._rows = rows
         self._late = late
+        self._unmatched = unmatched
         self._standing: Standing
         self._reference: ReferenceData
         self._running: dict[str, tuple[IsoLink, Forwarder]] = {}
@@ -166,6 +171,7 @@ class Links:
             numbers=stores.numbers,
             reference=self._reference,
             on_late=self._late.of(link.acquirer),
+            on_unmatched=self._unmatched.take,
             reload=self._reference.reload,
             store_key=stores.reference.add_key,
             stan_block=self._config.journal.link_stan_block,
@@ -289,7 +295,10 @@ class Switch:
             self._siblings = Siblings(
                 worker, config.workers, ports.run_folder, ports.local, config.handover
             )
-        self._links = Links(config, ports, self.acquirers, self.rows, self._late, self._siblings)
+        self._unmatched = UnmatchedAnswers(stores.link_facts, stores.journal, clock, self.standing)
+        self._links = Links(
+            config, ports, self.acquirers, self.rows, self._late, self._unmatched, self._siblings
+        )
         self.reference = ReferenceData(stores.reference, self._links.follow)
         self._links.know(self.reference, self.standing)
         cache = AccessCache(stores.batches, config.server.terminals, config.rules.old_keys_s)
@@ -420,6 +429,7 @@ class Switch:
             await server.drained(until_s - loop.time())
         drained = await self.engine.drain(until_s - loop.time())
         await self._late.drain(until_s - loop.time())
+        await self._unmatched.drain(until_s - loop.time())
         for server in self.servers:
             server.close()
         if self._siblings is not None:

@@ -138,7 +138,7 @@ class ConnectionPool:
         try:
             while not (self.draining or slot.ended.is_set()):
                 self._serial += 1
-                connection = slot.user = Connection(self._owner, self._serial)
+                connection = slot.user = Connection(self._owner, self._serial, slot.number)
                 if await self._connect(connection):
                     await connection.closed.wait()
                     if connection.was_ready:

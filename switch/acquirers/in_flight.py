@@ -7,14 +7,14 @@ serves them all.
 from __future__ import annotations
 
 import asyncio
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from switch.acquirers.ports import NoAnswerError
+from switch.acquirers.unmatched import most_like
 from switch.bounded import remember
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from iso8583.message import Message
     from switch.acquirers.circuit import Circuit
     from switch.acquirers.link_connection import Counters
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 EXPIRED_KEPT_S: Final = 600.0  # an expired attempt is known this long without asking the journal
 EXPIRED_MAX: Final = 16_384
+NEAR_MAX: Final = 64  # requests that an answer to none is held against, of either kind
+TOLD_MAX: Final = 4  # different late answers to one request
 
 _COMPARED: Final = (0, 3, 4, 7, 11, 32, 33, 37, 41, 49)  # what a late answer is held against
 
@@ -60,7 +62,7 @@ class Pending:
 
 
 class Expired:
-    __slots__ = ("at_s", "attempt", "request", "request_id")
+    __slots__ = ("at_s", "attempt", "request", "request_id", "told")
 
     def __init__(self, pending: Pending, at_s: float) -> None:
         self.attempt = pending.attempt
@@ -69,6 +71,15 @@ class Expired:
             de: pending.request[de] for de in _COMPARED if de in pending.request
         }
         self.at_s = at_s
+        self.told: set[tuple[str, int | None]] = set()  # (DE 39, DE 4) of late answers so far
+
+    def news(self, answer: Answer) -> bool:
+        """Is a late answer another than those that came before it?"""
+        said = answer.response_code, answer.amount_minor
+        if said in self.told or len(self.told) >= TOLD_MAX:
+            return False
+        self.told.add(said)
+        return True
 
 
 class InFlight:
@@ -77,7 +88,7 @@ class InFlight:
     def __init__(self, counters: Counters, circuit: Circuit) -> None:
         self.pending: dict[MatchKey, Pending] = {}
         self.expired: dict[MatchKey, Expired] = {}
-        self.stans: set[str] = set()  # DE 11 of the pending
+        self.stans: dict[str, Pending] = {}  # the pending by DE 11
         self.empty = asyncio.Event()
         self.empty.set()
         self._counters = counters
@@ -89,7 +100,7 @@ class InFlight:
 
     def add(self, pending: Pending) -> None:
         self.pending[pending.key] = pending
-        self.stans.add(str(pending.request[11]))
+        self.stans[str(pending.request[11])] = pending
         self.empty.clear()
         if self._timer is None:
             loop = asyncio.get_running_loop()
@@ -120,7 +131,9 @@ class InFlight:
     def forget(self, pending: Pending) -> None:
         if self.pending.get(pending.key) is pending:
             del self.pending[pending.key]
-            self.stans.discard(str(pending.request[11]))
+            stan = str(pending.request[11])
+            if self.stans.get(stan) is pending:
+                del self.stans[stan]
         if not self.pending:
             self.empty.set()
 
@@ -128,15 +141,14 @@ class InFlight:
         """Is an answer to what left on this connection still awaited?"""
         return any(pending.serial == serial for pending in self.pending.values())
 
-    def nearest(self, message: Message, matching: Sequence[int]) -> str:
-        """In what the request that looks most like it differs: a first hint for people."""
-        elements = (*matching, 37, 41)
-        best: list[int] | None = None
-        for pending in self.pending.values():
-            differs = [de for de in elements if pending.request.get(de) != message.get(de)]
-            if len(differs) < len(elements) - 2 and (best is None or len(differs) < len(best)):
-                best = differs
-        return "none" if best is None else ", ".join(f"DE {de} differs" for de in best)
+    def nearest(self, message: Message) -> Pending | Expired | None:
+        """The request that an answer looks most like: of those with its DE 11, and of the newest."""
+        same = self.stans.get(str(message.get(11)))
+        near: list[Pending | Expired] = [] if same is None else [same]
+        near += islice(reversed(self.pending.values()), NEAR_MAX)
+        near += islice(reversed(self.expired.values()), NEAR_MAX)
+        at = most_like((one.request for one in near), message)
+        return None if at is None else near[at]
 
     def _expire(self) -> None:
         """The oldest deadlines have passed."""

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from switch.acquirers.sibling_messages import Send
     from switch.acquirers.sibling_stream import Sibling
     from switch.acquirers.siblings import Siblings
+    from switch.acquirers.unmatched import OnUnmatched
     from switch.journal import AttemptRow, Original
     from switch.ports import Clock, Transport
     from switch.reference import Link, Snapshot
@@ -75,6 +76,7 @@ class IsoLink:
         numbers: Numbers,
         reference: Callable[[], Snapshot],
         on_late: OnLate,
+        on_unmatched: OnUnmatched | None = None,
         reload: Callable[[], Awaitable[Snapshot]] | None = None,
         store_key: Callable[[StoredKey], Awaitable[StoredKey]] | None = None,
         on_cutover: Callable[[str, str], None] | None = None,
@@ -110,6 +112,8 @@ class IsoLink:
             in_flight=self._in_flight,
             hand_over=self._hand_over,
             on_late=on_late,
+            on_unmatched=on_unmatched,
+            sent_on=self._pool.sent_on,
             reload=reload,
         )
         # What connections and siblings ask is answered by the part that it is about; bound here once,
@@ -121,6 +125,7 @@ class IsoLink:
         self.retire, self.connections = pool.retire, pool.states
         self.mirror, self.mirror_lost = pool.mirror, pool.mirror_lost
         self.received, self.take, self.nobodys = answers.received, answers.take, answers.nobodys
+        self.unmatched = answers.management
         self.at_once, self.spawn = tasks.at_once, tasks.spawn
         self.monotonic_ns = self._clock.monotonic_ns
 

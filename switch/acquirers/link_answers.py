@@ -2,7 +2,8 @@
 
 An answer counts only if its MAC verifies and it agrees with its request (rules §5). What does not
 count leaves the request waiting: a good answer may still come. What comes after the deadline, or
-belongs to nobody here, is handed to `on_late`.
+belongs to nobody here, is handed to `on_late`, which decides what it means for the money; and whatever
+counts for nothing is kept for people (`unmatched.py`), so many a second and no more.
 
 The vault verifies. One on a network takes its time: answers may be verified in another order than
 they came in, and the request is looked for once that is done.
@@ -16,9 +17,18 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import structlog
 
+from iso8583.dialects import registry
 from iso8583.errors import DecodeError
 from switch.acquirers import link_messages
-from switch.acquirers.in_flight import EXPIRED_MAX
+from switch.acquirers.in_flight import EXPIRED_MAX, Pending
+from switch.acquirers.unmatched import (
+    Bound,
+    Nearest,
+    UnmatchedAnswer,
+    differences,
+    printable,
+    shown,
+)
 from switch.bounded import remember
 
 if TYPE_CHECKING:
@@ -27,20 +37,23 @@ if TYPE_CHECKING:
     from iso8583.message import Message
     from switch.acquirers.circuit import Circuit
     from switch.acquirers.hand_over import HandOver
-    from switch.acquirers.in_flight import Expired, InFlight, MatchKey, Pending
+    from switch.acquirers.in_flight import Expired, InFlight, MatchKey
     from switch.acquirers.link_clock import LinkClock
     from switch.acquirers.link_connection import Connection, Owner
     from switch.acquirers.link_frames import Frames
     from switch.acquirers.ports import OnLate
+    from switch.acquirers.unmatched import OnUnmatched
     from switch.reference import Snapshot
 
 _log = structlog.get_logger(__name__)
 
 PARKED_MAX: Final = 256  # answers that wait for a look at newer keys
+ASKED_ABOUT_PER_S: Final = 256  # answers to nothing in flight that the journal is asked about
 
 
 class Answers:
-    """`owner` is the link; `reload` reads the reference data anew from the store."""
+    """`owner` is the link; `reload` reads the reference data anew from the store. `sent_on` knows what
+    left: an answer to what is no longer in flight has been answered before."""
 
     def __init__(
         self,
@@ -51,12 +64,15 @@ class Answers:
         circuit: Circuit,
         in_flight: InFlight,
         hand_over: HandOver,
+        sent_on: dict[MatchKey, int],
         on_late: OnLate,
+        on_unmatched: OnUnmatched | None,
         reload: Callable[[], Awaitable[Snapshot]] | None,
     ) -> None:
         self.matching = link_messages.matching_of(owner.link.dialect)
         self._owner = owner
         self._name = owner.name
+        self._family = registry.get(owner.link.dialect).family
         self._counters = owner.counters
         self._codec = frames.codec
         self._mac = frames.mac
@@ -64,10 +80,13 @@ class Answers:
         self._circuit = circuit
         self._in_flight = in_flight
         self._hand_over = hand_over
+        self._sent_on = sent_on
         self._on_late = on_late
+        self._on_unmatched = on_unmatched
         self._reload = reload
+        self._kept, self._asked_about = Bound(), Bound()
         self._approved_late: dict[MatchKey, float] = {}
-        self._parked: list[tuple[Message, bytes, bool]] = []
+        self._parked: list[tuple[Message, bytes, int, bool]] = []
 
     def key(self, message: Message) -> MatchKey:
         return tuple([message.get(de, "") for de in self.matching])
@@ -83,12 +102,12 @@ class Answers:
             message = self._codec.decode(body)
         except DecodeError as error:
             self._counters.undecodable += 1
-            _log.warning("link_message_undecodable", acquirer=self._name, reason=str(error))
+            self._keep({}, connection.slot, "undecodable", str(error))
             return
         if str(message[0])[1] == "8":
             self._owner.at_once(connection.managed(message, body))
         else:
-            self._answered(message, body, newest_keys=self._reload is None)
+            self._answered(message, body, connection.slot, newest_keys=self._reload is None)
 
     # -- from siblings ----------------------------------------------------------------------------
 
@@ -100,13 +119,13 @@ class Answers:
             return False
         if not self._waits_for(self.key(message)):
             return False
-        self._answered(message, body, newest_keys=self._reload is None, nobodys=True)
+        self._answered(message, body, 0, newest_keys=self._reload is None, nobodys=True)
         return True
 
     def nobodys(self, body: bytes) -> None:
         """Handle an answer that no sibling knows either."""
         message = self._codec.decode(body)
-        self._answered(message, body, newest_keys=self._reload is None, nobodys=True)
+        self._answered(message, body, 0, newest_keys=self._reload is None, nobodys=True)
 
     def _waits_for(self, key: MatchKey) -> bool:
         """Is this answer ours for certain? What store and forward gave up waiting for here, a
@@ -123,33 +142,42 @@ class Answers:
     # -- does it count? ---------------------------------------------------------------------------
 
     def _answered(
-        self, message: Message, body: bytes, *, newest_keys: bool, nobodys: bool = False
+        self, message: Message, body: bytes, slot: int, *, newest_keys: bool, nobodys: bool = False
     ) -> None:
         key = self.key(message)
         if self._hand_over.on and not nobodys and not self._waits_for(key):
             self._hand_over.pass_on(key, body, lambda: self.nobodys(body))
             return
-        work = self._judged(key, message, body, newest_keys=newest_keys, nobodys=nobodys)
+        work = self._judged(key, message, body, slot, newest_keys=newest_keys, nobodys=nobodys)
         self._owner.at_once(work)
 
     async def _judged(
-        self, key: MatchKey, message: Message, body: bytes, *, newest_keys: bool, nobodys: bool
+        self,
+        key: MatchKey,
+        message: Message,
+        body: bytes,
+        slot: int,
+        *,
+        newest_keys: bool,
+        nobodys: bool,
     ) -> None:
         """Does it count, and for which request? The second is asked once the vault has looked at it."""
         verified = await self._mac.verifies(message, body)
         if not (verified or newest_keys) and len(self._parked) < PARKED_MAX:
-            self._look_for_newer_keys(message, body, nobodys=nobodys)
+            self._look_for_newer_keys(message, body, slot, nobodys=nobodys)
             return
         pending = self._in_flight.pending.get(key)
         expired = None if pending is not None else self._in_flight.expired.get(key)
         if not verified:
-            self._not_counting(message, pending, expired, "mac")
+            self._counters.mac_failed += 1
+            self._not_counting(message, slot, pending or expired, "mac")
             return
         link, local = self._owner.link, self._clock.local()
         if pending is not None:
             answer = link_messages.read_answer(pending.request, message, link, local.date())
             if isinstance(answer, str):
-                self._not_counting(message, pending, None, "mismatch", answer)
+                self._counters.mismatched += 1
+                self._not_counting(message, slot, pending, "mismatch", answer)
                 return
             if answer.settlement_date is None and answer.kind.approves:
                 date = link_messages.settlement_date(None, link, local)
@@ -163,62 +191,122 @@ class Answers:
                 self._circuit.succeeded(pending.circuit, now_s)
             pending.told(answer)
         elif expired is not None:
-            late = link_messages.read_answer(expired.request, message, link, local.date())
-            if isinstance(late, str):
-                self._not_counting(message, None, expired, "mismatch", late)
-                return
-            self._counters.late += 1
-            if late.kind.approves:
-                now_s = asyncio.get_running_loop().time()
-                remember(self._approved_late, key, now_s, EXPIRED_MAX)
-            if expired.attempt is not None:
-                self._on_late(expired.attempt, message, "late")
+            self._late(key, message, slot, expired)
         else:
-            self._unmatched(message)
+            self._unmatched(key, message, slot)
+
+    # -- what does not ------------------------------------------------------------------------------
+
+    def _late(self, key: MatchKey, message: Message, slot: int, expired: Expired) -> None:
+        """A good answer to what was given up. Each different one is told: what it means for the money
+        is decided there; those that say the same again are only kept."""
+        late = link_messages.read_answer(
+            expired.request, message, self._owner.link, self._clock.local().date()
+        )
+        if isinstance(late, str):
+            self._counters.mismatched += 1
+            self._not_counting(message, slot, expired, "mismatch", late)
+            return
+        self._counters.late += 1
+        if late.kind.approves:
+            now_s = asyncio.get_running_loop().time()
+            remember(self._approved_late, key, now_s, EXPIRED_MAX)
+        reason = "twice" if expired.told else "late"
+        if expired.news(late) and expired.attempt is not None:
+            self._on_late(expired.attempt, message, "late")
+        self._keep(message, slot, reason, "", expired)
 
     def _not_counting(
         self,
         message: Message,
-        pending: Pending | None,
-        expired: Expired | None,
+        slot: int,
+        of: Pending | Expired | None,
         reason: str,
         detail: str = "",
     ) -> None:
-        """Counted and stored, otherwise as if it had not come (rules §5). Nobody's: only counted."""
-        if reason == "mac":
-            self._counters.mac_failed += 1
-        else:
-            self._counters.mismatched += 1
-        attempt = pending.attempt if pending else expired.attempt if expired else None
-        _log.warning(
-            "link_answer_refused",
-            acquirer=self._name,
-            reason=reason,
-            detail=detail,
-            stan=message.get(11),
-            rrn=message.get(37),
-        )
-        if attempt is not None:
-            self._on_late(attempt, message, reason)
+        """Kept and stored, otherwise as if it had not come (rules §5)."""
+        kept = self._keep(message, slot, reason, detail, of)
+        if kept and of is not None and of.attempt is not None:
+            self._on_late(of.attempt, message, reason)
 
-    def _unmatched(self, message: Message) -> None:
-        """A good answer to nothing we remember. A 0430 finds its item again when it is repeated."""
+    def _unmatched(self, key: MatchKey, message: Message, slot: int) -> None:
+        """A good answer to nothing in flight. A 0430 finds its item again when it is repeated."""
+        twice = key in self._sent_on
+        if twice:
+            self._counters.twice += 1
+        else:
+            self._counters.unmatched += 1
+        self._keep(message, slot, "twice" if twice else "unmatched", "")
+        mti = str(message[0])
+        if mti[1] != "4" and mti[2] in "13":
+            now_s = asyncio.get_running_loop().time()
+            if self._asked_about.takes(now_s, ASKED_ABOUT_PER_S):
+                self._on_late(None, message, "late")
+
+    def management(self, message: Message, slot: int) -> None:
+        """An 08xx that answers nothing of ours."""
         self._counters.unmatched += 1
+        self._keep(message, slot, "unmatched", "")
+
+    def _keep(
+        self,
+        message: Message,
+        slot: int,
+        reason: str,
+        detail: str,
+        of: Pending | Expired | None = None,
+    ) -> bool:
+        """Have it kept, with the request that it looks most like; False: too many this second."""
+        now_s = asyncio.get_running_loop().time()
+        if not self._kept.takes(now_s, self._owner.link.unmatched_per_s):
+            self._counters.unmatched_dropped += 1
+            return False
+        near = of or self._in_flight.nearest(message)
+        nearest = None
+        if near is not None:
+            attempt = None if near.attempt is None else near.attempt.attempt
+            state = "pending" if isinstance(near, Pending) else "expired"
+            nearest = Nearest(near.request_id, attempt, state)
+        answer = UnmatchedAnswer(
+            acquirer=self._name,
+            slot=slot,
+            reason=reason,
+            detail=printable(detail),
+            mti=str(message.get(0, "")),
+            stan=str(message.get(11, "")),
+            transmission_time=str(message.get(7, "")),
+            rrn=str(message.get(37, "")),
+            response_code=str(message.get(39, "")),
+            elements=shown(message, self._family),
+            nearest=nearest,
+            differences=() if near is None else differences(near.request, message),
+            dropped=self._kept.told(),
+        )
         _log.warning(
             "link_answer_unmatched",
             acquirer=self._name,
-            mti=message[0],
-            stan=message.get(11),
-            rrn=message.get(37),
-            nearest=self._in_flight.nearest(message, self.matching),
+            slot=slot,
+            reason=reason,
+            detail=answer.detail,
+            mti=answer.mti,
+            stan=answer.stan,
+            rrn=answer.rrn,
+            response_code=answer.response_code,
+            nearest=None if nearest is None else nearest.request_id,
+            differs=[f"DE {one.de}" for one in answer.differences],
+            dropped=answer.dropped,
         )
-        mti = str(message[0])
-        if mti[1] != "4" and mti[2] in "13":
-            self._on_late(None, message, "late")
+        if self._on_unmatched is not None:
+            self._on_unmatched(answer)
+        return True
 
-    def _look_for_newer_keys(self, message: Message, body: bytes, *, nobodys: bool) -> None:
+    # -- a key that we do not know yet --------------------------------------------------------------
+
+    def _look_for_newer_keys(
+        self, message: Message, body: bytes, slot: int, *, nobodys: bool
+    ) -> None:
         """Another process may have taken a key change: ask the store before the MAC is called wrong."""
-        self._parked.append((message, body, nobodys))
+        self._parked.append((message, body, slot, nobodys))
         if len(self._parked) == 1:
             self._owner.spawn(self._verify_parked())
 
@@ -230,5 +318,5 @@ class Answers:
             _log.warning("link_keys_not_reloaded", acquirer=self._name, error=repr(error))
         finally:
             parked, self._parked = self._parked, []
-        for message, body, nobodys in parked:
-            self._answered(message, body, newest_keys=True, nobodys=nobodys)
+        for message, body, slot, nobodys in parked:
+            self._answered(message, body, slot, newest_keys=True, nobodys=nobodys)

@@ -41,6 +41,8 @@ class Counters(msgspec.Struct):
     expired: int = 0
     late: int = 0
     unmatched: int = 0
+    twice: int = 0
+    unmatched_dropped: int = 0
     mac_failed: int = 0
     mismatched: int = 0
     undecodable: int = 0
@@ -83,6 +85,10 @@ class Owner(Protocol):
 
     def received(self, connection: Connection, body: bytes) -> None: ...
 
+    def unmatched(self, message: Message, slot: int) -> None:
+        """An answer to no management request of ours."""
+        ...
+
     async def management_frame(self, message: Message) -> bytes: ...
 
     async def management_verifies(self, message: Message, body: bytes) -> bool: ...
@@ -101,8 +107,9 @@ class Owner(Protocol):
 class Connection(asyncio.Protocol):
     """One connection: bytes in and out, and the executor of `network_management`."""
 
-    def __init__(self, owner: Owner, serial: int) -> None:
+    def __init__(self, owner: Owner, serial: int, slot: int) -> None:
         self.serial = serial
+        self.slot = slot  # of the link's, cluster-wide
         self.closed = asyncio.Event()
         self.opened = False
         self.was_ready = False
@@ -327,7 +334,7 @@ class Connection(asyncio.Protocol):
             return
         asked = self._asked
         if asked is None or (message.get(7), message.get(11)) != asked[:2]:
-            self._owner.counters.unmatched += 1
+            self._owner.unmatched(message, self.slot)
             return
         self._asked = None
         if self._asked_timer is not None:

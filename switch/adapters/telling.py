@@ -20,6 +20,7 @@ from switch.explain.facts import (
     ReversalRequest,
     Session,
     SwitchCase,
+    Unmatched,
 )
 from switch.transactions import TOMBSTONE
 
@@ -88,6 +89,14 @@ FROM switch.attempt WHERE request_id = $1 ORDER BY attempt
 _LATE_ANSWERS = """
 SELECT attempt, response_code, auth_code, amount_minor, reason, received_at
 FROM switch.late_answer WHERE request_id = $1 ORDER BY received_at, commit_id
+"""
+
+_UNMATCHED = """
+SELECT acquirer, reason, detail, mti, response_code, received_at,
+       coalesce((SELECT string_agg(format('DE %s: %s -> %s', d->>'de', d->>'asked', d->>'answered'),
+                                   '; ' ORDER BY (d->>'de')::integer)
+                 FROM json_array_elements(differences::json) AS d), '') AS differences
+FROM switch.unmatched_answer WHERE request_id = $1 ORDER BY received_at, answer_id LIMIT 100
 """
 
 _REVERSAL_REQUESTS = """
@@ -192,6 +201,7 @@ class Teller:
             chip_bytes=more["chip_bytes"],
             attempts=await self._attempts(request_id, more),
             late_answers=tuple(await self._read(LateAnswer, _LATE_ANSWERS, request_id)),
+            unmatched=tuple(await self._read(Unmatched, _UNMATCHED, request_id)),
             reversal_requests=tuple(
                 await self._read(ReversalRequest, _REVERSAL_REQUESTS, request_id, *place[:2])
             ),

@@ -32,6 +32,18 @@ class LateAnswer(msgspec.Struct, frozen=True):
     received_at: dt.datetime
 
 
+class Unmatched(msgspec.Struct, frozen=True):
+    """An answer that counted for no request, and looks most like one to this. `differences` as text."""
+
+    acquirer: str
+    reason: str
+    detail: str
+    mti: str
+    response_code: str
+    differences: str
+    received_at: dt.datetime
+
+
 class ReversalRequest(msgspec.Struct, frozen=True):
     """A 0400 of the terminal and what it was told."""
 
@@ -128,6 +140,7 @@ class Facts(msgspec.Struct, frozen=True):
     chip_bytes: int | None = None  # what is kept of DE 55
     attempts: tuple[Attempt, ...] = ()
     late_answers: tuple[LateAnswer, ...] = ()
+    unmatched: tuple[Unmatched, ...] = ()
     reversal_requests: tuple[ReversalRequest, ...] = ()
     queue: tuple[Queued, ...] = ()
     session: Session | None = None

@@ -247,6 +247,12 @@ def _undone(facts: Facts) -> Iterator[Step]:
         values["currency"] = facts.transaction["currency"]
         del values["received_at"]
         yield Step("late_answer", "bank", "switch", late.received_at, tone="open", values=values)
+    for stray in facts.unmatched:
+        values = msgspec.structs.asdict(stray)
+        del values["received_at"]
+        yield Step(
+            "unmatched_answer", "bank", "switch", stray.received_at, tone="open", values=values
+        )
     for asked in facts.reversal_requests:
         values = {
             "reason": asked.reason,

@@ -131,6 +131,12 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "第 {attempt} 次发送的应答不予采用（{reason}）：{response_code}"
         "[，{amount} {currency}][，授权码 {auth_code}]",
     ),
+    "unmatched_answer": (
+        "an answer of {acquirer} that counted for nothing and looks most like one to this, {reason}:"
+        " {mti} {response_code}[, {detail}][; {differences}]",
+        "{acquirer} 的一条未匹配应答，与本笔最接近（{reason}）：{mti} {response_code}[，{detail}]"
+        "[；{differences}]",
+    ),
     "follow_up": (
         "{type} {rrn} of {amount} {currency} follows: {state}",
         "后续交易 {type} {rrn}，{amount} {currency}：{state}",
@@ -250,6 +256,7 @@ LABELS: dict[str, tuple[str, str]] = {
     "given_up": ("{kind} given up", "放弃 {kind}"),
     "waiting": ("{kind} waits", "{kind} 等待中"),
     "late_answer": ("late: {response_code}[ {auth_code}]", "迟到：{response_code}[ {auth_code}]"),
+    "unmatched_answer": ("{reason}: {mti} {response_code}", "{reason}：{mti} {response_code}"),
     "follow_up": ("{type} {rrn}", "{type} {rrn}"),
     "batch_frozen": ("0500 batch {batch}", "0500 批次 {batch}"),
     "batch_settled": ("0510 result {result}", "0510 结果 {result}"),
@@ -303,6 +310,9 @@ NAMES: dict[str, tuple[str, str]] = {
     "no_numbers": ("no numbers are left", "流水号用尽"),
     "queue_full": ("its queue is at its bound", "其存储转发队列已满"),
     "send_by_passed": ("the time to send was over", "已过发送时限"),
+    "unmatched": ("no match", "无匹配请求"),
+    "twice": ("came twice", "重复应答"),
+    "undecodable": ("unreadable", "无法解析"),
 }
 
 WORDS: dict[str, tuple[str, str]] = {

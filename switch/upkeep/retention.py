@@ -91,6 +91,12 @@ RULES: Final = (
         for table in ("risk_move", "risk_bucket")
     ),
     Rule("download", "sessions_days", "(t.at AT TIME ZONE 'UTC')::date", _OLDER, holds=False),
+    Rule(
+        "unmatched_answer",
+        "sessions_days",
+        "(t.received_at AT TIME ZONE 'UTC')::date",
+        holds=False,
+    ),
     *(
         Rule(table, "batches_days", _CLOSED, _NOT_LAST, holds=False)
         for table in ("batch_upload", "batch_settled", "batch_frozen")
@@ -120,6 +126,8 @@ KEPT: Final = {
     "business_date": "a row a date",
     "business_day": "one row",
     "credential": "of people",
+    "key_exchange": "a row a change of a link's key",
+    "key_exchange_fact": "a row a step of one",
     "link_slot": "a row a connection",
     "lmk_holder": "a row a worker",
     "login": "of people; lock-out and codes used",

@@ -152,6 +152,7 @@ class Node:
                     batches=remote(store.batches),
                     downloads=remote(store.downloads),
                     reference=reference,
+                    link_facts=remote(store.link_facts),
                 ),
                 hsm=self.vault,
                 pans=pans,

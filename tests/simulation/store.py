@@ -43,6 +43,7 @@ WRITES = frozenset(
         "decide",
         "finish",
         "finish_upload",
+        "keep_unmatched",
         "freeze",
         "link_stans",
         "note_source",

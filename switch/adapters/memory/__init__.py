@@ -25,6 +25,7 @@ from switch.adapters.memory.downloads import MemoryDownloads
 from switch.adapters.memory.facts import Facts
 from switch.adapters.memory.faults import Faults, LostAcknowledgementError
 from switch.adapters.memory.journal import MemoryJournal, MemoryQueue
+from switch.adapters.memory.link_facts import MemoryLinkFacts
 from switch.adapters.memory.numbers import MemoryDays, MemoryNumbers, MemoryOwners
 from switch.adapters.memory.people import MemoryPeople
 from switch.adapters.memory.reference import MemoryReference
@@ -64,6 +65,7 @@ class MemoryStore(Facts):
         self.days = MemoryDays(self)
         self.reference = MemoryReference(self)
         self.risk = MemoryRisk(self)
+        self.link_facts = MemoryLinkFacts(self)
 
     async def close(self) -> None:
         """Nothing is open."""

@@ -260,24 +260,6 @@ def test_an_answer_to_nothing_we_know_is_handed_over_without_attempt() -> None:
     tell(story)
 
 
-def test_an_unmatched_answer_names_the_nearest_request() -> None:
-    async def main() -> str:
-        async with World() as world:
-            world.bank.silent.add("0200")
-            request = asyncio.ensure_future(ask(world))
-            await asyncio.sleep(1)
-            answer = world.bank.answer(world.bank.received[-1])
-            world.bank.connections[0].send(answer | {11: "999999", 37: "606000999999"})
-            await asyncio.sleep(1)
-            request.cancel()
-            (event,) = [e for e in logs if e["event"] == "link_answer_unmatched"]
-            return str(event["nearest"])
-
-    with capture_logs() as logs:
-        nearest, _ = run_virtual(main())
-    assert nearest == "DE 11 differs, DE 37 differs"
-
-
 def test_a_dropped_connection_loses_no_answer() -> None:
     """The request waits on; the answer comes on another connection."""
 

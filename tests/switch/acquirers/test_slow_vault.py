@@ -111,7 +111,7 @@ def test_the_second_copy_of_an_answer_being_verified_answers_nothing() -> None:
         assert (await request).response_code == "00"
         await asyncio.sleep(2)
         counters = world.iso.counters
-        assert (counters.answered, counters.unmatched) == (1, 1)
+        assert (counters.answered, counters.twice) == (1, 1)
 
     tell(story)
 

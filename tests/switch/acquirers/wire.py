@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from iso8583.message import Message
     from switch.acquirers.siblings import Siblings
+    from switch.acquirers.unmatched import UnmatchedAnswer
 
 EPOCH = dt.datetime(2026, 3, 1, 4, 0, 0, tzinfo=dt.UTC)  # noon in Shanghai
 FAR_NS = 10**18
@@ -266,6 +267,7 @@ class World:
         self.bank = bank or Bank(self.link)
         self.transport = MemoryTransport(self.bank)
         self.late: list[tuple[AttemptRow | None, Message, str]] = []
+        self.unmatched: list[UnmatchedAnswer] = []
         self.cutovers: list[tuple[str, str]] = []
         self.stored: list[StoredKey] = [
             make_key("ZMK", self.bank.zmk.block),
@@ -283,6 +285,7 @@ class World:
             reference=lambda: self.snapshot,
             reload=self.reload,
             on_late=lambda *told: self.late.append(told),
+            on_unmatched=self.unmatched.append,
             store_key=self.store_key,
             on_cutover=lambda code, date: self.cutovers.append((code, date)),
             siblings=siblings,

@@ -19,6 +19,7 @@ from switch.explain.facts import (
     Session,
     Stages,
     SwitchCase,
+    Unmatched,
 )
 
 DAY = dt.date(2026, 3, 4)
@@ -122,6 +123,11 @@ TIMED_OUT = Facts(
         ),
     ),
     late_answers=(LateAnswer(1, "00", "A00001", 10_000, "late", after(5)),),
+    unmatched=(
+        Unmatched(
+            "bank_a", "mismatch", "DE 41 differs", "0210", "00", "DE 41: 10000001 -> 10000002", after(4)
+        ),
+    ),
     cases=(SwitchCase("20260304-W9-0", "late_approval", after(5)),),
 )  # fmt: skip
 

@@ -59,9 +59,9 @@ def test_an_approved_purchase() -> None:
 
 def test_silence_then_reversal_then_the_late_approval() -> None:
     story = story_of(of.TIMED_OUT)
-    assert events(story)[-9:] == [
+    assert events(story)[-10:] == [
         "no_answer", "outcome", "told", "reversal_queued",
-        "sent_again", "late_answer", "case_opened", "sent_again", "delivered",
+        "sent_again", "unmatched_answer", "late_answer", "case_opened", "sent_again", "delivered",
     ]  # fmt: skip
     sends = [step for step in story.steps if step.event == "sent_again"]
     assert [(step.values["mti"], step.values["try"], step.at) for step in sends] == [
