@@ -31,6 +31,9 @@ CUTOVER_ENDED: Final = "202"
 ECHO: Final = "301"
 
 MISSES_MAX: Final = 2
+# For the answer to a key change, where a link's timer is longer: it is sent again well within the time
+# for which the former key is good.
+KEY_ANSWER_S: Final = 10.0
 
 
 class Phase(StrEnum):
@@ -161,6 +164,15 @@ def ask(code: str, link_stan: str, transmission_time: str, de32: str, de33: str)
     if de33:
         message[33] = de33
     return message
+
+
+def ask_key_change(
+    content: str, link_stan: str, transmission_time: str, de32: str, de33: str
+) -> Message:
+    """Our own 101: DE 48 is `ZPK` or `ZAK`, then the key under the ZMK."""
+    message = ask(KEY_CHANGE, link_stan, transmission_time, de32, de33)
+    message[48] = content
+    return dict(sorted(message.items()))
 
 
 def reply(request: Message, response_code: str) -> Message:

@@ -61,6 +61,11 @@ class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     circuit_pause_max_s: Annotated[float, msgspec.Meta(gt=0)] = 60.0
     circuit_probes: Annotated[int, msgspec.Meta(ge=1)] = 3  # let out at a time when half open
     circuit_codes: tuple[str, ...] = ("96",)  # DE 39 that say the host itself has failed
+    key_form: str = "tr31"  # of a key that we send: tr31, or hex: ECB under the ZMK and check value
+    key_bytes: Annotated[int, msgspec.Meta(ge=16, le=32)] = 16  # of a key that we make
+    key_renew_h: Annotated[float, msgspec.Meta(ge=0)] = (
+        0.0  # we send a new ZPK, ZAK so often; 0: never
+    )
     unmatched_per_s: Annotated[int, msgspec.Meta(ge=0)] = 5  # answers to nothing kept, a process
     timezone: str = "Asia/Shanghai"  # of DE 7
     settlement_cutoff: str = (
@@ -220,6 +225,7 @@ class Snapshot:
         self.risk_lists: dict[str, Listed] = {}
         self._versions: dict[str, dict[str, int]] = {}  # kind -> key -> version
         self._keys: dict[str, tuple[StoredKey, ...]] = {}  # owner -> its keys, the newest first
+        self._waiting: dict[str, tuple[StoredKey, ...]] = {}
         self._spoken: dict[str, None] = {}  # dialects that terminals have of their own
         self._prefix_lengths: list[int] = []
         # What its users have put together of it, by whose and what: made when it is first asked for,
@@ -247,6 +253,7 @@ class Snapshot:
         other.download_sets = self.download_sets.copy()
         other._versions = {kind: versions.copy() for kind, versions in self._versions.items()}
         other._keys = self._keys.copy()
+        other._waiting = self._waiting.copy()
         other._spoken = self._spoken.copy()
         other._prefix_lengths = self._prefix_lengths
         return other
@@ -276,6 +283,10 @@ class Snapshot:
         others = (one for one in self._keys.get(key.owner, ()) if (one.usage, one.version) != this)
         kept = (*others, key) if key.status == "active" else tuple(others)
         self._keys[key.owner] = tuple(sorted(kept, key=lambda one: -one.version))
+        waiting = self._waiting.get(key.owner, ())
+        if waiting or key.status == "pending":
+            waiting = tuple(one for one in waiting if (one.usage, one.version) != this)
+            self._waiting[key.owner] = (*waiting, key) if key.status == "pending" else waiting
 
     def _set(self, item: Item) -> None:
         match item.kind:
@@ -355,6 +366,10 @@ class Snapshot:
     def keys(self, owner: str, usage: str) -> list[StoredKey]:
         """The newest first."""
         return [key for key in self._keys.get(owner, ()) if key.usage == usage]
+
+    def waiting_keys(self, owner: str, usage: str) -> list[StoredKey]:
+        """Not in force yet: the other side may have one and use it before we hear so."""
+        return [key for key in self._waiting.get(owner, ()) if key.usage == usage]
 
 
 class ReferenceStore(Protocol):

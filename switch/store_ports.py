@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from switch.journal import Commit, Verdict
+    from terminals.registry import StoredKey
 
 # Items kept of one batch's upload: as many as two counts of three digits in DE 48 can tell of. A 0320
 # carries no MAC on most networks, and a trace has a million values.
@@ -405,4 +406,74 @@ class LinkFacts(Protocol):
 
     async def unmatched(self, wanted: UnmatchedWanted, limit: int) -> list[UnmatchedRow]:
         """The newest first."""
+        ...
+
+
+class KeyFact(msgspec.Struct, frozen=True, gc=False):
+    """A step of a change of key: made, sent, accepted, refused, given_up."""
+
+    fact: str
+    version: int  # of the key
+    response_code: str
+    at: dt.datetime
+
+
+class KeyExchange(msgspec.Struct, frozen=True):
+    """A new key of a link, asked for by us, on its way to the host. Its state is its last fact."""
+
+    exchange_id: int
+    acquirer: str
+    usage: str  # ZPK, ZAK
+    asked_by: str
+    asked_at: dt.datetime
+    facts: tuple[KeyFact, ...] = ()
+    age_s: float = 0.0  # since the last fact, by the store's time
+
+    @property
+    def state(self) -> str:
+        return self.facts[-1].fact if self.facts else "asked"
+
+    @property
+    def version(self) -> int:
+        return self.facts[-1].version if self.facts else 0
+
+    @property
+    def sends(self) -> int:
+        return sum(fact.fact == "sent" for fact in self.facts)
+
+    @property
+    def open(self) -> bool:
+        return self.state in ("asked", "made", "sent")
+
+
+class KeyExchanges(Protocol):
+    """Changes of links' keys, in both directions. Whoever writes a fact has read all before it, or
+    writes nothing: several processes may work on one change."""
+
+    async def ask(
+        self, acquirer: str, usage: str, asked_by: str, *, every_s: float = 0.0
+    ) -> KeyExchange | None:
+        """A new change; None where one of that link and usage is open, or was asked for less than
+        `every_s` ago."""
+        ...
+
+    async def exchanges(self, acquirer: str, *, only_open: bool, limit: int) -> list[KeyExchange]:
+        """The oldest first where only those that are open, else the newest first; "": of all links."""
+        ...
+
+    async def made(self, exchange: KeyExchange, key: StoredKey) -> KeyExchange | None:
+        """Store the key, which waits, and the fact; None: another has gone on with it."""
+        ...
+
+    async def sent(self, exchange: KeyExchange) -> KeyExchange | None:
+        """Durable before the bytes leave; None: another has."""
+        ...
+
+    async def end(self, exchange: KeyExchange, fact: str, response_code: str) -> bool:
+        """accepted: the key is in force from now on; refused: it ends; given_up: it goes on waiting."""
+        ...
+
+    async def take(self, key: StoredKey) -> StoredKey | None:
+        """A key that the host sent, in force from now on. The newest one itself if it has that check
+        value: the host repeats what it had no answer to. None: a change of ours is under way."""
         ...

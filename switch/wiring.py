@@ -36,6 +36,7 @@ from switch.downloads import Downloads
 from switch.duties import Duties, ReferenceData
 from switch.engine import Engine, Log
 from switch.gauges import Gauges
+from switch.key_exchange import KeySender
 from switch.late_answers import LateAnswers
 from switch.load import Load
 from switch.logs import AuthorizationLog, LogFile
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from switch.store_ports import (
         Batches,
         Downloads as DownloadStore,
+        KeyExchanges,
         LinkFacts,
         Numbers,
         Owners,
@@ -93,6 +95,7 @@ class Stores(msgspec.Struct, frozen=True):
     downloads: "DownloadStore"
     reference: "ReferenceStore"
     link_facts: "LinkFacts"
+    key_exchanges: "KeyExchanges"
 
 
 def stores_of(store: Any) -> Stores:
@@ -136,6 +139,7 @@ class Links:
         self._standing: Standing
         self._reference: ReferenceData
         self._running: dict[str, tuple[IsoLink, Forwarder]] = {}
+        self._senders: dict[str, KeySender] = {}
         self._slots: dict[str, Slots] = {}  # a link and the one that it replaces share them
         self._ending: set[asyncio.Task[None]] = set()
         self._draining = False
@@ -173,7 +177,7 @@ class Links:
             on_late=self._late.of(link.acquirer),
             on_unmatched=self._unmatched.take,
             reload=self._reference.reload,
-            store_key=stores.reference.add_key,
+            store_key=stores.key_exchanges.take,
             stan_block=self._config.journal.link_stan_block,
             siblings=self._siblings,
         )
@@ -192,13 +196,18 @@ class Links:
             send_by_s=self._config.engine.send_by_s,
             lease_renew_s=self._config.engine.lease_renew_s,
         )
+        sender = KeySender(
+            host, store=stores.key_exchanges, hsm=ports.hsm, reference=self._reference
+        )
         await host.start()  # may fail with the store away: then it is not running, and tried again
         if self._draining:
             await host.stop()
             return
         self._running[link.acquirer] = (host, forwarder)
         self._acquirers[link.acquirer] = host
+        self._senders[link.acquirer] = sender
         await forwarder.start()
+        await sender.start()
 
     def _slots_of(self, link: Link) -> Slots:
         slots = self._slots.get(link.acquirer)
@@ -235,14 +244,16 @@ class Links:
         """Take nothing new at once; what is in flight ends in the background. Until its successor
         is there it still has numbers to give for what is queued."""
         host, forwarder = self._running.pop(name)
-        work = self._end_in_background(host, forwarder, timeout_s)
+        sender = self._senders.pop(name)
+        work = self._end_in_background(host, forwarder, sender, timeout_s)
         task = asyncio.get_running_loop().create_task(work)
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
 
     async def _end_in_background(
-        self, host: IsoLink, forwarder: Forwarder, timeout_s: float
+        self, host: IsoLink, forwarder: Forwarder, sender: KeySender, timeout_s: float
     ) -> None:
+        await sender.stop()
         await forwarder.stop()
         await host.drain(timeout_s)
         if host.name not in self._reference().links:

@@ -85,6 +85,10 @@ class ConnectionPool:
                 return ready[self._turn]
         return None
 
+    def own(self) -> Connection | None:
+        """One of this process's that is signed on and takes bytes."""
+        return self._round(self.ready)
+
     def left_on(self, key: MatchKey, serial: int) -> None:
         remember(self.sent_on, key, serial, SENT_MAX)
 

@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from switch import numbers as blocks
+from hsm.errors import VaultError
+from iso8583.errors import EncodeError, FramingError
+from switch import network_management as management, numbers as blocks
 from switch.acquirers import link_messages
 from switch.acquirers.circuit import Circuit, CircuitState
 from switch.acquirers.connection_pool import LOOK_S, ConnectionPool
@@ -78,7 +80,7 @@ class IsoLink:
         on_late: OnLate,
         on_unmatched: OnUnmatched | None = None,
         reload: Callable[[], Awaitable[Snapshot]] | None = None,
-        store_key: Callable[[StoredKey], Awaitable[StoredKey]] | None = None,
+        store_key: Callable[[StoredKey], Awaitable[StoredKey | None]] | None = None,
         on_cutover: Callable[[str, str], None] | None = None,
         stan_block: int = STAN_BLOCK,
         siblings: Siblings | None = None,
@@ -89,6 +91,8 @@ class IsoLink:
         self._managed = 70 in link_messages.elements_of(link.dialect)
         self._clock = LinkClock(clock, link.timezone)
         self._on_cutover = on_cutover
+        self._reload = reload
+        self._key_asks: dict[tuple[str, str], asyncio.Future[str]] = {}  # by DE 7, 11
         self._block = blocks.Block(
             lambda count: numbers.link_stans(link.acquirer, count), stan_block
         )
@@ -241,6 +245,55 @@ class IsoLink:
             41: original.request.key.terminal.ljust(8),
         }
         return self._answers.key(elements)
+
+    # -- for who changes its keys ---------------------------------------------------------------
+
+    @property
+    def signed_on(self) -> bool:
+        """Whether this process itself has a connection that is."""
+        return not self._pool.draining and bool(self._pool.ready)
+
+    def on_waiting_key(self, told: Callable[[StoredKey], None]) -> None:
+        """`told` hears of a ZAK that the host has signed under while it waits for the 0810."""
+        self._frames.mac.on_waiting = told
+
+    async def reload_keys(self) -> None:
+        if self._reload is not None:
+            self._frames.mac.refresh(await self._reload())
+
+    async def change_key(self, content: str) -> str:
+        """Send an 0800 with DE 70 = 101 and this DE 48: DE 39 of its answer, on whichever connection.
+
+        Raises NotSentError or NoAnswerError.
+        """
+        connection = self._pool.own()
+        numbers = self.numbers()
+        if connection is None or numbers is None:
+            raise NotSentError("link_down")
+        stan, transmission_time = numbers
+        link = self.link
+        message = management.ask_key_change(content, stan, transmission_time, link.de32, link.de33)
+        answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._key_asks[transmission_time, stan] = answer
+        try:
+            async with asyncio.timeout(min(link.timeout_s, management.KEY_ANSWER_S)):
+                await connection.send_management(message)
+                return await answer
+        except (EncodeError, FramingError, VaultError) as error:
+            raise NotSentError("encode") from error
+        except TimeoutError:
+            raise NoAnswerError("timeout") from None
+        finally:
+            del self._key_asks[transmission_time, stan]
+
+    def asked(self, message: Message) -> bool:
+        answer = self._key_asks.get((str(message.get(7)), str(message.get(11))))
+        if answer is None or answer.done():
+            return False
+        answer.set_result(str(message.get(39, "")))
+        return True
+
+    # -- its life -------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Lease numbers, then connect in the background; the link may be down for long."""

@@ -50,6 +50,7 @@ class Counters(msgspec.Struct):
     connections_opened: int = 0
     connections_lost: int = 0
     key_changes: int = 0
+    key_changes_failed: int = 0
     cutovers: int = 0
     answer_s: float = 0.0  # from message to answer, all together
     answer_buckets: list[int] = msgspec.field(default_factory=lambda: [0] * (len(ANSWER_S) + 1))
@@ -84,6 +85,10 @@ class Owner(Protocol):
     def retire(self, connection: Connection) -> None: ...
 
     def received(self, connection: Connection, body: bytes) -> None: ...
+
+    def asked(self, message: Message) -> bool:
+        """Handle an 0810 to what the link itself asked, on whichever connection; False: it is none."""
+        ...
 
     def unmatched(self, message: Message, slot: int) -> None:
         """An answer to no management request of ours."""
@@ -291,6 +296,10 @@ class Connection(asyncio.Protocol):
         self._asked_timer = loop.call_later(link.timeout_s, self._missed)
         owner.at_once(self._send_ask(message, asked))
 
+    async def send_management(self, message: Message) -> None:
+        """An 0800 of the link's own, which is answered to the link."""
+        self.write(await self._owner.management_frame(message))
+
     async def _send_ask(self, message: Message, asked: tuple[str, str, str, float]) -> None:
         """The timer runs already; an ask that another has followed meanwhile does not leave."""
         try:
@@ -334,7 +343,8 @@ class Connection(asyncio.Protocol):
             return
         asked = self._asked
         if asked is None or (message.get(7), message.get(11)) != asked[:2]:
-            self._owner.unmatched(message, self.slot)
+            if not self._owner.asked(message):
+                self._owner.unmatched(message, self.slot)
             return
         self._asked = None
         if self._asked_timer is not None:

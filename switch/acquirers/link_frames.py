@@ -34,7 +34,7 @@ class Frames:
         link: Link,
         hsm: Hsm,
         reference: Callable[[], Snapshot],
-        store_key: Callable[[StoredKey], Awaitable[StoredKey]] | None,
+        store_key: Callable[[StoredKey], Awaitable[StoredKey | None]] | None,
         counters: Counters,
     ) -> None:
         self.codec = codec = codec_of(link)
@@ -85,7 +85,8 @@ class Frames:
         return not self._mac_on_management or await self.mac.verifies(message, body)
 
     async def import_key(self, usage: str, content: str) -> str:
-        """A key the host sent under the ZMK, into the store: DE 39 of the answer to it."""
+        """A key the host sent under the ZMK, into the store: DE 39 of the answer to it. 96: it may try
+        again; 94 while one of that usage is under way from us: only one side changes a key at a time."""
         zmk = self._reference().key(f"link:{self._name}", KeyUsage.ZMK.value)
         if zmk is None or self._store_key is None:
             return "96"
@@ -93,6 +94,9 @@ class Frames:
         if key is None:
             return "30"
         stored = await self._store_key(key)
+        if stored is None:
+            _log.warning("link_key_refused", acquirer=self._name, error="one of ours is under way")
+            return "94"
         if usage == KeyUsage.ZAK.value:
             self.mac.take_up(stored)
         self._counters.key_changes += 1

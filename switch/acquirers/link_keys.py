@@ -1,4 +1,4 @@
-"""The keys of a link: the ZAK in force and, for a while after a change, the one before; keys that are sent."""
+"""The keys of a link: the ZAK in force and, for a while after a change, those before; those under way."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ _log = structlog.get_logger(__name__)
 
 ZERO_MAC: Final = bytes(8)  # stands in DE 64 or 128 while the MAC is made
 FORMER_KEY_S: Final = 60.0  # a replaced ZAK still verifies this long (`reference/link.md`)
+FORMERS_MAX: Final = 4  # replaced so fast, one after the other
 VERIFYING_MAX: Final = 4_096  # messages of one link at the vault; what comes then does not count
 
 
@@ -41,8 +42,9 @@ class LinkMac:
         self._reference = reference
         self._seen: Snapshot | None = None
         self._current: StoredKey | None = None
-        self._former: StoredKey | None = None
-        self._former_until_s = 0.0
+        self._formers: list[tuple[StoredKey, float]] = []  # until when each still verifies
+        self._waiting: list[StoredKey] = []  # sent to the host, whose 0810 we do not have
+        self.on_waiting: Callable[[StoredKey], None] = lambda _key: None
         self._shown: frozenset[int] = frozenset()  # versions that the reference data last showed
         self._verifying = 0
         self._unsigned_bytes = unsigned_bytes
@@ -54,7 +56,7 @@ class LinkMac:
         return self._hsm.mac(self._current.block, self._profile, covered[self._unsigned_bytes :])
 
     async def verifies(self, message: Message, body: bytes) -> bool:
-        """DE 64 or 128 is the last element and right, under the current key or the one before.
+        """DE 64 or 128 is the last element and right, under the current key, one before it, or one under way.
 
         A key that comes into force while the vault looks is tried too.
         """
@@ -77,6 +79,8 @@ class LinkMac:
         while (key := self._untried(tried)) is not None:
             try:
                 if await self._hsm.verify_mac(key.block, self._profile, covered, mac):
+                    if key in self._waiting:
+                        self.on_waiting(key)
                     return True
             except VaultError as error:
                 _log.error("link_mac_not_checked", owner=self._owner, error=type(error).__name__)
@@ -87,10 +91,11 @@ class LinkMac:
         self._look()
         if self._current is not None and self._current not in tried:
             return self._current
-        former = self._former
-        if former is None or former in tried:
-            return None
-        return former if asyncio.get_running_loop().time() < self._former_until_s else None
+        now_s = asyncio.get_running_loop().time()
+        for former, until_s in self._formers:
+            if former not in tried and now_s < until_s:
+                return former
+        return next((key for key in self._waiting if key not in tried), None)
 
     def _look(self) -> None:
         snapshot = self._reference()
@@ -102,7 +107,9 @@ class LinkMac:
         keys = snapshot.keys(self._owner, KeyUsage.ZAK.value)
         shown = {key.version: key for key in keys}
         self._current = self._as_shown(self._current, shown)
-        self._former = self._as_shown(self._former, shown)
+        formers = [(self._as_shown(key, shown), until_s) for key, until_s in self._formers]
+        self._formers = [(key, until_s) for key, until_s in formers if key is not None]
+        self._waiting = snapshot.waiting_keys(self._owner, KeyUsage.ZAK.value)
         self._shown = frozenset(shown)
         if self._current is None and len(keys) > 1:
             self.use(keys[1])
@@ -122,8 +129,12 @@ class LinkMac:
 
     def use(self, key: StoredKey) -> None:
         if self._current is None or key.version > self._current.version:
-            self._former, self._current = self._current, key
-            self._former_until_s = asyncio.get_running_loop().time() + FORMER_KEY_S
+            now_s = asyncio.get_running_loop().time()
+            former, self._current = self._current, key
+            good = [(one, until_s) for one, until_s in self._formers if now_s < until_s]
+            if former is not None:
+                good.insert(0, (former, now_s + FORMER_KEY_S))
+            self._formers = good[:FORMERS_MAX]
 
 
 async def sent_key(

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Final, Literal, cast
 import msgspec
 
 from hsm import key_block, mac, pin_block
+from hsm.check_values import tdes_check_value
 from hsm.ciphers import tdes_ecb_decrypt
 from hsm.errors import KeyBlockError, PinBlockError
 from iso8583.codec import codec_for
@@ -441,10 +442,15 @@ class Bank:
         return key_block.wrap(bytes.fromhex(self.options.zmk), header, key, entropy, pad_to=24)
 
     def key_in(self, usage: str, content: str) -> bytes | None:
-        """The key in it; None where it is not one of that usage."""
+        """The key in it, TR-31, or hex under the ZMK in ECB and six digits of check value; None where it
+        is not one of that usage."""
+        zmk = bytes.fromhex(self.options.zmk)
         try:
-            header, key = key_block.unwrap(bytes.fromhex(self.options.zmk), content)
-        except KeyBlockError:
+            if len(content) in (38, 54):
+                key = tdes_ecb_decrypt(zmk, bytes.fromhex(content[:-6]))
+                return key if tdes_check_value(key).hex().upper() == content[-6:] else None
+            header, key = key_block.unwrap(zmk, content)
+        except (KeyBlockError, ValueError):
             return None
         right = header.usage[0] == ("P" if usage == "ZPK" else "M") and len(key) in (16, 24)
         return key if right else None
@@ -477,11 +483,14 @@ class Bank:
         key = self.key_in(usage, content[3:])
         if key is None:
             return "96"
+        self._offered.pop(usage, None)  # what they send now is newer than what we had no answer to
         self._install(usage, key)
         return "00"
 
     def _install(self, usage: str, key: bytes) -> None:
-        self._keys[usage] = [key, self._keys[usage][0]]
+        """In force; the one before stays good. Sent again, because our answer was lost, it is no change."""
+        if key != self._keys[usage][0]:
+            self._keys[usage] = [key, self._keys[usage][0]]
 
     # -- the day's end -------------------------------------------------------------
 

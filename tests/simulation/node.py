@@ -153,6 +153,7 @@ class Node:
                     downloads=remote(store.downloads),
                     reference=reference,
                     link_facts=remote(store.link_facts),
+                    key_exchanges=remote(store.key_exchanges),
                 ),
                 hsm=self.vault,
                 pans=pans,

@@ -38,14 +38,17 @@ DISK_FULL = "simulated: could not extend file: No space left on device (53100)"
 WRITES = frozenset(
     {
         "add_key",
+        "ask",
         "commit",
         "confirm_session",
         "decide",
+        "end",
         "finish",
         "finish_upload",
         "keep_unmatched",
         "freeze",
         "link_stans",
+        "made",
         "note_source",
         "recovered",
         "register",
@@ -56,11 +59,14 @@ WRITES = frozenset(
         "settle",
         "sign_on",
         "step",
+        "take",
         "take_over",
         "upload",
     }
 )
-LOOKS = frozenset({"due", "generation", "open_items", "overdue_uploads"})  # a few times a second
+LOOKS = frozenset(
+    {"due", "exchanges", "generation", "open_items", "overdue_uploads"}
+)  # a few times a second
 JUDGED = frozenset({"commit", "decide"})  # told to `on_commit`, as they stand
 
 

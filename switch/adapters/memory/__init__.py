@@ -25,6 +25,7 @@ from switch.adapters.memory.downloads import MemoryDownloads
 from switch.adapters.memory.facts import Facts
 from switch.adapters.memory.faults import Faults, LostAcknowledgementError
 from switch.adapters.memory.journal import MemoryJournal, MemoryQueue
+from switch.adapters.memory.key_exchange import MemoryKeyExchanges
 from switch.adapters.memory.link_facts import MemoryLinkFacts
 from switch.adapters.memory.numbers import MemoryDays, MemoryNumbers, MemoryOwners
 from switch.adapters.memory.people import MemoryPeople
@@ -66,6 +67,7 @@ class MemoryStore(Facts):
         self.reference = MemoryReference(self)
         self.risk = MemoryRisk(self)
         self.link_facts = MemoryLinkFacts(self)
+        self.key_exchanges = MemoryKeyExchanges(self)
 
     async def close(self) -> None:
         """Nothing is open."""

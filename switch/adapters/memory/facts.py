@@ -27,7 +27,14 @@ from switch.journal import (
     ReversalRequestRow,
     ReversalRow,
 )
-from switch.store_ports import BatchItem, KeptDownload, RiskAlert, Session, UnmatchedRow
+from switch.store_ports import (
+    BatchItem,
+    KeptDownload,
+    KeyExchange,
+    RiskAlert,
+    Session,
+    UnmatchedRow,
+)
 
 if TYPE_CHECKING:
     from switch.ports import Clock
@@ -119,6 +126,7 @@ class Facts:
         self.download_facts: dict[tuple[str, str], list[KeptDownload]] = {}  # by terminal
         self.download_count = 0
         self.unmatched: dict[tuple[int, int], UnmatchedRow] = {}  # by owner and seq
+        self.exchange_rows: dict[int, KeyExchange] = {}
         self.queue_items: dict[int, QueueRow] = {}
         self.queue_by_subject: dict[tuple[int, str, int], int] = {}
         self.queue_open: dict[int, OpenItem] = {}

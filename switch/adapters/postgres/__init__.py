@@ -13,6 +13,7 @@ from switch.adapters.postgres.connections import PEER, Peer, connect
 from switch.adapters.postgres.downloads import PostgresDownloads
 from switch.adapters.postgres.journal import PostgresJournal, PostgresQueue
 from switch.adapters.postgres.key_custody import PostgresKeyCustody
+from switch.adapters.postgres.key_exchange import PostgresKeyExchanges
 from switch.adapters.postgres.link_facts import PostgresLinkFacts
 from switch.adapters.postgres.numbers import (
     LEASE_S,
@@ -72,6 +73,7 @@ class PostgresStore:
         self.custody = PostgresKeyCustody(self.sessions)
         self.risk = PostgresRisk(self.sessions)
         self.link_facts = PostgresLinkFacts(self.sessions)
+        self.key_exchanges = PostgresKeyExchanges(self.sessions)
 
     @classmethod
     async def open(

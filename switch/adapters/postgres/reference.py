@@ -183,25 +183,30 @@ class PostgresReference:
     ) -> StoredKey:
         async def write(connection: Any) -> StoredKey:
             await connection.execute("SELECT pg_advisory_xact_lock(8586, 2)")
-            row = await connection.fetchrow(
-                "INSERT INTO switch.stored_key"  # noqa: S608 # a constant
-                " (owner, usage, version, block, check_value, lmk_id, active_at)"
-                " SELECT $1, $2, 1 + coalesce(max(version), 0), $3, $4, $5,"
-                " CASE WHEN $6::text = 'active' THEN clock_timestamp() END FROM switch.stored_key"
-                f" WHERE owner = $1 AND usage = $2 RETURNING {KEY_COLUMNS}",
-                key.owner,
-                key.usage,
-                key.block,
-                key.check_value,
-                key.lmk_id,
-                key.status,
-            )
-            await connection.execute("SELECT switch.bump_generation()")
-            made = _key(row)
+            made = await insert_key(connection, key, key.status)
             await transactions.audit(connection, maker, act, *told_of_key(made))
             return made
 
         return await self._sessions.transaction(write)
+
+
+async def insert_key(connection: Any, key: StoredKey, status: str) -> StoredKey:
+    """Under the lock of stored keys: as the next version."""
+    row = await connection.fetchrow(
+        "INSERT INTO switch.stored_key"  # noqa: S608 # a constant
+        " (owner, usage, version, block, check_value, lmk_id, active_at)"
+        " SELECT $1, $2, 1 + coalesce(max(version), 0), $3, $4, $5,"
+        " CASE WHEN $6::text = 'active' THEN clock_timestamp() END FROM switch.stored_key"
+        f" WHERE owner = $1 AND usage = $2 RETURNING {KEY_COLUMNS}",
+        key.owner,
+        key.usage,
+        key.block,
+        key.check_value,
+        key.lmk_id,
+        status,
+    )
+    await connection.execute("SELECT switch.bump_generation()")
+    return _key(row)
 
 
 def _key(row: Any) -> StoredKey:
