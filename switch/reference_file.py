@@ -268,6 +268,10 @@ def check(item: msgspec.Struct) -> None:
     if isinstance(item, Link):
         _one_of("mac_algorithm", item.mac_algorithm, LINK_MACS)
         _one_of("length", item.length, ("binary2", "ascii4"))
+        _one_of("key_form", item.key_form, ("tr31", "hex"))
+        _one_of("key_bytes", str(item.key_bytes), ("16", "24", "32"))
+        if item.circuit_pause_max_s < item.circuit_pause_s:
+            raise ItemError("circuit_pause_max_s", "not below circuit_pause_s")
         _check_clearing(item.clearing)
         _check_form(item)
         if not amount.is_currency(item.currency):

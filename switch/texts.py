@@ -1271,6 +1271,36 @@ TEXTS: dict[str, tuple[str, str]] = {
         "What happened on bank links and belongs to no request.",
         "银行链路上不属于任何请求的事件。",
     ),
+    "help_link_keys": (
+        "New keys that were sent to banks, the newest first, and what came of each.",
+        "向银行发送的新密钥及结果，最新在前。",
+    ),
+    "help_keys_send": (
+        "Have a new ZPK or ZAK made and sent to the bank over its link.",
+        "生成新的 ZPK 或 ZAK 并经链路发送给银行。",
+    ),
+    "key_asked_for": (
+        "key change {number}: {link} {usage}; tongbao link keys shows what comes of it",
+        "密钥更换 {number}：{link} {usage}；结果见 tongbao link keys",
+    ),
+    "key_under_way": (
+        "{link} {usage}: a change is under way; tongbao link keys",
+        "{link} {usage}：已有更换进行中；见 tongbao link keys",
+    ),
+    "exchange_exchange": ("change", "更换"),
+    "exchange_link": ("link", "链路"),
+    "exchange_usage": ("usage", "用途"),
+    "exchange_state": ("state", "状态"),
+    "exchange_version": ("version", "版本"),
+    "exchange_sends": ("times sent", "发送次数"),
+    "exchange_asked_by": ("asked by", "申请人"),
+    "exchange_asked_at": ("asked at", "申请时间"),
+    "key_exchange_asked": ("asked", "已申请"),
+    "key_exchange_made": ("made", "已生成"),
+    "key_exchange_sent": ("sent", "已发送"),
+    "key_exchange_accepted": ("accepted", "已接受"),
+    "key_exchange_refused": ("refused", "被拒绝"),
+    "key_exchange_given_up": ("given up", "已放弃"),
     "help_link_unmatched": (
         "Answers that counted for no request, the newest first, with the request they look most like"
         " and in what they differ.",

@@ -21,6 +21,7 @@ from switch.commands.common import (
     authorised,
     components,
     custody,
+    print_line,
     print_objects,
     print_table,
     reading,
@@ -28,6 +29,7 @@ from switch.commands.common import (
 )
 from switch.commands.custodians import Ceremony, check_count, sitting
 from switch.commands.key_acts import LINK_USAGES, newest, say_stored, stored, usage_named, vault
+from switch.commands.link import exchanges_of
 from switch.commands.login import ask
 from switch.data_keys import OWNER, check_lmk
 
@@ -183,6 +185,25 @@ def cryptogram_of(text: str) -> bytes | str:
         return bytes.fromhex(compact)
     except ValueError:
         return compact
+
+
+def send_key(node: Node, link: str, usage: KeyUsage) -> Exit:
+    """Ask for a new key: a worker that is signed on makes it and sends it over the link."""
+
+    async def write(dsn: str, maker: str) -> int | None:
+        async with reference(dsn) as store, exchanges_of(dsn) as exchanges:
+            if not any(item.key == link for item in await store.items("link")):
+                raise CommandError(node.say("not_found", kind="link", key=link))
+            asked = await exchanges.ask(link, usage.value, maker)
+            return None if asked is None else asked.exchange_id
+
+    with node.store() as store:
+        who = authorised(node, "keys.generate", f"link:{link} {usage.value}", store.dsn)
+        number = asyncio.run(write(store.dsn, who.operator))
+    if number is None:
+        raise CommandError(node.say("key_under_way", link=link, usage=usage.value), Exit.WAITING)
+    print_line(node.say("key_asked_for", number=number, link=link, usage=usage.value))
+    return Exit.DONE
 
 
 def list_keys(node: Node, *, as_json: bool) -> Exit:
@@ -347,6 +368,20 @@ def keys_rotate(
     assert link is not None
     wish = key_acts.Wish(length, algorithm_of(algorithm_name), components_count, form)
     end(key_acts.generate(node, sitting_for(node, usage, from_fd), link, usage, wish))
+
+
+@app.command("send", help="help_keys_send")
+def keys_send(
+    usage: Usage,
+    link: OfLink,
+    demo: Demo = False,  # noqa: FBT002
+    config: ConfigFile = None,
+    data: DataFolder = None,
+    lang: Lang = "",
+) -> None:
+    node = node_of(config, data, lang, demo=demo)
+    found = usage_named(usage, key_acts.EXPORTED)
+    end(send_key(node, link, found))
 
 
 @app.command("retire", help="help_retire")

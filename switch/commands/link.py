@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from switch.commands.common import Node
-    from switch.store_ports import LinkFacts, UnmatchedRow
+    from switch.store_ports import KeyExchange, KeyExchanges, LinkFacts, UnmatchedRow
 
 app = group()
 SHOWN = 100
@@ -29,6 +29,23 @@ COLUMNS = (
     "received_at", "link", "slot", "reason", "mti", "stan", "rrn", "response_code", "request_id",
     "differences",
 )  # fmt: skip
+
+EXCHANGE_COLUMNS = (
+    "exchange", "link", "usage", "state", "version", "sends", "asked_by", "asked_at",
+)  # fmt: skip
+
+
+@asynccontextmanager
+async def exchanges_of(dsn: str) -> AsyncIterator[KeyExchanges]:
+    from switch.adapters.postgres.key_exchange import PostgresKeyExchanges
+    from switch.adapters.postgres.sessions import Sessions
+    from switch.adapters.servers import Servers
+
+    sessions = Sessions(Servers(dsn), "tongbao link", 1)
+    try:
+        yield PostgresKeyExchanges(sessions)
+    finally:
+        await sessions.close()
 
 
 @asynccontextmanager
@@ -42,11 +59,6 @@ async def opened(dsn: str) -> AsyncIterator[LinkFacts]:
         yield PostgresLinkFacts(sessions)
     finally:
         await sessions.close()
-
-
-@app.callback()
-def links() -> None:
-    """A group of commands, also while it has one."""
 
 
 def unmatched_object(row: UnmatchedRow) -> dict[str, Any]:
@@ -115,3 +127,51 @@ def _cells(node: Node, row: UnmatchedRow) -> list[Any]:
         for one in row.answer.differences
     )
     return [shown[name] for name in COLUMNS]
+
+
+# -- changes of keys ------------------------------------------------------------------------------
+
+
+def exchange_object(exchange: KeyExchange) -> dict[str, Any]:
+    """As `docs/schemas/key-exchange.json`."""
+    return {
+        "exchange": exchange.exchange_id,
+        "link": exchange.acquirer,
+        "usage": exchange.usage,
+        "state": exchange.state,
+        "version": exchange.version or None,
+        "asked_by": exchange.asked_by,
+        "asked_at": exchange.asked_at,
+        "sends": exchange.sends,
+        "facts": [msgspec.to_builtins(fact) for fact in exchange.facts],
+    }
+
+
+@app.command("keys", help="help_link_keys")
+def keys(
+    link: Annotated[str, typer.Option("--link", help="help_opt_link")] = "",
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, max=SHOWN_MAX, help="help_opt_limit")
+    ] = SHOWN,
+    json: Json = False,  # noqa: FBT002 - a flag of the command line
+    config: ConfigFile = None,
+    data: DataFolder = None,
+    lang: Lang = "",
+) -> None:
+    node = node_of(config, data, lang)
+
+    async def read(dsn: str) -> list[KeyExchange]:
+        async with exchanges_of(dsn) as store:
+            return await store.exchanges(link, only_open=False, limit=limit)
+
+    with node.store() as store:
+        found = asyncio.run(read(store.dsn))
+    shown = [exchange_object(each) for each in found]
+    if json:
+        print_objects(shown)
+    else:
+        for each in shown:
+            each["state"] = node.say(f"key_exchange_{each['state']}")
+        heading = [node.say(f"exchange_{name}") for name in EXCHANGE_COLUMNS]
+        print_table(heading, ([each[name] for name in EXCHANGE_COLUMNS] for each in shown))
+    end(Exit.DONE)

@@ -67,3 +67,23 @@ def test_what_counted_for_nothing(run: Callable[..., tuple[int, str]]) -> None:
         == strange
     )
     assert run("link", "unmatched", "--reason", "odd")[0] == 2
+
+
+def test_a_key_is_asked_for_and_listed(run: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
+    (tmp_path / "link.toml").write_text(
+        '[[link]]\nacquirer = "bank_a"\nhost = "h"\nport = 1\nde32 = "1"\n'
+    )
+    ask = ("keys", "send", "--link", "bank_a", "--usage", "zak", "--demo")
+    by = ("--operator", "demo")
+    assert run(*by, "data", "apply", str(tmp_path / "link.toml"), "--demo")[0] == 0
+    assert run(*by, *ask)[0] == 0
+    assert run(*by, *ask, lang="zh")[0] == 3  # one is under way
+    assert run(*by, "keys", "send", "--link", "other", "--usage", "zpk", "--demo")[0] == 4
+    assert run(*by, "keys", "send", "--link", "bank_a", "--usage", "zmk", "--demo")[0] == 2
+    code, output = run("link", "keys", "--json", "--link", "bank_a")
+    exchange = json.loads(output)
+    assert_valid("key-exchange", exchange)
+    assert (code, exchange["state"], exchange["asked_by"]) == (0, "asked", "demo")
+    assert "已申请" in run("link", "keys", lang="zh")[1]
+    acts = [json.loads(line) for line in run("audit", "list", "--json")[1].splitlines()]
+    assert ("demo", "keys.send") in [(each["actor"], each["act"]) for each in acts]

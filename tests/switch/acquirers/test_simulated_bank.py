@@ -11,7 +11,7 @@ import asyncio
 import datetime as dt
 import random
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import pytest
@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 
 from hsm import pin_block as pin_blocks
 from hsm.adapters.local import LocalHsm
-from hsm.ciphers import tdes_ecb_encrypt
+from hsm.ciphers import tdes_ecb_decrypt, tdes_ecb_encrypt
 from hsm.des_keys import with_odd_parity
 from hsm.keys import KeyUsage
 from hsm.lmk import TEST_LMK
@@ -295,5 +295,56 @@ def test_many_at_once_each_gets_its_own() -> None:
         pairs = await asyncio.gather(*(one(1 + number) for number in range(300)))
         assert all(asked == told for asked, told in pairs)
         assert branch.bank.accounts.taken_minor == sum(range(1, 301))
+
+    tell(story)
+
+
+@pytest.mark.parametrize("form", ["tr31", "hex"])
+@pytest.mark.parametrize("usage", [KeyUsage.ZPK, KeyUsage.ZAK])
+def test_we_send_the_bank_a_key(usage: KeyUsage, form: str) -> None:
+    """Twice, as after a lost 0810; then both sides use it, and the former one is good as well."""
+
+    async def story(branch: Branch) -> None:
+        made = branch.vault.generate_key(usage, 16)
+        zmk = next(key for key in branch.stored if key.usage == "ZMK")
+        exported = branch.vault.export_key(made.block, zmk.block)
+        hexed = exported.ecb_hex + exported.check_value
+        content = usage.value + (hexed if form == "hex" else exported.key_block)
+        waits = StoredKey(
+            owner=f"link:{branch.link.acquirer}", usage=usage.value, version=2, block=made.block,
+            check_value=made.check_value, lmk_id=made.lmk_id, status="pending",
+        )  # fmt: skip
+        branch.stored.append(waits)
+        for _ in range(2):
+            assert await branch.iso.change_key(content) == "00"
+        card = CARDS.card(1)
+        for in_force in (False, True):
+            if in_force:
+                branch.stored[-1] = msgspec.structs.replace(waits, status="active")
+            row, attempt = branch.rows()
+            message = branch.purchase(card, row, attempt, card.pin)
+            if in_force and usage is KeyUsage.ZPK:
+                clear = tdes_ecb_decrypt(ZPK, cast("bytes", message[52]))
+                message[52] = tdes_ecb_encrypt(branch.bank._keys["ZPK"][0], clear)
+            answer = await branch.iso.request(message, attempt, FAR_NS)
+            assert answer.response_code == "00"
+
+    tell(story)
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        ("ZPK" + "00" * 19, "96"),
+        ("ZAK" + "B0096M3TC00S0000" + "0" * 80, "96"),
+        ("ZXX" + "00" * 19, "40"),
+    ],
+)
+def test_a_key_that_is_not_good_is_refused(content: str, code: str) -> None:
+    async def story(branch: Branch) -> None:
+        assert await branch.iso.change_key(content) == code
+        row, attempt = branch.rows()
+        message = branch.purchase(CARDS.card(1), row, attempt)
+        assert (await branch.iso.request(message, attempt, FAR_NS)).response_code == "00"
 
     tell(story)
