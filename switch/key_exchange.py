@@ -199,7 +199,7 @@ class KeySender:
     async def _end(self, exchange: KeyExchange, fact: str, response_code: str) -> None:
         if not await self._store.end(exchange, fact, response_code):
             return
-        tell = _log.info if fact == "accepted" else _log.error
+        tell = _log.info if fact == "accepted" else _log.warning
         tell(f"key_{fact}", **self._about(exchange), response_code=response_code)
         counters = self._host.counters
         if fact == "accepted":

@@ -28,6 +28,7 @@ _log = structlog.get_logger(__name__)
 WAITING_MAX: Final = 1_000  # rows; at some 2 KB each
 TOGETHER_S: Final = 1.0  # from the first of a group to its write
 RETRY_MAX_S: Final = 30.0
+ASKED_ABOUT: Final = frozenset({"unmatched", "twice", "mac"})  # the others have their request
 
 
 class UnmatchedAnswers:
@@ -86,17 +87,21 @@ class UnmatchedAnswers:
             pass
 
     async def _named(self, row: UnmatchedRow) -> UnmatchedRow:
-        """Its request where only the journal knows it: of another process, or of before a restart."""
+        """Its request where only the journal knows it: it has had its answer, is another process's, or
+        of before a restart. What it looks like says less than its own numbers."""
         answer = row.answer
-        if answer.nearest is not None or not (answer.stan and answer.transmission_time):
+        if answer.reason not in ASKED_ABOUT or not (answer.stan and answer.transmission_time):
             return row
         found = await self._journal.find_attempt(
             answer.acquirer, answer.stan, answer.transmission_time
         )
         if found is None:
             return row
+        if answer.nearest is not None and answer.nearest.request_id == found[0].request_id:
+            return row
         nearest = Nearest(found[0].request_id, found[0].attempt, "stored")
-        return msgspec.structs.replace(row, answer=msgspec.structs.replace(answer, nearest=nearest))
+        named = msgspec.structs.replace(answer, nearest=nearest, differences=())
+        return msgspec.structs.replace(row, answer=named)
 
     async def drain(self, timeout_s: float) -> None:
         """Write what waits now."""

@@ -158,6 +158,24 @@ class BankOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         )
 
 
+class KeyFaults(msgspec.Struct):
+    """Of changes of keys, shares: `lost`: a 101 of theirs never arrives, their answer to ours neither ·
+    `unanswered`: their key is taken, and our answer lost · `refused`: it is not taken."""
+
+    lost: float
+    unanswered: float
+    refused: float
+    dice: Dice
+
+    def draw(self) -> str:
+        point = self.dice.random()
+        for name in ("lost", "unanswered", "refused"):
+            point -= getattr(self, name)
+            if point < 0:
+                return name
+        return ""
+
+
 # -- effects --------------------------------------------------------------------
 
 
@@ -213,6 +231,7 @@ class Bank:
         }
         self._offered: dict[str, bytes] = {}  # sent in a 101 that is not known to be taken yet
         self._offers: dict[tuple[str, str], str] = {}  # (DE 7, DE 11) of a 101 → usage
+        self.key_faults: KeyFaults | None = None
         self._announced = 0
         self._dice = Dice.from_bits(bits)
         self._file_seed = Dice.from_bits(bits).bits64()
@@ -458,6 +477,11 @@ class Bank:
     def answered(self, answer: Message) -> None:
         """The other side's answer to a management message of ours."""
         usage = self._offers.pop((_text(answer, 7), _text(answer, 11)), "")
+        if usage and self.key_faults is not None and self.key_faults.draw() == "lost":
+            self.faults["key answer lost"] += 1
+            return
+        if usage and _text(answer, 39) == "94":
+            self._offered.pop(usage, None)  # they are changing it themselves
         if usage and _text(answer, 39) == "00":
             self._accepted(usage)
 
@@ -465,6 +489,19 @@ class Bank:
         if usage in self._offered:
             self._install(usage, self._offered.pop(usage))
             self.key_changes += 1
+
+    def offers_key(self, usage: str, key: bytes) -> bool:
+        """Is it not known yet whether the other side has taken this one?"""
+        return self._offered.get(usage) == key
+
+    def withdraw_key(self, usage: str, key: bytes) -> None:
+        """It was never sent."""
+        if self.offers_key(usage, key):
+            del self._offered[usage]
+
+    def check_values(self, usage: str) -> list[str]:
+        """Of all keys that are good now, the one in force first."""
+        return [tdes_check_value(key).hex().upper() for key in self._good(usage)]
 
     def _in_use(self, usage: str, key: bytes) -> None:
         """The other side has used a key: if it is the offered one, it was taken."""
@@ -667,7 +704,14 @@ class Session:
         answer: Message = {de: request[de] for de in (7, 11, 32, 33, 70) if de in request}
         answer[0] = response_mti(_text(request, 0))
         if code == "101":
-            answer[39] = bank.take_key(_text(request, 48))
+            fault = "" if bank.key_faults is None else bank.key_faults.draw()
+            if fault:
+                bank.faults[f"key {fault}"] += 1
+            if fault == "lost":
+                return []
+            answer[39] = "05" if fault == "refused" else bank.take_key(_text(request, 48))
+            if fault == "unanswered":
+                return []
         else:
             answer[39] = "00" if code in ("001", "002", "301", "201", "202") else "40"
         if code == "001":

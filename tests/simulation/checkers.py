@@ -20,6 +20,7 @@ from switch.routing import ROUTE_RULE
 from switch.transactions import TOMBSTONE, TYPES, OnUnknown
 from terminals.simulator.terminal import APPROVED
 from tests.simulation.limits import Limits
+from tests.simulation.lines import Lines
 from tests.simulation.rest import Cases, ClosedDates, nothing_waits
 from tests.simulation.routes import Routes
 from tests.simulation.secrecy import Secrets
@@ -98,6 +99,7 @@ class Checkers:
         self.cases = Cases(world)
         self.limits = Limits(world)
         self.routes = Routes(world)
+        self.lines = Lines(world)
 
     def fail(self, promise: str, detail: str) -> None:
         """The first one counts: what follows may be its consequence."""
@@ -407,6 +409,7 @@ class Checkers:
         self.views.agree()
         self.cases.opened()
         self.limits.rest()
+        self.lines.rest()
         self.closed_dates.stand()
         nothing_waits(self.world)
 

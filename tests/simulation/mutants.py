@@ -19,6 +19,7 @@ from pathlib import Path
 
 import msgspec
 
+from tests.simulation.link_mutations import WORLDS
 from tests.simulation.mutations import MUTATIONS, OF_ROUTING
 from tests.simulation.plans import hunting, hunting_routes
 from tests.simulation.run import Ran, explain, small
@@ -41,6 +42,8 @@ class Found(msgspec.Struct):
 
 
 def plan_for(name: str, seed: int) -> Plan:
+    if name in WORLDS:
+        return WORLDS[name](seed)
     return hunting_routes(seed) if name in OF_ROUTING else hunting(seed)
 
 

@@ -34,6 +34,7 @@ from switch.reference import Snapshot
 from switch.server import TerminalServer
 from switch.store_ports import Held
 from switch.wiring import Links
+from tests.simulation.link_mutations import LINK_MUTATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -683,4 +684,5 @@ MUTATIONS: dict[str, tuple[Callable[[], contextlib.AbstractContextManager[None]]
     "captured of the first attempt": (capture_of_the_first_attempt, "P5"),
     "split not drawn from the request": (drawn_anew_each_time, "P10"),
     "links passed over not told": (passed_over_untold, "P10"),
+    **LINK_MUTATIONS,
 }

@@ -249,6 +249,7 @@ class NodeLog:
 
     def authorized(self, line: AuthorizationLine) -> None:
         self._world.checkers.no_secrets("the log", line)
+        self._world.checkers.lines.answered(line)
         self._world.note(
             "authorized",
             self._name,

@@ -31,6 +31,7 @@ from tests.simulation.draws import (
     rich_rates,
     rough_rates,
 )
+from tests.simulation.lines import LinkPlan
 from tests.simulation.node import Bounds
 from tests.simulation.store import StoreFaults
 from tests.simulation.till import Mix, TillFaults
@@ -228,6 +229,36 @@ def hunting_routes(seed: int) -> Plan:
         routing=True,
         alternates=True,
     )
+
+
+def changing_keys(seed: int) -> Plan:
+    """Nothing goes wrong but the changes of keys themselves, in both directions: no request may fail."""
+    links = LinkPlan(keys=True, every_s=8.0, lost=0.2, unanswered=0.2, refused=0.1, flawless=True)
+    return Plan(
+        seed=seed,
+        nodes=3,
+        terminals=5,
+        transactions=150,
+        think_s=6.0,
+        link_connections=3,
+        links=links,
+    )
+
+
+def standing_still(seed: int) -> Plan:
+    """Banks answer nothing for a while, now and then."""
+    links = LinkPlan(circuit=True, stand_still_s=60.0, every_s=90.0)
+    return Plan(
+        seed=seed, nodes=2, terminals=5, transactions=150, alternates=seed % 2 == 0, links=links
+    )
+
+
+def links_at_their_worst(seed: int) -> Plan:
+    """Everything goes wrong at once, and links have their own part of it."""
+    links = LinkPlan(
+        circuit=True, stand_still_s=30.0, keys=True, lost=0.2, unanswered=0.2, refused=0.1
+    )
+    return msgspec.structs.replace(hunting(seed), links=links, transactions=60)
 
 
 def upheaval_of(seed: int) -> Upheaval:

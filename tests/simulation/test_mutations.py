@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.simulation.link_mutations import WORLDS
 from tests.simulation.mutants import plan_for, recorded
 from tests.simulation.mutations import MUTATIONS, OF_ROUTING
-from tests.simulation.plans import hunting, hunting_routes
 from tests.simulation.world import simulate
 
 SEEDS = recorded()
@@ -25,13 +25,13 @@ def test_planted_bug_is_found(name: str) -> None:
     assert broken.partition(":")[0] in promises.split(), broken
 
 
-@pytest.mark.parametrize(
-    "seed", sorted({seed for name, seed in SEEDS.items() if name not in OF_ROUTING})
-)
-def test_recorded_seed_keeps_all_promises_without_a_bug(seed: int) -> None:
-    assert not simulate(hunting(seed), keep_trace=False).broken
+# (world, seed) → one of the bugs that are found there
+HUNTED = {
+    (WORLDS[name].__name__ if name in WORLDS else str(name in OF_ROUTING), seed): name
+    for name, seed in SEEDS.items()
+}
 
 
-@pytest.mark.parametrize("seed", sorted({SEEDS[name] for name in OF_ROUTING}))
-def test_recorded_seed_with_routing_rules_keeps_all_promises_without_a_bug(seed: int) -> None:
-    assert not simulate(hunting_routes(seed), keep_trace=False).broken
+@pytest.mark.parametrize(("at", "name"), sorted(HUNTED.items()))
+def test_recorded_seed_keeps_all_promises_without_a_bug(at: tuple[str, int], name: str) -> None:
+    assert not simulate(plan_for(name, at[1]), keep_trace=False).broken

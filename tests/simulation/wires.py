@@ -68,7 +68,7 @@ class Wires:
                 name, process = bank.options.name, connection.client.process
                 if from_client:
                     self._note_message(f"{_name_of(process)} to {name}", message)
-                    self._leaves_for_bank(name, message)
+                    self._leaves_for_bank(name, message, process)
                 else:
                     self._note_message(f"{name} to {_name_of(process)}", message)
                     self._bank_answers(bank, message, body)
@@ -102,7 +102,7 @@ class Wires:
         elements = [f"{de}={message[de]!s}" for de in TOLD_OF_MESSAGES if de in message]
         self._world.note(what, str(message[0]), *elements)
 
-    def _leaves_for_bank(self, bank: str, message: Message) -> None:
+    def _leaves_for_bank(self, bank: str, message: Message, process: Process | None) -> None:
         """What leaves stands as an attempt, leaves once, and not after its outcome."""
         mti = str(message[0])
         if message[11] == "999999":
@@ -125,6 +125,7 @@ class Wires:
         ):
             return
         assert request_id is not None
+        self._checkers.lines.leaves(bank, process, request_id, rrn)
         name = self._checkers.name_of(request_id)
         self._checkers.check("P3", before == 0, f"{name} is sent again as new")
         first = self.sent_requests.setdefault(rrn, identity)

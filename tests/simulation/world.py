@@ -32,7 +32,7 @@ from switch.virtual.network import FAIR, Network, Weather
 from switch.virtual.ports import Machine, SimulatedClock, entropy_of
 from terminals.registry import Merchant, StoredKey, Terminal as RegisteredTerminal
 from terminals.simulator.accounts import Rules
-from terminals.simulator.bank import Bank, BankFaults, BankOptions, BankServer
+from terminals.simulator.bank import Bank, BankFaults, BankOptions, BankServer, KeyFaults
 from terminals.simulator.binary_bank import bank_of
 from terminals.simulator.card import CardRange, card_pools
 from terminals.simulator.dice import Dice
@@ -40,6 +40,7 @@ from terminals.simulator.terminal import Terminal, TerminalOptions
 from tests.simulation import limits, routes
 from tests.simulation.books import close_books
 from tests.simulation.checkers import Broken, Checkers
+from tests.simulation.lines import CIRCUIT, NO_CIRCUIT, LinkPlan, disturb
 from tests.simulation.node import PORT, Bounds, Node
 from tests.simulation.store import Disturbed, StoreFaults, WatchedStore
 from tests.simulation.till import Mix, Till, TillFaults
@@ -61,6 +62,7 @@ TRACE_KEPT = 50_000
 BALANCE_MINOR = 2_000_00
 LOCAL_DICE = 0x2545F4914F6CDD1D
 ROUTING_DICE = 0x9FB21C651E98DF25
+THIRD_DICE = 0x94D049BB133111EB  # of links
 SECOND_DICE = 0x5DEECE66D1CEB00F  # of what came later: it shifts nothing of what was there
 BINARY_HOST: dict[str, Any] = {  # settings of a link to such a bank
     "dialect": "iso1987_binary.key_16",
@@ -115,6 +117,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     siblings: Weather = FAIR  # of the streams between the workers of a node
     bounds: Bounds | None = None
     binary_host: bool = False  # bank_b is of the binary kind, with a header and codes of its own
+    links: LinkPlan | None = None  # what happens to links besides
     risk: bool = False  # limits and risk rules are in force (`limits.RULES`)
     routing: bool = False  # routing rules are in force, and change (`routes.RULES`)
     link_timeout_s: float = 8.0
@@ -182,6 +185,8 @@ class World:
             )
             for at, name in enumerate(("bank_a", "bank_b"))
         ]
+        circuit = CIRCUIT if plan.links is not None and plan.links.circuit else NO_CIRCUIT
+        self.links = [msgspec.structs.replace(link, **circuit) for link in self.links]
         if plan.bounds is not None:
             self.links = [
                 msgspec.structs.replace(
@@ -357,6 +362,7 @@ class World:
         with contextlib.suppress(RuntimeError):  # outside the loop
             self.note("log", method, text)
             self.checkers.no_secrets("the log", text)
+            self.checkers.lines.logged(event)
             error = str(event.get("error", ""))
             explained = ("StoreDown", "Taken", "VaultBusy")
             if method in ("error", "exception") and not any(one in text for one in explained):
@@ -459,6 +465,17 @@ class World:
         for node in self.nodes:
             node.vault.faults = plan.upheaval.vault
             node.vault.device = plan.upheaval.device
+        third = None
+        if plan.links is not None:
+            third = self.create_task(disturb(self, plan.links, Dice(plan.seed ^ THIRD_DICE)))
+            self.serve(third)
+            for bank in self.banks:
+                bank.key_faults = KeyFaults(
+                    lost=plan.links.lost,
+                    unanswered=plan.links.unanswered,
+                    refused=plan.links.refused,
+                    dice=Dice(plan.seed ^ THIRD_DICE ^ len(bank.options.name)),
+                )
         await asyncio.gather(*[till.trade() for till in self.tills])
         for task in (chaos, second, third):
             if task is not None:
@@ -477,6 +494,8 @@ class World:
             node.vault.device = DeviceFaults()
             node.vault.refusing = False
         self.banks_do(BankFaults())
+        for bank in self.banks:
+            bank.key_faults = None
         await self.until(
             self._settle_all(), self.plan.calm_max_s, "terminals could not end their day"
         )

@@ -26,8 +26,8 @@ from switch.adapters.memory import MemoryStore
 from switch.key_exchange import TRIES, KeySender, Step, next_step
 from switch.reference import Snapshot
 from switch.store_ports import KeyExchange, KeyFact
+from switch.virtual.loop import run_virtual
 from terminals.registry import StoredKey
-from tests.simulation.loop import run_virtual
 from tests.switch.acquirers.wire import EPOCH, VirtualClock, make_link
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from switch.acquirers.unmatched import Nearest
 from switch.journal import StoreDownError
 from switch.rows import Standing
 from switch.unmatched_answers import UnmatchedAnswers
+from switch.virtual.loop import run_virtual
 from tests.contract.test_link_facts import ANSWER
-from tests.simulation.loop import run_virtual
 from tests.switch.acquirers.wire import VirtualClock
 from tests.switch.rows import ATTEMPT
 
