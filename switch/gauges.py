@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from switch.acquirers.link_connection import ANSWER_S, Counters
+from switch.acquirers.link_connection import ANSWER_S, Counters, SlotCounters
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 STATM = Path("/proc/self/statm")
 WHATS = tuple(name for name in Counters.__struct_fields__ if not name.startswith("answer_"))
+
+
+SLOT_WHATS = SlotCounters.__struct_fields__
 
 
 class Gauges:
@@ -52,6 +55,19 @@ class Gauges:
         )
         self._link_circuit = gauge(
             "tongbao_link_circuit", "workers by their circuit's state", "acquirer", "state"
+        )
+        self._slot_in_flight = gauge(
+            "tongbao_link_slot_in_flight",
+            "messages that left on a connection and wait, by its slot",
+            "acquirer",
+            "slot",
+        )
+        self._slot_events = counter(
+            "tongbao_link_slot_events_total",
+            "what happened on the connections of a slot",
+            "acquirer",
+            "slot",
+            "event",
         )
         self._link_messages = counter(
             "tongbao_link_events_total", "what happened on the link", "acquirer", "event"
@@ -100,6 +116,7 @@ class Gauges:
             self._link_connections,
             self._link_in_flight,
             self._link_circuit,
+            self._slot_in_flight,
         ):
             gauge.clear()
         for host, forwarder in running:
@@ -115,6 +132,11 @@ class Gauges:
             for event, number in added.items():
                 self._link_messages.add(name, event, amount=number)
             self._answer_times(name, host.counters)
+            for slot, of_slot, waiting in host.slots():
+                self._slot_in_flight.add(name, str(slot), amount=waiting)
+                events = {of: float(getattr(of_slot, of)) for of in SLOT_WHATS}
+                for event, number in self._added(f"slot {name} {slot}", of_slot, events).items():
+                    self._slot_events.add(name, str(slot), event, amount=number)
             ends = {"delivered": forwarder.delivered, "undelivered": forwarder.undelivered}
             for end, number in self._added(f"queue {name}", forwarder, ends).items():
                 self._delivered.add(name, end, amount=number)

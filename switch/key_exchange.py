@@ -85,6 +85,8 @@ class KeySender:
         self._store = store
         self._hsm = hsm
         self._reference = reference
+        self._looked_at = -1  # generation of the reference data
+        self._open = False
         self._renew_at_s = 0.0
         self._used: dict[int, None] = {}  # versions of ZAKs that the host has signed under
         self._nudged = asyncio.Event()
@@ -110,11 +112,18 @@ class KeySender:
             self._nudged.set()
 
     async def _round(self) -> None:
+        """The store is asked when the reference data has changed, as it does with every change that is
+        asked for, and while one is open."""
         if not self._host.signed_on:
             return
         await self._ask_by_schedule()
+        generation = self._reference().generation
+        if generation == self._looked_at and not self._open:
+            return
         name = self._host.name
-        for exchange in await self._store.exchanges(name, only_open=True, limit=OPEN_MAX):
+        found = await self._store.exchanges(name, only_open=True, limit=OPEN_MAX)
+        self._looked_at, self._open = generation, bool(found)
+        for exchange in found:
             await self._go_on(exchange)
 
     async def _ask_by_schedule(self) -> None:

@@ -49,6 +49,12 @@ class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     connect_timeout_s: float = 5.0
     reconnect_s: float = 1.0
     echo_idle_s: float = 60.0
+    echo_waiting_s: Annotated[float, msgspec.Meta(gt=0)] = (
+        10.0  # the same, where requests wait on it
+    )
+    connection_in_flight_max: Annotated[int, msgspec.Meta(ge=0)] = (
+        0  # of each connection; 0: no bound
+    )
     max_connections: int = 2  # granted by the bank; shared out among the workers of all nodes
     in_flight_max: int = 4_096  # messages of a process that wait for their answer
     # Circuit (`switch/acquirers/circuit.py`): opens after so many failures in a row, or at such a share

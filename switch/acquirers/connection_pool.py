@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import structlog
 
 from switch import network_management as management
-from switch.acquirers.link_connection import Connection
+from switch.acquirers.link_connection import Connection, SlotCounters
 from switch.acquirers.sibling_stream import Mirrored
 from switch.bounded import remember
 from switch.network_management import Event
@@ -33,6 +33,7 @@ SENT_MAX: Final = 65_536  # messages of which it is known on which connection th
 CLOSED_MAX: Final = 1_024  # connections of which it is known when they closed
 RECONNECT_MAX_S: Final = 30.0
 SIGN_OFF_S: Final = 2.0  # for the answers to it, when we leave
+DOUBTED: Final = 1 << 30  # more than can wait
 LOOK_S: Final = 0.05  # between looks whether what is in flight has ended
 RETIRE_S: Final = 0.25  # until siblings have heard that a connection takes nothing more
 
@@ -65,29 +66,42 @@ class ConnectionPool:
         self._open: dict[int, Connection] = {}
         self._turn = 0
         self._closed_at: dict[int, float] = {}
+        self._slot_counters: dict[int, SlotCounters] = {}  # bounded by what the bank grants
 
     # -- which of them ------------------------------------------------------------------------
 
-    def way(self, followed: int | None) -> Connection | Mirrored | None:
+    def way(self, followed: int | None, bound: int = 0) -> Connection | Mirrored | None:
         """Behind its original if `followed` names the connection that it left on (rules §8); else
-        round robin over those that are signed on and take bytes, the siblings' only if need be."""
+        of those that are signed on and take bytes the one on which fewest messages wait, in turn; one
+        that is doubted, and the siblings', only if need be. `bound`: none with so many, 0: any."""
         if followed is not None:
             ways: list[Connection | Mirrored] = [*self.ready, *self._hand_over.mirrored.values()]
             for way in ways:
                 if way.serial == followed and way.writable:
                     return way
-        return self._round(self.ready) or self._round(list(self._hand_over.mirrored.values()))
+        return self._round(self.ready, bound) or self._round(
+            list(self._hand_over.mirrored.values()), bound
+        )
 
-    def _round(self, ready: Sequence[Way]) -> Way | None:
+    def _round(self, ready: Sequence[Way], bound: int) -> Way | None:
+        """One that stands still soon has most that waits, and so gets little."""
+        best: Way | None = None
+        least = 0
         for _ in range(len(ready)):
             self._turn = (self._turn + 1) % len(ready)
-            if ready[self._turn].writable:
-                return ready[self._turn]
-        return None
+            way = ready[self._turn]
+            if not way.writable or (bound and way.waiting >= bound):
+                continue
+            load = way.waiting + (DOUBTED if way.doubted else 0)
+            if not load:
+                return way
+            if best is None or load < least:
+                best, least = way, load
+        return best
 
     def own(self) -> Connection | None:
         """One of this process's that is signed on and takes bytes."""
-        return self._round(self.ready)
+        return self._round(self.ready, 0)
 
     def left_on(self, key: MatchKey, serial: int) -> None:
         remember(self.sent_on, key, serial, SENT_MAX)
@@ -171,7 +185,22 @@ class ConnectionPool:
             raise
         return True
 
+    def slot_counters(self, slot: int) -> SlotCounters:
+        """What happened there since this process started."""
+        return self._slot_counters.setdefault(slot, SlotCounters())
+
+    def slots(self) -> list[tuple[int, SlotCounters, int]]:
+        """Every slot that this process has had: what happened there, what waits there now."""
+        waiting: dict[int, int] = {}
+        for connection in self._open.values():
+            waiting[connection.slot] = waiting.get(connection.slot, 0) + connection.waiting
+        return [
+            (slot, counters, waiting.get(slot, 0))
+            for slot, counters in sorted(self._slot_counters.items())
+        ]
+
     def opened(self, connection: Connection) -> None:
+        connection.counters.opened += 1
         self._owner.counters.connections_opened += 1
         self._open[connection.serial] = connection
         self._announce(connection, usable=False)
@@ -195,6 +224,7 @@ class ConnectionPool:
 
     def lost(self, connection: Connection) -> None:
         self._owner.counters.connections_lost += 1
+        connection.counters.lost += 1
         self._open.pop(connection.serial, None)
         now_s = asyncio.get_running_loop().time()
         remember(self._closed_at, connection.serial, now_s, CLOSED_MAX)

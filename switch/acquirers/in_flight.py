@@ -17,8 +17,9 @@ from switch.bounded import remember
 if TYPE_CHECKING:
     from iso8583.message import Message
     from switch.acquirers.circuit import Circuit
-    from switch.acquirers.link_connection import Counters
-    from switch.acquirers.ports import Told
+    from switch.acquirers.link_connection import Connection, Counters
+    from switch.acquirers.ports import Answer, Told
+    from switch.acquirers.sibling_stream import Mirrored
     from switch.journal import AttemptRow
 
 EXPIRED_KEPT_S: Final = 600.0  # an expired attempt is known this long without asking the journal
@@ -36,7 +37,7 @@ class Pending:
 
     __slots__ = (
         "attempt", "circuit", "deadline_s", "key", "request", "request_id", "serial", "ticket",
-        "told",
+        "told", "way",
     )  # fmt: skip
 
     def __init__(
@@ -46,7 +47,7 @@ class Pending:
         attempt: AttemptRow | None,
         told: Told,
         deadline_s: float,
-        serial: int,
+        way: Connection | Mirrored,
         request_id: int,
         circuit: int,
     ) -> None:
@@ -55,7 +56,8 @@ class Pending:
         self.attempt = attempt
         self.told = told
         self.deadline_s = deadline_s
-        self.serial = serial
+        self.serial = way.serial
+        self.way = way
         self.request_id = request_id
         self.circuit = circuit
         self.ticket = 0  # of its hand-over to a sibling
@@ -100,6 +102,8 @@ class InFlight:
 
     def add(self, pending: Pending) -> None:
         self.pending[pending.key] = pending
+        pending.way.waiting += 1
+        pending.way.counters.sent += 1
         self.stans[str(pending.request[11])] = pending
         self.empty.clear()
         if self._timer is None:
@@ -131,6 +135,7 @@ class InFlight:
     def forget(self, pending: Pending) -> None:
         if self.pending.get(pending.key) is pending:
             del self.pending[pending.key]
+            pending.way.waiting -= 1
             stan = str(pending.request[11])
             if self.stans.get(stan) is pending:
                 del self.stans[stan]
@@ -160,6 +165,7 @@ class InFlight:
                 self._timer = loop.call_at(pending.deadline_s, self._expire)
                 return
             self._counters.expired += 1
+            pending.way.counters.expired += 1
             self._circuit.failed(pending.circuit, now_s)
             self._fail(pending, "timeout")
 

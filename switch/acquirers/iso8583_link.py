@@ -127,6 +127,7 @@ class IsoLink:
         self.management_verifies = frames.management_verifies
         self.opened, self.usable, self.lost = pool.opened, pool.usable, pool.lost
         self.retire, self.connections = pool.retire, pool.states
+        self.slot_counters, self.slots = pool.slot_counters, pool.slots
         self.mirror, self.mirror_lost = pool.mirror, pool.mirror_lost
         self.received, self.take, self.nobodys = answers.received, answers.take, answers.nobodys
         self.unmatched = answers.management
@@ -357,7 +358,8 @@ class IsoLink:
             self._may_send(attempt, key)  # else the vault is not asked
             data = await self._frames.request(message)
             self._may_send(attempt, key)
-            connection = self._way(followed, send_by_ns)
+            bound = 0 if attempt is None else self.link.connection_in_flight_max
+            connection = self._way(followed, send_by_ns, bound)
         except NotSentError:
             self.counters.not_sent += 1
             raise
@@ -368,7 +370,7 @@ class IsoLink:
             attempt=attempt,
             told=told,
             deadline_s=loop.time() + self.link.timeout_s,
-            serial=connection.serial,
+            way=connection,
             request_id=request_id,
             circuit=circuit,
         )
@@ -392,10 +394,11 @@ class IsoLink:
         if key in self._in_flight.pending:
             raise NotSentError("in_flight_twice")
 
-    def _way(self, followed: int | None, send_by_ns: int) -> Connection | Mirrored:
-        connection = self._pool.way(followed)
+    def _way(self, followed: int | None, send_by_ns: int, bound: int) -> Connection | Mirrored:
+        connection = self._pool.way(followed, bound)
         if connection is None:
-            raise NotSentError("backpressure")
+            full = bound and self._pool.way(followed) is not None
+            raise NotSentError("connection_in_flight_max" if full else "backpressure")
         if self._clock.monotonic_ns() >= send_by_ns:
             raise NotSentError("send_by_passed")
         return connection

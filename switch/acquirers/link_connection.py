@@ -61,6 +61,17 @@ class Counters(msgspec.Struct):
         self.answer_buckets[bisect_left(ANSWER_S, took_s)] += 1
 
 
+class SlotCounters(msgspec.Struct):
+    """The same of one slot: of the connections that this process has had there, one after the other."""
+
+    sent: int = 0
+    answered: int = 0
+    expired: int = 0
+    echoes_missed: int = 0
+    opened: int = 0
+    lost: int = 0
+
+
 class Owner(Protocol):
     """What a connection needs of the link it belongs to."""
 
@@ -75,6 +86,8 @@ class Owner(Protocol):
     def managed(self) -> bool: ...
 
     def numbers(self) -> tuple[str, str] | None: ...
+
+    def slot_counters(self, slot: int) -> SlotCounters: ...
 
     def opened(self, connection: Connection) -> None: ...
 
@@ -115,6 +128,9 @@ class Connection(asyncio.Protocol):
     def __init__(self, owner: Owner, serial: int, slot: int) -> None:
         self.serial = serial
         self.slot = slot  # of the link's, cluster-wide
+        self.counters = owner.slot_counters(slot)
+        self.waiting = 0  # messages that left here and wait for their answer
+        self.doubted = False  # some wait, and nothing has been heard for `echo_waiting_s`
         self.closed = asyncio.Event()
         self.opened = False
         self.was_ready = False
@@ -203,7 +219,7 @@ class Connection(asyncio.Protocol):
         self.opened = True
         self._owner.opened(self)
         if self._owner.managed:
-            self._idle_timer = loop.call_later(self._owner.link.echo_idle_s, self._idle)
+            self._idle_timer = loop.call_later(self._look_s(), self._idle)
             self.tell(Event.CONNECTED)
         else:
             self._state = management.Connection(Phase.SIGNED_ON)
@@ -211,6 +227,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._heard_at_s = asyncio.get_running_loop().time()
+        self.doubted = False
         self._state = management.heard(self._state)
         try:
             frames = self._framer.receive_bytes(data)
@@ -317,16 +334,25 @@ class Connection(asyncio.Protocol):
             if self._heard_at_s > asked[3]:
                 return  # it answers other things: it lives
             self._owner.counters.echoes_missed += 1
+            self.counters.echoes_missed += 1
         self.tell(Event.MISSED)
 
     def _idle(self) -> None:
-        loop = asyncio.get_running_loop()
-        idle_s = self._owner.link.echo_idle_s
+        """Nothing heard for so long: an echo. Sooner where requests wait: until it is answered, they
+        take other connections if there are any."""
+        loop, link = asyncio.get_running_loop(), self._owner.link
         quiet_s = loop.time() - self._heard_at_s
-        if quiet_s >= idle_s and self._asked is None:
+        self.doubted = bool(self.waiting) and quiet_s >= link.echo_waiting_s
+        if (self.doubted or quiet_s >= link.echo_idle_s) and self._asked is None:
             self.tell(Event.IDLE)
-        wait_s = idle_s - quiet_s if quiet_s < idle_s else idle_s
-        self._idle_timer = loop.call_later(wait_s, self._idle)
+        left_s = link.echo_idle_s - quiet_s
+        self._idle_timer = loop.call_later(
+            min(left_s, self._look_s()) if left_s > 0 else self._look_s(), self._idle
+        )
+
+    def _look_s(self) -> float:
+        link = self._owner.link
+        return min(link.echo_idle_s, link.echo_waiting_s) / 2
 
     async def managed(self, message: Message, body: bytes) -> None:
         """An 08xx of the host: the answer to ours, or its own."""

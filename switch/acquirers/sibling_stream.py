@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 import structlog
 
+from switch.acquirers.link_connection import SlotCounters
 from switch.acquirers.sibling_messages import Hello, Send, Unpacker, pack
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ class Mirrored:
     def __init__(self, sibling: Sibling, link: int, theirs: int, link_serial: int) -> None:
         self.serial = link_serial
         self.said_usable = False
+        self.counters = SlotCounters()  # its owner shows its own
+        self.waiting = 0  # messages of ours that left there and wait for their answer
+        self.doubted = False
         self._sibling = sibling
         self._link = link
         self._theirs = theirs

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 CIRCUIT: Final = {"circuit_in_row": 3, "circuit_window_s": 60.0, "circuit_pause_s": 4.0,
                   "circuit_pause_max_s": 16.0, "circuit_probes": 2}  # fmt: skip
-NO_CIRCUIT: Final = {"circuit_in_row": 0, "circuit_share_percent": 0}
+NO_CIRCUIT: Final = {"circuit_in_row": 0, "circuit_share_percent": 0, "echo_waiting_s": 15.0}
 SETTLES_S: Final = 0.5  # what was let out just before a circuit opened may leave just after
 GAP_S: Final = 75.0  # between two changes of one key: the former is good for a minute
 OFFER_AGAIN_S: Final = 12.0

@@ -17,7 +17,7 @@ import pytest
 
 from hsm.lmk import TEST_LMK
 from switch import readiness
-from switch.acquirers.link_connection import Counters
+from switch.acquirers.link_connection import Counters, SlotCounters
 from switch.adapters.system import SystemClock
 from switch.certificates import Certificates
 from switch.config import Config
@@ -223,6 +223,7 @@ def link(counters: Counters, *, ready: bool = True) -> tuple[Any, Any]:
         in_flight=3,
         counters=counters,
         circuit_state="closed",
+        slots=lambda: [(2, SlotCounters(sent=counters.sent), 3)],
         connections=lambda: [(1, True), (2, False)],
     )
     return host, SimpleNamespace(delivered=counters.sent, undelivered=1)
@@ -248,6 +249,8 @@ def test_a_links_counters_go_on_when_the_link_is_made_anew() -> None:
     assert by_name["tongbao_link_answer_seconds"].of("A").value == pytest.approx(100.04)
     assert by_name["tongbao_link_ready"].value("A") == 0
     assert by_name["tongbao_link_connections"].value("A", "usable") == 1
+    assert by_name["tongbao_link_slot_events_total"].value("A", "2", "sent") == 5 + 7 + 7 + 2
+    assert by_name["tongbao_link_slot_in_flight"].value("A", "2") == 3
     assert by_name["tongbao_link_circuit"].value("A", "closed") == 1
     gauges.sample_links([])
     assert not by_name["tongbao_link_ready"].series

@@ -37,6 +37,7 @@ class MemoryKeyExchanges:
         number = len(self._store.exchange_rows) + 1
         exchange = KeyExchange(number, acquirer, usage, asked_by, now)
         self._store.exchange_rows[number] = exchange
+        self._store.generation += 1  # by which workers know that there is something to do
         self._store.people.append(asked_by, "keys.send", f"link:{acquirer} {usage}", None, {})
         return exchange
 

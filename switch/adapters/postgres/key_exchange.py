@@ -58,6 +58,8 @@ class PostgresKeyExchanges:
                 usage,
                 asked_by,
             )
+            # by which workers know that there is something to do
+            await connection.execute("SELECT switch.bump_generation()")
             subject = f"link:{acquirer} {usage}"
             await transactions.audit(connection, asked_by, "keys.send", subject, None, {})
             return (await _read(connection, [number]))[0]

@@ -348,6 +348,7 @@ class World:
 def make_link(**changes: Any) -> Link:
     fields: dict[str, Any] = {"acquirer": "bank_a", "host": "bank", "port": 1, "de32": "10200001"}
     fields["max_connections"] = 4
+    fields["echo_waiting_s"] = 60.0  # no echo of it between the messages of a story
     return Link(**(fields | changes))
 
 
