@@ -9,7 +9,7 @@ from unittest import mock
 import msgspec
 
 from switch import key_exchange
-from switch.acquirers import link_answers, link_keys
+from switch.acquirers import link_answers
 from switch.acquirers.circuit import Circuit, CircuitState
 from switch.acquirers.link_keys import LinkMac
 from switch.adapters.memory import key_exchange as memory
@@ -59,13 +59,6 @@ def circuit_never_closed() -> Iterator[None]:
             succeeded(circuit, number, now_s)
 
     with mock.patch.object(Circuit, "succeeded", deaf):
-        yield
-
-
-@contextlib.contextmanager
-def former_key_ends_at_once() -> Iterator[None]:
-    """An answer that was on its way when a key changed is called wrong (P7)."""
-    with mock.patch.object(link_keys, "FORMER_KEY_S", 0.0):
         yield
 
 
@@ -148,7 +141,6 @@ LINK_MUTATIONS: dict[str, tuple[Callable[[], contextlib.AbstractContextManager[N
     "circuit ignored": (circuit_ignored, "P8"),
     "probes not bounded": (probes_not_bounded, "P8"),
     "circuit never closed": (circuit_never_closed, "P8"),
-    "former key ends at once": (former_key_ends_at_once, "P7"),
     "waiting key not good": (waiting_key_not_good, "P7"),
     "key in force before it is answered": (key_in_force_before_it_is_answered, "P7"),
     "refused key in force": (refused_key_in_force, "P7 P8"),
@@ -160,7 +152,6 @@ WORLDS: dict[str, Callable[[int], Plan]] = {
     "circuit ignored": standing_still,
     "probes not bounded": standing_still,
     "circuit never closed": standing_still,
-    "former key ends at once": changing_keys,
     "waiting key not good": changing_keys,
     "key in force before it is answered": changing_keys,
     "refused key in force": changing_keys,

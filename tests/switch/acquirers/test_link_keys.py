@@ -114,3 +114,28 @@ def test_a_key_that_was_just_sent_is_used_before_it_is_shown() -> None:
         assert await line.mac.sign(DATA) == line.macs[1]
 
     on_a_loop(scenario)
+
+
+def test_keys_that_follow_one_another_each_verify_for_their_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scenario(line: Line) -> None:
+        made = [*line.made, *(line.vault.generate_key(KeyUsage.ZAK, 16) for _ in range(5))]
+        macs = [line.vault.mac(key.block, LINK.mac_algorithm, DATA) for key in made]
+        assert await line.verifies(macs[0])
+        for version in range(2, 6):
+            line.mac.take_up(stored(made[version - 1], version))
+        assert await line.mac.sign(DATA) == macs[4]
+        assert [await line.verifies(mac) for mac in macs[:5]] == [True] * 5
+        line.mac.take_up(stored(made[5], 6))  # so many and no more
+        assert [await line.verifies(mac) for mac in macs[:6]] == [False, *[True] * 5]
+
+    on_a_loop(scenario)
+
+    async def later(line: Line) -> None:
+        assert await line.mac.sign(DATA) == line.macs[0]
+        line.mac.take_up(stored(line.made[1], 2))
+        assert not await line.verifies(line.macs[0])
+
+    monkeypatch.setattr("switch.acquirers.link_keys.FORMER_KEY_S", 0.0)
+    on_a_loop(later)
