@@ -201,7 +201,7 @@ class KeySender:
         if key is None or zmk is None:
             return None
         exported = await self._hsm.export_key(key.block, zmk.block)
-        if self._host.link.key_form == "hex":
+        if self._host.key_form == "hex":
             return exported.ecb_hex + exported.check_value
         return exported.key_block
 

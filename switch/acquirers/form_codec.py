@@ -58,6 +58,12 @@ class FormCodec:
         }
         self._compose: Final = {de: PLACE.split(text) for de, text in form.compose.items()}
 
+    @property
+    def key_in_hex(self) -> bool:
+        """Whether a key that is sent must be hex under the ZMK: the host's element has bytes."""
+        fields = self.form.key
+        return fields is not None and self._rows[fields.key].content == "b"
+
     # -- ours to theirs -------------------------------------------------------------------------
 
     def encode(self, message: Message) -> bytes:

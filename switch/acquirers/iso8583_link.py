@@ -25,6 +25,7 @@ from switch import network_management as management, numbers as blocks
 from switch.acquirers import link_messages
 from switch.acquirers.circuit import Circuit, CircuitState
 from switch.acquirers.connection_pool import LOOK_S, ConnectionPool
+from switch.acquirers.form_codec import FormCodec
 from switch.acquirers.hand_over import HandOver
 from switch.acquirers.in_flight import InFlight, MatchKey, Pending
 from switch.acquirers.link_answers import Answers
@@ -253,6 +254,12 @@ class IsoLink:
     def signed_on(self) -> bool:
         """Whether this process itself has a connection that is."""
         return not self._pool.draining and bool(self._pool.ready)
+
+    @property
+    def key_form(self) -> str:
+        """How a key that we send is written: as the link says, or as its form alone can carry it."""
+        in_hex = isinstance(self.codec, FormCodec) and self.codec.key_in_hex
+        return "hex" if in_hex else self.link.key_form
 
     def on_waiting_key(self, told: Callable[[StoredKey], None]) -> None:
         """`told` hears of a ZAK that the host has signed under while it waits for the 0810."""

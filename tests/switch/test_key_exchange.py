@@ -73,6 +73,7 @@ class Host:
 
     def __init__(self, world: Desk, **settings: Any) -> None:
         self.link = make_link(**settings)
+        self.key_form = self.link.key_form
         self.counters = Counters()
         self.signed_on = True
         self.answers: list[str] = []
