@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.xdist_group("end_to_end")
 
-TRANSACTIONS = 600
+TRANSACTIONS = 300
 PREFIX = 4  # bytes by which candidates are found
 CHUNK = 8 << 20
 

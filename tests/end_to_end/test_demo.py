@@ -44,14 +44,14 @@ def data(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_small_day(data: Path) -> None:
-    done = demo("--json", "--transactions", "600", "--seed", "7", "--data", str(data))
+    done = demo("--json", "--transactions", "400", "--seed", "7", "--data", str(data))
     said = done.stderr.decode(errors="replace")
     assert done.returncode in (0, 1), said
     day: dict[str, Any] = msgspec.json.decode(done.stdout)
     assert all(check["passed"] for check in day["checks"]), (day["checks"], said)
     assert done.returncode == 0
 
-    assert day["transactions"] == 600
+    assert day["transactions"] == 400
     found = {(one["class"], one["acquirer"]): one["count"] for one in day["breaks"]["found"]}
     expected: dict[tuple[str, str], int] = {}
     for one in (*day["breaks"]["planted"], *day["breaks"]["forgotten"]):
