@@ -21,7 +21,7 @@ fsync where durability is what it tests. Works as root (the server runs as nobod
 
 import os
 import signal
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -75,7 +75,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Where the time of a whole run went: look here before a test is added that takes seconds."""
-    took_s: Counter[str] = Counter()
+    took_s: defaultdict[str, float] = defaultdict(float)
     reports = [one for some in terminalreporter.stats.values() for one in some]
     for one in reports:
         if isinstance(one, pytest.TestReport):
@@ -85,7 +85,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if len(reports) < WHOLE:
         return
     terminalreporter.section("where the time went")
-    for name, duration_s in took_s.most_common(15):
+    for name, duration_s in sorted(took_s.items(), key=lambda one: -one[1])[:15]:
         terminalreporter.write_line(f"{duration_s:6.0f} s  {name}")
     terminalreporter.write_line(f"{sum(took_s.values()):6.0f} s  of all workers together")
 

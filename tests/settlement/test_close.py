@@ -297,8 +297,10 @@ class KilledAt:
 
 
 FILES = [f"file {number}" for number in range(5)]
-ORDER = ("cut_over", "cut", "freeze", "take_in", "intake", DISPUTES, "reconcile", "fees", "post")
-ORDER += ("mark_posted", "net", *FILES, "reports")
+ORDER = (
+    *("cut_over", "cut", "freeze", "take_in", "intake", DISPUTES, "reconcile", "fees", "post"),
+    *("mark_posted", "net", *FILES, "reports"),
+)
 MOMENTS = [f"{when} {what}" for what in ORDER for when in ("before", "after")][1:]
 assert {*STEPS} < {*ORDER}  # and what is written beside their ends
 

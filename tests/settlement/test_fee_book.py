@@ -99,7 +99,11 @@ def with_book(request: pytest.FixtureRequest) -> Iterator[Callable[[Check], None
     if request.param == "memory":
         store = world(trades, WITH_AGENTS)
         asyncio.run(close_both(store))
-        yield lambda check: asyncio.run(check(store, store.fee_book()))
+
+        async def on_memory(check: Check) -> None:
+            await check(store, store.fee_book())
+
+        yield lambda check: asyncio.run(on_memory(check))
         return
     server: DatabaseServer = request.getfixturevalue("_database_server")
     fresh = server.clone()

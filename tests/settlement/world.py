@@ -3,10 +3,8 @@
 import hashlib
 import hmac
 import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
-from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -14,7 +12,6 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from settlement import ports
 from settlement.adapters.cases_memory import MemoryCasework
 from settlement.adapters.cases_postgres import PostgresCasework
-from settlement.adapters.duckdb_engine import DuckDbEngine
 from settlement.adapters.extracts import MemoryExtracts
 from settlement.adapters.memory import MemoryStore
 from settlement.adapters.payout_memory import MemoryPayouts
@@ -28,6 +25,7 @@ from settlement.files import com
 from settlement.payouts.ports import Payouts
 from settlement.ports import Store
 from settlement.settings import Settings
+from tests.engine import small_engine
 
 DAY = date(2026, 8, 3)
 NEXT = date(2026, 8, 4)
@@ -36,7 +34,7 @@ PAN = "6222021234567890123"
 ACQUIRER = "bank-a"
 DE32 = "48021000"
 FAST = Settings(freeze_wait_s=0.0, freeze_poll_s=0.0)
-ENGINE = DuckDbEngine(threads=1, memory_mib=256, spill=Path(tempfile.gettempdir()))
+ENGINE = small_engine()
 
 
 class Pans:

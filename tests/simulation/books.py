@@ -8,16 +8,13 @@ one that nobody heard after its reversal was answered is long in it.
 from __future__ import annotations
 
 import datetime as dt
-import tempfile
 from collections import Counter
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from settlement.adapters.cases_memory import MemoryCasework
-from settlement.adapters.duckdb_engine import DuckDbEngine
 from settlement.adapters.extracts import MemoryExtracts
 from settlement.adapters.memory import MemoryStore
 from settlement.adapters.payout_memory import MemoryPayouts
@@ -27,9 +24,11 @@ from settlement.fees import REFORM_96
 from settlement.settings import Settings
 from switch import data_keys
 from switch.journal import OutcomeState
+from tests.engine import small_engine
 from tests.settlement.world import Inbox, Sink
 
 if TYPE_CHECKING:
+    from settlement.adapters.duckdb_engine import DuckDbEngine
     from settlement.cases import Break
     from switch.journal import AttemptRow
     from tests.simulation.world import World
@@ -42,11 +41,8 @@ PLAN: Final = "flat"
 
 @cache
 def engine() -> DuckDbEngine:
-    """One a process: its queries stay compiled. A day here has so few rows that planning how to read
-    them is most of a close: it is not optimised."""
-    made = DuckDbEngine(threads=1, memory_mib=256, spill=Path(tempfile.gettempdir()))
-    made._database.execute("PRAGMA disable_optimizer")
-    return made
+    """One a process: its queries stay compiled."""
+    return small_engine()
 
 
 class Dates:
