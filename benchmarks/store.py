@@ -6,7 +6,8 @@ One process's writer on an embedded PostgreSQL that syncs. A flush of N carries 
 its attempt, and the N/2 outcomes of those before; "counted" ones are judged by two counters of 1,000
 cards as well. Figures are µs of processor time a purchase, of this process and of PostgreSQL's process
 that serves it, medians of the rounds in turns; rows are made before the clock runs. At last a void of
-each of some purchases, one after another: a decision over its original, in a transaction of its own.
+each of some purchases, one after another: a decision over its original, in a transaction of its own. And
+64 terminals in a closed loop that wait 2 ms for a bank, with flushes spaced as by default and not.
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ from switch.journal import (
 )
 
 MODULE: Final = "benchmarks.store"
+LINES: Final = 64
+BANK_S: Final = 0.002
 NOW: Final = dt.datetime(2026, 3, 4, 4, 0, tzinfo=dt.UTC)
 DECISION: Final = '{"generation":1,"merchant":1,"terminal":1,"route":"622000@1"}'
 
@@ -117,10 +120,13 @@ def backend_s(pid: int) -> float:
 
 
 class Bench:
-    def __init__(self, store: PostgresStore, owner_id: int, date: dt.date, pid: int) -> None:
+    def __init__(self, store: PostgresStore, owner_id: int, date: dt.date) -> None:
         self._journal, self._writer, self._pool = store.journal, store.writer, store.sessions.pool
-        self._owner_id, self._date, self._pid = owner_id, date, pid
-        self._numbers = itertools.count(1)
+        self._owner_id, self._date = owner_id, date
+        backend = store.writer._backend  # noqa: SLF001 # whose time it is
+        assert backend is not None
+        self._pid = backend.pid
+        self.numbers = itertools.count(1)
 
     async def judge(self, find: FindCounted, judgement: Judgement) -> Any:
         _, verdict = await self._journal.decide(find, lambda _: judgement)
@@ -129,7 +135,7 @@ class Bench:
     async def round(self, group: int, purchases: int, *, judged: bool) -> dict[str, float]:
         flushes = [
             [(number, purchase(number, self._owner_id)) for number in itertools.islice(numbers, group // 2)]
-            for numbers in itertools.repeat(self._numbers, max(2, purchases // (group // 2)))
+            for numbers in itertools.repeat(self.numbers, max(2, purchases // (group // 2)))
         ]  # fmt: skip
         asked = [[counted(*each) for each in flush] for flush in flushes] if judged else []
         outcomes = [[approval(number, self._date) for number, _ in flush] for flush in flushes]
@@ -154,9 +160,34 @@ class Bench:
             "postgres_us_a_flush": server_s * 1e6 / (self._writer.flushes - before),
         }
 
+    async def loop(self, purchases: int) -> dict[str, float]:
+        """Groups as they come about: what waits when the last flush returns, or a while later."""
+        made = [
+            (purchase(number, self._owner_id), approval(number, self._date))
+            for number in itertools.islice(self.numbers, purchases)
+        ]
+        left = iter(made)
+
+        async def terminal() -> None:
+            for asked, approved in left:
+                await self._writer.submit(asked)
+                await asyncio.sleep(BANK_S)
+                await self._writer.submit(approved)
+
+        before, used_s, server_s = self._writer.flushes, time.process_time(), backend_s(self._pid)
+        await asyncio.gather(*(terminal() for _ in range(LINES)))
+        used_s, server_s = time.process_time() - used_s, backend_s(self._pid) - server_s
+        flushes = self._writer.flushes - before
+        return {
+            "process_us": used_s * 1e6 / purchases,
+            "postgres_us": server_s * 1e6 / purchases,
+            "postgres_us_a_flush": server_s * 1e6 / flushes,
+            "commits_a_flush": 2 * purchases / flushes,
+        }
+
     async def voids(self, purchases: int) -> dict[str, float]:
         """Of the first purchases; all in turn, so on one connection of the pool."""
-        begun = next(self._numbers)
+        begun = next(self.numbers)
         connection = await self._pool.take()
         self._pool.give_back(connection, usable=True)
         pid = connection.get_server_pid()
@@ -179,30 +210,37 @@ async def measure(
     server: EmbeddedPostgres, given: argparse.Namespace
 ) -> dict[str, dict[str, float]]:
     await migrate(server.dsn("tongbao_owner"))
-    # each flush is made whole before the next, so nothing is gained by spacing them
-    store = await PostgresStore.open(
-        server.dsn("tongbao_app"), SystemClock(), group_max=1_024, spacing_s=0.0
-    )
+    dsn, clock = server.dsn("tongbao_app"), SystemClock()
+    # each group is made whole before the next, so nothing is gained by spacing them
+    plain = await PostgresStore.open(dsn, clock, group_max=1_024, spacing_s=0.0)
+    spaced = await PostgresStore.open(dsn, clock, group_max=1_024)
     try:
-        backend = store.writer._backend  # noqa: SLF001 # whose time it is
-        assert backend is not None
-        bench = Bench(
-            store, await store.owners.register("benchmark", 0), await store.days.business_date(),
-            backend.pid,
-        )  # fmt: skip
+        bench, other = [
+            Bench(
+                store, await store.owners.register("benchmark", 0), await store.days.business_date()
+            )
+            for store in (plain, spaced)
+        ]
+        other.numbers = bench.numbers
         found: dict[str, list[dict[str, float]]] = {}
+
+        def add(name: str, figures: dict[str, float]) -> None:
+            found.setdefault(name, []).append(figures)
+
         for _ in range(given.rounds + 1):
             for group in given.groups:
-                for name, judged in (("", False), (", counted", True)):
-                    of = found.setdefault(f"{group}{name}", [])
-                    of.append(await bench.round(group, given.purchases, judged=judged))
-            found.setdefault("a void", []).append(await bench.voids(given.purchases // 10))
+                add(f"{group}", await bench.round(group, given.purchases, judged=False))
+                add(f"{group}, counted", await bench.round(group, given.purchases, judged=True))
+            add("closed loop", await bench.loop(given.purchases))
+            add("closed loop, spaced", await other.loop(given.purchases))
+            add("a void", await bench.voids(given.purchases // 10))
         return {
             name: {key: statistics.median(each[key] for each in of[1:]) for key in of[0]}
             for name, of in found.items()
         }
     finally:
-        await store.close()
+        await spaced.close()
+        await plain.close()
 
 
 def main() -> None:
@@ -238,13 +276,14 @@ def main() -> None:
     report.show(
         MODULE,
         f"the store alone; medians of {given.rounds} rounds of {given.purchases:,} purchases",
-        ("commits a flush", "process µs", "PostgreSQL µs", "of a flush"),
+        ("commits a flush", "process µs", "PostgreSQL µs", "of a flush", "commits"),
         [
             (
                 name,
                 f"{of['process_us']:.1f}",
                 f"{of['postgres_us']:.1f}",
                 f"{of['postgres_us_a_flush']:.0f}",
+                f"{of['commits_a_flush']:.1f}" if "commits_a_flush" in of else "",
             )
             for name, of in figures.items()
         ],
