@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -36,11 +36,12 @@ from settlement.fees import BUILT_IN, Plan
 from settlement.files.registry import ExpectedError, expected_of
 from settlement.iso20022.pain001 import ACCOUNT_MAX, BANK_MAX
 from settlement.shares import Agent, contract_faults, tree_fault
+from switch import routing_check
 from switch.acquirers import forms
 from switch.reference import Link, Route
+from switch.reference_lines import line_of
 from switch.risk_check import faults as risk_faults
 from switch.risk_rules import Listed, Rule
-from switch.routing_check import faults as routing_faults, whole
 from switch.routing_rules import RoutingCost, RoutingRule
 from terminals.download_data import Aid, CaKey, DownloadSet, Parameters, faults as download_faults
 from terminals.registry import Merchant, Profile, Terminal
@@ -50,17 +51,12 @@ if TYPE_CHECKING:
 
 Content = dict[str, Any]
 Entry = tuple[str, str, Content]  # kind, key, content
-Shape = TypeVar("Shape", bound=msgspec.Struct)
 
 ITEMS_MAX = 1_000_000
 NO_PARENTS: Mapping[str, str] = {}
 NOTHING: Mapping[tuple[str, str], Content] = {}
 MERCHANT_CHARACTERS, TERMINAL_CHARACTERS = 15, 8  # DE 42, DE 41
 ACQUIRER = re.compile(r"[A-Za-z0-9_-]+")
-AT = re.compile(r"(?P<kind>[a-z_]+)\[(?P<number>[0-9]+)\](?P<path>.*)")
-PART = re.compile(r"\.([A-Za-z0-9_-]+)")
-HEAD = re.compile(r"\s*\[\[\s*(?P<kind>[a-z_]+)\s*\]\]")  # of an item, not of a table within it
-HELD_AGAINST_RULES = ("route", "routing_cost", "routing_rule", "merchant")
 CUTOFF = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 TERMINAL_MACS = profiles_for(MAK_LENGTHS)
 LINK_MACS = profiles_for(USAGES[KeyUsage.ZAK].lengths)
@@ -125,41 +121,6 @@ def parse(
         raise ReferenceFileError(error.source, error.at, error.reason, line) from error
 
 
-def line_of(text: str, at: str) -> int:
-    """Where the key of a path stands, as far as it can be followed; 0 where that can not be said.
-
-    >>> line_of("[[link]]\\nport = 1\\n[[link]]\\nport = 0\\n", "link[2].port")
-    4
-    """
-    found = AT.match(at)
-    if found is None:
-        return 0
-    kind, number = found["kind"], int(found["number"])
-    lines = text.splitlines()
-    heads = [line for line, said in enumerate(lines, 1) if HEAD.match(said)]
-    ours = [line for line in heads if _name_in(lines[line - 1]) == kind]
-    if number > len(ours):
-        return 0  # inline, or in a text of several lines
-    place = ours[number - 1]
-    end = next((line for line in heads if line > place), len(lines) + 1)
-    table = kind
-    for key in PART.findall(found["path"]):
-        table = f"{table}.{key}"
-        for line in range(place + 1, end):
-            said = lines[line - 1]
-            if said.partition("=")[0].strip() == key or said.strip() == f"[{table}]":
-                place = line
-                break
-        else:
-            break
-    return place
-
-
-def _name_in(line: str) -> str:
-    found = HEAD.match(line)
-    return "" if found is None else found["kind"]
-
-
 def _parse(
     text: str,
     source: str,
@@ -206,38 +167,12 @@ def _parse(
         key, reason = fault
         at = f"{agents[key][0]}.parent" if key in agents else "agent"
         raise ReferenceFileError(source, at, f"agent {key} {reason}")
-    for key, path, reason in routing_faults_of({**standing, **entries}, entries):
+    for key, path, reason in routing_check.whole_of({**standing, **entries}, entries):
         numbers = {of.name: at for at, of in items if isinstance(of, RoutingRule)}
         place = ".".join(filter(None, (numbers.get(key, f"routing_rule {key}"), path)))
         since = "" if key in numbers else " (in force already)"
         raise ReferenceFileError(source, f"{place}{since}", reason)
     return [(kind, key, content) for (kind, key), content in entries.items()]
-
-
-def routing_faults_of(
-    known: Mapping[tuple[str, str], Content], entries: Mapping[tuple[str, str], Content]
-) -> Iterator[tuple[str, str, str]]:
-    """What is wrong with the routing rules that would be in force together; (rule, path, reason).
-
-    A file that has nothing to do with them is not held against them.
-    """
-    if not any(kind in HELD_AGAINST_RULES for kind, _ in entries):
-        return
-    rules = _of_kind("routing_rule", RoutingRule, known)
-    named = {name for rule in rules.values() for name in rule.when.merchants}
-    merchants = {
-        name: msgspec.convert(known["merchant", name], Merchant)
-        for name in sorted(named)
-        if ("merchant", name) in known
-    }
-    costs = _of_kind("routing_cost", RoutingCost, known)
-    yield from whole(rules, costs, _of_kind("route", Route, known), merchants)
-
-
-def _of_kind(
-    kind: str, shape: type[Shape], known: Mapping[tuple[str, str], Content]
-) -> dict[str, Shape]:
-    return {key: msgspec.convert(known[of, key], shape) for of, key in known if of == kind}
 
 
 class ItemError(ValueError):
@@ -318,7 +253,7 @@ def check(item: msgspec.Struct) -> None:
         for path, reason in download_faults(item):
             raise ItemError(path, reason)
     if isinstance(item, RoutingRule | RoutingCost):
-        for path, reason in routing_faults(item):
+        for path, reason in routing_check.faults(item):
             raise ItemError(path, reason)
     if isinstance(item, Calendar):
         for path, reason in problems(item):

@@ -7,25 +7,38 @@ refused whole.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
 
 from iso8583 import amount
+from switch.reference import Route
 from switch.routing import meet
-from switch.routing_rules import CANDIDATES_MAX, PERCENT, RULES_MAX, RoutingCost, cost_key
+from switch.routing_rules import (
+    CANDIDATES_MAX,
+    PERCENT,
+    RULES_MAX,
+    RoutingCost,
+    RoutingRule,
+    cost_key,
+)
 from switch.transactions import TYPES
+from terminals.registry import Merchant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from switch.reference import Route
-    from switch.routing_rules import RoutingRule, When
-    from terminals.registry import Merchant
+    from switch.routing_rules import When
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,47}")
 PREFIX, DIGITS = re.compile(r"[0-9]{1,12}"), re.compile(r"[0-9]{1,4}")
 CARD_TYPES = ("debit", "credit")
 # What follows an original goes where that was approved; a refund may be allowed to name none.
 ROUTED = tuple(name for name, row in TYPES.items() if not row.follows or row.judge == "refund")
+HELD_AGAINST_RULES = ("route", "routing_cost", "routing_rule", "merchant")
+Contents = Mapping[tuple[str, str], dict[str, Any]]  # of items, by kind and key
+Shape = TypeVar("Shape", bound=msgspec.Struct)
 EXACT = ("merchants", "types", "currencies", "card_types")
 BY_PREFIX = ("prefixes", "mccs", "entry_modes")
 
@@ -149,6 +162,26 @@ def whole(
                 )
                 yield rule.name, "order", reason
                 break
+
+
+def whole_of(known: Contents, entries: Contents) -> Iterator[tuple[str, str, str]]:
+    """The same of items as the store has them: `known` would be in force together, `entries` are of the
+    file. One that has nothing to do with routing is not held against the rules."""
+    if not any(kind in HELD_AGAINST_RULES for kind, _ in entries):
+        return
+    rules = _of_kind("routing_rule", RoutingRule, known)
+    named = {name for rule in rules.values() for name in rule.when.merchants}
+    merchants = {
+        name: msgspec.convert(known["merchant", name], Merchant)
+        for name in sorted(named)
+        if ("merchant", name) in known
+    }
+    costs = _of_kind("routing_cost", RoutingCost, known)
+    yield from whole(rules, costs, _of_kind("route", Route, known), merchants)
+
+
+def _of_kind(kind: str, shape: type[Shape], known: Contents) -> dict[str, Shape]:
+    return {key: msgspec.convert(known[of, key], shape) for of, key in known if of == kind}
 
 
 def _never(
