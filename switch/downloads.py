@@ -97,12 +97,16 @@ def taken(
 
 
 def had(facts: Iterable[KeptDownload], address: str) -> dict[str, KeptDownload]:
-    """The newest end of each topic that counts for who comes from `address`."""
-    return {
-        kept.fact.topic: kept
-        for kept in facts
-        if kept.fact.act == "ended" and (kept.fact.shown or kept.fact.address == address)
-    }
+    """The newest end of each topic that counts for who comes from `address`, unless something was begun
+    since: what has come of that nobody knows, and the data may be what they were before."""
+    has: dict[str, KeptDownload] = {}
+    for kept in facts:
+        fact = kept.fact
+        if fact.act != "ended":
+            has.pop(fact.topic, None)
+        elif fact.shown or fact.address == address:
+            has[fact.topic] = kept
+    return has
 
 
 def due(

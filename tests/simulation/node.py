@@ -12,7 +12,7 @@ import msgspec
 from hsm.adapters.local import LocalHsm
 from hsm.local import LocalVault
 from switch import data_keys
-from switch.config import Config, Engine, Journal, Listener, Queue, Server
+from switch.config import Config, Downloads, Engine, Journal, Listener, Queue, Server
 from switch.journal import StoreDownError
 from switch.virtual.loop import Process, VirtualLoop, end
 from switch.virtual.ports import (
@@ -111,6 +111,7 @@ class Node:
             engine=engine,
             journal=Journal(request_id_block=40, link_stan_block=30, rrn_block=30),
             queue=queue,
+            downloads=Downloads(ask_s=5.0),
         )
         self.worker = worker
         self.boots = 0

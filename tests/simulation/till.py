@@ -17,7 +17,9 @@ from iso8583.codec import codec_for
 from iso8583.errors import FramingError
 from iso8583.framing import POS, Frame, Framer, build
 from terminals.simulator.choice import make
+from terminals.simulator.dice import Dice
 from terminals.simulator.terminal import TYPES
+from tests.simulation import estate
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from switch.virtual.network import Endpoint
     from terminals.simulator.bank import Bank
     from terminals.simulator.card import Card
-    from terminals.simulator.dice import Dice
     from terminals.simulator.terminal import Outcome, Request, Slip, Terminal
     from tests.simulation.world import World
 
@@ -165,7 +166,7 @@ class Till:
         self._dice = dice
         self.cards = cards
         self._poor = poor
-        self._source = source
+        self.source = source
         self._mix = mix
         self._faults = faults
         self._think_s = think_s
@@ -174,14 +175,23 @@ class Till:
         self._side: list[Line] = []
         self.story: Callable[[Till], Awaitable[None]] | None = None  # instead of what dice say
         self.only: tuple[str, int] | None = None  # the address to dial, when not any
+        self.estate_dice: Dice | None = None  # of downloads, where the world has any
+        if world.estate is not None:
+            self.estate_dice = Dice(world.estate.dice.bits64())
         self.copied: set[tuple[str, str]] = set()  # (batch, trace) of what was sent more than once
 
     # -- the day --------------------------------------------------------------------------------
+
+    async def _fetch(self) -> None:
+        """What the header of an answer has asked for."""
+        if self.estate_dice is not None:
+            await estate.fetch(self, self.estate_dice)
 
     async def trade(self) -> None:
         """Use up the quota, whatever happens."""
         await asyncio.sleep(self._think_s * self._dice.random())
         await self.sign_on()
+        await self._fetch()
         if self.story is not None:
             await self.story(self)
         while self.left > 0:
@@ -194,6 +204,8 @@ class Till:
         for line in self._side:
             line.transport.close()
         await self.clear()
+        if self.estate_dice is not None:
+            await estate.take_all(self)
         for slip in self.terminal.slips:
             assert slip.state in ("approved", "declined", "reversed", "not_reversed", "unknown"), (
                 slip.state
@@ -258,6 +270,7 @@ class Till:
             self.terminal.undo(slip)
         await self.know(slip)
         await self.clear()
+        await self._fetch()
 
     def _draw_fault(self) -> str:
         point = self._dice.random()
@@ -463,7 +476,7 @@ class Till:
             line = Line()
             try:
                 async with asyncio.timeout(CONNECT_S):
-                    await self.world.network.connect(line.itself, host, port, self._source)
+                    await self.world.network.connect(line.itself, host, port, self.source)
             except (OSError, TimeoutError):
                 await asyncio.sleep(0.5 * self._dice.random())
                 continue

@@ -40,6 +40,7 @@ from terminals.simulator.terminal import Terminal, TerminalOptions
 from tests.simulation import limits, routes
 from tests.simulation.books import close_books
 from tests.simulation.checkers import Broken, Checkers
+from tests.simulation.estate import Estate, WatchedDownloads
 from tests.simulation.lines import CIRCUIT, NO_CIRCUIT, LinkPlan, disturb
 from tests.simulation.node import PORT, Bounds, Node
 from tests.simulation.store import Disturbed, StoreFaults, WatchedStore
@@ -120,6 +121,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     links: LinkPlan | None = None  # what happens to links besides
     risk: bool = False  # limits and risk rules are in force (`limits.RULES`)
     routing: bool = False  # routing rules are in force, and change (`routes.RULES`)
+    downloads: bool = False  # terminals download, and the data change under way (`estate`)
     link_timeout_s: float = 8.0
     trade_max_s: float = 20_000.0
     calm_max_s: float = 1_500.0
@@ -155,6 +157,10 @@ class World:
         self.disturbed = Disturbed(self._dice())
         self.store = WatchedStore(self.clock, business_date=BUSINESS_DATE, faults=self.disturbed)
         self.store.on_commit = self.checkers.committed
+        self.estate: Estate | None = None
+        if plan.downloads:
+            self.estate = Estate(self)
+            self.store.downloads = WatchedDownloads(self.store, self.estate.stands)
         self.vault = LocalVault(self.lmk, entropy_of(self._dice()))
         ranges = (
             CardRange("622000", "01020000", count=12, expired_every=0, poor_every=4),
@@ -208,6 +214,7 @@ class World:
                     name=f"Shop {at}",
                     partial_approval=plan.partial,
                     allowed_types=tuple(TYPES) if plan.every_type else BASIC_TYPES,
+                    downloads="shop" if plan.downloads and at >= 2 else "",
                 )
                 for at in range(plan.terminals)
             }.values()
@@ -395,6 +402,8 @@ class World:
             items += routes.items()
         await reference.apply(list({item[:2]: item for item in items}.values()), maker="simulation")
         await data_keys.ensure(reference, self.vault)
+        if self.estate is not None:
+            await self.estate.open()
         for at in range(self.plan.terminals):
             owner = f"terminal:{merchant_of(at)}/1000000{at + 1}"
             await self._add_key(owner, KeyUsage.TMK, bytes.fromhex(TMK))
@@ -429,6 +438,8 @@ class World:
                 await self.until(self._prove_alive(), 20 * ALIVE_S, "purchases never ended")
                 await self.come_to_rest()
                 self.checkers.final()
+                if self.estate is not None:
+                    await self.estate.rest()
                 self.raise_broken()
                 for wrong in await self.closing(self):
                     self.checkers.fail("P5", f"day's end: {wrong}")
@@ -450,25 +461,17 @@ class World:
         self.network.weather = plan.weather
         self.local.weather = plan.siblings
         self.disturbed.rates = plan.store
-        chaos = None
+        disturbing = []
         if plan.chaos.every_s > 0:
-            chaos = self.create_task(self._chaos(plan.chaos, self._dice()))
-            self.serve(chaos)
-        second = None
+            disturbing.append(self._chaos(plan.chaos, self._dice()))
+        if self.estate is not None:
+            disturbing.append(self.estate.change())
         if plan.upheaval.rates.every_s > 0:
-            second = self.create_task(upheave(self, plan.upheaval.rates, self.second_dice))
-            self.serve(second)
-        third = None
+            disturbing.append(upheave(self, plan.upheaval.rates, self.second_dice))
         if plan.routing:
-            third = self.create_task(routes.change(self, Dice(plan.seed ^ ROUTING_DICE)))
-            self.serve(third)
-        for node in self.nodes:
-            node.vault.faults = plan.upheaval.vault
-            node.vault.device = plan.upheaval.device
-        third = None
+            disturbing.append(routes.change(self, Dice(plan.seed ^ ROUTING_DICE)))
         if plan.links is not None:
-            third = self.create_task(disturb(self, plan.links, Dice(plan.seed ^ THIRD_DICE)))
-            self.serve(third)
+            disturbing.append(disturb(self, plan.links, Dice(plan.seed ^ THIRD_DICE)))
             for bank in self.banks:
                 bank.key_faults = KeyFaults(
                     lost=plan.links.lost,
@@ -476,10 +479,15 @@ class World:
                     refused=plan.links.refused,
                     dice=Dice(plan.seed ^ THIRD_DICE ^ len(bank.options.name)),
                 )
+        tasks = [self.create_task(each) for each in disturbing]
+        for task in tasks:
+            self.serve(task)
+        for node in self.nodes:
+            node.vault.faults = plan.upheaval.vault
+            node.vault.device = plan.upheaval.device
         await asyncio.gather(*[till.trade() for till in self.tills])
-        for task in (chaos, second, third):
-            if task is not None:
-                task.cancel()
+        for task in tasks:
+            task.cancel()
 
     async def calm_down(self) -> None:
         """No fault from now on. Terminals end what they owe, queues empty, in bounded time."""

@@ -99,10 +99,15 @@ def test_an_end_counts_for_its_address_and_for_all_once_that_has_shown_itself() 
     facts = [
         kept(1, ended, version="A"),
         kept(2, ended, version="B", shown=False, address="192.0.2.9"),
-        kept(3, fact("begun", "C")),
     ]
     assert had(facts, HERE)["aids"].fact.version == "A"
     assert had(facts, "192.0.2.9")["aids"].fact.version == "B"
+
+
+def test_what_was_begun_since_may_have_replaced_what_was_ended() -> None:
+    for act in ("begun", "mixed"):
+        assert had([kept(1, fact("ended")), kept(2, fact(act))], HERE) == {}
+    assert "aids" in had([kept(1, fact("begun")), kept(2, fact("ended"))], HERE)
 
 
 # -- a terminal and its host ------------------------------------------------------------------------
