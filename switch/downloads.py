@@ -79,13 +79,14 @@ def taken(
 ) -> DownloadFact | None:
     """What becomes of a topic by a message that `now` describes; None: nothing.
 
-    `before` is its newest fact, `first` the part that a download begins with.
+    `before` is its newest fact, `first` the part that a download begins with. Without a version the
+    process that was asked knows of nothing: the terminal was told so, in the middle of what it may have begun.
     """
     if before is not None and is_late(now.stan, before.stan):
         return None
     replace = msgspec.structs.replace
     mixed = replace(now, act="mixed", stan=now.stan if before is None else before.stan)
-    if first:
+    if first and now.version:
         if before is None or now.stan != before.stan:
             return replace(now, act="begun")
         return mixed if now.version != before.version and before.act == "begun" else None
@@ -181,23 +182,22 @@ class Downloads:
             return Answer("77", "download.source_not_verified")
         offered = self.offered(received, snapshot)
         offer = None if offered is None else offered.offers.get(topic.name)
+        place = _place(topic, step, de62)
         if offered is None or offer is None:
-            return _nothing(topic, step, rule)
-        place = 0 if step == "end" else _place(topic, step, de62)
-        part = b"" if step == "end" else self._part(offer, offered, step, de62, place)
-        if part is None:
-            return Answer("00", f"{rule}.unknown", downloads.NONE)
-        first = (step == "list" or not topic.list) and step != "end" and place == 0
-        at_once = topic.name == "parameters" and not received.profile.parameters_end
+            answer = _nothing(topic, step, rule)
+        else:
+            answer = self._given(offer, offered, step, de62, place, rule)
         now = DownloadFact(
             topic=topic.name,
             act="",
-            version=offer.version,
-            source=offer.source,
+            version="" if offer is None else offer.version,
+            source="" if offer is None else offer.source,
             stan=int(str(received.message[11])),
             address=source,
             shown=shown,
         )
+        first = place == 0 and step == ("list" if topic.list else "get")
+        at_once = topic.name == "parameters" and not received.profile.parameters_end
 
         def judge(before: DownloadFact | None) -> DownloadFact | None:
             fact = taken(before, now, step, first=first)
@@ -208,25 +208,35 @@ class Downloads:
         fact = await self._store.step(received.merchant_id, received.terminal_id, topic.name, judge)
         if fact is not None:
             self._log.downloaded(topic.name, fact.act)
-        return Answer("00", rule, part)
+        return answer
 
-    def _part(
-        self, offer: Offer, offered: Offered, step: downloads.Step, de62: bytes, place: int
-    ) -> bytes | None:
-        """DE 62 of the answer; None: what the get names is not there."""
+    def _given(
+        self,
+        offer: Offer,
+        offered: Offered,
+        step: downloads.Step,
+        de62: bytes,
+        place: int,
+        rule: str,
+    ) -> Answer:
+        """What stands in the data for this message."""
         name = offer.topic.name
+        if step == "end":
+            return Answer("00", rule)
         if offer.topic.list and step == "get":
             named = downloads.key_named(de62) if name == "ca_keys" else downloads.aid_named(de62)
             tags = offer.items.get(named)
-            return None if tags is None else downloads.ALL + tags
+            if tags is None:
+                return Answer("00", f"{rule}.unknown", downloads.NONE)
+            return Answer("00", rule, downloads.ALL + tags)
         if name == "parameters":
-            return offer.groups[0]
+            return Answer("00", rule, offer.groups[0])
         if name == "blacklist":
             upto = place + downloads.cards_a_page(offered.wire)
             numbers = [listed_cards.open_(self._pans, card) for card in offer.cards[place:upto]]
-            left = len(offer.cards) - upto
-            return downloads.card_page(numbers, place, offered.wire, more=left > 0)
-        return downloads.page(offer.groups, place, offered.wire.bytes_max)
+            more = len(offer.cards) > upto
+            return Answer("00", rule, downloads.card_page(numbers, place, offered.wire, more=more))
+        return Answer("00", rule, downloads.page(offer.groups, place, offered.wire.bytes_max))
 
     async def _status(self, received: Received, source: str, *, shown: bool) -> Answer:
         told = json.dumps(downloads.status(_de62(received)), ensure_ascii=False)
@@ -329,9 +339,7 @@ def _de62(received: Received) -> bytes:
 
 def _place(topic: downloads.Topic, step: downloads.Step, de62: bytes) -> int:
     """How much of it the terminal says it has."""
-    if topic.list:
-        return downloads.received_of(de62) if step == "list" else 0
-    if topic.name == "parameters":
+    if step == "end" or topic.name == "parameters" or (topic.list and step == "get"):
         return 0
     return downloads.cards_of(de62) if topic.name == "blacklist" else downloads.received_of(de62)
 

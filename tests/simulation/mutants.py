@@ -16,15 +16,19 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from tests.simulation.link_mutations import WORLDS
-from tests.simulation.mutations import MUTATIONS, OF_ROUTING
-from tests.simulation.plans import hunting, hunting_routes
+from tests.simulation.mutations import MUTATIONS, OF_DOWNLOADS, OF_ROUTING
+from tests.simulation.plans import hunting, hunting_downloads, hunting_routes
 from tests.simulation.run import Ran, explain, small
 from tests.simulation.shrink import BOX_S
 from tests.simulation.world import Plan, simulate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 RECORD = Path(__file__).with_name("mutants.json")
 SEEDS_MAX = 200
@@ -42,9 +46,16 @@ class Found(msgspec.Struct):
 
 
 def plan_for(name: str, seed: int) -> Plan:
+    return world_of(name)(seed)
+
+
+def world_of(name: str) -> Callable[[int], Plan]:
+    """Where a bug is hunted."""
     if name in WORLDS:
-        return WORLDS[name](seed)
-    return hunting_routes(seed) if name in OF_ROUTING else hunting(seed)
+        return WORLDS[name]
+    if name in OF_ROUTING:
+        return hunting_routes
+    return hunting_downloads if name in OF_DOWNLOADS else hunting
 
 
 def hunt(work: tuple[str, int, int]) -> Found:

@@ -16,7 +16,15 @@ import msgspec
 import structlog
 
 from hsm.pans import LocalPans
-from switch import authorization, follow_up, recovery, reversal, routing, store_and_forward
+from switch import (
+    authorization,
+    downloads,
+    follow_up,
+    recovery,
+    reversal,
+    routing,
+    store_and_forward,
+)
 from switch.acquirers.iso8583_link import IsoLink
 from switch.acquirers.link_keys import LinkMac
 from switch.acquirers.sibling_stream import Sibling
@@ -37,13 +45,13 @@ from switch.wiring import Links
 from tests.simulation.link_mutations import LINK_MUTATIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from switch.adapters.memory.facts import Facts
     from switch.authorization import Authorization
     from switch.effects import Effect
     from switch.journal import OutcomeRow, RequestRow
-    from switch.store_ports import Undecided
+    from switch.store_ports import DownloadFact, KeptDownload, Undecided
 
 
 @contextlib.contextmanager
@@ -631,6 +639,57 @@ def passed_over_untold() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def versions_mixed() -> Iterator[None]:
+    """A part of another version is given out, and the download's end counts (P4)."""
+    taken = downloads.taken
+
+    def careless(*args: Any, **options: Any) -> DownloadFact | None:
+        fact = taken(*args, **options)
+        return None if fact is not None and fact.act == "mixed" else fact
+
+    with mock.patch.object(downloads, "taken", careless):
+        yield
+
+
+@contextlib.contextmanager
+def any_end_counts() -> Iterator[None]:
+    """The end of a download says that the terminal has what is in force now (P4)."""
+    taken = downloads.taken
+
+    def trusting(
+        before: DownloadFact | None, now: DownloadFact, step: str, **options: Any
+    ) -> DownloadFact | None:
+        if step == "end" and now.version:
+            return msgspec.structs.replace(now, act="ended")
+        return taken(before, now, step, **options)  # type: ignore[arg-type]
+
+    with mock.patch.object(downloads, "taken", trusting):
+        yield
+
+
+@contextlib.contextmanager
+def ended_once_is_had() -> Iterator[None]:
+    """What a terminal ended it has for ever, whatever it has begun since (P4)."""
+
+    def lasting(facts: Iterable[KeptDownload], address: str) -> dict[str, KeptDownload]:
+        return {
+            kept.fact.topic: kept
+            for kept in facts
+            if kept.fact.act == "ended" and (kept.fact.shown or kept.fact.address == address)
+        }
+
+    with mock.patch.object(downloads, "had", lasting):
+        yield
+
+
+# Planted in what terminals download: hunted where they do.
+OF_DOWNLOADS: Final = (
+    "versions mixed in a download",
+    "any end of a download counts",
+    "an interrupted download forgotten",
+)
+
 # Found in worlds with routing rules and links that do not last.
 OF_ROUTING: Final = (
     "failover after something was sent",
@@ -685,4 +744,7 @@ MUTATIONS: dict[str, tuple[Callable[[], contextlib.AbstractContextManager[None]]
     "split not drawn from the request": (drawn_anew_each_time, "P10"),
     "links passed over not told": (passed_over_untold, "P10"),
     **LINK_MUTATIONS,
+    "versions mixed in a download": (versions_mixed, "P4"),
+    "any end of a download counts": (any_end_counts, "P4"),
+    "an interrupted download forgotten": (ended_once_is_had, "P4"),
 }

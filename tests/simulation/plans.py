@@ -87,6 +87,13 @@ FAULTS: Final = (
     "link passed over",
     "failed over",
     *(f"approved {name}" for name in TYPES),
+    *(f"download {what}" for what in ("hang_up", "double", "repeated", "power_cut")),
+    *(
+        f"download {topic} {act}"
+        for topic in ("parameters", "ca_keys", "aids", "blacklist")
+        for act in ("asked", "begun", "mixed", "ended")
+    ),
+    "download status ended",
 )
 
 
@@ -99,13 +106,16 @@ def plan_of(seed: int, transactions: int = 0) -> Plan:
     """The plan of a seed; every fourth world is rough, every fifth rich, and in every fifth, which is
     another, the store's clock is set, too. In every third risk rules are in force; in every seventh
     shops do all that a terminal can; in every fourth that is not rough a bank is of the binary kind, in
-    every other fourth routing rules are in force, and in half of those with such a bank."""
+    every other fourth routing rules are in force, and in half of those with such a bank. In every eighth
+    terminals download."""
     plan = with_tight_bounds(before_bounds(seed, transactions), everything=seed % 4 == 0)
     plan = msgspec.structs.replace(with_device(plan), risk=seed % 3 == 0, binary_host=seed % 4 == 2)
     if seed % 4 == 1 or seed % 8 == 2:
         plan = msgspec.structs.replace(plan, routing=True, alternates=True)
     if seed % 7 == 6:
         plan = every_type(plan)
+    if seed % 8 == 5:
+        plan = msgspec.structs.replace(plan, downloads=True)
     if seed % 5 != 3:
         return plan
     replace = msgspec.structs.replace
@@ -210,6 +220,10 @@ def hunting(seed: int) -> Plan:
             plan, store=msgspec.structs.replace(plan.store, pause_after=0.0)
         )
     return with_tight_bounds(plan, everything=True)
+
+
+def hunting_downloads(seed: int) -> Plan:
+    return msgspec.structs.replace(hunting(seed), downloads=True)
 
 
 def hunting_routes(seed: int) -> Plan:

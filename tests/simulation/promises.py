@@ -18,6 +18,7 @@ WITH_CHECKERS: Final = (
     "rest.py",
     "limits.py",
     "routes.py",
+    "estate.py",
     "world.py",
 )
 

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.simulation.link_mutations import WORLDS
-from tests.simulation.mutants import plan_for, recorded
-from tests.simulation.mutations import MUTATIONS, OF_ROUTING
+from tests.simulation.mutants import plan_for, recorded, world_of
+from tests.simulation.mutations import MUTATIONS
 from tests.simulation.world import simulate
 
 SEEDS = recorded()
@@ -26,10 +25,7 @@ def test_planted_bug_is_found(name: str) -> None:
 
 
 # (world, seed) → one of the bugs that are found there
-HUNTED = {
-    (WORLDS[name].__name__ if name in WORLDS else str(name in OF_ROUTING), seed): name
-    for name, seed in SEEDS.items()
-}
+HUNTED = {(world_of(name).__name__, seed): name for name, seed in SEEDS.items()}
 
 
 @pytest.mark.parametrize(("at", "name"), sorted(HUNTED.items()))

@@ -68,6 +68,11 @@ TAKEN: list[tuple[DownloadFact | None, tuple[str, int], Any, bool, str]] = [
     (fact("ended"), ("A", 100), "end", False, ""),
     (fact("ended"), ("B", 101), "get", False, ""),
     (fact("ended"), ("B", 101), "list", True, "begun"),
+    (None, ("", 1), "list", True, ""),
+    (fact("begun"), ("", 101), "list", True, "mixed"),  # told that there is nothing
+    (fact("begun"), ("", 101), "list", False, "mixed"),
+    (fact("begun"), ("", 101), "end", False, ""),
+    (fact("ended"), ("", 101), "list", True, ""),
     (fact("begun", stan=999_999), ("A", 1), "end", False, "ended"),
     (fact("begun", stan=1), ("B", 999_999), "get", False, ""),
 ]
@@ -115,7 +120,8 @@ def test_what_was_begun_since_may_have_replaced_what_was_ended() -> None:
 
 def ca_key(index: str, expiry: str = "20301231") -> dict[str, Any]:
     key = msgspec.structs.replace(KEY, index=index, expiry=expiry)
-    return msgspec.to_builtins(msgspec.structs.replace(key, sha1=check_sum(key)))
+    content: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(key, sha1=check_sum(key)))
+    return content
 
 
 def ca_items(*indices: str) -> list[tuple[str, str, dict[str, Any]]]:
