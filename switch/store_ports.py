@@ -271,7 +271,8 @@ class Downloads(Protocol):
 
     async def of(self, merchant: str, terminal: str) -> list[KeptDownload]:
         """Of each topic the newest facts that ended a download and that did not, each from addresses
-        that had shown themselves and from others; in the order in which they came."""
+        that had shown themselves and from others; in the order in which they came. `shown` is so, too,
+        of an address that has sent a verified MAC since, in whatever batch."""
         ...
 
     async def every(self) -> dict[tuple[str, str], list[KeptDownload]]:

@@ -187,8 +187,12 @@ def test_reference_data(kind: str) -> None:
     assert rows == expected
 
 
-def test_the_example_file_applies() -> None:
-    entries = parse((ROOT / "docs" / "example-data.toml").read_text(encoding="utf-8"), "", {})
+def test_the_example_files_apply() -> None:
+    entries = [
+        entry
+        for name in ("example-data.toml", "example-downloads.toml")
+        for entry in parse((ROOT / "docs" / name).read_text(encoding="utf-8"), "", {})
+    ]
     assert {kind for kind, _, _ in entries} == set(KINDS) - {"terminal", "agent"}
 
 

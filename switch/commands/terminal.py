@@ -6,8 +6,19 @@ from typing import Annotated
 
 import typer
 
-from switch.cli import ConfigFile, DataFolder, Demo, Json, Lang, PassphraseFd, end, group, node_of
-from switch.commands import reference
+from switch.cli import (
+    ConfigFile,
+    DataFolder,
+    Demo,
+    Json,
+    Lang,
+    PassphraseFd,
+    bounded,
+    end,
+    group,
+    node_of,
+)
+from switch.commands import downloads, reference
 from switch.commands.keys import CheckValue, KeyAlgorithm, algorithm
 
 MerchantId = Annotated[str, typer.Argument(metavar="MERCHANT", help="help_arg_merchant")]
@@ -70,6 +81,24 @@ def terminal_show(
 ) -> None:
     key = f"{merchant}/{terminal}"
     end(reference.show_item(node_of(config, data, lang), "terminal", key, as_json=json))
+
+
+@app.command("downloads", help="help_terminal_downloads")
+def terminal_downloads(
+    merchant: Annotated[
+        str, typer.Option("--merchant", help="help_opt_of_merchant", callback=bounded)
+    ] = "",
+    terminal: Annotated[
+        str, typer.Option("--terminal", help="help_opt_of_terminal", callback=bounded)
+    ] = "",
+    due: Annotated[bool, typer.Option("--due", help="help_opt_downloads_due")] = False,  # noqa: FBT002
+    json: Json = False,  # noqa: FBT002
+    config: ConfigFile = None,
+    data: DataFolder = None,
+    lang: Lang = "",
+) -> None:
+    node = node_of(config, data, lang)
+    end(downloads.list_downloads(node, merchant, terminal, due_only=due, as_json=json))
 
 
 @app.command("suspend", help="help_suspend")

@@ -71,6 +71,23 @@ def test_the_newest_of_each_topic_is_told(run: Run) -> None:
     run(scenario)
 
 
+def test_an_address_that_shows_itself_later_has_shown_itself(run: Run) -> None:
+    async def scenario(world: World) -> None:
+        store = await world.process()
+        await does(store, "list", shown=False)
+        await does(store, "end", stan=2, shown=False)
+        await does(store, "list", shown=False, topic="ca_keys", address="192.0.2.9")
+        await store.batches.note_source(MERCHANT, TERMINAL, 7, "192.0.2.1")
+        await store.batches.note_source(MERCHANT, "00000002", 7, "192.0.2.9")
+        told = [
+            (kept.fact.act, kept.fact.shown)
+            for kept in await store.downloads.of(MERCHANT, TERMINAL)
+        ]
+        assert told == [("begun", True), ("ended", True), ("begun", False)]
+
+    run(scenario)
+
+
 def test_a_status_keeps_what_was_said(run: Run) -> None:
     async def scenario(world: World) -> None:
         store = await world.process()

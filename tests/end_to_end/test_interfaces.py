@@ -15,6 +15,7 @@ import random
 import subprocess
 import sys
 import urllib.request
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -28,6 +29,7 @@ from switch.commands.common import Node as Place
 from switch.commands.explain import told
 from switch.config import load, with_data
 from switch.explain import page, text
+from switch.reference_file import parse
 from terminals.simulator.bank import Bank, BankFaults, BankOptions, BankServer
 from terminals.simulator.card import BANK_A, BANK_B, card_pools
 from terminals.simulator.fleet import Mix, TerminalFaults
@@ -36,6 +38,7 @@ from tests.end_to_end.node import (
     ROOT,
     Hosts,
     Node,
+    RefItem,
     bring_in,
     furnish,
     merchant_id,
@@ -53,6 +56,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.xdist_group("end_to_end_2")
 
 SALES = Mix(void=0.0, refund=0.0, balance=0.0, wrong_pin=0.0, expired_card=0.0, poor_card=0.0)
+EXAMPLE = ROOT / "docs" / "example-downloads.toml"
+DOWNLOADED = ("parameters", "ca_keys", "aids", "blacklist")
 PAGE = ROOT / "docs" / "interfaces.md"
 
 
@@ -77,8 +82,12 @@ def test_everything_that_a_script_reads(tmp_path: Path) -> None:
             rows = await node.query("SELECT business_date FROM switch.business_day")
             for bank in hosts.banks:
                 bank.settlement_date = rows[0]["business_date"]
+            await bring_in(node, downloads(), [])  # first: who signs on is asked at once
             await furnish(node, hosts, terminals=3, timeout_s=1.5)
-            await trade(node, 3, 84, TerminalFaults(hang_up=0.05, repeat=0.05, print_failure=0.05))
+            faults_of = TerminalFaults(hang_up=0.05, repeat=0.05, print_failure=0.05)
+            result = await trade(node, 3, 84, faults_of)
+            asked = ("parameters", "ca_keys", "aids", "blacklist", "status")
+            assert [topic for topic in asked if result.downloads.get(topic, 0) < 3] == []
             await approved_late(node, hosts)
             await quiet(node)
             for bank in hosts.banks:
@@ -117,6 +126,17 @@ def test_everything_that_a_script_reads(tmp_path: Path) -> None:
             item = json.loads(tongbao(node, schema, "show", *of, "--json"))
             assert_valid(schema, item)
             assert item["versions"]
+        downloaded = lines(tongbao(node, "terminal", "downloads", "--json"))
+        for each in downloaded:
+            assert_valid("terminal-download", each)
+        states = Counter((each["topic"], each["state"]) for each in downloaded)
+        assert states == {
+            **dict.fromkeys([(name, "current") for name in DOWNLOADED], 3),
+            ("status", "reported"): 3,
+        }
+        assert tongbao(node, "terminal", "downloads", "--due", "--json") == ""
+        shown_zh = tongbao(node, "terminal", "downloads", "--terminal", "T0000001", "--lang", "zh")
+        assert shown_zh.count("已是最新") == len(DOWNLOADED)
         for each in lines(tongbao(node, "keys", "list", "--json")):
             assert_valid("key", each)
         for each in lines(tongbao(node, "data", "show", "--json")):
@@ -157,6 +177,13 @@ async def approved_late(node: Node, hosts: Hosts) -> None:
         if await within(2 * late.late_s, told):
             return
     raise AssertionError("no late approval has become a case")
+
+
+def downloads() -> list[RefItem]:
+    """The example, for all terminals."""
+    entries = parse(EXAMPLE.read_text(encoding="utf-8"), EXAMPLE.name, {})
+    kept = [each for each in entries if each[0] != "profile"]
+    return [*kept, ("profile", "default", {"name": "default", "downloads": "chip"})]
 
 
 def check_metrics(ready: dict[str, Any]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from switch.store_ports import KeptDownload
 
 if TYPE_CHECKING:
@@ -23,7 +25,17 @@ class MemoryDownloads:
         newest: dict[tuple[str, bool, bool], KeptDownload] = {}
         for kept in self._store.download_facts.get((merchant, terminal), []):
             newest[kept.fact.topic, kept.fact.act == "ended", kept.fact.shown] = kept
-        return sorted(newest.values(), key=lambda kept: kept.download_id)
+        addresses = {each[3] for each in self._store.sources if each[:2] == (merchant, terminal)}
+        found = [
+            msgspec.structs.replace(
+                kept,
+                fact=msgspec.structs.replace(
+                    kept.fact, shown=kept.fact.shown or kept.fact.address in addresses
+                ),
+            )
+            for kept in newest.values()
+        ]
+        return sorted(found, key=lambda kept: kept.download_id)
 
     async def every(self) -> dict[tuple[str, str], list[KeptDownload]]:
         return {who: await self.of(*who) for who in sorted(self._store.download_facts)}

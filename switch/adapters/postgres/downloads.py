@@ -15,14 +15,20 @@ if TYPE_CHECKING:
 _LOCK = "SELECT pg_advisory_xact_lock(8591, hashtext($1 || '/' || $2))"
 
 _FACT = ", ".join(DownloadFact.__struct_fields__)
+_OTHERS = [name for name in DownloadFact.__struct_fields__ if name != "shown"]
 
 _NEWEST = f"""
     SELECT {_FACT} FROM switch.download
     WHERE merchant = $1 AND terminal = $2 AND topic = $3 ORDER BY download_id DESC LIMIT 1
 """  # noqa: S608 # constants
 
+# An address that has sent a verified MAC since has shown itself.
 _KEPT = f"""
-    SELECT merchant, terminal, download_id, at, {_FACT} FROM (
+    SELECT merchant, terminal, download_id, at, {", ".join(_OTHERS)},
+           shown OR EXISTS (SELECT FROM switch.source AS s
+                            WHERE (s.merchant, s.terminal, s.address)
+                                = (newest.merchant, newest.terminal, newest.address)) AS shown
+    FROM (
         SELECT DISTINCT ON (merchant, terminal, topic, act = 'ended', shown) * FROM switch.download
         WHERE $1::text IS NULL OR (merchant = $1 AND terminal = $2)
         ORDER BY merchant, terminal, topic, act = 'ended', shown, download_id DESC) AS newest
