@@ -200,13 +200,18 @@ TERMINAL_MANAGEMENT: Final[dict[str, Text]] = {
     "207": ("upload end, balanced", "批上送结束(平)"),
     "301": ("echo", "回响测试"),
     "360": ("parameter download", "参数传递"),
+    "361": ("parameter download end", "参数传递结束"),
     "362": ("status upload", "状态上送"),
+    "364": ("terminal manager's parameter download", "TMS参数下载"),
+    "365": ("terminal manager's parameter download end", "TMS参数下载结束"),
     "370": ("CA key download", "公钥下载"),
     "371": ("CA key download end", "公钥下载结束"),
     "372": ("CA key list", "公钥查询"),
     "380": ("AID parameter download", "IC卡参数下载"),
     "381": ("AID parameter download end", "IC卡参数下载结束"),
     "382": ("AID parameter list", "IC卡参数查询"),
+    "390": ("card blacklist download", "黑名单下载"),
+    "391": ("card blacklist download end", "黑名单下载结束"),
     "951": ("script result", "脚本结果通知"),
 }
 

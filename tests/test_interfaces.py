@@ -196,6 +196,10 @@ def test_the_example_files_apply() -> None:
     assert {kind for kind, _, _ in entries} == set(KINDS) - {"terminal", "agent"}
 
 
+def test_every_kind_of_item_is_named() -> None:
+    assert schema("item")["properties"]["kind"]["enum"] == list(KINDS)
+
+
 @pytest.mark.parametrize("kind", ["merchant", "terminal"])
 def test_listed_items_have_the_keys_of_data_apply(kind: str) -> None:
     fields = KINDS[kind].shape.__struct_fields__

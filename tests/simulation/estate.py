@@ -190,6 +190,7 @@ class Estate:
         return ""
 
     async def rest(self) -> None:
+        """Each terminal has in the end just what the data say of it, and the store knows."""
         for till in self.world.tills:
             lacks = await self.lacks(till)
             self.world.checkers.check("P4", not lacks, f"{till.name} at rest: {lacks}")
