@@ -97,7 +97,7 @@ def test_what_is_refused(form: str, says: str) -> None:
 
 def test_a_form_needs_a_dialect_that_can_carry_it() -> None:
     link = LINK.replace("iso1987_binary.key_16", "unionpay_pos")
-    with pytest.raises(ReferenceFileError, match="form: dialect unionpay_pos lacks DE 7$"):
+    with pytest.raises(ReferenceFileError, match=r"form: dialect unionpay_pos lacks DE 7$"):
         parse(link + "form = 'binary_host'\n", "f", {})
     assert refused("'binary_host'", "header_hex = '00'\n").startswith("header_hex: the form has")
 
