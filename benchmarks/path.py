@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import pathlib
 import signal
 import statistics
 import sys
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 MODULE: Final = "benchmarks.path"
 LINES: Final = 32
 ROUNDS: Final = 40
+TURNS_MAX: Final = 1_000  # of the loop, for a round: then something was refused
+ROOT: Final = str(pathlib.Path(__file__).resolve().parent.parent) + "/"
 
 
 class Caught(asyncio.Transport):
@@ -130,6 +133,7 @@ class Path:
     """A switch between terminals and a bank of bytes."""
 
     def __init__(self, dialect: str) -> None:
+        self.timed = False  # while the clock runs
         self.plan = Plan(port=0, lines=LINES)
         self.bank = Bank(dialect, "", "off")
         self.framer = Framer(LINK)
@@ -196,22 +200,30 @@ class Path:
         """A purchase of each terminal; ns of the processor for all of them."""
         frames = [identity.next_frame() for identity in self.identities]
         sent = self.wire.transport
+        self.timed = True
         started_ns = time.process_time_ns()
         for (protocol, _), frame in zip(self.lines, frames, strict=True):
             protocol.data_received(frame)
-        while len(sent.written) * 16 < LINES:
+        for _ in range(TURNS_MAX):
+            if len(sent.written) * 16 >= LINES:
+                break
             await asyncio.sleep(0)
         spent_ns = time.process_time_ns() - started_ns
+        self.timed = False
         answers = self.answer()
         assert len(answers) == LINES
         together = [b"".join(answers[at : at + 16]) for at in range(0, LINES, 16)]
         last = self.lines[-1][1]
+        self.timed = True
         started_ns = time.process_time_ns()
         for data in together:
             self.wire.protocol.data_received(data)
-        while not last.written:
+        for _ in range(TURNS_MAX):
+            if last.written:
+                break
             await asyncio.sleep(0)
         spent_ns += time.process_time_ns() - started_ns
+        self.timed = False
         for (_, transport), identity in zip(self.lines, self.identities, strict=True):
             (answer,) = transport.written
             transport.written = []
@@ -268,22 +280,73 @@ async def count_calls(path: Path) -> None:
         print(f"{count / LINES:6.2f}  {name}")
 
 
+# Innermost first: a sample belongs to the first function on its stack that a row names, by file and,
+# where the file has several parts, by function.
+PARTS: Final = (
+    ("codec, four messages", "<iso8583 ", ()),
+    ("codec, four messages", "iso8583/codec.py", ()),
+    ("framing, both sides", "iso8583/framing.py", ()),
+    ("vault and card numbers (null, or real)", "hsm/", ()),
+    ("vault and card numbers (null, or real)", "benchmarks/null_ports.py:NullVault", ()),
+    ("vault and card numbers (null, or real)", "benchmarks/null_ports.py:NullPans", ()),
+    ("log line, metrics", "switch/watch.py:authorization_line", ()),
+    ("log line, metrics", "switch/reporter.py", ()),
+    ("log line, metrics", "switch/logs.py", ()),
+    ("answer to the terminal", "switch/replies.py", ()),
+    ("answer to the terminal", "switch/answers.py:answer", ()),
+    ("answer to the terminal", "switch/server.py:TerminalConnection.answer", ()),
+    ("link: message built", "switch/acquirers/link_messages.py:build_request", ()),
+    ("link: answer matched and judged", "switch/acquirers/link_answers.py", ()),
+    ("link: answer matched and judged", "switch/acquirers/link_connection.py:Connection.data_received", ()),
+    ("link: signed and sent", "switch/acquirers/iso8583_link.py:IsoLink.send", ()),
+    ("link: signed and sent", "switch/acquirers/link_connection.py:Connection._flush", ()),
+    ("reception: terminal, rate, form", "switch/reception.py:receive", ()),
+    ("reception: terminal, rate, form", "switch/intake.py:read", ()),
+    ("reception: terminal, rate, form", "switch/rates.py", ()),
+    ("session and MAC", "switch/engine.py:Engine.verify", ()),
+    ("checks and route", "switch/intake.py", ()),
+    ("checks and route", "switch/limits.py", ()),
+    ("rows and numbers", "switch/rows.py", ()),
+    ("rows and numbers", "switch/numbers.py", ()),
+    ("checks and route", "switch/admission.py", ()),
+    ("state machine", "switch/authorization.py", ()),
+    ("engine", "switch/money_request.py", ()),
+    ("engine", "switch/engine.py", ()),
+    ("engine", "switch/load.py", ()),
+    ("terminal connections", "switch/server.py", ()),
+    ("store (null)", "benchmarks/null_ports.py", ()),
+)
+
+
+def part_of(frame: FrameType | None) -> str:
+    while frame is not None:
+        code = frame.f_code
+        name = f"{code.co_filename.removeprefix(ROOT)}:{code.co_qualname}"
+        for part, begins, _ in PARTS:
+            if name.startswith(begins):
+                return part
+        if name.startswith("benchmarks/path.py"):
+            return "this benchmark" if code.co_name != "round" else "loop"
+        frame = frame.f_back
+    return "loop"
+
+
 async def sample(path: Path, rounds: int) -> None:
-    inner: Counter[str] = Counter()
+    spent: list[float] = []
+    parts: Counter[str] = Counter()
 
     def tick(_signum: int, frame: FrameType | None) -> None:
-        if frame is not None:
-            code = frame.f_code
-            inner[f"{code.co_filename.rpartition('wt-speed/')[2]}:{code.co_qualname}"] += 1
+        if path.timed:
+            parts[part_of(frame)] += 1
 
     signal.signal(signal.SIGPROF, tick)
     signal.setitimer(signal.ITIMER_PROF, 0.001, 0.001)
     spent = [await path.round() / LINES / 1e3 for _ in range(rounds)]
     signal.setitimer(signal.ITIMER_PROF, 0)
-    total = sum(inner.values())
-    print(statistics.median(spent), total)
-    for name, count in inner.most_common(60):
-        print(f"{count / total * 100:6.2f} %  {name}")
+    total, whole = sum(parts.values()), statistics.median(spent)
+    for name, count in parts.most_common():
+        print(f"{count / total * whole:6.1f} µs  {count / total * 100:5.1f} %  {name}")
+    print(f"{whole:6.1f} µs, {total} samples")
 
 
 def main() -> None:

@@ -154,7 +154,7 @@ class Admission:
         items = verified.access.items + verified.access.added
         if asked.type.side is Side.DEBIT and items >= self._config.batch.items_max:
             return auth.refuse("65", "batch.full")
-        local = self._rows.local(merchant.timezone).time
+        local = self._rows.local(merchant.timezone, auth.request.received_at).time
         refusal = intake.validate(asked, received.message, route, merchant, local)
         if refusal is not None:
             return auth.refuse(refusal.response_code, refusal.rule)
@@ -220,7 +220,7 @@ class Admission:
             return auth.hold(
                 "merchant.unknown" if received.status is None else received.status.rule
             )
-        local = self._rows.local(merchant.timezone).time
+        local = self._rows.local(merchant.timezone, auth.request.received_at).time
         refusal = intake.validate(asked, received.message, route, merchant, local)
         if refusal is not None:
             return auth.hold(refusal.rule)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def at_once(
-    work: Coroutine[Any, Any, None], spawn: Callable[[Coroutine[Any, Any, None]], object]
+    work: Coroutine[Any, Any, Any], spawn: Callable[[Coroutine[Any, Any, None]], object]
 ) -> None:
     """Run `work` up to where it first suspends; `spawn` makes a task of what is left.
 
@@ -46,12 +46,12 @@ def told_of(work: Coroutine[Any, Any, Any], told: Callable[[Any], None]) -> None
     asyncio.get_running_loop().create_task(work).add_done_callback(ended)
 
 
-async def _rest(work: Coroutine[Any, Any, None], awaited: Any) -> None:
+async def _rest(work: Coroutine[Any, Any, Any], awaited: Any) -> None:
     await _resumed(work, awaited)
 
 
 @types.coroutine
-def _resumed(work: Coroutine[Any, Any, None], awaited: Any) -> Generator[Any, Any, None]:
+def _resumed(work: Coroutine[Any, Any, Any], awaited: Any) -> Generator[Any, Any, None]:
     """What a task's step does with a coroutine, from its first suspension on."""
     try:
         while True:

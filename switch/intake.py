@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from terminals.registry import Merchant, Profile, Terminal
 
 # DE 3, 11, 22, 25, 41, 42, 49, 60 in every money request; 4 but in a balance; 2 or 35 (rules §19)
+SEPARATORS = ("=", "D")  # of track 2
 SCRIPT = "951"  # DE 60.3 of a script result
 CODE_MIN, CODE_MAX = 12, 32  # characters of a payment code
 MANDATORY = dict.fromkeys((3, 11, 22, 25, 41, 42, 49, 60)).keys()
@@ -90,12 +91,7 @@ def private(message: Message, profile: Profile) -> Private:
     if not profile.batch_in_message:
         money = str(message[0])[1] in "1246"
         return Private() if money else Private(code=value[8:11] or "000")
-    return Private(
-        usage=value[0:2],
-        batch=int(value[2:8] or 0),
-        code=value[8:11] or "000",
-        partial=value[13:14] == "1",
-    )
+    return Private(value[:2], int(value[2:8] or 0), value[8:11] or "000", value[13:14] == "1")
 
 
 def read(message: Message, profile: Profile) -> Ask | Refusal:
@@ -116,25 +112,25 @@ def read(message: Message, profile: Profile) -> Ask | Refusal:
     card = read_card(message)
     if card is None:
         return Refusal("30", "form.de2_de35_differ")
-    private_ = private(message, profile)
+    asked = private(message, profile)
     entry, condition = elements.get(22, ""), elements.get(25, "")
-    type_ = find(mti, code, condition, private_.usage, entry)
-    if type_ is None or (type_.name == "script_result" and private_.code != SCRIPT):
+    type_ = find(mti, code, condition, asked.usage, entry)
+    if type_ is None or (type_.name == "script_result" and asked.code != SCRIPT):
         type_ = UNSUPPORTED
     return Ask(
-        type=type_,
-        kind=kind_of(mti, code),
-        stan=int(elements[11]),
-        processing_code=code,
-        private=private_,
-        pan=card[0],
-        expiry=card[1],
-        amount_minor=0 if amount is None else int(amount),
-        currency=elements.get(49, ""),
-        entry_mode=entry,
-        condition=condition,
-        has_pin=52 in elements,
-        by_code=entry[:2] == BY_CODE,
+        type_,
+        kind_of(mti, code),
+        int(elements[11]),
+        code,
+        asked,
+        card[0],
+        card[1],
+        0 if amount is None else int(amount),
+        elements.get(49, ""),
+        entry,
+        condition,
+        52 in elements,
+        entry[:2] == BY_CODE,
     )
 
 
@@ -177,12 +173,18 @@ def read_card(message: Message) -> tuple[str, str] | None:
 
     Where a code was scanned it stands for them, and what may be there is not looked at (rules §19).
     """
-    if str(message.get(22, "")).startswith(BY_CODE):
-        return read_code(str(message.get(59, ""))), ""
-    pan, expiry = str(message.get(2, "")), str(message.get(14, ""))
-    magnetic = message.get(35)
+    elements: dict[int, Any] = message
+    if elements.get(22, "")[:2] == BY_CODE:
+        return read_code(elements.get(59, "")), ""
+    pan, expiry = elements.get(2, ""), elements.get(14, "")
+    magnetic = elements.get(35)
     if isinstance(magnetic, str):
-        if pan and expiry and magnetic.startswith((f"{pan}=", f"{pan}D")):
+        if (
+            pan
+            and expiry
+            and magnetic.startswith(pan)
+            and magnetic[len(pan) : len(pan) + 1] in SEPARATORS
+        ):
             return pan, expiry  # whatever follows, DE 2 and 14 would stand
         try:
             found = track.parse_track2(magnetic)

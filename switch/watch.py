@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -45,37 +46,48 @@ class Decided(msgspec.Struct, gc=False):
 _decided = msgspec.json.Decoder(Decided)
 
 
+@lru_cache(4_096)  # one a terminal and range of cards, until reference data change
+def route_of(decision: str) -> str:
+    return _decided.decode(decision).route if decision else ""
+
+
 def authorization_line(reply: Reply, watch: Watch, total_ns: int) -> AuthorizationLine:
-    request, attempt = reply.request, reply.attempt
-    exchanged_ns = watch.exchanged_ns - watch.sent_ns  # the link's part and the bank's
+    request, attempt, outcome = reply.request, reply.attempt, reply.outcome
+    key = request.key
+    acquirer = route_rule = link_stan = ""
+    attempts = 0
+    if attempt is not None:
+        acquirer, route_rule = attempt.acquirer, attempt.route_rule
+        attempts, link_stan = attempt.attempt, attempt.link_stan
+    # By position, in the order of its fields: by name the whole line costs five times as much.
     return AuthorizationLine(
-        time=request.received_at,
-        merchant=request.key.merchant,
-        terminal=request.key.terminal,
-        stan=f"{request.key.stan:06d}",
-        rrn=request.rrn,
-        type=request.type,
-        amount_minor=request.amount_minor,
-        currency=request.currency,
-        pan_masked=request.pan_masked,
-        response_code=reply.response_code,
-        acquirer="" if attempt is None else attempt.acquirer,
-        rule=reply.rule,
-        decode_us=watch.decoded_ns // 1_000,
-        commit1_us=watch.recorded_ns // 1_000,
-        acquirer_us=exchanged_ns // 1_000,
-        commit2_us=watch.settled_ns // 1_000,
-        total_us=total_ns // 1_000,
-        check_us=watch.checked_ns // 1_000,
-        send_us=watch.sent_ns // 1_000,
-        reply_us=watch.replied_ns // 1_000,
-        request_id=request.request_id,
-        batch=f"{request.key.batch:06d}",
-        mti=request.mti,
-        entry_mode=request.entry_mode,
-        state="" if reply.outcome is None else reply.outcome.state,
-        route=_decided.decode(request.decision).route if request.decision else "",
-        route_rule="" if attempt is None else attempt.route_rule,
-        attempts=0 if attempt is None else attempt.attempt,
-        link_stan="" if attempt is None else attempt.link_stan,
+        request.received_at,
+        key.merchant,
+        key.terminal,
+        f"{key.stan:06d}",
+        request.rrn,
+        request.type,
+        request.amount_minor,
+        request.currency,
+        request.pan_masked,
+        reply.response_code,
+        acquirer,
+        reply.rule,
+        watch.decoded_ns // 1_000,
+        watch.recorded_ns // 1_000,
+        (watch.exchanged_ns - watch.sent_ns) // 1_000,  # the link's part and the bank's
+        watch.settled_ns // 1_000,
+        total_ns // 1_000,
+        watch.checked_ns // 1_000,
+        watch.sent_ns // 1_000,
+        watch.replied_ns // 1_000,
+        request.request_id,
+        f"{key.batch:06d}",
+        request.mti,
+        request.entry_mode,
+        "" if outcome is None else outcome.state,
+        route_of(request.decision),
+        route_rule,
+        attempts,
+        link_stan,
     )

@@ -33,7 +33,8 @@ MatchKey = tuple[str | bytes, ...]
 
 
 class Pending:
-    """`request_id`: whose it is. `circuit`: by what number its link's circuit knows it."""
+    """`request_id`: whose it is. `circuit`: by what number its link's circuit knows it. `told`: is
+    called with what comes of it."""
 
     __slots__ = (
         "attempt", "circuit", "deadline_s", "key", "request", "request_id", "serial", "ticket",
@@ -105,7 +106,8 @@ class InFlight:
         pending.way.waiting += 1
         pending.way.counters.sent += 1
         self.stans[str(pending.request[11])] = pending
-        self.empty.clear()
+        if len(self.pending) == 1:
+            self.empty.clear()
         if self._timer is None:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_at(pending.deadline_s, self._expire)

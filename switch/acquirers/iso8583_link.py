@@ -182,30 +182,14 @@ class IsoLink:
             self.counters.not_sent += 1
             told(NotSentError("circuit_open"))
             return
-        self._tasks.at_once(self._request(message, attempt, send_by_ns, circuit, told))
+        work = self._send(message, attempt, send_by_ns, attempt.request_id, circuit, told)
+        self._tasks.at_once(work)
 
     async def request(self, message: Message, attempt: AttemptRow, send_by_ns: int) -> Answer:
         """`send` for who waits. Raises NotSentError or NoAnswerError."""
         answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self.send(message, attempt, send_by_ns, functools.partial(tell, answered))
         return await answered
-
-    async def _request(
-        self, message: Message, attempt: AttemptRow, send_by_ns: int, circuit: int, told: Told
-    ) -> None:
-        try:
-            await self._send(message, attempt, send_by_ns, attempt.request_id, circuit, told)
-        except NotSentError as error:
-            self.circuit.released(circuit)
-            told(error)
-        except asyncio.CancelledError:  # the link ends while the vault signs
-            self.circuit.released(circuit)
-            told(NotSentError("draining"))
-            raise
-        except Exception:  # noqa: BLE001 - whatever it is, somebody waits for a word
-            _log.exception("link_request_failed", acquirer=self._name)
-            self.circuit.released(circuit)
-            told(NoAnswerError("internal"))
 
     async def deliver(
         self, message: Message, original: Original, first_seen_s: float, send_by_ns: int
@@ -224,6 +208,9 @@ class IsoLink:
             functools.partial(tell, answered),
             followed,
         )
+        if pending is None:
+            await answered  # it is told already why nothing left
+            raise AssertionError
         overtook = key is not None and self._pool.may_overtake(key, pending.serial, first_seen_s)
         try:
             answer = await answered
@@ -355,10 +342,11 @@ class IsoLink:
         circuit: int,
         told: Told,
         followed: int | None = None,
-    ) -> Pending:
+    ) -> Pending | None:
         """Encode and sign; then choose a way, check the time, register, write: no await in between.
 
         `followed`: the connection that the original left on. Behind it nothing overtakes (rules §8).
+        None: nothing left, and `told` knows why.
         """
         key = self._answers.key(message)
         try:
@@ -367,22 +355,19 @@ class IsoLink:
             self._may_send(attempt, key)
             bound = 0 if attempt is None else self.link.connection_in_flight_max
             connection = self._way(followed, send_by_ns, bound)
-        except NotSentError:
-            self.counters.not_sent += 1
+        except NotSentError as error:
+            self._not_left(circuit, told, error)
+            return None
+        except asyncio.CancelledError:  # the link ends while the vault signs
+            self._not_left(circuit, told, NotSentError("draining"))
             raise
-        loop = asyncio.get_running_loop()
+        deadline_s = asyncio.get_running_loop().time() + self.link.timeout_s
+        serial = connection.serial
         pending = Pending(
-            key=key,
-            request=message,
-            attempt=attempt,
-            told=told,
-            deadline_s=loop.time() + self.link.timeout_s,
-            way=connection,
-            request_id=request_id,
-            circuit=circuit,
+            key, message, attempt, told, deadline_s, connection, request_id, circuit
         )
         self._in_flight.add(pending)
-        self._pool.left_on(key, connection.serial)
+        self._pool.left_on(key, serial)
         self.counters.sent += 1
         if isinstance(connection, Mirrored):
             pending.ticket = self._hand_over.send(connection, data, send_by_ns, key)
@@ -390,15 +375,21 @@ class IsoLink:
             connection.send(data, send_by_ns)
         return pending
 
+    def _not_left(self, circuit: int, told: Told, error: NotSentError) -> None:
+        self.counters.not_sent += 1
+        self.circuit.released(circuit)
+        told(error)
+
     def _may_send(self, attempt: AttemptRow | None, key: MatchKey) -> None:
+        pending = self._in_flight.pending
         # of requests: what is queued goes out
-        if attempt is not None and len(self._in_flight) >= self.link.in_flight_max:
+        if attempt is not None and len(pending) >= self.link.in_flight_max:
             raise NotSentError("in_flight_max")
         if self._pool.draining:
             raise NotSentError("draining")
-        if not self.ready:
+        if not (self._pool.ready or self._hand_over.usable):
             raise NotSentError("link_down")
-        if key in self._in_flight.pending:
+        if key in pending:
             raise NotSentError("in_flight_twice")
 
     def _way(self, followed: int | None, send_by_ns: int, bound: int) -> Connection | Mirrored:

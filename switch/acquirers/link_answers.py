@@ -70,6 +70,7 @@ class Answers:
         reload: Callable[[], Awaitable[Snapshot]] | None,
     ) -> None:
         self.matching = link_messages.matching_of(owner.link.dialect)
+        self.key = link_messages.key_by(self.matching)
         self._owner = owner
         self._name = owner.name
         self._family = registry.get(owner.link.dialect).family
@@ -87,9 +88,6 @@ class Answers:
         self._kept, self._asked_about = Bound(), Bound()
         self._approved_late: dict[MatchKey, float] = {}
         self._parked: list[tuple[Message, bytes, int, bool]] = []
-
-    def key(self, message: Message) -> MatchKey:
-        return tuple([message.get(de, "") for de in self.matching])
 
     def approved_late_since(self, key: MatchKey, since_s: float) -> bool:
         return self._approved_late.get(key, -1.0) >= since_s
@@ -174,7 +172,7 @@ class Answers:
             return
         link, local = self._owner.link, self._clock.local()
         if pending is not None:
-            answer = link_messages.read_answer(pending.request, message, link, local.date())
+            answer = link_messages.read_answer(pending.request, message, link, self._clock.date)
             if isinstance(answer, str):
                 self._counters.mismatched += 1
                 self._not_counting(message, slot, pending, "mismatch", answer)

@@ -10,16 +10,21 @@ if TYPE_CHECKING:
     from switch.ports import Clock
 
 
+ONE_SECOND = dt.timedelta(seconds=1)
+
+
 class LinkClock:
     def __init__(self, clock: Clock, timezone: str) -> None:
         self.monotonic_ns = clock.monotonic_ns
         self._clock = clock
         self._transmission_time = ""
-        self._local = dt.datetime.fromtimestamp(0, dt.UTC)
+        # the second that all this is of
+        self._begins = self._ends = self._local = dt.datetime.fromtimestamp(0, dt.UTC)
+        self.date = self._local.date()  # as `local` last said
         self.move(timezone)
 
     def move(self, timezone: str) -> None:
-        self._zone, self._second = ZoneInfo(timezone), 0
+        self._zone, self._ends = ZoneInfo(timezone), self._begins
 
     def transmission_time(self) -> str:
         """DE 7, MMDDhhmmss."""
@@ -28,10 +33,10 @@ class LinkClock:
 
     def local(self) -> dt.datetime:
         now = self._clock.now()
-        second = int(now.timestamp())
-        if second != self._second:
-            local = now.astimezone(self._zone)
-            self._second = second
-            self._transmission_time = local.strftime("%m%d%H%M%S")
-            self._local = local
+        if not self._begins <= now < self._ends:
+            self._begins = now.replace(microsecond=0)
+            self._ends = self._begins + ONE_SECOND
+            self._local = self._begins.astimezone(self._zone)
+            self._transmission_time = self._local.strftime("%m%d%H%M%S")
+            self.date = self._local.date()
         return self._local

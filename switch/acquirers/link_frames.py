@@ -9,7 +9,7 @@ import structlog
 from hsm.errors import VaultError
 from hsm.keys import KeyUsage
 from iso8583.errors import EncodeError, FramingError
-from iso8583.framing import Frame, FramingSpec, build
+from iso8583.framing import Builder, FramingSpec
 from switch.acquirers.form_codec import FormCodec, codec_of
 from switch.acquirers.link_keys import ZERO_MAC, LinkMac, sent_key
 from switch.acquirers.ports import NotSentError
@@ -46,6 +46,7 @@ class Frames:
             inclusive=link.length_inclusive,
             header_bytes=len(self._header),
         )
+        self._build = Builder(self.framing).build
         self._name = link.acquirer
         self._mac_on_management = link.mac_on_management
         self._hsm = hsm
@@ -56,7 +57,10 @@ class Frames:
     async def request(self, message: Message) -> bytes:
         """Raises NotSentError where it can not be written or signed."""
         try:
-            return self._frame(await self._sealed(message))
+            if not self.mac.on:
+                return self._build(self._header, self.codec.encode(message))
+            covered = self._covered(message)
+            return self._build(self._header, covered + await self.mac.sign(covered))
         except (EncodeError, FramingError) as error:
             _log.error("link_message_not_encodable", acquirer=self._name, reason=str(error))
             raise NotSentError("encode") from error
@@ -64,22 +68,17 @@ class Frames:
             _log.error("link_message_not_signed", acquirer=self._name, error=type(error).__name__)
             raise NotSentError("vault") from error
 
-    async def _sealed(self, message: Message) -> bytes:
-        """The message's bytes with its MAC in DE 64, or DE 128 where an element above 64 is present."""
-        if not self.mac.on:
-            return self.codec.encode(message)
+    def _covered(self, message: Message) -> bytes:
+        """What its MAC is made of, which stands in DE 64, or in DE 128 where an element above 64 is present."""
         de = 128 if max(message) > 64 else 64
-        covered = self.codec.encode({**message, de: ZERO_MAC})[: -len(ZERO_MAC)]
-        return covered + await self.mac.sign(covered)
-
-    def _frame(self, body: bytes) -> bytes:
-        return build(Frame(b"", self._header, body), self.framing)
+        return self.codec.encode({**message, de: ZERO_MAC})[: -len(ZERO_MAC)]
 
     async def management(self, message: Message) -> bytes:
         """An 08xx: signed only where the link says so."""
-        if self._mac_on_management:
-            return self._frame(await self._sealed(message))
-        return self._frame(self.codec.encode(message))
+        if self._mac_on_management and self.mac.on:
+            covered = self._covered(message)
+            return self._build(self._header, covered + await self.mac.sign(covered))
+        return self._build(self._header, self.codec.encode(message))
 
     async def management_verifies(self, message: Message, body: bytes) -> bool:
         return not self._mac_on_management or await self.mac.verifies(message, body)

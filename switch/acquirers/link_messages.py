@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from iso8583 import mti as mtis
 from iso8583.codes import RESPONSE_CODES
@@ -18,6 +18,8 @@ from switch.acquirers.ports import Answer, AnswerKind
 from switch.transactions import BY_CODE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from iso8583.message import Message
     from switch.journal import AttemptRow, Original, RequestRow
     from switch.reference import Link
@@ -56,6 +58,18 @@ def elements_of(dialect: str) -> frozenset[int]:
 def matching_of(dialect: str) -> tuple[int, ...]:
     """The elements by which answers are matched in a dialect."""
     return next(row for row in MATCHING if elements_of(dialect).issuperset(row))
+
+
+def key_by(matching: tuple[int, ...]) -> Callable[[Message], tuple[str | bytes, ...]]:
+    """What messages are matched by, in a dialect that has these elements."""
+    if matching != MATCHING[0]:
+        return lambda message: tuple([message.get(de, "") for de in matching])
+
+    def key(message: Message) -> tuple[str | bytes, ...]:
+        get = message.get
+        return get(7, ""), get(11, ""), get(32, ""), get(33, "")
+
+    return key
 
 
 # -- requests -----------------------------------------------------------------------------------
@@ -249,10 +263,13 @@ def place(text: str) -> str:
 
 
 def _written(message: Message, link: Link) -> Message:
-    if link.form:  # it says what may stand where
-        return {de: message[de] for de in sorted(message)}
-    known = elements_of(link.dialect)
-    return {de: message[de] for de in sorted(known.intersection(message))}
+    return {de: message[de] for de in _order(link.dialect, tuple(message))}
+
+
+@lru_cache(1_024)  # few are the shapes that our own messages have
+def _order(dialect: str, elements: tuple[int, ...]) -> tuple[int, ...]:
+    """Those that the dialect has, ascending."""
+    return tuple(sorted(elements_of(dialect).intersection(elements)))
 
 
 # -- answers ------------------------------------------------------------------------------------
@@ -280,14 +297,15 @@ def read_answer(request: Message, answer: Message, link: Link, today: dt.date) -
             return "DE 4 is not a part of what was asked"
     elif 4 in request and amount != request[4]:
         return "DE 4 differs"
+    fields: dict[int, Any] = answer
     return Answer(
-        kind=kind,
-        response_code=response_code,
-        amount_minor=None if amount is None else int(str(amount)),
-        auth_code=str(answer.get(38, "")).strip(),
-        settlement_date=month_day(str(answer.get(15, "")), today),
-        rrn=str(answer.get(37, "")),
-        elements={de: answer[de] for de in PASSED_ON if de in answer},
+        kind,
+        response_code,
+        None if amount is None else int(fields[4]),
+        fields.get(38, "").strip(),
+        month_day(fields.get(15, ""), today),
+        fields.get(37, ""),
+        {de: answer[de] for de in PASSED_ON if de in answer},
     )
 
 

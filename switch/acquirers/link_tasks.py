@@ -23,14 +23,14 @@ class LinkTasks:
     def __iter__(self) -> Iterator[asyncio.Task[None]]:
         return iter(self._tasks)
 
-    def at_once(self, work: Coroutine[Any, Any, None]) -> None:
+    def at_once(self, work: Coroutine[Any, Any, Any]) -> None:
         """In the turn of the loop that brought it, as far as the vault does not suspend."""
         at_once(work, self._go_on)
 
-    def _go_on(self, work: Coroutine[Any, Any, None]) -> None:
+    def _go_on(self, work: Coroutine[Any, Any, Any]) -> None:
         self.spawn(self._guarded(work))
 
-    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _guarded(self, work: Coroutine[Any, Any, Any]) -> None:
         try:
             await work
         except Exception:  # noqa: BLE001 - one message must not cost the others their connection
