@@ -21,7 +21,7 @@ from switch.journal import (
     OutcomeState,
 )
 from switch.routing import OF_ORIGINAL, Asked, read_route_rule, with_choice
-from switch.transactions import HOLDS, Search, Side
+from switch.transactions import HOLDS, UNSUPPORTED, Search, Side
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -144,9 +144,8 @@ class Admission:
         route: Route | None,
         snapshot: Snapshot,
     ) -> Effect | Refusal:
-        unsupported = intake.unsupported(asked)
-        if unsupported is not None:
-            return auth.refuse(unsupported.response_code, unsupported.rule)
+        if asked.type is UNSUPPORTED:
+            return auth.refuse("40", f"type.{asked.kind}.{asked.private.usage}")
         if asked.type.advice:
             return self._advice(auth, asked, received, verified, route, snapshot)
         merchant = received.sender.merchant

@@ -19,6 +19,8 @@ here awaits, reads a clock or draws a number: rows and numbers are made by intak
 
 from __future__ import annotations
 
+import datetime as dt
+from collections.abc import Callable
 from enum import IntEnum, auto
 from typing import TYPE_CHECKING
 
@@ -44,16 +46,13 @@ from switch.journal import (
     Stored,
 )
 from switch.reversal import SWITCH_TIME_OUT, WireIdentity, reverse
+from switch.routing import Passed
 from switch.store_and_forward import judge_late_answer
 from switch.store_ports import Undecided
 from switch.transactions import OnUnknown, TransactionType
 
 if TYPE_CHECKING:
-    import datetime as dt
-    from collections.abc import Callable
-
     from switch.journal import Find, Scene
-    from switch.routing import Passed
 
 
 class Stage(IntEnum):  # its hash costs no call in Python: TABLE is asked with it at every step
@@ -75,39 +74,23 @@ class NumbersExhaustedError(Exception):
     """No number is left for a reversal or repeat: the request stays undecided until one is."""
 
 
-class Authorization:
+class Authorization(msgspec.Struct, eq=False):
     """One request on its way. `step` is called with each event until it returns a Reply."""
 
-    __slots__ = (
-        "alternates", "answer", "attempt", "business_date", "issued_ns", "next_attempt", "now",
-        "numbers", "original", "outcome", "partial_allowed", "request", "stage", "type",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        request: RequestRow,
-        transaction_type: TransactionType,
-        *,
-        partial_allowed: bool,
-        now: Callable[[], dt.datetime],
-        numbers: Callable[[str], WireIdentity | None],
-        next_attempt: Callable[[RequestRow, AttemptRow, str, Passed], AttemptRow | str],
-        alternates: tuple[str, ...] = (),
-    ) -> None:
-        self.request = request
-        self.type = transaction_type
-        self.partial_allowed = partial_allowed
-        self.now = now
-        self.numbers = numbers
-        self.next_attempt = next_attempt
-        self.alternates = alternates
-        self.attempt: AttemptRow | None = None
-        self.outcome: OutcomeRow | None = None
-        self.answer: Answer | None = None
-        self.business_date: dt.date | None = None
-        self.original: Original | None = None  # of a void or refund
-        self.issued_ns = 0  # monotonic: when the newest commit was handed over, set by the engine
-        self.stage = Stage.RECORDING
+    request: RequestRow
+    type: TransactionType
+    partial_allowed: bool
+    now: Callable[[], dt.datetime]
+    numbers: Callable[[str], WireIdentity | None]
+    next_attempt: Callable[[RequestRow, AttemptRow, str, Passed], AttemptRow | str]
+    alternates: tuple[str, ...] = ()
+    attempt: AttemptRow | None = None
+    outcome: OutcomeRow | None = None
+    answer: Answer | None = None
+    business_date: dt.date | None = None
+    original: Original | None = None  # of a void or refund
+    issued_ns: int = 0  # monotonic: when the newest commit was handed over, set by the engine
+    stage: Stage = Stage.RECORDING
 
     # -- the ways in --------------------------------------------------------------------------
 

@@ -214,13 +214,6 @@ def read_code(value: str) -> str:
     return ""
 
 
-def unsupported(ask: Ask) -> Refusal | None:
-    """40 where no type of transaction is like it."""
-    if ask.type is not UNSUPPORTED:
-        return None
-    return Refusal("40", f"type.{ask.kind}.{ask.private.usage}")
-
-
 def validate(
     ask: Ask, message: Message, route: Route | None, merchant: Merchant, local: dt.datetime
 ) -> Refusal | None:

@@ -224,29 +224,36 @@ class MoneyRequest:
 
     async def _send(self, attempt: AttemptRow) -> NotSent | NoAnswer | VaultRefused | None:
         """None: it is the link's now, which tells what comes of it."""
-        engine, auth, received = self.engine, self.auth, self.received
-        merchant = received.sender.merchant
+        engine, auth, received, asked = self.engine, self.auth, self.received, self.asked
+        name, merchant = attempt.acquirer, received.sender.merchant
         assert auth is not None
         assert merchant is not None
-        if self._way_to(attempt.acquirer) is None:
-            return NotSent("gone")
-        try:
-            pin_block = await self._translated(attempt.acquirer)
-        except PinBlockError:
-            return VaultRefused("99", "pin.block")
-        except VaultError as error:
-            engine.log.failed(error)
-            return VaultRefused("96", "vault.failed")
-        way = self._way_to(attempt.acquirer)  # the vault may have taken its time
+        way = self._way_to(name)
         if way is None:
             return NotSent("gone")
+        pin_block = received.message.get(52)
+        if pin_block is not None:
+            assert isinstance(pin_block, bytes)
+            snapshot = engine.snapshot()
+            try:
+                zpk, pik = zpk_of(name, snapshot), self.verified.session.pik
+                pin_block = await engine.hsm.translate_pin(pin_block, pik, zpk, asked.pan)
+            except PinBlockError:
+                return VaultRefused("99", "pin.block")
+            except VaultError as error:
+                engine.log.failed(error)
+                return VaultRefused("96", "vault.failed")
+            if engine.snapshot() is not snapshot:  # the vault has taken its time
+                way = self._way_to(name)
+                if way is None:
+                    return NotSent("gone")
         acquirer, link = way
         message = build_request(
             auth.request,
             attempt,
             received.message,
-            self.asked.pan,
-            self.asked.expiry,
+            asked.pan,
+            asked.expiry,
             merchant,
             link,
             pin_block,
@@ -256,12 +263,12 @@ class MoneyRequest:
             auth.issued_ns + engine.send_by_ns, engine.standing.of(auth.request.owner_id)
         )
         self.watch.sent_ns += engine.monotonic_ns() - self.watch.since_ns
-        self.acquirer = attempt.acquirer
-        engine.load.sent(attempt.acquirer, asyncio.get_running_loop().time())
+        self.acquirer = name
+        engine.load.sent(name, asyncio.get_running_loop().time())
         try:
             acquirer.send(message, attempt, send_by_ns, self.exchanged)
         except Exception as error:  # noqa: BLE001 - it may have been sent: unknown, never declined
-            engine.load.back(attempt.acquirer)
+            engine.load.back(name)
             engine.log.failed(error)
             return NoAnswer("internal")
         return None
@@ -285,20 +292,6 @@ class MoneyRequest:
         engine = self.engine
         acquirer, link = engine.acquirers.get(name), engine.snapshot().links.get(name)
         return None if acquirer is None or link is None else (acquirer, link)
-
-    async def _translated(self, acquirer: str) -> bytes | None:
-        """The PIN block under the link's ZPK; None where the message has none."""
-        block = self.received.message.get(52)
-        if block is None:
-            return None
-        assert isinstance(block, bytes)
-        engine = self.engine
-        zpk = engine.snapshot().key(f"link:{acquirer}", "ZPK")
-        if zpk is None:
-            raise VaultError(f"link {acquirer} has no ZPK: tongbao keys import --link {acquirer}")
-        return await engine.hsm.translate_pin(
-            block, self.verified.session.pik, zpk.block, self.asked.pan
-        )
 
     # -- its end ---------------------------------------------------------------------------------
 
@@ -341,3 +334,11 @@ class MoneyRequest:
 
     def _end(self) -> None:
         self.engine.ended(self.serial, self.peer)
+
+
+def zpk_of(acquirer: str, snapshot: Snapshot) -> str:
+    """The block of the key that PIN blocks go to an acquirer under. VaultError where there is none."""
+    zpk = snapshot.key(f"link:{acquirer}", "ZPK")
+    if zpk is None:
+        raise VaultError(f"link {acquirer} has no ZPK: tongbao keys import --link {acquirer}")
+    return zpk.block

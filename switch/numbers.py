@@ -27,6 +27,7 @@ class Block:
     def __init__(self, refill: Callable[[int], Awaitable[tuple[int, int]]], size: int) -> None:
         self._refill = refill
         self._size = size
+        self._half = size // 2
         self._next = 0
         self._last = -1
         self._spare: tuple[int, int] | None = None
@@ -42,14 +43,14 @@ class Block:
 
     def take(self) -> int | None:
         """The next number; None while the store has not given another block."""
-        if self._next > self._last:
+        number = self._next
+        if number > self._last:
             if self._spare is None:
                 self._fetch()
                 return None
-            (self._next, self._last), self._spare = self._spare, None
-        number = self._next
-        self._next += 1
-        if self._spare is None and self._last - number < self._size // 2:
+            (number, self._last), self._spare = self._spare, None
+        self._next = number + 1
+        if self._last - number < self._half and self._spare is None:
             self._fetch()
         return number
 

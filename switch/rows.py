@@ -231,4 +231,8 @@ class Rows:
 def route_told(snapshot: Snapshot, route: Route | None) -> str:
     """How a decision (P10) ends after `Sender.decision`: which route, and its version."""
     prefix = "" if route is None else route.prefix
-    return f'"route":"{prefix}@{snapshot.version("route", prefix)}"}}'
+    told: str | None = snapshot.prepared.get(prefix)  # no terminal is called like a prefix
+    if told is None:
+        told = f'"route":"{prefix}@{snapshot.version("route", prefix)}"}}'
+        snapshot.prepared[prefix] = told
+    return told

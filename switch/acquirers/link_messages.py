@@ -62,14 +62,12 @@ def matching_of(dialect: str) -> tuple[int, ...]:
 
 def key_by(matching: tuple[int, ...]) -> Callable[[Message], tuple[str | bytes, ...]]:
     """What messages are matched by, in a dialect that has these elements."""
-    if matching != MATCHING[0]:
-        return lambda message: tuple([message.get(de, "") for de in matching])
-
-    def key(message: Message) -> tuple[str | bytes, ...]:
-        get = message.get
-        return get(7, ""), get(11, ""), get(32, ""), get(33, "")
-
-    return key
+    if matching == MATCHING[0]:
+        return lambda message: (
+            message.get(7, ""), message.get(11, ""), message.get(32, ""), message.get(33, ""),
+        )  # fmt: skip
+    assert matching == MATCHING[1]
+    return lambda message: (message.get(11, ""), message.get(41, ""))
 
 
 # -- requests -----------------------------------------------------------------------------------
@@ -280,10 +278,12 @@ def read_answer(request: Message, answer: Message, link: Link, today: dt.date) -
 
     Its MAC is the caller's to check. `today` is in the link's zone.
     """
-    if answer.get(0) != mtis.response_mti(str(request[0])):
+    asked, told = request.get, answer.get
+    if told(0) != mtis.response_mti(str(request[0])):
         return "MTI is not the answer's"
     for de in AGREE:
-        if de in request and answer.get(de) != request[de]:
+        wanted = asked(de)
+        if wanted is not None and told(de) != wanted:
             return f"DE {de} differs" if de in answer else f"DE {de} is missing"
     response_code = answer.get(39)
     if not isinstance(response_code, str) or len(response_code) != 2:

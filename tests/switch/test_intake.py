@@ -16,7 +16,7 @@ from switch import intake
 from switch.intake import Ask, Refusal
 from switch.management import parse_totals, render_totals
 from switch.reference import Item, Snapshot
-from switch.transactions import TYPES, TransactionType, find, reversed_kind
+from switch.transactions import TYPES, UNSUPPORTED, TransactionType, find, reversed_kind
 from terminals.registry import Merchant, Profile
 
 PAN = "6220000000000001"
@@ -52,10 +52,10 @@ def judged(message: dict[int, str | bytes], **route: Any) -> str:
     ask = intake.read(message, PROFILE)
     if isinstance(ask, Refusal):
         return ask.response_code
-    refusal = intake.unsupported(ask)
-    if refusal is None:
-        known = snapshot(**route).route(ask.pan)
-        refusal = intake.validate(ask, message, known, MERCHANT, LOCAL)
+    if ask.type is UNSUPPORTED:
+        return "40"
+    known = snapshot(**route).route(ask.pan)
+    refusal = intake.validate(ask, message, known, MERCHANT, LOCAL)
     return "" if refusal is None else refusal.response_code
 
 
