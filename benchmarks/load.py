@@ -332,7 +332,7 @@ class Load:
             case "connect":
                 return await self.connect(msgspec.convert(command, Plan))
             case "run":
-                return await self.run(command["seconds"])
+                return await self.run(command["seconds"], command.get("lines"))
             case "close":
                 for line in self.lines:
                     line.load = Load()
@@ -355,20 +355,21 @@ class Load:
             )
             self.lines.append(line)
         if plan.tmk:
-            self._begin()
+            self._begin(len(self.lines))
             for line in self.lines:
                 line.sign_on(0)
             await asyncio.wait_for(self.done, 60.0)
         return {"lines": len(self.lines)}
 
-    async def run(self, seconds: float) -> dict[str, Any]:
-        """Trade for so long; then wait for what is in flight."""
+    async def run(self, seconds: float, lines: int | None = None) -> dict[str, Any]:
+        """Trade for so long, on all lines or some; then wait for what is in flight."""
         self.codes = {}
         self.latencies_ns = array("q")
-        self._begin()
+        trading = self.lines[:lines]
+        self._begin(len(trading))
         started_ns = time.perf_counter_ns()
         self.until_ns = started_ns + int(seconds * 1e9)
-        for line in self.lines:
+        for line in trading:
             line.purchase()
         await asyncio.wait_for(self.done, seconds + TAIL_S)
         took_s = (time.perf_counter_ns() - started_ns) / 1e9
@@ -380,9 +381,9 @@ class Load:
             **{f"latency_ms_{name}": value for name, value in latency_ms.items()},
         }
 
-    def _begin(self) -> None:
+    def _begin(self, lines: int) -> None:
         self.done = asyncio.get_running_loop().create_future()
-        self.left = len(self.lines)
+        self.left = lines
 
     def over(self) -> bool:
         return time.perf_counter_ns() >= self.until_ns

@@ -28,10 +28,9 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks import report
-from benchmarks.load import Bank, Identity, Plan, run
+from benchmarks.load import CARDS, Bank, Identity, Plan, run
 from benchmarks.null_ports import NullLog, NullPans, NullStore, NullVault, null_key, snapshot_of
 from iso8583.framing import LINK, POS, Framer
-from benchmarks.load import CARDS
 from switch import logs
 from switch.adapters.system import SystemClock
 from switch.config import Batch, Config, Listener, Rates
@@ -103,7 +102,10 @@ class Yardstick:
 
         self.path = path
         self.forwarder = Forwarder(dialect)
-        self.terminal, self.link = Peer(POS, self.forwarder.from_terminal), Peer(LINK, self.forwarder.from_bank)
+        self.terminal, self.link = (
+            Peer(POS, self.forwarder.from_terminal),
+            Peer(LINK, self.forwarder.from_bank),
+        )
         for peer in (self.terminal, self.link):
             peer.connection_made(Caught())
         self.forwarder.link = self.link
@@ -168,9 +170,7 @@ class Path:
             hsm=vault, pans=NullPans(), clock=SystemClock(), transport=self.wire, log=NullLog(),
         )  # fmt: skip
         self.switch = build(config, 0, ports)
-        self.identities = [
-            Identity(plan, plan.name(n, 0), CARDS.card(1 + n)) for n in range(LINES)
-        ]
+        self.identities = [Identity(plan, plan.name(n, 0), CARDS.card(1 + n)) for n in range(LINES)]
         self.lines: list[tuple[asyncio.Protocol, Caught]] = []
 
     async def start(self) -> None:
@@ -255,7 +255,9 @@ async def measure(given: argparse.Namespace) -> None:
         spent.append(await path.round() / LINES / 1e3)
         bare.append(yardstick.round() / LINES / 1e3)
     ours, theirs = statistics.median(spent), statistics.median(bare)
-    print(f"{ours:.1f} µs (min {min(spent):.1f}), yardstick {theirs:.1f} ({min(bare):.1f}): {theirs/ours:.2f} {min(bare)/min(spent):.2f}")
+    print(
+        f"{ours:.1f} µs (min {min(spent):.1f}), yardstick {theirs:.1f} ({min(bare):.1f}): {theirs / ours:.2f} {min(bare) / min(spent):.2f}"
+    )
 
 
 async def count_calls(path: Path) -> None:
@@ -297,7 +299,11 @@ PARTS: Final = (
     ("answer to the terminal", "switch/server.py:TerminalConnection.answer", ()),
     ("link: message built", "switch/acquirers/link_messages.py:build_request", ()),
     ("link: answer matched and judged", "switch/acquirers/link_answers.py", ()),
-    ("link: answer matched and judged", "switch/acquirers/link_connection.py:Connection.data_received", ()),
+    (
+        "link: answer matched and judged",
+        "switch/acquirers/link_connection.py:Connection.data_received",
+        (),
+    ),
     ("link: signed and sent", "switch/acquirers/iso8583_link.py:IsoLink.send", ()),
     ("link: signed and sent", "switch/acquirers/link_connection.py:Connection._flush", ()),
     ("reception: terminal, rate, form", "switch/reception.py:receive", ()),

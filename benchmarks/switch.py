@@ -1,7 +1,7 @@
 """What everything costs: `tongbao serve` with two workers on an embedded PostgreSQL that syncs.
 
     python -m benchmarks.switch [--terminals N] [--seconds S] [--rounds N] [--workers N]
-                                [--data DIR] [--no-baseline] [--json]
+                                [--mac x9.19-binary|cmac] [--data DIR] [--no-baseline] [--json]
 
 Terminals sign on, then ask for 267-byte purchases with chip and PIN in a closed loop: MAC in and out,
 PIN translation, the link's MAC both ways, two durable records, routing, the check for repeats, the
@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from array import array
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -33,7 +34,7 @@ from benchmarks import report
 from benchmarks.forward import CONTENDERS, WARM_S, Contender
 from benchmarks.load import PURCHASES, TMK, Plan, Process
 from hsm.des_keys import with_odd_parity
-from hsm.keys import KeyUsage
+from hsm.keys import Algorithm, KeyUsage
 from hsm.lmk import TEST_LMK
 from hsm.local import LocalVault
 from switch.config import Config, parse
@@ -47,6 +48,7 @@ MERCHANT_TERMINALS: Final = 16
 TPS_MAX: Final = 8_000  # for which there are enough identities
 LINK_MAC: Final = "x9.19-binary"
 READY_S: Final = 60.0
+LOGGED_S: Final = 3.0  # until the lines of the last requests are in the log
 ROOT: Final = Path(__file__).resolve().parent.parent
 
 RATES = "[rates]\nterminal_messages_per_s = 100_000\n"  # counted, and never refused
@@ -64,11 +66,13 @@ class Node:
         *,
         bank: str = "benchmarks.load",
         more: str = "",
+        link_mac: str = LINK_MAC,
     ) -> None:
         """`bank`: the module of its process; `more`: further tables of the configuration."""
         self.folder = folder
+        self.link_mac = link_mac
         zak, zpk = (with_odd_parity(os.urandom(16)) for _ in range(2))
-        self.bank = Process(bank, "bank", "iso1987_ascii", zak.hex(), LINK_MAC)
+        self.bank = Process(bank, "bank", "iso1987_ascii", zak.hex(), link_mac)
         stack.callback(self.bank.stop)
         settings = (
             f'data = "{folder / "data"}"\nworkers = {workers}\n'
@@ -115,7 +119,7 @@ class Node:
                 "bank",
                 Link(
                     acquirer="bank", host="127.0.0.1", port=self.bank.ready["port"],
-                    de32="48000000", max_connections=config.workers, mac_algorithm=LINK_MAC,
+                    de32="48000000", max_connections=config.workers, mac_algorithm=self.link_mac,
                 ),
             ),
             *(
@@ -142,7 +146,10 @@ class Node:
                     maker="benchmark",
                 )
                 for owner, usage, key in keys:
-                    block = vault.import_components(usage, [key], allow_weak=True)
+                    aes = usage is KeyUsage.ZAK and self.link_mac == "cmac"
+                    block = vault.import_components(
+                        usage, [key], algorithm=Algorithm.AES if aes else None, allow_weak=True
+                    )
                     await store.add_key(
                         StoredKey(
                             owner=owner, usage=usage.value, version=0, block=block.block,
@@ -170,8 +177,10 @@ class Node:
 class Everything:
     """The node, its terminals and its bank."""
 
-    def __init__(self, stack: ExitStack, folder: Path, workers: int, plan: Plan) -> None:
-        self.node = Node(stack, folder, workers, plan)
+    def __init__(
+        self, stack: ExitStack, folder: Path, workers: int, plan: Plan, link_mac: str = LINK_MAC
+    ) -> None:
+        self.node = Node(stack, folder, workers, plan, link_mac=link_mac)
         self.load = Process("benchmarks.load", "terminals")
         stack.callback(self.load.stop)
         plan = msgspec.structs.replace(plan, port=self.node.port)
@@ -202,6 +211,28 @@ class Everything:
             "latency_ms_p99": result["latency_ms_p99"],
         }
 
+    def lone(self, seconds: float) -> dict[str, float]:
+        """One terminal, one transaction at a time: p50 and p99 as it sees them, and, by the node's log,
+        without what the link and the bank take."""
+        result = self.load.ask(seconds + 30.0, do="run", seconds=seconds, lines=1)
+        time.sleep(LOGGED_S)
+        lines = [
+            json.loads(line)
+            for file in (self.node.folder / "data" / "log").glob("authorizations-*.jsonl")
+            for line in file.read_text(encoding="utf-8").splitlines()
+        ]
+        lines.sort(key=lambda line: str(line["time"]))
+        own_ns = array("q")
+        for line in lines[-result["transactions"] :]:
+            own_ns.append((line["total_us"] - line["acquirer_us"]) * 1_000)
+        own_ms = report.percentiles(own_ns)
+        return {
+            "ms_p50": result["latency_ms_p50"],
+            "ms_p99": result["latency_ms_p99"],
+            "own_ms_p50": own_ms["p50"],
+            "own_ms_p99": own_ms["p99"],
+        }
+
     def used(self, switch: list[int], postgres: list[int]) -> dict[str, report.Usage]:
         return {
             "switch": report.usage(switch),
@@ -211,8 +242,10 @@ class Everything:
         }
 
 
-def measure(given: argparse.Namespace) -> tuple[dict[str, dict[str, float]], float]:
-    """The node and the baseline in turns, medians of the rounds; and how long the disk syncs."""
+def measure(
+    given: argparse.Namespace,
+) -> tuple[dict[str, dict[str, float]], dict[str, float], float]:
+    """The node and the baseline in turns, medians of the rounds; a lone terminal; how long the disk syncs."""
     total_s = WARM_S + given.rounds * given.seconds
     plan = Plan(
         port=0,
@@ -226,7 +259,7 @@ def measure(given: argparse.Namespace) -> tuple[dict[str, dict[str, float]], flo
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         folder.chmod(0o711)  # PostgreSQL's own user passes through
         contenders: dict[str, Everything | Contender] = {
-            "tongbao": Everything(stack, folder, given.workers, plan)
+            "tongbao": Everything(stack, folder, given.workers, plan, given.mac)
         }
         sync_ms = report.sync_ms(folder)
         if given.baseline:
@@ -238,7 +271,10 @@ def measure(given: argparse.Namespace) -> tuple[dict[str, dict[str, float]], flo
             for name, contender in contenders.items():
                 measured[name].append(contender.trade(given.seconds))
         sync_ms = max(sync_ms, report.sync_ms(folder))
-    return {name: report.medians(rows) for name, rows in measured.items()}, sync_ms
+        everything = contenders["tongbao"]
+        assert isinstance(everything, Everything)
+        lone = everything.lone(given.seconds)
+    return {name: report.medians(rows) for name, rows in measured.items()}, lone, sync_ms
 
 
 def main() -> None:
@@ -249,24 +285,26 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0, help="a round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--mac", choices=(LINK_MAC, "cmac"), default=LINK_MAC, help="of the link")
     parser.add_argument("--data", default=None, help="where the data folder is made; default /tmp")
     parser.add_argument("--no-baseline", dest="baseline", action="store_false")
     parser.add_argument("--json", action="store_true", help="figures as one JSON object")
     given = parser.parse_args()
     report.begin()
-    figures, sync_ms = measure(given)
+    figures, lone, sync_ms = measure(given)
     if given.json:
         report.as_json(
             MODULE,
             terminals=given.terminals,
             workers=given.workers,
             median=figures,
+            lone=lone,
             fdatasync_ms=sync_ms,
         )
         return
     report.show(
         MODULE,
-        f"everything, {given.terminals} terminals, {given.workers} workers; "
+        f"everything, link MAC {given.mac}, {given.terminals} terminals, {given.workers} workers; "
         f"medians of {given.rounds} rounds of {given.seconds:g} s",
         ("", "CPU µs", "switch", "PostgreSQL", "TPS", "p50 ms", "p99 ms", "(terminals µs", "bank µs)"),
         [
@@ -281,7 +319,9 @@ def main() -> None:
             for name, row in figures.items()
         ],
         f"first marks: at most {MARK_US:.0f} µs, at least {MARK_TPS:,.0f} TPS; "
-        f"8 KiB and fdatasync take {sync_ms:.2f} ms here",
+        f"8 KiB and fdatasync take {sync_ms:.2f} ms here\n"
+        f"a lone transaction: p50 {lone['ms_p50']:.2f}, p99 {lone['ms_p99']:.2f} ms; without link and bank "
+        f"{lone['own_ms_p50']:.2f} and {lone['own_ms_p99']:.2f}",
     )  # fmt: skip
 
 

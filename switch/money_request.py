@@ -333,7 +333,11 @@ class MoneyRequest:
             at_once(self._reply(auth.reply("98", "engine.failed")), engine.spawn)
 
     def _end(self) -> None:
-        self.engine.ended(self.serial, self.peer)
+        """Nothing of this may reach who called: the journal and the link have others to tell."""
+        try:
+            self.engine.ended(self.serial, self.peer)
+        except Exception as error:  # noqa: BLE001 - a connection's failure is that connection's alone
+            self.engine.log.failed(error)
 
 
 def zpk_of(acquirer: str, snapshot: Snapshot) -> str:
