@@ -1,17 +1,16 @@
 """Where the processor time of one authorisation goes, part by part: one process, no socket, no store.
 
-    python -m benchmarks.path [--link unionpay_pos|iso1987_ascii] [--vault] [--rounds N]
-                              [--parts] [--calls] [--json]
+    python -m benchmarks.path [--link unionpay_pos|iso1987_ascii] [--rounds N] [--parts | --calls] [--json]
 
 The engine as `benchmarks.forward` builds it (null store, vault and log), but its connections are in
-memory: frames of 64 terminals are handed to their protocols, what goes to the bank is caught, the
-bank's answers are made while no clock runs, handed to the link's protocol, and what goes back is
-caught again. So the figure repeats within a few per cent where sockets and neighbours blur it.
+memory: frames of 32 terminals are handed to their protocols, what goes to the bank is caught, the bank's
+answers are made while no clock runs, handed to the link's protocol, and what goes back is caught again.
+Beside it, in turns in the same process, the bare forwarder on pyiso8583 is given the same frames: its
+figure tells how fast the machine was, and the ratio of the two least disturbed rounds is what can be compared
+from day to day.
 
-`--vault`: the vault, the card numbers, the log and the metrics are the real ones too; only the store
-answers at once. `--parts` spreads the figure by samples of the processor's time (SIGPROF): a sample
-belongs to the innermost function that the table below names. `--calls` counts what one transaction
-calls, function by function.
+`--parts` spreads the figure by samples of the processor's time (SIGPROF): a sample belongs to the innermost
+function on its stack that a row of `PARTS` names. `--calls` counts what one transaction calls.
 """
 
 from __future__ import annotations
@@ -19,17 +18,18 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import pathlib
 import signal
 import statistics
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks import report
 from benchmarks.load import CARDS, Bank, Identity, Plan, run
 from benchmarks.null_ports import NullLog, NullPans, NullStore, NullVault, null_key, snapshot_of
+from benchmarks.pyiso8583_forward import Forwarder, Peer
 from iso8583.framing import LINK, POS, Framer
 from switch import logs
 from switch.adapters.system import SystemClock
@@ -39,14 +39,52 @@ from switch.wiring import Ports, Stores, build
 from terminals.registry import Merchant, Terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from types import FrameType
 
 MODULE: Final = "benchmarks.path"
 LINES: Final = 32
-ROUNDS: Final = 40
+ROUNDS: Final = 200
+WARM_ROUNDS: Final = 8
+TOGETHER: Final = 16  # answers of the bank in one read
 TURNS_MAX: Final = 1_000  # of the loop, for a round: then something was refused
-ROOT: Final = str(pathlib.Path(__file__).resolve().parent.parent) + "/"
+TICK_S: Final = 0.001
+ROOT: Final = str(Path(__file__).resolve().parent.parent) + "/"
+
+# (part, how file and function of its samples begin), the innermost frame first
+PARTS: Final = (
+    ("codec, four messages", "<iso8583 "),
+    ("codec, four messages", "iso8583/codec.py"),
+    ("framing, both sides", "iso8583/framing.py"),
+    ("vault and card numbers (null)", "benchmarks/null_ports.py:NullVault"),
+    ("vault and card numbers (null)", "benchmarks/null_ports.py:NullPans"),
+    ("vault and card numbers (null)", "hsm/"),
+    ("line of the log", "switch/watch.py:authorization_line"),
+    ("answer to the terminal", "switch/replies.py"),
+    ("answer to the terminal", "switch/answers.py:answer"),
+    ("answer to the terminal", "switch/server.py:TerminalConnection.answer"),
+    ("link: message built", "switch/acquirers/link_messages.py:build_request"),
+    ("link: answer matched and judged", "switch/acquirers/link_answers.py"),
+    ("link: answer matched and judged", "switch/acquirers/link_connection.py:Connection.data"),
+    ("link: signed and sent", "switch/acquirers/iso8583_link.py:IsoLink.send"),
+    ("link: signed and sent", "switch/acquirers/link_connection.py:Connection._flush"),
+    ("reception: terminal, rate, form", "switch/reception.py:receive"),
+    ("reception: terminal, rate, form", "switch/intake.py:read"),
+    ("reception: terminal, rate, form", "switch/rates.py"),
+    ("session and MAC", "switch/engine.py:Engine.verify"),
+    ("checks and route", "switch/intake.py"),
+    ("checks and route", "switch/limits.py"),
+    ("checks and route", "switch/routing.py"),
+    ("rows and numbers", "switch/rows.py"),
+    ("rows and numbers", "switch/numbers.py"),
+    ("checks and route", "switch/admission.py"),
+    ("state machine", "switch/authorization.py"),
+    ("engine: begun, performed, ended", "switch/money_request.py"),
+    ("engine: begun, performed, ended", "switch/engine.py"),
+    ("engine: begun, performed, ended", "switch/load.py"),
+    ("terminal connections", "switch/server.py"),
+    ("store (null)", "benchmarks/null_ports.py"),
+)
 
 
 class Caught(asyncio.Transport):
@@ -56,11 +94,12 @@ class Caught(asyncio.Transport):
         super().__init__({"peername": ("192.0.2.1", 40_000)})
         self.written: list[bytes] = []
 
+    def taken(self) -> list[bytes]:
+        written, self.written = self.written, []
+        return written
+
     def write(self, data: Any) -> None:
         self.written.append(data)
-
-    def writelines(self, parts: Any) -> None:
-        self.written.append(b"".join(parts))
 
     def is_closing(self) -> bool:
         return False
@@ -69,10 +108,6 @@ class Caught(asyncio.Transport):
         return 0
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
-
-    def pause_reading(self) -> None: ...
-
-    def resume_reading(self) -> None: ...
 
     def close(self) -> None: ...
 
@@ -94,273 +129,243 @@ class Wire:
         return self.transport
 
 
+class Answering:
+    """The bank, off the clock."""
+
+    def __init__(self, dialect: str) -> None:
+        self._bank = Bank(dialect, "", "off")
+        self._framer = Framer(LINK)
+
+    def to(self, sent: Iterable[bytes]) -> list[bytes]:
+        bodies = [
+            self._bank.answer(frame.body)
+            for data in sent
+            for frame in self._framer.receive_bytes(data)
+        ]
+        return [len(body).to_bytes(2, "big") + body for body in bodies]
+
+
 class Yardstick:
     """The bare forwarder of `benchmarks.forward` on the same frames: how fast the machine is now."""
 
-    def __init__(self, path: Path, dialect: str) -> None:
-        from benchmarks.pyiso8583_forward import Forwarder, Peer
+    def __init__(self, dialect: str) -> None:
+        self._bank = Answering(dialect)
+        forwarder = Forwarder(dialect)
+        self._ends = Caught(), Caught()
+        self._terminal = Peer(POS, forwarder.from_terminal)
+        self._link = forwarder.link = Peer(LINK, forwarder.from_bank)
+        for peer, end in zip((self._terminal, self._link), self._ends, strict=True):
+            peer.connection_made(end)
 
-        self.path = path
-        self.forwarder = Forwarder(dialect)
-        self.terminal, self.link = (
-            Peer(POS, self.forwarder.from_terminal),
-            Peer(LINK, self.forwarder.from_bank),
-        )
-        for peer in (self.terminal, self.link):
-            peer.connection_made(Caught())
-        self.forwarder.link = self.link
-        self.bank = Bank(dialect, "", "off")
-
-    def round(self) -> int:
-        frames = [identity.next_frame() for identity in self.path.identities]
+    def round(self, frames: Iterable[bytes]) -> int:
+        """ns of the processor for all of them."""
         started_ns = time.process_time_ns()
         for frame in frames:
-            self.terminal.data_received(frame)
+            self._terminal.data_received(frame)
         spent_ns = time.process_time_ns() - started_ns
-        sent, self.link.transport.written = self.link.transport.written, []
-        answers = []
-        for data in sent:
-            (frame,) = Framer(LINK).receive_bytes(data)
-            body = self.bank.answer(frame.body)
-            answers.append(len(body).to_bytes(2, "big") + body)
+        answers = self._bank.to(self._ends[1].taken())
         started_ns = time.process_time_ns()
         for data in answers:
-            self.link.data_received(data)
+            self._link.data_received(data)
         spent_ns += time.process_time_ns() - started_ns
-        self.terminal.transport.written = []
+        assert len(self._ends[0].taken()) == LINES
         return spent_ns
 
 
-class Path:
-    """A switch between terminals and a bank of bytes."""
+class OnePath:
+    """A switch between terminals and a bank that are bytes."""
 
     def __init__(self, dialect: str) -> None:
-        self.timed = False  # while the clock runs
-        self.plan = Plan(port=0, lines=LINES)
-        self.bank = Bank(dialect, "", "off")
-        self.framer = Framer(LINK)
-        self.wire = Wire()
-        link = Link(
-            acquirer="bank", host="", port=0, de32="48000000", dialect=dialect, max_connections=1
-        )
-        plan = self.plan
+        self.clocked = False  # while the clock runs
+        self._bank = Answering(dialect)
+        self._wire = Wire()
+        plan = Plan(port=0, lines=LINES)
         store: Any = NullStore(
             snapshot_of(
                 [
                     Merchant(merchant=plan.merchant, name="Benchmark"),
                     *(Terminal(merchant=plan.merchant, terminal=name) for name in plan.names()),
                     Route(prefix="622000", acquirer="bank", pin_required=True),
-                    link,
+                    Link(
+                        acquirer="bank", host="", port=0, de32="48000000", dialect=dialect,
+                        max_connections=1,
+                    ),
                 ],
                 [null_key("link:bank", usage) for usage in ("ZAK", "ZPK")],
             )
-        )
+        )  # fmt: skip
         config = Config(
             workers=1,
             listeners=(Listener(),),
             batch=Batch(items_max=1 << 60),
-            rates=Rates(terminal_messages_per_s=100_000),
+            rates=Rates(terminal_messages_per_s=100_000),  # counted, and never refused
         )
         vault: Any = NullVault()
         ports = Ports(
-            stores=Stores(
-                journal=store, numbers=store, owners=store, queue=store, batches=store,
-                reference=store, downloads=store,
-            ),
-            hsm=vault, pans=NullPans(), clock=SystemClock(), transport=self.wire, log=NullLog(),
-        )  # fmt: skip
-        self.switch = build(config, 0, ports)
+            stores=Stores(**dict.fromkeys(Stores.__struct_fields__, store)),
+            hsm=vault,
+            pans=NullPans(),
+            clock=SystemClock(),
+            transport=self._wire,
+            log=NullLog(),
+        )
+        self._switch = build(config, 0, ports)
         self.identities = [Identity(plan, plan.name(n, 0), CARDS.card(1 + n)) for n in range(LINES)]
-        self.lines: list[tuple[asyncio.Protocol, Caught]] = []
+        self._lines: list[tuple[asyncio.Protocol, Caught]] = []
 
     async def start(self) -> None:
-        starting = asyncio.create_task(self.switch.start([None]))
+        starting = asyncio.create_task(self._switch.start([None]))
         while not starting.done():
             await asyncio.sleep(0.001)
-            self.answer()
+            for answer in self._bank.to(self._wire.transport.taken()):  # to its sign-on
+                self._wire.protocol.data_received(answer)
         await starting
         for _ in range(LINES):
-            protocol, transport = self.switch.servers[0].accept(), Caught()
+            protocol = self._switch.servers[0].accept()
+            transport = Caught()
             protocol.connection_made(transport)
-            self.lines.append((protocol, transport))
-
-    def answer(self) -> list[bytes]:
-        """The bank's answers to what it was sent; to management at once."""
-        sent, self.wire.transport.written = self.wire.transport.written, []
-        answers = []
-        for data in sent:
-            for frame in self.framer.receive_bytes(data):
-                body = self.bank.answer(frame.body)
-                answers.append(len(body).to_bytes(2, "big") + body)
-        if answers and not self.lines:
-            self.wire.protocol.data_received(b"".join(answers))
-        return answers
+            self._lines.append((protocol, transport))
 
     async def round(self) -> int:
         """A purchase of each terminal; ns of the processor for all of them."""
         frames = [identity.next_frame() for identity in self.identities]
-        sent = self.wire.transport
-        self.timed = True
+        sent, last = self._wire.transport, self._lines[-1][1]
+        self.clocked = True
         started_ns = time.process_time_ns()
-        for (protocol, _), frame in zip(self.lines, frames, strict=True):
+        for (protocol, _), frame in zip(self._lines, frames, strict=True):
             protocol.data_received(frame)
-        for _ in range(TURNS_MAX):
-            if len(sent.written) * 16 >= LINES:
-                break
-            await asyncio.sleep(0)
+        await self._until(lambda: len(sent.written) * TOGETHER >= LINES)
         spent_ns = time.process_time_ns() - started_ns
-        self.timed = False
-        answers = self.answer()
-        assert len(answers) == LINES
-        together = [b"".join(answers[at : at + 16]) for at in range(0, LINES, 16)]
-        last = self.lines[-1][1]
-        self.timed = True
+        self.clocked = False
+        answers = self._bank.to(sent.taken())
+        assert len(answers) == LINES, "not every purchase went to the bank"
+        together = [b"".join(answers[at : at + TOGETHER]) for at in range(0, LINES, TOGETHER)]
+        self.clocked = True
         started_ns = time.process_time_ns()
         for data in together:
-            self.wire.protocol.data_received(data)
-        for _ in range(TURNS_MAX):
-            if last.written:
-                break
-            await asyncio.sleep(0)
+            self._wire.protocol.data_received(data)
+        await self._until(lambda: bool(last.written))
         spent_ns += time.process_time_ns() - started_ns
-        self.timed = False
-        for (_, transport), identity in zip(self.lines, self.identities, strict=True):
-            (answer,) = transport.written
-            transport.written = []
-            (frame,) = Framer(POS).receive_bytes(answer)
-            assert identity.take(frame) == "00"
+        self.clocked = False
+        for (_, transport), identity in zip(self._lines, self.identities, strict=True):
+            (answer,) = Framer(POS).receive_bytes(b"".join(transport.taken()))
+            assert identity.take(answer) == "00", "not every purchase was approved"
         return spent_ns
+
+    async def _until(self, done: Callable[[], bool]) -> None:
+        for _ in range(TURNS_MAX):
+            if done():
+                return
+            await asyncio.sleep(0)
 
 
 async def measure(given: argparse.Namespace) -> None:
     logs.configure(SystemClock(), "path", level="warning", file=None)
-    path = Path(given.link)
+    path, yardstick = OnePath(given.link), Yardstick(given.link)
     await path.start()
-    for _ in range(8):
+    for _ in range(WARM_ROUNDS):
         await path.round()
+        yardstick.round([identity.next_frame() for identity in path.identities])
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 50, 1_000)
+    gc.set_threshold(50_000, 50, 1_000)  # as switch.worker
     if given.calls:
         await count_calls(path)
-        return
-    if given.parts:
+    elif given.parts:
         await sample(path, given.rounds)
-        return
-    yardstick = Yardstick(path, given.link)
-    for _ in range(4):
-        yardstick.round()
-    spent, bare = [], []
+    else:
+        await compare(path, yardstick, given)
+
+
+async def compare(path: OnePath, yardstick: Yardstick, given: argparse.Namespace) -> None:
+    taken: dict[str, list[float]] = {"tongbao": [], "pyiso8583": []}
     for _ in range(given.rounds):
-        spent.append(await path.round() / LINES / 1e3)
-        bare.append(yardstick.round() / LINES / 1e3)
-    ours, theirs = statistics.median(spent), statistics.median(bare)
-    print(
-        f"{ours:.1f} µs (min {min(spent):.1f}), yardstick {theirs:.1f} ({min(bare):.1f}): {theirs / ours:.2f} {min(bare) / min(spent):.2f}"
+        taken["tongbao"].append(await path.round() / LINES / 1e3)
+        frames = [identity.next_frame() for identity in path.identities]
+        taken["pyiso8583"].append(yardstick.round(frames) / LINES / 1e3)
+    least = {name: min(each) for name, each in taken.items()}
+    median = {name: statistics.median(each) for name, each in taken.items()}
+    ratio = least["pyiso8583"] / least["tongbao"]
+    if given.json:
+        report.as_json(MODULE, link=given.link, least_us=least, median_us=median, ratio=ratio)
+        return
+    report.show(
+        MODULE,
+        f"one authorisation in one process, link in {given.link}; {given.rounds} rounds of {LINES}",
+        ("", "least µs", "median µs"),
+        [(name, f"{least[name]:.1f}", f"{median[name]:.1f}") for name in taken],
+        f"pyiso8583 / tongbao, least: {ratio:.2f}",
     )
-
-
-async def count_calls(path: Path) -> None:
-    calls: Counter[str] = Counter()
-    c_calls: Counter[str] = Counter()
-
-    def seen(frame: FrameType, event: str, arg: Any) -> None:
-        if event == "call":
-            code = frame.f_code
-            name = code.co_filename.rpartition("wt-speed/")[2]
-            calls[f"{name}:{code.co_qualname}"] += 1
-        elif event == "c_call":
-            c_calls[f"{frame.f_code.co_qualname} > {getattr(arg, '__qualname__', arg)}"] += 1
-
-    sys.setprofile(seen)
-    await path.round()
-    sys.setprofile(None)
-    for name, count in calls.most_common():
-        print(f"{count / LINES:6.2f}  {name}")
-    print(sum(calls.values()) / LINES, "python", sum(c_calls.values()) / LINES, "C")
-    for name, count in c_calls.most_common():
-        print(f"{count / LINES:6.2f}  {name}")
-
-
-# Innermost first: a sample belongs to the first function on its stack that a row names, by file and,
-# where the file has several parts, by function.
-PARTS: Final = (
-    ("codec, four messages", "<iso8583 ", ()),
-    ("codec, four messages", "iso8583/codec.py", ()),
-    ("framing, both sides", "iso8583/framing.py", ()),
-    ("vault and card numbers (null, or real)", "hsm/", ()),
-    ("vault and card numbers (null, or real)", "benchmarks/null_ports.py:NullVault", ()),
-    ("vault and card numbers (null, or real)", "benchmarks/null_ports.py:NullPans", ()),
-    ("log line, metrics", "switch/watch.py:authorization_line", ()),
-    ("log line, metrics", "switch/reporter.py", ()),
-    ("log line, metrics", "switch/logs.py", ()),
-    ("answer to the terminal", "switch/replies.py", ()),
-    ("answer to the terminal", "switch/answers.py:answer", ()),
-    ("answer to the terminal", "switch/server.py:TerminalConnection.answer", ()),
-    ("link: message built", "switch/acquirers/link_messages.py:build_request", ()),
-    ("link: answer matched and judged", "switch/acquirers/link_answers.py", ()),
-    (
-        "link: answer matched and judged",
-        "switch/acquirers/link_connection.py:Connection.data_received",
-        (),
-    ),
-    ("link: signed and sent", "switch/acquirers/iso8583_link.py:IsoLink.send", ()),
-    ("link: signed and sent", "switch/acquirers/link_connection.py:Connection._flush", ()),
-    ("reception: terminal, rate, form", "switch/reception.py:receive", ()),
-    ("reception: terminal, rate, form", "switch/intake.py:read", ()),
-    ("reception: terminal, rate, form", "switch/rates.py", ()),
-    ("session and MAC", "switch/engine.py:Engine.verify", ()),
-    ("checks and route", "switch/intake.py", ()),
-    ("checks and route", "switch/limits.py", ()),
-    ("rows and numbers", "switch/rows.py", ()),
-    ("rows and numbers", "switch/numbers.py", ()),
-    ("checks and route", "switch/admission.py", ()),
-    ("state machine", "switch/authorization.py", ()),
-    ("engine", "switch/money_request.py", ()),
-    ("engine", "switch/engine.py", ()),
-    ("engine", "switch/load.py", ()),
-    ("terminal connections", "switch/server.py", ()),
-    ("store (null)", "benchmarks/null_ports.py", ()),
-)
 
 
 def part_of(frame: FrameType | None) -> str:
     while frame is not None:
         code = frame.f_code
         name = f"{code.co_filename.removeprefix(ROOT)}:{code.co_qualname}"
-        for part, begins, _ in PARTS:
+        for part, begins in PARTS:
             if name.startswith(begins):
                 return part
-        if name.startswith("benchmarks/path.py"):
-            return "this benchmark" if code.co_name != "round" else "loop"
         frame = frame.f_back
-    return "loop"
+    return "loop, and this benchmark"
 
 
-async def sample(path: Path, rounds: int) -> None:
-    spent: list[float] = []
+async def sample(path: OnePath, rounds: int) -> None:
     parts: Counter[str] = Counter()
 
     def tick(_signum: int, frame: FrameType | None) -> None:
-        if path.timed:
+        if path.clocked:
             parts[part_of(frame)] += 1
 
     signal.signal(signal.SIGPROF, tick)
-    signal.setitimer(signal.ITIMER_PROF, 0.001, 0.001)
-    spent = [await path.round() / LINES / 1e3 for _ in range(rounds)]
+    signal.setitimer(signal.ITIMER_PROF, TICK_S, TICK_S)
+    whole_us = statistics.median([await path.round() / LINES / 1e3 for _ in range(rounds)])
     signal.setitimer(signal.ITIMER_PROF, 0)
-    total, whole = sum(parts.values()), statistics.median(spent)
-    for name, count in parts.most_common():
-        print(f"{count / total * whole:6.1f} µs  {count / total * 100:5.1f} %  {name}")
-    print(f"{whole:6.1f} µs, {total} samples")
+    samples = sum(parts.values())
+    report.show(
+        MODULE,
+        f"one authorisation in one process: {whole_us:.1f} µs, {samples} samples",
+        ("part", "µs", "%"),
+        [
+            (name, f"{count / samples * whole_us:.1f}", f"{count / samples:.1%}")
+            for name, count in parts.most_common()
+        ],
+    )
+
+
+async def count_calls(path: OnePath) -> None:
+    calls: Counter[str] = Counter()
+    of_python = 0
+
+    def seen(frame: FrameType, event: str, argument: Any) -> None:
+        nonlocal of_python
+        if not path.clocked:
+            return
+        code = frame.f_code
+        if event == "call":
+            of_python += 1
+            calls[f"{code.co_filename.removeprefix(ROOT)}:{code.co_qualname}"] += 1
+        elif event == "c_call":
+            calls[f"  {code.co_qualname}: {getattr(argument, '__qualname__', argument)}"] += 1
+
+    sys.setprofile(seen)
+    await path.round()
+    sys.setprofile(None)
+    report.show(
+        MODULE,
+        f"calls of one authorisation: {of_python / LINES:.0f} of functions in Python, "
+        f"{(calls.total() - of_python) / LINES:.0f} of others",
+        ("function", "times"),
+        [(name, f"{count / LINES:.2f}") for name, count in calls.most_common()],
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description=__doc__)
     parser.add_argument("--link", choices=("unionpay_pos", "iso1987_ascii"), default="unionpay_pos")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--parts", action="store_true")
-    parser.add_argument("--calls", action="store_true")
+    parser.add_argument("--parts", action="store_true", help="spread over its parts")
+    parser.add_argument("--calls", action="store_true", help="what one transaction calls")
+    parser.add_argument("--json", action="store_true", help="figures as one JSON object")
     given = parser.parse_args()
     report.begin()
     run(measure(given))

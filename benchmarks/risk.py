@@ -92,8 +92,9 @@ def asked_us(requests: int, rounds: int) -> dict[str, float]:
         for name, rules in ASKED.items()
     }
     ask = Ask(
-        type=TYPES["purchase"], private=Private(), pan="6220000000000019", expiry="3012",
-        amount_minor=100_00, currency="156", has_pin=True,
+        type=TYPES["purchase"], kind="020.00", stan=1, processing_code="000000", private=Private(),
+        pan="6220000000000019", expiry="3012", amount_minor=100_00, currency="156",
+        entry_mode="051", condition="00", has_pin=True,
     )  # fmt: skip
     request = RequestRow(
         request_id=1, owner_id=1, generation=1,
