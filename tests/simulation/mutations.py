@@ -528,7 +528,7 @@ def refused_reversal_without_case() -> Iterator[None]:
 @contextlib.contextmanager
 def load_not_counted_down() -> Iterator[None]:
     """What a process has taken in counts for ever (P8)."""
-    with mock.patch.object(Load, "left", return_value=None):
+    with mock.patch.object(Load, "_left", return_value=None):
         yield
 
 
