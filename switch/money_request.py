@@ -47,13 +47,14 @@ WAIT_S = 0.25  # between looks whether an earlier void's reversal was answered
 class MoneyRequest:
     """`serial`: by which the engine knows it, until it calls `Engine.ended`."""
 
-    __slots__ = (
-        "abandoned", "acquirer", "asked", "auth", "digit", "engine", "frame", "peer", "received",
-        "replying", "serial", "snapshot", "tries", "verified", "watch",
-    )  # fmt: skip
-
     asked: intake.Ask
     verified: Verified
+    auth: Authorization | None = None
+    acquirer = ""  # that it waits for
+    digit = 0
+    tries = 0
+    replying = False
+    abandoned = False  # left to `duties`: it may have been sent, and we failed
 
     def __init__(
         self,
@@ -72,12 +73,6 @@ class MoneyRequest:
         self.frame = frame
         self.peer = peer
         self.watch = watch
-        self.auth: Authorization | None = None
-        self.acquirer = ""  # that it waits for
-        self.digit = 0
-        self.tries = 0
-        self.replying = False
-        self.abandoned = False  # left to `duties`: it may have been sent, and we failed
 
     def begin(self) -> None:
         at_once(self._open(), self.engine.spawn)

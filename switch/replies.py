@@ -50,22 +50,21 @@ class Replies:
             answer = answers.answer_money(
                 received.message, reply.response_code, reply.request, reply.attempt, reply.outcome
             )
+        profile = received.sender.mac_profile
         try:
-            peer.answer(frame, await self._signed(received, verified, answer), digit)
+            if profile == "off":
+                body = received.codec.encode(answer)
+            else:
+                answer[64] = bytes(8)
+                body = received.codec.encode(answer)[:-8]
+                body += await self._hsm.mac(verified.session.mak, profile, body)
+            peer.answer(frame, body, digit)
         except (EncodeError, VaultError) as error:
             self._log.failed(error)
         if isinstance(reply, Reply):
             ended_ns = self._monotonic_ns()
             watch.replied_ns = ended_ns - began_ns
             self._log.authorized(authorization_line(reply, watch, ended_ns - watch.started_ns))
-
-    async def _signed(self, received: Received, verified: Verified, answer: Message) -> bytes:
-        profile = received.sender.mac_profile
-        if profile == "off":
-            return received.codec.encode(answer)
-        answer[64] = bytes(8)
-        body = received.codec.encode(answer)[:-8]
-        return body + await self._hsm.mac(verified.session.mak, profile, body)
 
     def refuse(self, received: Received, frame: Frame, peer: Peer, refusal: Refusal) -> None:
         self.unsigned(peer, frame, received.message, received.codec, refusal)
