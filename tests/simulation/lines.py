@@ -29,7 +29,7 @@ CIRCUIT: Final = {"circuit_in_row": 3, "circuit_window_s": 60.0, "circuit_pause_
 NO_CIRCUIT: Final = {"circuit_in_row": 0, "circuit_share_percent": 0, "echo_waiting_s": 15.0}
 SETTLES_S: Final = 0.5  # what was let out just before a circuit opened may leave just after
 GAP_S: Final = 75.0  # between two changes of one key: the former is good for a minute
-OFFER_AGAIN_S: Final = 12.0
+OFFER_AGAIN_S: Final = 2.0
 # Answers that nothing but a key can be the reason for, where nothing else goes wrong.
 OF_KEYS: Final = frozenset({"91", "96", "98", "99", "A0"})
 
@@ -95,7 +95,7 @@ async def offer(world: World, bank: Bank, usage: Any, dice: Dice) -> None:
     world.checkers.secrets.add("a clear key", key)
     server = world.bank_servers[world.banks.index(bank)]
     world.count("keys of banks offered")
-    for number in range(20):
+    for number in range(60):
         if not server.broadcast(bank.offer_key(usage, key)):
             bank.withdraw_key(usage, key)
             return

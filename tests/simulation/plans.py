@@ -247,7 +247,7 @@ def hunting_routes(seed: int) -> Plan:
 
 def changing_keys(seed: int) -> Plan:
     """Nothing goes wrong but the changes of keys themselves, in both directions: no request may fail."""
-    links = LinkPlan(keys=True, every_s=8.0, lost=0.2, unanswered=0.2, refused=0.1, flawless=True)
+    links = LinkPlan(keys=True, every_s=5.0, lost=0.25, unanswered=0.2, refused=0.15, flawless=True)
     return Plan(
         seed=seed,
         nodes=3,
