@@ -7,21 +7,23 @@ look to the next: a certificate and its key are written one after the other.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from switch.readiness import Certificate
-from switch.tls import Pem, TlsError, context_of, validity_of
+from switch.tls import Pem, TlsError, context_of, link_context, validity_of
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from switch.config import Listener, Tls
+    from switch.config import LinkEdge, Listener, Tls
     from switch.metrics import Registry
     from switch.ports import Clock
+    from switch.tls import Validity
 
 FILE_BYTES_MAX: Final = 131_072  # of each; all of 32 listeners fit into one message to a worker
 DAY_S: Final = 86_400.0
@@ -33,17 +35,18 @@ Stamp = tuple[tuple[int, int, int] | None, ...]
 
 
 class Watched:
-    """One listener's files: what is in force, what was last seen, what was last told."""
+    """One listener's or link's files: what is in force, what was last seen, what was last told.
 
-    def __init__(self, listener: Listener, name: str) -> None:
-        """Raises `TlsError`."""
+    `files`: certificate, key, authorities of the other side; "" where there is none.
+    """
+
+    def __init__(self, files: Sequence[str], name: str, check: Callable[[Pem], object]) -> None:
+        """`check` raises `TlsError` where they can not be used; so does this."""
         self.name = name
-        files = (listener.tls_certificate, listener.tls_key, listener.tls_clients)
-        self._files = [Path(file) for file in files if file]
+        self._files = [Path(file) if file else None for file in files]
+        self._check = check
         self._seen = self._read = self._stamp()
-        self.pem = self._content()
-        context_of(self.pem)
-        self.validity = validity_of(self.pem)
+        self.pem, self.validity = self._usable()
         self.refused = ""  # why what is in the files now is not in force
         self.told_days: float = float("inf")
 
@@ -63,9 +66,7 @@ class Watched:
             return False
 
     def _renew(self, now: dt.datetime) -> bool:
-        pem = self._content()
-        context_of(pem)
-        validity = validity_of(pem)
+        pem, validity = self._usable()
         if not validity.begins_at <= now < validity.ends_at:
             raise TlsError(f"certificate: it holds from {validity.begins_at} to {validity.ends_at}")
         self.refused = ""
@@ -95,27 +96,41 @@ class Watched:
         return (self.validity.ends_at - now).total_seconds()
 
     def _stamp(self) -> Stamp:
-        return tuple(stamp_of(file) for file in self._files)
+        return tuple(stamp_of(file) for file in self._files if file is not None)
 
-    def _content(self) -> Pem:
-        return Pem(*(read(file) for file in self._files))
+    def _usable(self) -> tuple[Pem, Validity]:
+        pem = Pem(*(b"" if file is None else read(file) for file in self._files))
+        try:
+            self._check(pem)
+            return pem, validity_of(pem)
+        except TlsError as error:
+            files = ", ".join(str(file) for file in self._files if file is not None)
+            raise TlsError(f"{error} ({files})") from error
 
 
 class Certificates:
-    """Those of all listeners of a node."""
+    """Those of all listeners of a node, then those of its links."""
 
     def __init__(
-        self, listeners: Sequence[tuple[str, Listener]], tls: Tls, clock: Clock, registry: Registry
+        self,
+        listeners: Sequence[tuple[str, Listener]],
+        tls: Tls,
+        clock: Clock,
+        registry: Registry,
+        links: Sequence[LinkEdge] = (),
     ) -> None:
-        """`listeners`: each with its address. Raises `TlsError` with the listener and the file."""
+        """`listeners`: each with its address. Raises `TlsError` with who it is for and the file."""
         self._tls = tls
         self._clock = clock
         self._watched: list[Watched | None] = []
         for name, listener in listeners:
-            try:
-                self._watched.append(Watched(listener, name) if listener.tls_certificate else None)
-            except TlsError as error:
-                raise TlsError(f"{name}: {error}") from error
+            files = (listener.tls_certificate, listener.tls_key, listener.tls_clients)
+            self._watch(files if listener.tls_certificate else (), name, context_of)
+        for link in links:
+            files = (link.tls_certificate, link.tls_key, link.tls_authorities)
+            serves = bool(link.listen_host)
+            check = partial(link_context, serves=serves)
+            self._watch(files if any(files) else (), f"link {link.acquirer}", check)
         self._expires = registry.gauge(
             "tongbao_certificate_expires_seconds", "until the certificate ends", "listener"
         )
@@ -123,6 +138,12 @@ class Certificates:
             "tongbao_certificate_refused", "1: what is in the files can not be used", "listener"
         )
         self._tell()
+
+    def _watch(self, files: Sequence[str], name: str, check: Callable[[Pem], object]) -> None:
+        try:
+            self._watched.append(Watched(files, name, check) if files else None)
+        except TlsError as error:
+            raise TlsError(f"{name}: {error}") from error
 
     def look(self) -> bool:
         """Whether workers are to be given `pems` anew."""

@@ -97,6 +97,34 @@ class Listener(Section, frozen=True):
     ] = ()
 
 
+class LinkEdge(Section, frozen=True):
+    """What this node has of its own for a link. One table for each link that needs it."""
+
+    acquirer: Annotated[str, text("the link", "its name in the reference data", r"^\S*$")] = ""
+    tls_authorities: Annotated[
+        str,
+        text("who must vouch for the bank's certificate, PEM", "file, read again when it changes"),
+    ] = ""
+    tls_certificate: Annotated[
+        str, text("chain that we show, PEM; empty: none, where the bank asks for none", "file")
+    ] = ""
+    tls_key: Annotated[str, text("its private key, PEM, without passphrase", "file")] = ""
+    listen_host: Annotated[
+        str, text("where the bank connects to us; empty: it does not", HOST, r"^\S*$")
+    ] = ""
+    listen_port: Annotated[
+        int, Meta(ge=0, le=65535, description="its port", extra={"unit": PORT})
+    ] = 0
+    sources: Annotated[
+        tuple[str, ...],
+        Meta(
+            max_length=256,
+            description="from where the bank may connect; nobody else may",
+            extra={"unit": "addresses and networks"},
+        ),
+    ] = ()
+
+
 class Metrics(Section, frozen=True):
     """Metrics of all processes of the node, in Prometheus text at /metrics."""
 
@@ -532,6 +560,7 @@ class Config(Section, frozen=True):
         ),
     ] = ()
     listeners: Annotated[tuple[Listener, ...], Meta(min_length=1, max_length=32)] = (Listener(),)
+    links: Annotated[tuple[LinkEdge, ...], Meta(max_length=256)] = ()
     metrics: Metrics = Metrics()
     database: Database = Database()
     postgres: Postgres = Postgres()
@@ -664,6 +693,10 @@ def _contradiction(config: Config) -> tuple[str, str] | None:
         wrong = _contradiction_of_listener(listener)
         if wrong is not None:
             return f"listeners[{index}].{wrong[0]}", wrong[1]
+    for index, link in enumerate(config.links):
+        wrong = _contradiction_of_link(link, [each.acquirer for each in config.links])
+        if wrong is not None:
+            return f"links[{index}].{wrong[0]}", wrong[1]
     database = config.database
     for name, dsn in (("dsn", database.dsn), ("owner_dsn", database.owner_dsn)):
         try:
@@ -674,6 +707,7 @@ def _contradiction(config: Config) -> tuple[str, str] | None:
     if faulty is not None:
         return faulty
     fixed = [(listener.host, listener.port) for listener in config.listeners if listener.port]
+    fixed += [(link.listen_host, link.listen_port) for link in config.links if link.listen_port]
     fixed += [(config.metrics.host, config.metrics.port)] if config.metrics.port else []
     for at in fixed:
         if fixed.count(at) > 1:
@@ -705,6 +739,26 @@ def _contradiction_of_listener(listener: Listener) -> tuple[str, str] | None:
     return None
 
 
+def _contradiction_of_link(link: LinkEdge, names: list[str]) -> tuple[str, str] | None:
+    if not link.acquirer or names.count(link.acquirer) > 1:
+        return "acquirer", "names one link, and no two tables the same"
+    if bool(link.tls_certificate) is not bool(link.tls_key):
+        return "tls_certificate", "certificate and key come together"
+    if link.tls_certificate and not link.tls_authorities:
+        return "tls_authorities", "who vouches for the bank's certificate must be named, too"
+    if link.listen_host and link.tls_authorities and not link.tls_certificate:
+        return "tls_certificate", "who is connected to by TLS has one"
+    if link.listen_port and not link.listen_host:
+        return "listen_host", "must be given where a port is"
+    if link.listen_host and not link.sources:
+        return "sources", "says from where the bank may connect"
+    try:
+        networks(link.sources)
+    except ValueError as error:
+        return "sources", str(error)
+    return None
+
+
 def _absolute(config: Config, base: Path) -> Config:
     """With every path absolute, so that a process may stand in any folder."""
 
@@ -724,6 +778,15 @@ def _absolute(config: Config, base: Path) -> Config:
                 tls_clients=absolute(listener.tls_clients),
             )
             for listener in config.listeners
+        ),
+        links=tuple(
+            replace(
+                link,
+                tls_authorities=absolute(link.tls_authorities),
+                tls_certificate=absolute(link.tls_certificate),
+                tls_key=absolute(link.tls_key),
+            )
+            for link in config.links
         ),
         dialects=tuple(map(absolute, config.dialects)),
         hsm=replace(
@@ -796,7 +859,15 @@ def example_lines(defaults: Section) -> list[str]:
             title = (inside.__doc__ or "").strip().splitlines()[0]
             lines += ["", f"# {title}", f"[[{name}]]" if is_list else f"[{name}]"]
             lines += _example_settings(type(inside), inside)
+        elif is_list and name in OF_NONE:
+            of = OF_NONE[name]
+            title = (of.__doc__ or "").strip().splitlines()[0]
+            lines += ["", f"# {title}", f"# [[{name}]]"]
+            lines += [f"# {line}" for line in _example_settings(of, of())]
     return lines
+
+
+OF_NONE = {"links": LinkEdge}  # lists of tables of which there are none by default
 
 
 def _example_settings(shape: type[Section], values: Section) -> list[str]:

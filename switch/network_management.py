@@ -7,6 +7,9 @@ sign-on: the owner then connects again, after a pause. The host may ask too: eve
 is answered, in any phase. When the host signs off, the connection stays, carries nothing, and asks
 to sign on again when the line has been quiet for `echo_idle_s`.
 
+Where it is the host who signs on (`Link.sign_on` "bank") a connection waits for that instead, at first
+and after a sign-off, and ends where nothing is heard for `echo_idle_s`.
+
 The table `TRANSITIONS` is the machine: (phase, event) → (phase, effects). An event that has no row
 in a phase changes nothing. Pure: the owner of the socket executes the effects and tells the events.
 """
@@ -39,6 +42,7 @@ KEY_ANSWER_S: Final = 10.0
 class Phase(StrEnum):
     OPENED = "opened"
     SIGNING_ON = "signing_on"
+    AWAITING = "awaiting"  # the host's sign-on, where that is its part
     SIGNED_ON = "signed_on"
     SIGNED_OFF = "signed_off"  # by the host
     SIGNING_OFF = "signing_off"  # by us: draining
@@ -47,6 +51,7 @@ class Phase(StrEnum):
 
 class Event(StrEnum):
     CONNECTED = "connected"
+    CONNECTED_TO_WAIT = "connected_to_wait"  # … and it is the host who signs on
     ACCEPTED = "accepted"  # our 0800 was answered 00
     REFUSED = "refused"  # … with another code
     MISSED = "missed"  # … not at all in time
@@ -71,6 +76,7 @@ P, E, F = Phase, Event, Effect
 # In SIGNED_ON a missed echo is counted: the first is sent again, the second closes (`step`).
 TRANSITIONS: Final[dict[tuple[Phase, Event], tuple[Phase, tuple[Effect, ...]]]] = {
     (P.OPENED, E.CONNECTED): (P.SIGNING_ON, (F.SEND_SIGN_ON,)),
+    (P.OPENED, E.CONNECTED_TO_WAIT): (P.AWAITING, ()),
     (P.OPENED, E.DRAIN): (P.CLOSED, (F.CLOSE,)),
     (P.OPENED, E.LOST): (P.CLOSED, ()),
     (P.SIGNING_ON, E.ACCEPTED): (P.SIGNED_ON, (F.READY,)),
@@ -78,6 +84,10 @@ TRANSITIONS: Final[dict[tuple[Phase, Event], tuple[Phase, tuple[Effect, ...]]]] 
     (P.SIGNING_ON, E.MISSED): (P.CLOSED, (F.CLOSE,)),
     (P.SIGNING_ON, E.DRAIN): (P.CLOSED, (F.CLOSE,)),
     (P.SIGNING_ON, E.LOST): (P.CLOSED, ()),
+    (P.AWAITING, E.HOST_SIGN_ON): (P.SIGNED_ON, (F.READY,)),
+    (P.AWAITING, E.IDLE): (P.CLOSED, (F.CLOSE,)),
+    (P.AWAITING, E.DRAIN): (P.CLOSED, (F.CLOSE,)),
+    (P.AWAITING, E.LOST): (P.CLOSED, ()),
     (P.SIGNED_ON, E.IDLE): (P.SIGNED_ON, (F.SEND_ECHO,)),
     (P.SIGNED_ON, E.MISSED): (P.SIGNED_ON, (F.SEND_ECHO,)),
     (P.SIGNED_ON, E.HOST_SIGN_OFF): (P.SIGNED_OFF, (F.NOT_READY,)),
@@ -95,10 +105,12 @@ TRANSITIONS: Final[dict[tuple[Phase, Event], tuple[Phase, tuple[Effect, ...]]]] 
 
 
 class Connection(msgspec.Struct, frozen=True):
-    """State of one connection. `misses`: echoes in a row without answer."""
+    """State of one connection. `misses`: echoes in a row without answer. `waits`: it is the host who
+    signs on."""
 
     phase: Phase = Phase.OPENED
     misses: int = 0
+    waits: bool = False
 
 
 def step(connection: Connection, event: Event) -> tuple[Connection, tuple[Effect, ...]]:
@@ -112,18 +124,23 @@ def step(connection: Connection, event: Event) -> tuple[Connection, tuple[Effect
     if row is None:
         return connection, ()
     phase, effects = row
+    waits = connection.waits or event is Event.CONNECTED_TO_WAIT
+    if waits and phase is Phase.SIGNED_OFF:
+        phase = Phase.AWAITING
     if connection.phase is Phase.SIGNED_ON and event is Event.MISSED:
         misses = connection.misses + 1
         if misses >= MISSES_MAX:
             return Connection(Phase.CLOSED), (Effect.NOT_READY, Effect.CLOSE)
-        return Connection(phase, misses), effects
+        return Connection(phase, misses, waits), effects
     misses = connection.misses if event is Event.IDLE else 0
-    return Connection(phase, misses), effects
+    return Connection(phase, misses, waits), effects
 
 
 def heard(connection: Connection) -> Connection:
     """Any whole message shows that the host lives: missed echoes no longer count."""
-    return Connection(connection.phase) if connection.misses else connection
+    if not connection.misses:
+        return connection
+    return Connection(connection.phase, waits=connection.waits)
 
 
 class Ask(msgspec.Struct, frozen=True):

@@ -34,8 +34,16 @@ class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """A bank link (`docs/interfaces.md`, "The bank link"). Kind `link`, key = acquirer."""
 
     acquirer: str
-    host: str
-    port: int
+    host: str = ""  # the bank's; "" where only the bank connects
+    port: int = 0
+    connects: str = "us"  # or bank: then it connects to addresses of the nodes' configuration
+    sign_on: str = "us"  # or bank: who sends the first 0800 of a connection
+    receive_on: str = "same"  # or dialled, accepted: another connection carries what the bank sends
+    receive_port: int = 0  # of the bank's host, where that one is dialled
+    extra_s: float = 1.0  # a connection beyond those granted is closed after so long
+    tls: bool = False  # files and addresses: `links` of each node's configuration
+    tls_name: str = ""  # in the bank's certificate; "": host
+    tls_pins: tuple[str, ...] = ()  # SHA-256 of the bank's certificates, hex; (): any that verifies
     de32: str  # acquirer id on the link
     de33: str = ""
     dialect: str = "iso1987_ascii"
@@ -108,6 +116,13 @@ class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
             self.acquirer,
             self.host,
             self.port,
+            self.connects,
+            self.sign_on,
+            self.receive_on,
+            self.receive_port,
+            self.tls,
+            self.tls_name,
+            self.tls_pins,
             self.dialect,
             self.length,
             self.length_inclusive,

@@ -211,8 +211,7 @@ def check(item: msgspec.Struct) -> None:
         _check_form(item)
         if not amount.is_currency(item.currency):
             raise ItemError("currency", "a currency's three digits, as in DE 49")
-        if not 0 < item.port < 65_536:
-            raise ItemError("port", "1 to 65535")
+        _check_connections(item)
         if not CUTOFF.fullmatch(item.settlement_cutoff):
             raise ItemError("settlement_cutoff", "hh:mm")
         if not 0 <= item.settlement_days <= SETTLEMENT_DAYS_MAX:
@@ -307,6 +306,30 @@ def _check_clearing(clearing: object) -> None:
     except ExpectedError as error:
         at = f"clearing.{error.path}" if error.path else "clearing"
         raise ItemError(at, error.reason) from error
+
+
+def _check_connections(link: Link) -> None:
+    """Who connects to whom, and what with."""
+    _one_of("connects", link.connects, ("us", "bank"))
+    _one_of("sign_on", link.sign_on, ("us", "bank"))
+    _one_of("receive_on", link.receive_on, ("same", "dialled", "accepted"))
+    if link.connects == "us":
+        if not link.host:
+            raise ItemError("host", "the bank's, where we connect")
+        if not 0 < link.port < 65_536:
+            raise ItemError("port", "1 to 65535")
+    elif link.receive_on != "same":
+        raise ItemError("receive_on", "another connection is for links where we connect")
+    if link.receive_on == "dialled" and not 0 < link.receive_port < 65_536:
+        raise ItemError("receive_port", "1 to 65535, where receive_on is dialled")
+    if not 0 < link.extra_s <= 60:
+        raise ItemError("extra_s", "more than 0, at most 60 seconds")
+    if (link.tls_name or link.tls_pins) and not link.tls:
+        raise ItemError("tls", "must be true where a name or pins are given")
+    for number, pin in enumerate(link.tls_pins, 1):
+        digits = pin.replace(":", "")
+        if len(digits) != 64 or digits.strip("0123456789abcdefABCDEF"):
+            raise ItemError(f"tls_pins[{number}]", "64 hex digits, SHA-256 of a certificate")
 
 
 def _check_form(link: Link) -> None:

@@ -107,6 +107,13 @@ def serve(
                 stack.enter_context(bind(of.host, of.port, config.server.backlog, language))
                 for of in config.listeners
             ]
+            link_sockets = [
+                stack.enter_context(
+                    bind(of.listen_host, of.listen_port, config.server.backlog, language)
+                )
+                for of in config.links
+                if of.listen_host
+            ]
             registry_of_node = Registry()
             certificates = certificates_of(config, sockets, registry_of_node, language)
             store = stack.enter_context(
@@ -131,6 +138,7 @@ def serve(
                 language=language,
                 ready_file=ready_file,
                 run_folder=run_folder,
+                link_sockets=link_sockets,
             )
             try:
                 code = asyncio.run(supervisor.run())
@@ -256,7 +264,7 @@ def certificates_of(
     names = [f"{at[0]}:{at[1]}" for at in (each.getsockname() for each in sockets)]
     listeners = list(zip(names, config.listeners, strict=True))
     try:
-        return Certificates(listeners, config.tls, SystemClock(), numbers)
+        return Certificates(listeners, config.tls, SystemClock(), numbers, config.links)
     except TlsError as error:
         raise SupervisorError(say("certificate_unusable", language, reason=error)) from error
 
@@ -293,13 +301,16 @@ class Supervisor:
         language: str,
         ready_file: Path | None,
         run_folder: Path,
+        link_sockets: Sequence[socket.socket] = (),
     ) -> None:
         self._config = msgspec.structs.replace(
             config, database=msgspec.structs.replace(config.database, dsn=store.dsn)
         )
         self._store = store
         self._sockets = sockets
+        self._link_sockets = link_sockets
         self._addresses = [listening.getsockname() for listening in sockets]
+        self._link_addresses = [listening.getsockname() for listening in link_sockets]
         self._lmk = lmk
         self._certificates = certificates
         self._demo = demo
@@ -420,7 +431,8 @@ class Supervisor:
         """One life of a worker, from its spawning to its end; the exit code."""
         ours, theirs = socket.socketpair()
         with theirs:
-            handed = (theirs.fileno(), *(listener.fileno() for listener in self._sockets))
+            sockets = (*self._sockets, *self._link_sockets)
+            handed = (theirs.fileno(), *(each.fileno() for each in sockets))
             worker.process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 *WORKER,
@@ -563,6 +575,14 @@ class Supervisor:
                 for of, at in zip(self._config.listeners, self._addresses, strict=True)
             ],
             "links": [{"acquirer": name, "address": at} for name, at in sorted(links.items())],
+            "link_listeners": [
+                {"acquirer": of.acquirer, "host": at[0], "port": at[1], "tls": bool(of.tls_key)}
+                for of, at in zip(
+                    [of for of in self._config.links if of.listen_host],
+                    self._link_addresses,
+                    strict=True,
+                )
+            ],
             "admin": None,
             "metrics": {"host": host, "port": int(port), "path": "/metrics"},
             "database": self._store.facts(),
@@ -694,7 +714,7 @@ class Supervisor:
         refused, and finds another node.
         """
         self._draining = True
-        for listening in self._sockets:
+        for listening in (*self._sockets, *self._link_sockets):
             listening.close()
         self._tell_workers(messages.Drain())
         _, late = await asyncio.wait(keepers, timeout=self._config.engine.drain_s + KILL_GRACE_S)

@@ -23,6 +23,7 @@ from switch import data_keys, vaults
 from switch.access import AccessCache
 from switch.acquirers.iso8583_link import IsoLink
 from switch.acquirers.siblings import Siblings
+from switch.adapters.link_edge import SystemLinkEdge
 from switch.adapters.postgres import PostgresStore
 from switch.adapters.postgres.connections import Peer
 from switch.adapters.system import (
@@ -42,6 +43,7 @@ from switch.load import Load
 from switch.logs import AuthorizationLog, LogFile
 from switch.management import Management
 from switch.numbers import Block
+from switch.ports import EdgeError
 from switch.rates import Sources
 from switch.reporter import Reporter
 from switch.rows import Rows, Standing
@@ -61,7 +63,7 @@ if TYPE_CHECKING:
     from switch.config import Config
     from switch.journal import Journal
     from switch.key_rotation import Custody
-    from switch.ports import Clock, LocalTransport, Transport
+    from switch.ports import Accepts, Clock, LinkEdge, LocalTransport, Transport
     from switch.reference import Link, ReferenceStore, Snapshot
     from switch.store_ports import (
         Batches,
@@ -112,6 +114,7 @@ class Ports(msgspec.Struct, frozen=True):
     clock: "Clock"
     transport: "Transport"
     log: "Log"
+    edge: "LinkEdge | None" = None  # what the node has of its own for links; None: nothing
     local: "LocalTransport | None" = None  # to the node's other workers; None: there are none
     run_folder: Path = Path()  # of the sockets between them
 
@@ -142,6 +145,7 @@ class Links:
         self._senders: dict[str, KeySender] = {}
         self._slots: dict[str, Slots] = {}  # a link and the one that it replaces share them
         self._ending: set[asyncio.Task[None]] = set()
+        self._told_lacking: dict[str, str] = {}  # links that this node can not run, and why
         self._draining = False
 
     def know(self, reference: ReferenceData, standing: Standing) -> None:
@@ -166,10 +170,18 @@ class Links:
 
     async def _start(self, link: Link) -> None:
         ports, stores = self._ports, self._ports.stores
+        try:
+            way_out, way_in = self._ways(link)
+        except EdgeError as error:
+            self._lacking(link, error)
+            return
+        self._told_lacking.pop(link.acquirer, None)
         host = IsoLink(
             link,
             slots=self._slots_of(link),
-            transport=ports.transport,
+            transport=way_out,
+            accepts=way_in,
+            sources=() if ports.edge is None else ports.edge.sources(link),
             clock=ports.clock,
             hsm=ports.hsm,
             numbers=stores.numbers,
@@ -199,7 +211,12 @@ class Links:
         sender = KeySender(
             host, store=stores.key_exchanges, hsm=ports.hsm, reference=self._reference
         )
-        await host.start()  # may fail with the store away: then it is not running, and tried again
+        try:
+            await host.start()
+        except Exception:  # the store is away: then it is not running, and tried again
+            if way_in is not None:
+                way_in.close()
+            raise
         if self._draining:
             await host.stop()
             return
@@ -208,6 +225,28 @@ class Links:
         self._senders[link.acquirer] = sender
         await forwarder.start()
         await sender.start()
+
+    def _ways(self, link: Link) -> tuple[Transport, Accepts | None]:
+        """To the bank, and from it where it connects to us. Raises EdgeError."""
+        edge = self._ports.edge
+        accepted = link.connects == "bank" or link.receive_on == "accepted"
+        if edge is None:
+            if link.tls or accepted:
+                raise EdgeError("links", "this node has no table for the link")
+            return self._ports.transport, None
+        way_out = edge.way_out(link) if link.connects == "us" else self._ports.transport
+        return way_out, edge.way_in(link) if accepted else None
+
+    def _lacking(self, link: Link, error: EdgeError) -> None:
+        """The link runs on other nodes, or not at all: told once for each reason."""
+        if self._told_lacking.get(link.acquirer) != str(error):
+            self._told_lacking[link.acquirer] = str(error)
+            _log.error(
+                "link_not_on_this_node",
+                acquirer=link.acquirer,
+                setting=error.setting,
+                reason=error.reason,
+            )
 
     def _slots_of(self, link: Link) -> Slots:
         slots = self._slots.get(link.acquirer)
@@ -498,12 +537,15 @@ async def run_worker(
         snapshot = await stores.reference.snapshot()
         pans = data_keys.open_pans(opened, snapshot)
         hsm = await vaults.opened(config.hsm, vault, snapshot)
+        transport = SystemTransport()
+        edge = SystemLinkEdge(config.links, listening_sockets[len(config.listeners) :], transport)
         ports = Ports(
             stores=stores_of(stores),
             hsm=hsm,
             pans=pans,
             clock=clock,
-            transport=SystemTransport(),
+            transport=transport,
+            edge=edge,
             log=reporter,
             local=UnixTransport(),
             run_folder=control.run_folder,
@@ -511,8 +553,14 @@ async def run_worker(
         await stores.custody.hold(config.node, worker_index, vault.lmk_ids)
         control.held(vault.lmk_ids)
         switch = build(config, worker_index, ports, demo=control.demo)
-        control.on_certificates(switch.renew)
-        await switch.start(listening_sockets)
+
+        def renew(certificates: Sequence[Pem | None]) -> None:
+            """Of the listeners, then of the links."""
+            switch.renew(certificates[: len(config.listeners)])
+            edge.renew(certificates[len(config.listeners) :])
+
+        control.on_certificates(renew)
+        await switch.start(listening_sockets[: len(config.listeners)])
         loop = asyncio.get_running_loop()
         gauges = Gauges(control.registry)
         gauges.sample(switch, stores.writer, SAMPLE_S)

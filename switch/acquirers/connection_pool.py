@@ -19,12 +19,13 @@ from switch.bounded import remember
 from switch.network_management import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from iso8583.message import Message
     from switch.acquirers.hand_over import HandOver
     from switch.acquirers.in_flight import InFlight, MatchKey
     from switch.acquirers.link_connection import Owner
-    from switch.ports import Transport
+    from switch.acquirers.reach import Reach
     from switch.slots import Slot, SlotSource
 
 _log = structlog.get_logger(__name__)
@@ -32,6 +33,7 @@ _log = structlog.get_logger(__name__)
 SENT_MAX: Final = 65_536  # messages of which it is known on which connection they left
 CLOSED_MAX: Final = 1_024  # connections of which it is known when they closed
 RECONNECT_MAX_S: Final = 30.0
+AGAIN_S: Final = 0.02  # before we wait again for a bank that connects to us
 SIGN_OFF_S: Final = 2.0  # for the answers to it, when we leave
 DOUBTED: Final = 1 << 30  # more than can wait
 LOOK_S: Final = 0.05  # between looks whether what is in flight has ended
@@ -41,14 +43,15 @@ Way = TypeVar("Way", Connection, Mirrored)
 
 
 class ConnectionPool:
-    """`owner` is the link; `slots` says how many of `Link.max_connections` are this process'."""
+    """`owner` is the link; `slots` says how many of `Link.max_connections` are this process'; `reach`
+    gives a keeper its way to a connection."""
 
     def __init__(
         self,
         owner: Owner,
         *,
         slots: SlotSource,
-        transport: Transport,
+        reach: Callable[[], Reach],
         in_flight: InFlight,
         hand_over: HandOver,
     ) -> None:
@@ -57,7 +60,7 @@ class ConnectionPool:
         self.sent_on: dict[MatchKey, int] = {}
         self._owner = owner
         self._slots = slots
-        self._transport = transport
+        self._reach = reach
         self._in_flight = in_flight
         self._hand_over = hand_over
         self._given_up: dict[int, Slot] = {}  # by the connection that has yet to close
@@ -129,6 +132,10 @@ class ConnectionPool:
         """One that is open."""
         return self._open.get(serial)
 
+    def asked_on(self, answer: Message) -> Connection | None:
+        """The open connection that asked what this answers."""
+        return next((one for one in self._open.values() if one.asks(answer)), None)
+
     def states(self) -> list[tuple[int, bool]]:
         """Those that are open: serial, and whether requests may go out on it."""
         usable = [] if self.draining else [connection.serial for connection in self.ready]
@@ -151,39 +158,29 @@ class ConnectionPool:
 
     async def _use(self, slot: Slot) -> None:
         """One connection for as long as the slot is ours: connect, wait until it is lost, pause, again."""
-        pause_s = self._owner.link.reconnect_s
+        reach = self._reach()
+        first_s = self._owner.link.reconnect_s if reach.backs_off else AGAIN_S
+        pause_s = first_s
         connection: Connection | None = None
         try:
             while not (self.draining or slot.ended.is_set()):
                 self._serial += 1
-                connection = slot.user = Connection(self._owner, self._serial, slot.number)
-                if await self._connect(connection):
+                connection = slot.user = reach.connection(self._serial, slot.number)
+                if await reach.open(connection):
                     await connection.closed.wait()
                     if connection.was_ready:
-                        pause_s = self._owner.link.reconnect_s
+                        pause_s = first_s
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(pause_s):
                         await slot.ended.wait()
-                pause_s = min(pause_s * 2, RECONNECT_MAX_S)
+                if reach.backs_off:
+                    pause_s = min(pause_s * 2, RECONNECT_MAX_S)
         finally:
             if connection is not None and connection.opened and not connection.closed.is_set():
                 self._given_up[connection.serial] = slot
             else:
                 self._slots.give_back(slot)
-
-    async def _connect(self, connection: Connection) -> bool:
-        link = self._owner.link
-        try:
-            async with asyncio.timeout(link.connect_timeout_s):
-                await self._transport.connect(connection.protocol, link.host, link.port)
-        except (OSError, TimeoutError) as error:
-            connection.abandon()
-            _log.warning("link_connect_failed", acquirer=self._owner.name, error=repr(error))
-            return False
-        except asyncio.CancelledError:
-            connection.abandon()
-            raise
-        return True
+            reach.close()
 
     def slot_counters(self, slot: int) -> SlotCounters:
         """What happened there since this process started."""

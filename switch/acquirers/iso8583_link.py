@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -28,12 +29,14 @@ from switch.acquirers.connection_pool import LOOK_S, ConnectionPool
 from switch.acquirers.form_codec import FormCodec
 from switch.acquirers.hand_over import HandOver
 from switch.acquirers.in_flight import InFlight, MatchKey, Pending
+from switch.acquirers.incoming import Incoming
 from switch.acquirers.link_answers import Answers
 from switch.acquirers.link_clock import LinkClock
 from switch.acquirers.link_connection import Connection, Counters
 from switch.acquirers.link_frames import Frames
 from switch.acquirers.link_tasks import LinkTasks
 from switch.acquirers.ports import Answer, Delivery, Health, NoAnswerError, NotSentError
+from switch.acquirers.reach import reach_of
 from switch.acquirers.sibling_stream import Mirrored
 
 if TYPE_CHECKING:
@@ -47,7 +50,7 @@ if TYPE_CHECKING:
     from switch.acquirers.siblings import Siblings
     from switch.acquirers.unmatched import OnUnmatched
     from switch.journal import AttemptRow, Original
-    from switch.ports import Clock, Transport
+    from switch.ports import Accepts, Clock, Transport
     from switch.reference import Link, Snapshot
     from switch.slots import SlotSource
     from switch.store_ports import Numbers
@@ -65,7 +68,7 @@ class IsoLink:
     `slots` says how many of `Link.max_connections` this process may have; where it has none that takes
     bytes, it uses those of its `siblings`. `reference` gives the snapshot in force, `reload` reads it
     anew from the store (asked before a MAC is called wrong), `store_key` keeps a key that the host
-    sent.
+    sent. `accepts` is where the bank connects to us, from `sources`, where it does.
     """
 
     def __init__(
@@ -74,6 +77,8 @@ class IsoLink:
         *,
         slots: SlotSource,
         transport: Transport,
+        accepts: Accepts | None = None,
+        sources: tuple[str, ...] = (),
         clock: Clock,
         hsm: Hsm,
         numbers: Numbers,
@@ -102,10 +107,11 @@ class IsoLink:
         self._in_flight = InFlight(self.counters, self.circuit)
         self._hand_over = HandOver(link.acquirer, siblings)
         self._frames = frames = Frames(link, hsm, reference, store_key, self.counters)
+        self._incoming = None if accepts is None else Incoming(self, accepts, sources)
         self._pool = pool = ConnectionPool(
             self,
             slots=slots,
-            transport=transport,
+            reach=partial(reach_of, self, transport, self._incoming),
             in_flight=self._in_flight,
             hand_over=self._hand_over,
         )
@@ -129,6 +135,7 @@ class IsoLink:
         self.opened, self.usable, self.lost = pool.opened, pool.usable, pool.lost
         self.retire, self.connections = pool.retire, pool.states
         self.slot_counters, self.slots = pool.slot_counters, pool.slots
+        self.asked_on = pool.asked_on
         self.mirror, self.mirror_lost = pool.mirror, pool.mirror_lost
         self.received, self.take, self.nobodys = answers.received, answers.take, answers.nobodys
         self.unmatched = answers.management
@@ -294,6 +301,8 @@ class IsoLink:
         """Lease numbers, then connect in the background; the link may be down for long."""
         await self._block.start()
         self._hand_over.attach(self)
+        if self._incoming is not None:
+            self._incoming.start()
         self._pool.keep()
 
     def change(self, link: Link) -> None:
@@ -308,6 +317,8 @@ class IsoLink:
     async def drain(self, timeout_s: float) -> None:
         """Take nothing new, wait for what is in flight, sign off, close."""
         self._pool.drain()
+        if self._incoming is not None:
+            self._incoming.stop()
         try:
             async with asyncio.timeout(timeout_s):
                 await self._in_flight.empty.wait()
@@ -324,6 +335,8 @@ class IsoLink:
         """Close everything now. What is in flight ends unknown."""
         self._hand_over.detach()
         keepers = self._pool.stop()
+        if self._incoming is not None:
+            keepers += self._incoming.stop()
         current = asyncio.current_task()
         tasks = [task for task in (*keepers, *self._tasks) if task is not current]
         for task in tasks:

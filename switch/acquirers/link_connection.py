@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from iso8583.message import Message
+    from switch.acquirers.incoming import Place
     from switch.reference import Link
 
 _log = structlog.get_logger(__name__)
@@ -49,6 +50,7 @@ class Counters(msgspec.Struct):
     echoes_missed: int = 0
     connections_opened: int = 0
     connections_lost: int = 0
+    connections_refused: int = 0
     key_changes: int = 0
     key_changes_failed: int = 0
     cutovers: int = 0
@@ -106,6 +108,7 @@ class Owner(Protocol):
     def unmatched(self, message: Message, slot: int) -> None:
         """An answer to no management request of ours."""
         ...
+    def asked_on(self, answer: Message) -> Connection | None: ...
 
     async def management_frame(self, message: Message) -> bytes: ...
 
@@ -134,6 +137,7 @@ class Connection(asyncio.Protocol):
         self.closed = asyncio.Event()
         self.opened = False
         self.was_ready = False
+        self.place: Place | None = None  # of the keeper that waits for the bank to connect
         self.retiring = (
             False  # it takes no request any more, and ends when it has no answer to wait for
         )
@@ -191,6 +195,8 @@ class Connection(asyncio.Protocol):
     def abandon(self) -> None:
         """Connecting took too long: should it succeed after all, it is closed."""
         self._abandoned = True
+        if self.place is not None:
+            self.place.end(taken=False)
         self.abort()
 
     def abort(self) -> None:
@@ -220,7 +226,8 @@ class Connection(asyncio.Protocol):
         self._owner.opened(self)
         if self._owner.managed:
             self._idle_timer = loop.call_later(self._look_s(), self._idle)
-            self.tell(Event.CONNECTED)
+            ours = self._owner.link.sign_on == "us"
+            self.tell(Event.CONNECTED if ours else Event.CONNECTED_TO_WAIT)
         else:
             self._state = management.Connection(Phase.SIGNED_ON)
             self._execute(Effect.READY)
@@ -229,6 +236,9 @@ class Connection(asyncio.Protocol):
         self._heard_at_s = asyncio.get_running_loop().time()
         self.doubted = False
         self._state = management.heard(self._state)
+        self.take(data)
+
+    def take(self, data: bytes) -> None:
         try:
             frames = self._framer.receive_bytes(data)
         except FramingError as error:
@@ -353,6 +363,11 @@ class Connection(asyncio.Protocol):
     def _look_s(self) -> float:
         link = self._owner.link
         return min(link.echo_idle_s, link.echo_waiting_s) / 2
+
+    def asks(self, answer: Message) -> bool:
+        """Is this the answer to what we have asked last?"""
+        asked = self._asked
+        return asked is not None and (answer.get(7), answer.get(11)) == asked[:2]
 
     async def managed(self, message: Message, body: bytes) -> None:
         """An 08xx of the host: the answer to ours, or its own."""

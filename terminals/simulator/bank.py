@@ -657,6 +657,8 @@ class Session:
             bank.counts[mti, _text(request, 39)] += 1
             if mti[1] == "8":
                 bank.answered(request)
+                if _text(request, 70) == "001" and _text(request, 39) == "00":
+                    self.signed_on = True  # we asked for it
             return []
         if mti[1] == "8":
             return self._manage(request)
@@ -849,9 +851,13 @@ class BankProtocol(asyncio.Protocol):
             if self.transport is not None:
                 self.transport.close()
             return
-        to = self._server.other(self) if effect.elsewhere else self
+        self.tell(effect.data, elsewhere=effect.elsewhere)
+
+    def tell(self, data: bytes, *, elsewhere: bool = False) -> None:
+        """Write, on another signed-on connection if `elsewhere` and there is one."""
+        to = self._server.other(self) if elsewhere else self
         if to.transport is not None:
-            to.transport.write(effect.data)
+            to.transport.write(data)
 
 
 class BankServer:
@@ -880,7 +886,7 @@ class BankServer:
         """Send a management message on the first signed-on connection; False where there is none."""
         for connection in self.connections:
             if connection.session.signed_on and connection.transport is not None:
-                connection.transport.write(data)
+                connection.tell(data)
                 return True
         return False
 

@@ -219,7 +219,7 @@ def test_authorities_of_clients_are_watched_too(tmp_path: Path) -> None:
     bench = Bench(tmp_path, made(), clients=str(clients))
     clients.write_bytes(b"noise")
     assert bench.looks() == [False, False]
-    assert "authorities of clients" in str(bench.refused())
+    assert "authorities: " in str(bench.refused())
     clients.write_bytes(Certificate.make("another root").pem)
     assert bench.looks() == [False, True]
 
@@ -228,7 +228,9 @@ def test_a_node_does_not_start_with_what_it_can_not_show(tmp_path: Path) -> None
     certificate, key = made().write(tmp_path, "node")
     Path(key).write_bytes(made().key_pem())
     listener = Listener(tls_certificate=certificate, tls_key=key)
-    with pytest.raises(TlsError, match=f"^{NAME}: certificate and key: key values mismatch$"):
+    with pytest.raises(
+        TlsError, match=f"^{NAME}: certificate and key: key values mismatch .*node.pem, .*node.key"
+    ):
         Certificates([(NAME, listener)], Tls(), Clock(), Registry())
 
 

@@ -604,11 +604,11 @@ def test_over_tcp(runner: str) -> None:
             lambda: BankConnection(bank), "127.0.0.1", 0
         )
         port = server.sockets[0].getsockname()[1]
-        world = World(make_link(host="127.0.0.1", port=port, timeout_s=0.3))
+        link = make_link(host="127.0.0.1", port=port, timeout_s=0.3)
+        world = World(link, transport=TcpTransport())
         world.bank.vault, world.bank.zak = bank.vault, bank.zak
         world.snapshot = Snapshot(1, [], [make_key("ZAK", bank.zak)])
         world.iso._frames._hsm = world.iso._frames.mac._hsm = LocalHsm(bank.vault)
-        world.iso._pool._transport = TcpTransport()
         await world.iso.start()
         async with asyncio.timeout(10):
             while not world.iso.ready:  # noqa: ASYNC110 - the link tells nobody

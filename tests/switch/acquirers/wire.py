@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from iso8583.message import Message
     from switch.acquirers.siblings import Siblings
     from switch.acquirers.unmatched import UnmatchedAnswer
+    from switch.ports import Accepts, Transport
 
 EPOCH = dt.datetime(2026, 3, 1, 4, 0, 0, tzinfo=dt.UTC)  # noon in Shanghai
 FAR_NS = 10**18
@@ -262,6 +263,8 @@ class World:
         numbers: MemoryNumbers | None = None,
         bank: Bank | None = None,
         siblings: Siblings | None = None,
+        transport: Transport | None = None,
+        accepts: Accepts | None = None,
     ) -> None:
         self.link = link or make_link()
         self.bank = bank or Bank(self.link)
@@ -278,7 +281,9 @@ class World:
         self.iso = IsoLink(
             self.link,
             slots=self.slots,
-            transport=self.transport,
+            transport=transport or self.transport,
+            accepts=accepts,
+            sources=("10.0.0.0/8",),
             clock=VirtualClock(),
             hsm=LocalHsm(self.bank.vault),
             numbers=numbers or MemoryNumbers(),
