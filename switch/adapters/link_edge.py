@@ -197,5 +197,6 @@ def keep_alive(transport: asyncio.BaseTransport) -> None:
 
 
 def failed(name: str, error: ssl.SSLError, files: str) -> TlsFailedError:
-    reason = getattr(error, "verify_message", "") or error.reason or error.args[-1]
+    # what Python raises itself has neither
+    reason = getattr(error, "verify_message", "") or getattr(error, "reason", "") or error.args[-1]
     return TlsFailedError(f"TLS with {name}: {reason} ({files})")
