@@ -341,6 +341,10 @@ def _check_form(link: Link) -> None:
         raise ItemError(f"form.{error.path}" if error.path else "form", str(error)) from error
     if form is not None and form.header and link.header_hex:
         raise ItemError("header_hex", "the form has the header")
+    if form is not None and form.key is not None and link.key_form != "hex":
+        element = registry.get(link.dialect).element(form.key.key)
+        if element is not None and element.content == "b":
+            raise ItemError("key_form", f"hex: DE {form.key.key} of the form has no room for TR-31")
 
 
 def _exactly(path: str, value: str, characters: int) -> None:

@@ -233,6 +233,7 @@ class Bank:
         self._offers: dict[tuple[str, str], str] = {}  # (DE 7, DE 11) of a 101 → usage
         self.key_faults: KeyFaults | None = None
         self._announced = 0
+        self.on_answer: Callable[[tuple[str, str]], None] = lambda _: None  # (DE 7, 11) of ours
         self._dice = Dice.from_bits(bits)
         self._file_seed = Dice.from_bits(bits).bits64()
         self._stored: dict[LinkKey, Stored] = {}
@@ -419,7 +420,7 @@ class Bank:
     def announce(self, code: str, more: Message | None = None) -> bytes:
         """A framed 0800 of the bank: 101, 201, 202 or 301. Its DE 7 counts instead of telling time."""
         self._announced += 1
-        transmission_time, stan = self._announced_as()
+        transmission_time, stan = self.announced_as()
         message: Message = {
             0: "0800",
             7: transmission_time,
@@ -429,7 +430,7 @@ class Bank:
         }
         return self.framed(message | (more or {}), signed=self.options.mac_on_management)
 
-    def _announced_as(self) -> tuple[str, str]:
+    def announced_as(self) -> tuple[str, str]:
         """DE 7 and 11 of the last announcement."""
         number = self._announced
         time = f"{number // 3600 % 24:02}{number // 60 % 60:02}{number % 60:02}"
@@ -447,7 +448,7 @@ class Bank:
         sealed = self.key_out(usage, key)
         self._offered[usage] = key
         data = self.announce("101", {48: usage + sealed})
-        self._offers[self._announced_as()] = usage
+        self._offers[self.announced_as()] = usage
         return data
 
     def key_out(self, usage: Literal["ZPK", "ZAK"], key: bytes) -> str:
@@ -657,6 +658,7 @@ class Session:
             bank.counts[mti, _text(request, 39)] += 1
             if mti[1] == "8":
                 bank.answered(request)
+                bank.on_answer((_text(request, 7), _text(request, 11)))
                 if _text(request, 70) == "001" and _text(request, 39) == "00":
                     self.signed_on = True  # we asked for it
             return []

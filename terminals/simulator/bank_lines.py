@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from terminals.simulator.bank import Bank, BankProtocol, BankServer
 
@@ -12,34 +12,77 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
 
+IDLE_S: Final = 40.0  # longer than the switch is silent: then the bank dials again
+ECHO_S: Final = 20.0  # between echoes of a connection that nothing comes on, and for their answers
+
+
 class Greeting(BankProtocol):
-    """A connection on which it is the bank who signs on."""
+    """A connection on which it is the bank who signs on; it closes one that has fallen silent."""
+
+    def __init__(self, server: BankServer) -> None:
+        super().__init__(server)
+        self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self.tell(self._server.bank.announce("001", {}))
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        self._wait()
+        super().data_received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        super().connection_lost(exc)
+
+    def _wait(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self.transport is not None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(IDLE_S, self.transport.abort)
 
 
 class SimplexServer(BankServer):
     """A bank that sends on other connections than those that it reads from.
 
     `protocol` is for those, `sender` for the others, whoever makes them. An answer leaves on whichever
-    of them is next, not on the one that belongs to its request.
+    is next of those to the machine that asked, not on the one that belongs to its request.
     """
 
     def __init__(self, bank: Bank) -> None:
         super().__init__(bank, SimplexProtocol)
         self.senders: list[Sender] = []
         self._turn = 0
+        self._echoes: dict[tuple[str, str], Sender] = {}
+        bank.on_answer = self._answered
+
+    def echo(self, sender: Sender) -> None:
+        """On this very connection; the answer comes on one of those that we read."""
+        assert sender.transport is not None
+        sender.transport.write(self.bank.announce("301", {}))
+        self._echoes[self.bank.announced_as()] = sender
+
+    def _answered(self, echo: tuple[str, str]) -> None:
+        sender = self._echoes.pop(echo, None)
+        if sender is not None:
+            sender.answered = True
+
+    def forget(self, sender: Sender) -> None:
+        self.senders.remove(sender)
+        self._echoes = {echo: of for echo, of in self._echoes.items() if of is not sender}
 
     def sender(self) -> Sender:
         return Sender(self)
 
-    def next_sender(self) -> Sender | None:
-        if not self.senders:
+    def next_sender(self, machine: str) -> Sender | None:
+        senders = [sender for sender in self.senders if machine_of(sender.transport) == machine]
+        if not senders:
             return None
-        self._turn = (self._turn + 1) % len(self.senders)
-        return self.senders[self._turn]
+        self._turn = (self._turn + 1) % len(senders)
+        return senders[self._turn]
 
     def close(self) -> None:
         super().close()
@@ -51,12 +94,20 @@ class SimplexServer(BankServer):
 class SimplexProtocol(BankProtocol):
     """It reads only."""
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._machine = machine_of(transport)
+
     def tell(self, data: bytes, *, elsewhere: bool = False) -> None:
         server = self._server
         assert isinstance(server, SimplexServer)
-        sender = server.next_sender()
+        sender = server.next_sender(self._machine)
         if sender is not None and sender.transport is not None:
             sender.transport.write(data)
+
+
+def machine_of(transport: asyncio.BaseTransport | None) -> str:
+    return "" if transport is None else str(transport.get_extra_info("peername")[0])
 
 
 class Sender(asyncio.Protocol):
@@ -64,20 +115,33 @@ class Sender(asyncio.Protocol):
 
     def __init__(self, server: SimplexServer) -> None:
         self.transport: asyncio.Transport | None = None
-        self.closed = asyncio.Event()
+        self.answered = True  # our last echo
         self._server = server
+        self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
         self._server.senders.append(self)
+        self._timer = asyncio.get_running_loop().call_later(ECHO_S, self._look)
+
+    def _look(self) -> None:
+        if self.transport is None:
+            return
+        if not self.answered:
+            self.transport.abort()
+            return
+        self.answered = False
+        self._server.echo(self)
+        self._timer = asyncio.get_running_loop().call_later(ECHO_S, self._look)
 
     def data_received(self, data: bytes) -> None:
         self._server.bank.faults["came on the wrong connection"] += 1
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.transport = None
-        self._server.senders.remove(self)
-        self.closed.set()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._server.forget(self)
 
 
 class Dialler:

@@ -51,6 +51,7 @@ BINARY_HOST = {  # settings of a link to such a bank
     "dialect": "iso1987_binary.key_16",
     "form": "binary_host",
     "mac_algorithm": "tdes-cbc-binary",
+    "key_form": "hex",
 }
 
 CONFIG = """

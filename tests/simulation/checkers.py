@@ -19,6 +19,7 @@ from switch.journal import Key, OutcomeState
 from switch.routing import ROUTE_RULE
 from switch.transactions import TOMBSTONE, TYPES, OnUnknown
 from terminals.simulator.terminal import APPROVED
+from tests.simulation.edge import SENDING_PORT, Knock
 from tests.simulation.limits import Limits
 from tests.simulation.lines import Lines
 from tests.simulation.rest import Cases, ClosedDates, nothing_waits
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from switch.journal import AttemptRow, Commit, OutcomeRow, QueueRow, RequestRow
     from switch.virtual.loop import Process
     from switch.virtual.network import Connection
+    from tests.simulation.loop import Process
+    from tests.simulation.network import Connection, Endpoint
     from tests.simulation.node import Boot
     from tests.simulation.world import World
 
@@ -124,18 +127,25 @@ class Checkers:
         store whose clock is set forward ends every lease before its time: until each process has
         asked again, two may have a slot.
         """
-        bank = self.world.bank_at.get(made.to)
+        bank, dialled = self.world.bank_side(made)
         if bank is None or self.world.now_s() < self.world.store_stepped_s + SETTLES_S:
             return
         open_ = [
             one
             for one in self.world.network.connections.values()
-            if one.to[0] == made.to[0] and not one.client.is_closing() and _runs(one.client.process)
+            if self.world.bank_side(one) == (bank, dialled)
+            and (one.to[1] == SENDING_PORT) == (made.to[1] == SENDING_PORT)
+            and self._taken(one.server if dialled else one.client)
         ]
         granted = self.world.plan.link_connections
         self.check(
             "P8", len(open_) <= granted, f"{bank.options.name} grants {granted}, open are {open_}"
         )
+
+    def _taken(self, ours: Endpoint) -> bool:
+        """Our end is in use: not closing, of a process that runs, and not in a backlog."""
+        waits = ours.protocol is None or isinstance(ours.protocol, Knock)
+        return not (waits or ours.is_closing()) and _runs(ours.process)
 
     # -- facts ------------------------------------------------------------------------------------
 

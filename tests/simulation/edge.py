@@ -15,11 +15,16 @@ if TYPE_CHECKING:
     from tests.simulation.network import Endpoint, Network
 
 BANK_SOURCE: Final = "10.2.0.1"
-LINK_PORT: Final = 9001  # of a node, where banks connect; one each from here on
+LINK_PORT: Final = 9001
+LINK_PORTS: Final = {
+    "bank_a": LINK_PORT,
+    "bank_b": LINK_PORT + 1,
+}  # of a process, where banks connect
+SENDING_PORT: Final = 7  # of a bank that sends on other connections, where we dial those
 
 
 class SimulatedEdge:
-    """`switch.ports.LinkEdge` of one process. `ports`: link → the port where its bank connects."""
+    """`switch.ports.LinkEdge` of one process."""
 
     def __init__(
         self,
@@ -27,19 +32,17 @@ class SimulatedEdge:
         transport: Transport,
         host: str,
         process: Process | None,
-        ports: dict[str, int],
     ) -> None:
         self._network = network
         self._transport = transport
         self._host = host
         self._process = process
-        self._ports = ports
 
     def way_out(self, link: Link) -> Transport:
         return self._transport
 
     def way_in(self, link: Link) -> SimulatedAccepts:
-        at = self._host, self._ports[link.acquirer]
+        at = self._host, LINK_PORTS[link.acquirer]
         return SimulatedAccepts(self._network, at, self._process)
 
     def sources(self, link: Link) -> tuple[str, ...]:
@@ -108,6 +111,7 @@ class Knock(asyncio.Protocol):
             raise ConnectionResetError("gone before it was taken")
         self._endpoint.resume_reading()  # a protocol that does not want to pauses it again
         self._endpoint.made(factory)
+        self._accepts._network.on_connect(self._endpoint.connection)
         return self._endpoint
 
     def refuse(self) -> None:

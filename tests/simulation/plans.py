@@ -8,7 +8,7 @@ wrong find other bugs than worlds in which everything does.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -97,6 +97,14 @@ FAULTS: Final = (
 )
 
 
+# How the banks are connected, in some worlds.
+LINES: Final[dict[int, dict[str, Any]]] = {
+    1: {"bank_connects": True},
+    3: {"simplex": "dialled"},
+    5: {"simplex": "accepted", "bank_connects": True},
+}
+
+
 def fair(seed: int = 1, transactions: int = 20) -> Plan:
     """Nothing goes wrong."""
     return Plan(seed=seed, transactions=transactions)
@@ -107,7 +115,7 @@ def plan_of(seed: int, transactions: int = 0) -> Plan:
     another, the store's clock is set, too. In every third risk rules are in force; in every seventh
     shops do all that a terminal can; in every fourth that is not rough a bank is of the binary kind, in
     every other fourth routing rules are in force, and in half of those with such a bank. In every eighth
-    terminals download."""
+    terminals download. In every second a bank connects to us, or sends on connections of its own."""
     plan = with_tight_bounds(before_bounds(seed, transactions), everything=seed % 4 == 0)
     plan = msgspec.structs.replace(with_device(plan), risk=seed % 3 == 0, binary_host=seed % 4 == 2)
     if seed % 4 == 1 or seed % 8 == 2:
@@ -116,6 +124,8 @@ def plan_of(seed: int, transactions: int = 0) -> Plan:
         plan = every_type(plan)
     if seed % 8 == 5:
         plan = msgspec.structs.replace(plan, downloads=True)
+    if seed % 6 in LINES:
+        plan = msgspec.structs.replace(plan, **LINES[seed % 6])
     if seed % 5 != 3:
         return plan
     replace = msgspec.structs.replace

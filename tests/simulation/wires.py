@@ -55,7 +55,7 @@ class Wires:
     def tap(self, end: Endpoint, data: bytes) -> None:
         """Bytes leave. Who writes is known by what it is connected to."""
         connection = end.connection
-        bank = self._world.bank_at.get(connection.to)
+        bank, bank_dialled = self._world.bank_side(connection)
         from_client = end is connection.client
         at = (connection.serial, from_client)
         wire = self._wires.get(at)
@@ -65,8 +65,10 @@ class Wires:
         for body in wire.bodies(data):
             if bank is not None:
                 message = bank.overheard(body)
-                name, process = bank.options.name, connection.client.process
-                if from_client:
+                name = bank.options.name
+                ours = connection.server if bank_dialled else connection.client
+                process = ours.process
+                if end is ours:
                     self._note_message(f"{_name_of(process)} to {name}", message)
                     self._leaves_for_bank(name, message, process)
                 else:

@@ -33,6 +33,8 @@ from switch.virtual.ports import Machine, SimulatedClock, entropy_of
 from terminals.registry import Merchant, StoredKey, Terminal as RegisteredTerminal
 from terminals.simulator.accounts import Rules
 from terminals.simulator.bank import Bank, BankFaults, BankOptions, BankServer, KeyFaults
+from terminals.simulator.bank import Bank, BankFaults, BankOptions, BankServer
+from terminals.simulator.bank_lines import Dialler, Greeting, SimplexServer
 from terminals.simulator.binary_bank import bank_of
 from terminals.simulator.card import CardRange, card_pools
 from terminals.simulator.dice import Dice
@@ -43,6 +45,10 @@ from tests.simulation.checkers import Broken, Checkers
 from tests.simulation.estate import Estate, WatchedDownloads
 from tests.simulation.lines import CIRCUIT, NO_CIRCUIT, LinkPlan, disturb
 from tests.simulation.node import PORT, Bounds, Node
+from tests.simulation.edge import BANK_SOURCE, LINK_PORTS, SENDING_PORT
+from tests.simulation.loop import PROCESS, Process, run_virtual
+from tests.simulation.network import FAIR, Network, Weather
+from tests.simulation.node import PORT, Bounds, Machine, Node, SimulatedClock, entropy_of
 from tests.simulation.store import Disturbed, StoreFaults, WatchedStore
 from tests.simulation.till import Mix, Till, TillFaults
 from tests.simulation.upheaval import Upheaval, cut_over, next_day, odd, upheave, weights_of
@@ -55,6 +61,7 @@ if TYPE_CHECKING:
     from hsm.lmk import Lmk
     from switch.virtual.network import Endpoint
     from terminals.simulator.com_file import ClearingFile
+    from tests.simulation.network import Connection, Endpoint
 
 BASIC_TYPES = Merchant(merchant="", name="").allowed_types
 BUSINESS_DATE = dt.date(2026, 1, 5)
@@ -69,6 +76,7 @@ BINARY_HOST: dict[str, Any] = {  # settings of a link to such a bank
     "dialect": "iso1987_binary.key_16",
     "form": "binary_host",
     "mac_algorithm": "tdes-cbc-binary",
+    "key_form": "hex",
 }
 BANK_PORTS = (1, 2)  # a link that moves from one to the other needs new connections
 ALIVE_S = 180.0  # the longest pause, and what a process needs after it
@@ -119,6 +127,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     bounds: Bounds | None = None
     binary_host: bool = False  # bank_b is of the binary kind, with a header and codes of its own
     links: LinkPlan | None = None  # what happens to links besides
+    bank_connects: bool = False  # bank_a connects to us, and signs on
+    simplex: str = ""  # bank_b sends on another connection: dialled by us, or accepted
     risk: bool = False  # limits and risk rules are in force (`limits.RULES`)
     routing: bool = False  # routing rules are in force, and change (`routes.RULES`)
     downloads: bool = False  # terminals download, and the data change under way (`estate`)
@@ -202,6 +212,14 @@ class World:
                 )
                 for link in self.links
             ]
+        if plan.bank_connects:
+            self.links[0] = msgspec.structs.replace(
+                self.links[0], connects="bank", sign_on="bank", host="", port=0
+            )
+        if plan.simplex:
+            self.links[1] = msgspec.structs.replace(
+                self.links[1], receive_on=plan.simplex, receive_port=SENDING_PORT
+            )
         if plan.binary_host:
             self.links[1] = msgspec.structs.replace(self.links[1], **BINARY_HOST)
         self.nodes: list[Node] = []
@@ -271,10 +289,49 @@ class World:
         for key in (options.zpk, options.zak, options.zmk):
             self.checkers.secrets.add("a clear key", bytes.fromhex(key))
         bank = bank_of(options, BUSINESS_DATE, Bits(self._dice()))
-        server = BankServer(bank)
+        server = self._server(name, bank)
         self.banks.append(bank)
         self.bank_servers.append(server)
-        self.bank_at |= dict.fromkeys([(name, port) for port in BANK_PORTS], bank)
+        ports = (*BANK_PORTS, SENDING_PORT)
+        self.bank_at |= dict.fromkeys([(name, port) for port in ports], bank)
+
+    def _server(self, name: str, bank: Bank) -> BankServer:
+        """`bank_a` may dial, `bank_b` may send on connections of their own."""
+        plan = self.plan
+        if name == "bank_b" and plan.simplex:
+            return SimplexServer(bank)
+        greets = name == "bank_a" and plan.bank_connects
+        return BankServer(bank, Greeting) if greets else BankServer(bank)
+
+    def _diallers(self) -> Iterator[Dialler]:
+        """Of banks that connect to us: each to every process that has room for it."""
+        plan = self.plan
+        bank_a, bank_b = self.bank_servers
+        dials: list[tuple[str, Callable[[], asyncio.Protocol]]] = []
+        if plan.bank_connects:
+            dials.append(("bank_a", bank_a.protocol))
+        if plan.simplex == "accepted":
+            assert isinstance(bank_b, SimplexServer)
+            dials.append(("bank_b", bank_b.sender))
+        for name, protocol in dials:
+            addresses = [(node.host, LINK_PORTS[name]) for node in self.nodes]
+            for at in range(len(addresses)):
+                turned = addresses[at:] + addresses[:at]
+                yield Dialler(self._dial, turned, protocol, count=1, pause_s=0.7 + 0.1 * at)
+
+    async def _dial(
+        self, factory: Callable[[], asyncio.Protocol], host: str, port: int
+    ) -> Endpoint:
+        async with asyncio.timeout(3.0):
+            return await self.network.connect(factory, host, port, BANK_SOURCE)
+
+    def bank_side(self, connection: Connection) -> tuple[Bank | None, bool]:
+        """The bank at one end of a connection, and whether it is the one who dialled."""
+        _, port = connection.to
+        for name, at in LINK_PORTS.items():
+            if port == at:
+                return next(bank for bank in self.banks if bank.options.name == name), True
+        return self.bank_at.get(connection.to), False
 
     def _till(self, at: int, cards: list[Any], poor: list[Any]) -> Till:
         plan = self.plan
@@ -452,8 +509,14 @@ class World:
         for server in self.bank_servers:
             for port in BANK_PORTS:
                 self.network.listen(server.bank.options.name, port, server.protocol, None)
+        if self.plan.simplex == "dialled":
+            bank_b = self.bank_servers[1]
+            assert isinstance(bank_b, SimplexServer)
+            self.network.listen("bank_b", SENDING_PORT, bank_b.sender, None)
         for node in self.nodes:
             node.start()
+        for dialler in self._diallers():
+            self.serve(self.create_task(dialler.run()))
         await asyncio.sleep(3.0)
 
     async def trade(self) -> None:
@@ -651,11 +714,13 @@ class World:
     def _cut_off(self, host: str, for_s: float) -> None:
         """A cut cable: connections fall silent, new ones hang."""
         for connection in self.network.connections.values():
-            if connection.to[0] == host:
+            bank, _ = self.bank_side(connection)
+            if bank is not None and bank.options.name == host:
                 connection.silent = True
-        for port in BANK_PORTS:
-            self.network.cut_off.add((host, port))
-            self.call_later(for_s, self.network.cut_off.discard, (host, port))
+        ends = [(host, port) for port in (*BANK_PORTS, SENDING_PORT)]
+        for end in (*ends, *((node.host, LINK_PORTS[host]) for node in self.nodes)):
+            self.network.cut_off.add(end)
+            self.call_later(for_s, self.network.cut_off.discard, end)
 
 
 class Bits:

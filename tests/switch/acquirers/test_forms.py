@@ -16,6 +16,7 @@ host = "b"
 port = 1
 de32 = "48000000"
 dialect = "iso1987_binary.key_16"
+key_form = "hex"
 """
 ADDRESS = "{ name = 'to', hex = '0001', answer = 'from' }"
 
@@ -99,6 +100,8 @@ def test_a_form_needs_a_dialect_that_can_carry_it() -> None:
     link = LINK.replace("iso1987_binary.key_16", "unionpay_pos")
     with pytest.raises(ReferenceFileError, match=r"form: dialect unionpay_pos lacks DE 7$"):
         parse(link + "form = 'binary_host'\n", "f", {})
+    with pytest.raises(ReferenceFileError, match="key_form: hex: DE 96 of the form has no room"):
+        parse(LINK.replace("hex", "tr31") + "form = 'binary_host'\n", "f", {})
     assert refused("'binary_host'", "header_hex = '00'\n").startswith("header_hex: the form has")
 
 

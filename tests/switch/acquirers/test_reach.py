@@ -47,7 +47,7 @@ class Lines(World):
     def __init__(self, link: Link, network: Network, connections: int) -> None:
         self.network = network
         transport = Transport(network)
-        edge = SimulatedEdge(network, transport, US, None, {"bank_a": LINK_PORT})
+        edge = SimulatedEdge(network, transport, US, None)
         accepted = link.connects == "bank" or link.receive_on == "accepted"
         bank = Bank(link)
         super().__init__(

@@ -53,6 +53,7 @@ KINDS: dict[str, dict[str, Any]] = {  # of the bank → settings of the link to 
         "dialect": "iso1987_binary.key_16",
         "form": {"base": "binary_host", "addresses": {"network": "0601"}},
         "mac_algorithm": "tdes-cbc-binary",
+        "key_form": "hex",
     },
 }
 KIND = "reference"
@@ -157,7 +158,7 @@ def tell(
         listening = await asyncio.get_running_loop().create_server(server.protocol, "127.0.0.1", 0)
         port = listening.sockets[0].getsockname()[1]
         branch = Branch(
-            bank, server, make_link(host="127.0.0.1", port=port, **KINDS[KIND], **settings)
+            bank, server, make_link(host="127.0.0.1", port=port, **(KINDS[KIND] | settings))
         )
         await branch.iso.start()
         try:
@@ -303,6 +304,8 @@ def test_many_at_once_each_gets_its_own() -> None:
 @pytest.mark.parametrize("usage", [KeyUsage.ZPK, KeyUsage.ZAK])
 def test_we_send_the_bank_a_key(usage: KeyUsage, form: str) -> None:
     """Twice, as after a lost 0810; then both sides use it, and the former one is good as well."""
+    if (KIND, form) == ("binary_host", "tr31"):
+        pytest.skip("its DE 96 has room for sixteen bytes")
 
     async def story(branch: Branch) -> None:
         made = branch.vault.generate_key(usage, 16)
@@ -343,6 +346,9 @@ def test_we_send_the_bank_a_key(usage: KeyUsage, form: str) -> None:
     ],
 )
 def test_a_key_that_is_not_good_is_refused(content: str, code: str) -> None:
+    if KIND == "binary_host" and content != "ZPK" + "00" * 19:
+        pytest.skip("it has no place for such a thing: `test_form_codec` shows that nothing leaves")
+
     async def story(branch: Branch) -> None:
         if KIND == "reference":
             assert await branch.iso.change_key(content) == code

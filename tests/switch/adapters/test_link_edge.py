@@ -277,8 +277,8 @@ def test_two_workers_share_a_listening_socket(loop: str) -> None:
             for branch in branches:
                 await branch.buy()
             await running.create_connection(lambda: BankConnection(bank), "127.0.0.1", port)
-            refused = lambda: sum(b.iso.counters.connections_refused for b in branches)  # noqa: E731
-            await branches[0].until(lambda: refused() == 1)
+            counters = [branch.iso.counters for branch in branches]
+            await branches[0].until(lambda: sum(c.connections_refused for c in counters) == 1)
             for branch in branches:
                 await branch.buy()
             for branch in branches:
