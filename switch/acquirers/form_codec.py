@@ -1,7 +1,7 @@
 """A codec of messages of our page that writes and reads them in a link's form. Pure.
 
 `FormCodec` has what a link asks of a `Codec`: `encode` and `decode`. What it writes begins with the
-form's header, `unsigned_bytes` wide, which no MAC covers. A management message that was read carries
+form's header, `unsigned_bytes` wide, which no MAC covers. A management request that was read carries
 that header under the key `HEADER`, so that its answer can swap and echo what the header's rules say.
 """
 
@@ -187,7 +187,7 @@ class FormCodec:
         ours.pop(64, None)
         if mac is not None:
             ours[128 if max(ours) > 64 else 64] = mac
-        if header and mti[1] == "8":
+        if header and mti[1] == "8" and mti[2] in "02":  # we are to answer it
             ours[HEADER] = header
         return ours
 
