@@ -230,6 +230,7 @@ class Hosts:
             for index, letter in enumerate("ab")
         ]
         self.servers = [BankServer(bank) for bank in self.banks]
+        self.settings: dict[str, dict[str, Any]] = {}  # of links, where they are other
         self.ports: list[int] = []
         self._listening: list[asyncio.Server] = []
 
@@ -315,6 +316,7 @@ async def furnish(
         }
         if bank.options.kind == "binary_host":
             link |= BINARY_HOST
+        link |= hosts.settings.get(name, {})
         items.append(("link", name, link))
         for cards in bank.options.cards:
             route = {"prefix": cards.bin, "acquirer": name, "card_type": cards.kind}

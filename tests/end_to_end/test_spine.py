@@ -14,12 +14,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from switch.transactions import TYPES
-from terminals.simulator.bank import BankFaults
+from terminals.simulator.bank import BankFaults, BankServer
+from terminals.simulator.bank_lines import Dialler, Greeting
 from terminals.simulator.fleet import Mix, TerminalFaults
+from tests.certificates import Certificate, client_context
 from tests.end_to_end.day import check_views, quiet, trade
 from tests.end_to_end.node import Hosts, Node, furnish, running
 
 if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
     from pathlib import Path
 
 pytestmark = pytest.mark.xdist_group("end_to_end")
@@ -45,12 +49,30 @@ def test_a_day_without_faults(tmp_path: Path) -> None:
 
 
 def test_a_day_of_every_type(tmp_path: Path) -> None:
+    """One bank connects to us, by TLS, and signs on; the other is of the binary kind."""
+    papers = Certificate.make("our CA"), Certificate.make("bank CA")
+    ours, banks = (Certificate.make("127.0.0.1", authority) for authority in papers)
+    certificate, key = ours.write(tmp_path, "switch")
+    authority, _ = papers[1].write(tmp_path, "bank-ca")
+    client = client_context(papers[0], banks.write(tmp_path, "bank"))
+    links = [
+        "[[links]]",
+        'acquirer = "bank_a"',
+        'listen_host = "127.0.0.1"',
+        'sources = ["127.0.0.1"]',
+        f'tls_authorities = "{authority}"',
+        f'tls_certificate = "{certificate}"',
+        f'tls_key = "{key}"',
+    ]
     weights = dict.fromkeys(Mix.__struct_fields__, 10.0)
     mix = Mix(**weights | {"wrong_pin": 0.0, "expired_card": 0.0, "poor_card": 0.0})
 
     async def day(node: Node) -> None:
         async with Hosts(kinds=("reference", "binary_host")) as hosts:
+            hosts.servers[0] = BankServer(hosts.banks[0], Greeting)
+            hosts.settings["bank_a"] = {"connects": "bank", "sign_on": "bank", "tls": True}
             await furnish(node, hosts, terminals=6, types=tuple(TYPES))
+            dialling = asyncio.create_task(dial(node, hosts.servers[0], client))
             result = await trade(node, 6, 400, mix=mix)
             assert not result.undecided
             assert not result.surprises, (result.surprises, result.counts)
@@ -60,11 +82,26 @@ def test_a_day_of_every_type(tmp_path: Path) -> None:
             await quiet(node)
             await check_views(node, hosts, result)
             assert not hosts.banks[1].faults, hosts.banks[1].faults
-            assert len(hosts.banks[1].accounts.entries) > 50
+            assert min(len(bank.accounts.entries) for bank in hosts.banks) > 50
+            dialling.cancel()
+            hosts.servers[0].close()
+            while hosts.servers[0].connections:  # noqa: ASYNC110 - the farewell of TLS takes a round trip
+                await asyncio.sleep(0.01)
 
-    with running(tmp_path) as node:
+    with running(tmp_path, more="\n".join(links)) as node:
         asyncio.run(day(node))
         assert node.stop() == 0, node.log()
+
+
+async def dial(node: Node, server: BankServer, tls: ssl.SSLContext) -> None:
+    """Two connections of a bank to the node, whichever workers take them."""
+    (at,) = node.facts["link_listeners"]
+
+    async def connect(factory: Callable[[], asyncio.Protocol], host: str, port: int) -> object:
+        return await asyncio.get_running_loop().create_connection(factory, host, port, ssl=tls)
+
+    address = (at["host"], at["port"])
+    await Dialler(connect, [address], server.protocol, count=2, pause_s=0.2).run()
 
 
 def mix_kinds() -> list[str]:

@@ -33,7 +33,6 @@ from switch.virtual.ports import Machine, SimulatedClock, entropy_of
 from terminals.registry import Merchant, StoredKey, Terminal as RegisteredTerminal
 from terminals.simulator.accounts import Rules
 from terminals.simulator.bank import Bank, BankFaults, BankOptions, BankServer, KeyFaults
-from terminals.simulator.bank import Bank, BankFaults, BankOptions, BankServer
 from terminals.simulator.bank_lines import Dialler, Greeting, SimplexServer
 from terminals.simulator.binary_bank import bank_of
 from terminals.simulator.card import CardRange, card_pools
@@ -46,6 +45,7 @@ from tests.simulation.estate import Estate, WatchedDownloads
 from tests.simulation.lines import CIRCUIT, NO_CIRCUIT, LinkPlan, disturb
 from tests.simulation.node import PORT, Bounds, Node
 from tests.simulation.edge import BANK_SOURCE, LINK_PORTS, SENDING_PORT
+from tests.simulation.lines import CIRCUIT, NO_CIRCUIT, LinkPlan, disturb
 from tests.simulation.loop import PROCESS, Process, run_virtual
 from tests.simulation.network import FAIR, Network, Weather
 from tests.simulation.node import PORT, Bounds, Machine, Node, SimulatedClock, entropy_of
