@@ -269,10 +269,15 @@ class PairedConnection(Connection):
 
     async def managed(self, message: Message, body: bytes) -> None:
         """The bank may answer on whichever of its connections: whoever asked hears it."""
-        asked = None
-        if str(message[0])[2] in "13":
-            asked = self._owner.asked_on(message)
+        asked = self._owner.asked_on(message) if str(message[0])[2] in "13" else None
+        if isinstance(asked, PairedConnection):
+            asked.proved()
         await Connection.managed(asked or self, message, body)
+
+    def proved(self) -> None:
+        """An answer to what we have asked: both directions live."""
+        self._heard_at_s = asyncio.get_running_loop().time()
+        self.doubted = False
 
 
 class PairTransport(asyncio.Transport):

@@ -15,6 +15,7 @@ from switch.acquirers.link_keys import LinkMac
 from switch.adapters.memory import key_exchange as memory
 from switch.adapters.memory.key_exchange import MemoryKeyExchanges
 from switch.unmatched_answers import UnmatchedAnswers
+from tests.simulation.edge_mutations import EDGE_WORLDS
 from tests.simulation.plans import changing_keys, links_at_their_worst, standing_still
 
 if TYPE_CHECKING:
@@ -158,4 +159,5 @@ WORLDS: dict[str, Callable[[int], Plan]] = {
     "key sent once": changing_keys,
     "request of an answer guessed": links_at_their_worst,
     "answer kept in clear": links_at_their_worst,
+    **EDGE_WORLDS,
 }

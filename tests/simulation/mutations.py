@@ -42,6 +42,7 @@ from switch.reference import Snapshot
 from switch.server import TerminalServer
 from switch.store_ports import Held
 from switch.wiring import Links
+from tests.simulation.edge_mutations import EDGE_MUTATIONS
 from tests.simulation.link_mutations import LINK_MUTATIONS
 
 if TYPE_CHECKING:
@@ -747,4 +748,5 @@ MUTATIONS: dict[str, tuple[Callable[[], contextlib.AbstractContextManager[None]]
     "versions mixed in a download": (versions_mixed, "P4"),
     "any end of a download counts": (any_end_counts, "P4"),
     "an interrupted download forgotten": (ended_once_is_had, "P4"),
+    **EDGE_MUTATIONS,
 }

@@ -338,7 +338,7 @@ def test_echoes_show_that_both_directions_live(receive_on: str) -> None:
         for _ in range(6):  # the bank is heard all the time
             lines.said(lines.into[-1], "301")
             await asyncio.sleep(10)
-        assert len(lines.bank.asked("301")) >= 1
+        assert 1 <= len(lines.bank.asked("301")) <= 3
         lines.bank.silent.add("301")
         for _ in range(8):
             if not lines.iso.ready:
