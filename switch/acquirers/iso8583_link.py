@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -111,7 +110,7 @@ class IsoLink:
         self._pool = pool = ConnectionPool(
             self,
             slots=slots,
-            reach=partial(reach_of, self, transport, self._incoming),
+            reach=functools.partial(reach_of, self, transport, self._incoming),
             in_flight=self._in_flight,
             hand_over=self._hand_over,
         )

@@ -34,9 +34,7 @@ if TYPE_CHECKING:
 
     from switch.journal import AttemptRow, Commit, OutcomeRow, QueueRow, RequestRow
     from switch.virtual.loop import Process
-    from switch.virtual.network import Connection
-    from tests.simulation.loop import Process
-    from tests.simulation.network import Connection, Endpoint
+    from switch.virtual.network import Connection, Endpoint
     from tests.simulation.node import Boot
     from tests.simulation.world import World
 

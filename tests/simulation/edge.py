@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     from switch.ports import Transport
     from switch.reference import Link
-    from tests.simulation.loop import Process
-    from tests.simulation.network import Endpoint, Network
+    from switch.virtual.loop import Process
+    from switch.virtual.network import Endpoint, Network
 
 BANK_SOURCE: Final = "10.2.0.1"
 LINK_PORT: Final = 9001

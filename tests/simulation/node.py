@@ -25,7 +25,6 @@ from switch.virtual.ports import (
 from switch.wiring import Ports, Stores, build
 from terminals.simulator.dice import Dice
 from tests.simulation.edge import SimulatedEdge
-from tests.simulation.loop import Process, VirtualLoop, end
 from tests.simulation.store import Remote
 from tests.simulation.vault import FaultyVault, VaultFaults
 
@@ -144,7 +143,7 @@ class Node:
             boot, port, self.dice, self.world.disturbed
         )
         try:
-            transport = NodeTransport(self)
+            transport = NetworkTransport(self.world.network, self.host)
             reference = remote(store.reference)
             pans = data_keys.open_pans(self.world.lmk, await reference.snapshot())
             ports = Ports(
@@ -162,7 +161,6 @@ class Node:
                 hsm=self.vault,
                 pans=pans,
                 clock=self.clock,
-                transport=NetworkTransport(self.world.network, self.host),
                 transport=transport,
                 edge=SimulatedEdge(self.world.network, transport, self.host, boot.process),
                 log=NodeLog(self.world, boot.process.name),

@@ -41,14 +41,10 @@ from terminals.simulator.terminal import Terminal, TerminalOptions
 from tests.simulation import limits, routes
 from tests.simulation.books import close_books
 from tests.simulation.checkers import Broken, Checkers
+from tests.simulation.edge import BANK_SOURCE, LINK_PORTS, SENDING_PORT
 from tests.simulation.estate import Estate, WatchedDownloads
 from tests.simulation.lines import CIRCUIT, NO_CIRCUIT, LinkPlan, disturb
 from tests.simulation.node import PORT, Bounds, Node
-from tests.simulation.edge import BANK_SOURCE, LINK_PORTS, SENDING_PORT
-from tests.simulation.lines import CIRCUIT, NO_CIRCUIT, LinkPlan, disturb
-from tests.simulation.loop import PROCESS, Process, run_virtual
-from tests.simulation.network import FAIR, Network, Weather
-from tests.simulation.node import PORT, Bounds, Machine, Node, SimulatedClock, entropy_of
 from tests.simulation.store import Disturbed, StoreFaults, WatchedStore
 from tests.simulation.till import Mix, Till, TillFaults
 from tests.simulation.upheaval import Upheaval, cut_over, next_day, odd, upheave, weights_of
@@ -59,9 +55,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, MutableMapping
 
     from hsm.lmk import Lmk
-    from switch.virtual.network import Endpoint
+    from switch.virtual.network import Connection, Endpoint
     from terminals.simulator.com_file import ClearingFile
-    from tests.simulation.network import Connection, Endpoint
 
 BASIC_TYPES = Merchant(merchant="", name="").allowed_types
 BUSINESS_DATE = dt.date(2026, 1, 5)

@@ -14,10 +14,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from switch.acquirers.ports import NotSentError
+from switch.virtual.loop import run_virtual
+from switch.virtual.network import FAIR, Network
 from terminals.simulator.dice import Dice
 from tests.simulation.edge import BANK_SOURCE, LINK_PORT, SimulatedEdge
-from tests.simulation.loop import run_virtual
-from tests.simulation.network import FAIR, Network
 from tests.switch.acquirers.wire import FAR_NS, Bank, BankConnection, World, make_link
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from switch.acquirers.ports import Answer
     from switch.reference import Link
-    from tests.simulation.network import Endpoint
+    from switch.virtual.network import Endpoint
 
 US, HERE = "10.0.0.1", ("10.0.0.1", LINK_PORT)
 OUT, INTO = ("bank", 1), ("bank", 2)
