@@ -70,15 +70,7 @@ async def serve(dialect: str, bank_port: int, terminals: int) -> None:
     )
     vault: Any = NullVault()
     ports = Ports(
-        stores=Stores(
-            journal=store,
-            numbers=store,
-            owners=store,
-            queue=store,
-            batches=store,
-            downloads=store,
-            reference=store,
-        ),
+        stores=Stores(**dict.fromkeys(Stores.__struct_fields__, store)),
         hsm=vault,
         pans=NullPans(),
         clock=SystemClock(),

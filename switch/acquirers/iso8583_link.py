@@ -375,9 +375,7 @@ class IsoLink:
             raise
         deadline_s = asyncio.get_running_loop().time() + self.link.timeout_s
         serial = connection.serial
-        pending = Pending(
-            key, message, attempt, told, deadline_s, connection, request_id, circuit
-        )
+        pending = Pending(key, message, attempt, told, deadline_s, connection, request_id, circuit)
         self._in_flight.add(pending)
         self._pool.left_on(key, serial)
         self.counters.sent += 1
