@@ -149,7 +149,7 @@ class Rows:
             route is not None and route.foreign,
             asked.type.advice or type_name == TOMBSTONE,  # may name any batch
             verified.session.session_id,
-            sender.decision + route_told(snapshot, route),
+            sender.decision + route_told(snapshot, route, pin=52 in elements),
         )
 
     def attempt(
@@ -228,11 +228,13 @@ class Rows:
         return WireIdentity(item_id, pair[0], pair[1])
 
 
-def route_told(snapshot: Snapshot, route: Route | None) -> str:
-    """How a decision (P10) ends after `Sender.decision`: which route, and its version."""
+def route_told(snapshot: Snapshot, route: Route | None, *, pin: bool) -> str:
+    """How a decision (P10) ends after `Sender.decision`: which route, and its version; whether there is a
+    PIN for the vault to translate, which no other column tells."""
     prefix = "" if route is None else route.prefix
-    told: str | None = snapshot.prepared.get(prefix)  # no terminal is called like a prefix
+    name = f"{prefix}+" if pin else prefix  # no terminal is called like either
+    told: str | None = snapshot.prepared.get(name)
     if told is None:
-        told = f'"route":"{prefix}@{snapshot.version("route", prefix)}"}}'
-        snapshot.prepared[prefix] = told
+        told = f'"route":"{prefix}@{snapshot.version("route", prefix)}"'
+        snapshot.prepared[name] = told = f'{told},"pin":true}}' if pin else f"{told}}}"
     return told

@@ -16,6 +16,7 @@ from switch.explain.facts import (
     Facts,
     LateAnswer,
     Linked,
+    LinkKey,
     Queued,
     ReversalRequest,
     Session,
@@ -84,6 +85,18 @@ FROM switch.request WHERE request_id = $1 AND request_date = $2
 _ATTEMPTS = """
 SELECT attempt, acquirer, link_stan, transmission_time, de32, de33, route_rule, recorded_at
 FROM switch.attempt WHERE request_id = $1 ORDER BY attempt
+"""
+
+_LINK_KEYS = """
+SELECT DISTINCT ON (k.usage) $1::integer AS attempt, k.usage, k.version, k.check_value
+FROM switch.stored_key AS k
+WHERE k.owner = 'link:' || $2 AND k.active_at <= $3 AND (k.retired_at IS NULL OR k.retired_at > $3)
+  AND (k.usage = 'ZPK' OR k.usage = 'ZAK' AND EXISTS (
+        SELECT FROM (SELECT content FROM switch.reference_item
+                     WHERE (kind, key) = ('link', $2) AND effective_from <= $3
+                     ORDER BY version DESC LIMIT 1) AS link
+        WHERE coalesce(link.content->>'mac_algorithm', '') <> 'off'))
+ORDER BY k.usage, k.version DESC
 """
 
 _LATE_ANSWERS = """
@@ -195,11 +208,21 @@ class Teller:
         told = transaction(row)
         more = await self.connection.fetchrow(_MORE, request_id, row["business_date"])
         place = (row["merchant"], row["terminal"], row["batch"], row["stan"])
+        attempts = await self._attempts(request_id, more)
         return Facts(
             transaction=told,
             card_sequence=more["card_sequence"],
             chip_bytes=more["chip_bytes"],
-            attempts=await self._attempts(request_id, more),
+            attempts=attempts,
+            link_keys=tuple(
+                [
+                    key
+                    for each in attempts
+                    for key in await self._read(
+                        LinkKey, _LINK_KEYS, each.attempt, each.acquirer, each.recorded_at
+                    )
+                ]
+            ),
             late_answers=tuple(await self._read(LateAnswer, _LATE_ANSWERS, request_id)),
             unmatched=tuple(await self._read(Unmatched, _UNMATCHED, request_id)),
             reversal_requests=tuple(

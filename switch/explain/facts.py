@@ -23,6 +23,15 @@ class Attempt(msgspec.Struct, frozen=True):
     recorded_at: dt.datetime
 
 
+class LinkKey(msgspec.Struct, frozen=True):
+    """A key of an attempt's link, as it was in force when the attempt was written."""
+
+    attempt: int
+    usage: str  # ZPK, ZAK (where messages of the link are signed)
+    version: int
+    check_value: str
+
+
 class LateAnswer(msgspec.Struct, frozen=True):
     attempt: int
     response_code: str
@@ -139,6 +148,7 @@ class Facts(msgspec.Struct, frozen=True):
     card_sequence: str = ""
     chip_bytes: int | None = None  # what is kept of DE 55
     attempts: tuple[Attempt, ...] = ()
+    link_keys: tuple[LinkKey, ...] = ()
     late_answers: tuple[LateAnswer, ...] = ()
     unmatched: tuple[Unmatched, ...] = ()
     reversal_requests: tuple[ReversalRequest, ...] = ()

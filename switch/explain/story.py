@@ -20,7 +20,7 @@ from switch.routing import read_route_rule
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from switch.explain.facts import Attempt, Linked, Queued
+    from switch.explain.facts import Attempt, Linked, LinkKey, Queued
 
 GIVEN_UP = "--"  # DE 39 of a queued message that was never answered finally
 TONES: dict[str, Tone] = {
@@ -33,7 +33,7 @@ TONES: dict[str, Tone] = {
     "in_flight": "open",
 }
 # What of a decision's JSON has a place of its own in the text.
-KNOWN_DECISION = frozenset(("generation", "merchant", "terminal", "route", "routing"))
+KNOWN_DECISION = frozenset(("generation", "merchant", "terminal", "route", "routing", "pin"))
 # What no table has, and so no step tells.
 NOT_RECORDED = ("vault_calls", "first_send_time", "terminal_answer_time", "terminal_repeats")
 
@@ -191,7 +191,23 @@ def _attempted(facts: Facts) -> Iterator[Step]:
                 "rule": routed.rule,
             }
             yield Step("rerouted", "switch", "store", at, values=values)
+        yield from _vault_before(facts, attempt)
         yield _attempt(attempt)
+
+
+def _vault_before(facts: Facts, attempt: Attempt) -> Iterator[Step]:
+    """What the vault does before a message leaves: the PIN under the link's key, then the MAC."""
+    decision = facts.transaction["decision"]
+    with_pin = isinstance(decision, dict) and decision.get("pin")
+    events = {"ZPK": "pin_translated" if with_pin else "", "ZAK": "link_signed"}
+    for key in sorted(facts.link_keys, key=lambda key: key.usage, reverse=True):
+        if key.attempt == attempt.attempt and events[key.usage]:
+            values = _of_key(key, attempt.acquirer)
+            yield Step(events[key.usage], "switch", "vault", attempt.recorded_at, values=values)
+
+
+def _of_key(key: LinkKey, acquirer: str) -> dict[str, Any]:
+    return {"acquirer": acquirer, "version": key.version, "check_value": key.check_value}
 
 
 def _attempt(attempt: Attempt) -> Step:
@@ -214,6 +230,11 @@ def _decided(facts: Facts) -> Iterator[Step]:
             "acquirer_rrn": told["acquirer_rrn"],
         }
         yield Step("answered", "bank", "switch", at, tone=TONES[state], values=values)
+        last = facts.attempts[-1].attempt if facts.attempts else None
+        for key in facts.link_keys:
+            if key.attempt == last and key.usage == "ZAK":
+                yield Step("answer_verified", "switch", "vault", at,
+                           values=_of_key(key, told["acquirer"]))  # fmt: skip
     elif facts.attempts and state == "unknown":
         values = {"acquirer": facts.attempts[-1].acquirer, "rule": told["rule"]}
         yield Step("no_answer", "bank", "switch", at, tone="bad", values=values)

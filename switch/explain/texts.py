@@ -55,6 +55,19 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "第 {attempt} 次发往 {acquirer}：流水号 {link_stan}，域 7 {transmission_time}[，域 32 {de32}]"
         "[，域 33 {de33}]",
     ),
+    "pin_translated": (
+        "PIN block translated to the PIN key of {acquirer}, version {version}, check value {check_value}",
+        "PIN 已转换到 {acquirer} 的 PIN 密钥，版本 {version}，校验值 {check_value}",
+    ),
+    "link_signed": (
+        "message signed under the MAC key of {acquirer}, version {version}, check value {check_value}",
+        "报文以 {acquirer} 的 MAC 密钥签名，版本 {version}，校验值 {check_value}",
+    ),
+    "answer_verified": (
+        "MAC of the answer verified under a key of {acquirer} in force then: version {version}, check value"
+        " {check_value}, or the one before it within its grace",
+        "以 {acquirer} 当时有效的密钥验证应答 MAC：版本 {version}，校验值 {check_value}，或宽限期内的前一版本",
+    ),
     "not_sent": (
         "attempt {attempt} certainly did not reach {acquirer}[: {reason}]",
         "第 {attempt} 次确定未发到 {acquirer}[：{reason}]",
@@ -237,10 +250,13 @@ LABELS: dict[str, tuple[str, str]] = {
     "routed": ("{rule}", "{rule}"),
     "passed_over": ("{acquirer}: {reason}", "{acquirer}：{reason}"),
     "recorded": ("request {request_id}", "请求 {request_id}"),
+    "pin_translated": ("PIN, ZPK {version}", "PIN，ZPK {version}"),
+    "link_signed": ("MAC, ZAK {version}", "MAC，ZAK {version}"),
     "attempt": ("{acquirer} STAN {link_stan}", "{acquirer} 流水号 {link_stan}"),
     "not_sent": ("not sent", "未发出"),
     "rerouted": ("second attempt", "第二次尝试"),
     "answered": ("{response_code}[ {auth_code}]", "{response_code}[ {auth_code}]"),
+    "answer_verified": ("MAC of the answer", "应答 MAC"),
     "no_answer": ("no answer", "无应答"),
     "outcome": ("{state} {response_code}", "{state} {response_code}"),
     "captured": ("captured {effect}", "入账 {effect}"),
@@ -343,9 +359,9 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "not_recorded": ("Not recorded", "未记录"),
     "vault_calls": (
-        "calls to the vault one by one: the key set tells that the MAC was verified; whether a PIN was"
-        " translated is not told",
-        "对加密机的逐次调用：由密钥组可知 MAC 已验证，是否转换过 PIN 则无记录",
+        "calls to the vault by themselves: those above follow from the key set, from whether there was a PIN, and"
+        " from the keys that were in force",
+        "对加密机的逐次调用：以上各次由密钥组、是否有 PIN 及当时有效的密钥得出",
     ),
     "first_send_time": (
         "when the first attempt left: it stands at the instant of its request",

@@ -14,6 +14,7 @@ from switch.explain.facts import (
     Facts,
     LateAnswer,
     Linked,
+    LinkKey,
     Queued,
     ReversalRequest,
     Session,
@@ -63,7 +64,13 @@ def transaction(**changes: Any) -> dict[str, Any]:
         "acquirer_response_code": "00",
         "effect_minor": 10_000,
         "local_time": "0304120000",
-        "decision": {"generation": 3, "merchant": 2, "terminal": 1, "route": "622000@4"},
+        "decision": {
+            "generation": 3,
+            "merchant": 2,
+            "terminal": 1,
+            "route": "622000@4",
+            "pin": True,
+        },
         "session_id": 12,
         "attempts": [],
         "reversals": [],
@@ -78,6 +85,10 @@ FIRST = Attempt(
 APPROVED = Facts(
     transaction(),
     attempts=(FIRST,),
+    link_keys=(
+        LinkKey(FIRST.attempt, "ZAK", 2, "08D7B4"),
+        LinkKey(FIRST.attempt, "ZPK", 1, "85F63D"),
+    ),
     session=Session(12, after(-3600)),
     captures=(Captured(112, DAY, DAY, 10_000, "156"),),
     stages=Stages(20, 40, 900, 50, 48_000, 1_000, 60, 50_100),

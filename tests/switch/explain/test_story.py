@@ -48,9 +48,13 @@ START = ["received", "mac_verified", "versions"]
 def test_an_approved_purchase() -> None:
     story = story_of(of.APPROVED)
     assert events(story) == [
-        *START, "checks_passed", "routed", "recorded", "attempt",
-        "answered", "outcome", "captured", "told",
+        *START, "checks_passed", "routed", "recorded", "pin_translated", "link_signed", "attempt",
+        "answered", "answer_verified", "outcome", "captured", "told",
     ]  # fmt: skip
+    keys = {
+        step.event: step.values["version"] for step in story.steps if "check_value" in step.values
+    }
+    assert keys == {"pin_translated": 1, "link_signed": 2, "answer_verified": 2}
     assert story.steps[4].values["route_rule"] == "route.622000@4"
     assert story.steps[2].values == {
         "business_date": DAY, "generation": 3, "merchant": 2, "terminal": 1,
