@@ -58,6 +58,7 @@ class SimulatedAccepts:
         self._waiting: deque[Knock] = deque()
         self._there = asyncio.Event()
         network.listen(*at, self._knock, process)
+        self._listener = network.listeners[at]
 
     def _knock(self) -> Knock:
         return Knock(self)
@@ -80,7 +81,8 @@ class SimulatedAccepts:
         return bool(self._waiting)
 
     def close(self) -> None:
-        self._network.stop_listening(*self._at)
+        if self._network.listeners.get(self._at) is self._listener:  # not that of a link that follows
+            self._network.stop_listening(*self._at)
         for knock in self._waiting:
             knock.refuse()
 
