@@ -8,15 +8,16 @@ node: a worker takes a connection from it only when it has a slot for one (`acqu
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from switch.adapters.system import keep_alive
 from switch.ports import EdgeError
 from switch.tls import TlsError, link_context
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Sequence
 
     from switch.config import LinkEdge
@@ -53,7 +54,7 @@ class SystemLinkEdge:
         if not link.tls:
             return self._plain
         self.context(link, serves=False)
-        return TlsTransport(self, link, self._plain)
+        return TlsTransport(self, link)
 
     def way_in(self, link: Link) -> SocketAccepts:
         edge, listening = self._edges.get(link.acquirer), self._sockets.get(link.acquirer)
@@ -90,7 +91,7 @@ class SystemLinkEdge:
 class TlsTransport:
     """`ports.Transport` by TLS."""
 
-    def __init__(self, edge: SystemLinkEdge, link: Link, plain: Transport) -> None:
+    def __init__(self, edge: SystemLinkEdge, link: Link) -> None:
         self._edge = edge
         self._link = link
 
@@ -187,13 +188,6 @@ class SocketArrived:
 
     def refuse(self) -> None:
         self._taken.close()
-
-
-def keep_alive(transport: asyncio.BaseTransport) -> None:
-    """What is written leaves at once; a peer that is gone is noticed."""
-    connection = transport.get_extra_info("socket")
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 
 def failed(name: str, error: ssl.SSLError, files: str) -> TlsFailedError:
