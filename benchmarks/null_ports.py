@@ -168,6 +168,16 @@ class NullStore:
     async def step(self, _merchant: str, _terminal: str, _topic: str, _judge: Any) -> Any:
         raise AssertionError("nothing is downloaded here")
 
+    # links
+    async def keep_unmatched(self, _rows: Sequence[Any]) -> None: ...
+
+    async def exchanges(self, _acquirer: str, *, only_open: bool, limit: int) -> list[Any]:
+        del only_open, limit
+        return []
+
+    async def take(self, key: StoredKey) -> StoredKey:
+        raise AssertionError(f"the bank sends no keys: {key.usage}")
+
     # reference data
     async def generation(self) -> int:
         return self._snapshot.generation
@@ -176,7 +186,7 @@ class NullStore:
         return self._snapshot
 
     async def add_key(self, key: StoredKey) -> StoredKey:
-        raise AssertionError(f"the bank sends no keys: {key.usage}")
+        raise AssertionError(f"no key is entered here: {key.usage}")
 
 
 def snapshot_of(items: Sequence[msgspec.Struct], keys: Sequence[StoredKey]) -> Snapshot:

@@ -32,7 +32,7 @@ def key(check_value: str, usage: str = "ZAK") -> StoredKey:
 
 
 async def begun(store: Store, usage: str = "ZAK") -> KeyExchange:
-    exchange = await store.key_exchanges.ask("bank_a", usage, "ann")
+    exchange: KeyExchange | None = await store.key_exchanges.ask("bank_a", usage, "ann")
     assert exchange is not None
     return exchange
 
@@ -40,13 +40,16 @@ async def begun(store: Store, usage: str = "ZAK") -> KeyExchange:
 async def sent(store: Store) -> KeyExchange:
     made = await store.key_exchanges.made(await begun(store), key("BBBBBB"))
     assert made is not None
-    later = await store.key_exchanges.sent(made)
+    later: KeyExchange | None = await store.key_exchanges.sent(made)
     assert later is not None
     return later
 
 
 async def open_of(store: Store) -> list[KeyExchange]:
-    return await store.key_exchanges.exchanges("bank_a", only_open=True, limit=10)
+    found: list[KeyExchange] = await store.key_exchanges.exchanges(
+        "bank_a", only_open=True, limit=10
+    )
+    return found
 
 
 async def versions(store: Store) -> tuple[list[int], list[int]]:

@@ -290,7 +290,7 @@ class World:
             reference=lambda: self.snapshot,
             reload=self.reload,
             on_late=lambda *told: self.late.append(told),
-            on_unmatched=self.unmatched.append,
+            on_unmatched=lambda answer: self.unmatched.append(answer),
             store_key=self.store_key,
             on_cutover=lambda code, date: self.cutovers.append((code, date)),
             siblings=siblings,
