@@ -83,6 +83,10 @@ IN_THE_STORE: Final[dict[str, tuple[str, str]]] = {
         "test_journal.py",
         "test_after_the_freeze_a_reversal_posts_the_opposite_today",
     ),
+    "key in force before it is answered": (
+        "test_key_exchange.py",
+        "test_from_asked_to_accepted",
+    ),
 }
 
 
