@@ -111,6 +111,21 @@ def test_a_request_that_only_the_journal_knows_is_named() -> None:
     tell(story)
 
 
+def test_its_own_numbers_say_more_than_what_it_looks_like() -> None:
+    async def story(answers: UnmatchedAnswers, store: Store) -> None:
+        store.known[ANSWER.stan] = ATTEMPT
+        mismatch = msgspec.structs.replace(ANSWER, reason="mismatch")
+        for answer in (ANSWER, mismatch):
+            answers.take(answer)
+        await asyncio.sleep(2)
+        ((guessed, matched),) = store.groups
+        assert guessed.answer.nearest == Nearest(ATTEMPT.request_id, ATTEMPT.attempt, "stored")
+        assert guessed.answer.differences == ()
+        assert matched.answer == mismatch  # its request is in memory
+
+    tell(story)
+
+
 def test_what_can_not_be_stored_is_not_tried_for_ever() -> None:
     async def story(answers: UnmatchedAnswers, store: Store) -> None:
         store.broken = True
