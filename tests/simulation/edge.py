@@ -81,7 +81,8 @@ class SimulatedAccepts:
         return bool(self._waiting)
 
     def close(self) -> None:
-        if self._network.listeners.get(self._at) is self._listener:  # not that of a link that follows
+        # a link that follows this one may listen there already
+        if self._network.listeners.get(self._at) is self._listener:
             self._network.stop_listening(*self._at)
         for knock in self._waiting:
             knock.refuse()
