@@ -185,16 +185,6 @@ class NullStore:
     async def snapshot(self) -> Snapshot:
         return self._snapshot
 
-    # what happens on links
-    async def take(self, key: StoredKey) -> StoredKey | None:
-        raise AssertionError(f"the bank sends no keys: {key.usage}")
-
-    async def exchanges(self, _acquirer: str, *, only_open: bool, limit: int) -> list[Any]:
-        return []
-
-    async def keep_unmatched(self, rows: Sequence[Any]) -> None:
-        raise AssertionError(f"{len(rows)} answers belong to nobody")
-
     async def add_key(self, key: StoredKey) -> StoredKey:
         raise AssertionError(f"no key is entered here: {key.usage}")
 
