@@ -166,6 +166,7 @@ class Engine:
         self._serial = serial = self._serial + 1
         self._open[serial] = None
         started_ns = self.monotonic_ns()
+        served = False  # by somebody else, who ends it
         try:
             if not self._demo:
                 reception.check_header(frame.header)
@@ -174,14 +175,15 @@ class Engine:
             if self._in_its_rate(received, peer, now_s):
                 decoded_ns = self.monotonic_ns()
                 watch = Watch(started_ns, decoded_ns, decoded_ns - started_ns)
-                if self._dispatch(received, snapshot, frame, peer, serial, watch):
-                    return  # whoever has it now ends it
+                served = self._dispatch(received, snapshot, frame, peer, serial, watch)
             else:
                 refusal = Refusal("96", "rates.terminal_messages")
                 self.replies.refuse(received, frame, peer, refusal)
         except Exception as error:  # noqa: BLE001 - one request's failure is that request's alone
             self.unserved(error, frame, peer)
-        self.ended(serial, peer)
+        finally:
+            if not served:
+                self.ended(serial, peer)
 
     def ended(self, serial: int, peer: Peer) -> None:
         """Nothing more is to be done for a request."""

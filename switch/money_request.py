@@ -316,8 +316,13 @@ class MoneyRequest:
     def _failed(self, error: Exception) -> None:
         engine, auth = self.engine, self.auth
         engine.log.failed(error)
+        if (
+            self.replying
+        ):  # its answer may be on its way, and another would contradict what is stored
+            self._end()
+            return
         undecided = None
-        if auth is not None and not self.replying and auth.stage not in NOTHING_SENT:
+        if auth is not None and auth.stage not in NOTHING_SENT:
             undecided = auth.undecided()
         if undecided is None:
             self._refuse(Refusal("96", f"failed.{type(error).__name__}"))
