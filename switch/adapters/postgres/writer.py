@@ -96,15 +96,28 @@ class Work:
 
 
 class Told:
-    """What stands for a future where the caller wants to be called: in the same turn of the loop."""
+    """What stands for a future where the caller wants to be called: in the same turn of the loop, once.
 
-    __slots__ = ("set_exception", "set_result")
+    What the caller then does may fail; the others of the group are told all the same.
+    """
+
+    __slots__ = ("_told",)
 
     def __init__(self, told: Callable[[Any], None]) -> None:
-        self.set_result = self.set_exception = told
+        self._told: Callable[[Any], None] | None = told
 
     def done(self) -> bool:
-        return False
+        return self._told is None
+
+    def set_result(self, result: Any) -> None:
+        told, self._told = self._told, None
+        assert told is not None
+        try:
+            told(result)
+        except Exception as error:  # noqa: BLE001 # whatever it is, it is that caller's alone
+            log.error("journal_caller_failed", error=type(error).__name__)  # noqa: TRY400 # as below
+
+    set_exception = set_result
 
 
 def group_of(works: Sequence[Work]) -> Group:
@@ -429,10 +442,9 @@ class Writer:
         """New requests that were never sent need not wait for a store that is away."""
         if not self._is_away():
             return
-        kept: deque[Work] = deque()
-        for work in self._waiting:
+        waiting, self._waiting = self._waiting, deque()
+        for work in waiting:  # who is told may put another in
             if work.commit.request is None:
-                kept.append(work)
+                self._waiting.append(work)
             else:
                 work.settle(StoreDownError(AWAY))
-        self._waiting = kept

@@ -21,7 +21,7 @@ from switch.adapters.postgres import PostgresStore, rows
 from switch.adapters.postgres.connections import connect
 from switch.adapters.postgres.rows import Presumed
 from switch.adapters.postgres.sessions import is_outage
-from switch.adapters.postgres.writer import Again
+from switch.adapters.postgres.writer import Again, Writer
 from switch.adapters.schema_runner import migrate
 from switch.adapters.servers import Servers
 from switch.adapters.system import SystemClock
@@ -573,6 +573,78 @@ def test_a_writer_that_fails_is_told_and_leaves_nobody_waiting(
             await store.journal.commit(Commit(request=request(2)))
 
     run(scenario)
+
+
+def test_a_caller_that_fails_when_told_costs_the_others_nothing(run: Any) -> None:
+    async def scenario(world: PostgresWorld) -> None:
+        store = await world.process()
+        told: list[Any] = []
+
+        def fail(verdict: Any) -> None:
+            told.append(verdict)
+            raise RuntimeError("a bug")
+
+        for number in range(1, 11):
+            call = fail if number % 2 else told.append
+            store.writer.submit(Commit(request=request(number)), told=call)
+        await wait_for(lambda: len(told) == 10)
+        assert all(isinstance(each, Stored) for each in told)
+        stored(await store.journal.commit(Commit(request=request(11))))
+
+    run(scenario)
+
+
+def test_whoever_was_told_is_not_told_again_when_the_writer_ends(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The group is halved around a bad row, and the writer ends between the halves."""
+
+    async def scenario(world: PostgresWorld) -> None:
+        store = await world.process()
+        flush, told = store.writer._flush, {number: [] for number in range(1, 9)}
+        ended = asyncio.Event()
+        store.writer.when_failed(ended.set)
+
+        async def flush_until_half(works: Any) -> Any:
+            if len(works) == 4 and works[0].commit.request.request_id > 4:
+                raise IndexError("a bug")
+            return await flush(works)
+
+        monkeypatch.setattr(store.writer, "_flush", flush_until_half)
+        for number, heard in told.items():
+            row = request(number, amount_minor=-1 if number == 8 else 100)
+            store.writer.submit(Commit(request=row), told=heard.append)
+        await asyncio.wait_for(ended.wait(), 30.0)
+        heard_of = [[type(said) for said in heard] for heard in told.values()]
+        assert heard_of == [[Stored]] * 4 + [[StoreDownError]] * 4
+
+    run(scenario)
+
+
+def test_who_is_told_that_the_store_is_away_may_store_something_else() -> None:
+    """What it puts in meanwhile waits with the rest for the store to come back."""
+
+    async def main() -> None:
+        writer = Writer(lambda: None)
+        writer._task = asyncio.create_task(asyncio.sleep(60))
+        ended = Commit(outcome=outcome(1))
+        told: list[Any] = []
+
+        def go_on(said: Any) -> None:
+            told.append(said)
+            writer.submit(ended, told=told.append)
+
+        writer.submit(ended, told=told.append)
+        for number in (2, 3):
+            writer.submit(Commit(request=request(number)), told=go_on)
+        writer.submit(ended, told=told.append)
+        writer._down_since = asyncio.get_running_loop().time() - 60.0
+        writer._refuse_waiting()
+        assert [type(said) for said in told] == [StoreDownError] * 2
+        assert writer.waiting == 4
+        writer._task.cancel()
+
+    asyncio.run(main())
 
 
 def test_every_kind_of_bad_row_is_refused_alone(run: Any) -> None:
