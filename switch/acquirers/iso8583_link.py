@@ -373,6 +373,10 @@ class IsoLink:
         except asyncio.CancelledError:  # the link ends while the vault signs
             self._not_left(circuit, told, NotSentError("draining"))
             raise
+        except Exception:  # noqa: BLE001 - whoever waits must hear of it: nothing has left yet
+            _log.exception("link_message_failed", acquirer=self._name)
+            self._not_left(circuit, told, NotSentError("internal"))
+            return None
         deadline_s = asyncio.get_running_loop().time() + self.link.timeout_s
         serial = connection.serial
         pending = Pending(key, message, attempt, told, deadline_s, connection, request_id, circuit)

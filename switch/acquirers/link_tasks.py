@@ -24,8 +24,14 @@ class LinkTasks:
         return iter(self._tasks)
 
     def at_once(self, work: Coroutine[Any, Any, Any]) -> None:
-        """In the turn of the loop that brought it, as far as the vault does not suspend."""
-        at_once(work, self._go_on)
+        """In the turn of the loop that brought it, as far as the vault does not suspend.
+
+        An error of ours in it is logged, and reaches nobody, whether the vault suspends or not.
+        """
+        try:
+            at_once(work, self._go_on)
+        except Exception:  # noqa: BLE001 - one message must not cost the others their connection
+            _log.exception("link_message_failed", acquirer=self._name)
 
     def _go_on(self, work: Coroutine[Any, Any, Any]) -> None:
         self.spawn(self._guarded(work))
@@ -33,7 +39,7 @@ class LinkTasks:
     async def _guarded(self, work: Coroutine[Any, Any, Any]) -> None:
         try:
             await work
-        except Exception:  # noqa: BLE001 - one message must not cost the others their connection
+        except Exception:  # noqa: BLE001 - as above
             _log.exception("link_message_failed", acquirer=self._name)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:

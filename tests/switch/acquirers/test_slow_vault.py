@@ -17,7 +17,7 @@ from hsm.adapters.local import LocalHsm
 from hsm.errors import VaultError
 from hsm.keys import KeyUsage
 from switch.acquirers import link_keys
-from switch.acquirers.ports import Answer, NoAnswerError, NotSentError
+from switch.acquirers.ports import Answer, Health, NoAnswerError, NotSentError
 from switch.virtual.loop import run_virtual
 from tests.switch.acquirers.wire import FAR_NS, World, make_key, make_link
 
@@ -26,13 +26,14 @@ if TYPE_CHECKING:
 
 
 class SlowHsm(LocalHsm):
-    """Each call takes the next of its times, then the last of them again."""
+    """Each call takes the next of its times, then the last of them again; below 0: it does not suspend."""
 
     def __init__(self, vault: LocalVault) -> None:
         super().__init__(vault)
         self.mac_s = [0.0]
         self.verify_s = [0.0]
         self.failing = False
+        self.bug: Exception | None = None  # that no vault ought to raise
 
     async def mac(self, key: str, profile: str, data: bytes) -> bytes:
         await self._takes(self.mac_s)
@@ -43,7 +44,10 @@ class SlowHsm(LocalHsm):
         return await super().verify_mac(key, profile, data, mac)
 
     async def _takes(self, times: list[float]) -> None:
-        await asyncio.sleep(times.pop(0) if len(times) > 1 else times[0])
+        if (takes_s := times.pop(0) if len(times) > 1 else times[0]) >= 0.0:
+            await asyncio.sleep(takes_s)
+        if self.bug is not None:
+            raise self.bug
         if self.failing:
             raise VaultError("no answer of the device")
 
@@ -211,6 +215,49 @@ def test_a_vault_away_means_not_sent_and_not_counted() -> None:
         slow.failing = False
         world.bank.connections[0].send(world.bank.answer(world.bank.received[-1]))
         assert (await request).response_code == "00"
+
+    tell(story)
+
+
+@pytest.mark.parametrize("takes_s", [-1.0, 1.0])
+def test_an_error_of_ours_while_it_is_signed_is_told_and_gives_its_probe_back(
+    takes_s: float,
+) -> None:
+    """Whoever waits for a link waits until it is told; a probe that is lost keeps a circuit open."""
+
+    async def story(world: World, slow: SlowHsm) -> None:
+        world.bank.silent.add("0200")
+        with pytest.raises(NoAnswerError, match="timeout"):
+            await ask(world)
+        await asyncio.sleep(5)
+        assert world.iso.health() is Health.PROBING
+        slow.mac_s, slow.bug = [takes_s], RuntimeError("a bug")
+        for _ in range(3):
+            async with asyncio.timeout(30):
+                with pytest.raises(NotSentError, match="internal"):
+                    await ask(world)
+        slow.bug = None
+        world.bank.silent.clear()
+        assert (await ask(world)).response_code == "00"
+        assert world.iso.health() is Health.UP
+
+    tell(story, timeout_s=2.0, circuit_in_row=1, circuit_pause_s=5.0, circuit_probes=1)
+
+
+@pytest.mark.parametrize("takes_s", [-1.0, 1.0])
+def test_an_error_of_ours_while_it_is_verified_costs_only_that_answer(takes_s: float) -> None:
+    async def story(world: World, slow: SlowHsm) -> None:
+        world.bank.silent.add("0200")
+        request = asking(world)
+        await asyncio.sleep(0.1)
+        slow.verify_s, slow.bug = [takes_s], RuntimeError("a bug")
+        (connection,) = world.bank.connections
+        connection.send(world.bank.answer(world.bank.received[-1]))
+        await asyncio.sleep(3)
+        slow.bug = None
+        connection.send(world.bank.answer(world.bank.received[-1]))
+        assert (await request).response_code == "00"
+        assert (world.bank.connections, world.iso.counters.connections_lost) == ([connection], 0)
 
     tell(story)
 
