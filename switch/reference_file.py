@@ -57,6 +57,10 @@ NO_PARENTS: Mapping[str, str] = {}
 NOTHING: Mapping[tuple[str, str], Content] = {}
 MERCHANT_CHARACTERS, TERMINAL_CHARACTERS = 15, 8  # DE 42, DE 41
 ACQUIRER = re.compile(r"[A-Za-z0-9_-]+")
+LINK_TIMES = (
+    "connect_timeout_s", "reconnect_s", "echo_idle_s", "retry_s", "retry_max_s", "retry_total_s",
+)  # fmt: skip
+LINK_BOUNDS = ("max_connections", "in_flight_max", "retry_tries", "queue_max", "queue_concurrency")
 CUTOFF = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 TERMINAL_MACS = profiles_for(MAK_LENGTHS)
 LINK_MACS = profiles_for(USAGES[KeyUsage.ZAK].lengths)
@@ -207,6 +211,7 @@ def check(item: msgspec.Struct) -> None:
         _one_of("key_bytes", str(item.key_bytes), ("16", "24", "32"))
         if item.circuit_pause_max_s < item.circuit_pause_s:
             raise ItemError("circuit_pause_max_s", "not below circuit_pause_s")
+        _check_bounds(item)
         _check_clearing(item.clearing)
         _check_form(item)
         if not amount.is_currency(item.currency):
@@ -308,6 +313,16 @@ def _check_clearing(clearing: object) -> None:
         raise ItemError(at, error.reason) from error
 
 
+def _check_bounds(link: Link) -> None:
+    """Times and numbers with which a link would do nothing, or one thing without a pause."""
+    for path in LINK_TIMES:
+        if not getattr(link, path) > 0:
+            raise ItemError(path, "seconds, more than 0")
+    for path in LINK_BOUNDS:
+        if getattr(link, path) < 1:
+            raise ItemError(path, "from 1 on")
+
+
 def _check_connections(link: Link) -> None:
     """Who connects to whom, and what with."""
     _one_of("connects", link.connects, ("us", "bank"))
@@ -316,6 +331,7 @@ def _check_connections(link: Link) -> None:
     if link.connects == "us":
         if not link.host:
             raise ItemError("host", "the bank's, where we connect")
+        _check_host("host", link.host)
         if not 0 < link.port < 65_536:
             raise ItemError("port", "1 to 65535")
     elif link.receive_on != "same":
@@ -326,10 +342,21 @@ def _check_connections(link: Link) -> None:
         raise ItemError("extra_s", "more than 0, at most 60 seconds")
     if (link.tls_name or link.tls_pins) and not link.tls:
         raise ItemError("tls", "must be true where a name or pins are given")
+    _check_host("tls_name", link.tls_name)
     for number, pin in enumerate(link.tls_pins, 1):
         digits = pin.replace(":", "")
         if len(digits) != 64 or digits.strip("0123456789abcdefABCDEF"):
             raise ItemError(f"tls_pins[{number}]", "64 hex digits, SHA-256 of a certificate")
+
+
+def _check_host(path: str, name: str) -> None:
+    """What a resolver would not even look for."""
+    try:
+        plain = name.encode("idna").decode()
+    except UnicodeError:
+        plain = " "
+    if not plain.isprintable() or " " in plain or name.startswith("."):
+        raise ItemError(path, f"{name!r} is neither an address nor a name of a host")
 
 
 def _check_form(link: Link) -> None:

@@ -32,7 +32,8 @@ AGAIN_S: Final = 0.02
 class Place:
     """Of one keeper: whose protocol takes the connection, and what came of it."""
 
-    def __init__(self, factory: Callable[[], asyncio.Protocol]) -> None:
+    def __init__(self, connection: Connection, factory: Callable[[], asyncio.Protocol]) -> None:
+        self.connection = connection
         self.factory = factory
         self.taken: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
@@ -69,7 +70,7 @@ class Incoming:
 
     async def take(self, connection: Connection, factory: Callable[[], asyncio.Protocol]) -> bool:
         """Wait until a connection has become the factory's; False: `connection` was given up before."""
-        place = Place(factory)
+        place = Place(connection, factory)
         connection.place = place
         self._places.append(place)
         self._asked.set()
@@ -112,7 +113,7 @@ class Incoming:
         try:
             async with asyncio.timeout(self._owner.link.connect_timeout_s):
                 await arrived.adopt(place.factory)
-        except (OSError, TimeoutError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the keeper goes on waiting
             self._owner.counters.connections_refused += 1
             _log.warning(
                 "link_accept_failed",
@@ -120,9 +121,11 @@ class Incoming:
                 source=arrived.source,
                 error=str(error) or repr(error),
             )
-            self._places.appendleft(place)
-            self._asked.set()
-            return
+            if not place.connection.opened:  # else the timer ran out as it was made
+                arrived.refuse()
+                self._places.appendleft(place)
+                self._asked.set()
+                return
         except asyncio.CancelledError:
             arrived.refuse()
             raise

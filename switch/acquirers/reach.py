@@ -52,7 +52,7 @@ async def dial(
     try:
         async with asyncio.timeout(link.connect_timeout_s):
             await transport.connect(factory, link.host, port)
-    except (OSError, TimeoutError) as error:
+    except Exception as error:  # noqa: BLE001 - a name that is none, too: the keeper goes on
         abandon()
         _log.warning("link_connect_failed", acquirer=owner.name, error=repr(error))
         return False
@@ -180,6 +180,7 @@ class Half(asyncio.Protocol):
     def __init__(self, owner: Owner, *, reads: bool) -> None:
         self.transport: asyncio.Transport | None = None
         self.user: PairedConnection | None = None  # the latest
+        self.paused = False  # it takes no bytes, whoever uses it
         self._owner = owner
         self._reads = reads
         self._over = False
@@ -214,10 +215,12 @@ class Half(asyncio.Protocol):
         self.abandon()
 
     def pause_writing(self) -> None:
+        self.paused = True
         if self.user is not None:
             self.user.pause_writing()
 
     def resume_writing(self) -> None:
+        self.paused = False
         if self.user is not None:
             self.user.resume_writing()
 
@@ -253,6 +256,7 @@ class PairedConnection(Connection):
         if into.user is not None:  # what it has of a message belongs to its rest
             self._framer = into.user._framer  # noqa: SLF001 - of its own class
         out.user = into.user = self
+        self._paused = out.paused
         self.connection_made(PairTransport(out, into))
         assert into.transport is not None
         into.transport.resume_reading()

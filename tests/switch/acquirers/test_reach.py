@@ -14,6 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from switch.acquirers.ports import NotSentError
+from switch.ports import EdgeError
 from switch.virtual.loop import run_virtual
 from switch.virtual.network import FAIR, Network
 from terminals.simulator.dice import Dice
@@ -225,6 +226,59 @@ def test_nobody_else_may_connect() -> None:
     assert (refused["reason"], refused["source"]) == ("source", "192.0.2.7")
 
 
+@pytest.mark.parametrize("error", [TimeoutError(), EdgeError("links.tls_certificate", "ended")])
+@pytest.mark.parametrize("made", [False, True])
+def test_a_handshake_that_fails_costs_no_keeper(error: Exception, *, made: bool) -> None:
+    """`made`: its timer runs out in the turn in which the connection is made."""
+
+    async def story(lines: Lines) -> None:
+        assert lines.iso._incoming is not None
+        take = lines.iso._incoming._accepts.take
+
+        def take_failing() -> Any:
+            arrived: Any = take()
+            adopt = arrived.adopt
+
+            async def fail(factory: Callable[[], asyncio.Protocol]) -> None:
+                transport = await adopt(factory) if made else None
+                if transport is not None:
+                    transport.close()
+                raise error
+
+            arrived.adopt = fail
+            return arrived
+
+        lines.iso._incoming._accepts.take = take_failing  # type: ignore[method-assign]
+        await lines.dial()
+        await asyncio.sleep(0.1)
+        lines.iso._incoming._accepts.take = take  # type: ignore[method-assign]
+        await lines.dial()
+        await asyncio.sleep(0.1)
+        assert (await lines.ask()).response_code == "00"
+        assert [usable for _, usable in lines.iso.connections()] == [True]
+
+    tell(story, connects="bank")
+
+
+@pytest.mark.parametrize("error", [UnicodeError("label empty"), EdgeError("links.tls", "ended")])
+def test_a_connection_that_can_not_even_be_tried_is_tried_again(error: Exception) -> None:
+    async def story(lines: Lines) -> None:
+        await asyncio.sleep(0.1)
+        connect = lines.network.connect
+
+        async def fail(*_: Any) -> Any:
+            raise error
+
+        lines.network.connect = fail  # type: ignore[method-assign]
+        lines.bank.drop()
+        await asyncio.sleep(60)
+        lines.network.connect = connect  # type: ignore[method-assign]
+        await asyncio.sleep(60)
+        assert (await lines.ask()).response_code == "00"
+
+    tell(story)
+
+
 def test_a_drain_takes_no_more_and_signs_off() -> None:
     async def story(lines: Lines) -> None:
         await lines.dial()
@@ -306,6 +360,26 @@ def test_where_its_connection_drops_nothing_leaves(receive_on: str) -> None:
         await come(lines)
         assert (await lines.ask()).response_code == "00"
         assert not closed(reading)  # ours has stayed
+
+    tell(story, **pair(receive_on))
+
+
+@both_ways
+def test_who_takes_no_bytes_takes_none_for_the_next_connection_either(receive_on: str) -> None:
+    async def story(lines: Lines) -> None:
+        await come(lines)
+        (connection,) = lines.iso._pool.ready
+        ours: Any = connection
+        ours._pair._out.pause_writing()
+        transport = lines.into[-1].transport
+        assert transport is not None
+        transport.close()
+        await asyncio.sleep(0.1)
+        await come(lines)
+        with pytest.raises(NotSentError, match="backpressure"):
+            await lines.ask()
+        ours._pair._out.resume_writing()
+        assert (await lines.ask()).response_code == "00"
 
     tell(story, **pair(receive_on))
 
