@@ -4,9 +4,9 @@ Theory of operation. A change is asked for (`tongbao keys send`, or by `Link.key
 worker that is signed on takes it up. What is next follows from its facts alone (`next_step`):
 
     asked ──▶ made ──▶ sent ──00──▶ accepted      the key is in force
-                        │ ▲ └─other─▶ refused     the key ends
+                        │ ▲ └─other─▶ refused     the key ends, if it was sent once
                         └─┘ no answer: the same key again
-                        └──after TRIES──▶ given_up: a person decides
+                        └──after TRIES, or refused when sent again──▶ given_up: a person decides
 
 Until it is settled both keys are good: the former signs, and answers under the new one count
 (`link_keys.LinkMac`). An answer under the new one says that the host has taken it although its 0810 was
@@ -68,6 +68,14 @@ def next_step(exchange: KeyExchange, timeout_s: float) -> Step:
     if exchange.age_s < timeout_s + min(RETRY_S * 2.0 ** (sends - 1), RETRY_MAX_S):
         return Step.WAIT
     return Step.GIVE_UP if sends >= TRIES else Step.SEND
+
+
+def fact_of(code: str, sends: int) -> str:
+    """What DE 39 of the 0810 says of the key. One that was sent before may have been taken then, its
+    0810 lost: a host that refuses it now may use it all the same, and the key must not end."""
+    if code == "00":
+        return "accepted"
+    return "refused" if sends == 1 else "given_up"
 
 
 class KeySender:
@@ -188,7 +196,7 @@ class KeySender:
         except NoAnswerError:
             _log.warning("key_unanswered", **self._about(sent))
         else:
-            await self._end(sent, "accepted" if code == "00" else "refused", code)
+            await self._end(sent, fact_of(code, sent.sends), code)
 
     async def _content(self, exchange: KeyExchange) -> str | None:
         """DE 48 after the usage. None: this process does not see the key yet, or there is no ZMK."""

@@ -237,6 +237,19 @@ def test_a_refused_key_ends_and_the_former_one_stays() -> None:
     assert "key_refused" in [each["event"] for each in tell(story)]
 
 
+def test_a_key_refused_after_an_answer_was_lost_may_have_been_taken() -> None:
+    async def story(desk: Desk) -> None:
+        host = await started(desk)
+        host.answers = ["", "94"]
+        await desk.ask()
+        await asyncio.sleep(60)
+        assert (len(host.sent), desk.states(), desk.newest()) == (2, ["given_up"], 1)
+        assert [one.version for one in desk.snapshot.waiting_keys(OWNER, "ZAK")] == [2]  # verifies
+        assert host.counters.key_changes_failed == 1
+
+    assert "key_given_up" in [each["event"] for each in tell(story)]
+
+
 def test_an_answer_under_the_new_key_settles_it() -> None:
     async def story(desk: Desk) -> None:
         host = await started(desk)
