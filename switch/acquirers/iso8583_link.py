@@ -205,15 +205,19 @@ class IsoLink:
         key = self._key_of(original)
         followed = None if key is None else self._pool.sent_on.get(key)
         answered: asyncio.Future[Answer] = loop.create_future()
-        pending = await self._send(
-            message,
-            None,
-            send_by_ns,
-            original.request.request_id,
-            self.circuit.watch(),
-            functools.partial(tell, answered),
-            followed,
-        )
+        try:
+            pending = await self._send(
+                message,
+                None,
+                send_by_ns,
+                original.request.request_id,
+                self.circuit.watch(),
+                functools.partial(tell, answered),
+                followed,
+            )
+        except asyncio.CancelledError:
+            answered.exception()  # why nothing left: nobody is there to hear it
+            raise
         if pending is None:
             await answered  # it is told already why nothing left
             raise AssertionError

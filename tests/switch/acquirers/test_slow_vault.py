@@ -7,6 +7,7 @@ test says, each call by itself.
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from hsm.keys import KeyUsage
 from switch.acquirers import link_keys
 from switch.acquirers.ports import Answer, Health, NoAnswerError, NotSentError
 from switch.virtual.loop import run_virtual
+from tests.switch.acquirers.test_siblings import original_of
 from tests.switch.acquirers.wire import FAR_NS, World, make_key, make_link
 
 if TYPE_CHECKING:
@@ -185,6 +187,27 @@ def test_while_draining_what_is_being_signed_stays_here() -> None:
         await world.iso.drain(1)
         with pytest.raises(NotSentError, match="draining"):
             await request
+
+    tell(story)
+
+
+def test_a_delivery_given_up_while_it_is_signed_leaves_no_error_behind() -> None:
+    async def story(world: World, slow: SlowHsm) -> None:
+        errors: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, error: errors.append(error))
+        slow.mac_s = [3.0]
+        message, attempt = world.message()
+        original = original_of(message, attempt)
+        reversal, _ = world.message(de_0="0420")
+        work = world.iso.deliver(reversal, original, 0.0, FAR_NS)
+        delivery = asyncio.create_task(work)
+        await asyncio.sleep(1)
+        delivery.cancel()
+        await asyncio.wait([delivery])
+        assert delivery.cancelled()
+        del work, delivery
+        gc.collect()
+        assert not errors
 
     tell(story)
 
