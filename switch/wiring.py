@@ -228,6 +228,8 @@ class Links:
 
     def _ways(self, link: Link) -> tuple[Transport, Accepts | None]:
         """To the bank, and from it where it connects to us. Raises EdgeError."""
+        if not registry.is_known(link.dialect):
+            raise EdgeError("dialects", f"this node has no file of {link.dialect!r}")
         edge = self._ports.edge
         accepted = link.connects == "bank" or link.receive_on == "accepted"
         if edge is None:

@@ -1,18 +1,22 @@
-"""The room that a worker has for its terminals' keys."""
+"""What a worker has of what the reference data name: room for its terminals' keys, and its links."""
 
 from __future__ import annotations
 
+import asyncio
 import os
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from hsm.errors import PinBlockError
 from hsm.keys import KeyUsage
 from hsm.lmk import TEST_LMK
 from hsm.local import LocalVault
 from switch.config import Config, Server
-from switch.wiring import keys_max
+from switch.reference import Link, Snapshot
+from switch.wiring import Links, keys_max
 
 if TYPE_CHECKING:
     from hsm.vault import OpenKey
@@ -47,3 +51,34 @@ def test_every_terminal_that_is_remembered_has_its_keys_open(
     unwrapped.clear()
     trade()
     assert unwrapped == []
+
+
+def test_a_link_whose_dialect_this_node_lacks_costs_the_others_nothing() -> None:
+    """Its file may lie on other nodes only: it is told once, and looked for at every change."""
+    links: dict[str, Link] = {
+        name: Link(acquirer=name, host="bank", port=1, de32="1", dialect=dialect)
+        for name, dialect in (("a", "of-others"), ("b", "iso1987_ascii"))
+    }
+    reached: list[str] = []
+
+    class Started(Exception):  # noqa: N818 - as far as this test goes
+        pass
+
+    def slots(link: Link) -> Any:
+        reached.append(link.acquirer)
+        raise Started
+
+    ports: Any = SimpleNamespace(stores=None, edge=None, transport=None)
+    nothing: Any = None
+    running = Links(Config(), ports, {}, nothing, nothing, nothing, None)
+    running._slots_of = slots  # type: ignore[method-assign]
+    with capture_logs() as logs:
+        for generation in range(2):
+            snapshot = Snapshot(generation)
+            snapshot.links = links
+            with pytest.raises(Started):
+                asyncio.run(running.follow(snapshot))
+    assert reached == ["b", "b"]
+    assert [(log["event"], log["setting"]) for log in logs] == [
+        ("link_not_on_this_node", "dialects")
+    ]
