@@ -45,7 +45,8 @@ def every_connection_taken() -> Iterator[None]:
         place = next_(incoming)
         if place is None:
             owner = incoming._owner
-            place = Place(Connection(owner, 1_000 + owner.counters.connections_opened, 1).protocol)
+            connection = Connection(owner, 1_000 + owner.counters.connections_opened, 1)
+            place = Place(connection, connection.protocol)
         return place
 
     with mock.patch.object(Incoming, "_next", hospitable):

@@ -269,7 +269,7 @@ def test_a_connection_that_can_not_even_be_tried_is_tried_again(error: Exception
         async def fail(*_: Any) -> Any:
             raise error
 
-        lines.network.connect = fail  # type: ignore[method-assign]
+        lines.network.connect = fail  # type: ignore[method-assign, assignment]
         lines.bank.drop()
         await asyncio.sleep(60)
         lines.network.connect = connect  # type: ignore[method-assign]

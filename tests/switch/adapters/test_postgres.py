@@ -601,7 +601,8 @@ def test_whoever_was_told_is_not_told_again_when_the_writer_ends(
 
     async def scenario(world: PostgresWorld) -> None:
         store = await world.process()
-        flush, told = store.writer._flush, {number: [] for number in range(1, 9)}
+        flush = store.writer._flush
+        told: dict[int, list[Any]] = {number: [] for number in range(1, 9)}
         ended = asyncio.Event()
         store.writer.when_failed(ended.set)
 
