@@ -1097,6 +1097,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "The key under the link's ZMK: TR-31 block, or hex (ECB).",
         "以链路 ZMK 加密的密钥：TR-31 或十六进制（ECB）。",
     ),
+    "help_opt_sent_usage": ("zpk or zak.", "zpk 或 zak。"),
     "help_opt_usage": ("zmk, zpk or zak; of a terminal tmk.", "zmk、zpk 或 zak；终端为 tmk。"),
     "help_opt_key_terminal": ("The terminal whose key it is.", "密钥所属终端。"),
     "help_opt_key_version": ("Version of the key.", "密钥版本。"),

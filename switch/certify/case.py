@@ -107,7 +107,8 @@ Shapes = dict[str, dict[str, str]]
 
 
 def load(folder: Path = FOLDER) -> list[Case]:
-    """All cases of a folder, in order of the files' names and within them; shapes put in. CaseError."""
+    """All cases of a folder, in order of the files' names and within them; shapes put in. CaseError, also
+    where there is none: a pack of nothing would say that nothing failed."""
     shapes = _shapes(folder / SHAPES)
     cases: list[Case] = []
     for path in sorted(folder.glob("*.toml")):
@@ -119,6 +120,8 @@ def load(folder: Path = FOLDER) -> list[Case]:
         if case.id in seen:
             raise CaseError(folder, case.id, "stands twice")
         seen.add(case.id)
+    if not cases:
+        raise CaseError(folder, "", "no cases here: a folder of .toml files with [[case]] tables")
     return cases
 
 

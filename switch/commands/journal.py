@@ -101,6 +101,8 @@ def export(node: Node, target: Path, span: Span, *, as_json: bool) -> Exit:
     """Recorded traffic as a file that may leave this place."""
     if target.exists():
         raise CommandError(node.say("export_exists", path=target), Exit.USAGE)
+    if not target.parent.is_dir():
+        raise CommandError(node.say("export_no_folder", path=target.parent), Exit.USAGE)
     part = target.with_name(f".part-{target.name}")
 
     async def write(dsn: str) -> Recorded:
@@ -116,7 +118,10 @@ def export(node: Node, target: Path, span: Span, *, as_json: bool) -> Exit:
                 },
                 dialects=tuple(read_text(Path(file)) for file in node.config.dialects),
             )
-            writer = Writer(part, head)
+            try:
+                writer = Writer(part, head)
+            except OSError as error:
+                raise CommandError(f"{part}: {error.strerror}") from error
             done = 0
             try:
                 async for line in recorded.lines():

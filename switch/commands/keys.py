@@ -191,9 +191,14 @@ def send_key(node: Node, link: str, usage: KeyUsage) -> Exit:
     """Ask for a new key: a worker that is signed on makes it and sends it over the link."""
 
     async def write(dsn: str, maker: str) -> int | None:
-        async with reference(dsn) as store, exchanges_of(dsn) as exchanges:
+        async with (
+            reference(dsn) as store,
+            custody(dsn) as keys,
+            exchanges_of(dsn) as exchanges,
+        ):
             if not any(item.key == link for item in await store.items("link")):
                 raise CommandError(node.say("not_found", kind="link", key=link))
+            await newest(node, keys, f"link:{link}", KeyUsage.ZMK)  # it is sent under it
             asked = await exchanges.ask(link, usage.value, maker)
             return None if asked is None else asked.exchange_id
 
@@ -372,7 +377,7 @@ def keys_rotate(
 
 @app.command("send", help="help_keys_send")
 def keys_send(
-    usage: Usage,
+    usage: Annotated[str, typer.Option("--usage", help="help_opt_sent_usage")],
     link: OfLink,
     demo: Demo = False,  # noqa: FBT002
     config: ConfigFile = None,

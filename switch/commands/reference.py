@@ -376,7 +376,8 @@ def text_of(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"{path}: {error}", Exit.USAGE) from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise CommandError(f"{path}: {reason}", Exit.USAGE) from error
 
 
 def parsed(text: str, path: Path, known: dict[tuple[str, str], Item]) -> list[Entry]:

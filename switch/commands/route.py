@@ -84,6 +84,9 @@ def route_try(
     registered = snapshot.merchants.get(merchant)
     if merchant and registered is None:
         raise CommandError(node.say("not_found", kind="merchant", key=merchant))
+    for link in down or ():
+        if link not in snapshot.links:
+            raise CommandError(node.say("not_found", kind="link", key=link))
     row = TYPES[kind]
     asked = Asked(
         Key(merchant, terminal, batch, trace, row.kind),

@@ -32,6 +32,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "help_arg_export_to": ("file to be made; .gz: compressed", "要写的文件；.gz 则压缩"),
     "export_exists": ("{path} is there already", "{path} 已存在"),
+    "export_no_folder": ("there is no folder {path}", "没有文件夹 {path}"),
     "export_progress": ("{done} of {requests} transactions", "已写 {done}/{requests} 笔"),
     "export_done": (
         "{path}: {lines} lines, {requests} transactions of {first} to {last}, {early} from before",

@@ -208,6 +208,8 @@ def test_an_empty_journal_lists_nothing_and_shows_nothing(run: Callable[..., Ans
     assert run("journal", "list", "--json").out == ""
     assert run("journal", "list", "--json", "--date", "2026-11-21").code == 0
     assert run("journal", "list", "--date", "yesterday").code == 2
+    nowhere = run("journal", "export", "/nowhere/day.jsonl", "--date", "2026-11-21")
+    assert (nowhere.code, nowhere.err) == (2, "tongbao: there is no folder /nowhere\n")
     assert run("journal", "show", "632500000001").code == 4
     assert run("journal", "show", "a b").code == 2
 

@@ -76,6 +76,9 @@ def test_a_key_is_asked_for_and_listed(run: Callable[..., tuple[int, str]], tmp_
     ask = ("keys", "send", "--link", "bank_a", "--usage", "zak", "--demo")
     by = ("--operator", "demo")
     assert run(*by, "data", "apply", str(tmp_path / "link.toml"), "--demo")[0] == 0
+    assert run(*by, *ask)[0] == 4  # without a ZMK nothing could ever be sent
+    zmk = ("--usage", "zmk", "--component", "0123456789ABCDEFFEDCBA9876543210")
+    assert run(*by, "keys", "import", "--link", "bank_a", *zmk, "--demo")[0] == 0
     assert run(*by, *ask)[0] == 0
     assert run(*by, *ask, lang="zh")[0] == 3  # one is under way
     assert run(*by, "keys", "send", "--link", "other", "--usage", "zpk", "--demo")[0] == 4

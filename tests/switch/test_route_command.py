@@ -192,6 +192,7 @@ def test_what_a_card_would_do_under_data_in_force_and_under_a_file(
         ("bank-b", 120),
     ]
     assert [each["by"] for each in trial["candidates"]] == ["bank-a/156/any@1", "bank-b/156/any@1"]
+    assert run("route", "try", *asked[:-1], "--down", "bank-z")[0] == 4  # a slip, not a link
     code, output = run("route", "try", *asked[:-1], "--file", str(file), "--down", "bank-b")
     assert code == 0
     assert "passed over" in output

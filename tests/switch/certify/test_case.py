@@ -66,6 +66,12 @@ def test_a_mistake_is_told_with_its_place(tmp_path: Path, text: str, reason: str
         cases(tmp_path, text)
 
 
+def test_a_folder_without_cases_is_refused(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "none"):
+        with pytest.raises(CaseError, match="no cases here"):
+            load(folder)
+
+
 def test_words_are_told_in_the_docs() -> None:
     page = (ROOT / "docs" / "certification.md").read_text(encoding="utf-8")
     assert [word for word in WORDS if f"`{word}`" not in page] == []
