@@ -177,7 +177,7 @@ def journal_list(
     end(list_transactions(node_of(config, data, lang), wanted, limit, as_json=json))
 
 
-@app.command("export", help="help_export")
+@app.command("export", help="help_journal_export")
 def journal_export(
     target: Annotated[Path, typer.Argument(metavar="FILE", help="help_arg_export_to")],
     date: Annotated[str, typer.Option("--date", help="help_opt_date")],

@@ -26,7 +26,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "help_opt_replay_limit": ("lines that are shown one by one", "逐条显示的行数"),
     "help_opt_until": ("last business date; without: that of --date", "最后营业日；缺省同 --date"),
-    "help_export": (
+    "help_journal_export": (
         "Write recorded traffic, without card numbers, for `tongbao replay`.",
         "导出流水供 `tongbao replay` 使用，其中没有卡号。",
     ),

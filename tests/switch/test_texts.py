@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import string
 from typing import Any
 
 import pytest
 import typer.main
 
+import switch.commands
 from switch import cli
-from switch.commands import (
-    approval,
-    audit,
-    case,
-    data,
-    dispute,
-    hsm,
-    journal,
-    keys,
-    merchant,
-    operator,
-    terminal,
-)
+from switch.certify import texts as certify_texts
 from switch.commands.tree import translate
+from switch.device import texts as device_texts
+from switch.explain import texts as explain_texts
+from switch.replay import texts as replay_texts
 from switch.texts import TEXTS
+from switch.upkeep import texts as upkeep_texts
+
+PARTS = (certify_texts, device_texts, explain_texts, replay_texts, upkeep_texts)
 
 
 def places(text: str) -> set[str]:
@@ -39,28 +36,26 @@ def test_both_halves_say_the_same() -> None:
         assert any("\u4e00" <= character <= "\u9fff" for character in chinese), key
 
 
+def test_no_part_overwrites_a_text_of_another() -> None:
+    """One table of all: a key that stands in two would give a command the help of another."""
+    for part in PARTS:
+        for key, text in part.TEXTS.items():
+            assert TEXTS[key] == text, f"{part.__name__}: {key}"
+    names = [key for part in PARTS for key in part.TEXTS]
+    assert len(names) == len(set(names))
+
+
 def walk(of: Any) -> list[Any]:
     return [of, *(inner for each in getattr(of, "commands", {}).values() for inner in walk(each))]
 
 
 def trees(language: str) -> list[Any]:
     """The program's own commands, and those of the groups that it forwards to."""
-    mounted = [
-        typer.main.get_command(app)
-        for app in (
-            merchant.app,
-            terminal.app,
-            data.app,
-            keys.app,
-            journal.app,
-            operator.app,
-            approval.app,
-            audit.app,
-            case.app,
-            dispute.app,
-            hsm.app,
-        )
+    modules = [
+        importlib.import_module(f"switch.commands.{each.name}")
+        for each in pkgutil.iter_modules(switch.commands.__path__)
     ]
+    mounted = [typer.main.get_command(module.app) for module in modules if hasattr(module, "app")]
     for tree in mounted:
         translate(tree, language)
     return [cli.command(language), *mounted]
