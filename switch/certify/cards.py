@@ -67,7 +67,9 @@ def read(path: Path) -> dict[str, RoleCard]:
     """The cards of a file by role. CardFileError."""
     try:
         found = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), _File)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
+        raise CardFileError(f"{path}: {error.strerror}") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise CardFileError(f"{path}: {error}") from error
     except msgspec.ValidationError as error:
         raise CardFileError(f"{path}: {error}") from error

@@ -128,7 +128,9 @@ def load(folder: Path = FOLDER) -> list[Case]:
 def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
+        raise CaseError(path, "", str(error.strerror)) from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise CaseError(path, "", str(error)) from error
 
 

@@ -306,6 +306,12 @@ NAMES: dict[str, tuple[str, str]] = {
     "late_approval": ("late approval", "迟到的批准"),
     "rule": ("rule", "规则"),
     "late": ("late", "迟到"),
+    # of a case
+    "open": ("open", "待处理"),
+    "assigned": ("assigned", "已分派"),
+    "proposed": ("proposed", "待复核"),
+    "disputed": ("with the network", "差错处理中"),
+    "ended": ("ended", "已了结"),
     "mac": ("MAC wrong", "MAC 错"),
     "mismatch": ("mismatch", "内容不符"),
     # of a link among the candidates for a request

@@ -27,6 +27,7 @@ from settlement.matches import Match, Member
 from settlement.netting import Net
 from settlement.payouts.ports import Decision, Order, OrderEvent
 from settlement.story import Books, record_keys, request_of
+from settlement.texts import TEXTS as CASE_TEXTS
 from switch.explain import page, text
 from switch.explain.steps import LANES
 from switch.explain.story import NOT_RECORDED, Story, story_of
@@ -250,6 +251,9 @@ def test_both_languages_have_all_of_every_sentence() -> None:
         for key, (_, chinese) in table.items():
             assert re.search("[\u4e00-\u9fff]", chinese) or key in ("matched", "title"), key
     assert set(LANES) == set(LANE_NAMES)
+    assert {
+        each.removeprefix("case_state_") for each in CASE_TEXTS if "case_state_" in each
+    } <= set(NAMES)
     assert LABELS.keys() <= SENTENCES.keys()
 
 
