@@ -127,6 +127,8 @@ class Runner:
         try:
             await self._rig.sign_on()
         except LinkDownError:
+            if self._bank is None and not self._rig.tap.crossings:
+                raise  # nobody is there: no case would say anything
             return "down"
         return ""
 

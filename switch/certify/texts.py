@@ -48,6 +48,11 @@ TEXTS: dict[str, tuple[str, str]] = {
         "银行测试主机需要测试卡：--cards 文件",
     ),
     "certify_no_link": ("there is no link {link} in the reference data", "参数中没有链路 {link}"),
+    "certify_dials": (
+        "link {link}: only a link that we dial, without TLS and with one connection both ways, can be"
+        " certified; give the test host such a [[link]] of its own",
+        "链路 {link}：认证测试只支持由我方发起、不用 TLS、单连接双向的链路；请为测试主机另设这样的 [[link]]",
+    ),
     "certify_no_such_case": ("there is no case {case}", "没有案例 {case}"),
     "certify_not_down": (
         "link {link} could not be signed on: is the test host there, and is nobody else on the link?",

@@ -163,6 +163,8 @@ def against(
             link = snapshot.links.get(options.link)
             if link is None:
                 raise CommandError(node.say("certify_no_link", link=options.link), Exit.USAGE)
+            if link.tls or link.connects == "bank" or link.receive_on != "same":
+                raise CommandError(node.say("certify_dials", link=options.link), Exit.USAGE)
             owner = f"link:{link.acquirer}"
             keys = [key for key in snapshot.newest_keys() if key.owner == owner]
             lmk = node.lmk()

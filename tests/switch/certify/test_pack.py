@@ -7,10 +7,12 @@ bank otherwise must fail by name.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import xml.etree.ElementTree as ET
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import pytest
@@ -21,8 +23,8 @@ from switch.certify import simulated
 from switch.certify.cards import simulated as cards_of
 from switch.certify.case import load
 from switch.certify.pack import files, head_of
-from switch.certify.rig import TMK
-from switch.certify.runner import KEYS
+from switch.certify.rig import TMK, LinkDownError
+from switch.certify.runner import KEYS, Runner
 from switch.cli import app
 from switch.replay.played_terminal import made_key
 from switch.transactions import TYPES
@@ -32,6 +34,7 @@ from tests.schemas import assert_valid
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from switch.certify.rig import Rig
     from switch.certify.runner import CaseResult
     from switch.certify.tap import Crossing
 
@@ -170,6 +173,33 @@ def test_an_element_that_is_not_as_expected_is_named() -> None:
     )
     made = files(HEAD, [result], crossings, chinese=True)
     assert "不符合 06" in made["report.html"].decode()
+
+
+def test_a_test_host_that_is_not_there_is_no_failed_case() -> None:
+    """Nothing crossed the line: 61 failed cases and a pack would say something of the bank that is not so."""
+
+    class Nobody:
+        tap = SimpleNamespace(crossings=[], fault="", late_s=0.0)
+        signed_on, open_ = False, True
+
+        async def open(self) -> None: ...
+
+        async def sign_on(self) -> None:
+            raise LinkDownError("bank_a")
+
+        async def sign_off(self) -> None:
+            self.open_ = False
+
+        def now_s(self) -> float:
+            return 0.0
+
+    rig = Nobody()
+    told: list[object] = []
+    runner = Runner(cast("Rig", rig), cards_of(["sound", "pin"]), None, 1.0, on_case=told.append)
+    case = next(each for each in load() if each.id == "purchase")
+    with pytest.raises(LinkDownError):
+        asyncio.run(runner.run([case]))
+    assert (rig.open_, told) == (False, [])
 
 
 def test_the_command(tmp_path: Path) -> None:
