@@ -196,8 +196,10 @@ def test_data_goes_in_as_a_file_and_comes_out_as_one(
     assert kinds == ["link", "route"]
     bad = tmp_path / "bad.toml"
     bad.write_text(shown.read_text().replace('prefix = "62"', 'prefix = "62"\ncolour = "red"'))
+    line = bad.read_text().splitlines().index('colour = "red"') + 1
     refused = run("data", "apply", str(bad))
-    assert (refused.code, refused.err) == (2, f"tongbao: {bad}: route[1].colour: no such key\n")
+    told = f"tongbao: {bad}:{line}: route[1].colour: no such key\n"
+    assert (refused.code, refused.err) == (2, told)
     assert run("data", "apply", str(tmp_path / "none.toml")).code == 2
 
 
