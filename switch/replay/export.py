@@ -32,7 +32,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 EARLY_S: Final = 1.0  # between requests of before the span
-KINDS: Final = ("profile", "merchant", "terminal", "link", "route", "risk_list", "risk_rule")
+KINDS: Final = (
+    "profile", "merchant", "terminal", "link", "route", "routing_cost", "routing_rule", "risk_list",
+    "risk_rule",
+)  # fmt: skip
+# Of a link, how it is connected: a player's bank is dialled in the clear, signs on when it is asked to
+# and gets no new key.
+PLAIN: Final[dict[str, object]] = {
+    "tls": False, "tls_name": "", "tls_pins": [], "connects": "us", "sign_on": "us",
+    "receive_on": "same", "receive_port": 0, "key_renew_h": 0.0,
+}  # fmt: skip
 # Of a merchant, where its money goes: nothing that the switch decides on.
 PRIVATE: Final = ("settlement_account", "settlement_bank", "settlement_name")
 ELEMENTS: Final = (44, 54)  # of an answer, beside what stands in columns
@@ -52,11 +61,13 @@ class Times:
 
 
 def content_of(kind: str, content: dict[str, Any]) -> dict[str, Any]:
-    """A reference item as it may leave: without accounts, and a link without its address."""
+    """A reference item as it may leave: without accounts, and a link without its address and the way it
+    is connected."""
     if kind == "merchant":
         return {name: value for name, value in content.items() if name not in PRIVATE}
     if kind == "link":
-        return content | {"host": content["acquirer"], "port": 1}
+        plain = {name: value for name, value in PLAIN.items() if name in content}
+        return content | plain | {"host": content["acquirer"], "port": 1}
     return content
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from switch.reference import Link
 from switch.replay.cards import EXPIRED, EXPIRY, Ranges
 from switch.replay.export import (
     Times,
@@ -163,6 +164,13 @@ def test_what_reference_data_leaves_behind() -> None:
     assert content_of("merchant", merchant) == {"merchant": "M", "mcc": "1"}
     link = content_of("link", {"acquirer": "a", "host": "10.1.2.3", "port": 7000})
     assert link == {"acquirer": "a", "host": "a", "port": 1}
+    content = msgspec.to_builtins(
+        Link(acquirer="a", de32="1", tls=True, connects="bank", sign_on="bank", key_renew_h=24.0)
+    )
+    plain = msgspec.convert(
+        content_of("link", content), Link
+    )  # one that any player's bank can serve
+    assert plain == Link(acquirer="a", de32="1", host="a", port=1)
 
 
 def test_a_balance_stays_with_its_holder() -> None:

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from switch.replay import player
+from switch.replay.export import KINDS
 from switch.replay.journal_file import (
     Attempted,
     Day,
@@ -178,6 +179,22 @@ def test_another_route_is_answered_as_the_issuer_answered(tmp_path: Path) -> Non
     elsewhere = Attempted(at=1.0, acquirer="bank_z", answers=attempt.answers)
     (told,), _ = played(tmp_path / "j.jsonl", [request(1, 1.0, attempts=(elsewhere,))])
     assert told.facts["response_code"] == "51"
+
+
+def test_a_routing_rule_of_the_file_routes(tmp_path: Path) -> None:
+    """Requests of the day that its rules sent elsewhere must be able to go there."""
+    assert {"routing_rule", "routing_cost"} <= set(KINDS)  # of what an export has
+    link = {"acquirer": "bank_b", "host": "bank_b", "port": 1, "de32": "2"}
+    rule = {"name": "all", "order": 1, "when": {"types": ["purchase"]}, "to": ["bank_b"]}
+    lines: list[Event] = [
+        request(1, 1.0, attempts=answered(1.0)),
+        Reference(at=2.0, of="link", key="bank_b", version=1, content=link),
+        Reference(at=5.0, of="routing_rule", key="all", version=1, content=rule),
+        request(2, 12.0, attempts=answered(12.0)),
+    ]
+    (before, after), _ = played(tmp_path / "j.jsonl", lines)
+    assert "0200 switch bank_a" in crossed(before)
+    assert "0200 switch bank_b" in crossed(after)
 
 
 def test_a_list_of_cards_is_one_here_too(tmp_path: Path) -> None:
