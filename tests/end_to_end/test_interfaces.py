@@ -103,7 +103,7 @@ def test_everything_that_a_script_reads(tmp_path: Path) -> None:
         assert_valid("ready-file", ready)
 
         listed = lines(tongbao(node, "journal", "list", "--json"))
-        assert len(listed) >= 90
+        assert len(listed) >= 80  # a line that is cut may take its request with it
         for each in listed:
             assert_valid("transaction", each)
         assert {"approved", "unknown"} <= {each["state"] for each in listed}
