@@ -42,7 +42,7 @@ FEW: Final = 6
 AIDS: Final = ("A000000333010101", "A000000333010102", "A000000333010103")
 CARDS: Final = tuple(f"6225881234{at:06}" for at in range(40))  # digits; nobody checks them here
 # What may happen to a message of a download, each to so many: together below 1
-CHANGED_UNDER_WAY, SLOW_S = 0.12, 3.0
+CHANGED_UNDER_WAY, SLOW_S = 0.35, 3.0
 BROKEN_OFF, DOUBLE, REPEATED, POWER_CUT = 0.08, 0.06, 0.06, 0.03
 
 
