@@ -46,6 +46,7 @@ MODULE: Final = "benchmarks.switch"
 MARK_US, MARK_TPS = 300.0, 2_000.0
 MERCHANT_TERMINALS: Final = 16
 TPS_MAX: Final = 8_000  # for which there are enough identities
+LONE_TPS_MAX: Final = 1_000  # of one terminal by itself
 LINK_MAC: Final = "x9.19-binary"
 READY_S: Final = 60.0
 LOGGED_S: Final = 3.0  # until the lines of the last requests are in the log
@@ -250,7 +251,8 @@ def measure(
     plan = Plan(
         port=0,
         lines=given.terminals,
-        spare=math.ceil(total_s * TPS_MAX / given.terminals / PURCHASES),
+        spare=math.ceil(total_s * TPS_MAX / given.terminals / PURCHASES)
+        + math.ceil(given.seconds * LONE_TPS_MAX / PURCHASES),
         tmk=TMK,
     )
     baseline = "pyiso8583 + uvloop"
