@@ -22,12 +22,10 @@ import msgspec
 
 from benchmarks import report
 from benchmarks.load import Plan, Process, obey, run
-from benchmarks.null_ports import NullLog, NullPans, NullStore, NullVault, null_key, snapshot_of
+from benchmarks.null_ports import null_switch
 from switch import logs
 from switch.adapters.system import SystemClock, SystemTransport
-from switch.config import Batch, Config, Listener, Rates
-from switch.reference import Link, Route
-from terminals.registry import Merchant, Terminal
+from switch.reference import Link
 
 MODULE: Final = "benchmarks.forward"
 MARK_US: Final = 120.0
@@ -43,42 +41,14 @@ CONTENDERS: Final = {
 
 async def serve(dialect: str, bank_port: int, terminals: int) -> None:
     """`switch.wiring.build` with null ports, until stdin ends."""
-    from switch.wiring import Ports, Stores, build
-
     logs.configure(SystemClock(), "forward", level="warning", file=None)
     plan = Plan(port=0, lines=terminals)
     link = Link(
         acquirer="bank", host="127.0.0.1", port=bank_port, de32="48000000", dialect=dialect,
         max_connections=1,
     )  # fmt: skip
-    store: Any = NullStore(
-        snapshot_of(
-            [
-                Merchant(merchant=plan.merchant, name="Benchmark"),
-                *(Terminal(merchant=plan.merchant, terminal=name) for name in plan.names()),
-                Route(prefix="622000", acquirer="bank", pin_required=True),
-                link,
-            ],
-            [null_key("link:bank", usage) for usage in ("ZAK", "ZPK")],
-        )
-    )
-    config = Config(
-        workers=1,
-        listeners=(Listener(),),
-        batch=Batch(items_max=1 << 60),
-        rates=Rates(terminal_messages_per_s=100_000),  # counted, and never refused
-    )
-    vault: Any = NullVault()
-    ports = Ports(
-        stores=Stores(**dict.fromkeys(Stores.__struct_fields__, store)),
-        hsm=vault,
-        pans=NullPans(),
-        clock=SystemClock(),
-        transport=SystemTransport(),
-        log=NullLog(),
-    )
     listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
-    switch = build(config, 0, ports)
+    switch = null_switch(plan, link, SystemTransport())
     await switch.start([listening])
     while not switch.acquirers["bank"].ready:  # noqa: ASYNC110 - a port without an event
         await asyncio.sleep(0.01)

@@ -1,7 +1,7 @@
 """A store, a vault and a log that cost nothing, to see what the rest of the switch costs.
 
 Everything is answered at once: commits are stored, MACs right, numbers endless. Nothing of this is
-true; it is for `benchmarks.forward` alone.
+true; it is for `benchmarks.forward` and `benchmarks.path` alone, which both have `null_switch`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from hsm import pans
+from switch.adapters.system import SystemClock
+from switch.config import Batch as BatchBounds, Config, Listener, Rates
 from switch.journal import Stored
 from switch.reference import Item, Link, Route, Snapshot
 from switch.store_ports import Batch, Held, Lease, Session
@@ -21,7 +23,10 @@ from terminals.registry import Merchant, StoredKey, Terminal
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from benchmarks.load import Plan
     from switch.journal import Commit
+    from switch.ports import Transport
+    from switch.wiring import Switch
 
 DATE = dt.date(2026, 3, 4)
 LONG_AGO = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
@@ -217,3 +222,36 @@ def null_key(owner: str, usage: str) -> StoredKey:
     return StoredKey(
         owner=owner, usage=usage, version=1, block=usage, check_value="000000", lmk_id="000000"
     )
+
+
+def null_switch(plan: Plan, link: Link, transport: Transport) -> Switch:
+    """The engine as in production, for the terminals of `plan` and one bank."""
+    from switch.wiring import Ports, Stores, build
+
+    store: Any = NullStore(
+        snapshot_of(
+            [
+                Merchant(merchant=plan.merchant, name="Benchmark"),
+                *(Terminal(merchant=plan.merchant, terminal=name) for name in plan.names()),
+                Route(prefix="622000", acquirer=link.acquirer, pin_required=True),
+                link,
+            ],
+            [null_key(f"link:{link.acquirer}", usage) for usage in ("ZAK", "ZPK")],
+        )
+    )
+    config = Config(
+        workers=1,
+        listeners=(Listener(),),
+        batch=BatchBounds(items_max=1 << 60),
+        rates=Rates(terminal_messages_per_s=100_000),  # counted, and never refused
+    )
+    vault: Any = NullVault()
+    ports = Ports(
+        stores=Stores(**dict.fromkeys(Stores.__struct_fields__, store)),
+        hsm=vault,
+        pans=NullPans(),
+        clock=SystemClock(),
+        transport=transport,
+        log=NullLog(),
+    )
+    return build(config, 0, ports)

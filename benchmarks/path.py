@@ -28,15 +28,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks import report
 from benchmarks.load import CARDS, Bank, Identity, Plan, run
-from benchmarks.null_ports import NullLog, NullPans, NullStore, NullVault, null_key, snapshot_of
+from benchmarks.null_ports import null_switch
 from benchmarks.pyiso8583_forward import Forwarder, Peer
 from iso8583.framing import LINK, POS, Framer
 from switch import logs
 from switch.adapters.system import SystemClock
-from switch.config import Batch, Config, Listener, Rates
-from switch.reference import Link, Route
-from switch.wiring import Ports, Stores, build
-from terminals.registry import Merchant, Terminal
+from switch.reference import Link
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -180,36 +177,10 @@ class OnePath:
         self._bank = Answering(dialect)
         self._wire = Wire()
         plan = Plan(port=0, lines=LINES)
-        store: Any = NullStore(
-            snapshot_of(
-                [
-                    Merchant(merchant=plan.merchant, name="Benchmark"),
-                    *(Terminal(merchant=plan.merchant, terminal=name) for name in plan.names()),
-                    Route(prefix="622000", acquirer="bank", pin_required=True),
-                    Link(
-                        acquirer="bank", host="", port=0, de32="48000000", dialect=dialect,
-                        max_connections=1,
-                    ),
-                ],
-                [null_key("link:bank", usage) for usage in ("ZAK", "ZPK")],
-            )
-        )  # fmt: skip
-        config = Config(
-            workers=1,
-            listeners=(Listener(),),
-            batch=Batch(items_max=1 << 60),
-            rates=Rates(terminal_messages_per_s=100_000),  # counted, and never refused
+        link = Link(
+            acquirer="bank", host="", port=0, de32="48000000", dialect=dialect, max_connections=1
         )
-        vault: Any = NullVault()
-        ports = Ports(
-            stores=Stores(**dict.fromkeys(Stores.__struct_fields__, store)),
-            hsm=vault,
-            pans=NullPans(),
-            clock=SystemClock(),
-            transport=self._wire,
-            log=NullLog(),
-        )
-        self._switch = build(config, 0, ports)
+        self._switch = null_switch(plan, link, self._wire)
         self.identities = [Identity(plan, plan.name(n, 0), CARDS.card(1 + n)) for n in range(LINES)]
         self._lines: list[tuple[asyncio.Protocol, Caught]] = []
 
