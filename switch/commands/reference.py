@@ -76,17 +76,25 @@ def in_order(item: Item) -> dict[str, Any]:
     return {name: content[name] for name in shape.__struct_fields__ if name in content} | content
 
 
-def list_items(node: Node, kind: str, *, as_json: bool) -> Exit:
-    """The newest version of every item of a kind."""
+def newest_of(node: Node, kind: str | None = None) -> list[Item]:
+    """The newest version of every item, of a kind or of all."""
 
     async def read(dsn: str) -> list[Item]:
         async with reference(dsn) as store:
             return await store.items(kind)
 
     with node.store() as store:
-        items = list(newest(asyncio.run(read(store.dsn))).values())
+        return list(newest(asyncio.run(read(store.dsn))).values())
+
+
+def with_version(item: Item) -> dict[str, Any]:
+    return {**in_order(item), "version": item.version}
+
+
+def list_items(node: Node, kind: str, *, as_json: bool) -> Exit:
+    items = newest_of(node, kind)
     if as_json:
-        print_objects({**in_order(item), "version": item.version} for item in items)
+        print_objects(map(with_version, items))
     else:
         columns = COLUMNS[kind]
         print_table(columns, ([item.content.get(name) for name in columns] for item in items))
@@ -397,13 +405,7 @@ def parsed(text: str, path: Path, known: dict[tuple[str, str], Item]) -> list[En
 
 def show_data(node: Node, *, as_json: bool) -> Exit:
     """Everything in its newest version, as a file that `data apply` takes."""
-
-    async def read(dsn: str) -> list[Item]:
-        async with reference(dsn) as store:
-            return await store.items()
-
-    with node.store() as store:
-        items = list(newest(asyncio.run(read(store.dsn))).values())
+    items = newest_of(node)
     if as_json:
         print_objects(msgspec.structs.replace(item, content=in_order(item)) for item in items)
     else:

@@ -36,13 +36,12 @@ from switch.commands.common import (
     print_table,
     reference,
 )
-from switch.commands.reference import in_order, newest
+from switch.commands.reference import newest_of, with_version
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from switch.commands.common import Node
-    from switch.reference import Item
     from switch.store_ports import CounterTold, Risk, RiskAlert
 
 app = group()
@@ -198,14 +197,7 @@ def rules(
     lang: Lang = "",
 ) -> None:
     node = node_of(config, data, lang)
-
-    async def read(dsn: str) -> list[Item]:
-        async with reference(dsn) as store:
-            return list(newest(await store.items("risk_rule")).values())
-
-    with node.store() as store:
-        items = asyncio.run(read(store.dsn))
-    told = [{**in_order(item), "version": item.version} for item in items]
+    told = [with_version(item) for item in newest_of(node, "risk_rule")]
     if json:
         print_objects(told)
     else:

@@ -25,7 +25,7 @@ from switch.commands.common import (
     reading,
     reference,
 )
-from switch.commands.reference import in_order, newest, parsed, text_of
+from switch.commands.reference import newest, newest_of, parsed, text_of, with_version
 from switch.journal import Key
 from switch.routing import Asked
 from switch.routing_check import PREFIX, ROUTED
@@ -33,7 +33,7 @@ from switch.transactions import TYPES
 
 if TYPE_CHECKING:
     from switch.commands.common import Node
-    from switch.reference import Item, Snapshot
+    from switch.reference import Snapshot
     from switch.routing_trial import Difference, Trial
 
 app = group()
@@ -212,14 +212,7 @@ def route_rules(
     lang: Lang = "",
 ) -> None:
     node = node_of(config, data, lang)
-
-    async def read(dsn: str) -> list[Item]:
-        async with reference(dsn) as store:
-            return list(newest(await store.items("routing_rule")).values())
-
-    with node.store() as store:
-        items = asyncio.run(read(store.dsn))
-    told = [{**in_order(item), "version": item.version} for item in items]
+    told = [with_version(item) for item in newest_of(node, "routing_rule")]
     told.sort(key=lambda rule: (rule["order"], rule["name"]))
     if json:
         print_objects(told)
