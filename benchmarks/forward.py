@@ -24,6 +24,7 @@ from benchmarks import report
 from benchmarks.load import Plan, Process, obey, run
 from benchmarks.null_ports import null_switch
 from switch import logs
+from switch.accepting import Entrance
 from switch.adapters.system import SystemClock, SystemTransport
 from switch.reference import Link
 
@@ -49,7 +50,7 @@ async def serve(dialect: str, bank_port: int, terminals: int) -> None:
     )  # fmt: skip
     listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
     switch = null_switch(plan, link, SystemTransport())
-    await switch.start([listening])
+    await switch.start([Entrance(listening)])
     while not switch.acquirers["bank"].ready:  # noqa: ASYNC110 - a port without an event
         await asyncio.sleep(0.01)
     gc.collect()

@@ -23,6 +23,7 @@ import uvloop
 from benchmarks import report
 from benchmarks.estate import resident_mib
 from iso8583.framing import POS, Frame, build
+from switch.accepting import Entrance
 from switch.config import Config, Listener, Rates
 from switch.proxy_protocol import SIGNATURE
 from switch.server import TerminalServer
@@ -86,7 +87,7 @@ async def serving(line: Connection) -> None:
             server.arrivals.renew(Pem(keys[kind].pem, keys[kind].key_pem()))
         listening = socket.create_server(("127.0.0.1", 0), backlog=1_024)
         listening.settimeout(0)
-        await server.start(listening)
+        await server.start(Entrance(listening))
         ports[kind] = listening.getsockname()[1]
     line.send(ports)
     ended = asyncio.Event()

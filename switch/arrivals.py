@@ -1,9 +1,8 @@
 """Connections on their way to being a terminal's: PROXY header, then TLS handshake, in bounded time.
 
-Theory of operation. The loop accepts; what it accepted is taken off its hands as a bare socket, so that
-not a byte more is read than the header has and the handshake finds all of its own. One task a
-connection goes the way, and is the connection's until a transport has it. A peer that dawdles holds
-nothing but memory: its time ends, and where `tls.handshakes` are under way the oldest makes room, which
+Theory of operation. Who was accepted comes as a bare socket, so that not a byte more is read than the
+header has and the handshake finds all of its own. One task a connection goes the way, and is the
+connection's until a transport has it. A peer that dawdles holds nothing but memory: its time ends, and where `tls.handshakes` are under way the oldest makes room, which
 an honest one, done in two round trips, is not. Handshakes cost 0.1 to 1 ms of processor each, so only
 a few begin in one turn of the loop, and terminals that are in already are served between them.
 """
@@ -11,24 +10,23 @@ a few begin in one turn of the loop, and terminals that are in already are serve
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 import ssl
 from collections import deque
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from switch.proxy_protocol import (
     PREFIX_BYTES,
     ProxyError,
     is_listed,
     networks,
-    normal,
     rest_bytes,
     source_of,
 )
 from switch.tls import context_of
 
 if TYPE_CHECKING:
+    import socket
+
     from switch.config import Listener, Tls
     from switch.server import TerminalConnection, TerminalServer
     from switch.tls import Pem
@@ -64,24 +62,14 @@ class Arrivals:
 
     # -- one connection ------------------------------------------------------------------------
 
-    def take(self, transport: asyncio.Transport, peer: str) -> None:
-        """An accepted connection. Who is over a bound costs no more than this."""
+    def take(self, taken: socket.socket, peer: str) -> None:
+        """Who has connected. Who is over a bound costs no more than this."""
         prefix = ""
         if not is_listed(peer, self._balancers):
             prefix = self._server.sources.prefix(peer)
-            rule = self._server.enter(peer, prefix)
-            if rule:
-                transport.abort()
+            if self._server.enter(peer, prefix):
+                taken.close()
                 return
-        try:
-            taken = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
-        except OSError:
-            self._server.refused(peer, "server.open_files")
-            if prefix:
-                self._server.sources.leave(prefix)
-            return
-        finally:
-            transport.abort()
         task = asyncio.get_running_loop().create_task(self._arrive(taken, peer, prefix))
         self._tasks[task] = None
         task.add_done_callback(self._tasks.pop)
@@ -166,21 +154,6 @@ class Arrivals:
                 turn.set_result(None)
         if self._turns:
             asyncio.get_running_loop().call_soon(self._begin)
-
-
-class Arriving(asyncio.Protocol):
-    """What the loop's accepted connection speaks for the moment until it is taken."""
-
-    def __init__(self, arrivals: Arrivals) -> None:
-        self._arrivals = arrivals
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._arrivals.take(cast("asyncio.Transport", transport), peer_of(transport))
-
-
-def peer_of(transport: asyncio.BaseTransport) -> str:
-    address = transport.get_extra_info("peername")
-    return normal(str(address[0])) if address else ""
 
 
 async def exactly(taken: socket.socket, count: int) -> bytes:

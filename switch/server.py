@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, cast
 
 from iso8583.errors import FramingError
 from iso8583.framing import Builder, Frame, Framer, FramingSpec, answer_head
-from switch.arrivals import Arrivals, Arriving, peer_of
-from switch.proxy_protocol import SIGNATURE
+from switch.accepting import Door
+from switch.arrivals import Arrivals
+from switch.proxy_protocol import SIGNATURE, normal
 from switch.rates import Sources
 
 if TYPE_CHECKING:
     import socket
 
+    from switch.accepting import Entrance, Shares
     from switch.config import Config, Listener
     from switch.engine import Engine, Log
 
@@ -56,22 +58,53 @@ class TerminalServer:
         self.log = log
         self.connections: dict[TerminalConnection, None] = {}  # oldest first: a set has no order
         self.leaving_s: float | None = None  # since when we want to close all of them
-        self._server: asyncio.Server | None = None
-        self._listening: socket.socket | None = None
+        self._shares: Shares | None = None
+        self._door: Door | None = None
         self._backlog = config.server.backlog
         self._accepting: dict[asyncio.Task[object], None] = {}  # in order: a set has none
         self._sweeper: asyncio.Task[None] | None = None
 
-    async def start(self, listening: socket.socket | None = None) -> None:
+    async def start(self, entrance: Entrance | None = None) -> None:
         """Accept on an inherited socket; without one (tests) `accept` is called directly."""
-        loop = asyncio.get_running_loop()
-        if listening is not None:
-            self._server = await loop.create_server(self.accept, sock=listening)
-            self._listening = listening
-        self._sweeper = loop.create_task(self._sweep())
+        if entrance is not None:
+            self._shares = entrance.shares
+            self._door = Door(
+                entrance.listening,
+                self._take,
+                self._stay_out,
+                lambda: self.refused("", "server.open_files"),
+            )
+            self._say()
+        self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
 
-    def accept(self) -> asyncio.Protocol:
-        return Arriving(self.arrivals) if self.arrivals.needed else TerminalConnection(self)
+    def accept(self) -> TerminalConnection:
+        return TerminalConnection(self)
+
+    def _take(self, taken: socket.socket, address: str) -> None:
+        """Who has connected."""
+        if self.arrivals.needed:
+            self.arrivals.take(taken, normal(address))
+        else:
+            loop = asyncio.get_running_loop()
+            task = loop.create_task(loop.connect_accepted_socket(self.accept, taken))
+            self._accepting[task] = None
+            task.add_done_callback(self._accepted)
+        self._say()
+
+    @property
+    def _taken(self) -> int:
+        """Connections here, and those on their way to being one."""
+        return len(self.connections) + len(self.arrivals) + len(self._accepting)
+
+    def _stay_out(self) -> bool:
+        """Another worker has fewer connections, and is to have who comes now."""
+        if self._shares is None:
+            return False
+        return self._shares.more_than_another(self._taken, asyncio.get_running_loop().time())
+
+    def _say(self) -> None:
+        if self._shares is not None and self._door is not None:
+            self._shares.say(self._taken, asyncio.get_running_loop().time())
 
     def connection(self, source: str, prefix: str) -> TerminalConnection:
         """Of a source that has entered already."""
@@ -103,22 +136,10 @@ class TerminalServer:
         Whoever waits in the kernel's queue is connected as far as it knows, and would be reset when
         the last process closes the listening socket.
         """
-        if self._server is None or self._listening is None:
-            return
-        loop = asyncio.get_running_loop()
-        for _ in range(self._backlog):
-            try:
-                waiting, _ = self._listening.accept()
-            except ConnectionAbortedError:
-                continue  # gone while it waited; others wait behind it
-            except OSError:
-                break  # nobody waits any more, or no descriptor is left
-            waiting.settimeout(0)
-            task = loop.create_task(loop.connect_accepted_socket(self.accept, waiting))
-            self._accepting[task] = None
-            task.add_done_callback(self._accepted)
-        self._server.close()
-        self._server = None
+        if self._door is not None:
+            self._door.take_all(self._backlog)
+            self._door.close()
+            self._door = None
 
     def _accepted(self, task: asyncio.Task[object]) -> None:
         self._accepting.pop(task, None)
@@ -163,6 +184,7 @@ class TerminalServer:
         while True:
             await asyncio.sleep(SWEEP_S)
             now_s = loop.time()
+            self._say()
             for connection in list(self.connections):
                 connection.check(now_s)
 
@@ -430,3 +452,8 @@ class TerminalConnection(asyncio.Protocol):
     def close(self) -> None:
         if self._transport is not None:
             self._transport.close()
+
+
+def peer_of(transport: asyncio.BaseTransport) -> str:
+    address = transport.get_extra_info("peername")
+    return normal(str(address[0])) if address else ""

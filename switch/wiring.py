@@ -20,6 +20,7 @@ from hsm.local import LocalVault
 from iso8583.codec import codec_for
 from iso8583.dialects import registry, usual
 from switch import data_keys, vaults
+from switch.accepting import Entrance, Shares
 from switch.access import AccessCache
 from switch.acquirers.iso8583_link import IsoLink
 from switch.acquirers.siblings import Siblings
@@ -421,7 +422,7 @@ class Switch:
     def _longest_timer_s(self) -> float:
         return self.engine.longest_timer_s()
 
-    async def start(self, listening: Sequence[socket.socket | None]) -> None:
+    async def start(self, entrances: Sequence[Entrance | None]) -> None:
         """Numbers, an owner's lease, reference data, links; terminals are accepted once those are
         usable, or have not become so within `engine.links_wait_s`."""
         if self._siblings is not None:
@@ -434,8 +435,8 @@ class Switch:
         await self._duties.take_over(at_start=True)
         self._duties.start()
         await self._links.usable(self._config.engine.links_wait_s)
-        for server, sock in zip(self.servers, listening, strict=True):
-            await server.start(sock)
+        for server, entrance in zip(self.servers, entrances, strict=True):
+            await server.start(entrance)
 
     def _warm(self) -> None:
         """Code for the usual shapes of every dialect spoken, 25 to 60 ms each, before traffic comes."""
@@ -505,6 +506,21 @@ def keys_max(config: Config) -> int:
     return 2 * config.server.terminals + OTHER_KEYS
 
 
+def entrances_of(
+    config: Config, worker: int, sockets: Sequence[socket.socket], run_folder: Path
+) -> list[Entrance]:
+    """Of the listeners, whose sockets are the first; several workers share out who comes."""
+    return [
+        Entrance(
+            listening,
+            Shares(run_folder / f"listener-{n}", worker, config.workers)
+            if config.workers > 1
+            else None,
+        )
+        for n, listening in enumerate(sockets[: len(config.listeners)])
+    ]
+
+
 async def run_worker(
     config: Config,
     worker_index: int,
@@ -562,7 +578,9 @@ async def run_worker(
             edge.renew(certificates[len(config.listeners) :])
 
         control.on_certificates(renew)
-        await switch.start(listening_sockets[: len(config.listeners)])
+        await switch.start(
+            entrances_of(config, worker_index, listening_sockets, control.run_folder)
+        )
         loop = asyncio.get_running_loop()
         gauges = Gauges(control.registry)
         gauges.sample(switch, stores.writer, SAMPLE_S)

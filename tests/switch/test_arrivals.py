@@ -22,6 +22,7 @@ import uvloop
 from hypothesis import given, settings, strategies as st
 
 from iso8583.framing import POS, Frame, Framer
+from switch.accepting import Entrance
 from switch.config import Config, Listener, Rates, Server, Tls
 from switch.proxy_protocol import SIGNATURE
 from switch.server import TerminalServer
@@ -198,7 +199,7 @@ async def serving(
         server.arrivals.renew(pem)
     listening = socket.create_server(("127.0.0.1", 0))
     listening.setblocking(False)
-    await server.start(listening)
+    await server.start(Entrance(listening))
     bench = Bench(server, engine, log, listening.getsockname()[1])
     try:
         yield bench

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from iso8583.framing import POS, Frame, Framer, build
+from switch.accepting import Entrance
 from switch.config import Config, Listener, Server
 from switch.server import LEAVE_S, PIECE_BYTES, QUIET_S, TerminalConnection, TerminalServer
 
@@ -411,7 +412,7 @@ def test_over_real_sockets() -> None:
         bench = Bench(in_flight_per_connection=2)
         listening = socket.create_server(("127.0.0.1", 0))
         address = listening.getsockname()
-        await bench.server.start(listening)
+        await bench.server.start(Entrance(listening))
         reader, writer = await asyncio.open_connection(*address)
         for byte in b"".join(frame_of(at) for at in range(5)):
             writer.write(bytes([byte]))
@@ -459,7 +460,7 @@ def test_who_waits_in_the_kernels_queue_while_we_drain_is_served(runner: str) ->
         bench = Bench()
         listening = socket.create_server(("127.0.0.1", 0))
         listening.setblocking(False)
-        await bench.server.start(listening)
+        await bench.server.start(Entrance(listening))
         clients = [socket.create_connection(listening.getsockname()) for _ in range(3)]
         bench.server.drain()  # the loop has not had a turn to accept them
         draining = asyncio.ensure_future(bench.server.drained(5.0))
