@@ -1,13 +1,15 @@
 """A store, a vault and a log that cost nothing, to see what the rest of the switch costs.
 
 Everything is answered at once: commits are stored, MACs right, numbers endless. Nothing of this is
-true; it is for `benchmarks.forward` and `benchmarks.path` alone, which both have `null_switch`.
+true; it is for `benchmarks.forward` and `benchmarks.path` alone, which both have `null_switch`. The second
+can put a true vault and log into it (`real_ports`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import datetime as dt
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -21,7 +23,7 @@ from switch.store_ports import Batch, Held, Lease, Session
 from terminals.registry import Merchant, StoredKey, Terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from benchmarks.load import Plan
     from switch.journal import Commit
@@ -93,8 +95,10 @@ class NullLog:
 class NullStore:
     """The ports of the store that a purchase and the duties of a worker use."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot, session_keys: Mapping[str, tuple[str, str]]) -> None:
+        """`session_keys`: blocks of PIK and MAK by terminal."""
         self._snapshot = snapshot
+        self._session_keys = session_keys
         self._next = 1
         self._waiting: list[Callable[[Any], None]] = []
 
@@ -156,7 +160,8 @@ class NullStore:
 
     # batches
     async def sessions(self, merchant: str, terminal: str) -> list[Session]:
-        return [Session(1, merchant, terminal, "003", "PIK", "MAK", None, LONG_AGO, confirmed=True)]
+        pik, mak = self._session_keys[terminal]
+        return [Session(1, merchant, terminal, "003", pik, mak, None, LONG_AGO, confirmed=True)]
 
     async def current(self, merchant: str, terminal: str) -> Batch:
         return Batch(merchant, terminal, 1, "open", 0, None, None, "", ())
@@ -224,34 +229,53 @@ def null_key(owner: str, usage: str) -> StoredKey:
     )
 
 
-def null_switch(plan: Plan, link: Link, transport: Transport) -> Switch:
+class Parts(msgspec.Struct, frozen=True):
+    """What can be null or true."""
+
+    hsm: Any
+    pans: Any
+    log: Any
+    link_keys: Sequence[StoredKey]
+    session_keys: Mapping[str, tuple[str, str]]
+
+
+def null_parts(plan: Plan, link: Link) -> Parts:
+    return Parts(
+        hsm=NullVault(),
+        pans=NullPans(),
+        log=NullLog(),
+        link_keys=[null_key(f"link:{link.acquirer}", usage) for usage in ("ZAK", "ZPK")],
+        session_keys=dict.fromkeys(plan.names(), ("PIK", "MAK")),
+    )
+
+
+def null_switch(plan: Plan, link: Link, transport: Transport, parts: Parts | None = None) -> Switch:
     """The engine as in production, for the terminals of `plan` and one bank."""
     from switch.wiring import Ports, Stores, build
 
-    store: Any = NullStore(
-        snapshot_of(
-            [
-                Merchant(merchant=plan.merchant, name="Benchmark"),
-                *(Terminal(merchant=plan.merchant, terminal=name) for name in plan.names()),
-                Route(prefix="622000", acquirer=link.acquirer, pin_required=True),
-                link,
-            ],
-            [null_key(f"link:{link.acquirer}", usage) for usage in ("ZAK", "ZPK")],
-        )
+    parts = parts or null_parts(plan, link)
+    snapshot = snapshot_of(
+        [
+            Merchant(merchant=plan.merchant, name="Benchmark"),
+            *(Terminal(merchant=plan.merchant, terminal=name) for name in plan.names()),
+            Route(prefix="622000", acquirer=link.acquirer, pin_required=True),
+            link,
+        ],
+        parts.link_keys,
     )
+    store: Any = NullStore(snapshot, parts.session_keys)
     config = Config(
         workers=1,
         listeners=(Listener(),),
         batch=BatchBounds(items_max=1 << 60),
         rates=Rates(terminal_messages_per_s=100_000),  # counted, and never refused
     )
-    vault: Any = NullVault()
     ports = Ports(
         stores=Stores(**dict.fromkeys(Stores.__struct_fields__, store)),
-        hsm=vault,
-        pans=NullPans(),
+        hsm=parts.hsm,
+        pans=parts.pans,
         clock=SystemClock(),
         transport=transport,
-        log=NullLog(),
+        log=parts.log,
     )
     return build(config, 0, ports)

@@ -1,6 +1,7 @@
 """Where the processor time of one authorisation goes, part by part: one process, no socket, no store.
 
-    python -m benchmarks.path [--link unionpay_pos|iso1987_ascii] [--rounds N] [--parts | --calls] [--json]
+    python -m benchmarks.path [--everything] [--mac cmac|x9.19-binary] [--link unionpay_pos|iso1987_ascii]
+                              [--rounds N] [--parts | --calls] [--json]
 
 The engine as `benchmarks.forward` builds it (null store, vault and log), but its connections are in
 memory: frames of 32 terminals are handed to their protocols, what goes to the bank is caught, the bank's
@@ -8,6 +9,9 @@ answers are made while no clock runs, handed to the link's protocol, and what go
 Beside it, in turns in the same process, the bare forwarder on pyiso8583 is given the same frames: its
 figure tells how fast the machine was, and the ratio of the two least disturbed rounds is what can be compared
 from day to day.
+
+With `--everything` the vault is that of a worker, and so are card numbers, log and metrics: terminals and link
+sign, PIN blocks are translated, PANs are enciphered, a line is written for each purchase. The store stays null.
 
 `--parts` spreads the figure by samples of the processor's time (SIGPROF): a sample belongs to the innermost
 function on its stack that a row of `PARTS` names. `--calls` counts what one transaction calls.
@@ -21,15 +25,17 @@ import gc
 import signal
 import statistics
 import sys
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks import report
-from benchmarks.load import CARDS, Bank, Identity, Plan, run
+from benchmarks.load import CARDS, TMK, Bank, Identity, Plan, run
 from benchmarks.null_ports import null_switch
 from benchmarks.pyiso8583_forward import Forwarder, Peer
+from benchmarks.real_ports import Keys, RealLog, real_parts
 from iso8583.framing import LINK, POS, Framer
 from switch import logs
 from switch.adapters.system import SystemClock
@@ -55,8 +61,14 @@ PARTS: Final = (
     ("framing, both sides", "iso8583/framing.py"),
     ("vault and card numbers (null)", "benchmarks/null_ports.py:NullVault"),
     ("vault and card numbers (null)", "benchmarks/null_ports.py:NullPans"),
-    ("vault and card numbers (null)", "hsm/"),
+    ("card numbers", "hsm/pans.py"),
+    ("PIN translation", "hsm/local.py:LocalVault.translate_pin"),
+    ("MACs", "hsm/local.py:LocalVault.mac"),
+    ("MACs", "hsm/local.py:LocalVault.verify_mac"),
+    ("vault, other", "hsm/adapters/"),
     ("line of the log", "switch/watch.py:authorization_line"),
+    ("line of the log", "switch/logs.py"),
+    ("metrics", "switch/reporter.py"),
     ("answer to the terminal", "switch/replies.py"),
     ("answer to the terminal", "switch/answers.py:answer"),
     ("answer to the terminal", "switch/server.py:TerminalConnection.answer"),
@@ -129,8 +141,8 @@ class Wire:
 class Answering:
     """The bank, off the clock."""
 
-    def __init__(self, dialect: str) -> None:
-        self._bank = Bank(dialect, "", "off")
+    def __init__(self, dialect: str, zak: bytes = b"", mac: str = "off") -> None:
+        self._bank = Bank(dialect, zak.hex(), mac)
         self._framer = Framer(LINK)
 
     def to(self, sent: Iterable[bytes]) -> list[bytes]:
@@ -170,18 +182,29 @@ class Yardstick:
 
 
 class OnePath:
-    """A switch between terminals and a bank that are bytes."""
+    """A switch between terminals and a bank that are bytes. `folder`: of its log; None: all is null."""
 
-    def __init__(self, dialect: str) -> None:
+    def __init__(self, dialect: str, mac: str, folder: Path | None) -> None:
         self.clocked = False  # while the clock runs
-        self._bank = Answering(dialect)
         self._wire = Wire()
-        plan = Plan(port=0, lines=LINES)
+        plan = Plan(port=0, lines=LINES, tmk="" if folder is None else TMK)
         link = Link(
-            acquirer="bank", host="", port=0, de32="48000000", dialect=dialect, max_connections=1
-        )
-        self._switch = null_switch(plan, link, self._wire)
+            acquirer="bank", host="", port=0, de32="48000000", dialect=dialect, max_connections=1,
+            mac_algorithm=mac,
+        )  # fmt: skip
         self.identities = [Identity(plan, plan.name(n, 0), CARDS.card(1 + n)) for n in range(LINES)]
+        self._log: RealLog | None = None
+        if folder is None:
+            self._bank = Answering(dialect)
+            self._switch = null_switch(plan, link, self._wire)
+        else:
+            keys = Keys(plan.names())
+            for identity in self.identities:
+                identity.take_keys(identity.batch, *keys.of_terminal[identity.name])
+            parts = real_parts(plan, link, keys, folder)
+            self._log = parts.log
+            self._bank = Answering(dialect, keys.zak, mac)
+            self._switch = null_switch(plan, link, self._wire, parts)
         self._lines: list[tuple[asyncio.Protocol, Caught]] = []
 
     async def start(self) -> None:
@@ -216,6 +239,8 @@ class OnePath:
         for data in together:
             self._wire.protocol.data_received(data)
         await self._until(lambda: bool(last.written))
+        if self._log is not None:
+            self._log.flush()
         spent_ns += time.process_time_ns() - started_ns
         self.clocked = False
         for (_, transport), identity in zip(self._lines, self.identities, strict=True):
@@ -230,9 +255,9 @@ class OnePath:
             await asyncio.sleep(0)
 
 
-async def measure(given: argparse.Namespace) -> None:
+async def measure(given: argparse.Namespace, folder: Path | None) -> None:
     logs.configure(SystemClock(), "path", level="warning", file=None)
-    path, yardstick = OnePath(given.link), Yardstick(given.link)
+    path, yardstick = OnePath(given.link, given.mac, folder), Yardstick(given.link)
     await path.start()
     for _ in range(WARM_ROUNDS):
         await path.round()
@@ -258,11 +283,22 @@ async def compare(path: OnePath, yardstick: Yardstick, given: argparse.Namespace
     median = {name: statistics.median(each) for name, each in taken.items()}
     ratio = least["pyiso8583"] / least["tongbao"]
     if given.json:
-        report.as_json(MODULE, link=given.link, least_us=least, median_us=median, ratio=ratio)
+        report.as_json(
+            MODULE,
+            link=given.link,
+            everything=given.everything,
+            mac=given.mac,
+            least_us=least,
+            median_us=median,
+            ratio=ratio,
+        )
         return
+    what = (
+        f"everything but the store, link MAC {given.mac}," if given.everything else "forward only,"
+    )
     report.show(
         MODULE,
-        f"one authorisation in one process, link in {given.link}; {given.rounds} rounds of {LINES}",
+        f"one authorisation in one process, {what} link in {given.link}; {given.rounds} rounds of {LINES}",
         ("", "least µs", "median µs"),
         [(name, f"{least[name]:.1f}", f"{median[name]:.1f}") for name in taken],
         f"pyiso8583 / tongbao, least: {ratio:.2f}",
@@ -332,6 +368,10 @@ async def count_calls(path: OnePath) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description=__doc__)
+    parser.add_argument("--everything", action="store_true", help="all but the store is true")
+    parser.add_argument(
+        "--mac", choices=("cmac", "x9.19-binary"), default="cmac", help="of the link"
+    )
     parser.add_argument("--link", choices=("unionpay_pos", "iso1987_ascii"), default="unionpay_pos")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--parts", action="store_true", help="spread over its parts")
@@ -339,7 +379,11 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="figures as one JSON object")
     given = parser.parse_args()
     report.begin()
-    run(measure(given))
+    if not given.everything:
+        run(measure(given, None))
+        return
+    with tempfile.TemporaryDirectory(prefix="tongbao-benchmark-") as folder:
+        run(measure(given, Path(folder)))
 
 
 if __name__ == "__main__":
