@@ -41,15 +41,15 @@ class NullVault:
 
     lmk_id = "000000"
 
-    async def translate_pin(
+    def translate_pin(
         self, pin_block: bytes, _source_key: str, _destination_key: str, _pan: str
     ) -> bytes:
         return pin_block
 
-    async def mac(self, _key: str, _profile: str, _data: bytes) -> bytes:
+    def mac(self, _key: str, _profile: str, _data: bytes) -> bytes:
         return MAC
 
-    async def verify_mac(self, _key: str, _profile: str, _data: bytes, _mac: bytes) -> bool:
+    def verify_mac(self, _key: str, _profile: str, _data: bytes, _mac: bytes) -> bool:
         return True
 
 

@@ -4,13 +4,16 @@ Awaited: a device on a network suspends its caller, the vault in this process ne
 (`hsm/adapters/`). So who awaits one looks again at what may have moved meanwhile. An operation may be
 begun outside a task (`switch/at_once.py`): an adapter awaits futures and asks for no current task.
 
+What every message asks (`translate_pin`, `mac`, `verify_mac`) is a plain call: the vault in this process
+gives the result itself, a device something to await. A refusal comes from the call, or from awaiting.
+
 Keys go in and out as key blocks, opaque text under the vault's LMK; no operation gives or takes a clear
 key but the entry of components. Every refusal is a `hsm.errors.VaultError`, of which `PinBlockError` is
 answered 99 and the others 96. `docs/hsm.md` sets each operation against the host commands of a network
 device.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
 from hsm.keys import Algorithm, ExportedKey, KeyBlock, KeyUsage, WorkingKeys
@@ -44,20 +47,20 @@ class Hsm(Protocol):
         """
         ...
 
-    async def translate_pin(
+    def translate_pin(
         self, pin_block: bytes, source_key: str, destination_key: str, pan: str
-    ) -> bytes:
+    ) -> bytes | Awaitable[bytes]:
         """A PIN block of format 0 from a TPK or ZPK to a ZPK, the PAN unchanged (ISO 9564-1).
 
         `PinBlockError`: not 8 bytes, or control, length, digits or fill are wrong.
         """
         ...
 
-    async def mac(self, key: str, profile: str, data: bytes) -> bytes:
+    def mac(self, key: str, profile: str, data: bytes) -> bytes | Awaitable[bytes]:
         """DE 64 over `data` with a MAK or ZAK: the 8 bytes to send; `b""` for the profile `off`."""
         ...
 
-    async def verify_mac(self, key: str, profile: str, data: bytes, mac: bytes) -> bool:
+    def verify_mac(self, key: str, profile: str, data: bytes, mac: bytes) -> bool | Awaitable[bool]:
         """Whether `mac` is DE 64 of `data`, compared in constant time.
 
         For the profile `off` only `b""`, no DE 64, is right.

@@ -232,7 +232,8 @@ class MoneyRequest:
             snapshot = engine.snapshot()
             try:
                 zpk, pik = zpk_of(name, snapshot), self.verified.session.pik
-                pin_block = await engine.hsm.translate_pin(pin_block, pik, zpk, asked.pan)
+                translated = engine.hsm.translate_pin(pin_block, pik, zpk, asked.pan)
+                pin_block = translated if isinstance(translated, bytes) else await translated
             except PinBlockError:
                 return VaultRefused("99", "pin.block")
             except VaultError as error:

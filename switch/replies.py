@@ -57,7 +57,8 @@ class Replies:
             else:
                 answer[64] = bytes(8)
                 body = received.codec.encode(answer)[:-8]
-                body += await self._hsm.mac(verified.session.mak, profile, body)
+                mac = self._hsm.mac(verified.session.mak, profile, body)
+                body += mac if isinstance(mac, bytes) else await mac
             peer.answer(frame, body, digit)
         except (EncodeError, VaultError) as error:
             self._log.failed(error)

@@ -1,7 +1,7 @@
-"""The vault in this process behind the port: coroutines that never suspend.
+"""The vault in this process behind the port: it never suspends.
 
-Who awaits one goes on in the same turn of the loop, so nothing else moves meanwhile and the price is
-that of a call.
+What every message asks is the vault's own call. The rest are coroutines; who awaits one goes on in the
+same turn of the loop, so nothing else moves meanwhile.
 """
 
 from collections.abc import Sequence
@@ -15,10 +15,9 @@ class LocalHsm:
 
     def __init__(self, vault: LocalVault) -> None:
         self._vault = vault
-        # what every message asks is bound once
-        self._translate_pin = vault.translate_pin
-        self._mac = vault.mac
-        self._verify_mac = vault.verify_mac
+        self.translate_pin = vault.translate_pin
+        self.mac = vault.mac
+        self.verify_mac = vault.verify_mac
 
     def __repr__(self) -> str:
         return f"LocalHsm({self.lmk_id})"
@@ -32,20 +31,6 @@ class LocalHsm:
     def lmk_ids(self) -> tuple[str, ...]:
         """LMKs whose blocks open here."""
         return self._vault.lmk_ids
-
-    async def translate_pin(
-        self, pin_block: bytes, source_key: str, destination_key: str, pan: str
-    ) -> bytes:
-        """See `hsm.ports.Hsm.translate_pin`."""
-        return self._translate_pin(pin_block, source_key, destination_key, pan)
-
-    async def mac(self, key: str, profile: str, data: bytes) -> bytes:
-        """See `hsm.ports.Hsm.mac`."""
-        return self._mac(key, profile, data)
-
-    async def verify_mac(self, key: str, profile: str, data: bytes, mac: bytes) -> bool:
-        """See `hsm.ports.Hsm.verify_mac`."""
-        return self._verify_mac(key, profile, data, mac)
 
     async def generate_working_keys(
         self,

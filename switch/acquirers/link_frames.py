@@ -59,8 +59,7 @@ class Frames:
         try:
             if not self.mac.on:
                 return self._build(self._header, self.codec.encode(message))
-            covered = self._covered(message)
-            return self._build(self._header, covered + await self.mac.sign(covered))
+            return await self._signed(message)
         except (EncodeError, FramingError) as error:
             _log.error("link_message_not_encodable", acquirer=self._name, reason=str(error))
             raise NotSentError("encode") from error
@@ -68,16 +67,18 @@ class Frames:
             _log.error("link_message_not_signed", acquirer=self._name, error=type(error).__name__)
             raise NotSentError("vault") from error
 
-    def _covered(self, message: Message) -> bytes:
-        """What its MAC is made of, which stands in DE 64, or in DE 128 where an element above 64 is present."""
+    async def _signed(self, message: Message) -> bytes:
+        """With its MAC in DE 64, or in DE 128 where an element above 64 is present."""
         de = 128 if max(message) > 64 else 64
-        return self.codec.encode({**message, de: ZERO_MAC})[: -len(ZERO_MAC)]
+        covered = self.codec.encode({**message, de: ZERO_MAC})[: -len(ZERO_MAC)]
+        mac = self.mac.sign(covered)
+        signed = covered + (mac if isinstance(mac, bytes) else await mac)
+        return self._build(self._header, signed)
 
     async def management(self, message: Message) -> bytes:
         """An 08xx: signed only where the link says so."""
         if self._mac_on_management and self.mac.on:
-            covered = self._covered(message)
-            return self._build(self._header, covered + await self.mac.sign(covered))
+            return await self._signed(message)
         return self._build(self._header, self.codec.encode(message))
 
     async def management_verifies(self, message: Message, body: bytes) -> bool:

@@ -49,7 +49,7 @@ class LinkMac:
         self._verifying = 0
         self._unsigned_bytes = unsigned_bytes
 
-    def sign(self, covered: bytes) -> Awaitable[bytes]:
+    def sign(self, covered: bytes) -> bytes | Awaitable[bytes]:
         self._look()
         if self._current is None:
             raise VaultError(f"no ZAK for {self._owner}")
@@ -78,7 +78,8 @@ class LinkMac:
         tried: list[StoredKey] = []
         while (key := self._untried(tried)) is not None:
             try:
-                if await self._hsm.verify_mac(key.block, self._profile, covered, mac):
+                right = self._hsm.verify_mac(key.block, self._profile, covered, mac)
+                if right if isinstance(right, bool) else await right:
                     if key in self._waiting:
                         self.on_waiting(key)
                     return True

@@ -8,6 +8,7 @@ its caller alone: everything else goes on, and answers come in another order tha
 from __future__ import annotations
 
 import asyncio
+import inspect
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,7 +16,7 @@ import msgspec
 from hsm.errors import VaultError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
 
     from hsm.adapters.local import LocalHsm
     from terminals.simulator.dice import Dice
@@ -82,10 +83,8 @@ class FaultyVault:
             return found
         return self._disturbed(name, found)
 
-    def _disturbed(
-        self, name: str, call: Callable[..., Coroutine[Any, Any, Any]]
-    ) -> Callable[..., Any]:
-        async def disturbed(*args: Any, **options: Any) -> Any:
+    def _disturbed(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def disturbed(*args: Any, **options: Any) -> Any:
             faults, dice, world = self.faults, self._dice, self._node.world
             slow, busy = dice.chance(faults.slow), dice.chance(faults.busy)
             if slow:
@@ -95,10 +94,15 @@ class FaultyVault:
                 world.count("vault refuses" if self.refusing else "vault busy")
                 raise VaultBusyError("simulated device")
             if self.device.latency_s:
-                await self._on_its_way(self.device)
-            return await call(*args, **options)
+                return self._over_the_network(call, *args, **options)
+            return call(*args, **options)
 
         return disturbed
+
+    async def _over_the_network(self, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        await self._on_its_way(self.device)
+        made = call(*args, **options)
+        return await made if inspect.isawaitable(made) else made
 
     async def _on_its_way(self, faults: DeviceFaults) -> None:
         """There and back. What a device does has no effect outside it: a lost answer is a lost call."""

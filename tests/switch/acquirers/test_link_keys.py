@@ -69,12 +69,12 @@ def on_a_loop(scenario: Callable[[Line], Awaitable[None]]) -> None:
 
 def test_the_same_key_under_the_next_lmk() -> None:
     async def scenario(line: Line) -> None:
-        assert await line.mac.sign(DATA) == line.macs[0]
+        assert line.mac.sign(DATA) == line.macs[0]
         line.vault.take(lmks.following(NEW, OLD))
         line.changed(stored(line.vault.rewrap(line.made[0].block), 1))
-        assert await line.mac.sign(DATA) == line.macs[0]
+        assert line.mac.sign(DATA) == line.macs[0]
         line.vault.take(NEW)  # and the form of before is not needed any more
-        assert await line.mac.sign(DATA) == line.macs[0]
+        assert line.mac.sign(DATA) == line.macs[0]
         assert await line.verifies(line.macs[0])
 
     on_a_loop(scenario)
@@ -84,21 +84,21 @@ def test_the_former_key_verifies_until_it_ends() -> None:
     async def scenario(line: Line) -> None:
         used: list[StoredKey] = []
         line.mac.on_waiting = used.append
-        assert await line.mac.sign(DATA) == line.macs[0]
+        assert line.mac.sign(DATA) == line.macs[0]
         line.changed(stored(line.made[1], 2, "pending"))
-        assert await line.mac.sign(DATA) == line.macs[0]  # it waits
+        assert line.mac.sign(DATA) == line.macs[0]  # it waits
         assert not used
         assert await line.verifies(line.macs[1])  # the host may have it: its 0810 was lost
         assert [key.version for key in used] == [2]
         line.changed(stored(line.made[1], 2))
-        assert await line.mac.sign(DATA) == line.macs[1]
+        assert line.mac.sign(DATA) == line.macs[1]
         assert await line.verifies(line.macs[0])
         line.changed(stored(line.made[0], 1, "retired"))
-        assert await line.mac.sign(DATA) == line.macs[1]
+        assert line.mac.sign(DATA) == line.macs[1]
         assert not await line.verifies(line.macs[0])
         line.changed(stored(line.made[1], 2, "retired"))
         with pytest.raises(VaultError, match="no ZAK"):
-            await line.mac.sign(DATA)
+            line.mac.sign(DATA)
         assert not await line.verifies(line.macs[1])
 
     on_a_loop(scenario)
@@ -107,11 +107,11 @@ def test_the_former_key_verifies_until_it_ends() -> None:
 def test_a_key_that_was_just_sent_is_used_before_it_is_shown() -> None:
     async def scenario(line: Line) -> None:
         line.mac.take_up(stored(line.made[1], 2))
-        assert await line.mac.sign(DATA) == line.macs[1]
+        assert line.mac.sign(DATA) == line.macs[1]
         line.changed(stored(line.made[0], 1))  # something else changed; it is still not shown
-        assert await line.mac.sign(DATA) == line.macs[1]
+        assert line.mac.sign(DATA) == line.macs[1]
         line.changed(stored(line.made[1], 2))
-        assert await line.mac.sign(DATA) == line.macs[1]
+        assert line.mac.sign(DATA) == line.macs[1]
 
     on_a_loop(scenario)
 
@@ -125,7 +125,7 @@ def test_keys_that_follow_one_another_each_verify_for_their_time(
         assert await line.verifies(macs[0])
         for version in range(2, 6):
             line.mac.take_up(stored(made[version - 1], version))
-        assert await line.mac.sign(DATA) == macs[4]
+        assert line.mac.sign(DATA) == macs[4]
         assert [await line.verifies(mac) for mac in macs[:5]] == [True] * 5
         line.mac.take_up(stored(made[5], 6))  # so many and no more
         assert [await line.verifies(mac) for mac in macs[:6]] == [False, *[True] * 5]
@@ -133,7 +133,7 @@ def test_keys_that_follow_one_another_each_verify_for_their_time(
     on_a_loop(scenario)
 
     async def later(line: Line) -> None:
-        assert await line.mac.sign(DATA) == line.macs[0]
+        assert line.mac.sign(DATA) == line.macs[0]
         line.mac.take_up(stored(line.made[1], 2))
         assert not await line.verifies(line.macs[0])
 
