@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import structlog
@@ -57,7 +58,7 @@ class ConnectionPool:
     ) -> None:
         self.ready: list[Connection] = []  # signed on and not retiring
         self.draining = False
-        self.sent_on: dict[MatchKey, int] = {}
+        self.sent_on: OrderedDict[MatchKey, int] = OrderedDict()
         self._owner = owner
         self._slots = slots
         self._reach = reach
@@ -68,7 +69,7 @@ class ConnectionPool:
         self._serial = 0
         self._open: dict[int, Connection] = {}
         self._turn = 0
-        self._closed_at: dict[int, float] = {}
+        self._closed_at: OrderedDict[int, float] = OrderedDict()
         self._slot_counters: dict[int, SlotCounters] = {}  # bounded by what the bank grants
 
     # -- which of them ------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 from switch.acquirers.sibling_messages import Came
@@ -28,7 +29,7 @@ class HandOver:
         self._number = 0  # of this link among the siblings'
         self._ticket = 0
         # whose; answered until; on which connection
-        self._handed_in: dict[MatchKey, tuple[Sibling, float, int]] = {}
+        self._handed_in: OrderedDict[MatchKey, tuple[Sibling, float, int]] = OrderedDict()
 
     @property
     def on(self) -> bool:

@@ -7,6 +7,7 @@ serves them all.
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -90,7 +91,7 @@ class InFlight:
 
     def __init__(self, counters: Counters, circuit: Circuit) -> None:
         self.pending: dict[MatchKey, Pending] = {}
-        self.expired: dict[MatchKey, Expired] = {}
+        self.expired: OrderedDict[MatchKey, Expired] = OrderedDict()
         self.stans: dict[str, Pending] = {}  # the pending by DE 11
         self.empty = asyncio.Event()
         self.empty.set()

@@ -12,6 +12,7 @@ they came in, and the request is looked for once that is done.
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -86,7 +87,7 @@ class Answers:
         self._on_unmatched = on_unmatched
         self._reload = reload
         self._kept, self._asked_about = Bound(), Bound()
-        self._approved_late: dict[MatchKey, float] = {}
+        self._approved_late: OrderedDict[MatchKey, float] = OrderedDict()
         self._parked: list[tuple[Message, bytes, int, bool]] = []
 
     def approved_late_since(self, key: MatchKey, since_s: float) -> bool:
