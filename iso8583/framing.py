@@ -74,8 +74,8 @@ class Framer:
     """
 
     __slots__ = (
-        "_at", "_binary", "_body", "_buffer", "_counted", "_header", "_least", "_most", "_spec",
-        "_width", "error",
+        "_at", "_binary", "_body", "_counted", "_header", "_least", "_most", "_spec", "_width",
+        "error", "held",
     )  # fmt: skip
 
     def __init__(self, spec: FramingSpec) -> None:
@@ -89,14 +89,9 @@ class Framer:
         self._counted: Final = spec.length_bytes if spec.inclusive else 0
         self._least: Final = self._counted + spec.head_bytes + 1
         self._most: Final = self._counted + spec.max_frame_bytes - spec.length_bytes
-        self._buffer = b""
-        self._at = 0  # offset in the stream of the buffer's first byte
+        self.held = b""  # of an incomplete frame: the peer owes its rest
+        self._at = 0  # offset in the stream of the first byte that is held
         self.error: FramingError | None = None
-
-    @property
-    def buffered_bytes(self) -> int:
-        """Bytes of an incomplete frame held: the peer owes its rest."""
-        return len(self._buffer)
 
     def receive_bytes(self, data: bytes) -> list[Frame]:
         """The frames that `data` completes, in order; none while one is incomplete.
@@ -105,8 +100,8 @@ class Framer:
         """
         if self.error is not None:
             raise self.error
-        if self._buffer:
-            data = self._buffer + data
+        if self.held:
+            data = self.held + data
         frames: list[Frame] = []
         start, have = 0, len(data)
         width = self._width
@@ -114,7 +109,7 @@ class Framer:
             size = data[start] << 8 | data[start + 1] if self._binary else _digits4(data, start)
             if not self._least <= size <= self._most:
                 self.error = self._refused(size, start)
-                self._buffer = b""
+                self.held = b""
                 if not frames:
                     raise self.error
                 return frames
@@ -125,7 +120,7 @@ class Framer:
             header, body = start + self._header, start + self._body
             frames.append(Frame(data[begin:header], data[header:body], data[body:end]))
             start = end
-        self._buffer = data[start:]
+        self.held = data[start:]
         self._at += start
         return frames
 

@@ -141,7 +141,7 @@ class Engine:
         self._rows = rows
         self._now = clock.now
         self._request_ids = request_ids
-        self._sources = sources
+        self._terminals = sources.terminals
         self._demo = demo
         self._serial = 0
         self._open: dict[int, None] = {}  # serials of the requests in flight, oldest first
@@ -152,17 +152,15 @@ class Engine:
 
     # -- in and out ----------------------------------------------------------------------------
 
-    def submit(self, frame: Frame, peer: Peer) -> None:
-        """Take a frame. When too much waits already it is answered 96, before anything is stored."""
-        loop = asyncio.get_running_loop()
-        now_s = loop.time()
-        if self.load.takes_new(now_s):
+    def submit(self, frame: Frame, peer: Peer, now_s: float) -> None:
+        """Take a frame that came at `now_s` of the loop. When too much waits already it is answered 96,
+        before anything is stored."""
+        if self.load.take_new(now_s):
             self._begin(frame, peer, now_s)
         else:
-            loop.call_soon(self._turn_away, frame, peer)
+            asyncio.get_running_loop().call_soon(self._turn_away, frame, peer)
 
     def _begin(self, frame: Frame, peer: Peer, now_s: float) -> None:
-        self.load.came(now_s)
         self._serial = serial = self._serial + 1
         self._open[serial] = None
         started_ns = self.monotonic_ns()
@@ -265,7 +263,9 @@ class Engine:
                 reception.check_header(frame.header)
             received = reception.receive(frame.body, peer.dialect, self.snapshot())
             if received.mti[:3] in ALWAYS_TAKEN and self.load.takes_first:
-                self._begin(frame, peer, asyncio.get_running_loop().time())
+                now_s = asyncio.get_running_loop().time()
+                self.load.take_always(now_s)
+                self._begin(frame, peer, now_s)
                 return
             self.replies.refuse(received, frame, peer, Refusal("96", "engine.overload"))
         except Exception as error:  # noqa: BLE001 - one request's failure is that request's alone
@@ -274,7 +274,7 @@ class Engine:
 
     def _in_its_rate(self, received: Received, peer: Peer, now_s: float) -> bool:
         """A terminal that sends without end is refused before it costs a MAC or a row."""
-        takes = self._sources.terminal(peer.source, received.sender.name, now_s)
+        takes = self._terminals.takes((peer.source, received.sender.name), now_s)
         return takes or received.mti[:3] in ALWAYS_TAKEN
 
     def unserved(self, error: Exception, frame: Frame, peer: Peer) -> None:

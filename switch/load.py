@@ -52,7 +52,15 @@ class Load:
 
     # -- what happens ------------------------------------------------------------------------------
 
-    def came(self, now_s: float) -> None:
+    def take_new(self, now_s: float) -> bool:
+        """Take in a new request, where there is room; False: it has to be turned away."""
+        if self.inside >= (self._limit if now_s < self._slot_ends_s else self.limit(now_s)):
+            return False
+        self.inside += 1
+        return True
+
+    def take_always(self, now_s: float) -> None:
+        """Take in what is taken at the bound too."""
         if now_s >= self._slot_ends_s:
             self._roll(now_s)
         self.inside += 1
@@ -108,9 +116,6 @@ class Load:
         if now_s >= self._slot_ends_s:
             self._roll(now_s)
         return self._limit
-
-    def takes_new(self, now_s: float) -> bool:
-        return self.inside < (self._limit if now_s < self._slot_ends_s else self.limit(now_s))
 
     @property
     def takes_first(self) -> bool:

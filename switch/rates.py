@@ -37,15 +37,11 @@ class Rate:
         """One token, if there is one. What is refused costs none."""
         if not self._step_s:
             return True
-        known = self._full_s
-        full_s = known.get(key, 0.0)
+        full_s = self._full_s.get(key, 0.0)
         full_s = (full_s if full_s > now_s else now_s) + self._step_s
         if full_s - now_s > self._ahead_s:
             return False
-        known[key] = full_s
-        known.move_to_end(key)
-        if len(known) > self._keys_max:
-            known.popitem(last=False)
+        self._keep(key, full_s)
         return True
 
     def spend(self, key: Hashable, now_s: float, count: int) -> None:
@@ -79,7 +75,9 @@ class Sources:
         self._messages = Rate(
             rates.source_messages_per_s, rates.source_messages_burst, rates.remembered
         )
-        self._terminals = Rate(
+        # By (address, terminal). Nobody knows yet that it is that terminal: so its address belongs to
+        # the key, or anybody could use up what is another's.
+        self.terminals = Rate(
             rates.terminal_messages_per_s, rates.terminal_messages_burst, rates.remembered
         )
 
@@ -112,11 +110,6 @@ class Sources:
     def owes_s(self, prefix: str, now_s: float) -> float:
         """How long nothing more is read from them."""
         return self._messages.owes_s(prefix, now_s)
-
-    def terminal(self, source: str, name: str, now_s: float) -> bool:
-        """May this terminal send one more? Nobody knows yet that it is that terminal: so its source
-        belongs to the key, or anybody could use up what is another's."""
-        return self._terminals.takes((source, name), now_s)
 
 
 def prefix_of(source: str, ipv4_bits: int, ipv6_bits: int) -> str:

@@ -317,14 +317,14 @@ class TerminalConnection(asyncio.Protocol):
             if frames:
                 self._seen_s = now_s
                 self._begun_s = None
-            if self._framer.buffered_bytes and self._begun_s is None:
+            if self._framer.held and self._begun_s is None:
                 self._begun_s = now_s
             if shaping:
                 server.sources.sent(self._prefix, now_s, len(frames))
             self._in_flight += len(frames)
             self._cutting = True
             for frame in frames:
-                server.engine.submit(frame, self)
+                server.engine.submit(frame, self, now_s)
             self._cutting = False
             if self._framer.error is not None:
                 self._refused(f"frame: {self._framer.error}")
@@ -382,7 +382,7 @@ class TerminalConnection(asyncio.Protocol):
 
     def finished(self) -> None:
         self._in_flight -= 1
-        if not self._cutting:
+        if (self._paused or self._ended or self._unread) and not self._cutting:
             self._go_on()
 
     def _go_on(self) -> None:

@@ -55,7 +55,7 @@ class Echo:
         self.sources: list[str] = []
         self.held = 0  # so many are not answered
 
-    def submit(self, frame: Frame, peer: TerminalConnection) -> None:
+    def submit(self, frame: Frame, peer: TerminalConnection, _now_s: float) -> None:
         self.sources.append(peer.source)
         if self.held:
             self.held -= 1

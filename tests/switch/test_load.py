@@ -45,8 +45,7 @@ class Server:
         return len(self.waits_s), self.refused, max(self.waits_s, default=0.0)
 
     def ask(self) -> None:
-        if self.load.takes_new(self.now_s):
-            self.load.came(self.now_s)
+        if self.load.take_new(self.now_s):
             self.queue.append(self.now_s)
         else:
             self.refused += 1
@@ -144,30 +143,29 @@ def test_those_away_are_nobodys_burden() -> None:
     load = Load(BOUND, WAIT_S)
     for n in range(3 * BOUND):
         now_s = n * TICK_S
-        assert load.takes_new(now_s)
-        load.came(now_s)
+        assert load.take_new(now_s)
         load.sent("bank", now_s)
     assert (load.inside, load.waiting_at("bank"), load.waiting_at("other")) == (0, 3 * BOUND, 0)
     for _ in range(3 * BOUND):
         load.back("bank")
     assert (load.inside, load.waiting_at("bank")) == (3 * BOUND, 0)
-    assert not load.takes_new(3 * BOUND * TICK_S)
+    assert not load.take_new(3 * BOUND * TICK_S)
 
 
 def test_the_reserve_is_for_what_is_always_taken() -> None:
     load = Load(100, WAIT_S)
     for _ in range(100):
-        load.came(0.0)
-    assert not load.takes_new(0.0)
+        load.take_always(0.0)
+    assert not load.take_new(0.0)
     for _ in range(100 // RESERVE):
         assert load.takes_first
-        load.came(0.0)
+        load.take_always(0.0)
     assert not load.takes_first
 
 
 def test_few_wait_for_the_outcome_of_others() -> None:
     load = Load(WATCHERS, WAIT_S)
-    load.came(0.0)
+    load.take_always(0.0)
     assert load.takes_watcher
     with load.watching():
         assert (load.inside, load.takes_watcher) == (0, False)

@@ -118,7 +118,7 @@ def test_new_connections_of_a_source_a_second() -> None:
 
 def test_what_somebody_else_sends_in_a_terminals_name_costs_it_nothing() -> None:
     sources = Sources(Rates(terminal_messages_per_s=1, terminal_messages_burst=2))
-    foreign = [sources.terminal("203.0.113.9", "M/T", T0_S) for _ in range(3)]
+    foreign = [sources.terminals.takes(("203.0.113.9", "M/T"), T0_S) for _ in range(3)]
     assert foreign == [True, True, False]
-    assert sources.terminal("192.0.2.1", "M/T", T0_S)
-    assert sources.terminal("203.0.113.9", "M/U", T0_S)
+    assert sources.terminals.takes(("192.0.2.1", "M/T"), T0_S)
+    assert sources.terminals.takes(("203.0.113.9", "M/U"), T0_S)

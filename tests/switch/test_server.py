@@ -80,7 +80,7 @@ class Engine:
         self.taken: list[int] = []
         self.most = 0
 
-    def submit(self, frame: Frame, peer: TerminalConnection) -> None:
+    def submit(self, frame: Frame, peer: TerminalConnection, _now_s: float) -> None:
         self.taken.append(number_of(frame))
         self.waiting.append((frame, peer))
         self.most = max(self.most, len(self.waiting))
