@@ -58,9 +58,7 @@ class Admission:
         """The machine and its first effect; a `Refusal` where nothing can or need be stored."""
         key = key_of(received, verified, asked)
         route = snapshot.route(asked.pan) if asked.pan else None
-        request = self._rows.request(
-            received, verified, snapshot, key, asked, route, asked.type.name
-        )
+        request = self._rows.request(received, verified, snapshot, key, asked, route)
         if request is None:
             return Refusal("96", "numbers.exhausted")
         auth = self._authorization(request, received, asked, snapshot)

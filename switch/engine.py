@@ -25,7 +25,6 @@ from switch.journal import FindByKey
 from switch.money_request import MoneyRequest
 from switch.replies import Replies
 from switch.reversal import ReversalAsk, judge_reversal
-from switch.transactions import TOMBSTONE
 from switch.watch import Watch
 
 if TYPE_CHECKING:
@@ -356,7 +355,7 @@ class Engine:
         key = await self.admission.reversed_key(received, verified, asked)
         snapshot = self.snapshot()
         route = snapshot.route(asked.pan) if asked.pan else None
-        tombstone = self._rows.request(received, verified, snapshot, key, asked, route, TOMBSTONE)
+        tombstone = self._rows.request(received, verified, snapshot, key, asked, route)
         if tombstone is None:
             self.replies.refuse(received, frame, peer, Refusal("96", "numbers.exhausted"))
             return

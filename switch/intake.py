@@ -7,6 +7,7 @@ needs the store (sessions, the batch, repeats) is asked by the engine between th
 from __future__ import annotations
 
 from functools import lru_cache
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,6 +16,7 @@ from iso8583 import track
 from iso8583.errors import DecodeError
 from switch.transactions import (
     BY_CODE,
+    TOMBSTONE_TYPE,
     UNSUPPORTED,
     TransactionType,
     find,
@@ -29,14 +31,13 @@ if TYPE_CHECKING:
     from switch.reference import Route, Snapshot
     from terminals.registry import Merchant, Profile, Terminal
 
-# DE 3, 11, 22, 25, 41, 42, 49, 60 in every money request; 4 but in a balance; 2 or 35 (rules §19)
+# Mandatory, beside 41 and 42, by which the terminal was found (rules §19): in every money request, which
+# has 4 too, but in a balance, and 2 or 35; in a 0620, where the rest is its original's.
+OF_MONEY = itemgetter(3, 11, 60, 22, 25, 49)
+OF_SCRIPT = itemgetter(3, 11, 60, 55, 61)
 SEPARATORS = ("=", "D")  # of track 2
 SCRIPT = "951"  # DE 60.3 of a script result
 CODE_MIN, CODE_MAX = 12, 32  # characters of a payment code
-MANDATORY = dict.fromkeys((3, 11, 22, 25, 41, 42, 49, 60)).keys()
-MANDATORY_SCRIPT = dict.fromkeys(
-    (3, 11, 41, 42, 55, 60, 61)
-).keys()  # in a 0620: the rest is its original's
 
 
 class Refusal(msgspec.Struct, frozen=True, gc=False):
@@ -51,6 +52,9 @@ class Private(msgspec.Struct, frozen=True, gc=False):
     batch: int = 0  # 60.2
     code: str = "000"  # 60.3
     partial: bool = False  # 60.6
+
+
+NOTHING = Private()
 
 
 class Ask(msgspec.Struct, frozen=True, gc=False):
@@ -80,18 +84,33 @@ def sender(message: Message) -> tuple[str, str, str] | None:
 
 
 def private(message: Message, profile: Profile) -> Private:
-    """Read DE 60; sub-fields that are absent count as 0 (rules §19).
-
-    Where the profile's messages name no batch, DE 60 of money messages is the make's own business;
-    management messages still say in it, in its usual place, what they want.
-    """
+    """DE 60 of a management message, which says in its usual place what it wants, batch or not."""
     value = message.get(60)
     if not isinstance(value, str) or not value.isdigit():
         return Private()
-    if not profile.batch_in_message:
-        money = str(message[0])[1] in "1246"
-        return Private() if money else Private(code=value[8:11] or "000")
+    return sub_fields(value) if profile.batch_in_message else Private(code=value[8:11] or "000")
+
+
+def sub_fields(value: str) -> Private:
+    """Of DE 60; those that are absent count as 0 (rules §19)."""
+    if not value.isdigit():
+        return Private()
     return Private(value[:2], int(value[2:8] or 0), value[8:11] or "000", value[13:14] == "1")
+
+
+def of_money(value: str, profile: Profile) -> Private | None:
+    """DE 60 of a money message; None where 60.1 and 60.2 are not eight digits, as they have to be.
+
+    Where the profile's messages name no batch, it is the make's own business.
+    """
+    return with_batch(value) if profile.batch_in_message else NOTHING
+
+
+@lru_cache(16_384)  # a terminal says the same until its batch is closed
+def with_batch(value: str) -> Private | None:
+    if not isinstance(value, str) or len(value) < 8 or not value[:8].isdigit():
+        return None
+    return sub_fields(value)
 
 
 def read(message: Message, profile: Profile) -> Ask | Refusal:
@@ -99,34 +118,36 @@ def read(message: Message, profile: Profile) -> Ask | Refusal:
     elements: dict[int, Any] = message  # those below are text in every terminals' dialect
     mti: str = elements[0]
     script = mti[1] == "6"
-    mandatory = MANDATORY_SCRIPT if script else MANDATORY
-    if not mandatory <= elements.keys():
-        missing = next(de for de in mandatory if de not in elements)
+    try:
+        if script:
+            code, stan, de60, _, _ = OF_SCRIPT(elements)
+            entry, condition, currency = (elements.get(de, "") for de in (22, 25, 49))
+        else:
+            code, stan, de60, entry, condition, currency = OF_MONEY(elements)
+    except KeyError as missing:
         return Refusal("30", f"form.de{missing}_missing")
-    code: str = elements[3]
     amount: str | None = elements.get(4)
     if amount is None and not script and code[:2] != "31":
         return Refusal("30", "form.de4_missing")
-    if not names_batch(message, profile):
+    asked = of_money(de60, profile)
+    if asked is None:
         return Refusal("30", "form.de60_short")
-    card = read_card(message)
+    card = read_card(elements)
     if card is None:
         return Refusal("30", "form.de2_de35_differ")
-    asked = private(message, profile)
-    entry, condition = elements.get(22, ""), elements.get(25, "")
-    type_ = find(mti, code, condition, asked.usage, entry)
-    if type_ is None or (type_.name == "script_result" and asked.code != SCRIPT):
+    type_, kind = type_of(mti, code, condition, asked.usage, entry)
+    if script and asked.code != SCRIPT:
         type_ = UNSUPPORTED
     return Ask(
         type_,
-        kind_of(mti, code),
-        int(elements[11]),
+        kind,
+        int(stan),
         code,
         asked,
         card[0],
         card[1],
         0 if amount is None else int(amount),
-        elements.get(49, ""),
+        currency,
         entry,
         condition,
         52 in elements,
@@ -134,18 +155,26 @@ def read(message: Message, profile: Profile) -> Ask | Refusal:
     )
 
 
+@lru_cache(1_024)  # one terminal asks as the other
+def type_of(
+    mti: str, code: str, condition: str, usage: str, entry: str
+) -> tuple[TransactionType, str]:
+    """The type of a request, and the kind in its key."""
+    return find(mti, code, condition, usage, entry) or UNSUPPORTED, kind_of(mti, code)
+
+
 def read_reversal(message: Message, profile: Profile) -> Ask | Refusal:
     """What a 0400 says of its original, as far as it does; 30 where it does not say which it means."""
     for de in (3, 4, 60):
         if de not in message and not (de == 60 and not profile.batch_in_message):
             return Refusal("30", f"form.de{de}_missing")
-    if not names_batch(message, profile):
-        return Refusal("30", "form.de60_short")
     elements: dict[int, Any] = message
-    private_ = private(message, profile)
-    card = read_card(message) or ("", "")
+    private_ = of_money(elements.get(60, ""), profile)
+    if private_ is None:
+        return Refusal("30", "form.de60_short")
+    card = read_card(elements) or ("", "")
     return Ask(
-        type=UNSUPPORTED,  # a reversal is none of the types
+        type=TOMBSTONE_TYPE,
         kind=reversed_kind(elements[3], private_.usage),
         stan=int(elements[11]),
         processing_code=elements[3],
@@ -160,20 +189,11 @@ def read_reversal(message: Message, profile: Profile) -> Ask | Refusal:
     )
 
 
-def names_batch(message: Message, profile: Profile) -> bool:
-    """DE 60.1 and 60.2 in eight digits, where the profile's messages have them."""
-    value = message.get(60)
-    return not profile.batch_in_message or (
-        isinstance(value, str) and len(value) >= 8 and value[:8].isdigit()
-    )
-
-
-def read_card(message: Message) -> tuple[str, str] | None:
+def read_card(elements: dict[int, Any]) -> tuple[str, str] | None:
     """(PAN, expiry) of DE 2, 14 and 35, "" where absent; None where DE 2 and 35 disagree.
 
     Where a code was scanned it stands for them, and what may be there is not looked at (rules §19).
     """
-    elements: dict[int, Any] = message
     if elements.get(22, "")[:2] == BY_CODE:
         return read_code(elements.get(59, "")), ""
     pan, expiry = elements.get(2, ""), elements.get(14, "")

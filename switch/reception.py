@@ -72,10 +72,7 @@ class Received(msgspec.Struct, gc=False):
     body: bytes
     codec: Codec
     sender: Sender
-
-    @property
-    def mti(self) -> str:
-        return str(self.message[0])
+    mti: str
 
     @property
     def merchant_id(self) -> str:
@@ -122,7 +119,7 @@ def receive(body: bytes, dialect: str, snapshot: Snapshot) -> Received:
     sender = sent_by(message, snapshot)
     if sender is None or error is not None or sender.dialect != dialect:
         return _received_otherwise(body, dialect, snapshot, message, error, sender)
-    return Received(message, body, codec, sender)
+    return Received(message, body, codec, sender, str(message[0]))
 
 
 def _received_otherwise(
@@ -152,19 +149,19 @@ def _received_otherwise(
         message, error = codec.decode_partial(body)
     if error is not None:
         raise RefusedError("30", f"form.decode: {error}", message, codec)
-    return Received(message, body, codec, sender)
+    return Received(message, body, codec, sender, str(message[0]))
 
 
 def sent_by(message: Message, snapshot: Snapshot) -> Sender | None:
     """Who sent it, where that can be read and is a terminal of ours."""
-    merchant, terminal = message.get(42), message.get(41)
-    name = f"{merchant!s}/{terminal!s}"
-    known: Sender | None = snapshot.prepared.get(name)
+    who = message.get(42), message.get(41)
+    known: Sender | None = snapshot.prepared.get(who)
     if known is not None:
         return known if 11 in message else None
-    if intake.sender(message) is None or name not in snapshot.terminals:
+    named = intake.sender(message)
+    if named is None or snapshot.terminal(named[0], named[1]) is None:
         return None
-    known = snapshot.prepared[name] = sender_of(str(merchant), str(terminal), snapshot)
+    known = snapshot.prepared[who] = sender_of(named[0], named[1], snapshot)
     return known
 
 

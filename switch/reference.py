@@ -20,7 +20,7 @@ from terminals.download_data import Aid, CaKey, DownloadSet, Parameters
 from terminals.registry import Merchant, Profile, StoredKey, Terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Hashable, Iterable, Sequence
 
     from settlement.four_eyes import Approval
 
@@ -251,7 +251,7 @@ class Snapshot:
         self._prefix_lengths: list[int] = []
         # What its users have put together of it, by whose and what: made when it is first asked for,
         # and gone with it.
-        self.prepared: dict[str, Any] = {}
+        self.prepared: dict[Hashable, Any] = {}
         self.take(items, keys)
 
     def copy(self, generation: int) -> Snapshot:

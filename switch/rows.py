@@ -15,7 +15,6 @@ from switch.chip import ChipFilter
 from switch.journal import AttemptRow, Key, RequestRow
 from switch.reversal import WireIdentity
 from switch.routing import route_rule
-from switch.transactions import TOMBSTONE
 
 if TYPE_CHECKING:
     from hsm.pans import Pans
@@ -109,7 +108,6 @@ class Rows:
         key: Key,
         asked: Ask,
         route: Route | None,
-        type_name: str,
     ) -> RequestRow | None:
         """The request's row; None while no numbers are left. `route`: of its card, if it has one."""
         request_id, serial = self._request_ids.take(), self._rrns.take()
@@ -129,8 +127,8 @@ class Rows:
             snapshot.generation,
             key,
             pans.content((pan, code, amount, currency, reference)),
-            type_name,
-            elements[0],
+            asked.type.name,
+            received.mti,
             code,
             asked.amount_minor,
             currency,
@@ -147,7 +145,7 @@ class Rows:
             self._chips.kept(chip) if isinstance(chip, bytes) else None,
             None,  # its original: not known yet
             route is not None and route.foreign,
-            asked.type.advice or type_name == TOMBSTONE,  # may name any batch
+            asked.type.advice,  # may name any batch
             verified.session.session_id,
             sender.decision + route_told(snapshot, route, pin=52 in elements),
         )

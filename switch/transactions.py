@@ -7,7 +7,6 @@ what unknown leads to, what is captured, and which types may follow which.
 from __future__ import annotations
 
 from enum import StrEnum
-from functools import lru_cache
 
 import msgspec
 
@@ -220,7 +219,9 @@ UNSUPPORTED = TransactionType(
     name="unsupported", mti="", code="", condition="", usage="", on_unknown=OnUnknown.FORGET, sign=0,
     side=Side.NONE, terminal_may_reverse=False,
 )  # fmt: skip
-TOMBSTONE = "tombstone"  # type of the request row that a 0400 leaves for an original it came before
+# Of the request row that a 0400 leaves for an original it came before, whatever its batch.
+TOMBSTONE = "tombstone"
+TOMBSTONE_TYPE = msgspec.structs.replace(UNSUPPORTED, name=TOMBSTONE, advice=True)
 
 _PLAIN = [row for row in TYPES.values() if not row.entry]
 _BY_USAGE = {(row.mti[:3], row.code, row.condition, row.usage): row for row in _PLAIN}
@@ -232,7 +233,6 @@ _BY_ENTRY = {
 _REVERSIBLE = {(row.code, row.usage): row for row in TYPES.values() if row.terminal_may_reverse}
 
 
-@lru_cache(1_024)  # one terminal asks as the other
 def find(
     mti: str, processing_code: str, condition: str, usage: str, entry: str = ""
 ) -> TransactionType | None:
@@ -247,7 +247,6 @@ def find(
     return scanned if scanned is not None and usage in ("", scanned.usage) else row
 
 
-@lru_cache(1_024)
 def kind_of(mti: str, processing_code: str) -> str:
     return f"{mti[:3]}.{processing_code[:2]}"
 
