@@ -7,7 +7,7 @@ its attempt, and the N/2 outcomes of those before; "counted" ones are judged by 
 cards as well. Figures are µs of processor time a purchase, of this process and of PostgreSQL's process
 that serves it, medians of the rounds in turns; rows are made before the clock runs. At last a void of
 each of some purchases, one after another: a decision over its original, in a transaction of its own. And
-64 terminals in a closed loop that wait 2 ms for a bank, with flushes spaced as by default and not.
+64 terminals in a closed loop that wait 2 ms for a bank.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ class Bench:
         }
 
     async def loop(self, purchases: int) -> dict[str, float]:
-        """Groups as they come about: what waits when the last flush returns, or a while later."""
+        """Groups as they come about: what waits when the last flush returns."""
         made = [
             (purchase(number, self._owner_id), approval(number, self._date))
             for number in itertools.islice(self.numbers, purchases)
@@ -211,17 +211,10 @@ async def measure(
 ) -> dict[str, dict[str, float]]:
     await migrate(server.dsn("tongbao_owner"))
     dsn, clock = server.dsn("tongbao_app"), SystemClock()
-    # each group is made whole before the next, so nothing is gained by spacing them
-    plain = await PostgresStore.open(dsn, clock, group_max=1_024, spacing_s=0.0)
-    spaced = await PostgresStore.open(dsn, clock, group_max=1_024)
+    store = await PostgresStore.open(dsn, clock, group_max=1_024)
     try:
-        bench, other = [
-            Bench(
-                store, await store.owners.register("benchmark", 0), await store.days.business_date()
-            )
-            for store in (plain, spaced)
-        ]
-        other.numbers = bench.numbers
+        owner_id = await store.owners.register("benchmark", 0)
+        bench = Bench(store, owner_id, await store.days.business_date())
         found: dict[str, list[dict[str, float]]] = {}
 
         def add(name: str, figures: dict[str, float]) -> None:
@@ -232,15 +225,13 @@ async def measure(
                 add(f"{group}", await bench.round(group, given.purchases, judged=False))
                 add(f"{group}, counted", await bench.round(group, given.purchases, judged=True))
             add("closed loop", await bench.loop(given.purchases))
-            add("closed loop, spaced", await other.loop(given.purchases))
             add("a void", await bench.voids(given.purchases // 10))
         return {
             name: {key: statistics.median(each[key] for each in of[1:]) for key in of[0]}
             for name, of in found.items()
         }
     finally:
-        await spaced.close()
-        await plain.close()
+        await store.close()
 
 
 def main() -> None:

@@ -358,9 +358,6 @@ class Journal(Section, frozen=True):
     queue_max: Annotated[
         int, whole(1, 1_000_000, "commits", "that wait for a flush; more are answered 96")
     ] = 65_536
-    spacing_s: Annotated[
-        float, seconds(0, 0.1, "between the starts of two flushes of a busy writer")
-    ] = 0.003
     request_id_block: Annotated[
         int, whole(1, 1_000_000, "numbers", "leased at a time by one worker")
     ] = 10_000

@@ -545,7 +545,6 @@ async def run_worker(
         pool_size=config.database.read_connections,
         peer=Peer(config.database.keepalive_s, config.database.tcp_user_timeout_s),
         group_max=config.journal.group_max,
-        spacing_s=config.journal.spacing_s,
         queue_max=config.journal.queue_max,
         lease_s=config.engine.lease_s,
     )

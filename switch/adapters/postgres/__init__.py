@@ -24,7 +24,7 @@ from switch.adapters.postgres.numbers import (
 from switch.adapters.postgres.reference import PostgresReference
 from switch.adapters.postgres.risk import PostgresRisk
 from switch.adapters.postgres.sessions import Sessions
-from switch.adapters.postgres.writer import GROUP_MAX, SPACING_S, WAITING_MAX, Writer
+from switch.adapters.postgres.writer import GROUP_MAX, WAITING_MAX, Writer
 from switch.adapters.servers import Servers
 
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ class PostgresStore:
         pool_size: int = POOL_SIZE,
         peer: Peer = PEER,
         group_max: int = GROUP_MAX,
-        spacing_s: float = SPACING_S,
         queue_max: int = WAITING_MAX,
         lease_s: float = LEASE_S,
     ) -> None:
@@ -55,7 +54,6 @@ class PostgresStore:
         self.writer = Writer(
             lambda: connect(servers, "tongbao journal", peer),
             group_max=group_max,
-            spacing_s=spacing_s,
             queue_max=queue_max,
         )
         self.sessions = Sessions(servers, "tongbao", pool_size, peer, idle_s=IDLE_S)
@@ -84,7 +82,6 @@ class PostgresStore:
         pool_size: int = POOL_SIZE,
         peer: Peer = PEER,
         group_max: int = GROUP_MAX,
-        spacing_s: float = SPACING_S,
         queue_max: int = WAITING_MAX,
         lease_s: float = LEASE_S,
     ) -> PostgresStore:
@@ -95,7 +92,6 @@ class PostgresStore:
             pool_size=pool_size,
             peer=peer,
             group_max=group_max,
-            spacing_s=spacing_s,
             queue_max=queue_max,
             lease_s=lease_s,
         )

@@ -1,10 +1,9 @@
 """The group-commit writer: one task and one connection a process.
 
-It takes whatever waits when the last flush returns. While flushes carry several commits they start
-`SPACING_S` apart, no sooner; a lone commit never waits (decision 35). A group without a clear
-answer is unknown: its connection is dropped, the backend awaited, and the same group sent again
-with the same ids, until the store says what stands. Only a row that the server refuses for its own
-fault is taken out, by halving the group.
+It takes whatever waits when the last flush returns. A group without a clear answer is unknown: its
+connection is dropped, the backend awaited, and the same group sent again with the same ids, until
+the store says what stands. Only a row that the server refuses for its own fault is taken out, by
+halving the group.
 """
 
 from __future__ import annotations
@@ -45,8 +44,6 @@ if TYPE_CHECKING:
     from switch.journal import Counted
 
 GROUP_MAX = 256  # commits in one flush; journal.group_max
-SPACING_S = 0.003  # between the starts of two flushes of a busy writer; journal.spacing_s
-BUSY_FROM = 4  # commits in the last flush: fewer are not kept waiting
 WAITING_MAX = 65_536  # commits that wait for a flush; journal.queue_max
 CLOSE_POLL_S = 0.001
 DOWN_AFTER_S = 1.0  # without an answer to a flush for so long, new requests are refused
@@ -180,12 +177,10 @@ class Writer:
         connect: Callable[[], Any],
         *,
         group_max: int = GROUP_MAX,
-        spacing_s: float = SPACING_S,
         queue_max: int = WAITING_MAX,
     ) -> None:
         self._connect = connect
         self._group_max = group_max
-        self._spacing_s = spacing_s
         self._queue_max = queue_max
         self._connection: Connection | None = None
         self._statement: Any = None
@@ -292,12 +287,9 @@ class Writer:
                 size = min(len(self._waiting), self._group_max)
                 group = [self._waiting.popleft() for _ in range(size)]
                 self._asked_s = asyncio.get_running_loop().time()
-                began_s = self._asked_s
                 await self._settle(group)
-                size, group = len(group), []
+                group = []
                 self._up()
-                if size >= BUSY_FROM:
-                    await self._space(began_s)
         except asyncio.CancelledError:
             raise
         except BaseException:
@@ -306,12 +298,6 @@ class Writer:
         finally:
             for work in (*group, *self._waiting):
                 work.settle(StoreDownError("the journal writer has ended"))
-
-    async def _space(self, began_s: float) -> None:
-        """A flush costs much before its first row: of a busy writer more commits share one."""
-        left_s = began_s + self._spacing_s - asyncio.get_running_loop().time()
-        if left_s > 0 and len(self._waiting) < self._group_max:
-            await asyncio.sleep(left_s)
 
     async def _settle(self, works: list[Work]) -> None:
         """Find out what comes of each; halve the group around a bad row."""

@@ -785,32 +785,15 @@ def test_an_outage_in_which_all_that_waits_is_refused_ends_as_well(run: Any) -> 
 # -- the flush --------------------------------------------------------------------------------------
 
 
-def test_a_busy_writer_spaces_its_flushes_and_a_lone_commit_goes_at_once(
-    database_dsn: FreshDatabase,
-) -> None:
-    async def scenario() -> None:
-        store = await PostgresStore.open(database_dsn.app, SystemClock(), spacing_s=2.0)
-        busy = await PostgresStore.open(database_dsn.app, SystemClock(), spacing_s=3600.0)
-        try:
-            journal, writer = store.journal, store.writer
-            for number in (1, 2):  # each alone, so neither waits for the other
-                stored(await busy.journal.commit(Commit(request=request(number))))
-            many = [journal.commit(Commit(request=request(number))) for number in range(10, 18)]
-            for verdict in await asyncio.gather(*many):
-                stored(verdict)
-            assert writer.flushes == 1
-            later = []
-            for number in range(20, 23):
-                later.append(asyncio.create_task(journal.commit(Commit(request=request(number)))))
-                await asyncio.sleep(0.01)
-            for verdict in await asyncio.gather(*later):
-                stored(verdict)
-            assert writer.flushes == 2
-        finally:
-            await busy.close()
-            await store.close()
+def test_commits_that_wait_share_a_flush(run: Any) -> None:
+    async def scenario(world: PostgresWorld) -> None:
+        store = await world.process()
+        many = [store.journal.commit(Commit(request=request(number))) for number in range(1, 9)]
+        for verdict in await asyncio.gather(*many):
+            stored(verdict)
+        assert (store.writer.flushes, store.writer.commits) == (1, 8)
 
-    asyncio.run(scenario())
+    run(scenario)
 
 
 def test_the_former_release_stores_beside_this_one(run: Any) -> None:
