@@ -234,9 +234,3 @@ class HostVault:
     def cancel_authorised(self) -> None:
         """Command RA."""
         self._authorised_until_s = 0.0
-
-    def forget_keys(self) -> None:
-        """Drop all opened keys: after a change of LMK the old ones are reached no more."""
-        self._opened.clear()
-        self._derivers.clear()
-        self.keys.forget()

@@ -212,7 +212,7 @@ def test_a_store_that_takes_no_counter_is_a_fault_of_the_device() -> None:
     assert told == [("CI", OSError)]
 
 
-def test_forgotten_keys_take_what_was_derived_with_them() -> None:
+def test_what_was_derived_with_a_key_is_kept_up_to_a_bound() -> None:
     host, device = Host(), terminal()
     bdk = host.key(BDK, "009")
     host(f"CI{bdk}{host.key(ZPK, '001')}A05{ksn_of(device)}{sealed(device)}01{ACCOUNT}")
@@ -221,5 +221,3 @@ def test_forgotten_keys_take_what_was_derived_with_them() -> None:
         other = host.key(odd(seed, 16), "009")
         host(f"CI{other}{host.key(ZPK, '001')}A05{ksn_of(device)}{sealed(device)}01{ACCOUNT}")
     assert len(host.vault._derivers) == DERIVERS_MAX
-    host.vault.forget_keys()
-    assert not host.vault._derivers
