@@ -31,7 +31,7 @@ from hsm.ciphers import tdes_ecb_decrypt, tdes_ecb_encrypt
 from hsm.mac_profiles import MacAlgorithm
 from iso8583.codec import codec_for
 from iso8583.errors import DecodeError
-from iso8583.framing import POS, Frame, Framer, build
+from iso8583.framing import POS, Frame, build
 from iso8583.message import Message, mask_pan, response_mti
 from terminals.simulator.downloads import Downloads
 
@@ -1019,10 +1019,3 @@ def open_key_layout(
         keys.append(key)
         offset += size + 4
     return keys[0], keys[1], keys[2] if len(keys) == 3 else b""
-
-
-def unframe(data: bytes) -> Frame:
-    """The one frame in `data`: for scripts that hold a whole answer in their hands."""
-    frames = Framer(POS).receive_bytes(data)
-    assert len(frames) == 1
-    return frames[0]

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from iso8583.framing import Frame, answer_header, answer_tpdu
+from iso8583.framing import POS, Frame, Framer, answer_header, answer_tpdu
 from switch import listed_cards, reception
 from switch.config import Config, Downloads as Settings
 from switch.downloads import LATE_TRACES, due, had, is_late, taken
 from switch.offers import Offers
 from switch.store_ports import DownloadFact, KeptDownload
 from terminals.download_data import check_sum
-from terminals.simulator.terminal import Terminal, TerminalOptions, unframe
+from terminals.simulator.terminal import Terminal, TerminalOptions
 from tests.switch.test_management import HERE, LOCAL, MERCHANT, NOW, TERMINAL, TMK, Desk, run
 from tests.terminals.test_downloads import AID, KEY
 
@@ -149,7 +149,7 @@ class Estate(Desk):
     async def send(self, request: Any, snapshot: Snapshot | None = None, source: str = HERE) -> int:
         """One message there and back; the digit of its answer."""
         snapshot = snapshot or self.snapshot
-        frame = unframe(request.frame)
+        [frame] = Framer(POS).receive_bytes(request.frame)
         received = reception.receive(frame.body, "unionpay_pos", snapshot)
         answer, rule = await self.management.answer(received, snapshot, source, LOCAL)
         self.rules.append(rule)
