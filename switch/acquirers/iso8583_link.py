@@ -191,12 +191,6 @@ class IsoLink:
         work = self._send(message, attempt, send_by_ns, attempt.request_id, circuit, told)
         self._tasks.at_once(work)
 
-    async def request(self, message: Message, attempt: AttemptRow, send_by_ns: int) -> Answer:
-        """`send` for who waits. Raises NotSentError or NoAnswerError."""
-        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self.send(message, attempt, send_by_ns, functools.partial(tell, answered))
-        return await answered
-
     async def deliver(
         self, message: Message, original: Original, first_seen_s: float, send_by_ns: int
     ) -> Delivery:

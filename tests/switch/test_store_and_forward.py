@@ -46,7 +46,7 @@ from switch.store_and_forward import (
 )
 from switch.virtual.loop import run_virtual
 from tests.switch.acquirers.test_link_messages import item
-from tests.switch.acquirers.wire import FAR_NS, VirtualClock, World, make_link
+from tests.switch.acquirers.wire import FAR_NS, VirtualClock, World, answer_to, make_link
 from tests.switch.rows import (
     APPROVED,
     ATTEMPT,
@@ -814,7 +814,7 @@ async def not_answered(desk: Desk, row: RequestRow, attempt: AttemptRow) -> None
         de_41=row.key.terminal, de_42=row.key.merchant,
     )  # fmt: skip
     with pytest.raises(NoAnswerError):
-        await desk.world.iso.request(message, attempt, FAR_NS)
+        await answer_to(desk.world.iso, message, attempt, FAR_NS)
 
 
 def test_ages_count_from_the_store() -> None:

@@ -16,7 +16,7 @@ from switch.acquirers.circuit import NEVER, SLICES, Circuit, CircuitState
 from switch.acquirers.ports import Answer, Health, NoAnswerError, NotSentError
 from tests.switch.acquirers.test_iso8583_link import ask, loop_time, tell
 from tests.switch.acquirers.test_siblings import original_of
-from tests.switch.acquirers.wire import FAR_NS, World, make_link
+from tests.switch.acquirers.wire import FAR_NS, World, answer_to, make_link
 
 if TYPE_CHECKING:
     from switch.reference import Link
@@ -286,7 +286,7 @@ def test_a_request_that_does_not_leave_is_no_probe_for_ever() -> None:
         assert world.iso.health() is Health.PROBING
         message, attempt = world.message()
         with pytest.raises(NotSentError, match="send_by_passed"):
-            await world.iso.request(message, attempt, 0)
+            await answer_to(world.iso, message, attempt, 0)
         assert world.iso.health() is Health.PROBING
 
     tell(story, make_link(**QUICK))
@@ -297,7 +297,7 @@ def test_a_reversal_leaves_whatever_the_circuit_says() -> None:
         world.bank.silent.add("0200")
         requests = [world.message() for _ in range(3)]
         await asyncio.gather(
-            *(world.iso.request(*each, FAR_NS) for each in requests), return_exceptions=True
+            *(answer_to(world.iso, *each, FAR_NS) for each in requests), return_exceptions=True
         )
         assert world.iso.spared
         reversal, _ = world.message(de_0="0420")

@@ -27,6 +27,7 @@ from tests.switch.acquirers.wire import (
     MemoryNumbers,
     VirtualClock,
     World,
+    answer_to,
     make_key,
     make_link,
 )
@@ -54,7 +55,7 @@ def loop_time() -> float:
 
 async def ask(world: World, **changes: str) -> Answer:
     message, attempt = world.message(**changes)
-    return await world.iso.request(message, attempt, FAR_NS)
+    return await answer_to(world.iso, message, attempt, FAR_NS)
 
 
 async def not_answered(world: World, **changes: str) -> float:
@@ -101,7 +102,7 @@ def test_a_terminal_dialect_has_no_sign_on_and_matches_by_stan_and_terminal() ->
         message, attempt = world.message()
         for de in (7,):
             del message[de]
-        answer = await world.iso.request(message, attempt, FAR_NS)
+        answer = await answer_to(world.iso, message, attempt, FAR_NS)
         assert answer.response_code == "00"
         assert [m[0] for m in world.bank.received] == ["0200"]
 
@@ -154,7 +155,7 @@ def test_send_by_is_checked_right_before_the_write() -> None:
     async def story(world: World) -> None:
         message, attempt = world.message()
         with pytest.raises(NotSentError, match="send_by_passed"):
-            await world.iso.request(message, attempt, VirtualClock().monotonic_ns())
+            await answer_to(world.iso, message, attempt, VirtualClock().monotonic_ns())
         await asyncio.sleep(1)
         assert not world.bank.seen("0200")
 

@@ -19,7 +19,7 @@ from switch.virtual.loop import run_virtual
 from switch.virtual.network import FAIR, Network
 from terminals.simulator.dice import Dice
 from tests.simulation.edge import BANK_SOURCE, LINK_PORT, SimulatedEdge
-from tests.switch.acquirers.wire import FAR_NS, Bank, BankConnection, World, make_link
+from tests.switch.acquirers.wire import FAR_NS, Bank, BankConnection, World, answer_to, make_link
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
@@ -83,7 +83,7 @@ class Lines(World):
 
     async def ask(self) -> Answer:
         message, attempt = self.message()
-        return await self.iso.request(message, attempt, FAR_NS)
+        return await answer_to(self.iso, message, attempt, FAR_NS)
 
     def said(self, connection: BankConnection, code: str) -> None:
         """The bank's own 0800."""

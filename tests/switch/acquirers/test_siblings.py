@@ -25,7 +25,7 @@ from switch.virtual.ports import LocalTransport
 from terminals.simulator.dice import Dice
 from tests.switch import rows
 from tests.switch.acquirers.test_iso8583_link import ask, loop_time
-from tests.switch.acquirers.wire import FAR_NS, Bank, MemoryNumbers, World, make_link
+from tests.switch.acquirers.wire import FAR_NS, Bank, MemoryNumbers, World, answer_to, make_link
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -184,7 +184,7 @@ def test_what_came_too_late_at_the_owner_was_certainly_not_sent() -> None:
         message, attempt = pair.other.message()
         soon_ns = int(loop_time() * 1e9) + 1_000  # the way between the workers takes longer
         with pytest.raises(NotSentError, match="send_by_passed"):
-            await pair.other.iso.request(message, attempt, soon_ns)
+            await answer_to(pair.other.iso, message, attempt, soon_ns)
         assert not pair.bank.seen("0200")
 
     tell(story)
@@ -246,7 +246,7 @@ def test_a_reversal_that_the_owner_gave_up_is_answered_to_who_sends_it_now() -> 
 
     async def story(pair: Pair) -> None:
         request, attempt = pair.owner.message()
-        await pair.owner.iso.request(request, attempt, FAR_NS)
+        await answer_to(pair.owner.iso, request, attempt, FAR_NS)
         reversal, _ = pair.owner.message(de_0="0420")
         original = original_of(request, attempt)
         pair.bank.silent.add("0420")
@@ -267,7 +267,7 @@ def test_a_refund_that_the_owner_gave_up_is_answered_to_who_repeats_it() -> None
         refund, attempt = pair.owner.message(de_0="0220")
         pair.bank.silent.add("0220")
         with pytest.raises(NoAnswerError):
-            await pair.owner.iso.request(refund, attempt, FAR_NS)
+            await answer_to(pair.owner.iso, refund, attempt, FAR_NS)
         again = {**refund, 0: "0221"}
         original = original_of(refund, attempt)
         delivery = await pair.other.iso.deliver(again, original, loop_time(), FAR_NS)
@@ -284,7 +284,7 @@ def test_a_reversal_follows_its_original_over_the_same_connection() -> None:
         pair.bank.response_codes["0420"] = ["25"]
         for _ in range(4):
             request, attempt = pair.other.message()
-            await pair.other.iso.request(request, attempt, FAR_NS)
+            await answer_to(pair.other.iso, request, attempt, FAR_NS)
             used = pair.bank.received_on[-1]
             reversal, _ = pair.other.message(de_0="0420")
             delivery = await pair.other.iso.deliver(
@@ -302,7 +302,7 @@ def test_a_25_is_not_final_where_the_closing_is_forgotten() -> None:
     async def story(pair: Pair) -> None:
         pair.bank.response_codes["0420"] = ["25"]
         request, attempt = pair.owner.message()
-        await pair.owner.iso.request(request, attempt, FAR_NS)
+        await answer_to(pair.owner.iso, request, attempt, FAR_NS)
         pair.bank.drop()
         await asyncio.sleep(60)
         closed = pair.owner.iso._pool._closed_at

@@ -35,7 +35,7 @@ from terminals.registry import Merchant, StoredKey
 from terminals.simulator.bank import Bank, BankFaults, BankOptions, BankServer
 from terminals.simulator.binary_bank import bank_of
 from terminals.simulator.card import Card, CardRange
-from tests.switch.acquirers.wire import FAR_NS, FixedSlots, MemoryNumbers, make_link
+from tests.switch.acquirers.wire import FAR_NS, FixedSlots, MemoryNumbers, answer_to, make_link
 from tests.switch.rows import REQUEST, TODAY, original, outcome
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ def test_purchase_reversal_and_its_repeat() -> None:
     async def story(branch: Branch) -> None:
         card = CARDS.card(1)
         row, attempt = branch.rows()
-        answer = await branch.iso.request(branch.purchase(card, row, attempt), attempt, FAR_NS)
+        answer = await answer_to(branch.iso, branch.purchase(card, row, attempt), attempt, FAR_NS)
         assert (answer.kind, answer.amount_minor) == (AnswerKind.APPROVED, row.amount_minor)
         assert answer.auth_code
         assert branch.bank.accounts.taken_minor == row.amount_minor
@@ -217,7 +217,7 @@ def test_pin_under_the_zone_key() -> None:
         for pin, code in ((card.pin, "00"), (wrong, "55")):
             row, attempt = branch.rows()
             message = branch.purchase(card, row, attempt, pin)
-            answer = await branch.iso.request(message, attempt, FAR_NS)
+            answer = await answer_to(branch.iso, message, attempt, FAR_NS)
             assert answer.response_code == code
 
     tell(story)
@@ -228,7 +228,9 @@ def test_no_answer_that_counts_is_unknown(fault: str) -> None:
     async def story(branch: Branch) -> None:
         row, attempt = branch.rows()
         with pytest.raises(NoAnswerError):
-            await branch.iso.request(branch.purchase(CARDS.card(1), row, attempt), attempt, FAR_NS)
+            await answer_to(
+                branch.iso, branch.purchase(CARDS.card(1), row, attempt), attempt, FAR_NS
+            )
         assert [reason for _, _, reason in branch.late] == (["mac"] if fault == "wrong_mac" else [])
         processed = 0 if fault == "lost" else row.amount_minor
         assert branch.bank.accounts.taken_minor == processed
@@ -240,8 +242,8 @@ def test_an_answer_on_another_connection_is_matched() -> None:
     async def story(branch: Branch) -> None:
         for _ in range(4):
             row, attempt = branch.rows()
-            answer = await branch.iso.request(
-                branch.purchase(CARDS.card(1), row, attempt), attempt, FAR_NS
+            answer = await answer_to(
+                branch.iso, branch.purchase(CARDS.card(1), row, attempt), attempt, FAR_NS
             )
             assert answer.response_code == "00"
 
@@ -255,9 +257,9 @@ def test_late_and_double_answers_are_handed_over(fault: str, reason: str) -> Non
         message = branch.purchase(CARDS.card(1), row, attempt)
         if fault == "late":
             with pytest.raises(NoAnswerError):
-                await branch.iso.request(message, attempt, FAR_NS)
+                await answer_to(branch.iso, message, attempt, FAR_NS)
         else:
-            await branch.iso.request(message, attempt, FAR_NS)
+            await answer_to(branch.iso, message, attempt, FAR_NS)
         await branch.until(lambda: bool(branch.late))
         assert [told[2] for told in branch.late] == [reason]
         assert (branch.late[0][0] is None) is (fault == "twice")
@@ -273,8 +275,8 @@ def test_the_bank_changes_its_keys_and_its_day() -> None:
         branch.server.cut_over(TODAY + dt.timedelta(days=1))
         await branch.until(lambda: branch.iso.counters.cutovers == 2)
         row, attempt = branch.rows()
-        answer = await branch.iso.request(
-            branch.purchase(CARDS.card(1), row, attempt), attempt, FAR_NS
+        answer = await answer_to(
+            branch.iso, branch.purchase(CARDS.card(1), row, attempt), attempt, FAR_NS
         )
         assert answer.response_code == "00"
         # the bank was told the date as MMDD; the year is the one nearest to our clock
@@ -290,7 +292,7 @@ def test_many_at_once_each_gets_its_own() -> None:
             row, attempt = branch.rows()
             row = msgspec.structs.replace(row, amount_minor=amount_minor)
             message = branch.purchase(CARDS.card(1 + amount_minor % 5), row, attempt)
-            answer = await branch.iso.request(message, attempt, FAR_NS)
+            answer = await answer_to(branch.iso, message, attempt, FAR_NS)
             return amount_minor, answer.amount_minor
 
         pairs = await asyncio.gather(*(one(1 + number) for number in range(300)))
@@ -331,7 +333,7 @@ def test_we_send_the_bank_a_key(usage: KeyUsage, form: str) -> None:
             if in_force and usage is KeyUsage.ZPK:
                 clear = tdes_ecb_decrypt(ZPK, cast("bytes", message[52]))
                 message[52] = tdes_ecb_encrypt(branch.bank._keys["ZPK"][0], clear)
-            answer = await branch.iso.request(message, attempt, FAR_NS)
+            answer = await answer_to(branch.iso, message, attempt, FAR_NS)
             assert answer.response_code == "00"
 
     tell(story)
@@ -356,6 +358,6 @@ def test_a_key_that_is_not_good_is_refused(content: str, code: str) -> None:
             assert await branch.iso.change_key("ZPK" + "00" * 19) == "96"
         row, attempt = branch.rows()
         message = branch.purchase(CARDS.card(1), row, attempt)
-        assert (await branch.iso.request(message, attempt, FAR_NS)).response_code == "00"
+        assert (await answer_to(branch.iso, message, attempt, FAR_NS)).response_code == "00"
 
     tell(story)

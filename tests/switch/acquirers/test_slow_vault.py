@@ -21,7 +21,7 @@ from switch.acquirers import link_keys
 from switch.acquirers.ports import Answer, Health, NoAnswerError, NotSentError
 from switch.virtual.loop import run_virtual
 from tests.switch.acquirers.test_siblings import original_of
-from tests.switch.acquirers.wire import FAR_NS, World, make_key, make_link
+from tests.switch.acquirers.wire import FAR_NS, World, answer_to, make_key, make_link
 
 if TYPE_CHECKING:
     from hsm.local import LocalVault
@@ -75,7 +75,7 @@ def tell(story: Story, *, connections: int = 1, **settings: Any) -> World:
 
 async def ask(world: World, send_by_ns: int = FAR_NS) -> Answer:
     message, attempt = world.message()
-    return await world.iso.request(message, attempt, send_by_ns)
+    return await answer_to(world.iso, message, attempt, send_by_ns)
 
 
 def asking(world: World) -> asyncio.Task[Answer]:

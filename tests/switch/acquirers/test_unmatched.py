@@ -23,7 +23,7 @@ from switch.acquirers.unmatched import (
 )
 from tests.switch.acquirers.test_iso8583_link import ask, not_answered, tell
 from tests.switch.acquirers.test_siblings import original_of
-from tests.switch.acquirers.wire import FAR_NS, make_link
+from tests.switch.acquirers.wire import FAR_NS, answer_to, make_link
 
 if TYPE_CHECKING:
     from iso8583.message import Message
@@ -53,9 +53,9 @@ def test_no_match_is_told_with_the_nearest_request_and_what_differs() -> None:
     async def story(world: World) -> None:
         world.bank.silent.add("0200")
         message, attempt = world.message()
-        request = asyncio.ensure_future(world.iso.request(message, attempt, FAR_NS))
+        request = asyncio.ensure_future(answer_to(world.iso, message, attempt, FAR_NS))
         other, other_attempt = world.message(de_4="000000020000")
-        others = asyncio.ensure_future(world.iso.request(other, other_attempt, FAR_NS))
+        others = asyncio.ensure_future(answer_to(world.iso, other, other_attempt, FAR_NS))
         await asyncio.sleep(1)
         answer = world.bank.answer(message) | {7: "0101000000", 37: "606000999999"}
         send(world, answer)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import functools
 import random
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -18,7 +19,7 @@ from hsm.local import LocalVault
 from iso8583.codec import codec_for
 from iso8583.framing import Frame, Framer, FramingSpec, build
 from iso8583.mti import response_mti
-from switch.acquirers.iso8583_link import IsoLink
+from switch.acquirers.iso8583_link import IsoLink, tell
 from switch.journal import AttemptRow
 from switch.reference import Link, Snapshot
 from switch.slots import Slot
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from iso8583.message import Message
+    from switch.acquirers.ports import Answer
     from switch.acquirers.siblings import Siblings
     from switch.acquirers.unmatched import UnmatchedAnswer
     from switch.ports import Accepts, Transport
@@ -348,6 +350,13 @@ class World:
             route_rule="test",
         )
         return message, attempt
+
+
+async def answer_to(iso: IsoLink, message: Message, attempt: AttemptRow, send_by_ns: int) -> Answer:
+    """`IsoLink.send` for who waits. Raises NotSentError or NoAnswerError."""
+    answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+    iso.send(message, attempt, send_by_ns, functools.partial(tell, answered))
+    return await answered
 
 
 def make_link(**changes: Any) -> Link:

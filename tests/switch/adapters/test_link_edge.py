@@ -39,6 +39,7 @@ from tests.switch.acquirers.wire import (
     FixedSlots,
     MemoryNumbers,
     World,
+    answer_to,
     make_key,
     make_link,
 )
@@ -107,7 +108,7 @@ class Branch:
     async def buy(self) -> None:
         await self.until(lambda: self.iso.ready)
         message, attempt = World.message(self)  # type: ignore[arg-type]
-        answer = await self.iso.request(message, attempt, FAR_NS)
+        answer = await answer_to(self.iso, message, attempt, FAR_NS)
         assert answer.response_code == "00"
 
     @property
