@@ -605,7 +605,7 @@ def test_over_tcp(runner: str) -> None:
             lambda: BankConnection(bank), "127.0.0.1", 0
         )
         port = server.sockets[0].getsockname()[1]
-        link = make_link(host="127.0.0.1", port=port, timeout_s=0.3)
+        link = make_link(host="127.0.0.1", port=port)
         world = World(link, transport=TcpTransport())
         world.bank.vault, world.bank.zak = bank.vault, bank.zak
         world.snapshot = Snapshot(1, [], [make_key("ZAK", bank.zak)])
@@ -617,6 +617,7 @@ def test_over_tcp(runner: str) -> None:
         answers = await asyncio.gather(*(ask(world) for _ in range(200)))
         assert {a.response_code for a in answers} == {"00"}
         bank.silent.add("0200")
+        world.iso.change(msgspec.structs.replace(link, timeout_s=0.3))
         with pytest.raises(NoAnswerError):
             await ask(world)
         await world.iso.drain(5)
