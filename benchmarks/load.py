@@ -45,6 +45,7 @@ CARDS: Final = CardRange("622000", "01020000", expired_every=0, poor_every=0, co
 AMOUNTS: Final = 89_999  # amounts are 100 to 90,098 minor units, in turn
 CHECKED_ANSWERS: Final = 2  # of each terminal, decoded and verified in full
 TMK: Final = "0123456789ABCDEFFEDCBA9876543210"
+SIGNING_ON: Final = 32  # lines at one time: more is a storm, of which a node turns part away
 TAIL_S: Final = 15.0  # after the last request was sent, its answer must have come
 
 # DE 55 of a contactless purchase; the last tag is filled up to MESSAGE_BYTES.
@@ -300,6 +301,7 @@ class Line(Wire):
         else:
             self.signing_on = -1
             self.load.one_done()
+            self.load.sign_on_next()
 
     def purchase(self) -> None:
         """The next request, or none when the time is over."""
@@ -321,6 +323,7 @@ class Load:
 
     def __init__(self) -> None:
         self.lines: list[Line] = []
+        self.signed_off: list[Line] = []
         self.codes: dict[str, int] = {}
         self.latencies_ns = array("q")
         self.until_ns = 0
@@ -356,10 +359,15 @@ class Load:
             self.lines.append(line)
         if plan.tmk:
             self._begin(len(self.lines))
-            for line in self.lines:
-                line.sign_on(0)
+            self.signed_off = self.lines[:]
+            for _ in range(SIGNING_ON):
+                self.sign_on_next()
             await asyncio.wait_for(self.done, 60.0)
         return {"lines": len(self.lines)}
+
+    def sign_on_next(self) -> None:
+        if self.signed_off:
+            self.signed_off.pop().sign_on(0)
 
     async def run(self, seconds: float, lines: int | None = None) -> dict[str, Any]:
         """Trade for so long, on all lines or some; then wait for what is in flight."""
