@@ -17,7 +17,6 @@ The functions work on clear key bytes: they are for the far side of the wire (si
 and banks), for tests, and for the inside of the vault. The vault's port has no clear keys.
 """
 
-import hashlib
 import hmac
 import threading
 from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
@@ -31,6 +30,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.ciphers.algorithms import AES, SM4
 from cryptography.hazmat.primitives.ciphers.modes import CBC, CTR, ECB
 from cryptography.hazmat.primitives.cmac import CMAC
+from cryptography.hazmat.primitives.hmac import HMAC
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from hsm.errors import VaultError
@@ -249,42 +249,33 @@ class Gcm:
             ) from error
 
 
-HASHES: Final = ("sha256", "sha384", "sha512", "sm3")
+HASHES: Final[dict[str, type[hashes.HashAlgorithm]]] = {
+    "sha256": hashes.SHA256,
+    "sha384": hashes.SHA384,
+    "sha512": hashes.SHA512,
+    "sm3": hashes.SM3,
+}
 
 
 class Hmac:
-    """One HMAC key (RFC 2104) with both padded key blocks hashed already.
+    """One HMAC key (RFC 2104). `hash_name` is one of `HASHES`."""
 
-    `hash_name` is one of `HASHES`; SM3 is there where OpenSSL was built with it.
-    """
-
-    __slots__ = ("_inner", "_name", "_outer")
+    __slots__ = ("_fresh", "_name")
 
     def __init__(self, key: bytes, hash_name: str = "sha256") -> None:
         if hash_name not in HASHES:
             raise VaultError(f"no HMAC is made with the hash {hash_name[:16]!r}")
         self._name = hash_name
-        try:
-            empty = hashlib.new(hash_name)
-        except ValueError as error:
-            raise VaultError(f"this machine's OpenSSL has no {hash_name}") from error
-        width = empty.block_size
-        block = (hashlib.new(hash_name, key).digest() if len(key) > width else key).ljust(
-            width, b"\0"
-        )
-        self._inner = hashlib.new(hash_name, bytes(byte ^ 0x36 for byte in block))
-        self._outer = hashlib.new(hash_name, bytes(byte ^ 0x5C for byte in block))
+        self._fresh = HMAC(key, HASHES[hash_name]())
 
     def __repr__(self) -> str:
         return f"Hmac({self._name}, …)"
 
     def digest(self, data: bytes) -> bytes:
         """32 bytes of SHA-256 and SM3, 48 of SHA-384, 64 of SHA-512."""
-        inner = self._inner.copy()
-        inner.update(data)
-        outer = self._outer.copy()
-        outer.update(inner.digest())
-        return outer.digest()
+        mac = self._fresh.copy()  # the kept one is never fed
+        mac.update(data)
+        return mac.finalize()
 
 
 # -- functions on clear keys, one bounded cache a thread ----------------------
