@@ -31,9 +31,11 @@ RESULTS = frozenset(("approved", "declined", "reversed"))
 STAGED_A_FLUSH = (
     64  # lines whose stages are observed between two flushes: at speed a part tells enough
 )
-APPROVED_MAX = 4_096
-COUNTED_MAX = 4_096  # pairs of type and response code that are remembered
+COUNTED_MAX = 4_096  # kinds of lines whose series are remembered
 CODE_DIGITS = 3  # of DE 60.3 and of an MTI's class: what a peer chose is no label
+
+# Of a line: type, response code, acquirer, route, rule of its route, state; whether it answers a repeat.
+Alike = tuple[str, str, str, str, str, str, bool]
 
 _log = structlog.get_logger(__name__)
 
@@ -64,15 +66,13 @@ class Reporter:
         self._stages = [stages.of(stage) for stage in STAGES]
         self._bounds_s = stages.bounds
         self._since_flush = 0
-        self._counted: dict[tuple[str, str], tuple[Series, Series]] = {}
-        self._approved: dict[tuple[str, str], Series] = {}  # by route and state
+        self._counted: dict[Alike, tuple[list[Series], Series]] = {}
         self._approvals = registry.counter(
             "tongbao_approvals_total",
             "what came of requests that had a route, by range of cards",
             "issuer",
             "result",
         )
-        self._routed: dict[tuple[str, str], Series] = {}  # by an attempt's route_rule and state
         self._routes = registry.counter(
             "tongbao_routed_total",
             "what came of requests that had an attempt, by the rule and link of the last",
@@ -114,46 +114,44 @@ class Reporter:
         )
 
     def authorized(self, line: AuthorizationLine) -> None:
-        type_, took_s = line.type, line.total_us / 1e6
-        answered, took = self._counted.get((type_, line.response_code)) or self._count(line)
-        answered.value += 1.0
+        repeat = line.rule[:7] == "repeat."
+        alike = (
+            line.type,
+            line.response_code,
+            line.acquirer,
+            line.route,
+            line.route_rule,
+            line.state,
+            repeat,
+        )
+        numbers, took = self._counted.get(alike) or self._count(alike)
+        for number in numbers:
+            number.value += 1.0
+        took_s = line.total_us / 1e6
         took.value += took_s
         took.buckets[bisect_left(self._bounds_s, took_s)] += 1
-        if line.acquirer and line.rule[:7] != "repeat.":
-            self._approval_of(line.route, line.state).value += 1.0
-            self._routed_by(line.route_rule, line.state).value += 1.0
-            if " after " in line.route_rule:
-                self._note_passed(line)
+        if " after " in line.route_rule and not repeat:
+            self._note_passed(line)
         self._since_flush += 1
         if self._since_flush <= STAGED_A_FLUSH:
             self._observe_stages(line)
         if self._lines is not None:
             self._lines.write(line)
 
-    def _count(self, line: AuthorizationLine) -> tuple[Series, Series]:
-        """The series that such lines are counted in."""
-        found = self._answered.of(line.type, line.response_code), self._took.of(line.type)
+    def _count(self, alike: Alike) -> tuple[list[Series], Series]:
+        """The series that lines which are so far alike are counted in."""
+        type_, response_code, acquirer, route, route_rule, state, repeat = alike
+        numbers = [self._answered.of(type_, response_code)]
+        if acquirer and not repeat:
+            result = state if state in RESULTS else "unknown"
+            rule = read_route_rule(route_rule)
+            numbers += (
+                self._approvals.of(route.partition("@")[0] or "none", result),
+                self._routes.of(rule.rule.partition("@")[0], rule.acquirer, result),
+            )
+        found = numbers, self._took.of(type_)
         if len(self._counted) < COUNTED_MAX:
-            self._counted[line.type, line.response_code] = found
-        return found
-
-    def _approval_of(self, route: str, state: str) -> Series:
-        found = self._approved.get((route, state))
-        if found is None:
-            result = state if state in RESULTS else "unknown"
-            found = self._approvals.of(route.partition("@")[0] or "none", result)
-            if len(self._approved) < APPROVED_MAX:
-                self._approved[route, state] = found
-        return found
-
-    def _routed_by(self, route_rule: str, state: str) -> Series:
-        found = self._routed.get((route_rule, state))
-        if found is None:
-            of = read_route_rule(route_rule)
-            result = state if state in RESULTS else "unknown"
-            found = self._routes.of(of.rule.partition("@")[0], of.acquirer, result)
-            if len(self._routed) < APPROVED_MAX:
-                self._routed[route_rule, state] = found
+            self._counted[alike] = found
         return found
 
     def _note_passed(self, line: AuthorizationLine) -> None:
