@@ -6,7 +6,7 @@ For `benchmarks.path --everything`: what is left null in it is the store.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchmarks.null_ports import Parts
 from hsm.adapters.local import LocalHsm
@@ -42,7 +42,14 @@ def new_key() -> bytes:
 
 
 class RealLog(Reporter):
-    """The reporter of a worker; but whatever is refused or fails here makes the run worth nothing."""
+    """The reporter of a worker; but whatever is refused or fails here makes the run worth nothing.
+
+    `write` is called after a round, `flush` after so many as fall between two flushes of a worker.
+    """
+
+    def __init__(self, config: Config, lines: AuthorizationLog) -> None:
+        super().__init__(config, Registry(), lines)
+        self.write = lines.flush
 
     def refused(self, source: str, response_code: str, rule: str) -> None:
         raise AssertionError(f"{source} was answered {response_code}: {rule}")
@@ -74,7 +81,7 @@ def real_parts(plan: Plan, link: Link, keys: Keys, folder: Path) -> Parts:
 
     aes = Algorithm.AES if link.mac_algorithm == "cmac" else None
     file = LogFile(folder / "authorizations.jsonl", config.log.file_bytes, config.log.files)
-    log: Any = RealLog(config, Registry(), AuthorizationLog(file, config.log.lines_max))
+    log = RealLog(config, AuthorizationLog(file, config.log.lines_max))
     return Parts(
         hsm=LocalHsm(vault),
         pans=LocalPans(TEST_LMK, {1: made(KeyUsage.DATA)}, 1, made(KeyUsage.TOKEN)),
