@@ -173,7 +173,7 @@ class Answers:
             return
         link, local = self._owner.link, self._clock.local()
         if pending is not None:
-            answer = link_messages.read_answer(pending.request, message, link, self._clock.date)
+            answer = link_messages.read_answer(pending.request, message, link, local.date())
             if isinstance(answer, str):
                 self._counters.mismatched += 1
                 self._not_counting(message, slot, pending, "mismatch", answer)
