@@ -1,14 +1,15 @@
 """Our rows as messages of the bank link, and its answers as values (`reference/link.md`). Pure.
 
 What may stand in which message is the table `ELEMENTS` of the link's page; an element that the
-link's dialect does not have is left out. Elements are written in ascending order, so that the codec
-sees few shapes.
+link's dialect does not have is left out. Elements stand in the order in which they are put in here; the
+codec writes them in theirs.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 from functools import cache, lru_cache
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from iso8583 import mti as mtis
@@ -37,12 +38,19 @@ MATCHING: Final = ((7, 11, 32, 33), (11, 41))
 
 # Must come back as they went (rules §5); DE 4 may be smaller with a partial approval.
 AGREE: Final = (3, 11, 41, 49)
+_agreeing: Final = itemgetter(*AGREE)
 
 # What of an answer may be told to the terminal (rules §11) beside DE 4, 37 and 39.
 PASSED_ON: Final = (14, 15, 32, 38, 44, 54, 55)
 
 # A dialect without DE 7 is a terminals' one: it has the original in DE 61, not in DE 90.
 TERMINAL_DIALECT_KEEPS: Final = (26, 60, 61, 62, 63)
+
+# Every element that a message of ours may have.
+WRITTEN: Final = (
+    0, 2, 3, 4, 7, 11, 12, 13, 14, 18, 22, 23, 25, 26, 32, 33, 35, 37, 38, 39, 41, 42, 43, 49, 52, 53,
+    55, 59, 60, 61, 62, 63, 90, 95,
+)  # fmt: skip
 
 # DE 95 of a full reversal: nothing of the amount stands (ISO 8583:1987: the new actual amount).
 REPLACED_BY_NOTHING: Final = "0" * 42
@@ -52,6 +60,12 @@ REPLACED_BY_NOTHING: Final = "0" * 42
 def elements_of(dialect: str) -> frozenset[int]:
     """The elements a dialect can carry; 0 (the MTI) is one of them."""
     return frozenset({0, *(row.de for row in registry.get(dialect).elements)})
+
+
+@cache  # as above
+def _left_out(dialect: str) -> tuple[int, ...]:
+    """What a message of ours may have and the dialect can not carry."""
+    return tuple(de for de in WRITTEN if de not in elements_of(dialect))
 
 
 @cache
@@ -111,7 +125,7 @@ def build_request(
         for de in TERMINAL_DIALECT_KEEPS:
             if de in terminal_message:
                 message[de] = terminal_message[de]
-    return _written(message, link)
+    return _carried(message, link)
 
 
 def build_repeat(
@@ -151,7 +165,7 @@ def build_repeat(
         message[55] = request.chip
     if related is not None:
         message[90] = original_data(related)
-    return _written(message, link)
+    return _carried(message, link)
 
 
 def build_reversal(
@@ -186,7 +200,7 @@ def build_reversal(
         and outcome.approved_amount_minor < original.request.amount_minor
     ):
         message[95] = REPLACED_BY_NOTHING
-    return _written(message, link)
+    return _carried(message, link)
 
 
 def original_data(original: Original, attempt: AttemptRow | None = None) -> str:
@@ -225,7 +239,7 @@ def _of_request(
     message: Message = {
         0: mti,
         3: code if own is None else own + code[2:],
-        4: f"{request.amount_minor:012d}",
+        4: str(request.amount_minor).zfill(12),
         12: request.local_time[4:],
         13: request.local_time[:4],
         18: request.mcc or merchant.mcc,
@@ -260,14 +274,11 @@ def place(text: str) -> str:
     return plain[:40].ljust(40)
 
 
-def _written(message: Message, link: Link) -> Message:
-    return {de: message[de] for de in _order(link.dialect, tuple(message))}
-
-
-@lru_cache(1_024)  # few are the shapes that our own messages have
-def _order(dialect: str, elements: tuple[int, ...]) -> tuple[int, ...]:
-    """Those that the dialect has, ascending."""
-    return tuple(sorted(elements_of(dialect).intersection(elements)))
+def _carried(message: Message, link: Link) -> Message:
+    """Less what the dialect lacks."""
+    for de in _left_out(link.dialect):
+        message.pop(de, None)
+    return message
 
 
 # -- answers ------------------------------------------------------------------------------------
@@ -278,24 +289,25 @@ def read_answer(request: Message, answer: Message, link: Link, today: dt.date) -
 
     Its MAC is the caller's to check. `today` is in the link's zone.
     """
-    asked, told = request.get, answer.get
-    if told(0) != mtis.response_mti(str(request[0])):
+    if answer[0] != mtis.response_mti(str(request[0])):
         return "MTI is not the answer's"
-    for de in AGREE:
-        wanted = asked(de)
-        if wanted is not None and told(de) != wanted:
-            return f"DE {de} differs" if de in answer else f"DE {de} is missing"
+    try:
+        agrees = _agreeing(answer) == _agreeing(request)
+    except KeyError:
+        agrees = False
+    if not agrees and (de := _contradicted(request, answer)):
+        return f"DE {de} differs" if de in answer else f"DE {de} is missing"
     response_code = answer.get(39)
     if not isinstance(response_code, str) or len(response_code) != 2:
         return "DE 39 is missing"
     kind = kind_of(response_code, link)
-    amount = answer.get(4)
-    if amount is None and 4 in request:
+    amount, asked = answer.get(4), request.get(4)
+    if amount is None and asked is not None:
         return "DE 4 is missing"
     if kind is AnswerKind.PARTIAL:
-        if not 0 < int(str(amount or 0)) < int(str(request.get(4, 0))):
+        if not 0 < int(str(amount or 0)) < int(str(asked or 0)):
             return "DE 4 is not a part of what was asked"
-    elif 4 in request and amount != request[4]:
+    elif asked is not None and amount != asked:
         return "DE 4 differs"
     fields: dict[int, Any] = answer
     return Answer(
@@ -307,6 +319,11 @@ def read_answer(request: Message, answer: Message, link: Link, today: dt.date) -
         fields.get(37, ""),
         {de: answer[de] for de in PASSED_ON if de in answer},
     )
+
+
+def _contradicted(request: Message, answer: Message) -> int:
+    """The first element that did not come back as it went; 0: none, as far as the request had them."""
+    return next((de for de in AGREE if de in request and answer.get(de) != request[de]), 0)
 
 
 def kind_of(response_code: str, link: Link) -> AnswerKind:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
@@ -45,7 +45,10 @@ class AnswerKind(StrEnum):
 
     @property
     def approves(self) -> bool:
-        return self in (AnswerKind.APPROVED, AnswerKind.REMARK, AnswerKind.PARTIAL)
+        return self in _APPROVING
+
+
+_APPROVING: Final = (AnswerKind.APPROVED, AnswerKind.REMARK, AnswerKind.PARTIAL)
 
 
 class Answer(msgspec.Struct, frozen=True):

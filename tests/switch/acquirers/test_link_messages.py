@@ -12,6 +12,7 @@ from hypothesis import given, strategies as st
 from iso8583.codec import codec_for
 from switch.acquirers import link_messages
 from switch.acquirers.link_messages import (
+    WRITTEN,
     attempt_of,
     build_repeat,
     build_request,
@@ -232,7 +233,7 @@ def test_private_data_of_a_sale_is_passed_on_once() -> None:
     assert 62 not in build_reversal(item(), PAN, EXPIRY, MERCHANT, LINK, repeat=False)
 
 
-def test_everything_built_can_be_written_and_is_in_order() -> None:
+def test_everything_built_can_be_written_and_is_listed() -> None:
     codec = codec_for(LINK.dialect)
     for message in (
         built(pin_block=bytes(8), related=original()),
@@ -240,7 +241,7 @@ def test_everything_built_can_be_written_and_is_in_order() -> None:
         build_reversal(item(), "", "", MERCHANT, LINK, repeat=True),
         build_repeat(item("repeat"), PAN, EXPIRY, MERCHANT, LINK, original()),
     ):
-        assert list(message) == sorted(message)
+        assert set(message) <= set(WRITTEN)
         assert codec.decode(codec.encode(message)) == message
 
 
