@@ -185,10 +185,11 @@ class FormCodec:
         if ours.get(70) == _KEY_CHANGE and self.form.key is not None:
             self._key_content(ours, theirs)
         ours.pop(64, None)
-        if mac is not None:
-            ours[128 if max(ours) > 64 else 64] = mac
+        last = max(ours)
         if header and mti[1] == "8" and mti[2] in "02":  # we are to answer it
             ours[HEADER] = header
+        if mac is not None:
+            ours[128 if last > 64 else 64] = mac
         return ours
 
     def _code(self, theirs: str, message: Message) -> str:

@@ -34,13 +34,20 @@ MatchKey = tuple[str | bytes, ...]
 
 
 class Pending:
-    """`request_id`: whose it is. `circuit`: by what number its link's circuit knows it. `told`: is
-    called with what comes of it."""
+    """A message that is to leave, and then waits. `attempt` None: of store and forward. `request_id`:
+    whose it is. `circuit`: by what number its link's circuit knows it. `told`: is called with what
+    comes of it."""
 
     __slots__ = (
-        "attempt", "circuit", "deadline_s", "key", "request", "request_id", "serial", "ticket",
-        "told", "way",
+        "attempt", "circuit", "deadline_s", "key", "request", "request_id", "send_by_ns", "serial",
+        "ticket", "told", "way",
     )  # fmt: skip
+
+    # of what has left
+    deadline_s: float
+    serial: int  # of the connection
+    way: Connection | Mirrored
+    ticket: int  # of its hand-over to a sibling, 0: of none
 
     def __init__(
         self,
@@ -48,8 +55,7 @@ class Pending:
         request: Message,
         attempt: AttemptRow | None,
         told: Told,
-        deadline_s: float,
-        way: Connection | Mirrored,
+        send_by_ns: int,
         request_id: int,
         circuit: int,
     ) -> None:
@@ -57,12 +63,9 @@ class Pending:
         self.request = request
         self.attempt = attempt
         self.told = told
-        self.deadline_s = deadline_s
-        self.serial = way.serial
-        self.way = way
+        self.send_by_ns = send_by_ns
         self.request_id = request_id
         self.circuit = circuit
-        self.ticket = 0  # of its hand-over to a sibling
 
 
 class Expired:
@@ -102,16 +105,19 @@ class InFlight:
     def __len__(self) -> int:
         return len(self.pending)
 
-    def add(self, pending: Pending) -> None:
+    def add(self, pending: Pending, way: Connection | Mirrored, deadline_s: float) -> None:
+        """It leaves that way now."""
+        pending.way, pending.serial, pending.ticket = way, way.serial, 0
+        pending.deadline_s = deadline_s
         self.pending[pending.key] = pending
-        pending.way.waiting += 1
-        pending.way.counters.sent += 1
+        way.waiting += 1
+        way.counters.sent += 1
         self.stans[str(pending.request[11])] = pending
         if len(self.pending) == 1:
             self.empty.clear()
         if self._timer is None:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_at(pending.deadline_s, self._expire)
+            self._timer = loop.call_at(deadline_s, self._expire)
 
     def give_up(self, pending: Pending) -> None:
         """Nobody waits for it any more."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
@@ -39,7 +39,7 @@ from switch.acquirers.reach import reach_of
 from switch.acquirers.sibling_stream import Mirrored
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from hsm.ports import Hsm
     from iso8583.message import Message
@@ -188,8 +188,13 @@ class IsoLink:
             self.counters.not_sent += 1
             told(NotSentError("circuit_open"))
             return
-        work = self._send(message, attempt, send_by_ns, attempt.request_id, circuit, told)
-        self._tasks.at_once(work)
+        key = self._answers.key(message)
+        pending = Pending(key, message, attempt, told, send_by_ns, attempt.request_id, circuit)
+        frame = self._frame(pending)
+        if isinstance(frame, bytes):
+            self._leave(pending, frame)
+        elif frame is not None:
+            self._tasks.at_once(self._leave_in_time(pending, frame))
 
     async def deliver(
         self, message: Message, original: Original, first_seen_s: float, send_by_ns: int
@@ -199,20 +204,25 @@ class IsoLink:
         key = self._key_of(original)
         followed = None if key is None else self._pool.sent_on.get(key)
         answered: asyncio.Future[Answer] = loop.create_future()
+        pending = Pending(
+            self._answers.key(message),
+            message,
+            None,
+            functools.partial(tell, answered),
+            send_by_ns,
+            original.request.request_id,
+            self.circuit.watch(),
+        )
+        frame = self._frame(pending)
         try:
-            pending = await self._send(
-                message,
-                None,
-                send_by_ns,
-                original.request.request_id,
-                self.circuit.watch(),
-                functools.partial(tell, answered),
-                followed,
-            )
+            if isinstance(frame, bytes):
+                left = self._leave(pending, frame, followed)
+            else:
+                left = frame is not None and await self._leave_in_time(pending, frame, followed)
         except asyncio.CancelledError:
             answered.exception()  # why nothing left: nobody is there to hear it
             raise
-        if pending is None:
+        if not left:
             await answered  # it is told already why nothing left
             raise AssertionError
         overtook = key is not None and self._pool.may_overtake(key, pending.serial, first_seen_s)
@@ -343,75 +353,87 @@ class IsoLink:
 
     # -- out ------------------------------------------------------------------------------------
 
-    async def _send(
+    def _frame(self, pending: Pending) -> bytes | Coroutine[Any, Any, bytes] | None:
+        """Its message, signed; a coroutine where the vault takes its time. None: it does not leave, and
+        `told` knows why."""
+        try:
+            self._may_send(pending)  # else the vault is not asked
+            return self._frames.request(pending.request)
+        except Exception as error:  # noqa: BLE001 - whoever waits must hear of it: nothing has left yet
+            self._not_left(pending, error)
+            return None
+
+    async def _leave_in_time(
         self,
-        message: Message,
-        attempt: AttemptRow | None,
-        send_by_ns: int,
-        request_id: int,
-        circuit: int,
-        told: Told,
+        pending: Pending,
+        frame: Coroutine[Any, Any, bytes],
         followed: int | None = None,
-    ) -> Pending | None:
-        """Encode and sign; then choose a way, check the time, register, write: no await in between.
+    ) -> bool:
+        """What was looked at before the vault took its time is looked at again."""
+        try:
+            data = await frame
+            self._may_send(pending)
+        except asyncio.CancelledError:  # the link ends while the vault signs
+            self._not_left(pending, NotSentError("draining"))
+            raise
+        except Exception as error:  # noqa: BLE001 - as above
+            self._not_left(pending, error)
+            return False
+        return self._leave(pending, data, followed)
+
+    def _leave(self, pending: Pending, data: bytes, followed: int | None = None) -> bool:
+        """Choose a way, check the time, register, write: no await in between. False: `told` knows why
+        nothing left.
 
         `followed`: the connection that the original left on. Behind it nothing overtakes (rules §8).
-        None: nothing left, and `told` knows why.
         """
-        key = self._answers.key(message)
         try:
-            self._may_send(attempt, key)  # else the vault is not asked
-            data = await self._frames.request(message)
-            self._may_send(attempt, key)
-            bound = 0 if attempt is None else self.link.connection_in_flight_max
-            connection = self._way(followed, send_by_ns, bound)
-        except NotSentError as error:
-            self._not_left(circuit, told, error)
-            return None
-        except asyncio.CancelledError:  # the link ends while the vault signs
-            self._not_left(circuit, told, NotSentError("draining"))
-            raise
-        except Exception:  # noqa: BLE001 - whoever waits must hear of it: nothing has left yet
-            _log.exception("link_message_failed", acquirer=self._name)
-            self._not_left(circuit, told, NotSentError("internal"))
-            return None
+            way = self._way(pending, followed)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._not_left(pending, error)
+            return False
         deadline_s = asyncio.get_running_loop().time() + self.link.timeout_s
-        serial = connection.serial
-        pending = Pending(key, message, attempt, told, deadline_s, connection, request_id, circuit)
-        self._in_flight.add(pending)
-        self._pool.left_on(key, serial)
+        self._in_flight.add(pending, way, deadline_s)
+        self._pool.left_on(pending.key, way.serial)
         self.counters.sent += 1
-        if isinstance(connection, Mirrored):
-            pending.ticket = self._hand_over.send(connection, data, send_by_ns, key)
-        else:
-            connection.send(data, send_by_ns)
-        return pending
+        try:
+            if isinstance(way, Mirrored):
+                pending.ticket = self._hand_over.send(way, data, pending.send_by_ns, pending.key)
+            else:
+                way.send(data, pending.send_by_ns)
+        except Exception:  # noqa: BLE001 - it may have left, and so waits for its answer
+            _log.exception("link_message_failed", acquirer=self._name)
+        return True
 
-    def _not_left(self, circuit: int, told: Told, error: NotSentError) -> None:
+    def _not_left(self, pending: Pending, error: Exception) -> None:
+        if not isinstance(error, NotSentError):
+            _log.error("link_message_failed", acquirer=self._name, exc_info=error)
+            error = NotSentError("internal")
         self.counters.not_sent += 1
-        self.circuit.released(circuit)
-        told(error)
+        self.circuit.released(pending.circuit)
+        pending.told(error)
 
-    def _may_send(self, attempt: AttemptRow | None, key: MatchKey) -> None:
+    def _may_send(self, message: Pending) -> None:
         pending = self._in_flight.pending
         # of requests: what is queued goes out
-        if attempt is not None and len(pending) >= self.link.in_flight_max:
+        if message.attempt is not None and len(pending) >= self.link.in_flight_max:
             raise NotSentError("in_flight_max")
         if self._pool.draining:
             raise NotSentError("draining")
         if not (self._pool.ready or self._hand_over.usable):
             raise NotSentError("link_down")
-        if key in pending:
+        if message.key in pending:
             raise NotSentError("in_flight_twice")
 
-    def _way(self, followed: int | None, send_by_ns: int, bound: int) -> Connection | Mirrored:
-        connection = self._pool.way(followed, bound)
-        if connection is None:
+    def _way(self, message: Pending, followed: int | None) -> Connection | Mirrored:
+        bound = 0 if message.attempt is None else self.link.connection_in_flight_max
+        way = self._pool.way(followed, bound)
+        if way is None:
             full = bound and self._pool.way(followed) is not None
             raise NotSentError("connection_in_flight_max" if full else "backpressure")
-        if self._clock.monotonic_ns() >= send_by_ns:
+        if self.monotonic_ns() >= message.send_by_ns:
             raise NotSentError("send_by_passed")
-        return connection
+        return way
 
     # -- siblings -------------------------------------------------------------------------------
 

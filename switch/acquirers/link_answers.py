@@ -147,21 +147,47 @@ class Answers:
         if self._hand_over.on and not nobodys and not self._waits_for(key):
             self._hand_over.pass_on(key, body, lambda: self.nobodys(body))
             return
-        work = self._judged(key, message, body, slot, newest_keys=newest_keys, nobodys=nobodys)
+        try:
+            verified = self._mac.verifies(message, body)
+            if isinstance(verified, bool):
+                self._judge(
+                    key, message, body, slot, verified, newest_keys=newest_keys, nobodys=nobodys
+                )
+                return
+        except Exception:  # noqa: BLE001 - one answer must not cost the others theirs
+            _log.exception("link_message_failed", acquirer=self._name)
+            return
+        work = self._judge_in_time(
+            key, message, body, slot, verified, newest_keys=newest_keys, nobodys=nobodys
+        )
         self._owner.at_once(work)
 
-    async def _judged(
+    async def _judge_in_time(
         self,
         key: MatchKey,
         message: Message,
         body: bytes,
         slot: int,
+        verified: Awaitable[bool],
+        *,
+        newest_keys: bool,
+        nobodys: bool,
+    ) -> None:
+        right = await verified
+        self._judge(key, message, body, slot, right, newest_keys=newest_keys, nobodys=nobodys)
+
+    def _judge(
+        self,
+        key: MatchKey,
+        message: Message,
+        body: bytes,
+        slot: int,
+        verified: bool,  # noqa: FBT001
         *,
         newest_keys: bool,
         nobodys: bool,
     ) -> None:
         """Does it count, and for which request? The second is asked once the vault has looked at it."""
-        verified = await self._mac.verifies(message, body)
         if not (verified or newest_keys) and len(self._parked) < PARKED_MAX:
             self._look_for_newer_keys(message, body, slot, nobodys=nobodys)
             return
@@ -170,30 +196,32 @@ class Answers:
         if not verified:
             self._counters.mac_failed += 1
             self._not_counting(message, slot, pending or expired, "mac")
-            return
-        link, local = self._owner.link, self._clock.local()
-        if pending is not None:
-            answer = link_messages.read_answer(pending.request, message, link, local.date())
-            if isinstance(answer, str):
-                self._counters.mismatched += 1
-                self._not_counting(message, slot, pending, "mismatch", answer)
-                return
-            if answer.settlement_date is None and answer.kind.approves:
-                date = link_messages.settlement_date(None, link, local)
-                answer = msgspec.structs.replace(answer, settlement_date=date)
-            self._in_flight.forget(pending)
-            pending.way.counters.answered += 1
-            now_s = asyncio.get_running_loop().time()
-            self._counters.answered_in(now_s - (pending.deadline_s - link.timeout_s))
-            if answer.response_code in link.circuit_codes:
-                self._circuit.failed(pending.circuit, now_s)
-            else:
-                self._circuit.succeeded(pending.circuit, now_s)
-            pending.told(answer)
+        elif pending is not None:
+            self._answer(pending, message, slot)
         elif expired is not None:
             self._late(key, message, slot, expired)
         else:
             self._unmatched(key, message, slot)
+
+    def _answer(self, pending: Pending, message: Message, slot: int) -> None:
+        link, local = self._owner.link, self._clock.local()
+        answer = link_messages.read_answer(pending.request, message, link, local.date())
+        if isinstance(answer, str):
+            self._counters.mismatched += 1
+            self._not_counting(message, slot, pending, "mismatch", answer)
+            return
+        if answer.settlement_date is None and answer.kind.approves:
+            date = link_messages.settlement_date(None, link, local)
+            answer = msgspec.structs.replace(answer, settlement_date=date)
+        self._in_flight.forget(pending)
+        pending.way.counters.answered += 1
+        now_s = asyncio.get_running_loop().time()
+        self._counters.answered_in(now_s - (pending.deadline_s - link.timeout_s))
+        if answer.response_code in link.circuit_codes:
+            self._circuit.failed(pending.circuit, now_s)
+        else:
+            self._circuit.succeeded(pending.circuit, now_s)
+        pending.told(answer)
 
     # -- what does not ------------------------------------------------------------------------------
 

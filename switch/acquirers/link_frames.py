@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -10,12 +10,13 @@ from hsm.errors import VaultError
 from hsm.keys import KeyUsage
 from iso8583.errors import EncodeError, FramingError
 from iso8583.framing import Builder, FramingSpec
+from switch.acquirers import link_messages
 from switch.acquirers.form_codec import FormCodec, codec_of
 from switch.acquirers.link_keys import ZERO_MAC, LinkMac, sent_key
 from switch.acquirers.ports import NotSentError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from hsm.ports import Hsm
     from iso8583.message import Message
@@ -54,35 +55,53 @@ class Frames:
         self._store_key = store_key
         self._counters = counters
 
-    async def request(self, message: Message) -> bytes:
-        """Raises NotSentError where it can not be written or signed."""
+    def request(self, message: Message) -> bytes | Coroutine[Any, Any, bytes]:
+        """Its frame; a coroutine where the vault takes its time. Raises NotSentError where it can not be
+        written or signed. What the MAC takes in the message stays zero."""
         try:
             if not self.mac.on:
                 return self._build(self._header, self.codec.encode(message))
-            return await self._signed(message)
-        except (EncodeError, FramingError) as error:
-            _log.error("link_message_not_encodable", acquirer=self._name, reason=str(error))
-            raise NotSentError("encode") from error
-        except VaultError as error:
-            _log.error("link_message_not_signed", acquirer=self._name, error=type(error).__name__)
-            raise NotSentError("vault") from error
+            frame = self._signed(message, link_messages.mac_element(message))
+        except (EncodeError, FramingError, VaultError) as error:
+            raise self._not_made(error) from error
+        return frame if isinstance(frame, bytes) else self._made(frame)
 
-    async def _signed(self, message: Message) -> bytes:
-        """With its MAC in DE 64, or in DE 128 where an element above 64 is present."""
-        de = 128 if max(message) > 64 else 64
-        covered = self.codec.encode({**message, de: ZERO_MAC})[: -len(ZERO_MAC)]
+    async def _made(self, frame: Awaitable[bytes]) -> bytes:
+        try:
+            return await frame
+        except (FramingError, VaultError) as error:
+            raise self._not_made(error) from error
+
+    def _not_made(self, error: EncodeError | FramingError | VaultError) -> NotSentError:
+        if isinstance(error, VaultError):
+            _log.error("link_message_not_signed", acquirer=self._name, error=type(error).__name__)
+            return NotSentError("vault")
+        _log.error("link_message_not_encodable", acquirer=self._name, reason=str(error))
+        return NotSentError("encode")
+
+    def _signed(self, message: Message, de: int) -> bytes | Coroutine[Any, Any, bytes]:
+        message[de] = ZERO_MAC
+        covered = self.codec.encode(message)[: -len(ZERO_MAC)]
         mac = self.mac.sign(covered)
-        signed = covered + (mac if isinstance(mac, bytes) else await mac)
-        return self._build(self._header, signed)
+        if isinstance(mac, bytes):
+            return self._build(self._header, covered + mac)
+        return self._signed_in_time(covered, mac)
+
+    async def _signed_in_time(self, covered: bytes, mac: Awaitable[bytes]) -> bytes:
+        return self._build(self._header, covered + await mac)
 
     async def management(self, message: Message) -> bytes:
         """An 08xx: signed only where the link says so."""
-        if self._mac_on_management and self.mac.on:
-            return await self._signed(message)
-        return self._build(self._header, self.codec.encode(message))
+        if not (self._mac_on_management and self.mac.on):
+            return self._build(self._header, self.codec.encode(message))
+        frame = self._signed(dict(message), 128 if max(message) > 64 else 64)
+        return frame if isinstance(frame, bytes) else await frame
 
     async def management_verifies(self, message: Message, body: bytes) -> bool:
-        return not self._mac_on_management or await self.mac.verifies(message, body)
+        if not self._mac_on_management:
+            return True
+        verified = self.mac.verifies(message, body)
+        return verified if isinstance(verified, bool) else await verified
 
     async def import_key(self, usage: str, content: str) -> str:
         """A key the host sent under the ZMK, into the store: DE 39 of the answer to it. 96: it may try

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
@@ -12,7 +12,7 @@ from hsm.keys import KeyUsage
 from terminals.registry import StoredKey
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from hsm.ports import Hsm
     from iso8583.message import Message
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-ZERO_MAC: Final = bytes(8)  # stands in DE 64 or 128 while the MAC is made
+MAC_ELEMENTS: Final = (64, 128)  # the second where an element above 64 is present
+ZERO_MAC: Final = bytes(8)  # stands there while the MAC is made
 FORMER_KEY_S: Final = 60.0  # a replaced ZAK still verifies this long (`reference/link.md`)
 FORMERS_MAX: Final = 4  # replaced so fast, one after the other
 VERIFYING_MAX: Final = 4_096  # messages of one link at the vault; what comes then does not count
@@ -55,38 +56,70 @@ class LinkMac:
             raise VaultError(f"no ZAK for {self._owner}")
         return self._hsm.mac(self._current.block, self._profile, covered[self._unsigned_bytes :])
 
-    async def verifies(self, message: Message, body: bytes) -> bool:
+    def verifies(self, message: Message, body: bytes) -> bool | Coroutine[Any, Any, bool]:
         """DE 64 or 128 is the last element and right, under the current key, one before it, or one under way.
 
-        A key that comes into force while the vault looks is tried too.
+        A coroutine where the vault takes its time. A key that comes into force while it looks is tried
+        too.
         """
         if not self.on:
             return True
-        mac = message.get(128 if max(message) > 64 else 64)
-        if not isinstance(mac, bytes) or len(mac) != len(ZERO_MAC):
+        last = next(reversed(message))
+        mac = message[last]
+        if last not in MAC_ELEMENTS or not isinstance(mac, bytes) or len(mac) != len(ZERO_MAC):
             return False
         if self._verifying >= VERIFYING_MAX:
-            _log.error("link_mac_not_checked", owner=self._owner, error="too many at the vault")
+            self._not_checked("too many at the vault")
             return False
+        covered = body[self._unsigned_bytes : -len(mac)]
+        tried: list[StoredKey] = []
+        while (right := self._asked(tried, covered, mac)) is not None:
+            if not isinstance(right, bool):
+                return self._in_time(right, tried, covered, mac)
+            if right:
+                self._found(tried[-1])
+                return True
+        return False
+
+    async def _in_time(
+        self, asked: Awaitable[bool], tried: list[StoredKey], covered: bytes, mac: bytes
+    ) -> bool:
+        """The same where the vault takes its time, from its first word on."""
         self._verifying += 1
+        right: bool | Awaitable[bool] | None = asked
         try:
-            return await self._right(body[self._unsigned_bytes : -len(mac)], mac)
+            while right is not None:
+                try:
+                    if right if isinstance(right, bool) else await right:
+                        self._found(tried[-1])
+                        return True
+                except VaultError as error:
+                    self._not_checked(type(error).__name__)
+                right = self._asked(tried, covered, mac)
+            return False
         finally:
             self._verifying -= 1
 
-    async def _right(self, covered: bytes, mac: bytes) -> bool:
-        tried: list[StoredKey] = []
-        while (key := self._untried(tried)) is not None:
-            try:
-                right = self._hsm.verify_mac(key.block, self._profile, covered, mac)
-                if right if isinstance(right, bool) else await right:
-                    if key in self._waiting:
-                        self.on_waiting(key)
-                    return True
-            except VaultError as error:
-                _log.error("link_mac_not_checked", owner=self._owner, error=type(error).__name__)
-            tried.append(key)
-        return False
+    def _asked(
+        self, tried: list[StoredKey], covered: bytes, mac: bytes
+    ) -> bool | Awaitable[bool] | None:
+        """The vault's word by the next key, which is `tried` then; None: there is no other."""
+        key = self._untried(tried)
+        if key is None:
+            return None
+        tried.append(key)
+        try:
+            return self._hsm.verify_mac(key.block, self._profile, covered, mac)
+        except VaultError as error:
+            self._not_checked(type(error).__name__)
+            return False
+
+    def _not_checked(self, error: str) -> None:
+        _log.error("link_mac_not_checked", owner=self._owner, error=error)
+
+    def _found(self, key: StoredKey) -> None:
+        if key in self._waiting:
+            self.on_waiting(key)
 
     def _untried(self, tried: list[StoredKey]) -> StoredKey | None:
         self._look()

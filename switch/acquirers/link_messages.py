@@ -84,6 +84,11 @@ def key_by(matching: tuple[int, ...]) -> Callable[[Message], tuple[str | bytes, 
     return lambda message: (message.get(11, ""), message.get(41, ""))
 
 
+def mac_element(message: Message) -> int:
+    """Where a message of ours has its MAC: DE 64, or DE 128 where an element above 64 is present."""
+    return 128 if 90 in message or 95 in message else 64
+
+
 # -- requests -----------------------------------------------------------------------------------
 
 

@@ -327,12 +327,13 @@ def loser_writes_outcome() -> Iterator[None]:
 @contextlib.contextmanager
 def sent_after_its_time() -> Iterator[None]:
     """Neither the lease nor the send-by time is looked at before bytes leave (P3)."""
-    send = IsoLink._send
+    frame = IsoLink._frame
 
-    def late(link: IsoLink, message: Any, attempt: Any, _send_by_ns: int, *more: Any) -> Any:
-        return send(link, message, attempt, 1 << 62, *more)
+    def late(link: IsoLink, pending: Any) -> Any:
+        pending.send_by_ns = 1 << 62
+        return frame(link, pending)
 
-    with mock.patch.object(IsoLink, "_send", late):
+    with mock.patch.object(IsoLink, "_frame", late):
         yield
 
 
@@ -471,13 +472,13 @@ def card_number_not_masked() -> Iterator[None]:
 @contextlib.contextmanager
 def card_number_logged() -> Iterator[None]:
     """A line for finding errors says which card was sent to which bank (P6)."""
-    send = IsoLink._send
+    frame = IsoLink._frame
 
-    def chatty(link: IsoLink, message: Any, *more: Any) -> Any:
-        structlog.get_logger().info("sending", acquirer=link.name, pan=message.get(2))
-        return send(link, message, *more)
+    def chatty(link: IsoLink, pending: Any) -> Any:
+        structlog.get_logger().info("sending", acquirer=link.name, pan=pending.request.get(2))
+        return frame(link, pending)
 
-    with mock.patch.object(IsoLink, "_send", chatty):
+    with mock.patch.object(IsoLink, "_frame", chatty):
         yield
 
 
