@@ -19,7 +19,9 @@ def remember(known: OrderedDict[Any, Any], key: Any, value: Any, bound: int) -> 
     >>> list(known.items())
     [('a', 3), ('c', 4)]
     """
+    before = len(known)
     known[key] = value
-    known.move_to_end(key)
-    if len(known) > bound:
+    if len(known) == before:
+        known.move_to_end(key)
+    elif before >= bound:
         known.popitem(last=False)

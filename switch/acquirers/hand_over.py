@@ -23,6 +23,7 @@ class HandOver:
     """`siblings` None: the node has one worker, and nothing here ever happens."""
 
     def __init__(self, name: str, siblings: Siblings | None) -> None:
+        self.on = siblings is not None
         self.mirrored: dict[int, Mirrored] = {}  # the siblings' connections, by our serial
         self._name = name
         self._siblings = siblings
@@ -30,10 +31,6 @@ class HandOver:
         self._ticket = 0
         # whose; answered until; on which connection
         self._handed_in: OrderedDict[MatchKey, tuple[Sibling, float, int]] = OrderedDict()
-
-    @property
-    def on(self) -> bool:
-        return self._siblings is not None
 
     @property
     def usable(self) -> bool:

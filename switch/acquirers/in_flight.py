@@ -11,17 +11,18 @@ from collections import OrderedDict
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from switch.acquirers.ports import NoAnswerError
+import msgspec
+
+from iso8583.message import Message
+from switch.acquirers.link_connection import Connection, Counters
+from switch.acquirers.ports import Answer, NoAnswerError, Told
+from switch.acquirers.sibling_stream import Mirrored
 from switch.acquirers.unmatched import most_like
 from switch.bounded import remember
+from switch.journal import AttemptRow
 
 if TYPE_CHECKING:
-    from iso8583.message import Message
     from switch.acquirers.circuit import Circuit
-    from switch.acquirers.link_connection import Connection, Counters
-    from switch.acquirers.ports import Answer, Told
-    from switch.acquirers.sibling_stream import Mirrored
-    from switch.journal import AttemptRow
 
 EXPIRED_KEPT_S: Final = 600.0  # an expired attempt is known this long without asking the journal
 EXPIRED_MAX: Final = 16_384
@@ -33,39 +34,23 @@ _COMPARED: Final = (0, 3, 4, 7, 11, 32, 33, 37, 41, 49)  # what a late answer is
 MatchKey = tuple[str | bytes, ...]
 
 
-class Pending:
+class Pending(msgspec.Struct, eq=False):
     """A message that is to leave, and then waits. `attempt` None: of store and forward. `request_id`:
     whose it is. `circuit`: by what number its link's circuit knows it. `told`: is called with what
     comes of it."""
 
-    __slots__ = (
-        "attempt", "circuit", "deadline_s", "key", "request", "request_id", "send_by_ns", "serial",
-        "ticket", "told", "way",
-    )  # fmt: skip
-
-    # of what has left
-    deadline_s: float
-    serial: int  # of the connection
-    way: Connection | Mirrored
-    ticket: int  # of its hand-over to a sibling, 0: of none
-
-    def __init__(
-        self,
-        key: MatchKey,
-        request: Message,
-        attempt: AttemptRow | None,
-        told: Told,
-        send_by_ns: int,
-        request_id: int,
-        circuit: int,
-    ) -> None:
-        self.key = key
-        self.request = request
-        self.attempt = attempt
-        self.told = told
-        self.send_by_ns = send_by_ns
-        self.request_id = request_id
-        self.circuit = circuit
+    key: MatchKey
+    request: Message
+    attempt: AttemptRow | None
+    told: Told
+    send_by_ns: int
+    request_id: int
+    circuit: int
+    # once it has left
+    deadline_s: float = 0.0
+    way: Connection | Mirrored | None = None
+    serial: int = 0  # of the connection
+    ticket: int = 0  # of its hand-over to a sibling, 0: of none
 
 
 class Expired:
@@ -95,7 +80,7 @@ class InFlight:
     def __init__(self, counters: Counters, circuit: Circuit) -> None:
         self.pending: dict[MatchKey, Pending] = {}
         self.expired: OrderedDict[MatchKey, Expired] = OrderedDict()
-        self.stans: dict[str, Pending] = {}  # the pending by DE 11
+        self.stans: dict[str | bytes, Pending] = {}  # the pending by DE 11
         self.empty = asyncio.Event()
         self.empty.set()
         self._counters = counters
@@ -107,12 +92,11 @@ class InFlight:
 
     def add(self, pending: Pending, way: Connection | Mirrored, deadline_s: float) -> None:
         """It leaves that way now."""
-        pending.way, pending.serial, pending.ticket = way, way.serial, 0
-        pending.deadline_s = deadline_s
+        pending.way, pending.serial, pending.deadline_s = way, way.serial, deadline_s
         self.pending[pending.key] = pending
+        self.stans[pending.request[11]] = pending
         way.waiting += 1
         way.counters.sent += 1
-        self.stans[str(pending.request[11])] = pending
         if len(self.pending) == 1:
             self.empty.clear()
         if self._timer is None:
@@ -143,9 +127,10 @@ class InFlight:
 
     def forget(self, pending: Pending) -> None:
         if self.pending.get(pending.key) is pending:
+            assert pending.way is not None
             del self.pending[pending.key]
             pending.way.waiting -= 1
-            stan = str(pending.request[11])
+            stan = pending.request[11]
             if self.stans.get(stan) is pending:
                 del self.stans[stan]
         if not self.pending:
@@ -157,7 +142,7 @@ class InFlight:
 
     def nearest(self, message: Message) -> Pending | Expired | None:
         """The request that an answer looks most like: of those with its DE 11, and of the newest."""
-        same = self.stans.get(str(message.get(11)))
+        same = self.stans.get(message.get(11, ""))
         near: list[Pending | Expired] = [] if same is None else [same]
         near += islice(reversed(self.pending.values()), NEAR_MAX)
         near += islice(reversed(self.expired.values()), NEAR_MAX)
@@ -174,6 +159,7 @@ class InFlight:
                 self._timer = loop.call_at(pending.deadline_s, self._expire)
                 return
             self._counters.expired += 1
+            assert pending.way is not None
             pending.way.counters.expired += 1
             self._circuit.failed(pending.circuit, now_s)
             self._fail(pending, "timeout")

@@ -214,6 +214,7 @@ class Answers:
             date = link_messages.settlement_date(None, link, local)
             answer = msgspec.structs.replace(answer, settlement_date=date)
         self._in_flight.forget(pending)
+        assert pending.way is not None
         pending.way.counters.answered += 1
         now_s = asyncio.get_running_loop().time()
         self._counters.answered_in(now_s - (pending.deadline_s - link.timeout_s))

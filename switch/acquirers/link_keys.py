@@ -72,42 +72,39 @@ class LinkMac:
             self._not_checked("too many at the vault")
             return False
         covered = body[self._unsigned_bytes : -len(mac)]
-        tried: list[StoredKey] = []
-        while (right := self._asked(tried, covered, mac)) is not None:
+        for key in self._good():
+            right = self._asked(key, covered, mac)
             if not isinstance(right, bool):
-                return self._in_time(right, tried, covered, mac)
+                return self._in_time(right, key, covered, mac)
             if right:
-                self._found(tried[-1])
+                self._found(key)
                 return True
         return False
 
     async def _in_time(
-        self, asked: Awaitable[bool], tried: list[StoredKey], covered: bytes, mac: bytes
+        self, asked: Awaitable[bool], key: StoredKey, covered: bytes, mac: bytes
     ) -> bool:
         """The same where the vault takes its time, from its first word on."""
         self._verifying += 1
-        right: bool | Awaitable[bool] | None = asked
+        right: bool | Awaitable[bool] = asked
+        tried = [key]
         try:
-            while right is not None:
+            while True:
                 try:
                     if right if isinstance(right, bool) else await right:
                         self._found(tried[-1])
                         return True
                 except VaultError as error:
                     self._not_checked(type(error).__name__)
-                right = self._asked(tried, covered, mac)
-            return False
+                untried = [key for key in self._good() if key not in tried]
+                if not untried:
+                    return False
+                tried.append(untried[0])
+                right = self._asked(untried[0], covered, mac)
         finally:
             self._verifying -= 1
 
-    def _asked(
-        self, tried: list[StoredKey], covered: bytes, mac: bytes
-    ) -> bool | Awaitable[bool] | None:
-        """The vault's word by the next key, which is `tried` then; None: there is no other."""
-        key = self._untried(tried)
-        if key is None:
-            return None
-        tried.append(key)
+    def _asked(self, key: StoredKey, covered: bytes, mac: bytes) -> bool | Awaitable[bool]:
         try:
             return self._hsm.verify_mac(key.block, self._profile, covered, mac)
         except VaultError as error:
@@ -118,18 +115,17 @@ class LinkMac:
         _log.error("link_mac_not_checked", owner=self._owner, error=error)
 
     def _found(self, key: StoredKey) -> None:
-        if key in self._waiting:
+        if self._waiting and key in self._waiting:
             self.on_waiting(key)
 
-    def _untried(self, tried: list[StoredKey]) -> StoredKey | None:
+    def _good(self) -> list[StoredKey]:
+        """What verifies now, in the order in which it is tried."""
         self._look()
-        if self._current is not None and self._current not in tried:
-            return self._current
-        now_s = asyncio.get_running_loop().time()
-        for former, until_s in self._formers:
-            if former not in tried and now_s < until_s:
-                return former
-        return next((key for key in self._waiting if key not in tried), None)
+        good = [] if self._current is None else [self._current]
+        if self._formers:
+            now_s = asyncio.get_running_loop().time()
+            good += [former for former, until_s in self._formers if now_s < until_s]
+        return good + self._waiting if self._waiting else good
 
     def _look(self) -> None:
         snapshot = self._reference()
