@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import types
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator
+    from collections.abc import Awaitable, Callable, Coroutine, Generator
+
+Result = TypeVar("Result")
 
 
 def at_once(
@@ -44,6 +46,16 @@ def told_of(work: Coroutine[Any, Any, Any], told: Callable[[Any], None]) -> None
             told(task.exception() or task.result())
 
     asyncio.get_running_loop().create_task(work).add_done_callback(ended)
+
+
+async def tell(work: Awaitable[Result], told: Callable[[Result | Exception], None]) -> None:
+    """What of the vault's does suspend, for who would have had it at once: `told` hears its result or error."""
+    try:
+        result = await work
+    except Exception as error:  # noqa: BLE001 - it is told's
+        told(error)
+    else:
+        told(result)
 
 
 async def _rest(work: Coroutine[Any, Any, Any], awaited: Any) -> None:

@@ -374,7 +374,8 @@ class Engine:
         judgement, _ = await self.journal.decide(
             FindByKey(key), lambda scene: judge_reversal(ask, scene)
         )
-        watch.recorded_ns = self.monotonic_ns() - began_ns
+        watch.since_ns = self.monotonic_ns()
+        watch.recorded_ns = watch.since_ns - began_ns
         request = tombstone if judgement.original is None else judgement.original.request
         request = msgspec.structs.replace(request, local_time=tombstone.local_time)
         reply = Reply(judgement.response_code, judgement.rule, request)

@@ -15,28 +15,30 @@ as 96; it is logged and costs nobody else anything.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from hsm.errors import PinBlockError, VaultError
+from iso8583.errors import EncodeError
 from switch import intake, reception
 from switch.acquirers.link_messages import build_request
-from switch.acquirers.ports import NoAnswerError, NotSentError
-from switch.at_once import at_once
+from switch.acquirers.ports import Answer, NoAnswerError, NotSentError
+from switch.at_once import at_once, tell
 from switch.authorization import NOTHING_SENT
 from switch.effects import Decide, Exchange, Look, Reconsider, Reply, Store
 from switch.events import Found, Judged, NoAnswer, NotSent, VaultRefused
 from switch.intake import Refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from iso8583.framing import Frame
-    from switch.acquirers.ports import Acquirer, Answer
     from switch.authorization import Authorization
     from switch.effects import Effect
     from switch.engine import Engine, Peer
     from switch.events import Event
-    from switch.journal import AttemptRow, Duplicate, Verdict
+    from switch.journal import Duplicate, Verdict
     from switch.reception import Received, Verified
-    from switch.reference import Link, Snapshot
+    from switch.reference import Snapshot
     from switch.watch import Watch
 
 RECONSIDERED_MAX = 5  # times that the ground may move under one request before it is told 96
@@ -54,6 +56,8 @@ class MoneyRequest:
     digit = 0
     tries = 0
     replying = False
+    reply: Reply | Refusal
+    body = b""  # of its answer, up to the MAC
     abandoned = False  # left to `duties`: it may have been sent, and we failed
 
     def __init__(
@@ -96,7 +100,7 @@ class MoneyRequest:
             engine.undertake(self.serial)
             admitted = await engine.admission.admit(received, verified, asked, self.snapshot)
             if isinstance(admitted, Refusal):
-                await self._reply(admitted)
+                self._reply(admitted)
                 return
             self.auth, effect = admitted
             watch, now_ns = self.watch, engine.monotonic_ns()
@@ -106,7 +110,10 @@ class MoneyRequest:
         except Exception as error:  # noqa: BLE001 - one request's failure is that request's alone
             self._failed(error)
 
-    async def _reconsider(self, effect: Reconsider) -> None:
+    def _reconsider(self, effect: Reconsider) -> None:
+        self.engine.spawn(self._reconsidered(effect))
+
+    async def _reconsidered(self, effect: Reconsider) -> None:
         """Reference data have changed under it: read anew, and over again."""
         engine, received = self.engine, self.received
         engine.decide(self.serial)
@@ -132,21 +139,6 @@ class MoneyRequest:
 
     # -- from effect to event --------------------------------------------------------------------
 
-    def _perform(self, effect: Effect) -> None:
-        engine = self.engine
-        if isinstance(effect, Store):
-            assert self.auth is not None
-            self.auth.issued_ns = engine.monotonic_ns()
-            engine.journal.submit(effect.commit, self.stored)
-        elif isinstance(effect, Exchange):
-            at_once(self._exchange(effect.attempt), engine.spawn)
-        elif isinstance(effect, Reply):
-            at_once(self._reply(effect), engine.spawn)
-        elif isinstance(effect, Reconsider):
-            engine.spawn(self._reconsider(effect))
-        else:
-            engine.spawn(self._ask(effect))
-
     def go_on(self, event: Event) -> None:
         """The next step, by what came of the last."""
         auth = self.auth
@@ -157,6 +149,14 @@ class MoneyRequest:
         except Exception as error:  # noqa: BLE001 - one request's failure is that request's alone
             self._failed(error)
 
+    def _perform(self, effect: Effect) -> None:
+        self.performers[type(effect)](self, effect)
+
+    def _store(self, effect: Store) -> None:
+        assert self.auth is not None
+        self.auth.issued_ns = self.watch.since_ns  # this step's beginning
+        self.engine.journal.submit(effect.commit, self.stored)
+
     def stored(self, verdict: Verdict | Exception) -> None:
         """The journal's word on what was to be stored."""
         if isinstance(verdict, Exception):
@@ -164,7 +164,10 @@ class MoneyRequest:
         else:
             self.go_on(verdict)
 
-    async def _ask(self, effect: Decide | Look) -> None:
+    def _ask(self, effect: Decide | Look) -> None:
+        self.engine.spawn(self._asked(effect))
+
+    async def _asked(self, effect: Decide | Look) -> None:
         try:
             if isinstance(effect, Decide):
                 assert self.auth is not None
@@ -207,98 +210,117 @@ class MoneyRequest:
 
     # -- with the acquirer -----------------------------------------------------------------------
 
-    async def _exchange(self, attempt: AttemptRow) -> None:
+    def _exchange(self, effect: Exchange) -> None:
         """PIN under the link's key, message, send. Nothing leaves after the send-by time."""
+        pin_block = self.received.message.get(52)
+        if pin_block is None:
+            self._send(None)
+            return
+        assert isinstance(pin_block, bytes)
+        engine, pik = self.engine, self.verified.session.pik
         try:
-            unsent = await self._send(attempt)
+            zpk = zpk_of(effect.attempt.acquirer, engine.snapshot())
+            translated = engine.hsm.translate_pin(pin_block, pik, zpk, self.asked.pan)
+        except VaultError as error:
+            self._send(error)
+        else:
+            if isinstance(translated, bytes):
+                self._send(translated)
+            else:
+                engine.spawn(tell(translated, self._send))
+
+    def _send(self, pin_block: bytes | Exception | None) -> None:
+        """With the PIN block, or why there is none. Then it is the link's, which tells what comes of it."""
+        engine, auth, received, asked = self.engine, self.auth, self.received, self.asked
+        assert auth is not None
+        attempt, merchant = auth.attempt, received.sender.merchant
+        assert attempt is not None
+        assert merchant is not None
+        name = attempt.acquirer
+        try:
+            acquirer, link = engine.acquirers.get(name), engine.snapshot().links.get(name)
+            if acquirer is None or link is None:  # taken out of the reference data meanwhile
+                self.go_on(NotSent("gone"))
+                return
+            if isinstance(pin_block, Exception):
+                self.go_on(self._vault_refused(pin_block))
+                return
+            message = build_request(
+                auth.request,
+                attempt,
+                received.message,
+                asked.pan,
+                asked.expiry,
+                merchant,
+                link,
+                pin_block,
+                auth.original,
+            )
+            send_by_ns = min(
+                auth.issued_ns + engine.send_by_ns, engine.standing.of(auth.request.owner_id)
+            )
+            self.watch.sent_ns += engine.monotonic_ns() - self.watch.since_ns
+            self.acquirer = name
+            engine.load.sent(name, asyncio.get_running_loop().time())
         except Exception as error:  # noqa: BLE001 - one request's failure is that request's alone
             self._failed(error)
-        else:
-            if unsent is not None:
-                self.go_on(unsent)
-
-    async def _send(self, attempt: AttemptRow) -> NotSent | NoAnswer | VaultRefused | None:
-        """None: it is the link's now, which tells what comes of it."""
-        engine, auth, received, asked = self.engine, self.auth, self.received, self.asked
-        name, merchant = attempt.acquirer, received.sender.merchant
-        assert auth is not None
-        assert merchant is not None
-        way = self._way_to(name)
-        if way is None:
-            return NotSent("gone")
-        pin_block = received.message.get(52)
-        if pin_block is not None:
-            assert isinstance(pin_block, bytes)
-            snapshot = engine.snapshot()
-            try:
-                zpk, pik = zpk_of(name, snapshot), self.verified.session.pik
-                translated = engine.hsm.translate_pin(pin_block, pik, zpk, asked.pan)
-                pin_block = translated if isinstance(translated, bytes) else await translated
-            except PinBlockError:
-                return VaultRefused("99", "pin.block")
-            except VaultError as error:
-                engine.log.failed(error)
-                return VaultRefused("96", "vault.failed")
-            if engine.snapshot() is not snapshot:  # the vault has taken its time
-                way = self._way_to(name)
-                if way is None:
-                    return NotSent("gone")
-        acquirer, link = way
-        message = build_request(
-            auth.request,
-            attempt,
-            received.message,
-            asked.pan,
-            asked.expiry,
-            merchant,
-            link,
-            pin_block,
-            auth.original,
-        )
-        send_by_ns = min(
-            auth.issued_ns + engine.send_by_ns, engine.standing.of(auth.request.owner_id)
-        )
-        self.watch.sent_ns += engine.monotonic_ns() - self.watch.since_ns
-        self.acquirer = name
-        engine.load.sent(name, asyncio.get_running_loop().time())
+            return
         try:
             acquirer.send(message, attempt, send_by_ns, self.exchanged)
         except Exception as error:  # noqa: BLE001 - it may have been sent: unknown, never declined
             engine.load.back(name)
             engine.log.failed(error)
-            return NoAnswer("internal")
-        return None
+            self.go_on(NoAnswer("internal"))
+
+    def _vault_refused(self, error: Exception) -> VaultRefused:
+        if isinstance(error, PinBlockError):
+            return VaultRefused("99", "pin.block")
+        if not isinstance(error, VaultError):
+            raise error
+        self.engine.log.failed(error)
+        return VaultRefused("96", "vault.failed")
 
     def exchanged(self, came: Answer | NotSentError | NoAnswerError) -> None:
         """The link's word on what was to be sent."""
         self.engine.load.back(self.acquirer)
         event: Event
-        if isinstance(came, NotSentError):
-            # where the vault failed: that is ours, not the link's, and no other route would do better
-            ours = came.reason == "vault"
-            event = VaultRefused("96", "vault.failed") if ours else NotSent(came.reason)
+        if isinstance(came, Answer):
+            event = came
         elif isinstance(came, NoAnswerError):
             event = NoAnswer(came.reason)
         else:
-            event = came
+            # where the vault failed: that is ours, not the link's, and no other route would do better
+            ours = came.reason == "vault"
+            event = VaultRefused("96", "vault.failed") if ours else NotSent(came.reason)
         self.go_on(event)
-
-    def _way_to(self, name: str) -> tuple[Acquirer, Link] | None:
-        """None: the link was taken out of the reference data meanwhile."""
-        engine = self.engine
-        acquirer, link = engine.acquirers.get(name), engine.snapshot().links.get(name)
-        return None if acquirer is None or link is None else (acquirer, link)
 
     # -- its end ---------------------------------------------------------------------------------
 
-    async def _reply(self, reply: Reply | Refusal) -> None:
+    def _reply(self, reply: Reply | Refusal) -> None:
         self.replying = True
-        engine = self.engine
+        self.reply = reply
+        engine, received = self.engine, self.received
         if not self.abandoned:
             engine.decide(self.serial)
+        mak, profile = self.verified.session.mak, received.sender.mac_profile
         try:
-            await engine.replies.reply(
-                self.received, self.verified, self.frame, self.peer, reply, self.watch, self.digit
+            self.body = body = engine.replies.body(received, self.peer, reply)
+            mac = b"" if profile == "off" else engine.hsm.mac(mak, profile, body)
+        except (EncodeError, VaultError) as error:
+            self._told(error)
+        except Exception as error:  # noqa: BLE001 - one request's failure is that request's alone
+            self._failed(error)
+        else:
+            if isinstance(mac, bytes):
+                self._told(mac)
+            else:
+                engine.spawn(tell(mac, self._told))
+
+    def _told(self, mac: bytes | Exception) -> None:
+        """Its MAC, or why there is no answer: the line of what was decided is written all the same."""
+        try:
+            self.engine.replies.tell(
+                self.frame, self.peer, self.body, mac, self.digit, self.reply, self.watch
             )
         except Exception as error:  # noqa: BLE001 - one request's failure is that request's alone
             self._failed(error)
@@ -317,9 +339,7 @@ class MoneyRequest:
     def _failed(self, error: Exception) -> None:
         engine, auth = self.engine, self.auth
         engine.log.failed(error)
-        if (
-            self.replying
-        ):  # its answer may be on its way, and another would contradict what is stored
+        if self.replying:  # another answer would contradict what is stored
             self._end()
             return
         undecided = None
@@ -331,7 +351,7 @@ class MoneyRequest:
             assert auth is not None
             self.abandoned = True
             engine.abandon(self.serial, undecided)
-            at_once(self._reply(auth.reply("98", "engine.failed")), engine.spawn)
+            self._reply(auth.reply("98", "engine.failed"))
 
     def _end(self) -> None:
         """Nothing of this may reach who called: the journal and the link have others to tell."""
@@ -339,6 +359,15 @@ class MoneyRequest:
             self.engine.ended(self.serial, self.peer)
         except Exception as error:  # noqa: BLE001 - a connection's failure is that connection's alone
             self.engine.log.failed(error)
+
+    performers: ClassVar[dict[type, Callable[[MoneyRequest, Any], None]]] = {
+        Store: _store,
+        Exchange: _exchange,
+        Reply: _reply,
+        Decide: _ask,
+        Look: _ask,
+        Reconsider: _reconsider,
+    }
 
 
 def zpk_of(acquirer: str, snapshot: Snapshot) -> str:

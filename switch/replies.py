@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from switch.rows import Rows
     from switch.watch import Watch
 
+NO_MAC = bytes(8)  # in its place
+
 
 class Replies:
     def __init__(self, hsm: Hsm, rows: Rows, clock: Clock, log: Log) -> None:
@@ -42,7 +44,19 @@ class Replies:
         digit: int,
     ) -> None:
         """Answer, signed under the keys that verified the request, and write its line."""
-        began_ns = self._monotonic_ns()
+        body = b""
+        try:
+            body = self.body(received, peer, reply)
+            mac: bytes | Exception = b""
+            if received.sender.mac_profile != "off":
+                made = self._hsm.mac(verified.session.mak, received.sender.mac_profile, body)
+                mac = made if isinstance(made, bytes) else await made
+        except (EncodeError, VaultError) as error:
+            mac = error
+        self.tell(frame, peer, body, mac, digit, reply, watch)
+
+    def body(self, received: Received, peer: Peer, reply: Reply | Refusal) -> bytes:
+        """The answer up to its MAC. Raises EncodeError."""
         if isinstance(reply, Refusal):
             answer = self._plain_answer(received.message, reply.response_code)
             self._log.refused(peer.source, reply.response_code, reply.rule)
@@ -50,22 +64,28 @@ class Replies:
             answer = answers.answer_money(
                 received.message, reply.response_code, reply.request, reply.attempt, reply.outcome
             )
-        profile = received.sender.mac_profile
-        try:
-            if profile == "off":
-                body = received.codec.encode(answer)
-            else:
-                answer[64] = bytes(8)
-                body = received.codec.encode(answer)[:-8]
-                mac = self._hsm.mac(verified.session.mak, profile, body)
-                body += mac if isinstance(mac, bytes) else await mac
-            peer.answer(frame, body, digit)
-        except (EncodeError, VaultError) as error:
-            self._log.failed(error)
+        if received.sender.mac_profile == "off":
+            return received.codec.encode(answer)
+        answer[64] = NO_MAC
+        return received.codec.encode(answer)[:-8]
+
+    def tell(
+        self,
+        frame: Frame,
+        peer: Peer,
+        body: bytes,
+        mac: bytes | Exception,
+        digit: int,
+        reply: Reply | Refusal,
+        watch: Watch,
+    ) -> None:
+        """Send it with its MAC, or log why there is none; and write its line."""
+        if isinstance(mac, bytes):
+            peer.answer(frame, body + mac, digit)
+        else:
+            self._log.failed(mac)
         if isinstance(reply, Reply):
-            ended_ns = self._monotonic_ns()
-            watch.replied_ns = ended_ns - began_ns
-            self._log.authorized(authorization_line(reply, watch, ended_ns - watch.started_ns))
+            self._log.authorized(authorization_line(reply, watch, self._monotonic_ns()))
 
     def refuse(self, received: Received, frame: Frame, peer: Peer, refusal: Refusal) -> None:
         self.unsigned(peer, frame, received.message, received.codec, refusal)

@@ -23,7 +23,6 @@ class Watch(msgspec.Struct, gc=False):
     sent_ns: int = 0  # of what was exchanged, our part
     exchanged_ns: int = 0
     settled_ns: int = 0
-    replied_ns: int = 0
 
     def staged(self, stage: Stage, now_ns: int) -> None:
         """A stage of its authorisation has ended."""
@@ -51,7 +50,7 @@ def route_of(decision: str) -> str:
     return _decided.decode(decision).route if decision else ""
 
 
-def authorization_line(reply: Reply, watch: Watch, total_ns: int) -> AuthorizationLine:
+def authorization_line(reply: Reply, watch: Watch, now_ns: int) -> AuthorizationLine:
     request, attempt, outcome = reply.request, reply.attempt, reply.outcome
     key = request.key
     acquirer = route_rule = link_stan = ""
@@ -77,10 +76,10 @@ def authorization_line(reply: Reply, watch: Watch, total_ns: int) -> Authorizati
         watch.recorded_ns // 1_000,
         (watch.exchanged_ns - watch.sent_ns) // 1_000,  # the link's part and the bank's
         watch.settled_ns // 1_000,
-        total_ns // 1_000,
+        (now_ns - watch.started_ns) // 1_000,
         watch.checked_ns // 1_000,
         watch.sent_ns // 1_000,
-        watch.replied_ns // 1_000,
+        (now_ns - watch.since_ns) // 1_000,  # the reply's
         request.request_id,
         f"{key.batch:06d}",
         request.mti,

@@ -1,23 +1,25 @@
 """A money request whose own steps fail: it ends once, and is told nothing that contradicts what is stored.
 
-Method: the real `MoneyRequest` between an engine, an authorisation and replies that a test gives it;
-what it does to them is noted. Everything answers at once, as with the vault in this process.
+Method: the real `MoneyRequest` between an engine, an authorisation, a vault and replies that a test gives it;
+what it does to them is noted. Everything answers at once, but where the vault is one on a network.
 """
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hsm.errors import VaultError
+from hsm.errors import PinBlockError, VaultError
 from switch.authorization import Stage
-from switch.effects import Reply
+from switch.effects import Exchange, Reply
+from switch.events import NotSent, VaultRefused
 from switch.money_request import MoneyRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
 UNDECIDED = SimpleNamespace(request=SimpleNamespace(request_id=7))
 
@@ -29,27 +31,42 @@ class Bench:
         self.notes: list[str] = []
         note = self.notes.append
 
-        async def replied(*_: Any) -> None:
+        def told(_frame: Any, _peer: Any, _body: bytes, mac: bytes | Exception, *_: Any) -> None:
             reply()
-            note("told")
+            note("told" if isinstance(mac, bytes) else f"no answer: {mac}")
 
-        made: Any = SimpleNamespace(
+        self.spawned: list[Coroutine[Any, Any, None]] = []
+        self.vault = SimpleNamespace(mac=lambda *_: bytes(8))
+        self.made = made = SimpleNamespace(
             decide=lambda _serial: note("decided"),
             abandon=lambda _serial, _undecided: note("abandoned"),
             ended=lambda _serial, _peer: note("ended"),
             monotonic_ns=lambda: 0,
             log=SimpleNamespace(failed=lambda _error: note("failed")),
+            hsm=self.vault,
             replies=SimpleNamespace(
-                reply=replied, refuse=lambda *refused: note(f"refused {refused[-1].response_code}")
+                body=lambda *_: b"",
+                tell=told,
+                refuse=lambda *refused: note(f"refused {refused[-1].response_code}"),
             ),
-            spawn=None,  # nothing suspends
+            acquirers={},
+            snapshot=lambda: SimpleNamespace(links={}, key=lambda *_: SimpleNamespace(block="ZPK")),
+            spawn=self.spawned.append,
         )
         anything: Any = SimpleNamespace()
-        self.request = MoneyRequest(made, 1, anything, anything, anything, anything, anything)
-        self.request.verified = anything
+        engine: Any = made
+        received: Any = SimpleNamespace(
+            message={52: bytes(8)}, sender=SimpleNamespace(mac_profile="x9.9", merchant=anything)
+        )
+        self.request = MoneyRequest(engine, 1, received, anything, anything, anything, anything)
+        self.request.asked = SimpleNamespace(pan="6220000000000000321")  # type: ignore[assignment]
+        self.request.verified = SimpleNamespace(  # type: ignore[assignment]
+            session=SimpleNamespace(mak="MAK", pik="PIK")
+        )
         self.request.watch = SimpleNamespace(staged=lambda *_: None)  # type: ignore[assignment]
         self.request.auth = SimpleNamespace(  # type: ignore[assignment]
             stage=stage,
+            attempt=SimpleNamespace(acquirer="bank"),
             step=self._step,
             undecided=lambda: UNDECIDED,
             reply=lambda code, rule: Reply(code, rule, anything),
@@ -58,11 +75,32 @@ class Bench:
     def _step(self, event: Any) -> Any:
         if isinstance(event, Exception):
             raise event
+        if isinstance(event, NotSent | VaultRefused):
+            self.notes.append(f"{event}")
+            return answer("91")
         return event
 
+    def wait(self) -> None:
+        """For a vault on a network."""
+        (work,) = self.spawned
+        self.spawned.clear()
+        asyncio.run(work)
 
-def fails(error: Exception) -> Callable[[], None]:
-    def reply() -> None:
+
+def over_the_network(result: Any) -> Callable[..., Coroutine[Any, Any, Any]]:
+    """What the vault there gives, or raises, in its time."""
+
+    async def asked(*_: Any) -> Any:
+        await asyncio.sleep(0)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    return asked
+
+
+def fails(error: Exception) -> Callable[..., None]:
+    def reply(*_: Any) -> None:
         raise error
 
     return reply
@@ -100,3 +138,52 @@ def test_a_failure_is_told_by_how_far_it_was(stage: Stage, notes: list[str]) -> 
     bench = Bench(lambda: None, stage)
     bench.request.stored(RuntimeError("the journal"))
     assert bench.notes == notes
+
+
+@pytest.mark.parametrize(
+    ("mac", "note"), [(bytes(8), "told"), (VaultError("lost"), "no answer: lost")]
+)
+def test_an_answer_waits_for_a_vault_that_takes_its_time(mac: Any, note: str) -> None:
+    bench = Bench(lambda: None)
+    bench.vault.mac = over_the_network(mac)
+    bench.request.go_on(answer())
+    assert bench.notes == ["decided"]
+    bench.wait()
+    assert bench.notes == ["decided", note, "ended"]
+
+
+def test_a_link_may_be_taken_out_while_the_vault_translates() -> None:
+    """Then nothing is sent, and another route may be taken."""
+    bench = Bench(lambda: None, Stage.EXCHANGING)
+    bench.vault.translate_pin = over_the_network(bytes(8))
+    exchange: Any = Exchange(bench.request.auth.attempt)  # type: ignore[union-attr, arg-type]
+    bench.request.go_on(exchange)
+    assert bench.notes == []
+    bench.wait()
+    assert bench.notes == [f"{NotSent('gone')}", "decided", "told", "ended"]
+
+
+@pytest.mark.parametrize(
+    ("error", "refused"),
+    [
+        (PinBlockError("fill"), VaultRefused("99", "pin.block")),
+        (VaultError("lost"), VaultRefused("96", "vault.failed")),
+    ],
+)
+@pytest.mark.parametrize("slow", [False, True])
+def test_a_vault_that_translates_no_pin(
+    error: Exception, refused: VaultRefused, slow: bool
+) -> None:
+    bench = Bench(lambda: None, Stage.EXCHANGING)
+    link: Any = SimpleNamespace()
+    bench.made.acquirers["bank"] = link
+    bench.made.snapshot = lambda: SimpleNamespace(
+        links={"bank": link}, key=lambda *_: SimpleNamespace(block="ZPK")
+    )
+    bench.vault.translate_pin = over_the_network(error) if slow else fails(error)
+    exchange: Any = Exchange(bench.request.auth.attempt)  # type: ignore[union-attr, arg-type]
+    bench.request.go_on(exchange)
+    if slow:
+        bench.wait()
+    told = [note for note in bench.notes if note != "failed"]
+    assert told == [f"{refused}", "decided", "told", "ended"]
