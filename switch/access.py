@@ -1,7 +1,8 @@
 """What a process remembers of a terminal's session: key sets, open batch, sources (rules §10).
 
 The store is the truth and other workers write to it, so before a terminal is told A0 or 77 its
-session is read again, and nothing is believed longer than former keys may live. Memory here is bounded; the least recently used terminal is forgotten.
+session is read again, and nothing is believed longer than former keys may live. Memory here is bounded;
+what was read first is forgotten first, and would be read again first in any case.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ class Access:
         "downloads",
         "former_keys_s",
         "items",
-        "read_s",
         "sessions",
         "sources",
+        "until_s",
     )
 
     def __init__(self, sessions: list[Session], batch: Batch | None, former_keys_s: float) -> None:
-        self.read_s = 0.0  # loop time, set by the cache
+        self.until_s = 0.0  # loop time, set by the cache: then it is read again
         self.sessions = sessions
         self.former_keys_s = former_keys_s
         self.batch = batch
@@ -47,7 +48,7 @@ class Access:
     def count_is_old(self, items_max: int, workers: int) -> bool:
         """Could the batch be full by now? Of the room that was left, each worker may use its share
         before it asks the store again: a few times a batch, not at every item near the bound."""
-        return self.added >= max(1, (items_max - self.items) // workers)
+        return self.added > 0 and (self.added + 1) * workers > items_max - self.items
 
     def usable(self, now: dt.datetime) -> list[Session]:
         """Key sets that a message may verify under, newest first.
@@ -68,16 +69,14 @@ class AccessCache:
         self._batches = batches
         self._bound = bound
         self._former_keys_s = former_keys_s
-        self._known: OrderedDict[tuple[str, str], Access] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], Access] = OrderedDict()  # by when it was read
 
     def get(self, merchant: str, terminal: str) -> Access | None:
         """As last read; None where that is too long ago: other workers may know of newer keys."""
         access = self._known.get((merchant, terminal))
-        if access is None:
+        if access is None or asyncio.get_running_loop().time() > access.until_s:
             return None
-        self._known.move_to_end((merchant, terminal))
-        age_s = asyncio.get_running_loop().time() - access.read_s
-        return access if age_s <= self._former_keys_s else None
+        return access
 
     async def read(self, merchant: str, terminal: str) -> Access:
         """Read from the store, and remember."""
@@ -86,7 +85,7 @@ class AccessCache:
         batch = await self._batches.current(merchant, terminal)
         former = self._known.pop((merchant, terminal), None)
         access = Access(sessions, batch, self._former_keys_s)
-        access.read_s = asyncio.get_running_loop().time()
+        access.until_s = asyncio.get_running_loop().time() + self._former_keys_s
         if former is not None and former.batch is not None and batch is not None:
             access.sources = former.sources if former.batch.batch == batch.batch else set()
         if former is not None:
@@ -102,4 +101,4 @@ class AccessCache:
     def forget_keys(self) -> None:
         """Read every terminal's session again before it is used; what else is known of it stays."""
         for access in self._known.values():
-            access.read_s = float("-inf")
+            access.until_s = float("-inf")

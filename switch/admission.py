@@ -24,7 +24,7 @@ from switch.routing import OF_ORIGINAL, Asked, read_route_rule, with_choice
 from switch.transactions import HOLDS, UNSUPPORTED, Search, Side
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from switch.access import AccessCache
     from switch.advice import Way
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from switch.routing import Choice, Passed
     from switch.rows import Rows
 
+    Admitted = tuple[Authorization, Effect] | Refusal
+
 
 class Admission:
     """The checks, the row, the route. Asks the store only where rules §3 wants a repeat found."""
@@ -47,37 +49,58 @@ class Admission:
         self, config: Config, journal: Journal, cache: AccessCache, rows: Rows, clock: Clock
     ) -> None:
         self._config = config
+        self._items_max = config.batch.items_max
+        self._workers = config.workers
         self._journal = journal
         self._cache = cache
         self._rows = rows
         self._clock = clock
 
-    async def admit(
+    def admit(
         self, received: Received, verified: Verified, asked: Ask, snapshot: Snapshot
-    ) -> tuple[Authorization, Effect] | Refusal:
-        """The machine and its first effect; a `Refusal` where nothing can or need be stored."""
+    ) -> Admitted | Awaitable[Admitted]:
+        """The machine and its first effect; a `Refusal` where nothing can or need be stored.
+
+        Something to await comes where the store has to be asked before.
+        """
         key = key_of(received, verified, asked)
         route = snapshot.route(asked.pan) if asked.pan else None
         request = self._rows.request(received, verified, snapshot, key, asked, route)
         if request is None:
             return Refusal("96", "numbers.exhausted")
         auth = self._authorization(request, received, asked, snapshot)
-        advice = asked.type.advice
+        sender, type_ = received.sender, asked.type
+        if (
+            (sender.status is None or type_.advice)
+            and sender.profile.batch_in_message
+            and not type_.follows
+            and unfit(key, verified, advice=type_.advice) is None
+            and not verified.access.count_is_old(self._items_max, self._workers)
+        ):
+            effect = self._first_effect(auth, asked, received, verified, route, snapshot)
+            return effect if isinstance(effect, Refusal) else (auth, effect)
+        return self._admit_asking(auth, asked, received, verified, route, snapshot)
+
+    async def _admit_asking(
+        self,
+        auth: Authorization,
+        asked: Ask,
+        received: Received,
+        verified: Verified,
+        route: Route | None,
+        snapshot: Snapshot,
+    ) -> Admitted:
+        key, advice = auth.request.key, asked.type.advice
         stopped = None if advice else received.sender.status
         if stopped is None and unfit(key, verified, advice=advice) is not None:
             stopped = await self._unfit_still(key, verified, advice=advice)
-        if (
-            stopped is not None
-            or asked.type.follows
-            or not received.sender.profile.batch_in_message
-        ):
-            former = await self._taken_before(key, received, asked, stopped)
-            if former is not None:
-                return auth, auth.repeat(former)
+        former = await self._taken_before(key, received, asked, stopped)
+        if former is not None:
+            return auth, auth.repeat(former)
         if stopped is not None:
             stored = stopped.response_code == "77" and key.batch < current_batch(verified)
             return (auth, auth.refuse("77", stopped.rule)) if stored else stopped
-        if verified.access.count_is_old(self._config.batch.items_max, self._config.workers):
+        if verified.access.count_is_old(self._items_max, self._workers):
             verified.access = await self._cache.read(key.merchant, key.terminal)
         effect = self._first_effect(auth, asked, received, verified, route, snapshot)
         return effect if isinstance(effect, Refusal) else (auth, effect)
@@ -149,7 +172,7 @@ class Admission:
         merchant = received.sender.merchant
         assert merchant is not None, "a merchant that is missing is a status"
         items = verified.access.items + verified.access.added
-        if asked.type.side is Side.DEBIT and items >= self._config.batch.items_max:
+        if asked.type.side is Side.DEBIT and items >= self._items_max:
             return auth.refuse("65", "batch.full")
         local = self._rows.local(merchant.timezone, auth.request.received_at).time
         refusal = intake.validate(asked, received.message, route, merchant, local)

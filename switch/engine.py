@@ -23,6 +23,7 @@ from switch.effects import Reply
 from switch.intake import Refusal
 from switch.journal import FindByKey
 from switch.money_request import MoneyRequest
+from switch.reception import Verified
 from switch.replies import Replies
 from switch.reversal import ReversalAsk, judge_reversal
 from switch.watch import Watch
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from switch.numbers import Block
     from switch.ports import Clock
     from switch.rates import Sources
-    from switch.reception import Received, Verified
+    from switch.reception import Received
     from switch.reference import Snapshot
     from switch.rows import Rows, Standing
     from switch.store_ports import Batches, Undecided
@@ -136,6 +137,7 @@ class Engine:
         self.replies = Replies(hsm, rows, clock, log)
         self.send_by_ns = int(config.engine.send_by_s * 1e9)
         self._management = management
+        self.may_ask = downloads.may_ask
         self._downloads = downloads
         self._rows = rows
         self._now = clock.now
@@ -347,7 +349,8 @@ class Engine:
         if isinstance(asked, Refusal):
             self.replies.refuse(received, frame, peer, asked)
             return
-        verified = await self.verify(received, peer)
+        verdict = self.verify(received, peer)
+        verified = verdict if isinstance(verdict, Verified) else await verdict
         if isinstance(verified, Refusal):
             self.replies.refuse(received, frame, peer, verified)
             return
@@ -393,7 +396,7 @@ class Engine:
     ) -> int:
         """What the header of the answer will ask for. Looked for before anything is stored: once an
         outcome is, nothing but the answer's way may take time."""
-        if not self._downloads.may_ask(snapshot):
+        if not self.may_ask(snapshot):
             return 0
         return await self._downloads.ask(
             verified.access,
@@ -404,9 +407,24 @@ class Engine:
             session=verified.session,
         )
 
-    async def verify(self, received: Received, peer: Peer) -> Verified | Refusal:
-        """MAC; the first message under a session voids the former keys and vouches for its address."""
-        verified = await reception.verify(received, self.cache, self.hsm, self._now())
+    def verify(self, received: Received, peer: Peer) -> Verified | Awaitable[Verified | Refusal]:
+        """MAC; the first message under a session voids the former keys and vouches for its address.
+
+        Something to await comes where the store has to be asked, or a vault takes its time.
+        """
+        verified = reception.verify(received, self.cache, self.hsm, self._now)
+        if (
+            isinstance(verified, Verified)
+            and verified.session.confirmed
+            and (peer.source in verified.access.sources or verified.access.batch is None)
+        ):
+            return verified
+        return self._vouched(verified, peer)
+
+    async def _vouched(
+        self, verdict: Verified | Awaitable[Verified | Refusal], peer: Peer
+    ) -> Verified | Refusal:
+        verified = verdict if isinstance(verdict, Verified) else await verdict
         if isinstance(verified, Refusal):
             return verified
         access, session, batch = verified.access, verified.session, verified.access.batch

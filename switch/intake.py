@@ -108,7 +108,7 @@ def of_money(value: str, profile: Profile) -> Private | None:
 
 @lru_cache(16_384)  # a terminal says the same until its batch is closed
 def with_batch(value: str) -> Private | None:
-    if not isinstance(value, str) or len(value) < 8 or not value[:8].isdigit():
+    if len(value) < 8 or not value[:8].isdigit():
         return None
     return sub_fields(value)
 

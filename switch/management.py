@@ -265,7 +265,8 @@ class Management:
         if check == "open":
             return None
         if check == "mac":
-            verified = await verify(received, self._cache, self._hsm, self._clock.now())
+            verdict = verify(received, self._cache, self._hsm, self._clock.now)
+            verified = verdict if isinstance(verdict, Verified) else await verdict
             return None if isinstance(verified, Verified) else Refusal("77", "management.mac")
         known = await self._batches.source_known(
             batch.merchant, batch.terminal, batch.batch, source

@@ -22,22 +22,24 @@ from iso8583.errors import EncodeError
 from switch import intake, reception
 from switch.acquirers.link_messages import build_request
 from switch.acquirers.ports import Answer, NoAnswerError, NotSentError
-from switch.at_once import at_once, tell
+from switch.at_once import tell
 from switch.authorization import NOTHING_SENT
 from switch.effects import Decide, Exchange, Look, Reconsider, Reply, Store
 from switch.events import Found, Judged, NoAnswer, NotSent, VaultRefused
 from switch.intake import Refusal
+from switch.reception import Verified
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from iso8583.framing import Frame
+    from switch.admission import Admitted
     from switch.authorization import Authorization
     from switch.effects import Effect
     from switch.engine import Engine, Peer
     from switch.events import Event
     from switch.journal import Duplicate, Verdict
-    from switch.reception import Received, Verified
+    from switch.reception import Received
     from switch.reference import Snapshot
     from switch.watch import Watch
 
@@ -78,12 +80,10 @@ class MoneyRequest:
         self.peer = peer
         self.watch = watch
 
-    def begin(self) -> None:
-        at_once(self._open(), self.engine.spawn)
-
     # -- from its form to the first effect -------------------------------------------------------
 
-    async def _open(self) -> None:
+    def begin(self) -> None:
+        """Plain calls as far as they go; where somebody has to be asked, what is left is a task."""
         engine, received = self.engine, self.received
         try:
             asked = intake.read(received.message, received.sender.profile)
@@ -91,24 +91,54 @@ class MoneyRequest:
                 self._refuse(asked)
                 return
             self.asked = asked
-            verified = await engine.verify(received, self.peer)
+            verified = engine.verify(received, self.peer)
+            if isinstance(verified, Verified) and not engine.may_ask(self.snapshot):
+                admitted = self._admit(verified)
+                if isinstance(admitted, (tuple, Refusal)):
+                    self._begun(admitted)
+                else:
+                    engine.spawn(self._begin_admitted(admitted))
+            else:
+                engine.spawn(self._begin_verified(verified))
+        except Exception as error:  # noqa: BLE001 - one request's failure is that request's alone
+            self._failed(error)
+
+    async def _begin_verified(self, verdict: Verified | Awaitable[Verified | Refusal]) -> None:
+        engine, received = self.engine, self.received
+        try:
+            verified = verdict if isinstance(verdict, Verified) else await verdict
             if isinstance(verified, Refusal):
                 self._refuse(received.sender.status or verified)
                 return
-            self.verified = verified
             self.digit = await engine.digit(received, verified, self.snapshot, self.peer)
-            engine.undertake(self.serial)
-            admitted = await engine.admission.admit(received, verified, asked, self.snapshot)
-            if isinstance(admitted, Refusal):
-                self._reply(admitted)
-                return
-            self.auth, effect = admitted
-            watch, now_ns = self.watch, engine.monotonic_ns()
-            watch.checked_ns += now_ns - watch.since_ns
-            watch.since_ns = now_ns
-            self._perform(effect)
+            admitted = self._admit(verified)
+            if not isinstance(admitted, (tuple, Refusal)):
+                admitted = await admitted
+            self._begun(admitted)
         except Exception as error:  # noqa: BLE001 - one request's failure is that request's alone
             self._failed(error)
+
+    async def _begin_admitted(self, admitted: Awaitable[Admitted]) -> None:
+        try:
+            self._begun(await admitted)
+        except Exception as error:  # noqa: BLE001 - one request's failure is that request's alone
+            self._failed(error)
+
+    def _admit(self, verified: Verified) -> Admitted | Awaitable[Admitted]:
+        engine = self.engine
+        self.verified = verified
+        engine.undertake(self.serial)
+        return engine.admission.admit(self.received, verified, self.asked, self.snapshot)
+
+    def _begun(self, admitted: Admitted) -> None:
+        if isinstance(admitted, Refusal):
+            self._reply(admitted)
+            return
+        self.auth, effect = admitted
+        watch, now_ns = self.watch, self.engine.monotonic_ns()
+        watch.checked_ns += now_ns - watch.since_ns
+        watch.since_ns = now_ns
+        self._perform(effect)
 
     def _reconsider(self, effect: Reconsider) -> None:
         self.engine.spawn(self._reconsidered(effect))
@@ -135,7 +165,7 @@ class MoneyRequest:
         except Exception as error:  # noqa: BLE001 - one request's failure is that request's alone
             self._failed(error)
         else:
-            await self._open()
+            self.begin()
 
     # -- from effect to event --------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from terminals.registry import Merchant, Profile, Terminal
 
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import Awaitable, Callable
 
     from hsm.ports import Hsm
     from iso8583.message import Message
@@ -212,49 +213,77 @@ class Verified(msgspec.Struct, gc=False):
     session: "Session"
 
 
-async def verify(
-    received: Received, cache: AccessCache, hsm: Hsm, now: dt.datetime
-) -> Verified | Refusal:
+def verify(
+    received: Received, cache: AccessCache, hsm: Hsm, now: Callable[[], dt.datetime]
+) -> Verified | Awaitable[Verified | Refusal]:
     """The session under whose MAK the message verifies; 77 or A0 after a second look at the store.
 
     A right MAC shows that what is remembered is not of a former sign-on. Without MACs nothing does:
-    such a terminal's session is read every time.
+    such a terminal's session is read every time. Something to await comes where the store has to be
+    asked, or a vault takes its time.
     """
     sender = received.sender
     known = cache.get(sender.merchant_id, sender.terminal_id)
-    if known is not None and sender.mac_profile != "off":
-        session = await session_that_verifies(received, known, hsm, now)
-        if session is not None and session is known.sessions[0]:
-            return Verified(known, session)
-    fresh = await cache.read(sender.merchant_id, sender.terminal_id)
+    if known is None or not known.sessions or sender.mac_profile == "off":
+        return _verify_anew(received, cache, hsm, now)
+    newest = Verified(known, known.sessions[0])
+    right = verifies(received, newest.session, hsm)
+    if isinstance(right, bool):
+        return newest if right else _verify_anew(received, cache, hsm, now)
+    return _verify_later(newest, right, received, cache, hsm, now)
+
+
+async def _verify_later(
+    newest: Verified,
+    right: Awaitable[bool],
+    received: Received,
+    cache: AccessCache,
+    hsm: Hsm,
+    now: Callable[[], dt.datetime],
+) -> Verified | Refusal:
+    if await right and newest.session is newest.access.sessions[0]:
+        return newest
+    return await _verify_anew(received, cache, hsm, now)
+
+
+async def _verify_anew(
+    received: Received, cache: AccessCache, hsm: Hsm, now: Callable[[], dt.datetime]
+) -> Verified | Refusal:
+    fresh = await cache.read(received.sender.merchant_id, received.sender.terminal_id)
     if not fresh.sessions:
         return intake.Refusal("77", "session.not_signed_on")
-    session = await session_that_verifies(received, fresh, hsm, now)
-    if session is None:
-        return intake.Refusal("A0", "session.mac")
-    return Verified(fresh, session)
+    for session in fresh.usable(now()):
+        right = verifies(received, session, hsm)
+        if right if isinstance(right, bool) else await right:
+            return Verified(fresh, session)
+    return intake.Refusal("A0", "session.mac")
 
 
-async def session_that_verifies(
-    received: Received, access: Access, hsm: Hsm, now: dt.datetime
-) -> Session | None:
+def verifies(received: Received, session: Session, hsm: Hsm) -> bool | Awaitable[bool]:
     """MAC over MTI to the byte before DE 64 (rules §19); `off` profiles carry none.
 
     A session whose keys this vault can not open verifies nothing.
     """
-    profile = received.sender.mac_profile
-    mac = received.message.get(64, b"")
+    body, mac = received.body, received.message.get(64, b"")
     assert isinstance(mac, bytes)
-    covered = received.body[: len(received.body) - len(mac)] if mac else received.body
-    for session in access.usable(now):
-        try:
-            right = hsm.verify_mac(session.mak, profile, covered, mac)
-            if right if isinstance(right, bool) else await right:
-                return session
-        except KeyBlockError:  # made by another vault, before a change: the terminal signs on again
-            _log.warning(
-                "session_of_another_vault",
-                merchant=received.merchant_id,
-                terminal=received.terminal_id,
-            )
-    return None
+    covered = body[: -len(mac)] if mac else body
+    try:
+        right = hsm.verify_mac(session.mak, received.sender.mac_profile, covered, mac)
+    except KeyBlockError:
+        return of_another_vault(received)
+    return right if isinstance(right, bool) else _verifies(received, right)
+
+
+async def _verifies(received: Received, right: Awaitable[bool]) -> bool:
+    try:
+        return await right
+    except KeyBlockError:
+        return of_another_vault(received)
+
+
+def of_another_vault(received: Received) -> bool:
+    """Its keys were made before a change of vaults: False, and the terminal signs on again."""
+    _log.warning(
+        "session_of_another_vault", merchant=received.merchant_id, terminal=received.terminal_id
+    )
+    return False

@@ -134,6 +134,13 @@ class Desk:
         codec_for(self.dialect).encode(answer)
         return answer, rule
 
+    async def verify(
+        self, received: reception.Received, hsm: LocalHsm | None = None
+    ) -> Verified | Refusal:
+        hsm = hsm or LocalHsm(self.vault)
+        verdict = reception.verify(received, self.cache, hsm, lambda: NOW)
+        return verdict if isinstance(verdict, Verified) else await verdict
+
     async def code(self, message: Message, source: str = HERE) -> tuple[str, str]:
         answer, rule = await self.ask(message, source)
         return str(answer.get(39, "")), rule
@@ -580,7 +587,7 @@ def test_without_macs_a_session_is_read_again_for_every_message() -> None:
         received = reception.receive(body, "unionpay_pos", desk.snapshot)
         seen = []
         for _ in range(2):
-            verified = await reception.verify(received, desk.cache, LocalHsm(desk.vault), NOW)
+            verified = await desk.verify(received)
             assert isinstance(verified, Verified)
             assert verified.access.batch is not None
             seen.append(verified.access.batch.batch)
@@ -603,7 +610,7 @@ def test_a_session_of_another_vault_is_a_wrong_mac_so_that_the_terminal_signs_on
         received = reception.receive(body, "unionpay_pos", desk.snapshot)
         other = LocalHsm(LocalVault(Lmk(bytes(range(32))), seeded(3)))
         with capture_logs() as told:
-            verdict = await reception.verify(received, desk.cache, other, NOW)
+            verdict = await desk.verify(received, other)
         assert isinstance(verdict, Refusal)
         assert verdict.response_code == "A0"
         assert told[0]["event"] == "session_of_another_vault"
@@ -625,7 +632,7 @@ def test_the_keys_in_use_outlive_sign_ons_of_others_but_not_their_own_successor(
             covered = codec_for("unionpay_pos").encode(message)[:-8]
             body = covered + mac.compute("unionpay-ecb", mak, covered)
             received = reception.receive(body, "unionpay_pos", desk.snapshot)
-            verdict = await reception.verify(received, desk.cache, LocalHsm(desk.vault), NOW)
+            verdict = await desk.verify(received)
             return verdict.response_code if isinstance(verdict, Refusal) else "00"
 
         assert await judged(keys.mak) == "00"
