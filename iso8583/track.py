@@ -60,9 +60,9 @@ def luhn_ok(pan: str) -> bool:
     >>> luhn_ok("4111111111111111"), luhn_ok("4111111111111112")
     (True, False)
     """
-    if not (PAN_DIGITS_MIN <= len(pan) <= PAN_DIGITS_MAX and _digits(pan)):
+    octets = pan.encode(errors="replace")
+    if not (PAN_DIGITS_MIN <= len(octets) <= PAN_DIGITS_MAX and octets.isdigit()):
         return False
-    octets = pan.encode()
     total = sum(octets[-1::-2].translate(_PLAIN)) + sum(octets[-2::-2].translate(_DOUBLED))
     return total % 10 == 0
 
