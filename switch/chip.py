@@ -44,7 +44,7 @@ class ChipFilter:
         whole = int.from_bytes(chip, "big")
         for mask, heads, kept in self._layouts.get(len(chip), ()):
             if whole & mask == heads:
-                return b"".join([chip[each] for each in kept]) or None
+                return b"".join(map(chip.__getitem__, kept)) or None
         try:
             tags = tlv.parse(chip)
             self._learn(chip, whole, tags)
