@@ -73,7 +73,7 @@ def asked_first(
     snapshot: Snapshot,
 ) -> tuple[Assessment | None, Fired | None]:
     """What the rules say at once, and which of them ends the matter before any counter is read."""
-    if not snapshot.risk:  # no rule, no cost
+    if not snapshot.risk.rules:  # no rule, no cost
         return None, None
     assessment = assess(asked, request, merchant, route, local, snapshot)
     return assessment, at_once(assessment, route)

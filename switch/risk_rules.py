@@ -176,7 +176,7 @@ class RuleSet:
         lists: dict[str, Listed],
         version: dict[str, int],
     ) -> None:
-        self._all = [
+        self.rules = [
             Prepared(
                 rule,
                 version.get(name, 0),
@@ -189,15 +189,12 @@ class RuleSet:
         ]
         self._by_type: dict[str, tuple[Prepared, ...]] = {}
 
-    def __bool__(self) -> bool:
-        return bool(self._all)
-
     def of_type(self, name: str) -> tuple[Prepared, ...]:
         found = self._by_type.get(name)
         if found is None:
             found = self._by_type[name] = tuple(
                 each
-                for each in self._all
+                for each in self.rules
                 if not each.rule.when.types or name in each.rule.when.types
             )
         return found

@@ -353,9 +353,9 @@ def test_what_is_refused_for_another_reason_moves_nothing() -> None:
 
 def test_rules_switched_off_are_not_there() -> None:
     rule = Rule(name="off", scope="card", measure="any", action="decline", enabled=False)
-    assert not RuleSet({"off": rule}, {}, {})
-    assert not Snapshot(1).risk
-    assert SNAPSHOT.risk
+    assert not RuleSet({"off": rule}, {}, {}).rules
+    assert not Snapshot(1).risk.rules
+    assert SNAPSHOT.risk.rules
     assert Commit().moves == ()
     assert Condition() == SNAPSHOT.risk.of_type("void")[0].rule.when
 
