@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from switch.reference import Route, Snapshot
     from switch.risk import Assessment
     from switch.routing import Choice, Passed
-    from switch.rows import Rows
+    from switch.rows import Rows, Second
 
     Admitted = tuple[Authorization, Effect] | Refusal
 
@@ -54,7 +54,7 @@ class Admission:
         self._journal = journal
         self._cache = cache
         self._rows = rows
-        self._clock = clock
+        self._now = clock.now
 
     def admit(
         self, received: Received, verified: Verified, asked: Ask, snapshot: Snapshot
@@ -64,12 +64,13 @@ class Admission:
         Something to await comes where the store has to be asked before.
         """
         key = key_of(received, verified, asked)
+        sender, type_, now = received.sender, asked.type, self._now()
         route = snapshot.route(asked.pan) if asked.pan else None
-        request = self._rows.request(received, verified, snapshot, key, asked, route)
+        local = self._rows.local(sender.timezone, now)
+        request = self._rows.request(received, verified, snapshot, key, asked, route, now, local)
         if request is None:
             return Refusal("96", "numbers.exhausted")
         auth = self._authorization(request, received, asked, snapshot)
-        sender, type_ = received.sender, asked.type
         if (
             (sender.status is None or type_.advice)
             and sender.profile.batch_in_message
@@ -77,9 +78,9 @@ class Admission:
             and unfit(key, verified, advice=type_.advice) is None
             and not verified.access.count_is_old(self._items_max, self._workers)
         ):
-            effect = self._first_effect(auth, asked, received, verified, route, snapshot)
+            effect = self._first_effect(auth, asked, received, verified, route, local, snapshot)
             return effect if isinstance(effect, Refusal) else (auth, effect)
-        return self._admit_asking(auth, asked, received, verified, route, snapshot)
+        return self._admit_asking(auth, asked, received, verified, route, local, snapshot)
 
     async def _admit_asking(
         self,
@@ -88,6 +89,7 @@ class Admission:
         received: Received,
         verified: Verified,
         route: Route | None,
+        local: Second,
         snapshot: Snapshot,
     ) -> Admitted:
         key, advice = auth.request.key, asked.type.advice
@@ -102,7 +104,7 @@ class Admission:
             return (auth, auth.refuse("77", stopped.rule)) if stored else stopped
         if verified.access.count_is_old(self._items_max, self._workers):
             verified.access = await self._cache.read(key.merchant, key.terminal)
-        effect = self._first_effect(auth, asked, received, verified, route, snapshot)
+        effect = self._first_effect(auth, asked, received, verified, route, local, snapshot)
         return effect if isinstance(effect, Refusal) else (auth, effect)
 
     async def _unfit_still(self, key: Key, verified: Verified, *, advice: bool) -> Refusal | None:
@@ -121,7 +123,7 @@ class Admission:
             request,
             asked.type,
             partial_allowed=partial and asked.type.opens,  # a follow-up is all or nothing
-            now=self._clock.now,
+            now=self._now,
             numbers=self._rows.identity,
             next_attempt=functools.partial(self._next_attempt, snapshot),
         )
@@ -163,23 +165,23 @@ class Admission:
         received: Received,
         verified: Verified,
         route: Route | None,
+        local: Second,
         snapshot: Snapshot,
     ) -> Effect | Refusal:
         if asked.type is UNSUPPORTED:
             return auth.refuse("40", f"type.{asked.kind}.{asked.private.usage}")
         if asked.type.advice:
-            return self._advice(auth, asked, received, verified, route, snapshot)
+            return self._advice(auth, asked, received, verified, route, local, snapshot)
         merchant = received.sender.merchant
         assert merchant is not None, "a merchant that is missing is a status"
         items = verified.access.items + verified.access.added
         if asked.type.side is Side.DEBIT and items >= self._items_max:
             return auth.refuse("65", "batch.full")
-        local = self._rows.local(merchant.timezone, auth.request.received_at).time
-        refusal = intake.validate(asked, received.message, route, merchant, local)
+        refusal = intake.validate(asked, received.message, route, merchant, local.month)
         if refusal is not None:
             return auth.refuse(refusal.response_code, refusal.rule)
         assessment, declined = limits.asked_first(
-            asked, auth.request, merchant, route, local, snapshot
+            asked, auth.request, merchant, route, local.time, snapshot
         )
         if declined is not None:
             return auth.refuse(declined.of.response_code, declined.of.told)
@@ -232,6 +234,7 @@ class Admission:
         received: Received,
         verified: Verified,
         route: Route | None,
+        local: Second,
         snapshot: Snapshot,
     ) -> Effect | Refusal:
         """Never declined: what would decline anything else has it held (rules §11)."""
@@ -240,12 +243,11 @@ class Admission:
             return auth.hold(
                 "merchant.unknown" if received.status is None else received.status.rule
             )
-        local = self._rows.local(merchant.timezone, auth.request.received_at).time
-        refusal = intake.validate(asked, received.message, route, merchant, local)
+        refusal = intake.validate(asked, received.message, route, merchant, local.month)
         if refusal is not None:
             return auth.hold(refusal.rule)
         assessment, declined = limits.asked_first(
-            asked, auth.request, merchant, route, local, snapshot
+            asked, auth.request, merchant, route, local.time, snapshot
         )
         if declined is not None:
             return auth.hold(declined.of.told)

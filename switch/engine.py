@@ -358,7 +358,9 @@ class Engine:
         key = await self.admission.reversed_key(received, verified, asked)
         snapshot = self.snapshot()
         route = snapshot.route(asked.pan) if asked.pan else None
-        tombstone = self._rows.request(received, verified, snapshot, key, asked, route)
+        now = self._now()
+        local = self._rows.local(received.sender.timezone, now)
+        tombstone = self._rows.request(received, verified, snapshot, key, asked, route, now, local)
         if tombstone is None:
             self.replies.refuse(received, frame, peer, Refusal("96", "numbers.exhausted"))
             return

@@ -25,8 +25,6 @@ from switch.transactions import (
 )
 
 if TYPE_CHECKING:
-    import datetime as dt
-
     from iso8583.message import Message
     from switch.reference import Route, Snapshot
     from terminals.registry import Merchant, Profile, Terminal
@@ -235,14 +233,15 @@ def read_code(value: str) -> str:
 
 
 def validate(
-    ask: Ask, message: Message, route: Route | None, merchant: Merchant, local: dt.datetime
+    ask: Ask, message: Message, route: Route | None, merchant: Merchant, month: str
 ) -> Refusal | None:
-    """The checks after "repeat" of rules §11, up to the risk rules. `route`: the card's, if it has one."""
+    """The checks after "repeat" of rules §11, up to the risk rules. `route`: the card's, if it has one.
+    `month`: the present one at the merchant's, YYMM."""
     if ask.type.name not in merchant.allowed_types:
         return Refusal("57", "merchant.type_not_allowed")
     if not ask.pan or not (ask.by_code or track.luhn_ok(ask.pan)):
         return Refusal("14", "card.number")
-    if ask.expiry and ask.expiry < year_month(local.year, local.month):
+    if ask.expiry and ask.expiry < month:
         return Refusal("54", "card.expired")
     if ask.type.amount and ask.amount_minor <= 0:
         return Refusal("13", "amount.zero")
@@ -254,12 +253,6 @@ def validate(
     if ask.amount_minor > merchant.amount_limit_minor:
         return Refusal("61", "merchant.amount_limit")
     return None
-
-
-@lru_cache(4)  # what is asked of it is now
-def year_month(year: int, month: int) -> str:
-    """YYMM, as an expiry is written."""
-    return f"{year % 100:02d}{month:02d}"
 
 
 def check_pin(ask: Ask, message: Message, route: Route | None) -> Refusal | None:

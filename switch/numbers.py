@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from switch.journal import StoreDownError
@@ -28,28 +27,23 @@ class Block:
         self._refill = refill
         self._size = size
         self._half = size // 2
-        self._next = 0
+        self.lowest = 0  # no number that will still be taken is below this one
         self._last = -1
         self._spare: tuple[int, int] | None = None
         self._task: asyncio.Task[None] | None = None
 
-    @property
-    def lowest(self) -> int:
-        """No number that will still be taken is below this one."""
-        return self._next
-
     async def start(self) -> None:
-        self._next, self._last = await self._refill(self._size)
+        self.lowest, self._last = await self._refill(self._size)
 
     def take(self) -> int | None:
         """The next number; None while the store has not given another block."""
-        number = self._next
+        number = self.lowest
         if number > self._last:
             if self._spare is None:
                 self._fetch()
                 return None
             (number, self._last), self._spare = self._spare, None
-        self._next = number + 1
+        self.lowest = number + 1
         if self._last - number < self._half and self._spare is None:
             self._fetch()
         return number
@@ -64,16 +58,20 @@ class Block:
             self._spare = await self._refill(self._size)
 
 
-def rrn(number: int, today: dt.date) -> str:
-    """DE 37: last digit of the year, day of the year, eight digits of the counter.
+def rrn(number: int, head: str) -> str:
+    """DE 37: last digit of the year, day of the year (`rrn_head`), eight digits of the counter.
 
     Unique per acquirer as long as fewer than 10^8 numbers are taken in a day, and for ten years.
 
     >>> import datetime
-    >>> rrn(42, datetime.date(2026, 2, 1))
+    >>> rrn(42, rrn_head(datetime.date(2026, 2, 1)))
     '603200000042'
     """
-    return f"{_rrn_head(today)}{number % RRN_TAIL:08d}"
+    return f"{head}{number % RRN_TAIL:08d}"
+
+
+def rrn_head(today: dt.date) -> str:
+    return f"{today.year % 10}{today.timetuple().tm_yday:03d}"
 
 
 def rrn_date(rrn: str, today: dt.date) -> dt.date | None:
@@ -97,11 +95,6 @@ def rrn_date(rrn: str, today: dt.date) -> dt.date | None:
         if found.year == each and found <= tomorrow:
             return found
     return None
-
-
-@lru_cache(8)
-def _rrn_head(today: dt.date) -> str:
-    return f"{today.year % 10}{today.timetuple().tm_yday:03d}"
 
 
 def stan(number: int) -> str:

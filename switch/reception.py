@@ -156,13 +156,13 @@ def _received_otherwise(
 def sent_by(message: Message, snapshot: Snapshot) -> Sender | None:
     """Who sent it, where that can be read and is a terminal of ours."""
     who = message.get(42), message.get(41)
-    known: Sender | None = snapshot.prepared.get(who)
+    known: Sender | None = snapshot.senders.get(who)
     if known is not None:
         return known if 11 in message else None
     named = intake.sender(message)
     if named is None or snapshot.terminal(named[0], named[1]) is None:
         return None
-    known = snapshot.prepared[who] = sender_of(named[0], named[1], snapshot)
+    known = snapshot.senders[who] = sender_of(named[0], named[1], snapshot)
     return known
 
 

@@ -20,7 +20,7 @@ from terminals.download_data import Aid, CaKey, DownloadSet, Parameters
 from terminals.registry import Merchant, Profile, StoredKey, Terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from settlement.four_eyes import Approval
 
@@ -249,9 +249,12 @@ class Snapshot:
         self._waiting: dict[str, tuple[StoredKey, ...]] = {}
         self._spoken: dict[str, None] = {}  # dialects that terminals have of their own
         self._prefix_lengths: list[int] = []
-        # What its users have put together of it, by whose and what: made when it is first asked for,
-        # and gone with it.
-        self.prepared: dict[Hashable, Any] = {}
+        # What its users have put together of it when it was first asked for, gone with it: who sends,
+        # by DE 42 and 41; what decisions say of a route, with a PIN or without; what attempts say of a
+        # routing rule and a link.
+        self.senders: dict[tuple[object, object], Any] = {}
+        self.routes_told: dict[tuple[str, bool], str] = {}
+        self.attempts_told: dict[tuple[str, str], str] = {}
         self.take(items, keys)
 
     def copy(self, generation: int) -> Snapshot:

@@ -54,8 +54,9 @@ class Second(msgspec.Struct, frozen=True, gc=False):
     begins: dt.datetime
     ends: dt.datetime
     time: dt.datetime
-    date: dt.date
     text: str  # MMDDhhmmss
+    month: str  # YYMM, as an expiry is written
+    rrn_head: str
 
 
 class Rows:
@@ -74,7 +75,7 @@ class Rows:
         timezone: str,
     ) -> None:
         self._pans = pans
-        self._clock = clock
+        self.now = clock.now
         self._standing = standing
         self._load = load
         self._acquirers = acquirers
@@ -85,20 +86,24 @@ class Rows:
         self._seconds: dict[str, Second] = {}  # zone -> the second last asked for
 
     def local(self, timezone: str = "", now: dt.datetime | None = None) -> Second:
-        """The present second in a merchant's time zone, or in the node's."""
-        return self._second(now or self._clock.now(), timezone or self._timezone)
-
-    def _second(self, now: dt.datetime, timezone: str) -> Second:
-        """Made once a second and zone."""
+        """The present second in a merchant's time zone, or in the node's: made once a second and zone."""
+        now = now or self.now()
         second = self._seconds.get(timezone)
         if second is None or not second.begins <= now < second.ends:
-            begins = now.replace(microsecond=0)
-            time = begins.astimezone(zoneinfo.ZoneInfo(timezone))
-            second = Second(
-                begins, begins + ONE_SECOND, time, time.date(), time.strftime("%m%d%H%M%S")
-            )
-            self._seconds[timezone] = second
+            second = self._seconds[timezone] = self._second(now, timezone or self._timezone)
         return second
+
+    def _second(self, now: dt.datetime, timezone: str) -> Second:
+        begins = now.replace(microsecond=0)
+        time = begins.astimezone(zoneinfo.ZoneInfo(timezone))
+        return Second(
+            begins,
+            begins + ONE_SECOND,
+            time,
+            time.strftime("%m%d%H%M%S"),
+            time.strftime("%y%m"),
+            numbers.rrn_head(time.date()),
+        )
 
     def request(
         self,
@@ -108,15 +113,16 @@ class Rows:
         key: Key,
         asked: Ask,
         route: Route | None,
+        now: dt.datetime,
+        local: Second,
     ) -> RequestRow | None:
-        """The request's row; None while no numbers are left. `route`: of its card, if it has one."""
+        """The request's row; None while no numbers are left. `route`: of its card, if it has one.
+        `local`: the second of `now` at its merchant's."""
         request_id, serial = self._request_ids.take(), self._rrns.take()
         if request_id is None or serial is None:
             return None
         sender, pans = received.sender, self._pans
         elements: dict[int, Any] = received.message
-        now = self._clock.now()
-        local = self._second(now, sender.timezone or self._timezone)
         pan, code, currency = asked.pan, asked.processing_code, asked.currency
         amount, reference = elements.get(4, "0"), elements.get(61, "")
         chip = elements.get(55)
@@ -132,7 +138,7 @@ class Rows:
             code,
             asked.amount_minor,
             currency,
-            numbers.rrn(serial, local.date),
+            numbers.rrn(serial, local.rrn_head),
             now,
             local.text,
             asked.entry_mode,
@@ -206,6 +212,11 @@ class Rows:
         passed: Passed = (),
     ) -> AttemptRow:
         acquirer = link.acquirer
+        told = "" if passed else snapshot.attempts_told.get((rule, acquirer), "")
+        if not told:
+            told = route_rule(rule, acquirer, snapshot.version("link", acquirer), passed)
+            if not passed:
+                snapshot.attempts_told[rule, acquirer] = told
         return AttemptRow(
             request.request_id,
             1 if former is None else former.attempt + 1,
@@ -214,7 +225,7 @@ class Rows:
             pair[1],  # transmission time
             link.de32,
             link.de33,
-            route_rule(rule, acquirer, snapshot.version("link", acquirer), passed),
+            told,
         )
 
     def identity(self, acquirer: str) -> WireIdentity | None:
@@ -230,9 +241,9 @@ def route_told(snapshot: Snapshot, route: Route | None, *, pin: bool) -> str:
     """How a decision (P10) ends after `Sender.decision`: which route, and its version; whether there is a
     PIN for the vault to translate, which no other column tells."""
     prefix = "" if route is None else route.prefix
-    name = f"{prefix}+" if pin else prefix  # no terminal is called like either
-    told: str | None = snapshot.prepared.get(name)
+    told = snapshot.routes_told.get((prefix, pin))
     if told is None:
         told = f'"route":"{prefix}@{snapshot.version("route", prefix)}"'
-        snapshot.prepared[name] = told = f'{told},"pin":true}}' if pin else f"{told}}}"
+        told = f'{told},"pin":true}}' if pin else f"{told}}}"
+        snapshot.routes_told[prefix, pin] = told
     return told

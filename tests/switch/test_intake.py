@@ -20,7 +20,7 @@ from switch.transactions import TYPES, UNSUPPORTED, TransactionType, find, rever
 from terminals.registry import Merchant, Profile
 
 PAN = "6220000000000001"
-LOCAL = dt.datetime(2026, 3, 4, 12, 0)  # noqa: DTZ001 - a merchant's wall clock
+MONTH = "2603"  # at the merchant's
 PROFILE = Profile(name="default")
 MERCHANT = Merchant(merchant="M00000000000001", name="Shop", amount_limit_minor=100_000)
 MESSAGE: dict[int, str | bytes] = {
@@ -55,7 +55,7 @@ def judged(message: dict[int, str | bytes], **route: Any) -> str:
     if ask.type is UNSUPPORTED:
         return "40"
     known = snapshot(**route).route(ask.pan)
-    refusal = intake.validate(ask, message, known, MERCHANT, LOCAL)
+    refusal = intake.validate(ask, message, known, MERCHANT, MONTH)
     return "" if refusal is None else refusal.response_code
 
 
@@ -109,7 +109,7 @@ def test_types_not_allowed_to_the_merchant() -> None:
     ask = intake.read(MESSAGE, PROFILE)
     assert isinstance(ask, Ask)
     merchant = Merchant(merchant="M00000000000001", name="Shop", allowed_types=("balance",))
-    verdict = intake.validate(ask, MESSAGE, snapshot().route(ask.pan), merchant, LOCAL)
+    verdict = intake.validate(ask, MESSAGE, snapshot().route(ask.pan), merchant, MONTH)
     assert verdict == Refusal("57", "merchant.type_not_allowed")
 
 
@@ -137,7 +137,7 @@ def test_a_scanned_code_stands_for_the_card() -> None:
     assert isinstance(ask, Ask)
     assert (ask.type.name, ask.pan, ask.by_code) == ("qr_payment", "6222021234567890123", True)
     merchant = Merchant(merchant="M00000000000001", name="Shop", allowed_types=("qr_payment",))
-    verdict = intake.validate(ask, message, snapshot().route(ask.pan), merchant, LOCAL)
+    verdict = intake.validate(ask, message, snapshot().route(ask.pan), merchant, MONTH)
     assert verdict != Refusal("14", "card.number"), "its last digit need not be Luhn's"
 
 

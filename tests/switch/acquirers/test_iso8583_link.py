@@ -538,8 +538,8 @@ def test_numbers_skip_what_is_in_flight() -> None:
             request = asyncio.ensure_future(ask(world))
             await asyncio.sleep(0.1)
             in_flight = str(world.bank.seen("0200")[0][11])
-            world.iso._block._next += 999_997 - world.iso._block._next + int(in_flight) - 1
-            world.iso._block._last = world.iso._block._next + 100
+            world.iso._block.lowest += 999_997 - world.iso._block.lowest + int(in_flight) - 1
+            world.iso._block._last = world.iso._block.lowest + 100
             taken = [world.iso.numbers() for _ in range(10)]
             assert in_flight not in [pair[0] for pair in taken if pair]
             request.cancel()
