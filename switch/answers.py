@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 ECHOED = (2, 3, 4, 11, 25, 41, 42, 49, 60)
 PASSED_ON = (44, 54, 55)
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder().decode
 
 
 def answer_money(
@@ -42,14 +44,17 @@ def answer_money(
             answer[4] = f"{outcome.approved_amount_minor:012d}"
         if outcome.answer:
             # untyped: msgspec knows no union of str and bytes
-            answer.update(msgspec.msgpack.decode(outcome.answer))
+            answer.update(_unpack(outcome.answer))
     return answer
 
 
 def kept(elements: Message) -> bytes:
     """Of a host's answer what the terminal is told and no column holds; for its repeats too."""
-    told = {de: elements[de] for de in PASSED_ON if de in elements}
-    return msgspec.msgpack.encode(told) if told else b""
+    told: Message = {}
+    for de in PASSED_ON:
+        if de in elements:
+            told[de] = elements[de]
+    return _pack(told) if told else b""
 
 
 @lru_cache(64)
@@ -59,18 +64,20 @@ def month_day(date: dt.date) -> str:
 
 
 def echo(asked: Message, response_code: str, local_time: str) -> Message:
-    """The part that every answer has. `local_time` is MMDDhhmmss.
-
-    An answer that a terminal sends by mistake is refused under its own MTI (rules §19).
-    """
-    mti = str(asked[0])
-    answer: Message = {0: mti if is_response(mti) else response_mti(mti)}
+    """The part that every answer has. `local_time` is MMDDhhmmss."""
+    answer: Message = {0: answer_mti(str(asked[0]))}
     for de in ECHOED:
         if de in asked:
             answer[de] = asked[de]
     answer[12], answer[13] = local_time[4:], local_time[:4]
     answer[39] = response_code
     return answer
+
+
+@lru_cache(1_024)
+def answer_mti(mti: str) -> str:
+    """An answer that a terminal sends by mistake is refused under its own (rules §19)."""
+    return mti if is_response(mti) else response_mti(mti)
 
 
 def unjournalled_rrn(asked: Message, local_time: str) -> str:

@@ -66,8 +66,16 @@ class Stage(IntEnum):  # its hash costs no call in Python: TABLE is asked with i
     REPEATING = auto()
 
 
+# Bare names for what every request asks for: through its class a member of an enumeration costs as
+# much as a call.
+RECORDING, ENDING, JUDGING, EXCHANGING, REROUTING, DECIDING, OVERTAKEN, REPEATING = Stage
+REPEAT, REVERSE = OnUnknown.REPEAT, OnUnknown.REVERSE
+PARTIAL, UNMAPPED = AnswerKind.PARTIAL, AnswerKind.UNMAPPED
+APPROVES_ALL = frozenset((AnswerKind.APPROVED, AnswerKind.REMARK))
+APPROVED = OutcomeState.APPROVED
+
 # No byte of the request can have left: an error of ours in these is a plain 96.
-NOTHING_SENT = frozenset((Stage.RECORDING, Stage.ENDING, Stage.JUDGING, Stage.REPEATING))
+NOTHING_SENT = frozenset((RECORDING, ENDING, JUDGING, REPEATING))
 
 
 class NumbersExhaustedError(Exception):
@@ -90,19 +98,19 @@ class Authorization(msgspec.Struct, eq=False):
     business_date: dt.date | None = None
     original: Original | None = None  # of a void or refund
     issued_ns: int = 0  # monotonic: when the newest commit was handed over, set by the engine
-    stage: Stage = Stage.RECORDING
+    stage: Stage = RECORDING
 
     # -- the ways in --------------------------------------------------------------------------
 
     def record(self, attempt: AttemptRow) -> Effect:
         """A new request with a route."""
         self.attempt = attempt
-        self.stage = Stage.RECORDING
+        self.stage = RECORDING
         return Store(Commit(request=self.request, attempt=attempt))
 
     def refuse(self, response_code: str, rule: str) -> Effect:
         """A request that a check after the MAC refuses: kept with its reason."""
-        self.stage = Stage.ENDING
+        self.stage = ENDING
         self.request = msgspec.structs.replace(self.request, any_batch=True)
         self.outcome = OutcomeRow(
             request_id=self.request.request_id,
@@ -115,7 +123,7 @@ class Authorization(msgspec.Struct, eq=False):
 
     def take_in(self, commit: Commit) -> Effect:
         """An advice, which brings its outcome along."""
-        self.stage = Stage.ENDING
+        self.stage = ENDING
         self.attempt, self.outcome = commit.attempt, commit.outcome
         return Store(commit)
 
@@ -129,7 +137,7 @@ class Authorization(msgspec.Struct, eq=False):
 
     def judge(self, find: Find, judge: Callable[[Scene], Judgement]) -> Effect:
         """A void or refund: its original decides."""
-        self.stage = Stage.JUDGING
+        self.stage = JUDGING
         return Decide(find, judge)
 
     def step(self, event: Event) -> Effect:
@@ -140,7 +148,7 @@ class Authorization(msgspec.Struct, eq=False):
         """What recovery needs to decide it, should this process fail to; None: nothing is stored."""
         if self.business_date is None or self.attempt is None:
             return None
-        sent = () if self.stage is Stage.REROUTING else (self.attempt,)
+        sent = () if self.stage is REROUTING else (self.attempt,)
         return Undecided(self.request, self.business_date, sent)
 
     def reply(self, response_code: str, rule: str) -> Reply:
@@ -153,7 +161,7 @@ class Authorization(msgspec.Struct, eq=False):
 def recorded(auth: Authorization, event: Stored) -> Effect:
     assert auth.attempt is not None
     auth.business_date = event.business_date
-    auth.stage = Stage.EXCHANGING
+    auth.stage = EXCHANGING
     return Exchange(auth.attempt)
 
 
@@ -169,7 +177,7 @@ def repeated(auth: Authorization, event: Duplicate) -> Effect:
         return auth.reply("12", "repeat.blocked_by_reversal")
     if event.content != auth.request.content:
         return auth.reply("94", "repeat.content_differs")
-    auth.stage = Stage.REPEATING
+    auth.stage = REPEATING
     return Look(event)
 
 
@@ -209,7 +217,7 @@ def judged(auth: Authorization, event: Judged) -> Effect:
     assert judgement.commit.attempt is not None
     auth.attempt = judgement.commit.attempt
     auth.original = judgement.original
-    auth.stage = Stage.EXCHANGING
+    auth.stage = EXCHANGING
     return Exchange(auth.attempt)
 
 
@@ -219,13 +227,13 @@ def judged(auth: Authorization, event: Judged) -> Effect:
 def answered(auth: Authorization, event: Answer) -> Effect:
     auth.answer = event
     kind = event.kind
-    if kind is AnswerKind.UNMAPPED and auth.type.on_unknown is OnUnknown.REPEAT:
-        return no_answer(auth, NoAnswer("unmapped response code"))
-    if kind in (AnswerKind.APPROVED, AnswerKind.REMARK):
+    if kind in APPROVES_ALL:
         return decide(auth, outcome_approved(auth, event, auth.request.amount_minor))
-    if kind is AnswerKind.PARTIAL:
+    if kind is UNMAPPED and auth.type.on_unknown is REPEAT:
+        return no_answer(auth, NoAnswer("unmapped response code"))
+    if kind is PARTIAL:
         assert event.amount_minor is not None
-        if auth.partial_allowed or auth.type.on_unknown is OnUnknown.REPEAT:  # never reversed
+        if auth.partial_allowed or auth.type.on_unknown is REPEAT:  # never reversed
             return decide(auth, outcome_approved(auth, event, event.amount_minor))
         outcome = outcome_plain(auth, OutcomeState.DECLINED, "51", "partial.not_supported")
         return decide(auth, outcome, reverse_reason=SWITCH_TIME_OUT)
@@ -234,25 +242,25 @@ def answered(auth: Authorization, event: Answer) -> Effect:
         outcome,
         acquirer_response_code=event.response_code,
         answer=answers.kept(event.elements),
-        on_current_date=auth.type.on_unknown is OnUnknown.REPEAT,
+        on_current_date=auth.type.on_unknown is REPEAT,
     )
-    unmapped = kind is AnswerKind.UNMAPPED and auth.type.on_unknown is OnUnknown.REVERSE
+    unmapped = kind is UNMAPPED and auth.type.on_unknown is REVERSE
     return decide(auth, outcome, reverse_reason=SWITCH_TIME_OUT if unmapped else "")
 
 
 def no_answer(auth: Authorization, _event: NoAnswer) -> Effect:
     """Unknown is not declined: reverse, repeat or forget, in the same commit (P3)."""
-    if auth.type.on_unknown is OnUnknown.REPEAT:
+    if auth.type.on_unknown is REPEAT:
         return decide_pending(auth)
     outcome = outcome_plain(auth, OutcomeState.UNKNOWN, "98", "acquirer.no_answer")
-    reverses = auth.type.on_unknown is OnUnknown.REVERSE
+    reverses = auth.type.on_unknown is REVERSE
     return decide(auth, outcome, reverse_reason=SWITCH_TIME_OUT if reverses else "")
 
 
 def not_sent(auth: Authorization, event: NotSent) -> Effect:
     """Certainly nothing left: the next route, as its own committed attempt, or 91."""
     assert auth.attempt is not None
-    if auth.type.on_unknown is OnUnknown.REPEAT:
+    if auth.type.on_unknown is REPEAT:
         # Whoever took this request over has queued it, without an outcome that ours could lose to:
         # a decline from here would stand beside a delivered refund. The queue settles who is right.
         return no_answer(auth, NoAnswer(event.reason))
@@ -266,7 +274,7 @@ def not_sent(auth: Authorization, event: NotSent) -> Effect:
         else:
             assert auth.business_date is not None
             auth.attempt = msgspec.structs.replace(attempt, request_date=auth.business_date)
-            auth.stage = Stage.REROUTING
+            auth.stage = REROUTING
             find = FindById(auth.request.request_id, auth.business_date)
             return Decide(find, judge_second_attempt(auth.attempt))
     others = "".join(f", {acquirer} {why}" for acquirer, why in passed[1:])
@@ -276,7 +284,7 @@ def not_sent(auth: Authorization, event: NotSent) -> Effect:
 
 def vault_refused(auth: Authorization, event: VaultRefused) -> Effect:
     """Nothing left, and no other route would do better: declined, without a reversal."""
-    if auth.type.on_unknown is OnUnknown.REPEAT:
+    if auth.type.on_unknown is REPEAT:
         return no_answer(auth, NoAnswer(event.rule))  # as in `not_sent`
     return decide(auth, outcome_plain(auth, OutcomeState.DECLINED, event.response_code, event.rule))
 
@@ -297,7 +305,7 @@ def rerouted(auth: Authorization, event: Judged) -> Effect:
     assert auth.attempt is not None
     if event.judgement.commit is None:
         return overtaken(auth, event)
-    auth.stage = Stage.EXCHANGING
+    auth.stage = EXCHANGING
     return Exchange(auth.attempt)
 
 
@@ -327,7 +335,7 @@ def outcome_approved(auth: Authorization, answer: Answer, amount_minor: int) -> 
     # By position, in the order of its fields: by name the whole row costs five times as much.
     return OutcomeRow(
         request.request_id,
-        OutcomeState.APPROVED,
+        APPROVED,
         answer.response_code,
         auth.now(),
         "acquirer",  # whose rule it is
@@ -340,14 +348,14 @@ def outcome_approved(auth: Authorization, answer: Answer, amount_minor: int) -> 
         "" if answer.rrn == request.rrn else answer.rrn,
         answer.response_code,
         answers.kept(answer.elements),
-        type_.on_unknown is OnUnknown.REPEAT,  # on the current date
+        type_.on_unknown is REPEAT,  # on the current date
     )
 
 
 def decide(auth: Authorization, outcome: OutcomeRow, reverse_reason: str = "") -> Effect:
     """Store the outcome, with its reversal in the same commit where one follows."""
     auth.outcome = outcome
-    auth.stage = Stage.DECIDING
+    auth.stage = DECIDING
     if not reverse_reason:
         return Store(Commit(outcome=outcome))
     commit = reverse(
@@ -363,7 +371,7 @@ def decide_pending(auth: Authorization) -> Effect:
     attempt = auth.attempt
     assert attempt is not None
     assert auth.business_date is not None
-    auth.stage = Stage.DECIDING
+    auth.stage = DECIDING
     auth.outcome = None
     queue = repeat_item(auth.request, attempt, auth.business_date, auth.numbers)
     if queue is None:
@@ -404,7 +412,7 @@ def lost(auth: Authorization, _event: Lost) -> Effect:
         return overtaken(auth, None)
     assert auth.attempt is not None
     assert auth.business_date is not None
-    auth.stage = Stage.OVERTAKEN
+    auth.stage = OVERTAKEN
     judge = judge_late_answer(
         auth.attempt, auth.business_date, auth.answer, "late", auth.numbers, auth.now()
     )
@@ -418,20 +426,20 @@ def overtaken(auth: Authorization, _event: Judged | None) -> Effect:
 
 # The whole machine. A pair that is not here can not happen.
 TABLE: dict[tuple[Stage, type], Callable[..., Effect]] = {
-    (Stage.RECORDING, Stored): recorded,
-    (Stage.RECORDING, Duplicate): repeated,
-    (Stage.RECORDING, Stale): moved,
-    (Stage.ENDING, Stored): ended,
-    (Stage.ENDING, Duplicate): repeated,
-    (Stage.ENDING, Stale): moved,
-    (Stage.JUDGING, Judged): judged,
-    (Stage.EXCHANGING, Answer): answered,
-    (Stage.EXCHANGING, NoAnswer): no_answer,
-    (Stage.EXCHANGING, NotSent): not_sent,
-    (Stage.EXCHANGING, VaultRefused): vault_refused,
-    (Stage.REROUTING, Judged): rerouted,
-    (Stage.DECIDING, Stored): decided,
-    (Stage.DECIDING, Lost): lost,
-    (Stage.OVERTAKEN, Judged): overtaken,
-    (Stage.REPEATING, Found): found,
+    (RECORDING, Stored): recorded,
+    (RECORDING, Duplicate): repeated,
+    (RECORDING, Stale): moved,
+    (ENDING, Stored): ended,
+    (ENDING, Duplicate): repeated,
+    (ENDING, Stale): moved,
+    (JUDGING, Judged): judged,
+    (EXCHANGING, Answer): answered,
+    (EXCHANGING, NoAnswer): no_answer,
+    (EXCHANGING, NotSent): not_sent,
+    (EXCHANGING, VaultRefused): vault_refused,
+    (REROUTING, Judged): rerouted,
+    (DECIDING, Stored): decided,
+    (DECIDING, Lost): lost,
+    (OVERTAKEN, Judged): overtaken,
+    (REPEATING, Found): found,
 }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from switch.authorization import NOTHING_SENT, Stage
+from switch.authorization import DECIDING, EXCHANGING, OVERTAKEN, Stage
 from switch.logs import AuthorizationLine
 
 if TYPE_CHECKING:
@@ -28,12 +28,12 @@ class Watch(msgspec.Struct, gc=False):
         """A stage of its authorisation has ended."""
         took_ns = now_ns - self.since_ns
         self.since_ns = now_ns
-        if stage is Stage.EXCHANGING:
+        if stage is EXCHANGING:
             self.exchanged_ns += took_ns
-        elif stage in NOTHING_SENT or stage is Stage.REROUTING:
-            self.recorded_ns += took_ns
-        else:
+        elif stage is DECIDING or stage is OVERTAKEN:
             self.settled_ns += took_ns
+        else:
+            self.recorded_ns += took_ns
 
 
 class Decided(msgspec.Struct, gc=False):
