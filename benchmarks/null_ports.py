@@ -19,7 +19,7 @@ from switch.adapters.system import SystemClock
 from switch.config import Batch as BatchBounds, Config, Listener, Rates
 from switch.journal import Stored
 from switch.reference import Item, Link, Route, Snapshot
-from switch.store_ports import Batch, Held, Lease, Session
+from switch.store_ports import Batch, Held, Lease, Session, SlotHeld
 from terminals.registry import Merchant, StoredKey, Terminal
 
 if TYPE_CHECKING:
@@ -147,6 +147,11 @@ class NullStore:
         self, _owner_id: int, _acquirer: str, granted: int, _keep: Sequence[int]
     ) -> Held:
         return Held(granted, tuple(range(1, granted + 1)))
+
+    async def tell_connected(
+        self, _owner_id: int, _acquirer: str, _connected: Sequence[int]
+    ) -> tuple[SlotHeld, ...]:
+        return ()
 
     # queue
     async def lease(self, _acquirer: str, _owner_id: int) -> Lease | None:

@@ -110,6 +110,11 @@ class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     settlement_calendar: str = ""  # that counts them; empty: our reserve account's
 
     @property
+    def accepts(self) -> bool:
+        """Does the bank connect to us, at least with what it sends on?"""
+        return self.connects == "bank" or self.receive_on == "accepted"
+
+    @property
     def wire(self) -> tuple[Any, ...]:
         """What both ends of a connection agree on; where it changes, new connections are needed."""
         return (

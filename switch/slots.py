@@ -9,6 +9,8 @@ A process with more than its share ends one connection after the other without h
 flight on it is answered first. A process whose lease ends closes its connections at once, by its own
 monotonic clock and so before the store gives the slots to others; what is in flight on them is
 others' to decide by then.
+
+Where the bank connects to us, slots alone do not say which node it goes to: `switch/spread.py`.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import structlog
 
 from switch.journal import StoreDownError
 from switch.rounds import rounds
+from switch.spread import Spread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,6 +72,11 @@ class User(Protocol):
     @property
     def signed_on(self) -> bool: ...
 
+    @property
+    def stands(self) -> bool:
+        """The connection is made, and has not closed."""
+        ...
+
     def end(self, *, at_once: bool) -> None:
         """Close: at once, or when what is in flight has been answered."""
         ...
@@ -85,6 +93,10 @@ class Slot:
         self.lost = False  # it is ours no more, in the store either
         self.user: User | None = None
 
+    @property
+    def connected(self) -> bool:
+        return self.user is not None and self.user.stands
+
     def end(self, *, at_once: bool) -> None:
         self.ended.set()
         self.lost = self.lost or at_once
@@ -94,6 +106,11 @@ class Slot:
 
 class SlotSource(Protocol):
     """What a link needs of its slots."""
+
+    @property
+    def holds_back(self) -> bool:
+        """No further connection of the bank's is taken now: one of its own must go elsewhere."""
+        ...
 
     async def take(self) -> Slot:
         """Wait for a free one."""
@@ -105,7 +122,8 @@ class SlotSource(Protocol):
 
 
 class Slots:
-    """The slots of one link in this process. `granted`: by the bank; it may change."""
+    """The slots of one link in this process. `granted`: by the bank; it may change, as may `incoming`:
+    whether it is the bank who connects."""
 
     def __init__(
         self,
@@ -117,6 +135,7 @@ class Slots:
         period_s: float,
     ) -> None:
         self.granted = 0
+        self.incoming = False
         self._acquirer = acquirer
         self._owners = owners
         self._clock = clock
@@ -126,11 +145,16 @@ class Slots:
         self._free: list[Slot] = []
         self._used: dict[int, Slot] = {}
         self._told: Held | None = None
+        self._spread = Spread()
         self._freed = asyncio.Event()
         self._nudged = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     # -- for the keepers of connections ---------------------------------------------------------
+
+    @property
+    def holds_back(self) -> bool:
+        return self.incoming and self._spread.holds_back
 
     async def take(self) -> Slot:
         while not self._free:
@@ -186,6 +210,8 @@ class Slots:
         held = await self._owners.hold_slots(owner_id, self._acquirer, self.granted, keep)
         if owner_id == self._standing.owner_id and self._left_s() > 0:
             self._take_up(held)
+            if self.incoming:
+                await self._spread_out(owner_id)
 
     def _take_up(self, held: Held) -> None:
         if held != self._told:
@@ -208,6 +234,15 @@ class Slots:
             slot.end(at_once=False)
         if self._free:
             self._freed.set()
+
+    async def _spread_out(self, owner_id: int) -> None:
+        connected = [number for number, slot in self._used.items() if slot.connected]
+        slots = await self._owners.tell_connected(owner_id, self._acquirer, connected)
+        number = self._spread.look(asyncio.get_running_loop().time(), slots, connected)
+        slot = None if number is None else self._used.get(number)
+        if slot is not None:
+            _log.info("link_connection_let_go", acquirer=self._acquirer, slot=slot.number)
+            slot.end(at_once=False)
 
     async def _watch(self) -> None:
         while True:

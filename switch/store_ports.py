@@ -55,6 +55,15 @@ class Held(msgspec.Struct, frozen=True, gc=False):
     slots: tuple[int, ...]
 
 
+class SlotHeld(msgspec.Struct, frozen=True, gc=False):
+    """A slot of a link that a living owner holds. `connected`: whether its process has a connection
+    there; None: nobody has said, as a node of the former release."""
+
+    slot: int
+    node: str
+    connected: bool | None
+
+
 class Undecided(msgspec.Struct, frozen=True):
     request: RequestRow
     request_date: dt.date
@@ -221,6 +230,13 @@ class Owners(Protocol):
     ) -> Held:
         """Of the `granted` connections of a link: give back what is not in `keep`, then take free
         ones up to this owner's share. What an owner holds is free when its lease has ended."""
+        ...
+
+    async def tell_connected(
+        self, owner_id: int, acquirer: str, connected: Sequence[int]
+    ) -> tuple[SlotHeld, ...]:
+        """This owner has connections on these of its slots, and on no other; all slots of the link
+        that the living hold, in order."""
         ...
 
 

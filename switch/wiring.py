@@ -232,13 +232,12 @@ class Links:
         if not registry.is_known(link.dialect):
             raise EdgeError("dialects", f"this node has no file of {link.dialect!r}")
         edge = self._ports.edge
-        accepted = link.connects == "bank" or link.receive_on == "accepted"
         if edge is None:
-            if link.tls or accepted:
+            if link.tls or link.accepts:
                 raise EdgeError("links", "this node has no table for the link")
             return self._ports.transport, None
         way_out = edge.way_out(link) if link.connects == "us" else self._ports.transport
-        return way_out, edge.way_in(link) if accepted else None
+        return way_out, edge.way_in(link) if link.accepts else None
 
     def _lacking(self, link: Link, error: EdgeError) -> None:
         """The link runs on other nodes, or not at all: told once for each reason."""
@@ -263,6 +262,7 @@ class Links:
             )
             slots.start()
         slots.granted = link.max_connections
+        slots.incoming = link.accepts
         return slots
 
     @property

@@ -3,6 +3,7 @@
 Theory of operation. All workers of a node share one listening socket. A worker takes a connection from
 it only while one of its keepers has a slot and waits, so a bank finds whichever worker has room. One
 that nobody takes within `Link.extra_s` is one too many: whoever sees it then takes it and closes it.
+So is one that would join others here while another node waits for one (`switch/spread.py`).
 One from elsewhere than the node's configuration says is closed at once, and keeps nobody's place.
 
 A handshake that dawdles or fails gives the place back to the keeper that waits.
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from switch.acquirers.link_connection import Connection, Owner
     from switch.ports import Accepts, Arrived
+    from switch.slots import SlotSource
 
 _log = structlog.get_logger(__name__)
 
@@ -45,8 +47,11 @@ class Place:
 class Incoming:
     """Of one link in one process; `owner` is the link."""
 
-    def __init__(self, owner: Owner, accepts: Accepts, sources: tuple[str, ...]) -> None:
+    def __init__(
+        self, owner: Owner, accepts: Accepts, sources: tuple[str, ...], slots: SlotSource
+    ) -> None:
         self._owner = owner
+        self._slots = slots
         self._accepts = accepts
         self._sources = networks(sources)
         self._places: deque[Place] = deque()
@@ -102,6 +107,9 @@ class Incoming:
                 self._owner.spawn(self._adopted(arrived, place))
 
     def _waiting(self) -> bool:
+        """Is there a place for one that comes?"""
+        if self._slots.holds_back:
+            return False
         while self._places and self._places[0].taken.done():
             self._places.popleft()
         return bool(self._places)

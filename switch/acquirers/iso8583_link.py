@@ -106,7 +106,7 @@ class IsoLink:
         self._in_flight = InFlight(self.counters, self.circuit)
         self._hand_over = HandOver(link.acquirer, siblings)
         self._frames = frames = Frames(link, hsm, reference, store_key, self.counters)
-        self._incoming = None if accepts is None else Incoming(self, accepts, sources)
+        self._incoming = None if accepts is None else Incoming(self, accepts, sources, slots)
         self._pool = pool = ConnectionPool(
             self,
             slots=slots,

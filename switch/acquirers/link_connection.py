@@ -161,6 +161,10 @@ class Connection(asyncio.Protocol):
         return self._state.phase is Phase.SIGNED_ON
 
     @property
+    def stands(self) -> bool:
+        return self.opened and not self.closed.is_set()
+
+    @property
     def writable(self) -> bool:
         transport = self._transport
         return transport is not None and not self._paused and not transport.is_closing()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given, settings, strategies as st
 
 from switch.slots import shares
-from switch.store_ports import Held
+from switch.store_ports import Held, SlotHeld
 from tests.contract.worlds import ACQUIRER, DRAWN, World, in_both
 from tests.depth import examples
 
@@ -103,6 +103,33 @@ def test_claims_at_the_same_time_share_out_what_there_is(run: Any) -> None:
         ]
         slots = [slot for one in last for slot in one.slots]
         assert sorted(set(slots)) == sorted(slots) == [1, 2, 3]
+
+    run(scenario)
+
+
+def test_who_has_connections_is_seen_by_all(run: Any) -> None:
+    async def scenario(world: World) -> None:
+        owners = (await world.process()).owners
+        one = await owners.register("a", 0)
+        await owners.hold_slots(one, ACQUIRER, 3, ())
+        other = await owners.register("b", 0)
+        await owners.hold_slots(one, ACQUIRER, 3, (1, 3))
+        await owners.hold_slots(other, ACQUIRER, 3, ())
+        assert await owners.tell_connected(other, ACQUIRER, ()) == (
+            SlotHeld(1, "a", None),
+            SlotHeld(2, "b", False),
+            SlotHeld(3, "a", None),
+        )
+        both = SlotHeld(1, "a", True), SlotHeld(2, "b", False), SlotHeld(3, "a", False)
+        assert await owners.tell_connected(one, ACQUIRER, (1, 2)) == both, "2 is another's"
+        assert await owners.tell_connected(other, ACQUIRER, ()) == both
+        assert await owners.tell_connected(one, "another", (1,)) == ()
+        await owners.hold_slots(one, ACQUIRER, 3, (3,))
+        await owners.hold_slots(one, ACQUIRER, 3, (3,))
+        first = await owners.tell_connected(other, ACQUIRER, (2,))
+        assert first[0].connected is None, "what was given back says nothing of what follows"
+        await world.expire(one)
+        assert await owners.tell_connected(other, ACQUIRER, (2,)) == (SlotHeld(2, "b", True),)
 
     run(scenario)
 

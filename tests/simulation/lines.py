@@ -115,6 +115,8 @@ class Lines:
         self._half_open: dict[tuple[str, str], list[str]] = {}  # → DE 37 of the probes under way
 
     def logged(self, event: MutableMapping[str, Any]) -> None:
+        if event.get("event") == "link_connection_let_go":
+            self._world.count("link connection let go")
         process = PROCESS.get()
         if event.get("event") != "link_circuit" or process is None:
             return

@@ -18,6 +18,7 @@ from switch.adapters.memory import MemoryStore
 from switch.journal import StoreDownError
 from switch.rows import Standing
 from switch.slots import Slots
+from switch.spread import AFTER_S, FOR_S, PAUSE_S
 from switch.virtual.loop import run_virtual
 from tests.switch.acquirers.wire import VirtualClock
 
@@ -39,8 +40,26 @@ class Bank:
         self.open: dict[Connection, None] = {}
         self.most = 0
 
+    async def connects_to(self, process: Process, slot: Slot) -> None:
+        """Return when there is one for the slot, or it has ended: at once, it is we who connect."""
+
     def held_by(self, process: Process) -> int:
         return sum(connection.process is process for connection in self.open)
+
+
+class Caller(Bank):
+    """It connects to us, and makes no more than `made`; not to those in `unknown`."""
+
+    def __init__(self, granted: int, made: int) -> None:
+        super().__init__(granted)
+        self.made = made
+        self.unknown: list[Process] = []
+
+    async def connects_to(self, process: Process, slot: Slot) -> None:
+        while not slot.ended.is_set() and (  # noqa: ASYNC110 - three parties change it
+            len(self.open) >= self.made or process.slots.holds_back or process in self.unknown
+        ):
+            await asyncio.sleep(0.1)
 
 
 class Connection:
@@ -54,6 +73,10 @@ class Connection:
     @property
     def signed_on(self) -> bool:
         return True
+
+    @property
+    def stands(self) -> bool:
+        return not self.closed.is_set()
 
     def end(self, *, at_once: bool) -> None:
         if self.process.stopped:
@@ -98,6 +121,10 @@ class Process:
         await asyncio.sleep(0.01)
         return held
 
+    async def tell_connected(self, *told: Any) -> Any:
+        await asyncio.sleep(0.01)
+        return await self._store.owners.tell_connected(*told)
+
     async def start(self) -> None:
         await self._register()
         self.slots.start()
@@ -125,8 +152,10 @@ class Process:
     async def _keep(self) -> None:
         while True:
             slot: Slot = await self.slots.take()
-            connection = slot.user = Connection(self)
-            await connection.closed.wait()
+            await self.bank.connects_to(self, slot)
+            if not slot.ended.is_set():
+                connection = slot.user = Connection(self)
+                await connection.closed.wait()
             self.slots.give_back(slot)
 
     def kill(self) -> None:
@@ -264,6 +293,34 @@ def test_a_bank_that_grants_fewer_or_more(granted: int) -> None:
             process.slots.granted = granted
         await asyncio.sleep(5)
         assert len(bank.open) == granted
+
+    tell(story)
+
+
+def test_a_bank_that_connects_comes_back_to_the_node_that_is_back() -> None:
+    """It makes two connections and may have three: slots alone would leave both where they are."""
+
+    async def story(store: MemoryStore) -> None:
+        bank = Caller(granted=3, made=2)
+        one, other = Process(store, bank, "a"), Process(store, bank, "b")
+        for process in (one, other):
+            process.slots.incoming = True
+        bank.unknown = [other]
+        await started(one, other)
+        assert (bank.held_by(one), bank.held_by(other)) == (2, 0)
+        await asyncio.sleep(FOR_S + 5.0)
+        assert (bank.held_by(one), bank.held_by(other)) == (2, 0), "it knows no other address"
+        bank.unknown = []
+        await asyncio.sleep(PAUSE_S + 10.0)
+        assert (bank.held_by(one), bank.held_by(other)) == (1, 1)
+        one.kill()
+        await asyncio.sleep(LEASE_S + 2.0)
+        assert bank.held_by(other) == 2
+        again = Process(store, bank, "a")
+        again.slots.incoming = True
+        await started(again)
+        await asyncio.sleep(AFTER_S + 2.0)
+        assert (bank.held_by(again), bank.held_by(other)) == (1, 1)
 
     tell(story)
 

@@ -78,6 +78,13 @@ class KeptOwner(msgspec.Struct):
     closed: bool = False
 
 
+class KeptSlot(msgspec.Struct):
+    """A connection that an owner may have to a bank; `connected`: whether it has, as far as it said."""
+
+    owner_id: int
+    connected: bool | None = None
+
+
 class KeptBatch(msgspec.Struct):
     number: int
     frozen: bool = False
@@ -134,7 +141,7 @@ class Facts:
         self.queue_end: dict[int, tuple[str, int]] = {}  # response code, commit id
         self.owner_rows: dict[int, KeptOwner] = {}
         self.acquirer_leases: dict[str, tuple[int, int, dt.datetime]] = {}
-        self.link_slots: dict[tuple[str, int], int] = {}  # (acquirer, slot) → owner id
+        self.link_slots: dict[tuple[str, int], KeptSlot] = {}  # by acquirer and slot
         self.batch_rows: dict[tuple[str, str], list[KeptBatch]] = {}
         self.session_rows: dict[int, Session] = {}
         self.confirmed: dict[int, None] = {}

@@ -7,9 +7,9 @@ import datetime as dt
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from switch.adapters.memory.facts import KeptOwner
+from switch.adapters.memory.facts import KeptOwner, KeptSlot
 from switch.slots import shares
-from switch.store_ports import HOLDS_MAX_S, Held, Undecided
+from switch.store_ports import HOLDS_MAX_S, Held, SlotHeld, Undecided
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -127,11 +127,11 @@ class MemoryOwners:
     ) -> Held:
         await asyncio.sleep(0)
         slots, rows = self._store.link_slots, self._store.owner_rows
-        for at, holder in list(slots.items()):
-            given_back = holder == owner_id and at[1] not in keep
-            if at[0] == acquirer and (given_back or not self._lives(rows[holder])):
+        for at, kept in list(slots.items()):
+            given_back = kept.owner_id == owner_id and at[1] not in keep
+            if at[0] == acquirer and (given_back or not self._lives(rows[kept.owner_id])):
                 del slots[at]
-        holders = [holder for (name, _), holder in slots.items() if name == acquirer]
+        holders = [kept.owner_id for (name, _), kept in slots.items() if name == acquirer]
         living: Counter[tuple[str, int]] = Counter()
         for owner in rows.values():
             if self._lives(owner):
@@ -141,11 +141,27 @@ class MemoryOwners:
         left = min(share - holders.count(owner_id), granted - len(holders))
         free = [slot for slot in range(1, granted + 1) if (acquirer, slot) not in slots]
         for slot in free[: max(left, 0)]:
-            slots[acquirer, slot] = owner_id
+            slots[acquirer, slot] = KeptSlot(owner_id)
         held = sorted(
-            slot for (name, slot), holder in slots.items() if (name, holder) == (acquirer, owner_id)
+            slot
+            for (name, slot), kept in slots.items()
+            if (name, kept.owner_id) == (acquirer, owner_id)
         )
         return Held(share, tuple(held))
+
+    async def tell_connected(
+        self, owner_id: int, acquirer: str, connected: Sequence[int]
+    ) -> tuple[SlotHeld, ...]:
+        await asyncio.sleep(0)
+        held = []
+        for (name, slot), kept in sorted(self._store.link_slots.items()):
+            owner = self._store.owner_rows[kept.owner_id]
+            if name != acquirer or not self._lives(owner):
+                continue
+            if kept.owner_id == owner_id:
+                kept.connected = slot in connected
+            held.append(SlotHeld(slot, owner.node, kept.connected))
+        return tuple(held)
 
     def _lives(self, owner: KeptOwner) -> bool:
         taken = owner.closed or owner.taken_by is not None

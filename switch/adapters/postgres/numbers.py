@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from switch.adapters.postgres.rows import attempt_of, attempts_of, request_of
-from switch.store_ports import HOLDS_MAX_S, Held, Undecided
+from switch.store_ports import HOLDS_MAX_S, Held, SlotHeld, Undecided
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -182,6 +182,27 @@ class PostgresOwners:
             keep,
         )
         return Held(row["share"], tuple(row["held"]))
+
+    async def tell_connected(
+        self, owner_id: int, acquirer: str, connected: Sequence[int]
+    ) -> tuple[SlotHeld, ...]:
+        rows = await self._leases.rows(
+            """
+            WITH told AS (
+                UPDATE switch.link_slot AS s SET connected = s.slot = ANY ($3)
+                WHERE s.acquirer = $2 AND s.owner_id = $1
+                  AND s.connected IS DISTINCT FROM (s.slot = ANY ($3))
+                RETURNING s.slot, s.connected)
+            SELECT s.slot, o.node, coalesce(t.connected, s.connected) AS connected
+            FROM switch.link_slot AS s JOIN switch.owner AS o USING (owner_id)
+            LEFT JOIN told AS t ON t.slot = s.slot
+            WHERE s.acquirer = $2 AND switch.lives(o) ORDER BY s.slot
+            """,
+            owner_id,
+            acquirer,
+            connected,
+        )
+        return tuple(SlotHeld(row["slot"], row["node"], row["connected"]) for row in rows)
 
     async def _close(self, which: str, owner_id: int) -> None:
         await self._sessions.execute(

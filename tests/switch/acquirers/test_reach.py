@@ -49,14 +49,13 @@ class Lines(World):
         self.network = network
         transport = Transport(network)
         edge = SimulatedEdge(network, transport, US, None)
-        accepted = link.connects == "bank" or link.receive_on == "accepted"
         bank = Bank(link)
         super().__init__(
             link,
             connections=connections,
             bank=bank,
             transport=transport,
-            accepts=edge.way_in(link) if accepted else None,
+            accepts=edge.way_in(link) if link.accepts else None,
         )
         self.into: list[BankConnection] = []
         network.listen(*OUT, lambda: BankConnection(bank), None)
@@ -209,6 +208,24 @@ def test_one_that_waits_takes_the_place_of_one_that_ends() -> None:
         assert lines.iso.counters.connections_refused == 0
 
     tell(story, connects="bank", extra_s=2.0)
+
+
+def test_one_that_must_go_elsewhere_is_closed_though_there_is_room() -> None:
+    async def story(lines: Lines) -> None:
+        await lines.dial()
+        await asyncio.sleep(0.1)
+        lines.slots.holds_back = True
+        second = await lines.dial()
+        await asyncio.sleep(lines.link.extra_s + 0.1)
+        assert closed(second)
+        lines.slots.holds_back = False
+        third = await lines.dial()
+        await asyncio.sleep(0.1)
+        assert not closed(third)
+        assert len(lines.bank.asked("001")) == 2
+
+    logs = tell(story, connections=2, connects="bank")
+    assert [log["reason"] for log in logs if log["event"] == "link_connection_refused"] == ["extra"]
 
 
 def test_nobody_else_may_connect() -> None:

@@ -239,6 +239,7 @@ class FixedSlots:
 
     def __init__(self, count: int) -> None:
         self.used: dict[int, Slot] = {}
+        self.holds_back = False
         self._free: asyncio.Queue[Slot] = asyncio.Queue()
         for number in range(1, count + 1):
             self._free.put_nowait(Slot(number))

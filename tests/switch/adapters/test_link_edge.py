@@ -86,12 +86,11 @@ class Branch:
         self.bank = bank
         self.edge = edge
         self.snapshot = Snapshot(1, [], [make_key("ZAK", bank.zak)])
-        accepted = link.connects == "bank" or link.receive_on == "accepted"
         self.iso = IsoLink(
             link,
             slots=FixedSlots(1),
             transport=edge.way_out(link) if link.connects == "us" else SystemTransport(),
-            accepts=edge.way_in(link) if accepted else None,
+            accepts=edge.way_in(link) if link.accepts else None,
             sources=edge.sources(link),
             clock=SystemClock(),
             hsm=LocalHsm(bank.vault),

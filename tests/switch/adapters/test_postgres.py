@@ -868,7 +868,15 @@ def test_a_paused_process_does_not_hold_its_counters_for_ever(run: Any) -> None:
 
 # -- privileges -------------------------------------------------------------------------------------
 
-LEASES = {"number_block", "owner", "acquirer_lease", "queue_open", "lmk_holder", "risk_bucket"}
+LEASES = {
+    "number_block",
+    "owner",
+    "acquirer_lease",
+    "queue_open",
+    "lmk_holder",
+    "risk_bucket",
+    "link_slot",
+}
 DERIVED = {"queue_open", "link_slot", "risk_bucket", "risk_move"}
 READABLE = {"business_day", "business_date", "lmk_holder", "upkeep"}  # beside the views
 
