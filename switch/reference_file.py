@@ -33,7 +33,6 @@ from settlement.calendars import Calendar, problems
 from settlement.contracts import NAME, BankAccount, is_cycle
 from settlement.fee_check import faults
 from settlement.fees import BUILT_IN, Plan
-from settlement.files.registry import ExpectedError, expected_of
 from settlement.iso20022.pain001 import ACCOUNT_MAX, BANK_MAX
 from settlement.shares import Agent, contract_faults, tree_fault
 from switch import routing_check
@@ -306,6 +305,9 @@ def _check_contract(item: Merchant) -> None:
 
 
 def _check_clearing(clearing: object) -> None:
+    # here, for it brings Arrow, and most commands that read reference data have no link before them
+    from settlement.files.registry import ExpectedError, expected_of
+
     try:
         expected_of(clearing)
     except ExpectedError as error:

@@ -439,6 +439,19 @@ def test_inspect_imports_nothing_it_does_not_need() -> None:
     assert done.stderr == ""
 
 
+def brought_along(groups: list[str], heavy: tuple[str, ...]) -> str:
+    """Which of `heavy` are imported with these groups of commands."""
+    code = (
+        "import importlib, sys\n"
+        f"for name in {groups}: importlib.import_module('switch.commands.' + name)\n"
+        f"sys.stdout.write(' '.join(name for name in {heavy} if name in sys.modules))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    return done.stdout
+
+
 def test_only_the_days_end_brings_its_engine_along() -> None:
     """ibis alone takes half a second to import: nobody who works a case should wait for it."""
     groups = [
@@ -459,16 +472,13 @@ def test_only_the_days_end_brings_its_engine_along() -> None:
         "statement",
         "terminal",
     ]
-    code = (
-        "import importlib, sys\n"
-        f"for name in {groups}: importlib.import_module('switch.commands.' + name)\n"
-        "heavy = ('ibis', 'duckdb', 'pandas')\n"
-        "sys.stderr.write(' '.join(name for name in heavy if name in sys.modules))\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
-    )
-    assert done.stderr == ""
+    assert brought_along(groups, ("ibis", "duckdb", "pandas")) == ""
+
+
+def test_reference_data_bring_no_arrow_along() -> None:
+    """It is half of what such a command took to begin."""
+    groups = ["data", "keys", "merchant", "risk", "route", "terminal"]
+    assert brought_along(groups, ("pyarrow", "numpy")) == ""
 
 
 @pytest.mark.parametrize("group", ["case", "payout", "reserve", "ledger", "evidence", "demo"])
