@@ -64,7 +64,7 @@ class Reporter:
             "tongbao_stage_seconds", "of an authorisation, by stage of its line", "stage"
         )
         self._stages = [stages.of(stage) for stage in STAGES]
-        self._bounds_s = stages.bounds
+        self._bounds_us = [round(bound_s * 1e6) for bound_s in stages.bounds]
         self._since_flush = 0
         self._counted: dict[Alike, tuple[list[Series], Series]] = {}
         self._approvals = registry.counter(
@@ -127,9 +127,8 @@ class Reporter:
         numbers, took = self._counted.get(alike) or self._count(alike)
         for number in numbers:
             number.value += 1.0
-        took_s = line.total_us / 1e6
-        took.value += took_s
-        took.buckets[bisect_left(self._bounds_s, took_s)] += 1
+        took.value += line.total_us / 1e6
+        took.buckets[bisect_left(self._bounds_us, line.total_us)] += 1
         if " after " in line.route_rule and not repeat:
             self._note_passed(line)
         self._since_flush += 1
@@ -172,7 +171,7 @@ class Reporter:
         for series, us in zip(self._stages, took_us, strict=True):
             if us:  # a refusal sends nothing
                 series.value += us / 1e6
-                series.buckets[bisect_left(self._bounds_s, us / 1e6)] += 1
+                series.buckets[bisect_left(self._bounds_us, us)] += 1
 
     def managed(self, received: Received, response_code: str, rule: str) -> None:
         mti = received.mti if received.mti in MANAGED else "other"

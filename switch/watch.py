@@ -63,7 +63,7 @@ def authorization_line(reply: Reply, watch: Watch, now_ns: int) -> Authorization
         request.received_at,
         key.merchant,
         key.terminal,
-        f"{key.stan:06d}",
+        str(key.stan).zfill(6),
         request.rrn,
         request.type,
         request.amount_minor,
@@ -81,7 +81,7 @@ def authorization_line(reply: Reply, watch: Watch, now_ns: int) -> Authorization
         watch.sent_ns // 1_000,
         (now_ns - watch.since_ns) // 1_000,  # the reply's
         request.request_id,
-        f"{key.batch:06d}",
+        str(key.batch).zfill(6),
         request.mti,
         request.entry_mode,
         "" if outcome is None else outcome.state,
