@@ -95,12 +95,14 @@ def _write_other(source: Source, rows: list[Element], codec: GenericCodec) -> li
 
 
 def _write_digits(source: Source, rows: list[Element], _codec: GenericCodec) -> list[str]:
-    """BCD digits, prefixes and fillers among them."""
+    """BCD digits, prefixes and fillers among them. A value that is no text formats to more than digits."""
     pieces: list[str] = []
     all_digits = True
     for row in rows:
-        all_digits = _add_bcd_pieces(source, row, f"v{row.de}", pieces) and all_digits
-    run = _joined(source, rows, pieces)
+        all_digits = _add_bcd_pieces(source, row, pieces) and all_digits
+    run = f"r{rows[0].de}"
+    text = "".join(f"{{{piece}}}" for piece in pieces)
+    source.line(f'{run} = f"{text}".encode()')
     if all_digits:
         source.check(f"{run}.isdigit()")
     else:
@@ -110,23 +112,33 @@ def _write_digits(source: Source, rows: list[Element], _codec: GenericCodec) -> 
 
 
 def _write_track(source: Source, rows: list[Element], _codec: GenericCodec) -> list[str]:
+    """What is no digit and no separator becomes what `unhexlify` refuses."""
     (row,) = rows
-    pieces: list[str] = []
-    _add_bcd_pieces(source, row, f"v{row.de}.replace('=', 'D')", pieces)
-    source.check(f"(v{row.de}.replace('=', '0').encode().isdigit() or not v{row.de})")
-    return [f"{source.bind(unhexlify)}({_joined(source, rows, pieces)})"]
+    name = f"v{row.de}"
+    side, fillers = row.fillers
+    nibbles = f"{name}.encode().translate({source.bind(_TRACK_NIBBLES)})"
+    prefix, odd = "", str(row.size % 2)
+    if row.prefix == "fixed":
+        source.check(f"len({name}) == {row.size}")
+    else:
+        source.line(f"n{row.de} = len({name})")
+        prefix, odd = f"{source.bind(written_prefixes(row))}[n{row.de}] + ", f"n{row.de} & 1"
+    filler = f"({source.bind(fillers[:1].upper().encode())} if {odd} else b'')"
+    padded = f"{filler} + {nibbles}" if side == "left" else f"{nibbles} + {filler}"
+    return [f"{prefix}{source.bind(unhexlify)}({padded})"]
 
 
-def _add_bcd_pieces(source: Source, row: Element, value: str, pieces: list[str]) -> bool:
+def _add_bcd_pieces(source: Source, row: Element, pieces: list[str]) -> bool:
     """Adds prefix, digits and filler; whether what stands around the digits is digits, too."""
+    value = f"v{row.de}"
     side, fillers = row.fillers
     filler = fillers[:1].upper()
     if row.prefix == "fixed":
-        source.check(f"len(v{row.de}) == {row.size}")
+        source.check(f"len({value}) == {row.size}")
         padded = [source.bind(filler)] if row.size % 2 else []
         digits = True
     else:
-        source.line(f"n{row.de} = len(v{row.de})")
+        source.line(f"n{row.de} = len({value})")
         pieces.append(f"{source.bind(_prefix_texts(row))}[n{row.de}]")
         padded = [f"{source.bind(filler)} if n{row.de} & 1 else ''"]
         digits = row.length_prefix.kind == "bcd"
@@ -213,6 +225,9 @@ def _prefix_texts(row: Element) -> list[str]:
     ]
 
 
+_TRACK_NIBBLES: Final = bytes(
+    ord({"=": "D"}.get(chr(o), chr(o) if chr(o) in "0123456789" else "!")) for o in range(256)
+)
 _WRITE: Final = {
     "raw": _write_raw,
     "other": _write_other,
