@@ -77,7 +77,8 @@ class LinkMac:
             if not isinstance(right, bool):
                 return self._in_time(right, key, covered, mac)
             if right:
-                self._found(key)
+                if self._waiting:
+                    self._found(key)
                 return True
         return False
 
@@ -115,7 +116,7 @@ class LinkMac:
         _log.error("link_mac_not_checked", owner=self._owner, error=error)
 
     def _found(self, key: StoredKey) -> None:
-        if self._waiting and key in self._waiting:
+        if key in self._waiting:
             self.on_waiting(key)
 
     def _good(self) -> list[StoredKey]:

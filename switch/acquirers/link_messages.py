@@ -40,8 +40,8 @@ MATCHING: Final = ((7, 11, 32, 33), (11, 41))
 AGREE: Final = (3, 11, 41, 49)
 _agreeing: Final = itemgetter(*AGREE)
 
-# What of an answer may be told to the terminal (rules §11) beside DE 4, 37 and 39.
-PASSED_ON: Final = (14, 15, 32, 38, 44, 54, 55)
+# What of an answer is told to the terminal (rules §11) and has no field of `Answer`.
+PASSED_ON: Final = (44, 54, 55)
 
 # A dialect without DE 7 is a terminals' one: it has the original in DE 61, not in DE 90.
 TERMINAL_DIALECT_KEEPS: Final = (26, 60, 61, 62, 63)

@@ -60,7 +60,7 @@ class Answer(msgspec.Struct, frozen=True):
     auth_code: str = ""
     settlement_date: dt.date | None = None  # DE 15, its year inferred
     rrn: str = ""  # DE 37 of the answer; the host's own where it differs from ours
-    elements: dict[int, str | bytes] = {}  # what else may be told to the terminal
+    elements: dict[int, str | bytes] = {}  # what else is told to the terminal
 
 
 class Delivery(msgspec.Struct, frozen=True):

@@ -270,7 +270,7 @@ def test_an_answer_that_counts() -> None:
         auth_code="123456",
         settlement_date=TODAY,
         rrn="606300000001",
-        elements={15: "0304", 32: "48000000", 38: "123456", 44: "BANK", 55: b"\x91\x00"},
+        elements={44: "BANK", 55: b"\x91\x00"},
     )
 
 
