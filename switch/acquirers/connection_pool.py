@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-SENT_MAX: Final = 65_536  # messages of which it is known on which connection they left
 CLOSED_MAX: Final = 1_024  # connections of which it is known when they closed
 RECONNECT_MAX_S: Final = 30.0
 AGAIN_S: Final = 0.02  # before we wait again for a bank that connects to us
@@ -58,7 +57,6 @@ class ConnectionPool:
     ) -> None:
         self.ready: list[Connection] = []  # signed on and not retiring
         self.draining = False
-        self.sent_on: OrderedDict[MatchKey, int] = OrderedDict()
         self._owner = owner
         self._slots = slots
         self._reach = reach
@@ -107,16 +105,13 @@ class ConnectionPool:
         """One of this process's that is signed on and takes bytes."""
         return self._round(self.ready, 0)
 
-    def left_on(self, key: MatchKey, serial: int) -> None:
-        remember(self.sent_on, key, serial, SENT_MAX)
-
     def may_overtake(self, key: MatchKey, serial: int, first_seen_s: float) -> bool:
         """Could a 0420 that leaves now on connection `serial` arrive before its original (rules §8)?
 
         Where the original's connection is not known (another process, long ago, or so many have
         closed since), its echoes have closed it or shown that it flows within a known time.
         """
-        used = self.sent_on.get(key)
+        used = self._in_flight.sent_on.get(key)
         if used == serial:
             return False
         if used in self._open or used in self._hand_over.mirrored:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 EXPIRED_KEPT_S: Final = 600.0  # an expired attempt is known this long without asking the journal
 EXPIRED_MAX: Final = 16_384
+SENT_MAX: Final = 65_536  # messages of which it is known on which connection they left
 NEAR_MAX: Final = 64  # requests that an answer to none is held against, of either kind
 TOLD_MAX: Final = 4  # different late answers to one request
 
@@ -75,12 +76,14 @@ class Expired:
 
 
 class InFlight:
-    """`pending` and `expired` by the elements that an answer is matched by."""
+    """`pending`, `expired` and on which connection a message left (`sent_on`), by the elements that an
+    answer is matched by."""
 
     def __init__(self, counters: Counters, circuit: Circuit) -> None:
         self.pending: dict[MatchKey, Pending] = {}
         self.expired: OrderedDict[MatchKey, Expired] = OrderedDict()
         self.stans: dict[str | bytes, Pending] = {}  # the pending by DE 11
+        self.sent_on: OrderedDict[MatchKey, int] = OrderedDict()  # serial of the connection
         self.empty = asyncio.Event()
         self.empty.set()
         self._counters = counters
@@ -95,6 +98,7 @@ class InFlight:
         pending.way, pending.serial, pending.deadline_s = way, way.serial, deadline_s
         self.pending[pending.key] = pending
         self.stans[pending.request[11]] = pending
+        remember(self.sent_on, pending.key, way.serial, SENT_MAX)
         way.waiting += 1
         way.counters.sent += 1
         if len(self.pending) == 1:

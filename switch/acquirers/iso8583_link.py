@@ -31,7 +31,7 @@ from switch.acquirers.in_flight import InFlight, MatchKey, Pending
 from switch.acquirers.incoming import Incoming
 from switch.acquirers.link_answers import Answers
 from switch.acquirers.link_clock import LinkClock
-from switch.acquirers.link_connection import Connection, Counters
+from switch.acquirers.link_connection import Counters
 from switch.acquirers.link_frames import Frames
 from switch.acquirers.link_tasks import LinkTasks
 from switch.acquirers.ports import Answer, Delivery, Health, NoAnswerError, NotSentError
@@ -123,7 +123,6 @@ class IsoLink:
             hand_over=self._hand_over,
             on_late=on_late,
             on_unmatched=on_unmatched,
-            sent_on=self._pool.sent_on,
             reload=reload,
         )
         # What connections and siblings ask is answered by the part that it is about; bound here once,
@@ -160,9 +159,10 @@ class IsoLink:
         return self.circuit.state(asyncio.get_running_loop().time())
 
     def health(self) -> Health:
-        if not self.ready:
+        pool = self._pool
+        if pool.draining or not (pool.ready or self._hand_over.usable):
             return Health.DOWN
-        if len(self._in_flight) >= self.link.in_flight_max:
+        if len(self._in_flight.pending) >= self.link.in_flight_max:
             return Health.FULL
         if self.circuit.closed:
             return Health.UP
@@ -202,7 +202,7 @@ class IsoLink:
         loop = asyncio.get_running_loop()
         sent_s = loop.time()
         key = self._key_of(original)
-        followed = None if key is None else self._pool.sent_on.get(key)
+        followed = None if key is None else self._in_flight.sent_on.get(key)
         answered: asyncio.Future[Answer] = loop.create_future()
         pending = Pending(
             self._answers.key(message),
@@ -387,14 +387,18 @@ class IsoLink:
 
         `followed`: the connection that the original left on. Behind it nothing overtakes (rules §8).
         """
-        try:
-            way = self._way(pending, followed)
-        except Exception as error:  # noqa: BLE001 - as above
-            self._not_left(pending, error)
+        bound = 0 if pending.attempt is None else self.link.connection_in_flight_max
+        way = self._pool.way(followed, bound)
+        if way is None:
+            full = bound and self._pool.way(followed) is not None
+            reason = "connection_in_flight_max" if full else "backpressure"
+            self._not_left(pending, NotSentError(reason))
+            return False
+        if self.monotonic_ns() >= pending.send_by_ns:
+            self._not_left(pending, NotSentError("send_by_passed"))
             return False
         deadline_s = asyncio.get_running_loop().time() + self.link.timeout_s
         self._in_flight.add(pending, way, deadline_s)
-        self._pool.left_on(pending.key, way.serial)
         self.counters.sent += 1
         try:
             if isinstance(way, Mirrored):
@@ -425,16 +429,6 @@ class IsoLink:
         if message.key in pending:
             raise NotSentError("in_flight_twice")
 
-    def _way(self, message: Pending, followed: int | None) -> Connection | Mirrored:
-        bound = 0 if message.attempt is None else self.link.connection_in_flight_max
-        way = self._pool.way(followed, bound)
-        if way is None:
-            full = bound and self._pool.way(followed) is not None
-            raise NotSentError("connection_in_flight_max" if full else "backpressure")
-        if self.monotonic_ns() >= message.send_by_ns:
-            raise NotSentError("send_by_passed")
-        return way
-
     # -- siblings -------------------------------------------------------------------------------
 
     def hand_in(self, message: Send, sibling: Sibling) -> str:
@@ -457,7 +451,7 @@ class IsoLink:
             return
         self._in_flight.forget(pending)
         self.circuit.released(pending.circuit)
-        self._pool.sent_on.pop(key, None)
+        self._in_flight.sent_on.pop(key, None)
         self.counters.not_sent += 1
         pending.told(NotSentError(reason))
 

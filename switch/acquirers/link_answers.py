@@ -53,8 +53,7 @@ ASKED_ABOUT_PER_S: Final = 256  # answers to nothing in flight that the journal 
 
 
 class Answers:
-    """`owner` is the link; `reload` reads the reference data anew from the store. `sent_on` knows what
-    left: an answer to what is no longer in flight has been answered before."""
+    """`owner` is the link; `reload` reads the reference data anew from the store."""
 
     def __init__(
         self,
@@ -65,7 +64,6 @@ class Answers:
         circuit: Circuit,
         in_flight: InFlight,
         hand_over: HandOver,
-        sent_on: dict[MatchKey, int],
         on_late: OnLate,
         on_unmatched: OnUnmatched | None,
         reload: Callable[[], Awaitable[Snapshot]] | None,
@@ -82,7 +80,6 @@ class Answers:
         self._circuit = circuit
         self._in_flight = in_flight
         self._hand_over = hand_over
-        self._sent_on = sent_on
         self._on_late = on_late
         self._on_unmatched = on_unmatched
         self._reload = reload
@@ -260,7 +257,7 @@ class Answers:
 
     def _unmatched(self, key: MatchKey, message: Message, slot: int) -> None:
         """A good answer to nothing in flight. A 0430 finds its item again when it is repeated."""
-        twice = key in self._sent_on
+        twice = key in self._in_flight.sent_on
         if twice:
             self._counters.twice += 1
         else:

@@ -51,7 +51,8 @@ class LinkMac:
         self._unsigned_bytes = unsigned_bytes
 
     def sign(self, covered: bytes) -> bytes | Awaitable[bytes]:
-        self._look()
+        if self._reference() is not self._seen:
+            self._look()
         if self._current is None:
             raise VaultError(f"no ZAK for {self._owner}")
         return self._hsm.mac(self._current.block, self._profile, covered[self._unsigned_bytes :])
@@ -121,7 +122,8 @@ class LinkMac:
 
     def _good(self) -> list[StoredKey]:
         """What verifies now, in the order in which it is tried."""
-        self._look()
+        if self._reference() is not self._seen:
+            self._look()
         good = [] if self._current is None else [self._current]
         if self._formers:
             now_s = asyncio.get_running_loop().time()
@@ -129,10 +131,8 @@ class LinkMac:
         return good + self._waiting if self._waiting else good
 
     def _look(self) -> None:
-        snapshot = self._reference()
-        if snapshot is not self._seen:
-            self._seen = snapshot
-            self.refresh(snapshot)
+        self._seen = self._reference()
+        self.refresh(self._seen)
 
     def refresh(self, snapshot: Snapshot) -> None:
         keys = snapshot.keys(self._owner, KeyUsage.ZAK.value)
@@ -155,7 +155,8 @@ class LinkMac:
 
     def take_up(self, key: StoredKey) -> None:
         """A key that the reference data do not show yet."""
-        self._look()
+        if self._reference() is not self._seen:
+            self._look()
         self.use(key)
 
     def use(self, key: StoredKey) -> None:

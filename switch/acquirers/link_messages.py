@@ -52,6 +52,8 @@ WRITTEN: Final = (
     55, 59, 60, 61, 62, 63, 90, 95,
 )  # fmt: skip
 
+ONE_DAY: Final = dt.timedelta(days=1)
+
 # DE 95 of a full reversal: nothing of the amount stands (ISO 8583:1987: the new actual amount).
 REPLACED_BY_NOTHING: Final = "0" * 42
 
@@ -314,6 +316,10 @@ def read_answer(request: Message, answer: Message, link: Link, today: dt.date) -
             return "DE 4 is not a part of what was asked"
     elif asked is not None and amount != asked:
         return "DE 4 differs"
+    told: Message = {}
+    for de in PASSED_ON:
+        if de in answer:
+            told[de] = answer[de]
     fields: dict[int, Any] = answer
     return Answer(
         kind,
@@ -322,7 +328,7 @@ def read_answer(request: Message, answer: Message, link: Link, today: dt.date) -
         fields.get(38, "").strip(),
         month_day(fields.get(15, ""), today),
         fields.get(37, ""),
-        {de: answer[de] for de in PASSED_ON if de in answer},
+        told,
     )
 
 
@@ -365,5 +371,10 @@ def settlement_date(answered: dt.date | None, link: Link, local: dt.datetime) ->
     """DE 15 where the host gave it, else by the link's cut-over time; `local` in the link's zone."""
     if answered is not None:
         return answered
-    cutoff = dt.time.fromisoformat(link.settlement_cutoff)
-    return local.date() + dt.timedelta(days=local.time().replace(tzinfo=None) >= cutoff)
+    today = local.date()
+    return today + ONE_DAY if local.time() >= _time_of_day(link.settlement_cutoff) else today
+
+
+@lru_cache(64)  # of links
+def _time_of_day(text: str) -> dt.time:
+    return dt.time.fromisoformat(text)
