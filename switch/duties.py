@@ -36,7 +36,7 @@ class ReferenceData:
         self._followed = False
         self._reading = asyncio.Lock()
 
-    def __call__(self) -> Snapshot:
+    def snapshot(self) -> Snapshot:
         assert self._snapshot is not None, "read before anything is served"
         return self._snapshot
 
@@ -50,7 +50,7 @@ class ReferenceData:
     async def reload(self) -> Snapshot:
         async with self._reading:
             await self.reload_held()
-        return self()
+        return self.snapshot()
 
     async def reload_held(self) -> None:
         self._snapshot = await self._store.snapshot()
@@ -147,7 +147,7 @@ class Duties:
 
     async def _count_queues(self) -> None:
         """Which queues are at their bound: new requests to those acquirers are refused (P8)."""
-        links = self._reference().links.values()
+        links = self._reference.snapshot().links.values()
         lengths = {link.acquirer: await self._queue.open_items(link.acquirer) for link in links}
         self._standing.full = frozenset(
             link.acquirer for link in links if lengths[link.acquirer] >= link.queue_max

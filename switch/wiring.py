@@ -186,7 +186,7 @@ class Links:
             clock=ports.clock,
             hsm=ports.hsm,
             numbers=stores.numbers,
-            reference=self._reference,
+            reference=self._reference.snapshot,
             on_late=self._late.of(link.acquirer),
             on_unmatched=self._unmatched.take,
             reload=self._reference.reload,
@@ -203,14 +203,14 @@ class Links:
             clock=ports.clock,
             owner=lambda: self._standing.owner_id,
             numbers=self._rows.identity,
-            reference=self._reference,
+            reference=self._reference.snapshot,
             poll_s=self._config.queue.poll_s,
             take=self._config.queue.take,
             send_by_s=self._config.engine.send_by_s,
             lease_renew_s=self._config.engine.lease_renew_s,
         )
         sender = KeySender(
-            host, store=stores.key_exchanges, hsm=ports.hsm, reference=self._reference
+            host, store=stores.key_exchanges, hsm=ports.hsm, reference=self._reference.snapshot
         )
         try:
             await host.start()
@@ -298,7 +298,7 @@ class Links:
         await sender.stop()
         await forwarder.stop()
         await host.drain(timeout_s)
-        if host.name not in self._reference().links:
+        if host.name not in self._reference.snapshot().links:
             self._acquirers.pop(host.name, None)
             await self._slots.pop(host.name).stop()
 
@@ -341,7 +341,11 @@ class Switch:
             timezone=config.timezone,
         )
         self._late = LateAnswers(
-            stores.journal, self.rows, clock, log, lambda name: self.reference().links.get(name)
+            stores.journal,
+            self.rows,
+            clock,
+            log,
+            lambda name: self.reference.snapshot().links.get(name),
         )
         self._siblings: Siblings | None = None
         if ports.local is not None and config.workers > 1:
@@ -384,7 +388,7 @@ class Switch:
             load=self.load,
             acquirers=self.acquirers,
             request_ids=self._request_ids,
-            snapshot=self.reference,
+            snapshot=self.reference.snapshot,
             refresh=self.reference.refresh,
             sources=sources,
             demo=demo,
@@ -440,7 +444,7 @@ class Switch:
 
     def _warm(self) -> None:
         """Code for the usual shapes of every dialect spoken, 25 to 60 ms each, before traffic comes."""
-        snapshot = self.reference()
+        snapshot = self.reference.snapshot()
         spoken = {listener.dialect for listener in self._config.listeners}
         spoken |= {*snapshot.dialects, *(link.dialect for link in snapshot.links.values())}
         for name in sorted(spoken):
@@ -589,7 +593,7 @@ async def run_worker(
             _follow_lmk(config.node, vault, switch, stores.custody, control)
         )
         sampling = loop.create_task(_sample(gauges, switch, stores.writer))
-        links = switch.reference().links
+        links = switch.reference.snapshot().links
         control.ready({name: f"{link.host}:{link.port}" for name, link in links.items()})
         await control.drain_requested()
         await switch.drain()

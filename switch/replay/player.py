@@ -302,7 +302,7 @@ class Player:
     def _wire_of(self, name: str) -> Wire | None:
         wire = self._wires.get(name)
         if wire is None:
-            snapshot = self._switch.reference()
+            snapshot = self._switch.reference.snapshot()
             terminal = snapshot.terminals.get(name)
             if terminal is None:
                 return None

@@ -9,7 +9,7 @@ import msgspec
 
 from switch.adapters.memory import MemoryStore
 from switch.config import Config
-from switch.duties import Duties
+from switch.duties import Duties, ReferenceData
 from switch.journal import Commit, OutcomeState, RowRefusedError, Verdict
 from switch.reference import Link
 from switch.reversal import WireIdentity
@@ -27,6 +27,7 @@ from tests.contract.worlds import (
 )
 
 if TYPE_CHECKING:
+    from switch.reference import Snapshot
     from switch.store_ports import Undecided
 
 
@@ -108,6 +109,9 @@ def test_a_lost_lease_is_not_replaced_while_draining() -> None:
     asyncio.run(scenario())
 
 
+async def nothing_follows(_snapshot: Snapshot) -> None: ...
+
+
 def test_an_acquirer_whose_queue_is_at_its_bound_is_full_until_it_drains() -> None:
     async def scenario() -> None:
         desk = Desk()
@@ -116,9 +120,8 @@ def test_an_acquirer_whose_queue_is_at_its_bound_is_full_until_it_drains() -> No
         link = Link(acquirer=ACQUIRER, host="h", port=1, de32="1", queue_max=2)
         content = msgspec.to_builtins(link)
         await desk.store.reference.apply([("link", ACQUIRER, content)], maker="test")
-        snapshot = await desk.store.reference.snapshot()
-        stand_in: Any = lambda: snapshot  # noqa: E731
-        desk.duties._reference = stand_in
+        desk.duties._reference = ReferenceData(desk.store.reference, nothing_follows)
+        await desk.duties._reference.reload()
         for each in (1, 2):
             await reverse(desk.store, key(each), 100 + each)
             await desk.duties._count_queues()
