@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 ONE_SECOND = dt.timedelta(seconds=1)
 PAN_COLUMN = "switch.request.pan_cipher"
+# By their bare names: through its class each costs as much as three calls.
+UP, PROBING = Health.UP, Health.PROBING
 # How a host that takes no new request does, in the words of `NotSentError`.
 UNFIT = {Health.DOWN: "link_down", Health.FULL: "in_flight_max", Health.OPEN: "circuit_open"}
 
@@ -179,7 +181,7 @@ class Rows:
         if self._load.waiting_at(acquirer) >= link.in_flight_max:
             return "in_flight_max"  # a bank that does not answer costs its own requests only
         health = host.health()
-        if health is not Health.UP and health is not Health.PROBING:
+        if health is not UP and health is not PROBING:
             return UNFIT[health]
         pair = host.numbers()
         if pair is None:
