@@ -15,6 +15,7 @@ from switch.at_once import as_task
 
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import Callable
 
     from switch.store_ports import Batch, Batches, KeptDownload, Session
 
@@ -70,13 +71,12 @@ class AccessCache:
         self._bound = bound
         self._former_keys_s = former_keys_s
         self._known: OrderedDict[tuple[str, str], Access] = OrderedDict()  # by when it was read
+        self._time: Callable[[], float]  # of the loop that it was read in
 
     def get(self, merchant: str, terminal: str) -> Access | None:
         """As last read; None where that is too long ago: other workers may know of newer keys."""
         access = self._known.get((merchant, terminal))
-        if access is None or asyncio.get_running_loop().time() > access.until_s:
-            return None
-        return access
+        return None if access is None or self._time() > access.until_s else access
 
     async def read(self, merchant: str, terminal: str) -> Access:
         """Read from the store, and remember."""
@@ -85,7 +85,8 @@ class AccessCache:
         batch = await self._batches.current(merchant, terminal)
         former = self._known.pop((merchant, terminal), None)
         access = Access(sessions, batch, self._former_keys_s)
-        access.until_s = asyncio.get_running_loop().time() + self._former_keys_s
+        self._time = asyncio.get_running_loop().time
+        access.until_s = self._time() + self._former_keys_s
         if former is not None and former.batch is not None and batch is not None:
             access.sources = former.sources if former.batch.batch == batch.batch else set()
         if former is not None:

@@ -37,11 +37,15 @@ class Rate:
         """One token, if there is one. What is refused costs none."""
         if not self._step_s:
             return True
-        full_s = self._full_s.get(key, 0.0)
+        known = self._full_s
+        full_s = known.get(key, 0.0)
         full_s = (full_s if full_s > now_s else now_s) + self._step_s
         if full_s - now_s > self._ahead_s:
             return False
-        self._keep(key, full_s)
+        known[key] = full_s
+        known.move_to_end(key)
+        if len(known) > self._keys_max:
+            known.popitem(last=False)
         return True
 
     def spend(self, key: Hashable, now_s: float, count: int) -> None:

@@ -213,6 +213,7 @@ class TerminalConnection(asyncio.Protocol):
         "_seen_s",
         "_server",
         "_spoken",
+        "_time",
         "_transport",
         "_unread",
         "dialect",
@@ -249,7 +250,10 @@ class TerminalConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._seen_s = self._heard_s = asyncio.get_running_loop().time()
+        self._time = (
+            asyncio.get_running_loop().time
+        )  # looking the loop up costs more than asking it
+        self._seen_s = self._heard_s = self._time()
         self.made = True
         if not self._prefix:
             self.source = peer_of(transport)
@@ -264,7 +268,7 @@ class TerminalConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._ended:
             return
-        self._heard_s = now_s = asyncio.get_running_loop().time()
+        self._heard_s = now_s = self._time()
         if not self._spoken and data.startswith(SIGNATURE):
             self._refused("proxy.not_listed")
             self.end()
@@ -392,13 +396,13 @@ class TerminalConnection(asyncio.Protocol):
             return
         room = self._in_flight <= self._server.bounds.in_flight_per_connection // 2
         if room and self._unread:
-            self._cut(asyncio.get_running_loop().time())
+            self._cut(self._time())
         if self._ended:
             self._close_when_answered()
         elif room and self._paused and not self._unread and self._held is None:
             self._paused = False
             if self._begun_s is not None:  # it was we who did not read the rest
-                self._begun_s = asyncio.get_running_loop().time()
+                self._begun_s = self._time()
             transport.resume_reading()
 
     def end(self) -> None:
