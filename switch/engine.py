@@ -136,6 +136,7 @@ class Engine:
         self.refresh = refresh
         self.replies = Replies(hsm, rows, clock, log)
         self.send_by_ns = int(config.engine.send_by_s * 1e9)
+        self.loop_time = asyncio.get_running_loop().time  # it is made in the loop that it serves in
         self._management = management
         self.may_ask = downloads.may_ask
         self._downloads = downloads
@@ -187,7 +188,7 @@ class Engine:
     def ended(self, serial: int, peer: Peer) -> None:
         """Nothing more is to be done for a request."""
         del self._open[serial]
-        self.load.ended(asyncio.get_running_loop().time())
+        self.load.ended(self.loop_time())
         peer.finished()
         if self._enders:
             enders, self._enders = self._enders, []

@@ -291,7 +291,7 @@ class MoneyRequest:
             )
             self.watch.sent_ns += engine.monotonic_ns() - self.watch.since_ns
             self.acquirer = name
-            engine.load.sent(name, asyncio.get_running_loop().time())
+            engine.load.sent(name, engine.loop_time())
         except Exception as error:  # noqa: BLE001 - one request's failure is that request's alone
             self._failed(error)
             return
