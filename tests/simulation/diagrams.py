@@ -80,8 +80,8 @@ def _leads() -> dict[str, list[str]]:
         found: dict[str, None] = {}
         for node in ast.walk(functions[name]):
             if isinstance(node, ast.Assign) and _is_stage(node.targets[0]):
-                assert isinstance(node.value, ast.Attribute)
-                found[node.value.attr] = None
+                assert isinstance(node.value, ast.Name)
+                found[node.value.id] = None
             elif isinstance(node, ast.Call):
                 called = _name_of(node.func)
                 if called in ENDS:
