@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from iso8583.message import Message
     from switch.journal import AttemptRow, OutcomeRow, RequestRow
 
-ECHOED = (2, 3, 4, 11, 25, 41, 42, 49, 60)
+ECHOED = (2, 3, 4, 25, 49, 60)  # where they were sent; 11, 41 and 42 were, or there is no answer
 PASSED_ON = (44, 54, 55)
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder().decode
@@ -29,8 +29,7 @@ def answer_money(
     outcome: OutcomeRow | None,
 ) -> Message:
     """0110, 0210, 0230, 0410 …: echoes, then what is known of the outcome."""
-    answer = echo(asked, response_code, request.local_time)
-    answer[37] = request.rrn
+    answer = echo(asked, response_code, request.rrn, request.local_time)
     if 14 in asked:
         answer[14] = asked[14]
     if attempt is not None and attempt.de32:
@@ -63,14 +62,21 @@ def month_day(date: dt.date) -> str:
     return f"{date:%m%d}"
 
 
-def echo(asked: Message, response_code: str, local_time: str) -> Message:
+def echo(asked: Message, response_code: str, rrn: str, local_time: str) -> Message:
     """The part that every answer has. `local_time` is MMDDhhmmss."""
-    answer: Message = {0: answer_mti(str(asked[0]))}
+    answer: Message = {
+        0: answer_mti(str(asked[0])),
+        11: asked[11],
+        12: local_time[4:],
+        13: local_time[:4],
+        37: rrn,
+        39: response_code,
+        41: asked[41],
+        42: asked[42],
+    }
     for de in ECHOED:
         if de in asked:
             answer[de] = asked[de]
-    answer[12], answer[13] = local_time[4:], local_time[:4]
-    answer[39] = response_code
     return answer
 
 

@@ -279,9 +279,8 @@ class Management:
             await self._batches.finish_upload(batch.merchant, batch.terminal, batch.batch)
 
     def _plain(self, received: Received, response_code: str, local_time: str) -> Message:
-        answer = answers.echo(received.message, response_code, local_time)
-        answer[37] = answers.unjournalled_rrn(received.message, local_time)
-        return answer
+        rrn = answers.unjournalled_rrn(received.message, local_time)
+        return answers.echo(received.message, response_code, rrn, local_time)
 
 
 def _has(batch: Batch, items: list[BatchItem]) -> bool:

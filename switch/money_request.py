@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from iso8583.framing import Frame
     from switch.admission import Admitted
     from switch.authorization import Authorization
-    from switch.effects import Effect
     from switch.engine import Engine, Peer
     from switch.events import Event
     from switch.journal import Duplicate, Verdict
@@ -138,7 +137,7 @@ class MoneyRequest:
         watch, now_ns = self.watch, self.engine.monotonic_ns()
         watch.checked_ns += now_ns - watch.since_ns
         watch.since_ns = now_ns
-        self._perform(effect)
+        self.performers[type(effect)](self, effect)
 
     def _reconsider(self, effect: Reconsider) -> None:
         self.engine.spawn(self._reconsidered(effect))
@@ -175,12 +174,10 @@ class MoneyRequest:
         assert auth is not None
         try:
             self.watch.staged(auth.stage, self.engine.monotonic_ns())
-            self._perform(auth.step(event))
+            effect = auth.step(event)
+            self.performers[type(effect)](self, effect)
         except Exception as error:  # noqa: BLE001 - one request's failure is that request's alone
             self._failed(error)
-
-    def _perform(self, effect: Effect) -> None:
-        self.performers[type(effect)](self, effect)
 
     def _store(self, effect: Store) -> None:
         assert self.auth is not None

@@ -105,6 +105,5 @@ class Replies:
 
     def _plain_answer(self, message: Message, response_code: str) -> Message:
         local_time = self._rows.local().text
-        answer = answers.echo(message, response_code, local_time)
-        answer[37] = answers.unjournalled_rrn(message, local_time)
-        return answer
+        rrn = answers.unjournalled_rrn(message, local_time)
+        return answers.echo(message, response_code, rrn, local_time)

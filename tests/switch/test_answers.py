@@ -15,7 +15,9 @@ from tests.switch.rows import APPROVED, ATTEMPT, REQUEST
 if TYPE_CHECKING:
     from iso8583.message import Message
 
-ASKED: Message = {0: "0200", 3: "000000", 4: "000000010000", 11: "000042", 41: "T0000001"}
+ASKED: Message = {
+    0: "0200", 3: "000000", 4: "000000010000", 11: "000042", 41: "T0000001", 42: "M00000000000001",
+}  # fmt: skip
 
 
 def test_what_the_host_said_beside_its_code() -> None:
