@@ -209,7 +209,7 @@ class _Decision:
                 return
             work = Work(self.judgement.commit, self.commit_id)
             group = group_of([work])
-            said = await connection.fetchrow(FLUSH, *group.args())
+            said = await connection.fetchval(FLUSH, *group.args())
             (result,) = results_of([work], group, said)
             if isinstance(result, Exception):
                 raise result

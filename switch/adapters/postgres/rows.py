@@ -1,7 +1,7 @@
 """Journal rows as the tuples that `switch.flush` takes, and as records come back.
 
 The order of the elements is that of the composite types in `schema/0002_store.sql` and
-`0020_flush.sql`.
+`0020_flush.sql`; the order of the arguments is that of `0021_lighter_flush.sql`.
 """
 
 from __future__ import annotations
@@ -28,11 +28,10 @@ if TYPE_CHECKING:
 
     from switch.journal import Count, CounterMove, FindCounted
 
-FLUSH = """SELECT * FROM switch.flush(
+FLUSH = """SELECT switch.flush(
     $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)"""
 
 _NO_ATTEMPT = (None, None, None, None, None, None, None)
-_GIVES_BACK = frozenset((OutcomeState.DECLINED, OutcomeState.UNKNOWN, OutcomeState.REVERSED))
 
 
 class Presumed(NamedTuple):
@@ -70,11 +69,7 @@ class Group:
         self._requests.sort(key=_BY_KEY)
         self._outcomes.sort(key=_BY_REQUEST)
         counters = [(*of, from_bucket) for of, (_, from_bucket) in self._counters.items()]
-        return (
-            self._requests or None,
-            self._outcomes or None,
-            list(self._owners) or None,
-            self._besides,
+        seldom = (
             self._attempts or None,
             self._reversals or None,
             self._queued or None,
@@ -83,12 +78,19 @@ class Group:
             self._cases or None,
             self._ends or None,
             self._sents or None,
-            self._gives_back,
+            self._gives_back or None,
             counters or None,
             self._judged or None,
             self._guards or None,
             self._moves or None,
             self._alerts or None,
+        )
+        return (
+            self._requests or None,
+            list(self._owners) or None,
+            self._outcomes or None,
+            self._besides or any(seldom),
+            *seldom,
         )
 
     def add(self, n: int, commit: Commit, commit_id: int) -> None:
@@ -136,7 +138,7 @@ class Group:
                 )
             )
             self._besides |= outcome.on_current_date
-            self._gives_back |= outcome.state in _GIVES_BACK
+            self._gives_back |= outcome.state is not OutcomeState.APPROVED
         if commit.reversal is not None or commit.queue is not None:
             self._add_queued(n, commit, commit_id)
         if commit.late_answer is not None or commit.reversal_request is not None:

@@ -325,7 +325,7 @@ class Writer:
                 if self._connection is None:
                     await self._reconnect_for(works)
                 self.flushes += 1
-                said = await self._statement.fetchrow(*args)
+                said = await self._statement.fetchval(*args)
                 if not self._warned:
                     return results_of(works, group, said)
                 reason = "a warning during the commit"

@@ -14,6 +14,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
+import msgspec
 import pytest
 
 from switch.adapters.embedded_postgres import EmbeddedPostgres
@@ -795,6 +796,31 @@ def test_commits_that_wait_share_a_flush(run: Any) -> None:
         for verdict in await asyncio.gather(*many):
             stored(verdict)
         assert (store.writer.flushes, store.writer.commits) == (1, 8)
+
+    run(scenario)
+
+
+def test_an_outcome_that_can_not_be_is_refused_alone(run: Any) -> None:
+    async def scenario(world: PostgresWorld) -> None:
+        store = await world.process()
+        odd: dict[int, dict[str, Any]] = {
+            2: {"state": "settled", "effect_minor": None},
+            4: {"approved_amount_minor": -1},
+            6: {"state": OutcomeState.DECLINED},  # and it captures
+        }
+        bad = {
+            number: msgspec.structs.replace(outcome(number), **more) for number, more in odd.items()
+        }
+        for number in range(1, 9):
+            stored(await store.journal.commit(Commit(request=request(number))))
+        outcomes = [bad.get(number) or outcome(number) for number in range(1, 9)]
+        results = await asyncio.gather(
+            *(store.journal.commit(Commit(outcome=row)) for row in outcomes),
+            return_exceptions=True,
+        )
+        for number, result in enumerate(results, 1):
+            assert type(result) is (RowRefusedError if number in bad else Stored), number
+        assert str(results[1]) == "CheckViolationError 23514 outcome"
 
     run(scenario)
 
