@@ -224,6 +224,7 @@ class Links:
         self._running[link.acquirer] = (host, forwarder)
         self._acquirers[link.acquirer] = host
         self._senders[link.acquirer] = sender
+        _log.info("link_started", acquirer=link.acquirer)
         await forwarder.start()
         await sender.start()
 

@@ -463,6 +463,8 @@ class IsoLink:
         return self._managed
 
     def _circuit_changed(self, state: CircuitState, cause: str) -> None:
+        if self._pool.draining:
+            return  # nothing new leaves here: it says nothing of the link that follows
         if state is CircuitState.OPEN:
             self.counters.circuit_opened += 1
         tell = _log.info if state is CircuitState.CLOSED else _log.warning

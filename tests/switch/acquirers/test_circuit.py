@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
+from structlog.testing import capture_logs
 
 from switch.acquirers.circuit import NEVER, SLICES, Circuit, CircuitState
 from switch.acquirers.ports import Answer, Health, NoAnswerError, NotSentError
@@ -319,5 +320,20 @@ def test_settings_that_change_hold_from_the_next_request_on() -> None:
         for _ in range(20):
             assert isinstance(await ask(world), Answer)
         assert world.iso.health() is Health.UP
+
+    tell(story, make_link(**QUICK))
+
+
+def test_a_link_that_ends_says_nothing_of_the_one_that_follows() -> None:
+    async def story(world: World) -> None:
+        world.bank.silent.add("0200")
+        asked = [asyncio.create_task(ask(world)) for _ in range(3)]
+        await asyncio.sleep(0.1)
+        with capture_logs() as logs:
+            await world.iso.drain(5.0)
+        results = await asyncio.gather(*asked, return_exceptions=True)
+        assert all(isinstance(result, NoAnswerError) for result in results)
+        assert not world.iso.circuit.closed
+        assert "link_circuit" not in [log["event"] for log in logs]
 
     tell(story, make_link(**QUICK))
