@@ -93,6 +93,11 @@ RATES: Final[dict[str, dict[str, Draw]]] = {
         "late": Draw(0.6, 0.02),
         "lost": Draw(0.6, 0.02),
     },
+    "links": {
+        "lost": Draw(0.6, 0.25),
+        "unanswered": Draw(0.6, 0.2),
+        "refused": Draw(0.5, 0.15),
+    },
     "siblings": {
         "split": Draw(0.5, 0.2, 0.1),
         "stall": Draw(0.4, 0.02, 0.01),
@@ -112,6 +117,8 @@ SPANS: Final[dict[str, Span]] = {
     "chaos every_s": Span(10.0, 40.0),
     "upheaval every_s": Span(15.0, 60.0),
     "device latency_s": Span(0.001, 0.2),
+    "links every_s": Span(20.0, 90.0),
+    "bank stands still s": Span(10.0, 60.0),
 }
 
 # Where bounds are tight: so few of each in a process, or on a link of it.
@@ -133,6 +140,9 @@ SHARES: Final[dict[str, float]] = {
     "clocks that drift": 0.5,
     "tight bounds": 0.3,
     "vault on a network": 0.4,
+    "circuits": 0.35,
+    "banks that stand still": 0.7,  # of these
+    "key changes both ways": 0.25,
 }
 DRIFT_MAX: Final = 0.01  # of every clock, either way, where clocks drift
 RICH_UPHEAVAL_EVERY_S: Final = 20.0

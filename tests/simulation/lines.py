@@ -35,10 +35,12 @@ OF_KEYS: Final = frozenset({"91", "96", "98", "99", "A0"})
 
 
 class LinkPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """`circuit`: circuits are on · `stand_still_s`: a bank answers nothing for so long, now and then ·
-    `keys`: keys change, about one every `every_s` · `lost`: share of keys of ours that do not arrive, and
-    of answers to the bank's that do not · `unanswered`, `refused`: shares of ours · `flawless`: nothing
-    else goes wrong, and no request may fail.
+    """What happens to links, one thing every `every_s` on average.
+
+    `circuit`: circuits are on · `stand_still_s`: a bank answers nothing for so long, now and then ·
+    `keys`: keys change both ways · `lost`: a key of ours never arrives, or the answer to one of the
+    bank's · `unanswered`: ours is taken, and its answer lost · `refused`: ours is not taken ·
+    `flawless`: nothing else goes wrong, and no request may fail.
     """
 
     circuit: bool = False
@@ -118,12 +120,14 @@ class Lines:
         if event.get("event") == "link_connection_let_go":
             self._world.count("link connection let go")
         process = PROCESS.get()
-        if event.get("event") != "link_circuit" or process is None:
+        if event.get("event") not in ("link_circuit", "link_started") or process is None:
             return
         at = (process.name, str(event["acquirer"]))
-        self._world.count(f"circuit {event['state']}")
         self._open_since.pop(at, None)
         self._half_open.pop(at, None)
+        if event["event"] == "link_started":
+            return  # its circuit is closed, whatever that of the link before it was
+        self._world.count(f"circuit {event['state']}")
         if event["state"] == "open":
             self._open_since[at] = self._world.now_s()
         elif event["state"] == "half_open":

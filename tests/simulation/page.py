@@ -22,6 +22,7 @@ from switch.virtual.network import Weather
 from terminals.simulator.bank import BankFaults
 from tests.simulation import diagrams
 from tests.simulation.draws import RATES, SHARES, SPANS, TIGHT
+from tests.simulation.lines import LinkPlan
 from tests.simulation.mutants import recorded
 from tests.simulation.mutations import MUTATIONS
 from tests.simulation.node import Bounds
@@ -201,6 +202,7 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
     "steps-close": lambda: diagrams.mermaid(diagrams.close_edges()),
     "table-reversals": reversals,
     **{f"faults-{part}": partial(faults, part, struct) for part, struct in STRUCTS.items()},
+    "faults-links": partial(faults, "links", LinkPlan),
     "faults-siblings": partial(faults, "siblings", Weather),
     "faults-chaos": lambda: weights(ChaosRates),
     "faults-upheaval": lambda: weights(UpheavalRates),

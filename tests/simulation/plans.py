@@ -84,6 +84,13 @@ FAULTS: Final = (
     "refused  server.connections",
     "alive",
     "routing changed",
+    *(f"circuit {state}" for state in ("open", "half_open", "closed")),
+    "banks stood still",
+    "keys of ours asked for",
+    "keys of banks offered",
+    "key exchange accepted",
+    *(f"bank key {what}" for what in ("lost", "unanswered", "refused", "answer lost")),
+    "link connection let go",
     "link passed over",
     "failed over",
     *(f"approved {name}" for name in TYPES),
@@ -115,9 +122,11 @@ def plan_of(seed: int, transactions: int = 0) -> Plan:
     another, the store's clock is set, too. In every third risk rules are in force; in every seventh
     shops do all that a terminal can; in every fourth that is not rough a bank is of the binary kind, in
     every other fourth routing rules are in force, and in half of those with such a bank. In every eighth
-    terminals download. In every second a bank connects to us, or sends on connections of its own."""
+    terminals download. In every second a bank connects to us, or sends on connections of its own. In
+    about every third links have circuits, and in every fourth keys change both ways (`SHARES`)."""
     plan = with_tight_bounds(before_bounds(seed, transactions), everything=seed % 4 == 0)
-    plan = msgspec.structs.replace(with_device(plan), risk=seed % 3 == 0, binary_host=seed % 4 == 2)
+    plan = with_links(with_device(plan))
+    plan = msgspec.structs.replace(plan, risk=seed % 3 == 0, binary_host=seed % 4 == 2)
     if seed % 4 == 1 or seed % 8 == 2:
         plan = msgspec.structs.replace(plan, routing=True, alternates=True)
     if seed % 7 == 6:
@@ -182,6 +191,23 @@ def with_device(plan: Plan) -> Plan:
     vault = replace(plan.upheaval.vault, slow=0.0)
     device = DeviceFaults(latency_s=latency_s, **rates)
     return replace(plan, upheaval=replace(plan.upheaval, vault=vault, device=device))
+
+
+def with_links(plan: Plan) -> Plan:
+    """What the fifth dice of a seed say: some worlds have circuits, some change keys both ways."""
+    dice = Dice(plan.seed * 0xC2B2AE3D27D4EB4F + 13)
+    every_s, still_s = SPANS["links every_s"].of(dice), SPANS["bank stands still s"].of(dice)
+    circuit, still = dice.chance(SHARES["circuits"]), dice.chance(SHARES["banks that stand still"])
+    keys, rates = dice.chance(SHARES["key changes both ways"]), drawn(dice, "links")
+    if not (circuit or keys):
+        return plan
+    links = LinkPlan(
+        circuit=circuit,
+        stand_still_s=still_s if circuit and still else 0.0,
+        keys=keys,
+        every_s=every_s,
+    )
+    return msgspec.structs.replace(plan, links=msgspec.structs.replace(links, **rates))
 
 
 def siblings_weather(rates: dict[str, float]) -> Weather:

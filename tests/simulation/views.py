@@ -192,15 +192,31 @@ class Views:
         )
 
     def _word_refused(self, row: RequestRow) -> bool:
-        """Of it, or of another adjustment of the same sale: they build on one another."""
-        beside = [
-            each
+        """Of it, or of another adjustment of the same sale: they build on one another.
+
+        One that was held before its original was looked for names it on its slip alone.
+        """
+        slips = [slip for till in self._world.tills for slip in till.terminal.slips]
+        named = {
+            (slip.terminal, slip.original)
+            for slip in slips
+            if slip.original is not None and self._request_of(slip) == row.request_id
+        }
+        beside = {
+            each.request_id
             for each in self._checkers.requests.values()
             if row.original_request_id is not None
             and each.original_request_id == row.original_request_id
-        ]
-        return any(self._advice_refused(each.request_id) for each in (row, *beside)) or any(
-            self._copy_refused(each.rrn) for each in beside
+        }
+        beside |= {
+            request_id
+            for slip in slips
+            if (slip.terminal, slip.original) in named
+            and (request_id := self._request_of(slip)) is not None
+        }
+        return self._advice_refused(row.request_id) or any(
+            self._advice_refused(each) or self._copy_refused(self._checkers.requests[each].rrn)
+            for each in beside
         )
 
     def copy_refused(self, slip: Slip) -> bool:
