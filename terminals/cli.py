@@ -166,6 +166,32 @@ def simulate_bank(
     zmk: Annotated[str, typer.Option("--zmk", help="Hex or @file.")] = "",
     host: Annotated[str, typer.Option("--host")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", help="0: any free one; see --ready-file.")] = 9001,
+    dial: Annotated[
+        list[str] | None,
+        typer.Option("--dial", help="host:port; connect there, not listen. Several: in turn."),
+    ] = None,
+    connections: Annotated[
+        int, typer.Option("--connections", min=1, help="So many, where it connects.")
+    ] = 1,
+    signs_on: Annotated[  # noqa: FBT002 - a flag of the command line
+        bool, typer.Option("--signs-on", help="Says 001 on every connection, and the switch waits.")
+    ] = False,
+    simplex: Annotated[  # noqa: FBT002
+        bool,
+        typer.Option("--simplex", help="Read on --port; send by --send-port, or by --dial."),
+    ] = False,
+    send_port: Annotated[
+        int, typer.Option("--send-port", help="With --simplex; 0: any free one.")
+    ] = 0,
+    tls: Annotated[bool, typer.Option("--tls", help="TLS 1.2 or later, whoever connects.")] = False,  # noqa: FBT002
+    tls_authority: Annotated[
+        Path | None,
+        typer.Option("--tls-authority", help="PEM; who must have signed the switch's certificate."),
+    ] = None,
+    tls_certificate: Annotated[
+        Path | None, typer.Option("--tls-certificate", help="PEM; what the bank shows.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option("--tls-key", help="Its key, PEM.")] = None,
     name: Annotated[str | None, typer.Option("--name")] = None,
     kind: Annotated[
         str | None,
@@ -228,10 +254,30 @@ def simulate_bank(
             date = dt.date.fromisoformat(settlement_date) if settlement_date else None
         except ValueError:
             raise commands.UsageError("--settlement-date is YYYY-MM-DD") from None
+        shown = tls_authority, tls_certificate, tls_key
+        if any(shown) and not tls:
+            raise commands.UsageError("--tls-authority, --tls-certificate and --tls-key need --tls")
+        if simplex and signs_on:
+            raise commands.UsageError("--simplex and --signs-on do not go together")
+        listens = tls and (simplex or not dial)
+        if listens and tls_certificate is None:
+            raise commands.UsageError("a bank that listens by --tls needs --tls-certificate")
+        lines = commands.BankLines(
+            host=host,
+            port=port,
+            dial=tuple(commands.read_address(each) for each in dial or ()),
+            connections=connections,
+            signs_on=signs_on,
+            simplex=simplex,
+            send_port=send_port,
+            dial_tls=commands.client_tls(*shown) if tls and dial else None,
+            listen_tls=commands.server_tls(tls_authority, tls_certificate, tls_key)
+            if listens and tls_certificate is not None
+            else None,
+        )
         return commands.bank(
             commands.shaped(values, BankOptions),
-            host,
-            port,
+            lines,
             settlement_date=date,
             seed=seed,
             files=files,

@@ -19,8 +19,9 @@ ECHO_S: Final = 20.0  # between echoes of a connection that nothing comes on, an
 class Greeting(BankProtocol):
     """A connection on which it is the bank who signs on; it closes one that has fallen silent."""
 
-    def __init__(self, server: BankServer) -> None:
+    def __init__(self, server: BankServer, idle_s: float = IDLE_S) -> None:
         super().__init__(server)
+        self._idle_s = idle_s
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -42,7 +43,7 @@ class Greeting(BankProtocol):
             self._timer.cancel()
         if self.transport is not None:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(IDLE_S, self.transport.abort)
+            self._timer = loop.call_later(self._idle_s, self.transport.abort)
 
 
 class SimplexServer(BankServer):
@@ -145,7 +146,10 @@ class Sender(asyncio.Protocol):
 
 
 class Dialler:
-    """Keeps `count` connections to the addresses, one after the other where one does not stand."""
+    """Keeps `count` connections to the addresses, one after the other where one does not stand.
+
+    `failed` is told of a connection that could not be made.
+    """
 
     def __init__(
         self,
@@ -155,12 +159,14 @@ class Dialler:
         *,
         count: int,
         pause_s: float,
+        failed: Callable[[str, int, OSError], None] = lambda _host, _port, _error: None,
     ) -> None:
         self._connect = connect
         self._addresses = addresses
         self._protocol = protocol
         self._count = count
         self._pause_s = pause_s
+        self._failed = failed
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -177,8 +183,8 @@ class Dialler:
             try:
                 await self._connect(partial(self._kept, lost), host, port)
                 await lost.wait()
-            except OSError:
-                pass
+            except OSError as error:
+                self._failed(host, port, error)
             await asyncio.sleep(self._pause_s)
 
 

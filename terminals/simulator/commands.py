@@ -12,6 +12,7 @@ import signal
 import ssl
 import sys
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from random import Random  # noqa: TID251 - seeded test traffic; nothing here needs entropy
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,6 +25,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from terminals.simulator.bank import BankOptions, BankServer
+from terminals.simulator.bank_lines import Dialler, Greeting, SimplexServer
 from terminals.simulator.binary_bank import bank_of
 from terminals.simulator.fleet import Fleet, FleetOptions, FleetResult
 from terminals.simulator.terminal import Terminal, TerminalOptions
@@ -41,6 +43,9 @@ T = TypeVar("T")
 EXIT_DONE, EXIT_DIFFERENCES, EXIT_USAGE, EXIT_FAILURE = 0, 1, 2, 4
 ZONE = ZoneInfo("Asia/Shanghai")
 TPDU_SOURCES = 10_000
+CONNECT_S = 5.0  # of a bank that connects: until it gives up
+DIAL_PAUSE_S = 1.0  # before it tries again
+SILENT_S = 200.0  # of a bank that signs on: a switch that says nothing for so long is gone
 
 
 class UsageError(Exception):
@@ -103,12 +108,24 @@ def read_terminals(path: Path) -> list[TerminalOptions]:
 def client_tls(
     authority: Path | None, certificate: Path | None, key: Path | None
 ) -> ssl.SSLContext:
-    """TLS of simulated terminals. Without an authority the switch's certificate is not checked."""
+    """TLS of who connects. Without an authority the switch's certificate is not checked."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False  # we are told an address, and trust our own authority
+    context.verify_mode = ssl.CERT_NONE if authority is None else ssl.CERT_REQUIRED
+    return furnished(context, authority, certificate, key)
+
+
+def server_tls(authority: Path | None, certificate: Path, key: Path | None) -> ssl.SSLContext:
+    """TLS of who listens. Without an authority whoever connects need not show a certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.verify_mode = ssl.CERT_NONE if authority is None else ssl.CERT_REQUIRED
+    return furnished(context, authority, certificate, key)
+
+
+def furnished(
+    context: ssl.SSLContext, authority: Path | None, certificate: Path | None, key: Path | None
+) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.check_hostname = False  # terminals are told an address, and trust their own authority
-    if authority is None:
-        context.verify_mode = ssl.CERT_NONE
     try:
         if authority is not None:
             context.load_verify_locations(authority)
@@ -117,6 +134,18 @@ def client_tls(
     except ssl.SSLError as error:
         raise UsageError(f"TLS: {error.reason or error}") from None
     return context
+
+
+def read_address(text: str) -> tuple[str, int]:
+    """`host:port`; an IPv6 address in brackets.
+
+    >>> read_address("[::1]:9100")
+    ('::1', 9100)
+    """
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
+        raise UsageError(f"{text!r} is not host:port")
+    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 # -- terminals ------------------------------------------------------------------------
@@ -260,10 +289,34 @@ class Planted(msgspec.Struct, frozen=True):
     breaks: tuple[Any, ...]
 
 
+class BankLines(msgspec.Struct, frozen=True, kw_only=True):
+    """How a bank is connected: it listens, connects, or reads on one connection and sends on another.
+
+    `simplex`: it reads on those that are made to `port`, and sends on those that are made to `send_port`
+    (0: any free one), or that it makes to `dial`. `signs_on`: it says 001 on each connection.
+    """
+
+    host: str
+    port: int
+    dial: tuple[tuple[str, int], ...] = ()
+    connections: int = 1  # that it keeps to `dial`
+    signs_on: bool = False
+    simplex: bool = False
+    send_port: int = 0
+    dial_tls: ssl.SSLContext | None = None
+    listen_tls: ssl.SSLContext | None = None
+
+    def shell(self, of: Bank) -> BankServer:
+        if self.simplex:
+            return SimplexServer(of)
+        if self.signs_on:
+            return BankServer(of, partial(Greeting, idle_s=SILENT_S))
+        return BankServer(of)
+
+
 def bank(
     options: BankOptions,
-    host: str,
-    port: int,
+    lines: BankLines,
     *,
     settlement_date: dt.date | None,
     seed: int,
@@ -273,13 +326,13 @@ def bank(
     as_json: bool,
     language: str,
 ) -> int:
-    """Listen until a signal or the end of `duration_s`; then write the clearing files.
+    """Trade until a signal or the end of `duration_s`; then write the clearing files.
 
     SIGHUP is the cut-over: the current date's file is written and the next date begins.
     """
     date = settlement_date or dt.datetime.now(ZONE).date()  # noqa: TID251 - the entry point's default
     of = bank_of(options, date, Random(seed))  # noqa: S311 - see the import
-    run_loop(serve(of, host, port, files, ready_file, duration_s, language))
+    run_loop(serve(of, lines, files, ready_file, duration_s, language))
     written = write_day(of, files, of.settlement_dates(), language)
     if as_json:
         report = {
@@ -304,8 +357,7 @@ def bank(
 
 async def serve(
     of: Bank,
-    host: str,
-    port: int,
+    lines: BankLines,
     files: Path | None,
     ready_file: Path | None,
     duration_s: float,
@@ -313,9 +365,9 @@ async def serve(
 ) -> None:
     """The bank on the running loop."""
     loop = asyncio.get_running_loop()
-    shell = BankServer(of)
-    server = await loop.create_server(shell.protocol, host, port)
-    at = server.sockets[0].getsockname()[1]
+    shell = lines.shell(of)
+    servers, ready = await listen(shell, lines, language)
+    dialling = loop.create_task(dial(shell, lines))
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
@@ -326,23 +378,63 @@ async def serve(
         write_day(of, files, [closed], language)
 
     loop.add_signal_handler(signal.SIGHUP, cut_over)
-    sys.stderr.write(
-        say(
-            "listening", language, name=of.options.name, host=host, port=at, date=of.settlement_date
-        )
-        + "\n"
-    )
     if ready_file is not None:
-        ready = {"bank": of.options.name, "host": host, "port": at, "pid": os.getpid()}
-        write_file(ready_file, msgspec.json.encode(ready) + b"\n")
+        known = {"bank": of.options.name, "host": lines.host, **ready, "pid": os.getpid()}
+        write_file(ready_file, msgspec.json.encode(known) + b"\n")
     try:
         async with asyncio.timeout(duration_s or None):
             await stopped.wait()
     except TimeoutError:
         pass
-    server.close()
+    dialling.cancel()
+    for server in servers:
+        server.close()
     shell.close()
-    await asyncio.sleep(0)
+    await asyncio.gather(dialling, return_exceptions=True)
+
+
+async def listen(
+    shell: BankServer, lines: BankLines, language: str
+) -> tuple[list[asyncio.Server], dict[str, int]]:
+    """The listening sockets, and their ports as the ready file names them."""
+    wanted: dict[str, tuple[int, Callable[[], asyncio.Protocol]]] = {}
+    if lines.simplex or not lines.dial:
+        wanted["port"] = lines.port, shell.protocol
+    if isinstance(shell, SimplexServer) and not lines.dial:
+        wanted["send_port"] = lines.send_port, shell.sender
+    servers, ports = [], {}
+    for name, (port, protocol) in wanted.items():
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(protocol, lines.host, port, ssl=lines.listen_tls)
+        at = ports[name] = server.sockets[0].getsockname()[1]
+        servers.append(server)
+        of = shell.bank
+        told = {"name": of.options.name, "host": lines.host, "port": at, "date": of.settlement_date}
+        sys.stderr.write(say("listening", language, **told) + "\n")
+    return servers, ports
+
+
+async def dial(shell: BankServer, lines: BankLines) -> None:
+    """Keep the connections that the bank makes; why one is not made is told once an address."""
+    if not lines.dial:
+        return
+    reasons: dict[tuple[str, int], str] = {}
+
+    async def connect(factory: Callable[[], asyncio.Protocol], host: str, port: int) -> object:
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(CONNECT_S):
+            return await loop.create_connection(factory, host, port, ssl=lines.dial_tls)
+
+    def failed(host: str, port: int, error: OSError) -> None:
+        reason = str(error) or repr(error)
+        if reasons.get((host, port)) != reason:
+            reasons[host, port] = reason
+            sys.stderr.write(f"{shell.bank.options.name}: {host}:{port}: {reason}\n")
+
+    protocol = shell.sender if isinstance(shell, SimplexServer) else shell.protocol
+    await Dialler(
+        connect, lines.dial, protocol, count=lines.connections, pause_s=DIAL_PAUSE_S, failed=failed
+    ).run()
 
 
 def write_day(of: Bank, files: Path | None, dates: Sequence[dt.date], language: str) -> list[Path]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import ssl
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -20,12 +21,15 @@ from iso8583.framing import LINK, POS, Framer
 from terminals.cli import app
 from terminals.simulator.commands import UsageError, read_key, read_pairs
 from terminals.texts import LANGUAGES, TEXTS
+from tests.certificates import Certificate
 from tests.terminals.simulator.host import TMK, TinyHost
 from tests.terminals.simulator.link import ZAK, ZPK, ScriptedSwitch, bank
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from iso8583.message import Message
 
 RUNNER = CliRunner()
 
@@ -176,6 +180,114 @@ def test_a_bank_listens_and_writes_its_files(tmp_path: Path) -> None:
     planted = json.loads((tmp_path / "bank-a" / "IND26060901ACOM.breaks.json").read_text("utf-8"))
     assert [one["kind"] for one in planted["breaks"]] == ["missing", "missing", "duplicate"]
     assert json.loads((tmp_path / "ready.json").read_text("utf-8"))["port"] == port
+
+
+class Listener:
+    """A switch that the bank connects to, in a thread: it answers the bank's sign-on, then buys."""
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._socket.settimeout(10)
+        self._tls = tls
+        self.port = int(self._socket.getsockname()[1])
+        self.shown: list[dict[str, object] | None] = []
+
+    def trade(self, connections: int, purchases: int) -> None:
+        for _ in range(connections):
+            raw, _ = self._socket.accept()
+            line = self._tls.wrap_socket(raw, server_side=True) if self._tls else raw
+            if isinstance(line, ssl.SSLSocket):
+                self.shown.append(line.getpeercert())
+            self._trade(line, purchases)
+        self._socket.close()
+
+    def _trade(self, line: socket.socket, purchases: int) -> None:
+        switch, framer = ScriptedSwitch(bank(), sign_on=False), Framer(LINK)
+
+        def heard() -> Message:
+            while not (frames := framer.receive_bytes(line.recv(4096))):
+                pass
+            return switch.codec.decode(frames[0].body)
+
+        with line:
+            asked = heard()
+            assert (asked[0], asked[70]) == ("0800", "001")
+            answer = {de: asked[de] for de in (7, 11, 32, 70)} | {0: "0810", 39: "00"}
+            line.sendall(switch.framed(answer))
+            for _ in range(purchases):
+                line.sendall(switch.framed(switch.purchase()))
+                assert heard()[39] == "00"
+
+
+def test_a_bank_connects_signs_on_and_shows_its_certificate(tmp_path: Path) -> None:
+    authority = Certificate.make("authority")
+    ours, theirs = Certificate.make("switch", authority), Certificate.make("bank", authority)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*ours.write(tmp_path, "switch"))
+    context.load_verify_locations(cadata=authority.pem.decode())
+    context.verify_mode = ssl.CERT_REQUIRED
+    certificate, key = theirs.write(tmp_path, "bank")
+    trusted, _ = authority.write(tmp_path, "authority")
+    switch, nobody = Listener(context), free_port()
+    thread = threading.Thread(target=switch.trade, args=(2, 5))
+    thread.start()
+    result = invoke(
+        f"bank --zpk {ZPK} --zak {ZAK} --duration 3.0 --json --signs-on --connections 2",
+        f"--dial 127.0.0.1:{nobody} --dial 127.0.0.1:{switch.port}",
+        f"--tls --tls-authority {trusted} --tls-certificate {certificate} --tls-key {key}",
+    )
+    thread.join(10)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["report"]["counts"]["0200 purchase 00"] == 10
+    assert [shown["serialNumber"] for shown in switch.shown if shown] == [
+        f"{theirs.serial:X}".zfill(40)
+    ] * 2
+    assert result.stderr.count(f":{nobody}: ") == 1, "why, told once"
+
+
+def test_a_simplex_bank_reads_on_one_connection_and_sends_on_another(tmp_path: Path) -> None:
+    ready = tmp_path / "ready.json"
+    told: list[str] = []
+
+    def trade() -> None:
+        while not ready.exists():
+            threading.Event().wait(0.05)
+        ports = json.loads(ready.read_text("utf-8"))
+        switch, framer = ScriptedSwitch(bank(), sign_on=False), Framer(LINK)
+        with (
+            socket.create_connection(("127.0.0.1", ports["port"]), timeout=5) as out,
+            socket.create_connection(("127.0.0.1", ports["send_port"]), timeout=5) as into,
+        ):
+            for message in (switch.management("001"), switch.purchase()):
+                out.sendall(switch.framed(message))
+                while not (frames := framer.receive_bytes(into.recv(4096))):
+                    pass
+                told.append(str(switch.codec.decode(frames[0].body)[39]))
+
+    thread = threading.Thread(target=trade)
+    thread.start()
+    result = invoke(
+        f"bank --zpk {ZPK} --zak {ZAK} --port 0 --simplex --duration 2.0 --ready-file {ready}"
+    )
+    thread.join(10)
+    assert result.exit_code == 0, result.output
+    assert told == ["00", "00"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        ("--dial nowhere", "host:port"),
+        ("--dial :9100", "host:port"),
+        ("--tls", "--tls-certificate"),
+        ("--tls-key x.pem", "need --tls"),
+        ("--simplex --signs-on", "together"),
+    ],
+)
+def test_lines_that_can_not_be_are_named(flags: str, says: str) -> None:
+    result = invoke(f"bank --zpk {ZPK} --zak {ZAK} {flags}")
+    assert result.exit_code == 2
+    assert says in result.stderr
 
 
 def test_an_options_file_and_flags(tmp_path: Path) -> None:
