@@ -28,6 +28,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{name} listens on {host}:{port}, settlement date {date}",
         "{name} 监听 {host}:{port}，清算日期 {date}",
     ),
+    "dialling": (
+        "{name} connects to {addresses}, settlement date {date}",
+        "{name} 连接 {addresses}，清算日期 {date}",
+    ),
     "wrote": (
         "{path}: {rows} rows, {planted} planted breaks",
         "{path}：{rows} 行，埋入差错 {planted} 笔",

@@ -367,7 +367,7 @@ async def serve(
     loop = asyncio.get_running_loop()
     shell = lines.shell(of)
     servers, ready = await listen(shell, lines, language)
-    dialling = loop.create_task(dial(shell, lines))
+    dialling = loop.create_task(dial(shell, lines, language))
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
@@ -414,10 +414,14 @@ async def listen(
     return servers, ports
 
 
-async def dial(shell: BankServer, lines: BankLines) -> None:
+async def dial(shell: BankServer, lines: BankLines, language: str) -> None:
     """Keep the connections that the bank makes; why one is not made is told once an address."""
     if not lines.dial:
         return
+    of = shell.bank
+    addresses = ", ".join(f"{host}:{port}" for host, port in lines.dial)
+    told = {"name": of.options.name, "addresses": addresses, "date": of.settlement_date}
+    sys.stderr.write(say("dialling", language, **told) + "\n")
     reasons: dict[tuple[str, int], str] = {}
 
     async def connect(factory: Callable[[], asyncio.Protocol], host: str, port: int) -> object:
@@ -429,7 +433,7 @@ async def dial(shell: BankServer, lines: BankLines) -> None:
         reason = str(error) or repr(error)
         if reasons.get((host, port)) != reason:
             reasons[host, port] = reason
-            sys.stderr.write(f"{shell.bank.options.name}: {host}:{port}: {reason}\n")
+            sys.stderr.write(f"{of.options.name}: {host}:{port}: {reason}\n")
 
     protocol = shell.sender if isinstance(shell, SimplexServer) else shell.protocol
     await Dialler(

@@ -26,7 +26,7 @@ from tests.terminals.simulator.host import TMK, TinyHost
 from tests.terminals.simulator.link import ZAK, ZPK, ScriptedSwitch, bank
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from iso8583.message import Message
@@ -190,7 +190,7 @@ class Listener:
         self._socket.settimeout(10)
         self._tls = tls
         self.port = int(self._socket.getsockname()[1])
-        self.shown: list[dict[str, object] | None] = []
+        self.shown: list[Mapping[str, object] | None] = []
 
     def trade(self, connections: int, purchases: int) -> None:
         for _ in range(connections):
