@@ -16,7 +16,7 @@ from hsm.lmk import TEST_LMK
 from hsm.local import LocalVault
 from hsm.pans import LocalPans
 from switch.config import Config
-from switch.logs import AuthorizationLog, LogFile
+from switch.logs import LogFile
 from switch.metrics import Registry
 from switch.reporter import Reporter
 from terminals.registry import StoredKey
@@ -42,14 +42,7 @@ def new_key() -> bytes:
 
 
 class RealLog(Reporter):
-    """The reporter of a worker; but whatever is refused or fails here makes the run worth nothing.
-
-    `write` is called after a round, `flush` after so many as fall between two flushes of a worker.
-    """
-
-    def __init__(self, config: Config, lines: AuthorizationLog) -> None:
-        super().__init__(config, Registry(), lines)
-        self.write = lines.flush
+    """The reporter of a worker; but whatever is refused or fails here makes the run worth nothing."""
 
     def refused(self, source: str, response_code: str, rule: str) -> None:
         raise AssertionError(f"{source} was answered {response_code}: {rule}")
@@ -81,7 +74,7 @@ def real_parts(plan: Plan, link: Link, keys: Keys, folder: Path) -> Parts:
 
     aes = Algorithm.AES if link.mac_algorithm == "cmac" else None
     file = LogFile(folder / "authorizations.jsonl", config.log.file_bytes, config.log.files)
-    log = RealLog(config, AuthorizationLog(file, config.log.lines_max))
+    log = RealLog(config, Registry(), file)
     return Parts(
         hsm=LocalHsm(vault),
         pans=LocalPans(TEST_LMK, {1: made(KeyUsage.DATA)}, 1, made(KeyUsage.TOKEN)),

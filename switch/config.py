@@ -531,9 +531,11 @@ class Log(Section, frozen=True):
     ] = 67_108_864
     files: Annotated[int, whole(1, 1_000, "files", "kept of each log; the oldest is dropped")] = 8
     lines_max: Annotated[
-        int, whole(1, 1_000_000, "lines", "of authorisations that wait to be written")
-    ] = 65_536
-    flush_s: Annotated[float, seconds(0.01, 60, "between writes of authorisation lines")] = 0.25
+        int, whole(1, 1_000_000, "lines", "of authorisations, that are written when so many wait")
+    ] = 256
+    flush_s: Annotated[
+        float, seconds(0.01, 60, "between writes and counts of authorisation lines")
+    ] = 0.25
 
 
 class Config(Section, frozen=True):

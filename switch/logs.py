@@ -339,29 +339,3 @@ class AuthorizationLine(msgspec.Struct, frozen=True, gc=False):
     route_rule: str = ""
     attempts: int = 0
     link_stan: str = ""
-
-
-class AuthorizationLog:
-    """Lines wait here until `flush`, which the owner calls every `log.flush_s` and at the end."""
-
-    def __init__(self, file: LogFile, lines_max: int) -> None:
-        self._file = file
-        self._lines_max = lines_max
-        self._waiting: list[AuthorizationLine] = []
-        self._encoder = msgspec.json.Encoder()
-        self.dropped = 0  # lines that found no room
-
-    def write(self, line: AuthorizationLine) -> None:
-        if len(self._waiting) < self._lines_max:
-            self._waiting.append(line)
-        else:
-            self.dropped += 1
-
-    def flush(self) -> None:
-        if self._waiting:
-            lines, self._waiting = self._waiting, []
-            self._file.write(self._encoder.encode_lines(lines))
-
-    def close(self) -> None:
-        self.flush()
-        self._file.close()

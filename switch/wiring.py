@@ -41,7 +41,7 @@ from switch.gauges import Gauges
 from switch.key_exchange import KeySender
 from switch.late_answers import LateAnswers
 from switch.load import Load
-from switch.logs import AuthorizationLog, LogFile
+from switch.logs import LogFile
 from switch.management import Management
 from switch.numbers import Block
 from switch.ports import EdgeError
@@ -542,8 +542,7 @@ async def run_worker(
         config.log.file_bytes,
         config.log.files,
     )
-    lines = AuthorizationLog(file, config.log.lines_max)
-    reporter = Reporter(config, control.registry, lines, (file, control.log_file))
+    reporter = Reporter(config, control.registry, file, (control.log_file,))
     stores = await PostgresStore.open(
         config.database.dsn,
         clock,
@@ -604,7 +603,8 @@ async def run_worker(
         if isinstance(hsm, NetworkHsm):
             await hsm.stop()
     finally:
-        lines.close()
+        reporter.flush()
+        file.close()
         await stores.close()
 
 

@@ -6,14 +6,12 @@ file that was written is searched, not the processor's answer.
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import logging
 import os
 import re
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pytest
 import structlog
 from hypothesis import HealthCheck, given, settings, strategies as st
@@ -22,7 +20,7 @@ from iso8583.message import mask_pan
 from iso8583.track import luhn_ok
 from switch import logs
 from switch.adapters.system import SystemClock
-from switch.logs import AuthorizationLine, AuthorizationLog, LogFile, mask_text
+from switch.logs import LogFile, mask_text
 from tests.disks import mounted, remount
 
 if TYPE_CHECKING:
@@ -226,37 +224,6 @@ def test_a_log_that_can_not_be_opened_or_turned_costs_lines_only(small_disk: Pat
     late.close()
     assert (small_disk / "log" / "a.jsonl").read_text() == f"{4:099d}\n"
     assert (small_disk / "log" / "a.jsonl.1").read_text() == f"{1:099d}\n{2:099d}\n"
-
-
-def line(number: int) -> AuthorizationLine:
-    return AuthorizationLine(
-        time=dt.datetime(2026, 11, 21, tzinfo=dt.UTC),
-        merchant="100000000000001",
-        terminal="00000001",
-        stan=f"{number:06d}",
-        rrn="632500000001",
-        type="purchase",
-        amount_minor=100,
-        currency="156",
-        pan_masked="621234******1265",
-        response_code="00",
-        acquirer="BANKA",
-        rule="acquirer",
-        total_us=1234,
-    )
-
-
-def test_authorisation_lines_are_written_in_batches_and_bounded(tmp_path: Path) -> None:
-    file = LogFile(tmp_path / "authorizations.jsonl", 10**6, 2)
-    log = AuthorizationLog(file, lines_max=3)
-    for number in range(5):
-        log.write(line(number))
-    assert not (tmp_path / "authorizations.jsonl").exists()
-    log.close()
-    written = (tmp_path / "authorizations.jsonl").read_bytes().splitlines()
-    assert [msgspec.json.decode(each)["stan"] for each in written] == ["000000", "000001", "000002"]
-    assert msgspec.json.decode(written[0], type=AuthorizationLine) == line(0)
-    assert log.dropped == 2
 
 
 def test_a_person_reads_one_line_without_the_traceback() -> None:

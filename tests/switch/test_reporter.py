@@ -12,7 +12,7 @@ import structlog
 
 from switch.config import Config
 from switch.journal import StoreDownError
-from switch.logs import AuthorizationLine, AuthorizationLog, LogFile
+from switch.logs import AuthorizationLine, LogFile
 from switch.metrics import Registry
 from switch.reporter import STAGED_A_FLUSH, Reporter, rule_label
 
@@ -78,9 +78,9 @@ def test_a_store_that_is_away_is_counted_each_time_and_told_once() -> None:
 def test_lost_lines_are_counted_once(tmp_path: Path) -> None:
     registry = Registry()
     file = LogFile(tmp_path / "a.jsonl", 1_000, 1)
-    lines = AuthorizationLog(file, lines_max=0)
-    reporter = Reporter(Config(), registry, lines, (file,))
-    file.lost, lines.dropped = 3, 4
+    other = LogFile(tmp_path / "b.jsonl", 1_000, 1)
+    reporter = Reporter(Config(), registry, file, (other,))
+    file.lost, other.lost = 3, 4
     for _ in range(2):
         reporter.flush()
     assert "tongbao_log_lines_lost_total 7" in registry.render().decode()
@@ -109,6 +109,30 @@ def line(number: int = 0, **more: Any) -> AuthorizationLine:
     return AuthorizationLine(**of | more)
 
 
+def test_lines_are_counted_and_written_together_a_bounded_number_of_them(tmp_path: Path) -> None:
+    registry, config = Registry(), Config()
+    config = msgspec.structs.replace(config, log=msgspec.structs.replace(config.log, lines_max=3))
+    path = tmp_path / "a.jsonl"
+    file = LogFile(path, 1_000_000, 1)
+    reporter = Reporter(config, registry, file)
+    answers = next(each for each in registry.metrics if each.name == "tongbao_authorizations_total")
+
+    def seen() -> tuple[int, int]:
+        written = path.read_bytes().splitlines() if path.exists() else []
+        assert [msgspec.json.decode(each, type=AuthorizationLine) for each in written] == [
+            line(number) for number in range(len(written))
+        ]
+        return int(answers.value("purchase", "00")), len(written)
+
+    for number, there in enumerate(((0, 0), (0, 0), (3, 3), (3, 3))):
+        reporter.authorized(line(number))
+        assert seen() == there
+    for _ in range(2):
+        reporter.flush()
+        assert seen() == (4, 4)
+    file.close()
+
+
 def test_approvals_are_counted_by_range_of_cards() -> None:
     registry = Registry()
     reporter = Reporter(Config(), registry, None)
@@ -123,6 +147,7 @@ def test_approvals_are_counted_by_range_of_cards() -> None:
         line(route="4@1", state="reversed"),
     ):
         reporter.authorized(each)
+    reporter.flush()
     metric = next(each for each in registry.metrics if each.name == "tongbao_approvals_total")
     assert {of.labels: of.value for of in metric.series.values()} == {
         ("622000", "approved"): 2,
@@ -145,6 +170,7 @@ def test_requests_are_counted_by_the_rule_that_chose_and_links_that_were_passed_
         line(acquirer="", state="refused"),
     ):
         reporter.authorized(each)
+    reporter.flush()
     found = {metric.name: metric for metric in registry.metrics}
     assert {of.labels: of.value for of in found["tongbao_routed_total"].series.values()} == {
         ("route.622000", "a", "approved"): 1,
@@ -165,7 +191,7 @@ def test_stages_are_observed_of_a_part_and_those_that_were_passed() -> None:
     for flush in (1, 2):
         for number in range(STAGED_A_FLUSH + 10):
             reporter.authorized(line(number))
-        assert stages.value("decode") == flush * STAGED_A_FLUSH
         reporter.flush()
+        assert stages.value("decode") == flush * STAGED_A_FLUSH
     assert stages.value("acquirer") == 0, "0 µs: the stage was not passed"
     assert stages.of("decode").value == pytest.approx(2 * STAGED_A_FLUSH * 100e-6)
