@@ -241,11 +241,9 @@ def _of_request(
     merchant: Merchant,
 ) -> Message:
     """What all messages about one request have in common."""
-    code = request.processing_code
-    own = PROCESSING_CODES.get((mtis.without_repeat(request.mti), code[:2]))
     message: Message = {
         0: mti,
-        3: code if own is None else own + code[2:],
+        3: processing_code(request.mti, request.processing_code),
         4: str(request.amount_minor).zfill(12),
         12: request.local_time[4:],
         13: request.local_time[:4],
@@ -272,6 +270,17 @@ def _of_request(
     if de33:
         message[33] = de33
     return message
+
+
+@lru_cache(1_024)  # kinds of requests are few
+def processing_code(mti: str, code: str) -> str:
+    """DE 3 on the link of a request that the terminal called so.
+
+    >>> processing_code("0100", "031000"), processing_code("0200", "001000")
+    ('001000', '001000')
+    """
+    own = PROCESSING_CODES.get((mtis.without_repeat(mti), code[:2]))
+    return code if own is None else own + code[2:]
 
 
 @lru_cache(4_096)  # merchants
