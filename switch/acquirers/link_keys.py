@@ -74,7 +74,11 @@ class LinkMac:
             return False
         covered = body[self._unsigned_bytes : -len(mac)]
         for key in self._good():
-            right = self._asked(key, covered, mac)
+            try:
+                right = self._hsm.verify_mac(key.block, self._profile, covered, mac)
+            except VaultError as error:
+                self._not_checked(type(error).__name__)
+                continue
             if not isinstance(right, bool):
                 return self._in_time(right, key, covered, mac)
             if right:
@@ -84,34 +88,29 @@ class LinkMac:
         return False
 
     async def _in_time(
-        self, asked: Awaitable[bool], key: StoredKey, covered: bytes, mac: bytes
+        self, first: Awaitable[bool], key: StoredKey, covered: bytes, mac: bytes
     ) -> bool:
-        """The same where the vault takes its time, from its first word on."""
+        """The same where the vault takes its time: `first` is what it gave to await."""
         self._verifying += 1
-        right: bool | Awaitable[bool] = asked
-        tried = [key]
+        asked: bool | Awaitable[bool] | None = first
+        tried: list[StoredKey] = []
         try:
             while True:
+                tried.append(key)
                 try:
-                    if right if isinstance(right, bool) else await right:
-                        self._found(tried[-1])
+                    if asked is None:
+                        asked = self._hsm.verify_mac(key.block, self._profile, covered, mac)
+                    if asked if isinstance(asked, bool) else await asked:
+                        self._found(key)
                         return True
                 except VaultError as error:
                     self._not_checked(type(error).__name__)
                 untried = [key for key in self._good() if key not in tried]
                 if not untried:
                     return False
-                tried.append(untried[0])
-                right = self._asked(untried[0], covered, mac)
+                key, asked = untried[0], None
         finally:
             self._verifying -= 1
-
-    def _asked(self, key: StoredKey, covered: bytes, mac: bytes) -> bool | Awaitable[bool]:
-        try:
-            return self._hsm.verify_mac(key.block, self._profile, covered, mac)
-        except VaultError as error:
-            self._not_checked(type(error).__name__)
-            return False
 
     def _not_checked(self, error: str) -> None:
         _log.error("link_mac_not_checked", owner=self._owner, error=error)
