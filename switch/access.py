@@ -11,8 +11,6 @@ import asyncio
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from switch.at_once import as_task
-
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable
@@ -80,7 +78,6 @@ class AccessCache:
 
     async def read(self, merchant: str, terminal: str) -> Access:
         """Read from the store, and remember."""
-        await as_task()
         sessions = await self._batches.sessions(merchant, terminal)
         batch = await self._batches.current(merchant, terminal)
         former = self._known.pop((merchant, terminal), None)

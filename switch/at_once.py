@@ -31,13 +31,6 @@ def at_once(
     spawn(_rest(work, awaited))
 
 
-@types.coroutine
-def as_task() -> Generator[None, None, None]:
-    """Before what may ask for the current task, as `asyncio.timeout` does: go on as one."""
-    if asyncio.current_task() is None:
-        yield
-
-
 def told_of(work: Coroutine[Any, Any, Any], told: Callable[[Any], None]) -> None:
     """Run `work` as a task; `told` is called with its result or error, unless it is cancelled."""
 

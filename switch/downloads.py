@@ -26,7 +26,6 @@ import msgspec
 from hsm.errors import VaultError
 from iso8583.errors import DecodeError
 from switch import listed_cards
-from switch.at_once import as_task
 from switch.journal import StoreDownError
 from switch.offers import Offers
 from switch.store_ports import DownloadFact
@@ -312,12 +311,10 @@ class Downloads:
         who = (received.merchant_id, received.terminal_id)
         looked = access.downloads is None
         if access.downloads is None:
-            await as_task()
             access.downloads = await self._store.of(*who)
         wanted = due(offered, had(access.downloads, source), now, shown=shown)
         wanted = [each for each in wanted if self._may_ask(access, *each)]
         if wanted and not looked:
-            await as_task()
             access.downloads = await self._store.of(*who)
             still = due(offered, had(access.downloads, source), now, shown=shown)
             wanted = [each for each in still if each in wanted]

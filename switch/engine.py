@@ -18,7 +18,6 @@ import msgspec
 
 from iso8583.mti import is_response, without_repeat
 from switch import intake, reception
-from switch.at_once import as_task
 from switch.effects import Reply
 from switch.intake import Refusal
 from switch.journal import FindByKey
@@ -433,13 +432,11 @@ class Engine:
         access, session, batch = verified.access, verified.session, verified.access.batch
         if not session.confirmed:
             newest = session is access.sessions[0]
-            await as_task()
             await self.batches.confirm_session(session.session_id)
             verified.session = msgspec.structs.replace(session, confirmed=True)
             kept = [] if newest else [other for other in access.sessions if other is not session]
             access.sessions = [*kept, verified.session]
         if peer.source not in access.sources and batch is not None:
-            await as_task()
             await self.batches.note_source(batch.merchant, batch.terminal, batch.batch, peer.source)
             if len(access.sources) < self.config.server.session_sources:
                 access.sources.add(peer.source)
