@@ -44,7 +44,9 @@ class ChipFilter:
         whole = int.from_bytes(chip, "big")
         for mask, heads, kept in self._layouts.get(len(chip), ()):
             if whole & mask == heads:
-                return b"".join(map(chip.__getitem__, kept)) or None
+                if len(kept) == 1:  # as most terminals write it: nothing in between has to go
+                    return chip[kept[0]]
+                return b"".join([chip[each] for each in kept]) or None
         try:
             tags = tlv.parse(chip)
             self._learn(chip, whole, tags)
