@@ -80,17 +80,16 @@ class Load:
         if now_s >= self._slot_ends_s:
             self._roll(now_s)
         self._steps += 1
-        self._left()
-
-    def _left(self) -> None:
         self.inside -= 1
         if self.inside < FLOOR:
             self._idle = True
 
     @contextmanager
     def away(self) -> Iterator[None]:
-        """One request waits for somebody else."""
-        self._left()
+        """One request waits for somebody else. No step of work was done for it."""
+        self.inside -= 1
+        if self.inside < FLOOR:
+            self._idle = True
         try:
             yield
         finally:
