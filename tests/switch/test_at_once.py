@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from switch.at_once import at_once
+from switch.at_once import at_once, tell
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -110,3 +110,25 @@ def test_what_it_raises_before_it_suspends_is_raised_here() -> None:
         assert tasks == []
 
     assert run(story) == ["raised"]
+
+
+def test_who_does_not_wait_is_told_what_it_came_to() -> None:
+    async def work(result: str | Exception) -> str:
+        await asyncio.sleep(0)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    async def story(noted: list[str], tasks: list[asyncio.Task[None]]) -> None:
+        def told(came: str | Exception) -> None:
+            noted.append(repr(came))
+
+        await tell(work("a MAC"), told)
+        await tell(work(KeyError("none")), told)
+        cancelled = asyncio.create_task(tell(work("too late"), told))
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled
+
+    assert run(story) == ["'a MAC'", "KeyError('none')"]
