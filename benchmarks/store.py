@@ -147,8 +147,8 @@ class Bench:
                 waiting = [asyncio.ensure_future(self.judge(*each)) for each in asked[place]]
                 await asyncio.sleep(0)  # now they wait as well
             else:
-                waiting = [self._writer.submit(commit) for _, commit in flush]
-            waiting += [self._writer.submit(commit) for commit in former]
+                waiting = [self._writer.commit(commit) for _, commit in flush]
+            waiting += [self._writer.commit(commit) for commit in former]
             for result in await asyncio.gather(*waiting):
                 assert isinstance(result, Stored), result
             former = outcomes[place]
@@ -170,9 +170,9 @@ class Bench:
 
         async def terminal() -> None:
             for asked, approved in left:
-                await self._writer.submit(asked)
+                await self._writer.commit(asked)
                 await asyncio.sleep(BANK_S)
-                await self._writer.submit(approved)
+                await self._writer.commit(approved)
 
         before, used_s, server_s = self._writer.flushes, time.process_time(), backend_s(self._pid)
         await asyncio.gather(*(terminal() for _ in range(LINES)))

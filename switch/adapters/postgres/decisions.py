@@ -77,7 +77,7 @@ class Decisions:
             )
             if judgement.commit is None:
                 return None
-            result = await self._writer.submit(judgement.commit, presumed=presumed)
+            result = await self._writer.commit(judgement.commit, presumed=presumed)
             if not isinstance(result, Again):
                 return judgement, result
             counted = result.counted

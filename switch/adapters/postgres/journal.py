@@ -59,11 +59,11 @@ class PostgresJournal:
         self._decisions = Decisions(sessions, writer)
 
     async def commit(self, commit: Commit) -> Verdict:
-        verdict: Verdict = await self._writer.submit(commit)
+        verdict: Verdict = await self._writer.commit(commit)
         return verdict
 
     def submit(self, commit: Commit, told: Callable[[Verdict | Exception], None]) -> None:
-        self._writer.submit(commit, told=told)
+        self._writer.submit(commit, told)
 
     async def find_request(self, key: Key) -> Duplicate | None:
         rows = await self._sessions.rows(
@@ -193,13 +193,13 @@ class PostgresQueue:
         return await self._sessions.transaction(read)
 
     async def sent(self, item_id: int, attempt: int) -> None:
-        await self._writer.submit(Commit(), sent=(item_id, attempt))
+        await self._writer.commit(Commit(), sent=(item_id, attempt))
 
     async def finish(
         self, item: QueueItem, response_code: str, commit: Commit | None
     ) -> Verdict | None:
         end = EndRow(item.row.item_id, response_code)
-        verdict: Verdict = await self._writer.submit(
+        verdict: Verdict = await self._writer.commit(
             msgspec.structs.replace(commit or Commit(), end=end)
         )
         return verdict if commit is not None or isinstance(verdict, Lost | Stale) else None

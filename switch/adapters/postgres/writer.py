@@ -9,6 +9,7 @@ halving the group.
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -64,57 +65,44 @@ class Again(NamedTuple):
 
 
 class Work:
-    """A commit on its way: what is stored, what came of it."""
+    """A commit on its way: what is stored, who is told what came of it."""
 
-    __slots__ = ("commit", "commit_id", "future", "presumed", "sent")
+    __slots__ = ("commit", "commit_id", "presumed", "sent", "told")
 
     def __init__(
         self,
         commit: Commit,
         commit_id: int,
-        future: asyncio.Future[Any] | None = None,
+        told: Callable[[Any], None] | None = None,
         sent: tuple[int, int] | None = None,
         presumed: Presumed | None = None,
     ) -> None:
         self.commit = commit
         self.commit_id = commit_id
-        self.future = future
+        self.told = told
         self.sent = sent  # item id, attempt
         self.presumed = presumed
 
     def settle(self, result: Any) -> None:
-        """Say what came of it; a caller that went away does not matter."""
-        if self.future is None or self.future.done():
+        """Say what came of it, once. What the caller then does may fail; the others of the group are
+        told all the same."""
+        told, self.told = self.told, None
+        if told is None:
             return
-        if isinstance(result, Exception):
-            self.future.set_exception(result)
-        else:
-            self.future.set_result(result)
-
-
-class Told:
-    """What stands for a future where the caller wants to be called: in the same turn of the loop, once.
-
-    What the caller then does may fail; the others of the group are told all the same.
-    """
-
-    __slots__ = ("_told",)
-
-    def __init__(self, told: Callable[[Any], None]) -> None:
-        self._told: Callable[[Any], None] | None = told
-
-    def done(self) -> bool:
-        return self._told is None
-
-    def set_result(self, result: Any) -> None:
-        told, self._told = self._told, None
-        assert told is not None
         try:
             told(result)
         except Exception as error:  # noqa: BLE001 # whatever it is, it is that caller's alone
             log.error("journal_caller_failed", error=type(error).__name__)  # noqa: TRY400 # as below
 
-    set_exception = set_result
+
+def resolve(future: asyncio.Future[Any], result: Any) -> None:
+    """Tell who waits; a caller that went away does not matter."""
+    if future.done():
+        return
+    if isinstance(result, Exception):
+        future.set_exception(result)
+    else:
+        future.set_result(result)
 
 
 def group_of(works: Sequence[Work]) -> Group:
@@ -241,15 +229,25 @@ class Writer:
         assert self._count < 1 << COMMIT_ID_BITS
         return (self._writer_id << COMMIT_ID_BITS) | self._count
 
-    def submit(
+    def commit(
         self,
         commit: Commit,
         sent: tuple[int, int] | None = None,
         presumed: Presumed | None = None,
-        told: Callable[[Any], None] | None = None,
     ) -> asyncio.Future[Any]:
-        """Put a commit into the next group. The future is the caller's to drop; with `presumed` it may
-        come to `Again`. With `told` that is called instead."""
+        """`submit` for who waits. The future is the caller's to drop."""
+        future = asyncio.get_running_loop().create_future()
+        self.submit(commit, functools.partial(resolve, future), sent, presumed)
+        return future
+
+    def submit(
+        self,
+        commit: Commit,
+        told: Callable[[Any], None],
+        sent: tuple[int, int] | None = None,
+        presumed: Presumed | None = None,
+    ) -> None:
+        """Put a commit into the next group. With `presumed` it may come to `Again`."""
         if self._task is None or self._task.done():
             raise StoreDownError("the journal is closed")
         if len(self._waiting) >= self._queue_max:
@@ -257,11 +255,8 @@ class Writer:
         assert presumed is not None or not commit.moves, "counters move where they are locked"
         if commit.request is not None and self._is_away():
             raise StoreDownError(AWAY)
-        waiter: Any = Told(told) if told else asyncio.get_running_loop().create_future()
-        self._waiting.append(Work(commit, self.next_commit_id(), waiter, sent, presumed))
+        self._waiting.append(Work(commit, self.next_commit_id(), told, sent, presumed))
         self._wake.set()
-        future: asyncio.Future[Any] = waiter
-        return future
 
     def _is_away(self) -> bool:
         """Nothing was answered for a while: a new request, which nobody has sent, need not wait."""

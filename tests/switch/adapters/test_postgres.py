@@ -857,12 +857,12 @@ def test_a_commit_that_is_judged_again_leaves_no_key(run: Any) -> None:
         count = Count("any/600", "card", 5, 0, NOW + DAY)
         find = FindCounted((count,), guards=(Guard(0, constant=1, per_count=1),))  # always fires
         works = [
-            store.writer.submit(
+            store.writer.commit(
                 Commit(request=request(number)), presumed=Presumed(find, (number == 2,))
             )
             for number in (1, 2, 3)
         ]
-        works.append(store.writer.submit(Commit(request=request(4))))
+        works.append(store.writer.commit(Commit(request=request(4))))
         results = await asyncio.gather(*works)
         assert results[0] == results[2] == Again((Counted(0, 0, None),))
         stored(results[1])
