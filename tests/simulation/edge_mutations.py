@@ -12,8 +12,9 @@ from switch.acquirers.form_codec import FormCodec
 from switch.acquirers.incoming import Incoming, Place
 from switch.acquirers.link_connection import Connection
 from switch.acquirers.reach import PairedConnection
+from switch.spread import Spread
 from terminals.simulator.bank import BankFaults
-from tests.simulation.plans import fair
+from tests.simulation.plans import fair, few_connections
 from tests.simulation.world import ChaosRates
 
 if TYPE_CHECKING:
@@ -65,6 +66,13 @@ def lost_half_unnoticed() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def node_left_waiting() -> Iterator[None]:
+    """A node that waits for the bank to connect is left waiting, wherever its connections are (P8)."""
+    with mock.patch.object(Spread, "look", return_value=None):
+        yield
+
+
+@contextlib.contextmanager
 def original_in_another_order() -> Iterator[None]:
     """DE 90 for a host with a form has the parts in an order that is not the host's (P4, P5)."""
 
@@ -89,7 +97,11 @@ def unknown_code_taken_for_an_approval() -> Iterator[None]:
 EDGE_MUTATIONS: dict[str, tuple[Callable[[], contextlib.AbstractContextManager[None]], str]] = {
     "every connection of a bank taken": (every_connection_taken, "P8"),
     "lost half of a pair unnoticed": (lost_half_unnoticed, "P8"),
+    "node left waiting for the bank": (node_left_waiting, "P8"),
     "DE 90 of a form in another order": (original_in_another_order, "P3 P4 P5"),
     "code that no form has taken for an approval": (unknown_code_taken_for_an_approval, "P1 P3 P5"),
 }
-EDGE_WORLDS: dict[str, Callable[[int], Plan]] = dict.fromkeys(EDGE_MUTATIONS, odd_lines)
+EDGE_WORLDS: dict[str, Callable[[int], Plan]] = {
+    **dict.fromkeys(EDGE_MUTATIONS, odd_lines),
+    "node left waiting for the bank": few_connections,
+}

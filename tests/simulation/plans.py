@@ -303,6 +303,24 @@ def standing_still(seed: int) -> Plan:
     )
 
 
+def few_connections(seed: int) -> Plan:
+    """Two banks that connect to us, one in halves, and make two connections of the three that they grant.
+    Nodes crash, and the bank goes to the other."""
+    only_crashes = dict.fromkeys(ChaosRates.__struct_fields__, 0.0) | {
+        "every_s": 20.0,
+        "crash": 1.0,
+    }
+    return msgspec.structs.replace(
+        fair(seed, 60),
+        nodes=2,
+        workers=1,
+        link_connections=3,
+        bank_connects=True,
+        simplex="accepted",
+        chaos=ChaosRates(**only_crashes),
+    )
+
+
 def links_at_their_worst(seed: int) -> Plan:
     """Everything goes wrong at once, and links have their own part of it."""
     links = LinkPlan(
