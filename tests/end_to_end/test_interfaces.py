@@ -13,20 +13,16 @@ import datetime as dt
 import gzip
 import json
 import random
-import subprocess
-import sys
 import urllib.request
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from typer.testing import CliRunner
 
 from hsm.keys import KeyUsage
 from iso8583.message import mask_pan
 from settlement.adapters.story_postgres import BooksReader
-from switch import cli
 from switch.adapters.telling import telling
 from switch.commands.common import Node as Place
 from switch.commands.explain import told
@@ -36,6 +32,7 @@ from switch.reference_file import parse
 from terminals.simulator.bank import Bank, BankFaults, BankOptions, BankServer
 from terminals.simulator.card import BANK_A, BANK_B, card_pools
 from terminals.simulator.fleet import Mix, TerminalFaults
+from tests.end_to_end import command
 from tests.end_to_end.day import quiet, trade, within
 from tests.end_to_end.node import (
     ROOT,
@@ -64,27 +61,13 @@ DOWNLOADED = ("parameters", "ca_keys", "aids", "blacklist")
 PAGE = ROOT / "docs" / "interfaces.md"
 
 
-def place_of(node: Node) -> list[str]:
-    """Where it is, as an operator would tell a command."""
-    return ["--config", str(node.config), "--data", str(node.folder / "data")]
-
-
 def tongbao(node: Node, *words: str, code: int = 0) -> str:
     """The stdout of a command."""
-    place = [] if words[0] == "inspect" else place_of(node)
-    done = CliRunner().invoke(cli.app, [*words, *place])
-    assert done.exit_code == code, (words, done.exit_code, done.stdout[-2_000:], done.stderr)
-    return done.stdout
+    return command.tongbao(*words, *([] if words[0] == "inspect" else place_of(node)), code=code)
 
 
-def process(*words: str) -> str:
-    """The stdout of a command as a process of its own."""
-    command = [sys.executable, "-m", "tongbao", *words]
-    done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, (words, done.returncode, done.stdout[-2_000:], done.stderr)
-    return done.stdout
+def place_of(node: Node) -> list[str]:
+    return command.place(node.config, node.folder / "data")
 
 
 def lines(text: str) -> list[dict[str, Any]]:
@@ -118,7 +101,7 @@ def test_everything_that_a_script_reads(tmp_path: Path) -> None:
         assert_valid("ready-file", ready)
 
         listed = lines(tongbao(node, "journal", "list", "--json"))
-        assert lines(process("journal", "list", "--json", *place_of(node))) == listed
+        assert lines(command.process("journal", "list", "--json", *place_of(node))) == listed
         assert len(listed) >= 80  # a line that is cut may take its request with it
         for each in listed:
             assert_valid("transaction", each)
@@ -237,7 +220,7 @@ def check_replay(node: Node, listed: list[dict[str, Any]], folder: Path) -> None
     tongbao(node, *export[:2], str(again), *export[3:])
     assert gzip.decompress(again.read_bytes()) == journal.read_bytes()
     builds = ("--build", str(ROOT), "--build", str(ROOT))
-    (summary,) = lines(process("replay", str(journal), *builds, "--json"))
+    (summary,) = lines(command.process("replay", str(journal), *builds, "--json"))
     assert_valid("replay", summary)
     faithful = summary["builds"][0]["as_recorded"]
     # what came within one millisecond may have been taken in another order: a cut line is not in the file
@@ -280,7 +263,7 @@ async def check_certify(node: Node, folder: Path) -> None:
     for case in ("link_sign_on", "void", "time_out", "declined_51", "bank_echo"):
         words += ["--case", case]
     words += ["--patience", "1", "--json", *place_of(node)]
-    text = await asyncio.to_thread(process, *words)
+    text = await asyncio.to_thread(command.process, *words)
     told = json.loads(text)
     assert_valid("certify", told)
     assert {case["id"]: case["result"] for case in told["cases"]} == {

@@ -11,8 +11,6 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -21,8 +19,9 @@ import pytest
 from switch.adapters.embedded_postgres import EmbeddedPostgres
 from switch.adapters.postgres_place import OWNER
 from switch.upkeep import manifest as manifests
+from tests.end_to_end import command
 from tests.end_to_end.day import quiet, trade
-from tests.end_to_end.node import ROOT, Hosts, Node, furnish, running
+from tests.end_to_end.node import Hosts, Node, furnish, running
 from tests.schemas import assert_valid
 
 if TYPE_CHECKING:
@@ -44,14 +43,8 @@ cli.main(sys.argv[1:])
 """
 
 
-def tongbao(config: Path, data: Path, *words: str, code: int = 0, script: str = "") -> str:
-    program = ["-c", script] if script else ["-m", "tongbao"]
-    command = [sys.executable, *program, *words, "--config", str(config), "--data", str(data)]
-    done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False
-    )
-    assert done.returncode == code, (words, done.returncode, done.stdout[-2_000:], done.stderr)
-    return done.stdout
+def tongbao(config: Path, data: Path, *words: str, code: int = 0) -> str:
+    return command.tongbao(*words, *command.place(config, data), code=code)
 
 
 def tree(folder: Path) -> dict[str, str]:
@@ -124,7 +117,8 @@ def test_what_was_restored_comes_to_the_same(
     assert not restored.exists()
 
     # -- killed, and begun anew
-    tongbao(config, restored, "restore", str(backup), code=9, script=KILLED)
+    where = command.place(config, restored)
+    command.process("restore", str(backup), *where, code=9, script=KILLED)
     assert (restored / manifests.RESTORING).exists()
     tongbao(config, restored, "journal", "list", "--json", code=4)
     drill = json.loads(tongbao(config, restored, "restore", str(backup), "--json"))

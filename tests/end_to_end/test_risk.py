@@ -14,11 +14,12 @@ import subprocess
 import sys
 from collections import Counter
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from terminals.simulator.card import BANK_A, card_pools
+from tests.end_to_end import command
 from tests.end_to_end.node import ROOT, Hosts, Node, furnish, make_terminals, running
 from tests.end_to_end.wire import Wire
 from tests.schemas import assert_valid
@@ -44,14 +45,12 @@ alert = true
 """
 
 
-def tongbao(node: Node, *words: str) -> str:
-    place = ["--config", str(node.config), "--data", str(node.folder / "data")]
-    command = [sys.executable, "-m", "tongbao", *words, *place]
-    done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+def place_of(node: Node) -> list[str]:
+    return command.place(node.config, node.folder / "data")
+
+
+def lines(*words: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in command.tongbao(*words).splitlines()]
 
 
 def test_one_card_at_many_terminals(tmp_path: Path) -> None:
@@ -63,7 +62,8 @@ def test_one_card_at_many_terminals(tmp_path: Path) -> None:
             await furnish(node, hosts, TERMINALS)
             rules = tmp_path / "rules.toml"
             rules.write_text(RULE)
-            await asyncio.to_thread(tongbao, node, "data", "apply", "--demo", str(rules))
+            words = ("data", "apply", "--demo", str(rules), *place_of(node))
+            await asyncio.to_thread(command.process, *words)
             told: Counter[str] = Counter()
             terminals = make_terminals(TERMINALS)
             wires = [await stack.enter_async_context(Wire(node.address)) for _ in range(TERMINALS)]
@@ -90,20 +90,20 @@ def test_one_card_at_many_terminals(tmp_path: Path) -> None:
 
     with running(tmp_path) as node:
         asyncio.run(day(node))
-        (alert,) = map(json.loads, tongbao(node, "risk", "alerts", "--json").splitlines())
+        (alert,) = lines("risk", "alerts", "--json", *place_of(node))
         assert_valid("risk-alert", alert)
         assert (alert["state"], alert["measured"], alert["threshold"]) == ("open", MOST + 1, MOST)
-        (counter,) = map(json.loads, tongbao(node, "risk", "counters", "--json").splitlines())
+        (counter,) = lines("risk", "counters", "--json", *place_of(node))
         assert (counter["count"], counter["amount_minor"]) == (MOST, MOST * 10_00)
         assert node.stop() == 0, node.log()
 
 
 def test_racing_processes_of_the_operating_system(database_dsn: FreshDatabase) -> None:
     """Three processes, each with its own connections, ask for one card as fast as they can."""
-    command = [sys.executable, "-m", "tests.contract.risk_racer", database_dsn.app]
+    racer_of = [sys.executable, "-m", "tests.contract.risk_racer", database_dsn.app]
     racers = [
         subprocess.Popen(
-            [*command, str(first)],
+            [*racer_of, str(first)],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdout=subprocess.PIPE,
