@@ -11,8 +11,6 @@ import asyncio
 import contextlib
 import json
 import re
-import subprocess
-import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +21,9 @@ from switch.adapters.embedded_postgres import EmbeddedPostgres
 from switch.adapters.postgres_place import APP, OWNER, READER
 from terminals.simulator.bank import BankProtocol, BankServer
 from terminals.simulator.card import BANK_A, BANK_B, card_pools
+from tests.end_to_end import command
 from tests.end_to_end.day import seen
-from tests.end_to_end.node import ROOT, Hosts, Node, furnish, kill, make_terminals
+from tests.end_to_end.node import Hosts, Node, furnish, kill, make_terminals
 from tests.end_to_end.wire import Wire
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.xdist_group("end_to_end_2")
 
 TERMINALS = 8
-THINK_S = 0.03
+THINK_S = 0.1
 GRANTED = 3  # by each bank: two for one node, one for the other
 SETTLED_S = 60.0  # for what takes a few seconds on a machine that has nothing else to do
 CARDS = card_pools(BANK_A + BANK_B).sound
@@ -89,9 +88,13 @@ class Cluster:
         """Seconds until the store says so."""
         loop = asyncio.get_running_loop()
         begun_s = loop.time()
-        while (found := await self.query(sql)) != expected:
-            assert loop.time() < begun_s + within_s, (found, expected)
-            await asyncio.sleep(0.05)
+        connection = await asyncpg.connect(self.dsn)
+        try:
+            while (found := [tuple(row) for row in await connection.fetch(sql)]) != expected:
+                assert loop.time() < begun_s + within_s, (found, expected)
+                await asyncio.sleep(0.05)
+        finally:
+            await connection.close()
         return loop.time() - begun_s
 
     async def furnish(self) -> None:
@@ -111,16 +114,7 @@ class Cluster:
 
     def tongbao(self, *words: str) -> str:
         """The command, on the store of these nodes."""
-        done = subprocess.run(
-            [sys.executable, "-m", "tongbao", *words, "--config", str(self.nodes[0].config)],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        return command.process(*words, "--config", str(self.nodes[0].config))
 
 
 @contextlib.contextmanager
