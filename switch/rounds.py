@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING
 
 import structlog
@@ -39,7 +38,9 @@ async def rounds(
             down = True
         except Exception as error:  # noqa: BLE001 - whatever it is, the next round may succeed
             _log.error(f"{what}_round_failed", acquirer=acquirer, error=repr(error))
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(pause_s()):
-                await nudged.wait()
+        paused = asyncio.get_running_loop().call_later(pause_s(), nudged.set)
+        try:
+            await nudged.wait()
+        finally:
+            paused.cancel()
         nudged.clear()
