@@ -99,7 +99,7 @@ class Forwarder:
         self._lease_renew_s = lease_renew_s
         self._lease: Lease | None = None
         self._lease_owner = 0
-        self._renew_at_s = 0.0
+        self._lease_at_s = 0.0  # when it is asked for again, held or not
         self._overdue_at_s = 0.0
         self._busy: dict[int, int] = {}  # item → its root original
         self._resting: dict[int, float] = {}  # item → when it may be tried again
@@ -151,8 +151,8 @@ class Forwarder:
             await self._give_up_overdue(now_s)
             return
         owner = self._owner()
-        if self._lease is None or now_s >= self._renew_at_s or owner != self._lease_owner:
-            self._renew_at_s = now_s + self._lease_renew_s
+        if now_s >= self._lease_at_s or owner != self._lease_owner:
+            self._lease_at_s = now_s + self._lease_renew_s
             self._lease = await self._queue.lease(self._link.acquirer, owner)
             self._lease_owner = owner
         if self.holds_lease:

@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from iso8583.message import Message
     from switch.acquirers.iso8583_link import IsoLink
     from switch.reference import Link
+    from switch.store_ports import Lease
 
 PAN = "6222020000000000004"
 
@@ -554,6 +555,24 @@ def test_one_owner_at_a_time_and_takeover() -> None:
         await asyncio.sleep(60)
         assert [m[0] for m in desk.world.bank.seen("0420", "0421")][:2] == ["0420", "0421"]
         assert desk.ended(queued) == "00"
+        await other.forwarder.stop()
+
+    tell(story)
+
+
+def test_who_has_no_lease_asks_for_it_as_seldom_as_it_would_be_renewed() -> None:
+    async def story(desk: Desk) -> None:
+        lease, asked = desk.store.queue.lease, {1: 0, 2: 0}
+
+        async def counted(acquirer: str, owner: int) -> Lease | None:
+            asked[owner] += 1
+            return await lease(acquirer, owner)
+
+        desk.store.queue.lease = counted  # type: ignore[assignment,method-assign]
+        other = Desk(desk.world, desk.store, owner=2)
+        await other.forwarder.start()
+        await asyncio.sleep(60)
+        assert all(55 <= times <= 61 for times in asked.values()), asked
         await other.forwarder.stop()
 
     tell(story)
