@@ -7,8 +7,8 @@ the elements of `link_messages.MATCHING` on whichever connection it comes (`link
 connection that drops loses no answer: its requests wait on until their deadline
 (`in_flight.InFlight`).
 
-The vault signs and verifies. One on a network takes its time: what was looked at before is looked at
-again after.
+The vault signs and verifies: one in this process in a call, and so does all else. One on a network takes
+its time, and what comes behind it is a task: what was looked at before is looked at again after.
 """
 
 from __future__ import annotations
