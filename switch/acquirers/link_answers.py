@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
+A_SIBLINGS: Final = 0  # the slot of an answer that a sibling's connection brought
 PARKED_MAX: Final = 256  # answers that wait for a look at newer keys
 ASKED_ABOUT_PER_S: Final = 256  # answers to nothing in flight that the journal is asked about
 
@@ -85,7 +86,7 @@ class Answers:
         self._reload = reload
         self._kept, self._asked_about = Bound(), Bound()
         self._approved_late: OrderedDict[MatchKey, float] = OrderedDict()
-        self._parked: list[tuple[Message, bytes, int, bool]] = []
+        self._parked: list[tuple[Message, bytes, int]] = []
 
     def approved_late_since(self, key: MatchKey, since_s: float) -> bool:
         return self._approved_late.get(key, -1.0) >= since_s
@@ -103,7 +104,7 @@ class Answers:
         if str(message[0])[1] == "8":
             self._owner.at_once(connection.managed(message, body))
         else:
-            self._answered(message, body, connection.slot, newest_keys=self._reload is None)
+            self._answered(message, body, connection.slot)
 
     # -- from siblings ----------------------------------------------------------------------------
 
@@ -115,13 +116,13 @@ class Answers:
             return False
         if not self._waits_for(self.key(message)):
             return False
-        self._answered(message, body, 0, newest_keys=self._reload is None, nobodys=True)
+        self._answered(message, body, A_SIBLINGS)
         return True
 
     def nobodys(self, body: bytes) -> None:
         """Handle an answer that no sibling knows either."""
         message = self._codec.decode(body)
-        self._answered(message, body, 0, newest_keys=self._reload is None, nobodys=True)
+        self._answered(message, body, A_SIBLINGS)
 
     def _waits_for(self, key: MatchKey) -> bool:
         """Is this answer ours for certain? What store and forward gave up waiting for here, a
@@ -138,64 +139,75 @@ class Answers:
     # -- does it count? ---------------------------------------------------------------------------
 
     def _answered(
-        self, message: Message, body: bytes, slot: int, *, newest_keys: bool, nobodys: bool = False
+        self, message: Message, body: bytes, slot: int, *, newest_keys: bool = False
     ) -> None:
+        """`newest_keys`: the store has been asked for them already."""
         key = self.key(message)
-        if self._hand_over.on and not nobodys and not self._waits_for(key):
+        if self._hand_over.on and slot != A_SIBLINGS and not self._waits_for(key):
             self._hand_over.pass_on(key, body, lambda: self.nobodys(body))
             return
         try:
             verified = self._mac.verifies(message, body)
-            if isinstance(verified, bool):
-                self._judge(
-                    key, message, body, slot, verified, newest_keys=newest_keys, nobodys=nobodys
+            if verified is True:
+                self._judge(key, message, slot)
+            elif verified is False:
+                self._badly_signed(key, message, body, slot, newest_keys=newest_keys)
+            else:
+                work = self._judge_in_time(
+                    verified, key, message, body, slot, newest_keys=newest_keys
                 )
-                return
+                self._owner.at_once(work)
         except Exception:  # noqa: BLE001 - one answer must not cost the others theirs
             _log.exception("link_message_failed", acquirer=self._name)
-            return
-        work = self._judge_in_time(
-            key, message, body, slot, verified, newest_keys=newest_keys, nobodys=nobodys
-        )
-        self._owner.at_once(work)
 
     async def _judge_in_time(
         self,
-        key: MatchKey,
-        message: Message,
-        body: bytes,
-        slot: int,
         verified: Awaitable[bool],
-        *,
-        newest_keys: bool,
-        nobodys: bool,
-    ) -> None:
-        right = await verified
-        self._judge(key, message, body, slot, right, newest_keys=newest_keys, nobodys=nobodys)
-
-    def _judge(
-        self,
         key: MatchKey,
         message: Message,
         body: bytes,
         slot: int,
-        verified: bool,  # noqa: FBT001
         *,
         newest_keys: bool,
-        nobodys: bool,
     ) -> None:
-        """Does it count, and for which request? The second is asked once the vault has looked at it."""
-        if not (verified or newest_keys) and len(self._parked) < PARKED_MAX:
-            self._look_for_newer_keys(message, body, slot, nobodys=nobodys)
+        if await verified:
+            self._judge(key, message, slot)
+        else:
+            self._badly_signed(key, message, body, slot, newest_keys=newest_keys)
+
+    def _badly_signed(
+        self, key: MatchKey, message: Message, body: bytes, slot: int, *, newest_keys: bool
+    ) -> None:
+        """By the keys that we know. Another process may have taken a change: the store is asked first."""
+        look = self._reload is not None and not newest_keys
+        if look and len(self._parked) < PARKED_MAX:
+            self._parked.append((message, body, slot))
+            if len(self._parked) == 1:
+                self._owner.spawn(self._verify_parked())
             return
+        self._counters.mac_failed += 1
+        of = self._in_flight.pending.get(key) or self._in_flight.expired.get(key)
+        self._not_counting(message, slot, of, "mac")
+
+    async def _verify_parked(self) -> None:
+        assert self._reload is not None
+        try:
+            self._mac.refresh(await self._reload())
+        except Exception as error:  # noqa: BLE001 - whatever the store's failure, the answers must be judged
+            _log.warning("link_keys_not_reloaded", acquirer=self._name, error=repr(error))
+        finally:
+            parked, self._parked = self._parked, []
+        for message, body, slot in parked:
+            self._answered(message, body, slot, newest_keys=True)
+
+    def _judge(self, key: MatchKey, message: Message, slot: int) -> None:
+        """Which request is it for? Asked once the vault has looked at it."""
         pending = self._in_flight.pending.get(key)
-        expired = None if pending is not None else self._in_flight.expired.get(key)
-        if not verified:
-            self._counters.mac_failed += 1
-            self._not_counting(message, slot, pending or expired, "mac")
-        elif pending is not None:
+        if pending is not None:
             self._answer(pending, message, slot)
-        elif expired is not None:
+            return
+        expired = self._in_flight.expired.get(key)
+        if expired is not None:
             self._late(key, message, slot, expired)
         else:
             self._unmatched(key, message, slot)
@@ -325,24 +337,3 @@ class Answers:
         if self._on_unmatched is not None:
             self._on_unmatched(answer)
         return True
-
-    # -- a key that we do not know yet --------------------------------------------------------------
-
-    def _look_for_newer_keys(
-        self, message: Message, body: bytes, slot: int, *, nobodys: bool
-    ) -> None:
-        """Another process may have taken a key change: ask the store before the MAC is called wrong."""
-        self._parked.append((message, body, slot, nobodys))
-        if len(self._parked) == 1:
-            self._owner.spawn(self._verify_parked())
-
-    async def _verify_parked(self) -> None:
-        assert self._reload is not None
-        try:
-            self._mac.refresh(await self._reload())
-        except Exception as error:  # noqa: BLE001 - whatever the store's failure, the answers must be judged
-            _log.warning("link_keys_not_reloaded", acquirer=self._name, error=repr(error))
-        finally:
-            parked, self._parked = self._parked, []
-        for message, body, slot, nobodys in parked:
-            self._answered(message, body, slot, newest_keys=True, nobodys=nobodys)
