@@ -171,7 +171,9 @@ class Engine:
                 reception.check_header(frame.header)
             snapshot = self.snapshot()
             received = reception.receive(frame.body, peer.dialect, snapshot)
-            if self._in_its_rate(received, peer, now_s):
+            # A terminal that sends without end is refused before it costs a MAC or a row.
+            who = peer.source, received.sender.name
+            if self._terminals.takes(who, now_s) or received.mti[:3] in ALWAYS_TAKEN:
                 decoded_ns = self.monotonic_ns()
                 watch = Watch(started_ns, decoded_ns, decoded_ns - started_ns)
                 served = self._dispatch(received, snapshot, frame, peer, serial, watch)
@@ -272,11 +274,6 @@ class Engine:
         except Exception as error:  # noqa: BLE001 - one request's failure is that request's alone
             self.unserved(error, frame, peer)
         peer.finished()
-
-    def _in_its_rate(self, received: Received, peer: Peer, now_s: float) -> bool:
-        """A terminal that sends without end is refused before it costs a MAC or a row."""
-        takes = self._terminals.takes((peer.source, received.sender.name), now_s)
-        return takes or received.mti[:3] in ALWAYS_TAKEN
 
     def unserved(self, error: Exception, frame: Frame, peer: Peer) -> None:
         """A frame that can not be read, one that is answered unsigned, or a failure of ours."""

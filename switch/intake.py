@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 # has 4 too, but in a balance, and 2 or 35; in a 0620, where the rest is its original's.
 OF_MONEY = itemgetter(3, 11, 60, 22, 25, 49)
 OF_SCRIPT = itemgetter(3, 11, 60, 55, 61)
-SEPARATORS = ("=", "D")  # of track 2
 SCRIPT = "951"  # DE 60.3 of a script result
 CODE_MIN, CODE_MAX = 12, 32  # characters of a payment code
 
@@ -52,7 +51,7 @@ class Private(msgspec.Struct, frozen=True, gc=False):
     partial: bool = False  # 60.6
 
 
-NOTHING = Private()
+NOTHING = Private()  # where a profile's messages name no batch, DE 60 is the make's own business
 
 
 class Ask(msgspec.Struct, frozen=True, gc=False):
@@ -96,16 +95,9 @@ def sub_fields(value: str) -> Private:
     return Private(value[:2], int(value[2:8] or 0), value[8:11] or "000", value[13:14] == "1")
 
 
-def of_money(value: str, profile: Profile) -> Private | None:
-    """DE 60 of a money message; None where 60.1 and 60.2 are not eight digits, as they have to be.
-
-    Where the profile's messages name no batch, it is the make's own business.
-    """
-    return with_batch(value) if profile.batch_in_message else NOTHING
-
-
 @lru_cache(16_384)  # a terminal says the same until its batch is closed
 def with_batch(value: str) -> Private | None:
+    """DE 60 of a money message; None where 60.1 and 60.2 are not eight digits, as they have to be."""
     if len(value) < 8 or not value[:8].isdigit():
         return None
     return sub_fields(value)
@@ -127,7 +119,7 @@ def read(message: Message, profile: Profile) -> Ask | Refusal:
     amount: str | None = elements.get(4)
     if amount is None and not script and code[:2] != "31":
         return Refusal("30", "form.de4_missing")
-    asked = of_money(de60, profile)
+    asked = with_batch(de60) if profile.batch_in_message else NOTHING
     if asked is None:
         return Refusal("30", "form.de60_short")
     card = read_card(elements)
@@ -167,7 +159,7 @@ def read_reversal(message: Message, profile: Profile) -> Ask | Refusal:
         if de not in message and not (de == 60 and not profile.batch_in_message):
             return Refusal("30", f"form.de{de}_missing")
     elements: dict[int, Any] = message
-    private_ = of_money(elements.get(60, ""), profile)
+    private_ = with_batch(elements.get(60, "")) if profile.batch_in_message else NOTHING
     if private_ is None:
         return Refusal("30", "form.de60_short")
     card = read_card(elements) or ("", "")
@@ -197,12 +189,7 @@ def read_card(elements: dict[int, Any]) -> tuple[str, str] | None:
     pan, expiry = elements.get(2, ""), elements.get(14, "")
     magnetic = elements.get(35)
     if isinstance(magnetic, str):
-        if (
-            pan
-            and expiry
-            and magnetic.startswith(pan)
-            and magnetic[len(pan) : len(pan) + 1] in SEPARATORS
-        ):
+        if pan and expiry and magnetic.startswith(f"{pan}="):
             return pan, expiry  # whatever follows, DE 2 and 14 would stand
         try:
             found = track.parse_track2(magnetic)
@@ -247,23 +234,15 @@ def validate(
         return Refusal("13", "amount.zero")
     if ask.currency and ask.currency != merchant.currency:
         return Refusal("12", "currency.not_of_merchant")
-    pin = check_pin(ask, message, route)
-    if pin is not None:
-        return pin
+    if ask.has_pin:  # DE 52 brings 26 and 53
+        block = message[52]
+        whole = isinstance(block, bytes) and len(block) == 8
+        if not whole or 53 not in message or 26 not in message:
+            return Refusal("99", "pin.form")
+    elif route is not None and route.pin_required and ask.type.pin:
+        return Refusal("99", "pin.required")
     if ask.amount_minor > merchant.amount_limit_minor:
         return Refusal("61", "merchant.amount_limit")
-    return None
-
-
-def check_pin(ask: Ask, message: Message, route: Route | None) -> Refusal | None:
-    """99 where a PIN is missing or its block can not be one (DE 52 brings 26 and 53)."""
-    if not ask.has_pin:
-        if route is not None and route.pin_required and ask.type.pin:
-            return Refusal("99", "pin.required")
-        return None
-    block = message[52]
-    if not isinstance(block, bytes) or len(block) != 8 or 53 not in message or 26 not in message:
-        return Refusal("99", "pin.form")
     return None
 
 

@@ -39,7 +39,7 @@ class Load:
         self.inside = 0
         self.watchers = 0  # away, waiting for the outcome of others
         self._bound = in_flight
-        self._at: dict[str, int] = {}  # acquirer -> requests that wait for it
+        self.away_at: dict[str, int] = {}  # acquirer → requests that wait for it
         self._slot_s = wait_s / SLOTS
         self._slots = [START / SLOTS] * SLOTS  # steps done; a ring, by the slot's number
         self._known = float(START)  # steps in the last window that was busy throughout
@@ -67,12 +67,12 @@ class Load:
 
     def sent(self, acquirer: str, now_s: float) -> None:
         """One request waits for an acquirer: it is away until it is `back`."""
-        at = self._at
+        at = self.away_at
         at[acquirer] = at.get(acquirer, 0) + 1
         self.ended(now_s)
 
     def back(self, acquirer: str) -> None:
-        self._at[acquirer] -= 1
+        self.away_at[acquirer] -= 1
         self.inside += 1
 
     def ended(self, now_s: float) -> None:
@@ -104,9 +104,6 @@ class Load:
                 yield
         finally:
             self.watchers -= 1
-
-    def waiting_at(self, acquirer: str) -> int:
-        return self._at.get(acquirer, 0)
 
     # -- what is asked -----------------------------------------------------------------------------
 

@@ -178,7 +178,7 @@ class Rows:
         link = snapshot.links.get(acquirer)
         if host is None or link is None:
             return "no_link"
-        if self._load.waiting_at(acquirer) >= link.in_flight_max:
+        if self._load.away_at.get(acquirer, 0) >= link.in_flight_max:
             return "in_flight_max"  # a bank that does not answer costs its own requests only
         health = host.health()
         if health is not UP and health is not PROBING:

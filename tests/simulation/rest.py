@@ -132,7 +132,7 @@ def counts_of(node: Node) -> dict[str, int]:
         "late answers": len(switch._late._tasks),
     }
     for name, (host, forwarder) in switch._links._running.items():
-        counts[f"waiting at {name}"] = load.waiting_at(name)
+        counts[f"waiting at {name}"] = load.away_at.get(name, 0)
         counts[f"pending at {name}"] = host.in_flight
         counts[f"being delivered to {name}"] = len(forwarder._busy)
     return counts

@@ -145,10 +145,10 @@ def test_those_away_are_nobodys_burden() -> None:
         now_s = n * TICK_S
         assert load.take_new(now_s)
         load.sent("bank", now_s)
-    assert (load.inside, load.waiting_at("bank"), load.waiting_at("other")) == (0, 3 * BOUND, 0)
+    assert (load.inside, load.away_at["bank"]) == (0, 3 * BOUND)
     for _ in range(3 * BOUND):
         load.back("bank")
-    assert (load.inside, load.waiting_at("bank")) == (3 * BOUND, 0)
+    assert (load.inside, load.away_at["bank"]) == (3 * BOUND, 0)
     assert not load.take_new(3 * BOUND * TICK_S)
 
 
