@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import pytest
@@ -614,6 +614,53 @@ def test_a_session_of_another_vault_is_a_wrong_mac_so_that_the_terminal_signs_on
         assert isinstance(verdict, Refusal)
         assert verdict.response_code == "A0"
         assert told[0]["event"] == "session_of_another_vault"
+
+    run(scenario)
+
+
+class SlowHsm:
+    """The vault as a device on a network answers: what is asked of it has to be awaited."""
+
+    def __init__(self, vault: LocalVault) -> None:
+        self._vault = vault
+        self.meanwhile: Callable[[], None] = lambda: None
+
+    async def verify_mac(self, key: str, profile: str, data: bytes, code: bytes) -> bool:
+        await asyncio.sleep(0)
+        self.meanwhile()
+        return self._vault.verify_mac(key, profile, data, code)
+
+
+def test_a_vault_that_takes_its_time_verifies_the_same() -> None:
+    """Right, wrong, of another vault, and right under keys that were replaced meanwhile."""
+
+    async def scenario() -> None:
+        desk = await Desk().open()
+        _, keys = await desk.signed_on()
+        message = asks("0200", "22000001", de3="000000", de64=bytes(8))
+        covered = codec_for("unionpay_pos").encode(message)[:-8]
+        right = covered + mac.compute("unionpay-ecb", keys.mak, covered)
+        slow, other = SlowHsm(desk.vault), SlowHsm(LocalVault(Lmk(bytes(range(32))), seeded(3)))
+
+        async def judged(body: bytes, hsm: SlowHsm) -> Verified | Refusal:
+            received = reception.receive(body, "unionpay_pos", desk.snapshot)
+            return await desk.verify(received, cast("Any", hsm))
+
+        for remembered in (False, True):
+            assert (desk.cache.get(MERCHANT, TERMINAL) is not None) is remembered
+            assert isinstance(await judged(right, slow), Verified)
+        assert await judged(covered + bytes(8), slow) == Refusal("A0", "session.mac")
+        with capture_logs() as told:
+            assert await judged(right, other) == Refusal("A0", "session.mac")
+        assert {each["event"] for each in told} == {"session_of_another_vault"}
+
+        known = desk.cache.get(MERCHANT, TERMINAL)
+        assert known is not None
+        newer = msgspec.structs.replace(known.sessions[0])
+        slow.meanwhile = lambda: known.sessions.insert(0, newer)
+        verified = await judged(right, slow)
+        assert isinstance(verified, Verified)
+        assert verified.access is not known
 
     run(scenario)
 
