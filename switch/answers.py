@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from switch.journal import AttemptRow, OutcomeRow, RequestRow
 
 ECHOED = (2, 3, 4, 25, 49, 60)  # where they were sent; 11, 41 and 42 were, or there is no answer
-PASSED_ON = (44, 54, 55)
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder().decode
 
@@ -48,12 +47,8 @@ def answer_money(
 
 
 def kept(elements: Message) -> bytes:
-    """Of a host's answer what the terminal is told and no column holds; for its repeats too."""
-    told: Message = {}
-    for de in PASSED_ON:
-        if de in elements:
-            told[de] = elements[de]
-    return _pack(told) if told else b""
+    """What the terminal is told of a host's answer and no column holds: for its repeats too."""
+    return _pack(elements) if elements else b""
 
 
 @lru_cache(64)
