@@ -115,6 +115,7 @@ class Pair:
         self._incoming = incoming
         self._out: Half | None = None
         self._into: Half | None = None
+        self._dialling: Half | None = None
 
     def connection(self, serial: int, slot: int) -> PairedConnection:
         return PairedConnection(self._owner, serial, slot, self)
@@ -137,11 +138,15 @@ class Pair:
     async def _dialled(
         self, connection: PairedConnection, port: int, *, reads: bool
     ) -> Half | None:
-        half = Half(self._owner, reads=reads)
+        half = self._dialling = Half(self._owner, reads=reads)
         made = await dial(self._owner, self._transport, half.protocol, half.abandon, port)
-        if made and connection.given_up:
-            half.abandon()
-        return half if made and half.stands else None
+        self._dialling = None
+        return half if made and half.stands and not connection.given_up else None
+
+    def give_up(self) -> None:
+        """What is being dialled closes as it is made."""
+        if self._dialling is not None:
+            self._dialling.abandon()
 
     async def _second(self, connection: PairedConnection) -> Half | None:
         if self._incoming is None:
@@ -251,6 +256,10 @@ class PairedConnection(Connection):
     @property
     def given_up(self) -> bool:
         return self._abandoned
+
+    def abandon(self) -> None:
+        super().abandon()
+        self._pair.give_up()
 
     def join(self, out: Half, into: Half) -> None:
         if into.user is not None:  # what it has of a message belongs to its rest

@@ -35,11 +35,16 @@ OUT, INTO = ("bank", 1), ("bank", 2)
 class Transport:
     def __init__(self, network: Network) -> None:
         self._network = network
+        self.dialling = False
 
     async def connect(
         self, factory: Callable[[], asyncio.Protocol], host: str, port: int
     ) -> Endpoint:
-        return await self._network.connect(factory, host, port, US)
+        self.dialling = True
+        try:
+            return await self._network.connect(factory, host, port, US)
+        finally:
+            self.dialling = False
 
 
 class Lines(World):
@@ -47,7 +52,7 @@ class Lines(World):
 
     def __init__(self, link: Link, network: Network, connections: int) -> None:
         self.network = network
-        transport = Transport(network)
+        self.dials = transport = Transport(network)
         edge = SimulatedEdge(network, transport, US, None)
         bank = Bank(link)
         super().__init__(
@@ -493,5 +498,24 @@ def test_a_half_whose_slot_ends_is_closed(receive_on: str) -> None:
         slot.end(at_once=False)
         await asyncio.sleep(3)
         assert not lines.bank.connections
+
+    tell(story, **pair(receive_on))
+
+
+@both_ways
+def test_a_half_that_is_being_made_as_its_slot_ends_is_closed_at_once(receive_on: str) -> None:
+    """A process that has stood still dials as it wakes, and hears only then that its slot is another's."""
+
+    async def story(lines: Lines) -> None:
+        await come(lines)
+        closing: list[bool] = []
+        lines.network.on_connect = lambda made: closing.append(made.client.is_closing())
+        lines.bank.drop()
+        while not lines.dials.dialling:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.001)
+        (slot,) = lines.slots.used.values()
+        slot.end(at_once=True)
+        await asyncio.sleep(3)
+        assert closing == [True]
 
     tell(story, **pair(receive_on))
