@@ -290,7 +290,7 @@ class Bank:
             self._reverse(key, request, answer)
         else:
             entry = self._decide(key, request, answer)
-            if fault == "forget" and entry is not None and entry.approved_minor > 0:
+            if fault == "forget" and entry is not None and may_be_forgotten(entry):
                 self.accounts.forget(entry)
                 self.forgotten.append(entry)
                 return answer
@@ -621,6 +621,11 @@ class BankReport(msgspec.Struct, frozen=True):
     standing_minor: int
     taken_minor: int
     forgotten_minor: int
+
+
+def may_be_forgotten(entry: Entry) -> bool:
+    """An adjustment is not: the next one of its sale would make up for it, and no line be missing."""
+    return entry.approved_minor > 0 and entry.asked.kind != "adjustment"
 
 
 class Session:
