@@ -90,7 +90,8 @@ async def stand_still(world: World, bank: Bank, for_s: float) -> None:
 
 
 async def offer(world: World, bank: Bank, usage: Any, dice: Dice) -> None:
-    """A new key of the bank's: the same again until it is answered, refused or used."""
+    """A new key of the bank's: the same again until it is answered, refused or used. Once it has left
+    it may have been taken: a bank whose connections are gone by then keeps it, and sends it later."""
     from tests.simulation.upheaval import odd
 
     key = odd(b"".join(dice.bits64().to_bytes(8, "big") for _ in range(2)))
@@ -98,10 +99,11 @@ async def offer(world: World, bank: Bank, usage: Any, dice: Dice) -> None:
     server = world.bank_servers[world.banks.index(bank)]
     world.count("keys of banks offered")
     for number in range(60):
-        if not server.broadcast(bank.offer_key(usage, key)):
+        left = server.broadcast(bank.offer_key(usage, key))
+        if not (left or number):
             bank.withdraw_key(usage, key)
             return
-        if number:
+        if left and number:
             world.count("keys of banks offered again")
         await asyncio.sleep(OFFER_AGAIN_S)
         if not bank.offers_key(usage, key):
