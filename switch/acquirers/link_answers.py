@@ -300,6 +300,8 @@ class Answers:
             self._counters.unmatched_dropped += 1
             return False
         near = of or self._in_flight.nearest(message)
+        if reason == "twice" and near is not None and near.request.get(11) != message.get(11):
+            near = None  # its own request has its answer: this one is only alike
         nearest = None
         if near is not None:
             attempt = None if near.attempt is None else near.attempt.attempt

@@ -164,6 +164,21 @@ def test_an_answer_to_what_has_its_answer() -> None:
     tell(story)
 
 
+def test_an_answer_to_what_has_its_answer_is_no_other_requests_however_alike() -> None:
+    async def story(world: World) -> None:
+        await ask(world)
+        first = world.bank.answer(world.bank.received[-1])
+        world.bank.silent.add("0200")
+        waits = asyncio.create_task(ask(world))  # of the same card, shop and amount
+        await asyncio.sleep(1)
+        send(world, first)
+        kept = await told(world)
+        assert (kept.reason, kept.nearest, kept.differences) == ("twice", None, ())
+        waits.cancel()
+
+    tell(story)
+
+
 def test_a_late_answer_to_a_reversal_names_its_original() -> None:
     async def story(world: World) -> None:
         world.bank.delay_s = 31
