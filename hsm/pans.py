@@ -146,9 +146,7 @@ class LocalPans:
         """See `Pans.token`."""
         return self._token(pan.encode())[:TOKEN_BYTES]
 
-    def mask(self, pan: str) -> str:
-        """See `Pans.mask`."""
-        return mask(pan)
+    mask = staticmethod(mask)
 
     def content(self, parts: Iterable[str | None]) -> bytes:
         """See `Pans.content`. Parts are framed by their lengths, so no two lists are alike."""
