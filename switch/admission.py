@@ -57,6 +57,7 @@ class Admission:
         self._journal = journal
         self._cache = cache
         self._rows = rows
+        self._identity = rows.identity
         self._now = clock.now
 
     def admit(
@@ -73,7 +74,7 @@ class Admission:
         request = self._rows.request(received, verified, snapshot, key, asked, route, now, local)
         if request is None:
             return Refusal("96", "numbers.exhausted")
-        auth = self._authorization(request, received, asked, snapshot)
+        auth = self._authorization(request, received, asked)
         if (
             (sender.status is None or type_.advice)
             and sender.profile.batch_in_message
@@ -117,19 +118,15 @@ class Admission:
         verified.access = await self._cache.read(key.merchant, key.terminal)
         return unfit(key, verified, advice=advice)
 
-    def _authorization(
-        self, request: RequestRow, received: Received, asked: Ask, snapshot: Snapshot
-    ) -> Authorization:
+    def _authorization(self, request: RequestRow, received: Received, asked: Ask) -> Authorization:
         merchant = received.sender.merchant
         partial = asked.private.partial and merchant is not None and merchant.partial_approval
-        # By position, in the order of its fields: by name it costs twice as much.
         return Authorization(
             request,
             asked.type,
-            partial and asked.type.opens,  # a follow-up is all or nothing
-            self._now,
-            self._rows.identity,
-            functools.partial(self._next_attempt, snapshot),
+            partial_allowed=partial and asked.type.opens,  # a follow-up is all or nothing
+            now=self._now,
+            numbers=self._identity,
         )
 
     def _next_attempt(
@@ -215,6 +212,7 @@ class Admission:
             if choice.told:  # else its one link is all there is
                 at = choice.candidates.index(attempt.acquirer)
                 auth.alternates = choice.candidates[at + 1 :]
+                auth.next_attempt = functools.partial(self._next_attempt, snapshot)
                 note_choice(auth, choice)
             return attempt
         note_choice(auth, choice, attempt)

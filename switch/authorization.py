@@ -90,8 +90,9 @@ class Authorization(msgspec.Struct, eq=False):
     partial_allowed: bool
     now: Callable[[], dt.datetime]
     numbers: Callable[[str], WireIdentity | None]
-    next_attempt: Callable[[RequestRow, AttemptRow, str, Passed], AttemptRow | str]
     alternates: tuple[str, ...] = ()
+    # at one of those: its row, or why it can not be tried
+    next_attempt: Callable[[RequestRow, AttemptRow, str, Passed], AttemptRow | str] | None = None
     attempt: AttemptRow | None = None
     outcome: OutcomeRow | None = None
     answer: Answer | None = None
@@ -266,6 +267,7 @@ def not_sent(auth: Authorization, event: NotSent) -> Effect:
         return no_answer(auth, NoAnswer(event.reason))
     passed: Passed = ((auth.attempt.acquirer, event.reason),)
     while auth.alternates:
+        assert auth.next_attempt is not None, "alternates come with it"
         acquirer, *rest = auth.alternates
         auth.alternates = tuple(rest)
         attempt = auth.next_attempt(auth.request, auth.attempt, acquirer, passed)
