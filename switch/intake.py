@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 OF_MONEY = itemgetter(3, 11, 60, 22, 25, 49)
 OF_SCRIPT = itemgetter(3, 11, 60, 55, 61)
 SCRIPT = "951"  # DE 60.3 of a script result
+SUB_FIELDS = (
+    14  # digits of DE 60 that are read, 60.1 to 60.6; what follows may be anything, and long
+)
 CODE_MIN, CODE_MAX = 12, 32  # characters of a payment code
 
 
@@ -95,12 +98,16 @@ def sub_fields(value: str) -> Private:
     return Private(value[:2], int(value[2:8] or 0), value[8:11] or "000", value[13:14] == "1")
 
 
-@lru_cache(16_384)  # a terminal says the same until its batch is closed
 def with_batch(value: str) -> Private | None:
     """DE 60 of a money message; None where 60.1 and 60.2 are not eight digits, as they have to be."""
-    if len(value) < 8 or not value[:8].isdigit():
+    return _with_batch(value[:SUB_FIELDS], value.isdigit())
+
+
+@lru_cache(16_384)  # a terminal says the same until its batch is closed
+def _with_batch(begins: str, digits: bool) -> Private | None:  # noqa: FBT001 - remembered by both
+    if len(begins) < 8 or not begins[:8].isdigit():
         return None
-    return sub_fields(value)
+    return sub_fields(begins) if digits else NOTHING
 
 
 def read(message: Message, profile: Profile) -> Ask | Refusal:

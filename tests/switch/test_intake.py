@@ -120,6 +120,22 @@ def test_subfields_of_de60() -> None:
     assert intake.private({}, PROFILE).batch == 0
 
 
+@pytest.mark.parametrize(
+    ("value", "batch"),
+    [
+        ("22000007", 7),
+        ("220000070005010" + "9" * 900, 7),
+        ("220000070005010" + "make's own", 0),  # no digits: none of it is taken for sub-fields
+        ("2200000", None),
+        ("22A00007000", None),
+    ],
+)
+def test_of_a_long_de60_no_more_is_remembered_than_is_read(value: str, batch: int | None) -> None:
+    for _ in range(2):
+        private = intake.with_batch(value)
+        assert (None if private is None else private.batch) == batch
+
+
 @pytest.mark.parametrize("row", TYPES.values(), ids=lambda row: row.name)
 def test_every_type_is_found_by_its_own_elements(row: TransactionType) -> None:
     code = f"{row.code}0000"
