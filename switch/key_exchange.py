@@ -58,14 +58,18 @@ class Step(StrEnum):
 
 
 def next_step(exchange: KeyExchange, timeout_s: float) -> Step:
-    """What a change needs now. Nobody sends while the one that was sent last may be answered."""
+    """What a change needs now. Nobody sends while the one that was sent last may be answered.
+
+    Where the store's clock was set back nobody knows how old that one is: the same key leaves again, and
+    counts from now.
+    """
     if exchange.state == "asked":
         return Step.MAKE
     if exchange.state == "made":
         return Step.SEND
     assert exchange.state == "sent"
     sends = exchange.sends
-    if exchange.age_s < timeout_s + min(RETRY_S * 2.0 ** (sends - 1), RETRY_MAX_S):
+    if 0 <= exchange.age_s < timeout_s + min(RETRY_S * 2.0 ** (sends - 1), RETRY_MAX_S):
         return Step.WAIT
     return Step.GIVE_UP if sends >= TRIES else Step.SEND
 
