@@ -31,6 +31,11 @@ FOUND = (1, 3, 58, 93, 186)
 #   1118 a link that changed while the store took nothing was never started again
 #   56 a refund's repeat was told A0 by a node whose clock an upheaval had moved: no copy, it said
 FOUND_SINCE = (30, 73, 1118, 56)
+# And with circuits and keys in ordinary worlds.
+#   30107 half a pair was dialled by a process that woke when its slot was another's
+#   30213 a key was not sent again for as long as the store's clock had been set back
+#   20096 the second answer to a reversal was put down to another one
+FOUND_WITH_LINKS = (30107, 30213, 20096)
 DETERMINISM_SEED = 4
 TRANSACTIONS = 20  # of the run that is played in three processes
 
@@ -51,6 +56,11 @@ def test_seeds_that_once_broke_a_promise(seed: int) -> None:
 @pytest.mark.parametrize("seed", FOUND_SINCE)
 def test_seeds_that_broke_one_since(seed: int) -> None:
     kept(before_bounds(seed))
+
+
+@pytest.mark.parametrize("seed", FOUND_WITH_LINKS)
+def test_seeds_that_broke_one_with_circuits_and_keys(seed: int) -> None:
+    kept(plan_of(seed))
 
 
 def test_a_refund_that_another_process_has_queued() -> None:
