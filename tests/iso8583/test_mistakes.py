@@ -92,7 +92,7 @@ def test_a_mistake_in_classic_messages_is_named_first(plant: Plant) -> None:
 
 
 def test_the_hit_rate_over_all_mistakes() -> None:
-    counts = [rate(plant, TERMINAL[1::6], 2) for plant in planted.ON_TERMINALS]
+    counts = [rate(plant, TERMINAL[1::12], 2) for plant in planted.ON_TERMINALS]
     seen, first, shown = map(sum, zip(*counts, strict=True))
     assert first >= OVERALL_FIRST * seen, f"{first} of {seen}"
     assert shown >= OVERALL_SHOWN * seen, f"{shown} of {seen}"

@@ -37,7 +37,7 @@ FOUND_SINCE = (30, 73, 1118, 56)
 #   20096 the second answer to a reversal was put down to another one
 FOUND_WITH_LINKS = (30107, 30213, 20096)
 DETERMINISM_SEED = 4
-TRANSACTIONS = 20  # of the run that is played in three processes
+TRANSACTIONS = 20  # of the run that is played in two processes
 
 
 def kept(plan: Plan) -> Report:
@@ -89,13 +89,10 @@ def test_everything_goes_wrong_at_once() -> None:
 
 
 def test_a_seed_is_the_same_run_in_every_process() -> None:
-    """Two processes with other hash seeds, and this one after other seeds: the same trace."""
-    hashes = [
-        trace_hash_in_a_process(DETERMINISM_SEED, hash_seed=hash_seed) for hash_seed in (1, 4242)
-    ]
+    """Another process with a hash seed of its own, and this one after other seeds: the same trace."""
+    there = trace_hash_in_a_process(DETERMINISM_SEED, hash_seed=4242)
     simulate(rough(2, transactions=10))
-    hashes.append(simulate(plan_of(DETERMINISM_SEED, TRANSACTIONS)).trace_hash[:16])
-    assert len(set(hashes)) == 1, hashes
+    assert simulate(plan_of(DETERMINISM_SEED, TRANSACTIONS)).trace_hash[:16] == there
 
 
 def trace_hash_in_a_process(seed: int, hash_seed: int) -> str:
