@@ -95,6 +95,9 @@ def closed() -> MemoryStore:
     return copy.deepcopy(closed_once())
 
 
+pytestmark = pytest.mark.xdist_group("evidence")  # one worker closes the days
+
+
 @cache
 def closed_once() -> MemoryStore:
     store = world(two_days()[0], WITH_AGENTS)

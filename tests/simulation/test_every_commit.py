@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from terminals.simulator.terminal import Request
     from tests.simulation.till import Till
 
+pytestmark = pytest.mark.xdist_group("every_commit")  # one worker remembers what it has closed
+
 Situation = tuple[Any, ...]
 
 DAY = Plan(seed=5, nodes=2, terminals=1, transactions=0, think_s=0.3, link_timeout_s=2.0)

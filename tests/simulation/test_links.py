@@ -6,6 +6,7 @@ from collections import Counter
 from functools import cache
 
 import msgspec
+import pytest
 
 from tests.simulation.plans import (
     changing_keys,
@@ -16,6 +17,8 @@ from tests.simulation.plans import (
 from tests.simulation.world import Report, simulate
 
 SEEDS = (1, 2, 3)
+
+pytestmark = pytest.mark.xdist_group("links")  # one worker plays each world
 
 
 @cache
