@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 FLUSH = """SELECT switch.flush(
     $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)"""
+FLUSH_PLAINLY = "SELECT switch.flush_plainly($1, $2, $3)"
 
 _NO_ATTEMPT = (None, None, None, None, None, None, None)
 

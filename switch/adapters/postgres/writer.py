@@ -1,6 +1,7 @@
 """The group-commit writer: one task and one connection a process.
 
-It takes whatever waits when the last flush returns. A group without a clear answer is unknown: its
+It takes whatever waits when the last flush returns. A group is first stored plainly: all of it, or
+nothing (`switch.flush_plainly`); where that fails, `switch.flush` says what came of each. A group without a clear answer is unknown: its
 connection is dropped, the backend awaited, and the same group sent again with the same ids, until
 the store says what stands. Only a row that the server refuses for its own fault is taken out, by
 halving the group.
@@ -23,7 +24,7 @@ from switch.adapters.postgres.connections import (
     backend_of,
     wait_until_gone,
 )
-from switch.adapters.postgres.rows import FLUSH, Group
+from switch.adapters.postgres.rows import FLUSH, FLUSH_PLAINLY, Group
 from switch.adapters.postgres.sessions import RERUN_STATES, is_outage
 from switch.journal import (
     Commit,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 GROUP_MAX = 256  # commits in one flush; journal.group_max
 WAITING_MAX = 65_536  # commits that wait for a flush; journal.queue_max
 CLOSE_POLL_S = 0.001
+WARY_FOR = 64  # flushes after one that was not plain: repeats and late answers come in bursts
 DOWN_AFTER_S = 1.0  # without an answer to a flush for so long, new requests are refused
 HUNG_AFTER_S = 3.0  # the same while a flush is not answered at all: a standby away, a server paused
 AWAY = "the store is away, or has no room"
@@ -171,7 +173,9 @@ class Writer:
         self._group_max = group_max
         self._queue_max = queue_max
         self._connection: Connection | None = None
-        self._statement: Any = None
+        self._statement: Any = None  # switch.flush
+        self._plainly: Any = None  # switch.flush_plainly
+        self._wary = 0  # so many flushes are not tried plainly
         self._backend: Backend | None = None
         self._warned: Warned | None = None
         self._waiting: deque[Work] = deque()
@@ -313,6 +317,9 @@ class Writer:
         group = group_of(works)
         args = group.args()
         self.commits += len(works)
+        stored = await self._flush_plainly(args)
+        if stored is not None:
+            return [stored] * len(works)
         failures = 0
         backoff = Backoff()
         while True:
@@ -345,6 +352,21 @@ class Writer:
             if failures > 1:  # the server is there and can not: no room, no memory, cancelled
                 await backoff.wait()
 
+    async def _flush_plainly(self, args: tuple[Any, ...]) -> Stored | None:
+        """Store all of a group, as nearly always; None: it may not have gone well, and `switch.flush`
+        is to say what stands."""
+        requests, owners, outcomes, besides, *_ = args
+        if self._wary or besides or self._connection is None:
+            self._wary = max(0, self._wary - 1)
+            return None
+        self.flushes += 1
+        try:
+            date = await self._plainly.fetchval(requests, owners, outcomes)
+        except Exception:  # noqa: BLE001 # whatever it is, `switch.flush` meets it again and it is told
+            self._wary = WARY_FOR
+            return None
+        return None if self._warned else Stored(business_date=date)
+
     # -- the connection -------------------------------------------------------------------------
 
     def _drop(self, reason: str) -> None:
@@ -376,6 +398,7 @@ class Writer:
                 await wait_until_gone(connection, self._backend)
             self._backend = await backend_of(connection)
             self._statement = await connection.prepare(FLUSH)
+            self._plainly = await connection.prepare(FLUSH_PLAINLY)
         except BaseException:
             connection.terminate()
             raise

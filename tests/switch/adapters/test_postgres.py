@@ -22,7 +22,7 @@ from switch.adapters.postgres import PostgresStore, rows
 from switch.adapters.postgres.connections import connect
 from switch.adapters.postgres.rows import Presumed
 from switch.adapters.postgres.sessions import is_outage
-from switch.adapters.postgres.writer import Again, Writer
+from switch.adapters.postgres.writer import WARY_FOR, Again, Writer
 from switch.adapters.schema_runner import migrate
 from switch.adapters.servers import Servers
 from switch.adapters.system import SystemClock
@@ -796,6 +796,57 @@ def test_commits_that_wait_share_a_flush(run: Any) -> None:
         for verdict in await asyncio.gather(*many):
             stored(verdict)
         assert (store.writer.flushes, store.writer.commits) == (1, 8)
+
+    run(scenario)
+
+
+def test_after_a_group_that_was_not_plain_the_writer_is_wary_for_a_while(run: Any) -> None:
+    async def scenario(world: PostgresWorld) -> None:
+        store = await world.process()
+        journal, writer = store.journal, store.writer
+        stored(await journal.commit(Commit(request=request(1))))
+        assert writer.flushes == 1
+        again = journal.commit(Commit(request=request(2, stan=1)))
+        other = journal.commit(Commit(request=request(3)))
+        duplicate, kept = await asyncio.gather(again, other)
+        assert isinstance(duplicate, Duplicate)
+        stored(kept)
+        assert writer.flushes == 3  # tried plainly, then asked
+        for number in range(10, 10 + WARY_FOR):
+            stored(await journal.commit(Commit(request=request(number))))
+        assert (writer.flushes, writer._wary) == (3 + WARY_FOR, 0)
+        stored(await journal.commit(Commit(outcome=outcome(3))))
+        lost = await journal.commit(Commit(outcome=outcome(3)))
+        assert isinstance(lost, Lost)
+        assert (writer.flushes, writer.reruns) == (3 + WARY_FOR + 3, 0)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("stands", [False, True])
+def test_a_plain_flush_without_an_answer_is_asked_about(
+    run: Any, monkeypatch: pytest.MonkeyPatch, *, stands: bool
+) -> None:
+    """Its connection is lost before or after the commit: it is stored once, and so is what it says."""
+
+    async def scenario(world: PostgresWorld) -> None:
+        store = await world.process()
+        writer = store.writer
+        plainly = writer._plainly
+
+        class Cut:
+            async def fetchval(self, *args: Any) -> Any:
+                if stands:
+                    await plainly.fetchval(*args)
+                assert writer._connection is not None
+                writer._connection.terminate()
+                raise ConnectionResetError
+
+        monkeypatch.setattr(writer, "_plainly", Cut())
+        stored(await store.journal.commit(Commit(request=request(1))))
+        assert writer.reruns == 1
+        stored(await store.journal.commit(Commit(outcome=outcome(1))))
+        assert (await look(store, 1)).captured_minor == 100
 
     run(scenario)
 
