@@ -6,6 +6,7 @@ rule and the chart stay data: nothing here knows an account's name.
 
 from collections.abc import Mapping
 from datetime import date
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 import ibis  # type: ignore[import-untyped]
@@ -113,6 +114,7 @@ def _array(
     return "{" + _joined(texts, present, ",") + "}"
 
 
+@cache
 def moved(rule_name: str, made: "ir.Table") -> "ir.Table":
     """What lines with their legs move: `ledger.movements`, by account, owner and currency."""
     rule = POSTING_RULES[rule_name]

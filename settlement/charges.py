@@ -322,10 +322,12 @@ def _change_schema(components: Sequence[str]) -> pa.Schema:
     return pa.schema([*steps, *refund, *((part, pa.int64()) for part in components)])
 
 
+@cache
 def _prices(steps: "ir.Table") -> "ir.Table":
     return different(steps, *PRICE)
 
 
+@cache
 def _different(name: str, steps: "ir.Table") -> "ir.Table":
     numbered = steps.join(table_named(f"{name}_alike", ALIKE), [*PRICE])
     return different(numbered, *STEP)

@@ -104,6 +104,7 @@ def _costs(business_date: date) -> "ir.Table":
     return bulk_posting.legs("network_cost", lines, variables)
 
 
+@cache
 def _legs(name: str, of: "ir.Table") -> "ir.Table":
     return ibis.table(of.schema(), name=name)
 
