@@ -20,7 +20,6 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
@@ -37,6 +36,7 @@ from settlement.iso20022.pain001 import ACCOUNT_MAX, BANK_MAX
 from settlement.shares import Agent, contract_faults, tree_fault
 from switch import routing_check
 from switch.acquirers import forms
+from switch.config import is_time_zone
 from switch.reference import Link, Route
 from switch.reference_lines import line_of
 from switch.risk_check import faults as risk_faults
@@ -220,11 +220,8 @@ def check(item: msgspec.Struct) -> None:
             raise ItemError("settlement_cutoff", "hh:mm")
         if not 0 <= item.settlement_days <= SETTLEMENT_DAYS_MAX:
             raise ItemError("settlement_days", f"0 to {SETTLEMENT_DAYS_MAX} working days")
-    if isinstance(item, Link | Merchant):
-        try:
-            ZoneInfo(item.timezone)
-        except (ZoneInfoNotFoundError, ValueError) as error:
-            raise ItemError("timezone", f"no time zone {item.timezone!r}") from error
+    if isinstance(item, Link | Merchant) and not is_time_zone(item.timezone):
+        raise ItemError("timezone", f"no time zone {item.timezone!r}")
     if isinstance(item, Profile):
         _one_of("management_check", item.management_check, ("session", "mac", "open"))
         _one_of("mak_bytes", str(item.mak_bytes), ("8", "16"))

@@ -49,6 +49,8 @@ REFUSED = [
     ('node = "a b"', "node", "matching regex"),
     ('language = "fr"', "language", "fr"),
     ('timezone = "Asia/Peking"', "timezone", "no such time zone"),
+    ('timezone = "Asia"', "timezone", "no such time zone"),
+    ('timezone = "../Asia/Shanghai"', "timezone", "no such time zone"),
     ("listeners = []", "listeners", "length >= 1"),
     ("[[listeners]]\nport = 70000", "listeners[0].port", "<= 65535"),
     ('[[listeners]]\n[[listeners]]\nlength = "bcd"', "listeners[1].length", "bcd"),

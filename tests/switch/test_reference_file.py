@@ -71,6 +71,7 @@ REFUSED = [
     ("port = 9001", "port = 1\nclearing = { CSV = { name = '(' } }", "link[1].clearing.CSV", "columns: 1"),
     ("port = 9001", 'port = 1\ncost_plan = "free"', "link[1].cost_plan", "no fee_plan free"),
     ("port = 9001", 'port = 1\ntimezone = "Mars"', "link[1].timezone", "no time zone"),
+    ("port = 9001", 'port = 1\ntimezone = "Asia"', "link[1].timezone", "no time zone"),
     ("port = 9001", 'port = 1\nsettlement_cutoff = "24:00"', "link[1].settlement_cutoff", "hh:mm"),
     ("port = 9001", "port = 1\nsettlement_days = -1", "link[1].settlement_days", "0 to 99"),
     ("port = 9001", "port = 1\nsettlement_days = 100", "link[1].settlement_days", "0 to 99"),
