@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from switch.reference import Snapshot
     from switch.store_ports import Session
 
+# What an answer has to name: MTI, trace, terminal, merchant.
+NAMES = (0, 11, 41, 42)
 
 _log = structlog.get_logger(__name__)
 
@@ -147,7 +149,10 @@ def _received_otherwise(
         if not registry.is_known(own):  # the node lacks the file of a dialect
             raise RefusedError("96", f"dialect.unknown: {own}", message, codec)
         codec = codec_for(own)
+        who = {de: message[de] for de in NAMES}
         message, error = codec.decode_partial(body)
+        if error is not None:  # before those, maybe: what the listener's read names whom to answer
+            message = message | who
     if error is not None:
         raise RefusedError("30", f"form.decode: {error}", message, codec)
     return Received(message, body, codec, sender, str(message[0]))

@@ -22,7 +22,7 @@ from hsm.keys import Algorithm, KeyUsage
 from hsm.lmk import TEST_LMK, Lmk
 from hsm.local import LocalVault
 from iso8583.codec import codec_for
-from switch import data_keys, reception
+from switch import answers, data_keys, reception
 from switch.access import AccessCache
 from switch.adapters.memory import MemoryStore
 from switch.config import Batch, Config, Engine, Rules
@@ -702,6 +702,23 @@ def test_a_terminal_is_found_though_its_dialect_differs_before_de_41() -> None:
         assert (received.terminal_id, received.message[22]) == (TERMINAL, "012")
         with pytest.raises((UnreadableError, RefusedError)):
             reception.receive(body.replace(b"T0000001", b"T9999999"), "unionpay_pos", desk.snapshot)
+
+    run(scenario)
+
+
+def test_a_message_that_its_terminals_own_dialect_does_not_read_can_be_answered() -> None:
+    """It speaks the listener's, which its registration does not say: its own stops before DE 42."""
+
+    async def scenario() -> None:
+        desk = await Desk(dialect="unionpay_pos.de35_cipher_de60_long").open()
+        body = codec_for("unionpay_pos").encode(
+            asks("0200", "22000001", de3="000000", de35="6222021234567890128=30121010000000000")
+        )
+        with pytest.raises(RefusedError) as refused:
+            reception.receive(body, "unionpay_pos", desk.snapshot)
+        assert refused.value.response_code == "30"
+        answer = answers.echo(refused.value.message, "30", "000000000000", "1127153000")
+        assert (answer[0], answer[41], answer[42]) == ("0210", TERMINAL, MERCHANT)
 
     run(scenario)
 
