@@ -282,7 +282,10 @@ class Engine:
             peer.odd()
         elif isinstance(error, reception.RefusedError):
             refusal = Refusal(error.response_code, error.rule)
-            self.replies.unsigned(peer, frame, error.message, error.codec, refusal)
+            try:
+                self.replies.unsigned(peer, frame, error.message, error.codec, refusal)
+            except Exception as failure:  # noqa: BLE001 - whoever called has others to serve
+                self.log.failed(failure)
         else:
             self.log.failed(error)
 

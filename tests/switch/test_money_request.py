@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hsm.errors import PinBlockError, VaultError
+from iso8583.errors import EncodeError
 from switch.authorization import Stage
 from switch.effects import Exchange, Reply
+from switch.engine import Engine
 from switch.events import NotSent, VaultRefused
 from switch.money_request import MoneyRequest
+from switch.reception import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -187,3 +190,18 @@ def test_a_vault_that_translates_no_pin(
         bench.wait()
     told = [note for note in bench.notes if note != "failed"]
     assert told == [f"{refused}", "decided", "told", "ended"]
+
+
+def test_a_refusal_that_can_not_be_written_costs_its_own_frame_only() -> None:
+    """What failed is logged, and whoever handed the frame on goes on with the next."""
+
+    def unsigned(*_: Any) -> None:
+        raise EncodeError(41, "does not fit")
+
+    failed: list[BaseException] = []
+    engine: Any = SimpleNamespace(
+        log=SimpleNamespace(failed=failed.append), replies=SimpleNamespace(unsigned=unsigned)
+    )
+    anything: Any = SimpleNamespace()
+    Engine.unserved(engine, RefusedError("30", "form.decode", {}, anything), anything, anything)
+    assert [type(error) for error in failed] == [EncodeError]
