@@ -2,9 +2,10 @@
 
 Theory of operation. Who was accepted comes as a bare socket, so that not a byte more is read than the
 header has and the handshake finds all of its own. One task a connection goes the way, and is the
-connection's until a transport has it. A peer that dawdles holds nothing but memory: its time ends, and where `tls.handshakes` are under way the oldest makes room, which
-an honest one, done in two round trips, is not. Handshakes cost 0.1 to 1 ms of processor each, so only
-a few begin in one turn of the loop, and terminals that are in already are served between them.
+connection's until a transport has it. A peer that dawdles holds nothing but memory: its time ends, and
+where `tls.handshakes` are under way the oldest makes room, which an honest one, done in two round
+trips, is not. Handshakes cost 0.1 to 1 ms of processor each, so only a few begin in one turn of the
+loop, and terminals that are in already are served between them.
 """
 
 from __future__ import annotations
