@@ -211,7 +211,7 @@ class Slots:
         if owner_id == self._standing.owner_id and self._left_s() > 0:
             self._take_up(held)
             if self.incoming:
-                await self._spread_out(owner_id)
+                await self._spread_out(owner_id, held)
 
     def _take_up(self, held: Held) -> None:
         if held != self._told:
@@ -235,10 +235,10 @@ class Slots:
         if self._free:
             self._freed.set()
 
-    async def _spread_out(self, owner_id: int) -> None:
+    async def _spread_out(self, owner_id: int, held: Held) -> None:
         connected = [number for number, slot in self._used.items() if slot.connected]
         slots = await self._owners.tell_connected(owner_id, self._acquirer, connected)
-        number = self._spread.look(asyncio.get_running_loop().time(), slots, connected)
+        number = self._spread.look(asyncio.get_running_loop().time(), slots, held.slots)
         slot = None if number is None else self._used.get(number)
         if slot is not None:
             _log.info("link_connection_let_go", acquirer=self._acquirer, slot=slot.number)

@@ -325,6 +325,27 @@ def test_a_bank_that_connects_comes_back_to_the_node_that_is_back() -> None:
     tell(story)
 
 
+def test_a_worker_that_let_a_connection_go_does_not_take_it_back() -> None:
+    """Each worker of one node has a connection; the other node has none."""
+
+    async def story(store: MemoryStore) -> None:
+        bank = Caller(granted=4, made=2)
+        one, two = Process(store, bank, "a", 0), Process(store, bank, "a", 1)
+        other = Process(store, bank, "b")
+        for process in (one, two, other):
+            process.slots.incoming = True
+        bank.unknown = [other]
+        await started(one, two, other)
+        assert [bank.held_by(process) for process in (one, two, other)] == [1, 1, 0]
+        await asyncio.sleep(AFTER_S + 5.0)
+        assert bank.held_by(one) + bank.held_by(two) == 1, "none comes back within `FOR_S`"
+        bank.unknown = []
+        await asyncio.sleep(1.0)
+        assert bank.held_by(one) + bank.held_by(two) == bank.held_by(other) == 1
+
+    tell(story)
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     granted=st.integers(1, 5),
