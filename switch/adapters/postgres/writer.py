@@ -1,10 +1,10 @@
 """The group-commit writer: one task and one connection a process.
 
 It takes whatever waits when the last flush returns. A group is first stored plainly: all of it, or
-nothing (`switch.flush_plainly`); where that fails, `switch.flush` says what came of each. A group without a clear answer is unknown: its
-connection is dropped, the backend awaited, and the same group sent again with the same ids, until
-the store says what stands. Only a row that the server refuses for its own fault is taken out, by
-halving the group.
+nothing (`switch.flush_plainly`); where that fails, `switch.flush` says what came of each. A group
+without a clear answer is unknown: its connection is dropped, the backend awaited, and the same group
+sent again with the same ids, until the store says what stands. Only a row that the server refuses for
+its own fault is taken out, by halving the group.
 """
 
 from __future__ import annotations
