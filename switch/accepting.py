@@ -26,6 +26,13 @@ POLITE_S: Final = 0.005  # that who comes is left to others
 SILENT_S: Final = 3.0  # without a word, and a worker is none; they speak every second
 EIGHTH: Final = 8
 NO_ROOM_S: Final = 1.0  # until we try again, where the system has no room
+# Who comes has gone while he waited: Linux hands on what has happened to his connection (accept(2)).
+GONE: Final = frozenset(
+    (
+        errno.ECONNABORTED, errno.EPROTO, errno.ENOPROTOOPT, errno.EOPNOTSUPP, errno.ENETDOWN,
+        errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENONET,
+    )
+)  # fmt: skip
 WORKER_BYTES: Final = 16  # connections; ms of the machine's monotonic clock when that was said
 
 
@@ -127,11 +134,11 @@ class Door:
         """False: nobody waits any more, or there is no room."""
         try:
             taken, address = self._listening.accept()
-        except ConnectionAbortedError:
-            return True  # gone while it waited; others wait behind it
         except BlockingIOError:
             return False
         except OSError as error:
+            if error.errno in GONE:
+                return True  # others wait behind it
             return self._without_room(error)
         taken.settimeout(0)
         self._take(taken, str(address[0]))

@@ -219,6 +219,43 @@ def test_the_system_has_no_room(
     run(scenario)
 
 
+def test_who_has_gone_meanwhile_keeps_nobody_waiting(
+    run: Any, listening: socket.socket, tmp_path: Path
+) -> None:
+    class Broken:
+        """A listening socket whose first in the queue is gone, as accept(2) tells it."""
+
+        def __init__(self) -> None:
+            self.errors = [errno.ECONNABORTED, errno.EHOSTUNREACH, errno.EPROTO]
+
+        def dup(self) -> Broken:
+            return self
+
+        def settimeout(self, _timeout_s: float) -> None:
+            """It is."""
+
+        def close(self) -> None:
+            """Its owner does."""
+
+        def fileno(self) -> int:
+            return listening.fileno()
+
+        def accept(self) -> Any:
+            if self.errors:
+                raise OSError(self.errors.pop(), "gone")
+            return listening.accept()
+
+    async def scenario() -> None:
+        one = Worker(Broken(), tmp_path / "page", 0, workers=1)  # type: ignore[arg-type]
+        (client,) = call(listening, 1)
+        one.door.take_all(10)
+        assert (one.count, one.no_room) == (1, 0)
+        one.close()
+        client.close()
+
+    run(scenario)
+
+
 def test_all_who_wait_are_taken_at_the_end(
     run: Any, listening: socket.socket, tmp_path: Path
 ) -> None:
