@@ -287,6 +287,7 @@ class Links:
         """Take nothing new at once; what is in flight ends in the background. Until its successor
         is there it still has numbers to give for what is queued."""
         host, forwarder = self._running.pop(name)
+        host.ending = True
         sender = self._senders.pop(name)
         work = self._end_in_background(host, forwarder, sender, timeout_s)
         task = asyncio.get_running_loop().create_task(work)

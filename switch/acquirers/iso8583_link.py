@@ -103,6 +103,7 @@ class IsoLink:
         )
         self._tasks = tasks = LinkTasks(link.acquirer)
         self.circuit = Circuit(link, self._circuit_changed)
+        self.ending = False  # its successor, if it has one, is what is told of
         self._in_flight = InFlight(self.counters, self.circuit)
         self._hand_over = HandOver(link.acquirer, siblings)
         self._frames = frames = Frames(link, hsm, reference, store_key, self.counters)
@@ -323,6 +324,7 @@ class IsoLink:
 
     async def drain(self, timeout_s: float) -> None:
         """Take nothing new, wait for what is in flight, sign off, close."""
+        self.ending = True
         self._pool.drain()
         if self._incoming is not None:
             self._incoming.stop()
@@ -463,7 +465,7 @@ class IsoLink:
         return self._managed
 
     def _circuit_changed(self, state: CircuitState, cause: str) -> None:
-        if self._pool.draining:
+        if self.ending:
             return  # nothing new leaves here: it says nothing of the link that follows
         if state is CircuitState.OPEN:
             self.counters.circuit_opened += 1

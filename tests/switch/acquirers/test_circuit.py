@@ -324,6 +324,22 @@ def test_settings_that_change_hold_from_the_next_request_on() -> None:
     tell(story, make_link(**QUICK))
 
 
+def test_a_link_that_ends_says_nothing_though_it_does_not_drain_yet() -> None:
+    """Its queue is given up first, which may take the store a while."""
+
+    async def story(world: World) -> None:
+        world.bank.silent.add("0200")
+        asked = [asyncio.create_task(ask(world)) for _ in range(3)]
+        await asyncio.sleep(0.1)
+        world.iso.ending = True
+        with capture_logs() as logs:
+            await asyncio.gather(*asked, return_exceptions=True)
+        assert not world.iso.circuit.closed
+        assert "link_circuit" not in [log["event"] for log in logs]
+
+    tell(story, make_link(**QUICK))
+
+
 def test_a_link_that_ends_says_nothing_of_the_one_that_follows() -> None:
     async def story(world: World) -> None:
         world.bank.silent.add("0200")
