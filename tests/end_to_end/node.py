@@ -15,8 +15,9 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -200,6 +201,27 @@ def kill(pid: int) -> None:
 
 
 # -- banks and terminals ------------------------------------------------------------------------
+
+
+class EndlessLoop:
+    """A loop in a thread of its own: banks answer between tests too, and while a test waits for a command.
+
+    A bank that does not is left by its link, and whoever trades next gets 91 until it is back.
+    """
+
+    def __enter__(self) -> Self:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+        return self
+
+    def run(self, scenario: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(scenario, self._loop).result()
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
 
 class Hosts:

@@ -29,6 +29,7 @@ from tests.certificates import Certificate, client_context
 from tests.end_to_end.day import quiet
 from tests.end_to_end.node import (
     ROOT,
+    EndlessLoop,
     Hosts,
     Node,
     furnish,
@@ -37,7 +38,7 @@ from tests.end_to_end.node import (
     running,
     terminal_options,
 )
-from tests.end_to_end.wire import Wire, echo_request, framed, known, metrics, total
+from tests.end_to_end.wire import Wire, echo_request, framed, known, linked, metrics, total
 from tests.schemas import assert_valid
 from tests.switch.test_proxy_protocol import header
 
@@ -52,6 +53,7 @@ TRADING = 4
 MOVER, MAD, CLI, CALM = range(TRADING, TERMINALS)
 PLAIN, TLS, BALANCED = range(3)  # listeners
 PATIENCE_S = 60.0
+BANK_S = 30.0  # no bank is late here, however busy the machine
 CARDS = card_pools(BANK_A).sound
 AUTHORITY = Certificate.make("root")
 SOON = dt.timedelta(days=5)
@@ -75,8 +77,8 @@ terminal_messages_burst = 400
 
 
 class Stage:
-    def __init__(self, node: Node, runner: asyncio.Runner, folder: Path) -> None:
-        self.node, self.run, self.folder = node, runner.run, folder
+    def __init__(self, node: Node, loop: EndlessLoop, folder: Path) -> None:
+        self.node, self.run, self.folder = node, loop.run, folder
         self.authority = client_context(AUTHORITY)
         own = Certificate.make("terminal", AUTHORITY).write(folder, "terminal")
         self.known = client_context(AUTHORITY, own)
@@ -93,7 +95,9 @@ class Stage:
             loop = asyncio.get_running_loop()
             return await loop.create_connection(factory, host, port, ssl=self.authority)
 
-        options = FleetOptions(host=host, port=port, answer_timeout_s=8.0, retry_s=0.2, **more)
+        options = FleetOptions(
+            host=host, port=port, answer_timeout_s=PATIENCE_S, retry_s=0.2, **more
+        )
         return Fleet(make_terminals(TRADING), options, random.Random(1), connect)
 
     async def trade(self, transactions: int, **more: Any) -> FleetResult:
@@ -138,14 +142,15 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     Certificate.make("node", AUTHORITY, lasts=SOON).write(folder, "node")
     (folder / "clients.pem").write_bytes(AUTHORITY.pem)
     hosts = Hosts()
-    with asyncio.Runner() as runner, running(folder, more=SETTINGS) as node:
-        runner.run(hosts.__aenter__())
-        runner.run(furnish(node, hosts, TERMINALS))
+    with EndlessLoop() as loop, running(folder, more=SETTINGS) as node:
+        loop.run(hosts.__aenter__())
+        loop.run(furnish(node, hosts, TERMINALS, timeout_s=BANK_S))
         last = terminal_options(TERMINALS - 1)
-        runner.run(known(node, last.merchant, last.terminal))
-        yield Stage(node, runner, folder)
-        runner.run(quiet(node))
-        runner.run(hosts.__aexit__())
+        loop.run(known(node, last.merchant, last.terminal))
+        loop.run(linked(node, len(hosts.banks)))
+        yield Stage(node, loop, folder)
+        loop.run(quiet(node))
+        loop.run(hosts.__aexit__())
         assert node.stop() == 0, node.log()
 
 

@@ -27,12 +27,20 @@ from iso8583.mti import is_response
 from terminals.simulator.card import BANK_A, card_pools
 from terminals.simulator.terminal import Terminal
 from tests.end_to_end.day import quiet, trade
-from tests.end_to_end.node import Hosts, Node, furnish, running, terminal_options
+from tests.end_to_end.node import (
+    EndlessLoop,
+    Hosts,
+    Node,
+    furnish,
+    running,
+    terminal_options,
+)
 from tests.end_to_end.wire import (
     Wire,
     echo_request,
     framed,
     known,
+    linked,
     metrics,
     resident_bytes,
     total,
@@ -72,9 +80,9 @@ CARDS = card_pools(BANK_A).sound
 class Stage:
     """The node and its banks, furnished once for all tests of this file."""
 
-    def __init__(self, node: Node, runner: asyncio.Runner, hosts: Hosts) -> None:
+    def __init__(self, node: Node, loop: EndlessLoop, hosts: Hosts) -> None:
         self.node = node
-        self.run = runner.run
+        self.run = loop.run
         self.hosts = hosts
         self.rss = {pid: resident_bytes(pid) for pid in node.workers}
         self._first_trace = 1
@@ -127,13 +135,14 @@ class Stage:
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     folder = tmp_path_factory.mktemp("hostile")
     hosts = Hosts()
-    with asyncio.Runner() as runner, running(folder, more=BOUNDS) as node:
-        runner.run(hosts.__aenter__())
-        runner.run(furnish(node, hosts, TERMINALS))
+    with EndlessLoop() as loop, running(folder, more=BOUNDS) as node:
+        loop.run(hosts.__aenter__())
+        loop.run(furnish(node, hosts, TERMINALS))
         last = terminal_options(TERMINALS - 1)
-        runner.run(known(node, last.merchant, last.terminal))
-        yield Stage(node, runner, hosts)
-        runner.run(hosts.__aexit__())
+        loop.run(known(node, last.merchant, last.terminal))
+        loop.run(linked(node, len(hosts.banks)))
+        yield Stage(node, loop, hosts)
+        loop.run(hosts.__aexit__())
         assert node.stop() == 0, node.log()
 
 
