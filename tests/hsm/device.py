@@ -23,6 +23,8 @@ TYPES: Final = {
     KeyUsage.MAK: "003", KeyUsage.ZAK: "008", KeyUsage.TDK: "30B",
 }  # fmt: skip
 
+PATIENCE_S = 60.0  # more than anything takes on the slowest machine
+
 
 class TestDevice:
     """One device: a vault, a server, what it was asked."""
@@ -98,10 +100,10 @@ class Threaded:
 
     def start(self, **port: Any) -> None:
         """At the same port as before."""
-        asyncio.run_coroutine_threadsafe(self.device.start(**port), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self.device.start(**port), self._loop).result(PATIENCE_S)
 
     def stop(self) -> None:
-        asyncio.run_coroutine_threadsafe(self.device.stop(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self.device.stop(), self._loop).result(PATIENCE_S)
 
 
 def settings(*devices: TestDevice, **changes: Any) -> NetworkSettings:
@@ -117,13 +119,14 @@ def settings(*devices: TestDevice, **changes: Any) -> NetworkSettings:
 
 @asynccontextmanager
 async def connected(
-    *devices: TestDevice, lmk_id: str = "", wait_s: float = 5.0, **changes: Any
+    *devices: TestDevice, lmk_id: str = "", wait_s: float = PATIENCE_S, **changes: Any
 ) -> AsyncIterator[NetworkHsm]:
-    """The devices started where they are not, and a port onto them."""
+    """The devices started where they are not, and a port onto them. They answer: nobody needs to give up."""
     for device in devices:
         if device.server is None:
             await device.start()
-    hsm = NetworkHsm(settings(*devices, **changes))
+    patient = {"timeout_s": PATIENCE_S, "key_timeout_s": PATIENCE_S}
+    hsm = NetworkHsm(settings(*devices, **(patient | changes)))
     hsm.start(lmk_id)
     try:
         await hsm.serves_within(wait_s)
