@@ -453,6 +453,12 @@ class Journal(Protocol):
         """Whose attempt an answer is that no process waits for any more; with its request's date."""
         ...
 
+    async def find_queued(
+        self, acquirer: str, link_stan: str, transmission_time: str
+    ) -> int | None:
+        """The same of a message of store and forward: the request that it is for."""
+        ...
+
 
 class StoreDownError(Exception):
     """The store can not decide now; whatever was sent to it is unknown until it answers."""

@@ -92,14 +92,16 @@ class UnmatchedAnswers:
         answer = row.answer
         if answer.reason not in ASKED_ABOUT or not (answer.stan and answer.transmission_time):
             return row
-        found = await self._journal.find_attempt(
-            answer.acquirer, answer.stan, answer.transmission_time
-        )
-        if found is None:
+        numbers = answer.acquirer, answer.stan, answer.transmission_time
+        attempted = await self._journal.find_attempt(*numbers)
+        if attempted is not None:
+            nearest = Nearest(attempted[0].request_id, attempted[0].attempt, "stored")
+        elif (queued := await self._journal.find_queued(*numbers)) is not None:
+            nearest = Nearest(queued, None, "stored")
+        else:
             return row
-        if answer.nearest is not None and answer.nearest.request_id == found[0].request_id:
+        if answer.nearest is not None and answer.nearest.request_id == nearest.request_id:
             return row
-        nearest = Nearest(found[0].request_id, found[0].attempt, "stored")
         named = msgspec.structs.replace(answer, nearest=nearest, differences=())
         return msgspec.structs.replace(row, answer=named)
 

@@ -196,6 +196,10 @@ def test_unknown_queues_its_reversal_in_the_same_commit(run: Any) -> None:
         stored(await store.journal.commit(unknown))
         (item,) = await store.queue.due("unionpay", 10, [])
         assert (item.row, item.reason, item.tries) == (queued(10, 1, date), "68", 0)
+        numbers = item.row.link_stan, item.row.transmission_time
+        assert await store.journal.find_queued("unionpay", *numbers) == 1
+        assert await store.journal.find_queued("bank-b", *numbers) is None
+        assert await store.journal.find_attempt("unionpay", *numbers) is None
         assert item.original.outcome.state is OutcomeState.UNKNOWN
         assert await world.captures() == []
 

@@ -36,7 +36,8 @@ FOUND_SINCE = (30, 73, 1118, 56)
 #   30213 a key was not sent again for as long as the store's clock had been set back
 #   20096 the second answer to a reversal was put down to another one
 #   40208 a link that was replaced told that its circuit opened, while its queue was being given up
-FOUND_WITH_LINKS = (30107, 30213, 20096, 40208)
+#   40104 the second answer to a reversal that only another process knew was put down to another request
+FOUND_WITH_LINKS = (30107, 30213, 20096, 40208, 40104)
 DETERMINISM_SEED = 4
 TRANSACTIONS = 20  # of the run that is played in two processes
 

@@ -37,6 +37,7 @@ class Store:
         self.down = False
         self.broken = False
         self.known: dict[str, AttemptRow] = {}
+        self.queued: dict[str, int] = {}
 
     async def keep_unmatched(self, rows: Sequence[UnmatchedRow]) -> None:
         await asyncio.sleep(0.01)
@@ -51,6 +52,9 @@ class Store:
     ) -> tuple[AttemptRow, dt.date] | None:
         found = self.known.get(stan)
         return None if found is None else (found, dt.date(2026, 3, 1))
+
+    async def find_queued(self, _acquirer: str, stan: str, _time: str) -> int | None:
+        return self.queued.get(stan)
 
 
 def tell(story: Callable[[UnmatchedAnswers, Store], Awaitable[None]]) -> list[Any]:
@@ -122,6 +126,18 @@ def test_its_own_numbers_say_more_than_what_it_looks_like() -> None:
         assert guessed.answer.nearest == Nearest(ATTEMPT.request_id, ATTEMPT.attempt, "stored")
         assert guessed.answer.differences == ()
         assert matched.answer == mismatch  # its request is in memory
+
+    tell(story)
+
+
+def test_whose_reversal_it_answers_is_named_where_it_is_no_attempts() -> None:
+    async def story(answers: UnmatchedAnswers, store: Store) -> None:
+        store.queued[ANSWER.stan] = 88
+        answers.take(msgspec.structs.replace(ANSWER, mti="0430"))
+        await asyncio.sleep(2)
+        ((row,),) = store.groups
+        assert row.answer.nearest == Nearest(88, None, "stored")
+        assert row.answer.differences == ()
 
     tell(story)
 

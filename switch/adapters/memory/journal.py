@@ -169,6 +169,19 @@ class MemoryJournal:
                     return attempt, request.date
         return None
 
+    async def find_queued(
+        self, acquirer: str, link_stan: str, transmission_time: str
+    ) -> int | None:
+        await asyncio.sleep(0)
+        for item in reversed(self._store.queue_items.values()):
+            if (item.acquirer, item.link_stan, item.transmission_time) == (
+                acquirer,
+                link_stan,
+                transmission_time,
+            ):
+                return item.request_id
+        return None
+
 
 class MemoryQueue:
     def __init__(self, store: MemoryStore) -> None:

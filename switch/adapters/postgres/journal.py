@@ -50,6 +50,11 @@ _FIND_ATTEMPT = """
     FROM switch.attempt WHERE (acquirer, link_stan, transmission_time) = ($1, $2, $3)
     ORDER BY request_date DESC, request_id DESC LIMIT 1
 """
+_FIND_QUEUED = """
+    SELECT request_id FROM switch.queue_item
+    WHERE (acquirer, link_stan, transmission_time) = ($1, $2, $3)
+    ORDER BY item_id DESC LIMIT 1
+"""
 
 
 class PostgresJournal:
@@ -91,6 +96,12 @@ class PostgresJournal:
         if not rows:
             return None
         return AttemptRow(**dict(rows[0])), rows[0]["request_date"]
+
+    async def find_queued(
+        self, acquirer: str, link_stan: str, transmission_time: str
+    ) -> int | None:
+        rows = await self._sessions.rows(_FIND_QUEUED, acquirer, link_stan, transmission_time)
+        return rows[0]["request_id"] if rows else None
 
     async def list_transactions(self, business_date: dt.date) -> list[dict[str, Any]]:
         """The transactions of a date as `switch.journal_v1` shows them, in order of receipt."""
