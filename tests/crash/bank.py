@@ -26,7 +26,7 @@ from terminals.simulator.bank import Bank, BankOptions, BankServer, FaultName
 from tests.crash.history import Banked, Entry
 from tests.end_to_end.node import ROOT, SETTLEMENT_DATE
 
-UP_S = 15.0  # for a bank to listen
+UP_S = 60.0  # for a bank to listen
 
 
 class Line(msgspec.Struct, frozen=True):

@@ -41,7 +41,7 @@ from switch import cli, supervisor
 supervisor.WORKER = ("-P", "-m", "tests.switch.dummy_worker")
 cli.main(sys.argv[1:])
 """
-PATIENCE_S = 20.0
+PATIENCE_S = 120.0
 
 
 def eventually(what: Callable[[], Any]) -> Any:
@@ -79,13 +79,13 @@ class Node:
     def ask(self) -> int:
         """The process id of the worker that answers at the terminals' port."""
         at = self.facts()["terminals"][0]
-        with socket.create_connection((at["host"], at["port"]), timeout=2) as connection:
+        with socket.create_connection((at["host"], at["port"]), timeout=PATIENCE_S) as connection:
             connection.sendall(b"?\n")
             return int(connection.recv(64))
 
     def metric(self, name: str) -> float:
         at = self.facts()["metrics"]
-        with urlopen(f"http://{at['host']}:{at['port']}{at['path']}", timeout=5) as answer:
+        with urlopen(f"http://{at['host']}:{at['port']}{at['path']}", timeout=PATIENCE_S) as answer:
             text = answer.read().decode()
         found = re.search(rf"^{name} (\S+)$", text, re.MULTILINE)
         assert found, name
@@ -142,13 +142,17 @@ def test_the_ready_file_says_where_everything_is(tmp_path: Path, dsn: str) -> No
         assert node.ready_file.stat().st_mode & 0o777 == 0o600
         assert node.ask() in facts["pids"]["workers"]
         assert node.metric("tongbao_workers") == 2.0
-        with urlopen(f"http://127.0.0.1:{facts['metrics']['port']}/ready", timeout=5) as answer:
+        with urlopen(
+            f"http://127.0.0.1:{facts['metrics']['port']}/ready", timeout=PATIENCE_S
+        ) as answer:
             body = json.load(answer)
         assert (body["ready"], body["workers"], body["draining"]) == (True, 2, False)
         assert [check["check"] for check in body["checks"] if check["state"] != "ok"] == [
             "link.BANKA"
         ]
-        with urlopen(f"http://127.0.0.1:{facts['metrics']['port']}/health", timeout=5) as answer:
+        with urlopen(
+            f"http://127.0.0.1:{facts['metrics']['port']}/health", timeout=PATIENCE_S
+        ) as answer:
             assert json.load(answer)["healthy"]
         eventually(lambda: node.metric("tongbao_store_up") == 1.0)
         assert node.metric("tongbao_dates_unposted") == 0.0

@@ -146,7 +146,7 @@ def trade_over_tcp(port: int, purchases: int) -> None:
     framer = Framer(LINK)
     for _ in range(100):
         try:
-            connection = socket.create_connection(("127.0.0.1", port), timeout=5)
+            connection = socket.create_connection(("127.0.0.1", port), timeout=60)
             break
         except ConnectionRefusedError:
             threading.Event().wait(0.05)
@@ -254,8 +254,8 @@ def test_a_simplex_bank_reads_on_one_connection_and_sends_on_another(tmp_path: P
         ports = json.loads(ready.read_text("utf-8"))
         switch, framer = ScriptedSwitch(bank(), sign_on=False), Framer(LINK)
         with (
-            socket.create_connection(("127.0.0.1", ports["port"]), timeout=5) as out,
-            socket.create_connection(("127.0.0.1", ports["send_port"]), timeout=5) as into,
+            socket.create_connection(("127.0.0.1", ports["port"]), timeout=60) as out,
+            socket.create_connection(("127.0.0.1", ports["send_port"]), timeout=60) as into,
         ):
             for message in (switch.management("001"), switch.purchase()):
                 out.sendall(switch.framed(message))
