@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final, Self
 
@@ -18,12 +18,12 @@ from hsm.lmk import TEST_LMK, Lmk
 from hsm.variant import VariantLmk
 from tests.hsm.support import odd, seeded
 
+PATIENCE_S: Final = 60.0  # for what takes milliseconds on a machine that has nothing else to do
+
 TYPES: Final = {
     KeyUsage.ZMK: "000", KeyUsage.ZPK: "001", KeyUsage.TMK: "002", KeyUsage.TPK: "002",
     KeyUsage.MAK: "003", KeyUsage.ZAK: "008", KeyUsage.TDK: "30B",
 }  # fmt: skip
-
-PATIENCE_S = 60.0  # more than anything takes on the slowest machine
 
 
 class TestDevice:
@@ -109,27 +109,39 @@ class Threaded:
 def settings(*devices: TestDevice, **changes: Any) -> NetworkSettings:
     given: dict[str, Any] = {
         "addresses": tuple(device.address for device in devices),
-        "timeout_s": 0.5,
-        "key_timeout_s": 1.0,
+        "timeout_s": PATIENCE_S,
+        "key_timeout_s": PATIENCE_S,
+        "connect_timeout_s": PATIENCE_S,
         "reconnect_s": 0.01,
         "reconnect_max_s": 0.1,
     }
     return NetworkSettings(**(given | changes))
 
 
+async def eventually(happened: Callable[[], object]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not happened():  # noqa: ASYNC110 - looked at from outside
+            await asyncio.sleep(0.005)
+
+
+async def all_usable(hsm: NetworkHsm) -> None:
+    """Every connection to every device serves."""
+    wanted = hsm._settings.connections * len(hsm._devices)
+    await eventually(lambda: sum(hsm.serving.values()) == wanted)
+
+
 @asynccontextmanager
 async def connected(
-    *devices: TestDevice, lmk_id: str = "", wait_s: float = PATIENCE_S, **changes: Any
+    *devices: TestDevice, lmk_id: str = "", **changes: Any
 ) -> AsyncIterator[NetworkHsm]:
-    """The devices started where they are not, and a port onto them. They answer: nobody needs to give up."""
+    """The devices started where they are not, and a port onto them, all its connections up."""
     for device in devices:
         if device.server is None:
             await device.start()
-    patient = {"timeout_s": PATIENCE_S, "key_timeout_s": PATIENCE_S}
-    hsm = NetworkHsm(settings(*devices, **(patient | changes)))
+    hsm = NetworkHsm(settings(*devices, **changes))
     hsm.start(lmk_id)
     try:
-        await hsm.serves_within(wait_s)
+        await all_usable(hsm)
         yield hsm
     finally:
         await hsm.stop()
@@ -138,4 +150,13 @@ async def connected(
             assert not device.faults, device.faults
 
 
-__all__ = ["TestDevice", "Threaded", "connected", "odd", "settings"]
+__all__ = [
+    "PATIENCE_S",
+    "TestDevice",
+    "Threaded",
+    "all_usable",
+    "connected",
+    "eventually",
+    "odd",
+    "settings",
+]

@@ -27,7 +27,15 @@ from hsm.lmk import Lmk
 from hsm.mac_profiles import PROFILES
 from switch import vaults
 from switch.config import Hsm
-from tests.hsm.device import PATIENCE_S, TestDevice, connected, odd, settings
+from tests.hsm.device import (
+    PATIENCE_S,
+    TestDevice,
+    all_usable,
+    connected,
+    eventually,
+    odd,
+    settings,
+)
 from tests.hsm.support import make_vault, stored
 from tests.switch.device.test_device import made_certificate
 
@@ -277,27 +285,13 @@ def test_what_is_over_the_bound_is_refused_at_once() -> None:
         assert hsm.counters.busy == 5
         assert await macs(hsm, device, 20) == right(20)
 
-    async def main() -> None:
-        device = TestDevice()
-        async with connected(device, in_flight=10) as hsm:
-            await both_usable(hsm)
-            await story(hsm, device)
-
-    asyncio.run(main())
-
-
-async def both_usable(hsm: NetworkHsm) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        wanted = hsm._settings.connections * len(hsm._devices)
-        while sum(c.usable for device in hsm._devices for c in device.connections) < wanted:  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
+    tell(story, in_flight=10)
 
 
 def test_two_devices_share_the_work_and_one_that_goes_away_costs_no_command() -> None:
     async def main() -> None:
         first, second = TestDevice(), TestDevice(seed=8)
         async with connected(first, second) as hsm:
-            await both_usable(hsm)
             assert await macs(hsm, first, 200) == right(200)
             assert min(first.calls("M6"), second.calls("M6")) > 50
             asking = asyncio.ensure_future(macs(hsm, first, 200))
@@ -305,12 +299,9 @@ def test_two_devices_share_the_work_and_one_that_goes_away_costs_no_command() ->
             await first.stop()
             assert await asking == right(200)
             assert hsm.counters.repeated > 0
-            left = {f"127.0.0.1:{first.port}": 0, f"127.0.0.1:{second.port}": 2}
-            async with asyncio.timeout(PATIENCE_S):
-                while hsm.serving != left:  # noqa: ASYNC110 - told to nobody
-                    await asyncio.sleep(0.005)
+            assert hsm.serving == {f"127.0.0.1:{first.port}": 0, f"127.0.0.1:{second.port}": 2}
             await first.start()  # at the same address
-            await both_usable(hsm)
+            await all_usable(hsm)
             before = first.calls("M6")
             assert await macs(hsm, first, 100) == right(100)
             assert first.calls("M6") > before
@@ -325,11 +316,12 @@ def test_what_makes_keys_is_never_asked_twice() -> None:
             await device.start()
             hsm = NetworkHsm(settings(device, silent))  # type: ignore[arg-type]
             hsm.start()
-            await hsm.serves_within(PATIENCE_S)
-            await both_usable(hsm)
-            results = await asyncio.gather(
-                *(hsm.generate_key(KeyUsage.ZPK, 16) for _ in range(8)), return_exceptions=True
-            )
+            await all_usable(hsm)
+            asked = (hsm.generate_key(KeyUsage.ZPK, 16) for _ in range(8))
+            asking = asyncio.gather(*asked, return_exceptions=True)
+            await eventually(lambda: len(silent.seen) + hsm.counters.answered == 8)
+            time_is_up(hsm)
+            results = await asking
             failed = [each for each in results if isinstance(each, BaseException)]
             assert failed
             assert all(isinstance(each, DeviceTimeoutError | DeviceDownError) for each in failed)
@@ -339,6 +331,15 @@ def test_what_makes_keys_is_never_asked_twice() -> None:
             await device.stop()
 
     asyncio.run(main())
+
+
+def time_is_up(hsm: NetworkHsm) -> None:
+    """For every command that is under way, as if its timer had run out now."""
+    for device in hsm._devices:
+        for connection in device.connections:
+            for header, pending in list(connection._pending.items()):
+                pending.timer.cancel()
+                connection._timed_out(header)
 
 
 def test_a_device_that_is_away_at_the_start_is_named_and_one_is_enough() -> None:
@@ -355,7 +356,7 @@ def test_a_device_that_is_away_at_the_start_is_named_and_one_is_enough() -> None
         await there.start()
         hsm = NetworkHsm(settings(gone, there))
         hsm.start()
-        await hsm.serves_within(2)
+        await hsm.serves_within(PATIENCE_S)
         assert await macs(hsm, there, 3) == right(3)
         await there.stop()
         (error,) = await macs(hsm, there, 1)
@@ -377,8 +378,9 @@ def test_a_device_with_another_lmk_is_refused_by_name() -> None:
         async with connected(ours) as good:
             lmk_id = good.lmk_id
         hsm.start(lmk_id)
+        await eventually(lambda: "the LMK of" in hsm.faults())
         with pytest.raises(DeviceDownError, match=f"the LMK of 127.0.0.1:{other.port} is "):
-            await hsm.serves_within(0.2)
+            await hsm.serves_within(0.0)
         await hsm.stop()
         assert any(
             each["event"] == "hsm_lmk_differs" and each["device"] == f"127.0.0.1:{other.port}"
@@ -387,8 +389,8 @@ def test_a_device_with_another_lmk_is_refused_by_name() -> None:
         await ours.start()
         hsm = NetworkHsm(settings(other, ours))
         hsm.start(lmk_id)
-        await hsm.serves_within(2)
-        await asyncio.sleep(0.05)
+        await hsm.serves_within(PATIENCE_S)
+        await eventually(lambda: "the LMK of" in hsm.faults())
         assert await macs(hsm, ours, 50) == right(50)
         assert other.calls("M6") == 0
         await hsm.stop()
@@ -402,11 +404,9 @@ def test_an_lmk_that_changes_under_our_hands_is_noticed() -> None:
     async def main() -> None:
         device, other = TestDevice(), TestDevice(OTHER_LMK)
         async with connected(device, probe_s=0.05) as hsm:
-            await both_usable(hsm)
             device.vault.variant = other.vault.variant
-            await asyncio.sleep(0.3)
+            await eventually(lambda: "the LMK of" in hsm.faults())
             assert not any(hsm.serving.values())
-            assert "the LMK of" in hsm.faults()
 
     asyncio.run(main())
 
@@ -471,7 +471,6 @@ def lied_to(say: Callable[[bytes], bytes | None], **changes: Any) -> tuple[BaseE
             hsm.start()
             await hsm.serves_within(PATIENCE_S)
             (error,) = await macs(hsm, TestDevice(), 1)
-            await asyncio.sleep(0.05)
             await hsm.stop()
             return error, device
 
@@ -517,17 +516,19 @@ def test_an_answer_that_comes_too_late_answers_nothing_and_its_number_is_not_use
 
         async with Scripted(say) as device:
             hsm = NetworkHsm(
-                settings(device, timeout_s=0.1, connections=1, header_bytes=4)  # type: ignore[arg-type]
+                settings(device, connections=1, header_bytes=4)  # type: ignore[arg-type]
             )
             hsm.start()
             await hsm.serves_within(PATIENCE_S)
             key = TestDevice().key(KeyUsage.MAK, MAK)
             late = asyncio.ensure_future(hsm.mac(key, "x9.19", b"late"))
-            await asyncio.sleep(0.06)  # something else comes while it is waited for
+            await eventually(lambda: held)
             held_now = list(held)
             held.clear()
+            # something else comes while it is waited for
             assert await hsm.mac(key, "x9.19", b"now") == b"22222222"
             held.extend(held_now)
+            time_is_up(hsm)
             with pytest.raises(DeviceTimeoutError):
                 await late
             assert await hsm.mac(key, "x9.19", b"now") == b"22222222"
@@ -541,16 +542,17 @@ def test_a_device_that_hangs_is_left_and_reached_again() -> None:
     async def main() -> None:
         async with Scripted(lambda message: frame(message[:4] + b"M70012345678")) as device:
             device.answering = False
-            hsm = NetworkHsm(settings(device, timeout_s=0.1, connections=1))  # type: ignore[arg-type]
+            hsm = NetworkHsm(settings(device, connections=1))  # type: ignore[arg-type]
             hsm.start()
             await hsm.serves_within(PATIENCE_S)
-            (error,) = await macs(hsm, TestDevice(), 1)
+            asking = asyncio.ensure_future(macs(hsm, TestDevice(), 1))
+            await eventually(lambda: device.seen)
+            time_is_up(hsm)
+            (error,) = await asking
             assert isinstance(error, DeviceTimeoutError)
             device.answering = True
-            async with asyncio.timeout(5):
-                while not any(hsm.serving.values()):  # noqa: ASYNC110
-                    await asyncio.sleep(0.01)
-            assert device.connections >= 2
+            await eventually(lambda: any(hsm.serving.values()))
+            assert device.connections == 2
             assert await macs(hsm, TestDevice(), 1) == [b"12345678"]
             await hsm.stop()
 
@@ -611,13 +613,16 @@ def test_devices_and_switch_show_each_other_certificates(tmp_path: Path) -> None
             "tls_certificate": str(tmp_path / f"{name}.pem"),
             "tls_key": str(tmp_path / f"{name}.key"),
             "tls_name": "localhost",
+            "timeout_s": 30.0,
+            "connect_timeout_s": 30.0,
         }
         return vaults.network(Hsm(device=f"tcp://127.0.0.1:{port}", **(given | changes)))
 
     async def served(hsm: NetworkHsm, device: TestDevice) -> Any:
         hsm.start()
         try:
-            await hsm.serves_within(0.4)
+            await eventually(lambda: "not connected yet" not in hsm.faults())
+            await hsm.serves_within(0.0)
             return (await macs(hsm, device, 1))[0]
         except DeviceDownError as error:
             return str(error)
