@@ -19,10 +19,13 @@ stops PostgreSQL starts its own in `data_folder` with `EmbeddedPostgres.start(da
 fsync where durability is what it tests. Works as root (the server runs as nobody) and as anybody.
 """
 
+import gc
 import os
 import signal
+import sys
+import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -71,6 +74,20 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             for mark in item.iter_markers("xdist_group"):
                 if not item.nodeid.endswith(f"@{mark.args[0]}"):
                     raise pytest.UsageError("this pytest-xdist forgets its groups: make .venv anew")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """What a failed test leaves open is its own failure, not that of whichever test collects it."""
+    failed = item.session.testsfailed
+    done = yield
+    if item.session.testsfailed > failed and not item.config.getoption("usepdb"):
+        for kept in ("last_type", "last_value", "last_traceback"):  # for whoever wants to look
+            sys.__dict__.pop(kept, None)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
+    return done
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
