@@ -137,8 +137,7 @@ class Engine:
         self.send_by_ns = int(config.engine.send_by_s * 1e9)
         self.loop_time = asyncio.get_running_loop().time  # it is made in the loop that it serves in
         self._management = management
-        self.may_ask = downloads.may_ask
-        self._downloads = downloads
+        self.downloads = downloads
         self._rows = rows
         self._now = clock.now
         self._request_ids = request_ids
@@ -398,9 +397,9 @@ class Engine:
     ) -> int:
         """What the header of the answer will ask for. Looked for before anything is stored: once an
         outcome is, nothing but the answer's way may take time."""
-        if not self.may_ask(snapshot):
+        if not self.downloads.may_ask(snapshot):
             return 0
-        return await self._downloads.ask(
+        return await self.downloads.ask(
             verified.access,
             received,
             snapshot,

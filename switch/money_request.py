@@ -15,7 +15,7 @@ as 96; it is logged and costs nobody else anything.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 from hsm.errors import PinBlockError, VaultError
 from iso8583.errors import EncodeError
@@ -30,11 +30,12 @@ from switch.intake import Refusal
 from switch.reception import Verified
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable
 
     from iso8583.framing import Frame
     from switch.admission import Admitted
     from switch.authorization import Authorization
+    from switch.effects import Effect
     from switch.engine import Engine, Peer
     from switch.events import Event
     from switch.journal import Duplicate, Verdict
@@ -50,16 +51,13 @@ WAIT_S = 0.25  # between looks whether an earlier void's reversal was answered
 class MoneyRequest:
     """`serial`: by which the engine knows it, until it calls `Engine.ended`."""
 
+    __slots__ = (
+        "abandoned", "acquirer", "asked", "auth", "body", "digit", "engine", "frame", "peer", "received",
+        "reply", "serial", "snapshot", "tries", "verified", "watch",
+    )  # fmt: skip
+
     asked: intake.Ask
     verified: Verified
-    auth: Authorization | None = None
-    acquirer = ""  # that it waits for
-    digit = 0
-    tries = 0
-    replying = False
-    reply: Reply | Refusal
-    body = b""  # of its answer, up to the MAC
-    abandoned = False  # left to `duties`: it may have been sent, and we failed
 
     def __init__(
         self,
@@ -78,6 +76,13 @@ class MoneyRequest:
         self.frame = frame
         self.peer = peer
         self.watch = watch
+        self.auth: Authorization | None = None
+        self.acquirer = ""  # that it waits for
+        self.digit = 0
+        self.tries = 0
+        self.reply: Reply | Refusal | None = None
+        self.body = b""  # of its answer, up to the MAC
+        self.abandoned = False  # left to `duties`: it may have been sent, and we failed
 
     # -- from its form to the first effect -------------------------------------------------------
 
@@ -91,7 +96,7 @@ class MoneyRequest:
                 return
             self.asked = asked
             verified = engine.verify(received, self.peer)
-            if isinstance(verified, Verified) and not engine.may_ask(self.snapshot):
+            if isinstance(verified, Verified) and not engine.downloads.may_ask(self.snapshot):
                 admitted = self._admit(verified)
                 if isinstance(admitted, (tuple, Refusal)):
                     self._begun(admitted)
@@ -137,10 +142,7 @@ class MoneyRequest:
         watch, now_ns = self.watch, self.engine.monotonic_ns()
         watch.checked_ns += now_ns - watch.since_ns
         watch.since_ns = now_ns
-        self.performers[type(effect)](self, effect)
-
-    def _reconsider(self, effect: Reconsider) -> None:
-        self.engine.spawn(self._reconsidered(effect))
+        self._perform(effect)
 
     async def _reconsidered(self, effect: Reconsider) -> None:
         """Reference data have changed under it: read anew, and over again."""
@@ -175,14 +177,23 @@ class MoneyRequest:
         try:
             self.watch.staged(auth.stage, self.engine.monotonic_ns())
             effect = auth.step(event)
-            self.performers[type(effect)](self, effect)
+            self._perform(effect)
         except Exception as error:  # noqa: BLE001 - one request's failure is that request's alone
             self._failed(error)
 
-    def _store(self, effect: Store) -> None:
-        assert self.auth is not None
-        self.auth.issued_ns = self.watch.since_ns  # this step's beginning
-        self.engine.journal.submit(effect.commit, self.stored)
+    def _perform(self, effect: Effect) -> None:
+        if isinstance(effect, Store):
+            assert self.auth is not None
+            self.auth.issued_ns = self.watch.since_ns  # this step's beginning
+            self.engine.journal.submit(effect.commit, self.stored)
+        elif isinstance(effect, Exchange):
+            self._exchange(effect)
+        elif isinstance(effect, Reply):
+            self._reply(effect)
+        elif isinstance(effect, Reconsider):
+            self.engine.spawn(self._reconsidered(effect))
+        else:
+            self.engine.spawn(self._asked(effect))
 
     def stored(self, verdict: Verdict | Exception) -> None:
         """The journal's word on what was to be stored."""
@@ -190,9 +201,6 @@ class MoneyRequest:
             self._failed(verdict)
         else:
             self.go_on(verdict)
-
-    def _ask(self, effect: Decide | Look) -> None:
-        self.engine.spawn(self._asked(effect))
 
     async def _asked(self, effect: Decide | Look) -> None:
         try:
@@ -324,7 +332,6 @@ class MoneyRequest:
     # -- its end ---------------------------------------------------------------------------------
 
     def _reply(self, reply: Reply | Refusal) -> None:
-        self.replying = True
         self.reply = reply
         engine, received = self.engine, self.received
         if not self.abandoned:
@@ -345,6 +352,7 @@ class MoneyRequest:
 
     def _told(self, mac: bytes | Exception) -> None:
         """Its MAC, or why there is no answer: the line of what was decided is written all the same."""
+        assert self.reply is not None
         try:
             self.engine.replies.tell(
                 self.frame, self.peer, self.body, mac, self.digit, self.reply, self.watch
@@ -366,7 +374,7 @@ class MoneyRequest:
     def _failed(self, error: Exception) -> None:
         engine, auth = self.engine, self.auth
         engine.log.failed(error)
-        if self.replying:  # another answer would contradict what is stored
+        if self.reply is not None:  # another answer would contradict what is stored
             self._end()
             return
         undecided = None
@@ -386,15 +394,6 @@ class MoneyRequest:
             self.engine.ended(self.serial, self.peer)
         except Exception as error:  # noqa: BLE001 - a connection's failure is that connection's alone
             self.engine.log.failed(error)
-
-    performers: ClassVar[dict[type, Callable[[MoneyRequest, Any], None]]] = {
-        Store: _store,
-        Exchange: _exchange,
-        Reply: _reply,
-        Decide: _ask,
-        Look: _ask,
-        Reconsider: _reconsider,
-    }
 
 
 def zpk_of(acquirer: str, snapshot: Snapshot) -> str:
