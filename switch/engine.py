@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from switch.downloads import Downloads
     from switch.journal import Journal
     from switch.load import Load
-    from switch.logs import AuthorizationLine
     from switch.management import Management
     from switch.numbers import Block
     from switch.ports import Clock
@@ -77,7 +76,9 @@ class Peer(Protocol):
 class Log(Protocol):
     """What the engine says of its work; everything is masked already."""
 
-    def authorized(self, line: AuthorizationLine) -> None: ...
+    def authorized(self, reply: Reply, watch: Watch) -> None:
+        """A money request was answered, and after how long; its line may be made later."""
+        ...
 
     def managed(self, received: Received, response_code: str, rule: str) -> None: ...
 

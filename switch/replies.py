@@ -10,7 +10,6 @@ from iso8583.mti import is_response
 from switch import answers
 from switch.effects import Reply
 from switch.intake import Refusal
-from switch.watch import authorization_line
 
 if TYPE_CHECKING:
     from hsm.ports import Hsm
@@ -85,7 +84,8 @@ class Replies:
         else:
             self._log.failed(mac)
         if isinstance(reply, Reply):
-            self._log.authorized(authorization_line(reply, watch, self._monotonic_ns()))
+            watch.ended_ns = self._monotonic_ns()
+            self._log.authorized(reply, watch)
 
     def refuse(self, received: Received, frame: Frame, peer: Peer, refusal: Refusal) -> None:
         self.unsigned(peer, frame, received.message, received.codec, refusal)

@@ -14,15 +14,18 @@ from hsm.errors import VaultError
 from switch.journal import OwnerTakenError, StoreDownError
 from switch.logs import mask_text
 from switch.routing import read_route_rule
+from switch.watch import authorization_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from switch.config import Config
+    from switch.effects import Reply
     from switch.logs import AuthorizationLine, LogFile
     from switch.metrics import Registry, Series
     from switch.reception import Received
     from switch.store_ports import Undecided
+    from switch.watch import Watch
 
 REFUSAL_WINDOW_S = 60.0
 STORE_SAID_S = 60.0  # between lines on what the store refused
@@ -43,8 +46,8 @@ _log = structlog.get_logger(__name__)
 class Reporter:
     """`engine.Log`. Refusals before the MAC check are counted all and written a few per source.
 
-    Lines of authorisations wait, `log.lines_max` at most, until `flush`, which the owner calls every
-    `log.flush_s` and at the end: counted and written one after the other each costs half of what it would
+    What was answered waits, `log.lines_max` at most, until `flush`, which the owner calls every `log.flush_s`
+    and at the end: lines that are made, counted and written one after the other cost half of what they would
     among the requests. `file`: where they go, if anywhere; `others`: whose lost lines count too.
     """
 
@@ -58,7 +61,7 @@ class Reporter:
         self._bounds = config.server
         self._file = file
         self._files = others if file is None else (file, *others)
-        self._waiting: list[AuthorizationLine] = []
+        self._waiting: list[tuple[Reply, Watch]] = []
         self._lines_max = config.log.lines_max
         self._encoder = msgspec.json.Encoder()
         self._seen: OrderedDict[str, tuple[float, int]] = OrderedDict()
@@ -120,8 +123,8 @@ class Reporter:
             "tongbao_failures_total", "errors of our own", "error", "part"
         )
 
-    def authorized(self, line: AuthorizationLine) -> None:
-        self._waiting.append(line)
+    def authorized(self, reply: Reply, watch: Watch) -> None:
+        self._waiting.append((reply, watch))
         if len(self._waiting) >= self._lines_max:
             self.flush()
 
@@ -227,7 +230,8 @@ class Reporter:
 
     def flush(self) -> None:
         """Count and write what waits; count what was lost."""
-        lines, self._waiting = self._waiting, []
+        waiting, self._waiting = self._waiting, []
+        lines = [authorization_line(reply, watch) for reply, watch in waiting]
         for line in lines:
             self._count(line)
         for line in lines[:STAGED_A_FLUSH]:

@@ -23,6 +23,7 @@ class Watch(msgspec.Struct, gc=False):
     sent_ns: int = 0  # of what was exchanged, our part
     exchanged_ns: int = 0
     settled_ns: int = 0
+    ended_ns: int = 0
 
     def staged(self, stage: Stage, now_ns: int) -> None:
         """A stage of its authorisation has ended."""
@@ -50,7 +51,7 @@ def route_of(decision: str) -> str:
     return _decided.decode(decision).route if decision else ""
 
 
-def authorization_line(reply: Reply, watch: Watch, now_ns: int) -> AuthorizationLine:
+def authorization_line(reply: Reply, watch: Watch) -> AuthorizationLine:
     request, attempt, outcome = reply.request, reply.attempt, reply.outcome
     key = request.key
     acquirer = route_rule = link_stan = ""
@@ -76,10 +77,10 @@ def authorization_line(reply: Reply, watch: Watch, now_ns: int) -> Authorization
         watch.recorded_ns // 1_000,
         (watch.exchanged_ns - watch.sent_ns) // 1_000,  # the link's part and the bank's
         watch.settled_ns // 1_000,
-        (now_ns - watch.started_ns) // 1_000,
+        (watch.ended_ns - watch.started_ns) // 1_000,
         watch.checked_ns // 1_000,
         watch.sent_ns // 1_000,
-        (now_ns - watch.since_ns) // 1_000,  # the reply's
+        (watch.ended_ns - watch.since_ns) // 1_000,  # the reply's
         request.request_id,
         str(key.batch).zfill(6),
         request.mti,

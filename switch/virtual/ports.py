@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from switch.logs import AuthorizationLine
+    from switch.effects import Reply
     from switch.reception import Received
     from switch.store_ports import Undecided
     from switch.virtual.loop import Process
     from switch.virtual.network import Endpoint, Network
+    from switch.watch import Watch
     from terminals.simulator.dice import Dice
 
 EPOCH = dt.datetime(2026, 1, 5, 2, 0, 0, tzinfo=dt.UTC)  # 10:00 in Shanghai
@@ -96,7 +97,7 @@ def entropy_of(dice: Dice) -> Callable[[int], bytes]:
 class NoLog:
     """`switch.engine.Log` that says nothing."""
 
-    def authorized(self, line: AuthorizationLine) -> None: ...
+    def authorized(self, reply: Reply, watch: Watch) -> None: ...
 
     def managed(self, received: Received, response_code: str, rule: str) -> None: ...
 

@@ -22,6 +22,7 @@ from switch.virtual.ports import (
     SimulatedClock,
     entropy_of,
 )
+from switch.watch import authorization_line
 from switch.wiring import Ports, Stores, build
 from terminals.simulator.dice import Dice
 from tests.simulation.edge import SimulatedEdge
@@ -31,9 +32,10 @@ from tests.simulation.vault import FaultyVault, VaultFaults
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from switch.logs import AuthorizationLine
+    from switch.effects import Reply
     from switch.reception import Received
     from switch.store_ports import Undecided
+    from switch.watch import Watch
     from switch.wiring import Switch
     from tests.simulation.world import World
 
@@ -251,7 +253,8 @@ class NodeLog:
         self._world = world
         self._name = name
 
-    def authorized(self, line: AuthorizationLine) -> None:
+    def authorized(self, reply: Reply, watch: Watch) -> None:
+        line = authorization_line(reply, watch)
         self._world.checkers.no_secrets("the log", line)
         self._world.checkers.lines.answered(line)
         self._world.note(

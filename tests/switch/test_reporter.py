@@ -11,10 +11,12 @@ import pytest
 import structlog
 
 from switch.config import Config
-from switch.journal import StoreDownError
+from switch.effects import Reply
+from switch.journal import AttemptRow, Key, OutcomeRow, OutcomeState, RequestRow, StoreDownError
 from switch.logs import AuthorizationLine, LogFile
 from switch.metrics import Registry
 from switch.reporter import STAGED_A_FLUSH, Reporter, rule_label
+from switch.watch import Watch, authorization_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,26 +89,42 @@ def test_lost_lines_are_counted_once(tmp_path: Path) -> None:
     file.close()
 
 
-def line(number: int = 0, **more: Any) -> AuthorizationLine:
-    of: dict[str, Any] = {
-        "time": dt.datetime(2026, 3, 4, tzinfo=dt.UTC),
-        "merchant": "M",
-        "terminal": "T",
-        "stan": f"{number:06d}",
-        "rrn": "1",
-        "type": "purchase",
-        "amount_minor": 1,
-        "currency": "156",
-        "pan_masked": "",
-        "response_code": "00",
-        "acquirer": "a",
-        "rule": "acquirer",
-        "state": "approved",
-        "route": "622000@3",
-        "decode_us": 100,
-        "total_us": 4_000,
-    }
-    return AuthorizationLine(**of | more)
+def told(
+    number: int = 0,
+    *,
+    rule: str = "acquirer",
+    response_code: str = "00",
+    acquirer: str = "a",
+    state: str = "approved",
+    route: str = "622000@3",
+    route_rule: str = "route.622000@3/a@1",
+    attempts: int = 1,
+) -> tuple[Reply, Watch]:
+    """What became of a purchase: decoded in 100 µs, answered after 4,000. `acquirer` "": no attempt."""
+    at = dt.datetime(2026, 3, 4, tzinfo=dt.UTC)
+    request = RequestRow(
+        request_id=number,
+        owner_id=1,
+        generation=1,
+        key=Key("M", "T", 1, number, "0200.00"),
+        content=b"",
+        type="purchase",
+        mti="0200",
+        processing_code="000000",
+        amount_minor=1,
+        currency="156",
+        rrn="1",
+        received_at=at,
+        local_time="0304080000",
+        decision=msgspec.json.encode({"route": route}).decode(),
+    )
+    attempt = outcome = None
+    if acquirer:
+        attempt = AttemptRow(number, attempts, acquirer, "000001", "0304080000", "", "", route_rule)
+    if state:
+        outcome = OutcomeRow(number, OutcomeState(state), response_code, at, rule)
+    reply = Reply(response_code, rule, request, attempt, outcome)
+    return reply, Watch(0, 4_000_000, decoded_ns=100_000, ended_ns=4_000_000)
 
 
 def test_lines_are_counted_and_written_together_a_bounded_number_of_them(tmp_path: Path) -> None:
@@ -120,12 +138,12 @@ def test_lines_are_counted_and_written_together_a_bounded_number_of_them(tmp_pat
     def seen() -> tuple[int, int]:
         written = path.read_bytes().splitlines() if path.exists() else []
         assert [msgspec.json.decode(each, type=AuthorizationLine) for each in written] == [
-            line(number) for number in range(len(written))
+            authorization_line(*told(number)) for number in range(len(written))
         ]
         return int(answers.value("purchase", "00")), len(written)
 
     for number, there in enumerate(((0, 0), (0, 0), (3, 3), (3, 3))):
-        reporter.authorized(line(number))
+        reporter.authorized(*told(number))
         assert seen() == there
     for _ in range(2):
         reporter.flush()
@@ -137,16 +155,16 @@ def test_approvals_are_counted_by_range_of_cards() -> None:
     registry = Registry()
     reporter = Reporter(Config(), registry, None)
     for each in (
-        line(),
-        line(route="622000@4"),  # another version is the same range
-        line(state="declined", response_code="51"),
-        line(state="unknown", response_code="98"),
-        line(state="", response_code="98", rule="refund.pending"),
-        line(rule="repeat.stored"),  # was counted when it happened
-        line(acquirer="", state="refused", response_code="61"),  # no bank was asked
-        line(route="4@1", state="reversed"),
+        told(),
+        told(route="622000@4"),  # another version is the same range
+        told(state="declined", response_code="51"),
+        told(state="unknown", response_code="98"),
+        told(state="", response_code="98", rule="refund.pending"),
+        told(rule="repeat.stored"),  # was counted when it happened
+        told(acquirer="", state="refused", response_code="61"),  # no bank was asked
+        told(route="4@1", state="reversed"),
     ):
-        reporter.authorized(each)
+        reporter.authorized(*each)
     reporter.flush()
     metric = next(each for each in registry.metrics if each.name == "tongbao_approvals_total")
     assert {of.labels: of.value for of in metric.series.values()} == {
@@ -162,14 +180,14 @@ def test_requests_are_counted_by_the_rule_that_chose_and_links_that_were_passed_
     reporter = Reporter(Config(), registry, None)
     over = "rule.diners@2/b@1 after a link_down"
     for each in (
-        line(route_rule="route.622000@3/a@1", attempts=1),
-        line(route_rule="route.622000@4/a@7", attempts=1, state="declined"),
-        line(route_rule=over, acquirer="b", attempts=1),
-        line(route_rule=f"{over}, c circuit_open", acquirer="b", attempts=2),
-        line(route_rule=over, rule="repeat.stored", attempts=1),
-        line(acquirer="", state="refused"),
+        told(route_rule="route.622000@3/a@1", attempts=1),
+        told(route_rule="route.622000@4/a@7", attempts=1, state="declined"),
+        told(route_rule=over, acquirer="b", attempts=1),
+        told(route_rule=f"{over}, c circuit_open", acquirer="b", attempts=2),
+        told(route_rule=over, rule="repeat.stored", attempts=1),
+        told(acquirer="", state="refused"),
     ):
-        reporter.authorized(each)
+        reporter.authorized(*each)
     reporter.flush()
     found = {metric.name: metric for metric in registry.metrics}
     assert {of.labels: of.value for of in found["tongbao_routed_total"].series.values()} == {
@@ -190,7 +208,7 @@ def test_stages_are_observed_of_a_part_and_those_that_were_passed() -> None:
     stages = next(each for each in registry.metrics if each.name == "tongbao_stage_seconds")
     for flush in (1, 2):
         for number in range(STAGED_A_FLUSH + 10):
-            reporter.authorized(line(number))
+            reporter.authorized(*told(number))
         reporter.flush()
         assert stages.value("decode") == flush * STAGED_A_FLUSH
     assert stages.value("acquirer") == 0, "0 µs: the stage was not passed"
