@@ -124,9 +124,9 @@ class Admission:
         return Authorization(
             request,
             asked.type,
-            partial_allowed=partial and asked.type.opens,  # a follow-up is all or nothing
-            now=self._now,
-            numbers=self._identity,
+            partial and asked.type.opens,  # a follow-up is all or nothing
+            self._now,
+            self._identity,
         )
 
     def _next_attempt(

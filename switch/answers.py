@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from iso8583.mti import is_response, response_mti
+from switch.bounded import Remembered
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -35,7 +35,7 @@ def answer_money(
         answer[32] = attempt.de32
     if outcome is not None:
         if outcome.settlement_date is not None:
-            answer[15] = month_day(outcome.settlement_date)
+            answer[15] = MONTH_DAY[outcome.settlement_date]
         if outcome.auth_code:
             answer[38] = outcome.auth_code
         if response_code == "10" and outcome.approved_amount_minor is not None:
@@ -51,16 +51,18 @@ def kept(elements: Message) -> bytes:
     return _pack(elements) if elements else b""
 
 
-@lru_cache(64)
 def month_day(date: dt.date) -> str:
     """DE 15: MMDD."""
     return f"{date:%m%d}"
 
 
+MONTH_DAY = Remembered(month_day, 64)
+
+
 def echo(asked: Message, response_code: str, rrn: str, local_time: str) -> Message:
     """The part that every answer has. `local_time` is MMDDhhmmss."""
     answer: Message = {
-        0: answer_mti(str(asked[0])),
+        0: ANSWER_MTI[asked[0]],
         11: asked[11],
         12: local_time[4:],
         13: local_time[:4],
@@ -75,10 +77,13 @@ def echo(asked: Message, response_code: str, rrn: str, local_time: str) -> Messa
     return answer
 
 
-@lru_cache(1_024)
-def answer_mti(mti: str) -> str:
+def answer_mti(asked: str | bytes) -> str:
     """An answer that a terminal sends by mistake is refused under its own (rules §19)."""
+    mti = str(asked)
     return mti if is_response(mti) else response_mti(mti)
+
+
+ANSWER_MTI = Remembered(answer_mti, 1_024)
 
 
 def unjournalled_rrn(asked: Message, local_time: str) -> str:

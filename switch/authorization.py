@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from switch import answers
-from switch.acquirers.ports import Answer, AnswerKind
+from switch.acquirers.ports import APPROVED, PARTIAL, REMARK, UNMAPPED, Answer
 from switch.advice import held, repeat_item
 from switch.effects import Decide, Effect, Exchange, Look, Reconsider, Reply, Store
 from switch.events import Event, Found, Judged, NoAnswer, NotSent, VaultRefused
@@ -70,9 +70,8 @@ class Stage(IntEnum):  # its hash costs no call in Python: TABLE is asked with i
 # much as a call.
 RECORDING, ENDING, JUDGING, EXCHANGING, REROUTING, DECIDING, OVERTAKEN, REPEATING = Stage
 REPEAT, REVERSE = OnUnknown.REPEAT, OnUnknown.REVERSE
-PARTIAL, UNMAPPED = AnswerKind.PARTIAL, AnswerKind.UNMAPPED
-APPROVES_ALL = frozenset((AnswerKind.APPROVED, AnswerKind.REMARK))
-APPROVED = OutcomeState.APPROVED
+APPROVES_ALL = frozenset((APPROVED, REMARK))
+OUTCOME_APPROVED = OutcomeState.APPROVED
 
 # No byte of the request can have left: an error of ours in these is a plain 96.
 NOTHING_SENT = frozenset((RECORDING, ENDING, JUDGING, REPEATING))
@@ -337,7 +336,7 @@ def outcome_approved(auth: Authorization, answer: Answer, amount_minor: int) -> 
     # By position, in the order of its fields: by name the whole row costs five times as much.
     return OutcomeRow(
         request.request_id,
-        APPROVED,
+        OUTCOME_APPROVED,
         answer.response_code,
         auth.now(),
         "acquirer",  # whose rule it is

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections import OrderedDict
+    from collections.abc import Callable
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 
 def remember(known: OrderedDict[Any, Any], key: Any, value: Any, bound: int) -> None:
@@ -25,3 +29,27 @@ def remember(known: OrderedDict[Any, Any], key: Any, value: Any, bound: int) -> 
         known.move_to_end(key)
     elif before >= bound:
         known.popitem(last=False)
+
+
+class Remembered(dict[Key, Value]):
+    """What a function makes of each key, asked as `remembered[key]`: on Python 3.11 a fifth of a call of
+    `lru_cache`. At the bound it begins anew: for keys that are few, unless somebody plays.
+
+    >>> halves = Remembered(lambda number: number / 2, 2)
+    >>> halves[1], halves[3], halves[3], halves[5], list(halves)
+    (0.5, 1.5, 1.5, 2.5, [5])
+    """
+
+    __slots__ = ("_bound", "_make")
+
+    def __init__(self, make: Callable[[Key], Value], bound: int) -> None:
+        super().__init__()
+        self._make = make
+        self._bound = bound
+
+    def __missing__(self, key: Key) -> Value:
+        value = self._make(key)
+        if len(self) >= self._bound:
+            self.clear()
+        self[key] = value
+        return value

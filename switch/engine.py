@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import asyncio
 from enum import Enum, auto
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from iso8583.mti import is_response, without_repeat
 from switch import intake, reception
+from switch.bounded import Remembered
 from switch.effects import Reply
 from switch.intake import Refusal
 from switch.journal import FindByKey
@@ -300,7 +300,7 @@ class Engine:
     ) -> bool:
         """Hand it to who serves its type; False: nobody does, and it is answered."""
         mti = received.mti
-        work = work_of(mti)
+        work = WORK_OF[mti]
         if work is MONEY:
             MoneyRequest(self, serial, received, snapshot, frame, peer, watch).begin()
         elif work is REVERSAL:
@@ -457,7 +457,6 @@ class Work(Enum):
 MONEY, REVERSAL, MANAGEMENT, NONE_OF_ANSWERS, NONE = Work
 
 
-@lru_cache(1_024)
 def work_of(mti: str) -> Work:
     if is_response(mti):
         return NONE_OF_ANSWERS
@@ -466,3 +465,6 @@ def work_of(mti: str) -> Work:
     if without_repeat(mti) == "0400":
         return REVERSAL
     return MANAGEMENT if mti[1] in "358" else NONE
+
+
+WORK_OF = Remembered(work_of, 1_024)

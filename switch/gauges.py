@@ -12,8 +12,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from switch.acquirers.link_connection import ANSWER_S, Counters, SlotCounters
 
 if TYPE_CHECKING:
@@ -25,10 +23,8 @@ if TYPE_CHECKING:
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 STATM = Path("/proc/self/statm")
-WHATS = tuple(name for name in Counters.__struct_fields__ if not name.startswith("answer_"))
-
-
-SLOT_WHATS = SlotCounters.__struct_fields__
+WHATS = tuple(name for name in Counters.__slots__ if not name.startswith("answer_"))
+SLOT_WHATS = SlotCounters.__slots__
 
 
 class Gauges:
@@ -127,8 +123,8 @@ class Gauges:
             self._link_connections.set(sum(usable for _, usable in connections), name, "usable")
             self._link_in_flight.set(host.in_flight, name)
             self._link_circuit.set(1.0, name, host.circuit_state)
-            counted = msgspec.structs.asdict(host.counters)
-            added = self._added(f"link {name}", host.counters, {of: counted[of] for of in WHATS})
+            counted = {of: float(getattr(host.counters, of)) for of in WHATS}
+            added = self._added(f"link {name}", host.counters, counted)
             for event, number in added.items():
                 self._link_messages.add(name, event, amount=number)
             self._answer_times(name, host.counters)

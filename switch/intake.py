@@ -6,7 +6,6 @@ needs the store (sessions, the batch, repeats) is asked by the engine between th
 
 from __future__ import annotations
 
-from functools import lru_cache
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ import msgspec
 
 from iso8583 import track
 from iso8583.errors import DecodeError
+from switch.bounded import Remembered
 from switch.transactions import (
     BY_CODE,
     TOMBSTONE_TYPE,
@@ -100,14 +100,17 @@ def sub_fields(value: str) -> Private:
 
 def with_batch(value: str) -> Private | None:
     """DE 60 of a money message; None where 60.1 and 60.2 are not eight digits, as they have to be."""
-    return _with_batch(value[:SUB_FIELDS], value.isdigit())
+    return _WITH_BATCH[value[:SUB_FIELDS], value.isdigit()]
 
 
-@lru_cache(16_384)  # a terminal says the same until its batch is closed
-def _with_batch(begins: str, digits: bool) -> Private | None:  # noqa: FBT001 - remembered by both
+def _with_batch(asked: tuple[str, bool]) -> Private | None:
+    begins, digits = asked
     if len(begins) < 8 or not begins[:8].isdigit():
         return None
     return sub_fields(begins) if digits else NOTHING
+
+
+_WITH_BATCH = Remembered(_with_batch, 16_384)  # a terminal says the same until its batch is closed
 
 
 def read(message: Message, profile: Profile) -> Ask | Refusal:
@@ -132,7 +135,7 @@ def read(message: Message, profile: Profile) -> Ask | Refusal:
     card = read_card(elements)
     if card is None:
         return Refusal("30", "form.de2_de35_differ")
-    type_, kind = type_of(mti, code, condition, asked.usage, entry)
+    type_, kind = _TYPE_OF[mti, code, condition, asked.usage, entry]
     if script and asked.code != SCRIPT:
         type_ = UNSUPPORTED
     return Ask(
@@ -152,12 +155,13 @@ def read(message: Message, profile: Profile) -> Ask | Refusal:
     )
 
 
-@lru_cache(1_024)  # one terminal asks as the other
-def type_of(
-    mti: str, code: str, condition: str, usage: str, entry: str
-) -> tuple[TransactionType, str]:
+def type_of(asked: tuple[str, str, str, str, str]) -> tuple[TransactionType, str]:
     """The type of a request, and the kind in its key."""
+    mti, code, condition, usage, entry = asked
     return find(mti, code, condition, usage, entry) or UNSUPPORTED, kind_of(mti, code)
+
+
+_TYPE_OF = Remembered(type_of, 1_024)  # one terminal asks as the other
 
 
 def read_reversal(message: Message, profile: Profile) -> Ask | Refusal:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from switch import numbers
-from switch.acquirers.ports import Health
+from switch.acquirers.ports import DOWN, FULL, OPEN, PROBING, UP
 from switch.advice import Way
 from switch.chip import ChipFilter
 from switch.journal import AttemptRow, Key, RequestRow
@@ -28,10 +28,8 @@ if TYPE_CHECKING:
 
 ONE_SECOND = dt.timedelta(seconds=1)
 PAN_COLUMN = "switch.request.pan_cipher"
-# By their bare names: through its class each costs as much as three calls.
-UP, PROBING = Health.UP, Health.PROBING
 # How a host that takes no new request does, in the words of `NotSentError`.
-UNFIT = {Health.DOWN: "link_down", Health.FULL: "in_flight_max", Health.OPEN: "circuit_open"}
+UNFIT = {DOWN: "link_down", FULL: "in_flight_max", OPEN: "circuit_open"}
 
 
 class Standing:

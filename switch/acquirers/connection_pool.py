@@ -88,13 +88,15 @@ class ConnectionPool:
     def _round(self, ready: Sequence[Way], bound: int) -> Way | None:
         """One that stands still soon has most that waits, and so gets little."""
         best: Way | None = None
-        least = 0
-        for _ in range(len(ready)):
-            self._turn = (self._turn + 1) % len(ready)
-            way = ready[self._turn]
-            if not way.writable or (bound and way.waiting >= bound):
+        least, count = 0, len(ready)
+        for _ in range(count):
+            self._turn = turn = (self._turn + 1) % count
+            way = ready[turn]
+            load = way.waiting
+            if not way.writable or (bound and load >= bound):
                 continue
-            load = way.waiting + (DOUBTED if way.doubted else 0)
+            if way.doubted:
+                load += DOUBTED
             if not load:
                 return way
             if best is None or load < least:

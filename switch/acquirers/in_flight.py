@@ -50,7 +50,6 @@ class Pending(msgspec.Struct, eq=False):
     # once it has left
     deadline_s: float = 0.0
     way: Connection | Mirrored | None = None
-    serial: int = 0  # of the connection
     ticket: int = 0  # of its hand-over to a sibling, 0: of none
 
 
@@ -95,10 +94,11 @@ class InFlight:
 
     def add(self, pending: Pending, way: Connection | Mirrored, deadline_s: float) -> None:
         """It leaves that way now."""
-        pending.way, pending.serial, pending.deadline_s = way, way.serial, deadline_s
-        self.pending[pending.key] = pending
+        pending.way, pending.deadline_s = way, deadline_s
+        key = pending.key
+        self.pending[key] = pending
         self.stans[pending.request[11]] = pending
-        remember(self.sent_on, pending.key, way.serial, SENT_MAX)
+        remember(self.sent_on, key, way.serial, SENT_MAX)
         way.waiting += 1
         way.counters.sent += 1
         if len(self.pending) == 1:
@@ -130,19 +130,23 @@ class InFlight:
             self._fail(pending, "stopped")
 
     def forget(self, pending: Pending) -> None:
-        if self.pending.get(pending.key) is pending:
+        key, all_pending, stans = pending.key, self.pending, self.stans
+        if all_pending.get(key) is pending:
             assert pending.way is not None
-            del self.pending[pending.key]
+            del all_pending[key]
             pending.way.waiting -= 1
             stan = pending.request[11]
-            if self.stans.get(stan) is pending:
-                del self.stans[stan]
-        if not self.pending:
+            if stans.get(stan) is pending:
+                del stans[stan]
+        if not all_pending:
             self.empty.set()
 
     def on(self, serial: int) -> bool:
         """Is an answer to what left on this connection still awaited?"""
-        return any(pending.serial == serial for pending in self.pending.values())
+        return any(
+            pending.way is not None and pending.way.serial == serial
+            for pending in self.pending.values()
+        )
 
     def nearest(self, message: Message) -> Pending | Expired | None:
         """The request that an answer looks most like: of those with its DE 11, and of the newest."""

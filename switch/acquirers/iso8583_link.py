@@ -34,7 +34,18 @@ from switch.acquirers.link_clock import LinkClock
 from switch.acquirers.link_connection import Counters
 from switch.acquirers.link_frames import Frames
 from switch.acquirers.link_tasks import LinkTasks
-from switch.acquirers.ports import Answer, Delivery, Health, NoAnswerError, NotSentError
+from switch.acquirers.ports import (
+    DOWN,
+    FULL,
+    OPEN,
+    PROBING,
+    UP,
+    Answer,
+    Delivery,
+    Health,
+    NoAnswerError,
+    NotSentError,
+)
 from switch.acquirers.reach import reach_of
 from switch.acquirers.sibling_stream import Mirrored
 
@@ -140,6 +151,9 @@ class IsoLink:
         self.unmatched = answers.management
         self.at_once, self.spawn = tasks.at_once, tasks.spawn
         self.monotonic_ns = self._clock.monotonic_ns
+        self._time = (
+            asyncio.get_running_loop().time
+        )  # looking the loop up costs more than asking it
 
     # -- for the engine and store-and-forward ---------------------------------------------------
 
@@ -162,13 +176,13 @@ class IsoLink:
     def health(self) -> Health:
         pool = self._pool
         if pool.draining or not (pool.ready or self._hand_over.usable):
-            return Health.DOWN
+            return DOWN
         if len(self._in_flight.pending) >= self.link.in_flight_max:
-            return Health.FULL
+            return FULL
         if self.circuit.closed:
-            return Health.UP
+            return UP
         takes = self.circuit.takes(asyncio.get_running_loop().time())
-        return Health.PROBING if takes else Health.OPEN
+        return PROBING if takes else OPEN
 
     @property
     def in_flight(self) -> int:
@@ -184,7 +198,7 @@ class IsoLink:
                 return stan, self._clock.transmission_time()
 
     def send(self, message: Message, attempt: AttemptRow, send_by_ns: int, told: Told) -> None:
-        circuit = self.circuit.take(asyncio.get_running_loop().time())
+        circuit = self.circuit.take(self._time())
         if circuit is None:
             self.counters.not_sent += 1
             told(NotSentError("circuit_open"))
@@ -226,7 +240,10 @@ class IsoLink:
         if not left:
             await answered  # it is told already why nothing left
             raise AssertionError
-        overtook = key is not None and self._pool.may_overtake(key, pending.serial, first_seen_s)
+        assert pending.way is not None
+        overtook = key is not None and self._pool.may_overtake(
+            key, pending.way.serial, first_seen_s
+        )
         try:
             answer = await answered
         except asyncio.CancelledError:
@@ -399,8 +416,7 @@ class IsoLink:
         if self.monotonic_ns() >= pending.send_by_ns:
             self._not_left(pending, NotSentError("send_by_passed"))
             return False
-        deadline_s = asyncio.get_running_loop().time() + self.link.timeout_s
-        self._in_flight.add(pending, way, deadline_s)
+        self._in_flight.add(pending, way, self._time() + self.link.timeout_s)
         self.counters.sent += 1
         try:
             if isinstance(way, Mirrored):
@@ -420,13 +436,13 @@ class IsoLink:
         pending.told(error)
 
     def _may_send(self, message: Pending) -> None:
-        pending = self._in_flight.pending
+        pending, pool = self._in_flight.pending, self._pool
         # of requests: what is queued goes out
         if message.attempt is not None and len(pending) >= self.link.in_flight_max:
             raise NotSentError("in_flight_max")
-        if self._pool.draining:
+        if pool.draining:
             raise NotSentError("draining")
-        if not (self._pool.ready or self._hand_over.usable):
+        if not (pool.ready or self._hand_over.usable):
             raise NotSentError("link_down")
         if message.key in pending:
             raise NotSentError("in_flight_twice")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import structlog
@@ -84,6 +84,9 @@ class Answers:
         self._on_late = on_late
         self._on_unmatched = on_unmatched
         self._reload = reload
+        self._time = (
+            asyncio.get_running_loop().time
+        )  # looking the loop up costs more than asking it
         self._kept, self._asked_about = Bound(), Bound()
         self._approved_late: OrderedDict[MatchKey, float] = OrderedDict()
         self._parked: list[tuple[Message, bytes, int]] = []
@@ -101,7 +104,8 @@ class Answers:
             self._counters.undecodable += 1
             self._keep({}, connection.slot, "undecodable", str(error))
             return
-        if str(message[0])[1] == "8":
+        mti: Any = message[0]
+        if mti[1] == "8":
             self._owner.at_once(connection.managed(message, body))
         else:
             self._answered(message, body, connection.slot)
@@ -225,7 +229,7 @@ class Answers:
         self._in_flight.forget(pending)
         assert pending.way is not None
         pending.way.counters.answered += 1
-        now_s = asyncio.get_running_loop().time()
+        now_s = self._time()
         self._counters.answered_in(now_s - (pending.deadline_s - link.timeout_s))
         if answer.response_code in link.circuit_codes:
             self._circuit.failed(pending.circuit, now_s)
@@ -247,7 +251,7 @@ class Answers:
             return
         self._counters.late += 1
         if late.kind.approves:
-            now_s = asyncio.get_running_loop().time()
+            now_s = self._time()
             remember(self._approved_late, key, now_s, EXPIRED_MAX)
         reason = "twice" if expired.told else "late"
         if expired.news(late) and expired.attempt is not None:
@@ -277,7 +281,7 @@ class Answers:
         self._keep(message, slot, "twice" if twice else "unmatched", "")
         mti = str(message[0])
         if mti[1] != "4" and mti[2] in "13":
-            now_s = asyncio.get_running_loop().time()
+            now_s = self._time()
             if self._asked_about.takes(now_s, ASKED_ABOUT_PER_S):
                 self._on_late(None, message, "late")
 
@@ -295,7 +299,7 @@ class Answers:
         of: Pending | Expired | None = None,
     ) -> bool:
         """Have it kept, with the request that it looks most like; False: too many this second."""
-        now_s = asyncio.get_running_loop().time()
+        now_s = self._time()
         if not self._kept.takes(now_s, self._owner.link.unmatched_per_s):
             self._counters.unmatched_dropped += 1
             return False

@@ -12,7 +12,7 @@ from iso8583.errors import EncodeError, FramingError
 from iso8583.framing import Builder, FramingSpec
 from switch.acquirers import link_messages
 from switch.acquirers.form_codec import FormCodec, codec_of
-from switch.acquirers.link_keys import ZERO_MAC, LinkMac, sent_key
+from switch.acquirers.link_keys import MAC_BYTES, ZERO_MAC, LinkMac, sent_key
 from switch.acquirers.ports import NotSentError
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Frames:
 
     def _signed(self, message: Message, de: int) -> bytes | Coroutine[Any, Any, bytes]:
         message[de] = ZERO_MAC
-        covered = self.codec.encode(message)[: -len(ZERO_MAC)]
+        covered = self.codec.encode(message)[:-MAC_BYTES]
         mac = self.mac.sign(covered)
         if isinstance(mac, bytes):
             return self._build(self._header, covered + mac)

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 MAC_ELEMENTS: Final = (64, 128)  # the second where an element above 64 is present
-ZERO_MAC: Final = bytes(8)  # stands there while the MAC is made
+MAC_BYTES: Final = 8
+ZERO_MAC: Final = bytes(MAC_BYTES)  # stands there while the MAC is made
 FORMER_KEY_S: Final = 60.0  # a replaced ZAK still verifies this long (`reference/link.md`)
 FORMERS_MAX: Final = 4  # replaced so fast, one after the other
 VERIFYING_MAX: Final = 4_096  # messages of one link at the vault; what comes then does not count
@@ -53,9 +54,12 @@ class LinkMac:
     def sign(self, covered: bytes) -> bytes | Awaitable[bytes]:
         if self._reference() is not self._seen:
             self._look()
-        if self._current is None:
+        current = self._current
+        if current is None:
             raise VaultError(f"no ZAK for {self._owner}")
-        return self._hsm.mac(self._current.block, self._profile, covered[self._unsigned_bytes :])
+        if self._unsigned_bytes:
+            covered = covered[self._unsigned_bytes :]
+        return self._hsm.mac(current.block, self._profile, covered)
 
     def verifies(self, message: Message, body: bytes) -> bool | Coroutine[Any, Any, bool]:
         """DE 64 or 128 is the last element and right, under the current key, one before it, or one under way.
@@ -67,12 +71,12 @@ class LinkMac:
             return True
         last = next(reversed(message))
         mac = message[last]
-        if last not in MAC_ELEMENTS or not isinstance(mac, bytes) or len(mac) != len(ZERO_MAC):
+        if last not in MAC_ELEMENTS or not isinstance(mac, bytes) or len(mac) != MAC_BYTES:
             return False
         if self._verifying >= VERIFYING_MAX:
             self._not_checked("too many at the vault")
             return False
-        covered = body[self._unsigned_bytes : -len(mac)]
+        covered = body[self._unsigned_bytes : -MAC_BYTES]
         for key in self._good():
             try:
                 right = self._hsm.verify_mac(key.block, self._profile, covered, mac)

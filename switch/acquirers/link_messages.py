@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING, Any, Final
 from iso8583 import mti as mtis
 from iso8583.codes import RESPONSE_CODES
 from iso8583.dialects import registry
-from switch.acquirers.ports import Answer, AnswerKind
+from switch.acquirers.ports import (
+    APPROVED,
+    DECLINED,
+    PARTIAL,
+    REMARK,
+    UNMAPPED,
+    Answer,
+    AnswerKind,
+)
+from switch.answers import ANSWER_MTI
+from switch.bounded import Remembered
 from switch.transactions import BY_CODE
 
 if TYPE_CHECKING:
@@ -43,6 +53,9 @@ _agreeing: Final = itemgetter(*AGREE)
 # What of an answer is told to the terminal (rules §11) and has no field of `Answer`.
 PASSED_ON: Final = (44, 54, 55)
 
+# Of a terminal's message, in any dialect: track and chip.
+TAKEN_OVER: Final = (35, 55)
+
 # A dialect without DE 7 is a terminals' one: it has the original in DE 61, not in DE 90.
 TERMINAL_DIALECT_KEEPS: Final = (26, 60, 61, 62, 63)
 
@@ -64,10 +77,19 @@ def elements_of(dialect: str) -> frozenset[int]:
     return frozenset({0, *(row.de for row in registry.get(dialect).elements)})
 
 
-@cache  # as above
 def _left_out(dialect: str) -> tuple[int, ...]:
     """What a message of ours may have and the dialect can not carry."""
     return tuple(de for de in WRITTEN if de not in elements_of(dialect))
+
+
+def _taken_over(dialect: str) -> tuple[int, ...]:
+    """What of the terminal's message stands in ours as it came."""
+    return TAKEN_OVER if 7 in elements_of(dialect) else TAKEN_OVER + TERMINAL_DIALECT_KEEPS
+
+
+DIALECTS_MAX: Final = 64
+_LEFT_OUT = Remembered(_left_out, DIALECTS_MAX)
+_TAKEN_OVER = Remembered(_taken_over, DIALECTS_MAX)
 
 
 @cache
@@ -113,12 +135,12 @@ def build_request(
     message = _of_request(mti, request, attempt.de32, attempt.de33, pan, expiry, merchant)
     message[7] = attempt.transmission_time
     message[11] = attempt.link_stan
-    for de in (35, 55):
-        if de in terminal_message:
-            message[de] = terminal_message[de]
     private = terminal_message.get(62)  # instalment, points, reservation: the host's own business
     if isinstance(private, bytes) and private.isascii():
         message[62] = private.decode()
+    for de in _TAKEN_OVER[link.dialect]:
+        if de in terminal_message:
+            message[de] = terminal_message[de]
     if mti == "0220":
         for de in (38, 39):
             if de in terminal_message:
@@ -128,10 +150,6 @@ def build_request(
         message[53] = PIN_CONTROL
     if original is not None:
         message[90] = original_data(original)
-    if 7 not in elements_of(link.dialect):
-        for de in TERMINAL_DIALECT_KEEPS:
-            if de in terminal_message:
-                message[de] = terminal_message[de]
     return _carried(message, link)
 
 
@@ -243,7 +261,7 @@ def _of_request(
     """What all messages about one request have in common."""
     message: Message = {
         0: mti,
-        3: processing_code(request.mti, request.processing_code),
+        3: _PROCESSING_CODE[request.mti, request.processing_code],
         4: str(request.amount_minor).zfill(12),
         12: request.local_time[4:],
         13: request.local_time[:4],
@@ -252,7 +270,7 @@ def _of_request(
         37: request.rrn,
         41: request.key.terminal.ljust(8),
         42: request.key.merchant.ljust(15),
-        43: place(merchant.place or merchant.name),
+        43: _PLACE[merchant.place or merchant.name],
         49: request.currency,
     }
     if pan and request.entry_mode.startswith(BY_CODE):
@@ -272,28 +290,34 @@ def _of_request(
     return message
 
 
-@lru_cache(1_024)  # kinds of requests are few
-def processing_code(mti: str, code: str) -> str:
-    """DE 3 on the link of a request that the terminal called so.
+def processing_code(asked: tuple[str, str]) -> str:
+    """DE 3 on the link of a request that the terminal called so: its MTI and DE 3.
 
-    >>> processing_code("0100", "031000"), processing_code("0200", "001000")
+    >>> processing_code(("0100", "031000")), processing_code(("0200", "001000"))
     ('001000', '001000')
     """
+    mti, code = asked
     own = PROCESSING_CODES.get((mtis.without_repeat(mti), code[:2]))
     return code if own is None else own + code[2:]
 
 
-@lru_cache(4_096)  # merchants
+_PROCESSING_CODE = Remembered(processing_code, 1_024)  # kinds of requests are few
+
+
 def place(text: str) -> str:
     """DE 43: name and place, 40 printable ASCII characters."""
     plain = "".join(character for character in text if " " <= character <= "~")
     return plain[:40].ljust(40)
 
 
+_PLACE = Remembered(place, 4_096)  # merchants
+
+
 def _carried(message: Message, link: Link) -> Message:
     """Less what the dialect lacks."""
-    for de in _left_out(link.dialect):
-        message.pop(de, None)
+    for de in _LEFT_OUT[link.dialect]:
+        if de in message:
+            del message[de]
     return message
 
 
@@ -305,7 +329,7 @@ def read_answer(request: Message, answer: Message, link: Link, today: dt.date) -
 
     Its MAC is the caller's to check. `today` is in the link's zone.
     """
-    if answer[0] != mtis.response_mti(str(request[0])):
+    if answer[0] != ANSWER_MTI[request[0]]:
         return "MTI is not the answer's"
     try:
         agrees = _agreeing(answer) == _agreeing(request)
@@ -320,7 +344,7 @@ def read_answer(request: Message, answer: Message, link: Link, today: dt.date) -
     amount, asked = answer.get(4), request.get(4)
     if amount is None and asked is not None:
         return "DE 4 is missing"
-    if kind is AnswerKind.PARTIAL:
+    if kind is PARTIAL:
         if not 0 < int(str(amount or 0)) < int(str(asked or 0)):
             return "DE 4 is not a part of what was asked"
     elif asked is not None and amount != asked:
@@ -335,7 +359,7 @@ def read_answer(request: Message, answer: Message, link: Link, today: dt.date) -
         response_code,
         None if amount is None else int(fields[4]),
         fields.get(38, "").strip(),
-        month_day(fields.get(15, ""), today),
+        _MONTH_DAY[fields.get(15, ""), today],
         fields.get(37, ""),
         told,
     )
@@ -349,16 +373,15 @@ def _contradicted(request: Message, answer: Message) -> int:
 def kind_of(response_code: str, link: Link) -> AnswerKind:
     """The link's table of DE 39."""
     if response_code in link.approved:
-        return AnswerKind.APPROVED
+        return APPROVED
     if response_code in link.approved_with_remark:
-        return AnswerKind.REMARK
+        return REMARK
     if response_code in link.partial:
-        return AnswerKind.PARTIAL
+        return PARTIAL
     declined = link.declined or RESPONSE_CODES
-    return AnswerKind.DECLINED if response_code in declined else AnswerKind.UNMAPPED
+    return DECLINED if response_code in declined else UNMAPPED
 
 
-@lru_cache(maxsize=64)  # a bank says one or two dates a day
 def month_day(text: str, today: dt.date) -> dt.date | None:
     """MMDD as the date nearest to `today`; None where it is none.
 
@@ -374,6 +397,11 @@ def month_day(text: str, today: dt.date) -> dt.date | None:
         except ValueError:  # 29 February of another year, or no date at all
             continue
     return min(near, key=lambda date: abs((date - today).days), default=None)
+
+
+# a bank says one or two dates a day
+_MONTH_DAY: Remembered[tuple[str, dt.date], dt.date | None]
+_MONTH_DAY = Remembered(lambda asked: month_day(*asked), 64)
 
 
 def settlement_date(answered: dt.date | None, link: Link, local: dt.datetime) -> dt.date:
