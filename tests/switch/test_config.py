@@ -50,6 +50,8 @@ REFUSED = [
     ('language = "fr"', "language", "fr"),
     ('timezone = "Asia/Peking"', "timezone", "no such time zone"),
     ('timezone = "Asia"', "timezone", "no such time zone"),
+    ('timezone = "right/Asia/Shanghai"', "timezone", "no such time zone"),
+    ('timezone = "localtime"', "timezone", "no such time zone"),
     ('timezone = "../Asia/Shanghai"', "timezone", "no such time zone"),
     ("listeners = []", "listeners", "length >= 1"),
     ("[[listeners]]\nport = 70000", "listeners[0].port", "<= 65535"),
