@@ -1,10 +1,10 @@
-"""The pack's page: self-contained, no script, both languages, light and dark."""
+"""The pack's page, in both languages."""
 
 from __future__ import annotations
 
-import html
 from typing import TYPE_CHECKING, Any, Final
 
+from switch.page import document, text as _text
 from switch.texts import say
 
 if TYPE_CHECKING:
@@ -14,30 +14,12 @@ if TYPE_CHECKING:
     from switch.certify.pack import Head
 
 _STYLE: Final = """
-:root { color-scheme: light dark; --ink: #1b1f24; --soft: #5b646d; --line: #dfe3e7; --paper: #fff;
-  --card: #f6f8f9; --good: #1f7a4d; --bad: #b0402c; --open: #9a6b00; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e8ea; --soft: #9aa4ad; --line: #363c43;
-  --paper: #15181b; --card: #1c2024; --good: #5cba8c; --bad: #e88670; --open: #d9a93f; } }
-* { box-sizing: border-box; }
-body { font: 15px/1.55 system-ui, "PingFang SC", "Noto Sans SC", "Microsoft YaHei", sans-serif;
-  color: var(--ink); background: var(--paper); max-width: 1080px; margin: 1.6rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; margin: .2rem 0 .3rem; } .sub { color: var(--soft); font-size: .92rem; }
-nav { float: right; } nav label { cursor: pointer; padding: .15rem .6rem; color: var(--soft);
-  border: 1px solid var(--line); border-radius: 1rem; font-size: .85rem; }
-input.lang { position: absolute; opacity: 0; }
-#en:checked ~ main .zh, #zh:checked ~ main .en { display: none; }
-#en:checked ~ nav label[for=en], #zh:checked ~ nav label[for=zh] { color: var(--paper);
-  background: var(--ink); border-color: var(--ink); }
 details { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; margin: .4rem 0;
   padding: .4rem .8rem; }
 summary { cursor: pointer; } .passed { color: var(--good); } .failed { color: var(--bad); }
 .not_run { color: var(--open); } b.r { display: inline-block; min-width: 5.5rem; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; margin: .4rem 0; }
-td, th { padding: .15rem .6rem; border-bottom: 1px solid var(--line); text-align: left;
-  vertical-align: top; overflow-wrap: anywhere; }
+details table { margin: .4rem 0; } details td, details th { padding: .15rem .6rem; }
 th { font-weight: 600; background: var(--paper); }
-@media print { nav { display: none; } body { margin: 0; max-width: none; font-size: 11px; }
-  details { break-inside: avoid; } }
 """
 
 
@@ -45,21 +27,13 @@ def render(
     head: Head, cases: Sequence[dict[str, Any]], counts: Counter[str], *, chinese: bool
 ) -> str:
     """The page; `chinese`: which language it opens in."""
-    checked = ' checked="checked"'
-    parts = [
-        f'<!doctype html>\n<html lang="{"zh" if chinese else "en"}">\n<head>\n<meta charset="utf-8"/>',
-        '<meta name="viewport" content="width=device-width, initial-scale=1"/>',
-        f"<title>{_text(_title(head, 'zh' if chinese else 'en'))}</title>",
-        f"<style>{_STYLE}</style>\n</head>\n<body>",
-        f'<input class="lang" type="radio" name="lang" id="en"{"" if chinese else checked}/>',
-        f'<input class="lang" type="radio" name="lang" id="zh"{checked if chinese else ""}/>',
-        '<nav><label for="en">English</label> <label for="zh">中文</label></nav>\n<main>',
-    ]
-    for language in ("en", "zh"):
-        parts.append(f'<div class="{language}" lang="{language}">')
-        parts += _body(head, cases, counts, language)
-        parts.append("</div>")
-    return "\n".join([*parts, "</main>\n</body>\n</html>\n"])
+    opens_in = "zh" if chinese else "en"
+    return document(
+        _title(head, opens_in),
+        lambda language: _body(head, cases, counts, language),
+        language=opens_in,
+        style=_STYLE,
+    )
 
 
 def _title(head: Head, language: str) -> str:
@@ -122,7 +96,3 @@ def _message(message: dict[str, Any], language: str) -> str:
         for one in message["elements"]
     )
     return f'<table><tbody><tr><th colspan="3">{_text(title)}</th></tr>{rows}</tbody></table>'
-
-
-def _text(value: str) -> str:
-    return html.escape(value)

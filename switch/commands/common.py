@@ -220,6 +220,14 @@ def print_line(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
+def written(path: Path, data: str) -> None:
+    """A page that the command makes beside what it prints."""
+    try:
+        path.write_text(data, encoding="utf-8")
+    except OSError as error:
+        raise CommandError(f"{path}: {error.strerror}") from error
+
+
 def print_progress(text: str) -> None:
     """What is no part of the answer: stderr, so that JSON stays JSON."""
     sys.stderr.write(text + "\n")

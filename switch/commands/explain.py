@@ -18,6 +18,7 @@ from switch.commands.common import (
     print_object,
     print_objects,
     print_table,
+    written,
 )
 from switch.explain import page, text
 from switch.explain.facts import Facts, Stages, Wanted
@@ -111,13 +112,6 @@ def run(node: Node, options: Options, html: Path | None, *, as_json: bool) -> Ex
     elif html is None:
         print_line(text.render(story, chinese=chinese))
     return Exit.DONE
-
-
-def written(path: Path, data: str) -> None:
-    try:
-        path.write_text(data, encoding="utf-8")
-    except OSError as error:
-        raise CommandError(f"{path}: {error.strerror}") from error
 
 
 # -- looking for it -------------------------------------------------------------------------------

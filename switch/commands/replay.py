@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from iso8583 import elements
 from switch.cli import ROOT
 from switch.commands.common import (
     CommandError,
@@ -18,14 +17,16 @@ from switch.commands.common import (
     print_objects,
     print_progress,
     print_table,
+    written,
 )
+from switch.replay import page
 from switch.replay.builds import BuildError, Running, opened
 from switch.replay.compare import RULES, Ignored, IgnoreError, Summary, differences
 from switch.replay.journal_file import JournalFileError, read
 from switch.texts import say
 
 if TYPE_CHECKING:
-    from switch.replay.compare import Difference, Differing
+    from switch.replay.compare import Differing
 
 OURS = "."  # where the second build is not named
 
@@ -35,7 +36,7 @@ class Options(msgspec.Struct, frozen=True):
     builds: tuple[str, ...]
     ignore: tuple[str, ...] = ()
     compare: tuple[str, ...] = ()
-    limit: int = 20  # lines that are shown one by one
+    limit: int = 20  # lines that are shown one by one, on the page too
     html: Path | None = None
     json: bool = False
     language: str = "en"
@@ -93,10 +94,15 @@ def _run(options: Options, ignored: Ignored, lines: int) -> Exit:
                 shown.append(found)
                 if not options.json:
                     tell(found, options.language)
+        names = [f"{running.build.name} ({running.hello.version})" for running in runs]
+        if options.html is not None:
+            written(options.html, page.render(names, summary, shown, language=options.language))
         if options.json:
             print_objects([summed(runs, summary)])
         else:
-            tell_summary(runs, summary, len(shown), options.language)
+            tell_summary(names, summary, len(shown), options.language)
+            if options.html is not None:
+                print_line(say("explain_written", options.language, path=options.html))
     return Exit.DIFFERENCES if summary.differing else Exit.DONE
 
 
@@ -106,35 +112,19 @@ def _run(options: Options, ignored: Ignored, lines: int) -> Exit:
 def tell(of: Differing, language: str) -> None:
     print_line(say("replay_line", language, line=of.line, name=of.name, type=of.type))
     for each in of.differences:
-        print_line(f"  {place(each, language)}: {each.a} | {each.b}")
+        print_line(f"  {page.place(each, language)}: {each.a} | {each.b}")
 
 
-def place(of: Difference, language: str) -> str:
-    if of.kind == "element":
-        return f"{of.where} DE {of.name} {elements.name(int(of.name), language)}"
-    return f"{of.where} {of.name}".strip()
-
-
-def tell_summary(runs: list[Running], summary: Summary, shown: int, language: str) -> None:
-    names = [f"{running.build.name} ({running.hello.version})" for running in runs]
+def tell_summary(names: list[str], summary: Summary, shown: int, language: str) -> None:
     if summary.differing > shown:
         print_line(say("replay_more", language, count=summary.differing - shown))
-    for title, counts in (
-        ("replay_by_element", summary.by_element),
-        ("replay_by_type", summary.by_type),
-        ("replay_outcomes", summary.outcomes),
-        ("replay_by_rule", summary.by_rule),
-    ):
+    for name in page.COUNTS:
+        counts = getattr(summary, name)
         if counts:
-            rows = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-            print_table((say(title, language), ""), rows)
-    for name, same in zip(names, summary.as_recorded, strict=True):
-        print_line(
-            say("replay_as_recorded", language, build=name, same=same, of=summary.with_facts)
-        )
-    key = "replay_differ" if summary.differing else "replay_same"
-    a, b = names
-    print_line(say(key, language, a=a, b=b, lines=summary.lines, differing=summary.differing))
+            print_table((say(f"replay_{name}", language), ""), page.ordered(counts))
+    for told in page.as_recorded(names, summary, language):
+        print_line(told)
+    print_line(page.verdict(names, summary, language))
 
 
 def as_object(of: Differing) -> dict[str, object]:

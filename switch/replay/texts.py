@@ -65,6 +65,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "replay_failed": ("build {build} failed: {why}", "版本 {build} 失败：{why}"),
     "replay_progress": ("{done} of {lines} lines", "已重放 {done}/{lines} 行"),
     "replay_line": ("line {line}: {type} {name}", "第 {line} 行：{type} {name}"),
+    "replay_lines": ("lines that differ", "有差异的行"),
     "replay_more": ("… and {count} lines more", "……另有 {count} 行"),
     "replay_by_element": ("differences", "差异"),
     "replay_by_type": ("by type", "按交易类型"),

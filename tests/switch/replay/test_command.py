@@ -64,9 +64,14 @@ def test_one_build_twice_is_no_difference(journal: Path) -> None:
     assert out.count("8 笔中 8 笔与记录一致") == 2
 
 
-def test_a_planted_change_is_named_and_nothing_else(journal: Path, altered: Path) -> None:
+def test_a_planted_change_is_named_and_nothing_else(
+    journal: Path, altered: Path, tmp_path: Path
+) -> None:
+    page = tmp_path / "differences.html"
     words = ("replay", str(journal), "--build", str(ROOT), "--build", str(altered), "--json")
-    found = [json.loads(text) for text in tongbao(*words, code=1).splitlines()]
+    out = tongbao(*words, "--html", str(page), code=1)
+    found = [json.loads(text) for text in out.splitlines()]
+    assert "98 → 91" in page.read_text(encoding="utf-8")
     for each in found:
         assert_valid("replay", each)
     (differing, summary) = found
