@@ -7,10 +7,10 @@ had their step: by Little's law that takes their number divided by the steps don
 request is taken in while more are inside than steps were done in the last `wait_s` seconds. There is
 nothing to tune to the machine: a slow one does fewer steps, and a store that stands still does none.
 
-The window is cut into slots. A slot in which there was not always work says nothing of what could
-have been done; what the last busy window showed counts for it, and is forgotten slowly: a store that stood
-still for a second has not become slow. Fewer than `FLOOR` inside are always
-taken: they are no queue, they fill a flush.
+The window is cut into slots. Where there was not always work in it, it says nothing of what could
+have been done: those who came together are still on their way to their first step, all in one flush. What
+the last busy window showed counts then, and is forgotten slowly: a store that stood still for a second
+has not become slow. Fewer than `FLOOR` inside are always taken: they are no queue, they fill a flush.
 
 Those away cost memory only, and no request to another acquirer anything: each link bounds its own
 (`Link.in_flight_max`), and so an acquirer that does not answer never fills this process.
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 SLOTS: Final = 8
 FLOOR: Final = 64
-START: Final = 256  # before a busy window has shown what can be done
+START: Final = 1_024  # before a busy window has shown what can be done; a tenth of it is 3 s, once
+LEAST: Final = 256  # what is known is never less: with `FLOOR` inside no window would be busy
 FORGET: Final = 0.98  # of that, a slot later
 RESERVE: Final = 4  # a quarter of the bound, for what is always taken in (rules §8)
 WATCHERS: Final = 16  # a sixteenth of the bound may wait for the outcome of others
@@ -41,7 +42,7 @@ class Load:
         self._bound = in_flight
         self.away_at: dict[str, int] = {}  # acquirer → requests that wait for it
         self._slot_s = wait_s / SLOTS
-        self._slots = [START / SLOTS] * SLOTS  # steps done; a ring, by the slot's number
+        self._slots = [0] * SLOTS  # steps done; a ring, by the slot's number
         self._known = float(START)  # steps in the last window that was busy throughout
         self._busy = 0  # slots in a row, up to now, in which there was always work
         self._slot = 0  # number of the present one
@@ -131,12 +132,13 @@ class Load:
             self._end_slot(number)
         self._slot = slot
         self._slot_ends_s = (slot + 1) * self._slot_s
-        self._limit = min(self._bound, max(FLOOR, int(sum(self._slots))))
+        busy = self._busy >= SLOTS
+        self._limit = min(self._bound, max(FLOOR, sum(self._slots) if busy else int(self._known)))
 
     def _end_slot(self, number: int) -> None:
         self._busy = 0 if self._idle else self._busy + 1
-        self._slots[number % SLOTS] = self._known / SLOTS if self._idle else self._steps
+        self._slots[number % SLOTS] = self._steps
         if self._busy >= SLOTS:
-            self._known = max(sum(self._slots), FORGET * self._known, START)
+            self._known = max(sum(self._slots), FORGET * self._known, LEAST)
         self._steps = 0
         self._idle = self.inside < FLOOR

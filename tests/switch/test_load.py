@@ -61,7 +61,7 @@ def test_above_capacity_all_is_done_that_can_be_and_nobody_waits_long(
     rate: float, times: float
 ) -> None:
     server = Server()
-    server.run(2.0, asked=times * rate, rate=rate)  # it has learned what it can do
+    server.run(START / rate + 2.0, asked=times * rate, rate=rate)  # it has learned what it can do
     served, refused, longest_s = server.run(10.0, asked=times * rate, rate=rate)
     assert served >= 0.95 * 10 * rate
     assert refused >= 0.95 * 10 * (times - 1) * rate
@@ -77,6 +77,20 @@ def test_the_first_burst_is_bounded_too(rate: float, times: float) -> None:
     assert longest_s <= START / rate + 2 * WAIT_S
     served, _, _ = server.run(1.0, asked=times * rate, rate=rate)
     assert served >= 0.95 * rate
+
+
+def test_a_storm_that_it_can_serve_is_served_though_nothing_is_known_yet() -> None:
+    """So many terminals at once, each with its next request as soon as it has its answer; the first step
+    takes long, for caches are cold and all are in one flush."""
+    server = Server()
+    for _ in range(START):
+        server.ask()
+    server.run(WAIT_S / 2, asked=0, rate=0)
+    for _ in range(2_000):
+        done, _, _ = server.run(TICK_S, asked=0, rate=3 * START / WAIT_S)
+        for _ in range(done):
+            server.ask()
+        assert server.refused == 0
 
 
 def test_below_capacity_nothing_is_refused() -> None:
