@@ -46,6 +46,7 @@ AMOUNTS: Final = 89_999  # amounts are 100 to 90,098 minor units, in turn
 CHECKED_ANSWERS: Final = 2  # of each terminal, decoded and verified in full
 TMK: Final = "0123456789ABCDEFFEDCBA9876543210"
 SIGNING_ON: Final = 32  # lines at one time: more is a storm, of which a node turns part away
+BEGINNING: Final = 32  # lines; one more with each answer, for the first request has its keys read
 TAIL_S: Final = 15.0  # after the last request was sent, its answer must have come
 
 # DE 55 of a contactless purchase; the last tag is filled up to MESSAGE_BYTES.
@@ -130,9 +131,10 @@ class Plan(msgspec.Struct, frozen=True):
     merchant: str = "100000000000001"
     tmk: str = ""
     mac_profile: str = "unionpay-ecb"
+    first: int = 0  # number of the first identity
 
     def name(self, line: int, spare: int) -> str:
-        return f"{line * self.spare + spare:08d}"
+        return f"{self.first + line * self.spare + spare:08d}"
 
     def names(self) -> list[str]:
         return [self.name(n, k) for n in range(self.lines) for k in range(self.spare)]
@@ -328,6 +330,7 @@ class Load:
         self.latencies_ns = array("q")
         self.until_ns = 0
         self.left = 0
+        self.resting: list[Line] = []  # have not begun to trade yet
         self.done: asyncio.Future[None]
 
     async def perform(self, command: dict[str, Any]) -> dict[str, Any]:
@@ -377,7 +380,8 @@ class Load:
         self._begin(len(trading))
         started_ns = time.perf_counter_ns()
         self.until_ns = started_ns + int(seconds * 1e9)
-        for line in trading:
+        self.resting = trading[BEGINNING:]
+        for line in trading[:BEGINNING]:
             line.purchase()
         await asyncio.wait_for(self.done, seconds + TAIL_S)
         took_s = (time.perf_counter_ns() - started_ns) / 1e9
@@ -399,9 +403,14 @@ class Load:
     def answered(self, code: str, latency_ns: int) -> None:
         self.codes[code] = self.codes.get(code, 0) + 1
         self.latencies_ns.append(latency_ns)
+        if self.resting:
+            self.resting.pop().purchase()
 
     def one_done(self) -> None:
         self.left -= 1
+        if self.resting and self.over():
+            self.left -= len(self.resting)
+            self.resting = []
         if not self.left and not self.done.done():
             self.done.set_result(None)
 

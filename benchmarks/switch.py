@@ -1,6 +1,6 @@
 """What everything costs: `tongbao serve` with two workers on an embedded PostgreSQL that syncs.
 
-    python -m benchmarks.switch [--terminals N] [--seconds S] [--rounds N] [--workers N]
+    python -m benchmarks.switch [--terminals N] [--seconds S] [--rounds N] [--workers N] [--rate N,N…]
                                 [--mac x9.19-binary|cmac] [--data DIR] [--no-baseline] [--json]
 
 Terminals sign on, then ask for 267-byte purchases with chip and PIN in a closed loop: MAC in and out,
@@ -8,6 +8,10 @@ PIN translation, the link's MAC both ways, two durable records, routing, the che
 log. Generator, bank, switch and PostgreSQL share the same two cores. Figures are processor time for
 each transaction: of the switch (supervisor and workers) and of PostgreSQL (all its processes). Beside
 it, in turns, a bare forwarder on pyiso8583 and uvloop, which does none of that.
+
+What a closed loop calls latency is the number of terminals divided by what is done a second. With `--rate`
+as many terminals ask so often a second, answered or not (`benchmarks.open_loop`): latency is from when a
+request was due.
 """
 
 from __future__ import annotations
@@ -26,13 +30,14 @@ import time
 from array import array
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
 from benchmarks import report
 from benchmarks.forward import CONTENDERS, WARM_S, Contender
 from benchmarks.load import PURCHASES, TMK, Plan, Process
+from benchmarks.open_loop import TAIL_S
 from hsm.des_keys import with_odd_parity
 from hsm.keys import Algorithm, KeyUsage
 from hsm.lmk import TEST_LMK
@@ -42,6 +47,9 @@ from switch.reference import Link, Route
 from switch.store import Store
 from terminals.registry import Merchant, StoredKey, Terminal
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 MODULE: Final = "benchmarks.switch"
 MARK_US: Final = {"cmac": 110.0, "x9.19-binary": 130.0}
 MARK_TPS: Final = 6_000.0
@@ -49,6 +57,7 @@ MERCHANT_TERMINALS: Final = 16
 TPS_MAX: Final = 8_000  # for which there are enough identities
 LONE_TPS_MAX: Final = 1_000  # of one terminal by itself
 LINK_MAC: Final = "x9.19-binary"
+CALM_TPS, CALM_S = 300.0, 2.0  # before rates are measured: every terminal has its keys read
 READY_S: Final = 60.0
 LOGGED_S: Final = 3.0  # until the lines of the last requests are in the log
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -180,9 +189,19 @@ class Everything:
     """The node, its terminals and its bank."""
 
     def __init__(
-        self, stack: ExitStack, folder: Path, workers: int, plan: Plan, link_mac: str = LINK_MAC
+        self,
+        stack: ExitStack,
+        folder: Path,
+        workers: int,
+        plan: Plan,
+        link_mac: str = LINK_MAC,
+        *,
+        more: int = 0,
     ) -> None:
-        self.node = Node(stack, folder, workers, plan, link_mac=link_mac)
+        """`more`: terminals that it knows besides those of the plan."""
+        count = plan.lines * plan.spare + more
+        known = msgspec.structs.replace(plan, lines=1, spare=count)
+        self.node = Node(stack, folder, workers, known, link_mac=link_mac)
         self.load = Process("benchmarks.load", "terminals")
         stack.callback(self.load.stop)
         plan = msgspec.structs.replace(plan, port=self.node.port)
@@ -235,6 +254,37 @@ class Everything:
             "own_ms_p99": own_ms["p99"],
         }
 
+    def at_rates(
+        self, stack: ExitStack, plan: Plan, rates: Sequence[float], seconds: float
+    ) -> list[dict[str, Any]]:
+        """What terminals see that ask so often a second, all together."""
+        load = Process("benchmarks.open_loop", "terminals")
+        stack.callback(load.stop)
+        plan = msgspec.structs.replace(plan, port=self.node.port)
+        load.ask(90.0, do="connect", **msgspec.to_builtins(plan))
+        load.ask(CALM_S + TAIL_S + 30.0, do="run", phases=[(CALM_TPS, CALM_S)])
+        return [self.at_rate(load, rate, seconds) for rate in rates]
+
+    def at_rate(self, load: Process, rate: float, seconds: float) -> dict[str, Any]:
+        switch, postgres = self.node.pids()
+        before = self.used(switch, postgres)
+        prepared_s = rate * seconds / 10_000
+        answer = load.ask(prepared_s + seconds + TAIL_S + 30.0, do="run", phases=[(rate, seconds)])
+        after = self.used(switch, postgres)
+        if answer["unanswered"]:
+            raise RuntimeError(f"{answer['unanswered']} requests had no answer")
+        (phase,) = answer["phases"]
+        accepted = phase["codes"].get("00", 0)
+        cpu_s = sum((after[name] - before[name]).total_s for name in ("switch", "postgres"))
+        return {
+            "rate": rate,
+            "answered_tps": accepted / seconds,
+            "refused": (phase["sent"] - accepted) / phase["sent"],
+            "cpu_us": cpu_s * 1e6 / max(1, accepted),
+            "latency_ms": phase["accepted_ms"],
+            "behind_ms": phase["behind_ms"],
+        }
+
     def used(self, switch: list[int], postgres: list[int]) -> dict[str, report.Usage]:
         return {
             "switch": report.usage(switch),
@@ -244,10 +294,15 @@ class Everything:
         }
 
 
-def measure(
-    given: argparse.Namespace,
-) -> tuple[dict[str, dict[str, float]], dict[str, float], float]:
-    """The node and the baseline in turns, medians of the rounds; a lone terminal; how long the disk syncs."""
+class Figures(NamedTuple):
+    of: dict[str, dict[str, float]]  # the node and the baseline, medians of the rounds
+    lone: dict[str, float]
+    rates: list[dict[str, Any]]
+    sync_ms: float
+
+
+def measure(given: argparse.Namespace) -> Figures:
+    """The node and the baseline in turns; a lone terminal; rates; how long the disk syncs."""
     total_s = WARM_S + given.rounds * given.seconds
     plan = Plan(
         port=0,
@@ -261,9 +316,10 @@ def measure(
         folder = Path(tempfile.mkdtemp(prefix="tongbao-benchmark-", dir=given.data))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         folder.chmod(0o711)  # PostgreSQL's own user passes through
-        contenders: dict[str, Everything | Contender] = {
-            "tongbao": Everything(stack, folder, given.workers, plan, given.mac)
-        }
+        open_plan = Plan(port=0, lines=given.terminals, tmk=TMK, first=plan.lines * plan.spare)
+        more = given.terminals if given.rate else 0
+        everything = Everything(stack, folder, given.workers, plan, given.mac, more=more)
+        contenders: dict[str, Everything | Contender] = {"tongbao": everything}
         sync_ms = report.sync_ms(folder)
         if given.baseline:
             forwarder = Contender(CONTENDERS[baseline], "iso1987_ascii", given.terminals)
@@ -274,10 +330,12 @@ def measure(
             for name, contender in contenders.items():
                 measured[name].append(contender.trade(given.seconds))
         sync_ms = max(sync_ms, report.sync_ms(folder))
-        everything = contenders["tongbao"]
-        assert isinstance(everything, Everything)
         lone = everything.lone(given.seconds)
-    return {name: report.medians(rows) for name, rows in measured.items()}, lone, sync_ms
+        rates = []
+        if given.rate:
+            rates = everything.at_rates(stack, open_plan, given.rate, given.seconds)
+        medians = {name: report.medians(rows) for name, rows in measured.items()}
+        return Figures(medians, lone, rates, sync_ms)
 
 
 def main() -> None:
@@ -288,13 +346,19 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0, help="a round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument(
+        "--rate",
+        type=lambda text: [float(each) for each in text.split(",")],
+        default=[],
+        help="requests a second, whether or not the former are answered; several in turn",
+    )
     parser.add_argument("--mac", choices=(LINK_MAC, "cmac"), default=LINK_MAC, help="of the link")
     parser.add_argument("--data", default=None, help="where the data folder is made; default /tmp")
     parser.add_argument("--no-baseline", dest="baseline", action="store_false")
     parser.add_argument("--json", action="store_true", help="figures as one JSON object")
     given = parser.parse_args()
     report.begin()
-    figures, lone, sync_ms = measure(given)
+    figures, lone, rates, sync_ms = measure(given)
     if given.json:
         report.as_json(
             MODULE,
@@ -302,6 +366,7 @@ def main() -> None:
             workers=given.workers,
             median=figures,
             lone=lone,
+            rates=rates,
             fdatasync_ms=sync_ms,
         )
         return
@@ -325,6 +390,25 @@ def main() -> None:
         f"8 KiB and fdatasync take {sync_ms:.2f} ms here\n"
         f"a lone transaction: p50 {lone['ms_p50']:.2f}, p99 {lone['ms_p99']:.2f} ms; without link and bank "
         f"{lone['own_ms_p50']:.2f} and {lone['own_ms_p99']:.2f}",
+    )  # fmt: skip
+    if rates:
+        show_rates(rates)
+
+
+def show_rates(rates: list[dict[str, Any]]) -> None:
+    print()
+    report.table(
+        ("asked TPS", "approved", "refused", "CPU µs", "p50 ms", "p99 ms", "p99.9 ms",
+         "(generator behind ms)"),
+        [
+            (
+                f"{each['rate']:,.0f}", f"{each['answered_tps']:,.0f}", f"{each['refused']:.1%}",
+                f"{each['cpu_us']:.1f}",
+                *(f"{each['latency_ms'].get(name, math.nan):.1f}" for name in ("p50", "p99", "p99.9")),
+                f"{each['behind_ms']:.0f}",
+            )
+            for each in rates
+        ],
     )  # fmt: skip
 
 
