@@ -28,7 +28,8 @@ from tests.crash.history import OVER, Event, Harm, History, Slip
 from tests.crash.load import Load
 from tests.crash.proxy import Proxy, Trouble
 from tests.crash.recovery import PROCESSES
-from tests.end_to_end.node import STOP_S, Hosts, Node, furnish, kill
+from tests.end_to_end.node import STOP_S, Hosts, Node, furnish, kill, terminal_options
+from tests.end_to_end.wire import known
 
 if TYPE_CHECKING:
     import subprocess
@@ -79,9 +80,12 @@ class World:
             timeout_s=2.0,
             link_connections=self.link_connections,
             dsn=self._dsn,
+            ready=False,
         )
-        # every worker knows the terminals: one that does not tells a repeat 97, which no slip survives
-        await asyncio.sleep(1.5)
+        # one that does not know a terminal tells a repeat 97, which no slip survives
+        last = terminal_options(len(self.load.terminals) - 1)
+        for node in self.nodes.values():
+            await known(node, last.merchant, last.terminal)
         return self
 
     async def _start_node(self, name: str) -> None:

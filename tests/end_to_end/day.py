@@ -33,7 +33,7 @@ def fleet_on(
         port=port,
         transactions=transactions,
         faults=faults or TerminalFaults(),
-        **{"answer_timeout_s": 8.0, "retry_s": 0.2} | more,
+        **{"answer_timeout_s": 60.0, "retry_s": 0.2} | more,
     )
     return Fleet(make_terminals(terminals), options, random.Random(1), connect)
 

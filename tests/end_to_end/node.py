@@ -15,9 +15,8 @@ import random
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -34,6 +33,8 @@ from terminals.simulator.bank import BankFaults, BankOptions, BankServer
 from terminals.simulator.binary_bank import bank_of
 from terminals.simulator.card import BANK_A, BANK_B
 from terminals.simulator.terminal import Terminal, TerminalOptions
+from tests.end_to_end.wire import known
+from tests.loop_thread import LoopThread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,8 +45,8 @@ RefItem = tuple[str, str, dict[str, Any]]  # kind, key, content
 KeptKey = Callable[[str, KeyUsage, str], StoredKey]  # owner, usage, clear hex
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-READY_S = 60.0
-STOP_S = 60.0
+READY_S = 120.0
+STOP_S = 120.0
 SETTLEMENT_DATE = dt.date(2026, 3, 5)
 
 BINARY_HOST = {  # settings of a link to such a bank
@@ -203,27 +204,6 @@ def kill(pid: int) -> None:
 # -- banks and terminals ------------------------------------------------------------------------
 
 
-class EndlessLoop:
-    """A loop in a thread of its own: banks answer between tests too, and while a test waits for a command.
-
-    A bank that does not is left by its link, and whoever trades next gets 91 until it is back.
-    """
-
-    def __enter__(self) -> Self:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
-        self._thread.start()
-        return self
-
-    def run(self, scenario: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(scenario, self._loop).result()
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-
 class Hosts:
     """Two simulated banks that listen on free ports."""
 
@@ -270,6 +250,25 @@ class Hosts:
         for server in self.servers:
             server.close()
 
+    async def signed_on(self, connections: int) -> None:
+        """Until the node has, at each bank, all the connections that are granted to it."""
+        async with asyncio.timeout(READY_S):
+            for server in self.servers:
+                while connections > sum(one.session.signed_on for one in server.connections):  # noqa: ASYNC110 - a list tells nobody
+                    await asyncio.sleep(0.02)
+
+
+@contextlib.contextmanager
+def banks() -> Iterator[tuple[LoopThread, Hosts]]:
+    """For several tests: they answer between two of them too."""
+    hosts = Hosts()
+    with LoopThread() as loop:
+        loop.run(hosts.__aenter__())
+        try:
+            yield loop, hosts
+        finally:
+            loop.run(hosts.__aexit__())
+
 
 def merchant_id(index: int) -> str:
     return f"M{index:014d}"
@@ -287,15 +286,18 @@ async def furnish(
     hosts: Hosts,
     terminals: int,
     *,
-    timeout_s: float = 3.0,
+    timeout_s: float = 30.0,
     link_connections: int = 2,
     dsn: str = "",
     lmk: Lmk = lmks.TEST_LMK,
     kept: KeptKey | None = None,
     types: Sequence[str] = (),
+    ready: bool = True,
 ) -> None:
     """Merchants, terminals, links, routes and their keys, as `data apply` and `keys import` would.
 
+    Returns when every worker knows them and is signed on at the banks, else what comes next would be
+    refused for that; `ready` False: at once.
     `dsn`: of the store, where the node is not on a PostgreSQL of its own. `kept`: a clear key as the
     node's vault keeps it; the one in the process where not given.
     """
@@ -346,6 +348,10 @@ async def furnish(
         keep(f"link:{name}", KeyUsage.ZPK, bank.options.zpk)
         keep(f"link:{name}", KeyUsage.ZAK, bank.options.zak)
     await bring_in(node, items, keys, dsn=dsn)
+    if ready:
+        await hosts.signed_on(link_connections)
+        last = terminal_options(terminals - 1)
+        await known(node, last.merchant, last.terminal)
 
 
 def stored_key(owner: str, usage: KeyUsage, clear: str, lmk: Lmk = lmks.TEST_LMK) -> StoredKey:

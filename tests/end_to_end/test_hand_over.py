@@ -27,7 +27,6 @@ def test_fewer_connections_than_workers(tmp_path: Path) -> None:
     async def day(node: Node) -> None:
         async with Hosts() as hosts:
             await furnish(node, hosts, TERMINALS, link_connections=1)
-            await links_usable(node)
             result = await trade(node, TERMINALS, 270, one_shot=0.7)
             assert not result.undecided
             assert not result.surprises, (result.surprises, result.counts)
@@ -47,7 +46,6 @@ def test_the_worker_with_the_connections_is_killed(tmp_path: Path) -> None:
     async def day(node: Node) -> None:
         async with Hosts(latency_s=0.05) as hosts:
             await furnish(node, hosts, TERMINALS, timeout_s=2.0, link_connections=1)
-            await links_usable(node)
             victim = node.workers[0]
             async with trading(node, TERMINALS, one_shot=0.5) as fleet:
                 await seen(lambda: fleet.result.transactions >= 100)
@@ -68,20 +66,6 @@ def test_the_worker_with_the_connections_is_killed(tmp_path: Path) -> None:
 def replaced(node: Node, victim: int) -> bool:
     node.read_facts()
     return victim not in node.workers and len(node.workers) == WORKERS
-
-
-async def links_usable(node: Node) -> None:
-    """The links came after the workers: terminals wait, as they would not have to at a start."""
-    until_s = asyncio.get_running_loop().time() + 60
-    while sum(text.count('"link_signed_on"') for text in worker_logs(node)) < 2:
-        assert asyncio.get_running_loop().time() < until_s
-        await asyncio.sleep(0.1)
-    await asyncio.sleep(1.0)  # until the siblings have heard
-
-
-def worker_logs(node: Node) -> list[str]:
-    files = sorted((node.folder / "data" / "log").glob("worker-*.jsonl"))
-    return [file.read_text() for file in files]
 
 
 def approved_by_worker(node: Node) -> list[int]:

@@ -27,20 +27,11 @@ from iso8583.mti import is_response
 from terminals.simulator.card import BANK_A, card_pools
 from terminals.simulator.terminal import Terminal
 from tests.end_to_end.day import quiet, trade
-from tests.end_to_end.node import (
-    EndlessLoop,
-    Hosts,
-    Node,
-    furnish,
-    running,
-    terminal_options,
-)
+from tests.end_to_end.node import Hosts, Node, banks, furnish, running, terminal_options
 from tests.end_to_end.wire import (
     Wire,
     echo_request,
     framed,
-    known,
-    linked,
     metrics,
     resident_bytes,
     total,
@@ -52,6 +43,7 @@ if TYPE_CHECKING:
     from iso8583.message import Message
     from terminals.simulator.fleet import FleetResult
     from terminals.simulator.terminal import Outcome
+    from tests.loop_thread import LoopThread
 
 pytestmark = pytest.mark.xdist_group("end_to_end_2")
 
@@ -80,7 +72,7 @@ CARDS = card_pools(BANK_A).sound
 class Stage:
     """The node and its banks, furnished once for all tests of this file."""
 
-    def __init__(self, node: Node, loop: EndlessLoop, hosts: Hosts) -> None:
+    def __init__(self, node: Node, loop: LoopThread, hosts: Hosts) -> None:
         self.node = node
         self.run = loop.run
         self.hosts = hosts
@@ -134,15 +126,9 @@ class Stage:
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     folder = tmp_path_factory.mktemp("hostile")
-    hosts = Hosts()
-    with EndlessLoop() as loop, running(folder, more=BOUNDS) as node:
-        loop.run(hosts.__aenter__())
+    with banks() as (loop, hosts), running(folder, more=BOUNDS) as node:
         loop.run(furnish(node, hosts, TERMINALS))
-        last = terminal_options(TERMINALS - 1)
-        loop.run(known(node, last.merchant, last.terminal))
-        loop.run(linked(node, len(hosts.banks)))
         yield Stage(node, loop, hosts)
-        loop.run(hosts.__aexit__())
         assert node.stop() == 0, node.log()
 
 

@@ -10,6 +10,7 @@ import asyncio
 import os
 import resource
 import shutil
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -22,7 +23,6 @@ from tests.contract.worlds import wait_for
 from tests.crash.history import Answered
 from tests.end_to_end.day import check_views, quiet
 from tests.end_to_end.node import Hosts, Node, furnish, running
-from tests.end_to_end.test_hand_over import links_usable
 from tests.end_to_end.test_standby import fleet_on
 from tests.standby import ask
 
@@ -54,10 +54,6 @@ class Crowd:
                 reader, writer = await asyncio.open_connection(*self._node.address)
                 self._open.append(writer)
                 asyncio.get_running_loop().create_task(self._watch(reader))
-        settled = -1
-        while settled != self.closed:  # none was closed for a while
-            settled = self.closed
-            await asyncio.sleep(1.0)
         return self
 
     async def _watch(self, reader: asyncio.StreamReader) -> None:
@@ -107,7 +103,6 @@ def test_a_crowd_costs_nobody_else(tmp_path: Path, how: str) -> None:
     async def day(node: Node) -> None:
         async with Hosts() as hosts:
             await furnish(node, hosts, TERMINALS, timeout_s=2.0)
-            await links_usable(node)
             events: list[Event] = []
             fleet = fleet_on(node, TERMINALS, events, one_shot=0.0, hang_ups=False)
             trading = asyncio.create_task(fleet.run())
@@ -118,7 +113,7 @@ def test_a_crowd_costs_nobody_else(tmp_path: Path, how: str) -> None:
                 held = len(os.listdir(f"/proc/{worker}/fd"))
                 resource.prlimit(worker, resource.RLIMIT_NOFILE, (held + 5, usual[1]))
             async with Crowd(node, 300) as crowd:
-                assert crowd.closed >= 300 - ROOM
+                await wait_for(lambda: crowd.closed >= 300 - ROOM)
                 await approved(events)
                 if how == "bound":
                     await cut(node, hosts)
@@ -136,10 +131,11 @@ def test_a_crowd_costs_nobody_else(tmp_path: Path, how: str) -> None:
             if how == "exhausted":
                 held = len(os.listdir(f"/proc/{worker}/fd"))
                 resource.prlimit(worker, resource.RLIMIT_NOFILE, (held, usual[1]))
-            before_s = cpu_s(worker)
+            before_s, began_s = cpu_s(worker), time.monotonic()
             async with Crowd(node, 300):
-                await asyncio.sleep(3.0)
-            assert cpu_s(worker) - before_s < IDLE_CPU * 4.0
+                await asyncio.sleep(4.0)
+            took_s = time.monotonic() - began_s
+            assert cpu_s(worker) - before_s < IDLE_CPU * took_s
             resource.prlimit(worker, resource.RLIMIT_NOFILE, usual)
 
     with running(tmp_path, workers=1, open_files=files) as node:

@@ -19,7 +19,8 @@ from terminals.simulator.bank_lines import Dialler, Greeting
 from terminals.simulator.fleet import Mix, TerminalFaults
 from tests.certificates import Certificate, client_context
 from tests.end_to_end.day import check_views, quiet, trade
-from tests.end_to_end.node import Hosts, Node, furnish, running
+from tests.end_to_end.node import Hosts, Node, furnish, running, terminal_options
+from tests.end_to_end.wire import known
 
 if TYPE_CHECKING:
     import ssl
@@ -71,8 +72,11 @@ def test_a_day_of_every_type(tmp_path: Path) -> None:
         async with Hosts(kinds=("reference", "binary_host")) as hosts:
             hosts.servers[0] = BankServer(hosts.banks[0], Greeting)
             hosts.settings["bank_a"] = {"connects": "bank", "sign_on": "bank", "tls": True}
-            await furnish(node, hosts, terminals=6, types=tuple(TYPES))
+            await furnish(node, hosts, terminals=6, types=tuple(TYPES), ready=False)
             dialling = asyncio.create_task(dial(node, hosts.servers[0], client))
+            await hosts.signed_on(2)
+            last = terminal_options(5)
+            await known(node, last.merchant, last.terminal)
             result = await trade(node, 6, 400, mix=mix)
             assert not result.undecided
             assert not result.surprises, (result.surprises, result.counts)

@@ -21,7 +21,6 @@ from tests.crash.load import RecordedLine
 from tests.crash.recovery import NEVER_S, recovery_s
 from tests.end_to_end.day import check_views, quiet
 from tests.end_to_end.node import Hosts, Node, furnish, make_terminals, running
-from tests.end_to_end.test_hand_over import links_usable
 from tests.standby import Pair, promote
 
 if TYPE_CHECKING:
@@ -50,7 +49,6 @@ def test_a_promoted_standby_has_lost_nothing(tmp_path: Path) -> None:
 async def day(node: Node, pair: Pair) -> None:
     async with Hosts(latency_s=0.03) as hosts:
         await furnish(node, hosts, TERMINALS, timeout_s=2.0, dsn=pair.dsn())
-        await links_usable(node)
         events: list[Event] = []
         fleet = fleet_on(node, TERMINALS, events)
         trading = asyncio.create_task(fleet.run())

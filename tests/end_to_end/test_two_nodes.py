@@ -239,7 +239,7 @@ def requests_read(cluster: Cluster) -> Iterator[tuple[str, str]]:
 def change_links(cluster: Cluster, folder: Path, change: int) -> None:
     """Another time-out and another bound: nothing that a bank could see."""
     shown = re.sub(r"^in_flight_max = .*\n", "", cluster.tongbao("data", "show"), flags=re.M)
-    link = f"timeout_s = {3 + change}.0\nin_flight_max = {1_000 * change}"
+    link = f"timeout_s = {30 + change}.0\nin_flight_max = {1_000 * change}"
     changed, links = re.subn(r"^timeout_s = .*", link, shown, flags=re.M)
     assert links == len(cluster.hosts.banks)
     (folder / "links.toml").write_text(changed)

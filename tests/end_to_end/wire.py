@@ -93,18 +93,11 @@ async def known(node: Node, merchant: str, terminal: str) -> None:
             await asyncio.sleep(0.02)
 
 
-async def linked(node: Node, banks: int) -> None:
-    """Until so many banks can be asked."""
-    async with asyncio.timeout(ANSWER_S):
-        while total(metrics(node), "tongbao_link_ready") < banks:  # noqa: ASYNC110 - told to nobody
-            await asyncio.sleep(0.1)
-
-
 def metrics(node: Node) -> dict[str, float]:
     """Every number of /metrics by its line's name and labels."""
     at = node.facts["metrics"]
     url = f"http://{at['host']}:{at['port']}{at['path']}"
-    with urllib.request.urlopen(url, timeout=10) as page:
+    with urllib.request.urlopen(url, timeout=ANSWER_S) as page:
         lines = page.read().decode().splitlines()
     split = (line.rpartition(" ") for line in lines if not line.startswith("#"))
     return {name: float(value) for name, _, value in split}
