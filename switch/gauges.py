@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 from switch.acquirers.link_connection import ANSWER_S, Counters, SlotCounters
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from switch.acquirers.iso8583_link import IsoLink
     from switch.metrics import Metric, Registry
+    from switch.ports import EdgeError
     from switch.wiring import Switch
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -42,6 +43,12 @@ class Gauges:
         self._reruns = counter("tongbao_journal_reruns_total", "groups that were asked about again")
         self._link_ready = level(
             "tongbao_link_ready", "1 where some worker can send to the bank", "acquirer"
+        )
+        self._link_lacking = level(
+            "tongbao_link_lacking",
+            "1 where the node's configuration lacks what the link needs of it",
+            "acquirer",
+            "setting",
         )
         self._link_connections = gauge(
             "tongbao_link_connections", "connections to the bank, by state", "acquirer", "state"
@@ -104,17 +111,24 @@ class Gauges:
             counter.reach(getattr(writer, name))
         self._cpu.reach(time.process_time())
         self._memory.set(int(STATM.read_text().split()[1]) * PAGE_BYTES)
-        self.sample_links(switch.links)
+        self.sample_links(switch.links, switch.lacking)
 
-    def sample_links(self, running: Iterable[tuple[IsoLink, Any]]) -> None:
+    def sample_links(
+        self, running: Iterable[tuple[IsoLink, Any]], lacking: Mapping[str, EdgeError]
+    ) -> None:
+        """Those that run, and those that can not be run here."""
         for gauge in (
             self._link_ready,
+            self._link_lacking,
             self._link_connections,
             self._link_in_flight,
             self._link_circuit,
             self._slot_in_flight,
         ):
             gauge.clear()
+        for name, error in lacking.items():
+            self._link_ready.set(0.0, name)
+            self._link_lacking.set(1.0, name, error.setting)
         for host, forwarder in running:
             name = host.name
             connections = host.connections()

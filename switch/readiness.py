@@ -41,6 +41,7 @@ class Known(msgspec.Struct, frozen=True):
     store_reason: str = ""
     links: dict[str, bool] = {}  # acquirer -> some worker can send
     circuits: dict[str, int] = {}  # acquirer -> workers whose circuit is not closed
+    lacking: dict[str, str] = {}  # acquirer -> setting of this node that its link needs
     certificates: tuple[Certificate, ...] = ()
 
 
@@ -119,6 +120,8 @@ def _store(known: Known) -> Check:
 
 def _link(known: Known, name: str, ready: bool) -> Check:  # noqa: FBT001 - as it is known
     broken = known.circuits.get(name, 0)
+    if name in known.lacking:
+        return Check(f"link.{name}", "degraded", f"not on this node: see {known.lacking[name]}")
     if not ready:
         return Check(f"link.{name}", "degraded", "not signed on")
     if broken:

@@ -607,9 +607,12 @@ class Supervisor:
     def _known(self) -> readiness.Known:
         links = {name: False for worker in self._workers for name in worker.links}
         circuits: dict[str, int] = {}
+        lacking: dict[str, str] = {}
         for metric in self._merged().metrics:
             if metric.name == "tongbao_link_ready":
                 links |= {of.labels[0]: of.value > 0 for of in metric.series.values()}
+            elif metric.name == "tongbao_link_lacking":
+                lacking |= {of.labels[0]: of.labels[1] for of in metric.series.values()}
             elif metric.name == "tongbao_link_circuit":
                 for of in metric.series.values():
                     if of.labels[1] != CircuitState.CLOSED.value:
@@ -625,6 +628,7 @@ class Supervisor:
             store_reason=self._store_watch.reason,
             links=links,
             circuits=circuits,
+            lacking=lacking,
             certificates=self._certificates.states(),
         )
 

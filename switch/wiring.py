@@ -146,7 +146,7 @@ class Links:
         self._senders: dict[str, KeySender] = {}
         self._slots: dict[str, Slots] = {}  # a link and the one that it replaces share them
         self._ending: set[asyncio.Task[None]] = set()
-        self._told_lacking: dict[str, str] = {}  # links that this node can not run, and why
+        self.lacking: dict[str, EdgeError] = {}  # links that this node can not run, and why
         self._draining = False
 
     def know(self, reference: ReferenceData, standing: Standing) -> None:
@@ -165,6 +165,8 @@ class Links:
                 self._slots[name].granted = link.max_connections
                 host.change(link)
                 forwarder.change(link)
+        for name in self.lacking.keys() - snapshot.links.keys():
+            del self.lacking[name]
         for name, link in snapshot.links.items():
             if name not in self._running and not self._draining:
                 await self._start(link)
@@ -176,7 +178,7 @@ class Links:
         except EdgeError as error:
             self._lacking(link, error)
             return
-        self._told_lacking.pop(link.acquirer, None)
+        self.lacking.pop(link.acquirer, None)
         host = IsoLink(
             link,
             slots=self._slots_of(link),
@@ -242,8 +244,9 @@ class Links:
 
     def _lacking(self, link: Link, error: EdgeError) -> None:
         """The link runs on other nodes, or not at all: told once for each reason."""
-        if self._told_lacking.get(link.acquirer) != str(error):
-            self._told_lacking[link.acquirer] = str(error)
+        told = self.lacking.get(link.acquirer)
+        self.lacking[link.acquirer] = error
+        if str(told) != str(error):
             _log.error(
                 "link_not_on_this_node",
                 acquirer=link.acquirer,
@@ -424,6 +427,11 @@ class Switch:
     def links(self) -> list[tuple[IsoLink, Forwarder]]:
         """Those that run, each with its hand on its queue."""
         return list(self._links.running)
+
+    @property
+    def lacking(self) -> dict[str, EdgeError]:
+        """Links that this node can not run, and why."""
+        return self._links.lacking
 
     def _longest_timer_s(self) -> float:
         return self.engine.longest_timer_s()

@@ -24,6 +24,7 @@ from switch.config import Config
 from switch.gauges import WHATS, Gauges, metrics_of_workers
 from switch.logs import AuthorizationLine
 from switch.metrics import Metric, Registry
+from switch.ports import EdgeError
 from switch.reporter import RESULTS, STAGES
 from switch.supervisor import Supervisor
 from tests.tables import sections, table
@@ -177,6 +178,12 @@ CASES: list[tuple[dict[str, Any], bool, bool, str]] = [
     ({"store_away_s": 3.0, "store_reason": "cut"}, True, True, "store: away for 3 s: cut"),
     ({"store_away_s": 10.0, "store_reason": "cut"}, False, False, "store: away for 10 s: cut"),
     ({"links": {"A": True, "B": False}}, True, True, "link.B: not signed on"),
+    (
+        {"links": {"A": True, "B": False}, "lacking": {"B": "dialects"}},
+        True,
+        True,
+        "link.B: not on this node: see dialects",
+    ),
     ({"certificates": (certificate(1),)}, True, True, "certificate.0: 1 days left"),
     ({"certificates": (certificate(90, "no"),)}, True, True, "certificate.0: its files: no"),
     ({"certificates": (certificate(0),)}, True, True, "certificate.0: ended 2026-01-01"),
@@ -234,14 +241,14 @@ def test_a_links_counters_go_on_when_the_link_is_made_anew() -> None:
     gauges = Gauges(registry)
     first = Counters(sent=5)
     first.answered_in(0.02)
-    gauges.sample_links([link(first)])
+    gauges.sample_links([link(first)], {})
     first.sent = 7
-    gauges.sample_links([link(first)])
-    gauges.sample_links([link(first)])
+    gauges.sample_links([link(first)], {})
+    gauges.sample_links([link(first)], {})
     second = Counters(sent=2)
     second.answered_in(0.02)
     second.answered_in(100.0)
-    gauges.sample_links([link(second, ready=False)])
+    gauges.sample_links([link(second, ready=False)], {})
     by_name = {metric.name: metric for metric in registry.metrics}
     assert by_name["tongbao_link_events_total"].value("A", "sent") == 9
     assert by_name["tongbao_link_answer_seconds"].value("A") == 3
@@ -252,5 +259,10 @@ def test_a_links_counters_go_on_when_the_link_is_made_anew() -> None:
     assert by_name["tongbao_link_slot_events_total"].value("A", "2", "sent") == 5 + 7 + 7 + 2
     assert by_name["tongbao_link_slot_in_flight"].value("A", "2") == 3
     assert by_name["tongbao_link_circuit"].value("A", "closed") == 1
-    gauges.sample_links([])
+    gauges.sample_links([], {"B": EdgeError("links.listen", "this node has no address for it")})
+    assert [of.labels for of in by_name["tongbao_link_ready"].series.values()] == [("B",)]
+    assert by_name["tongbao_link_ready"].value("B") == 0
+    assert by_name["tongbao_link_lacking"].value("B", "links.listen") == 1
+    gauges.sample_links([], {})
     assert not by_name["tongbao_link_ready"].series
+    assert not by_name["tongbao_link_lacking"].series

@@ -82,3 +82,6 @@ def test_a_link_whose_dialect_this_node_lacks_costs_the_others_nothing() -> None
     assert [(log["event"], log["setting"]) for log in logs] == [
         ("link_not_on_this_node", "dialects")
     ]
+    assert {name: error.setting for name, error in running.lacking.items()} == {"a": "dialects"}
+    asyncio.run(running.follow(Snapshot(2)))
+    assert not running.lacking
