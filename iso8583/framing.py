@@ -74,7 +74,7 @@ class Framer:
     """
 
     __slots__ = (
-        "_at", "_binary", "_body", "_counted", "_header", "_least", "_most", "_spec", "_width",
+        "_at", "_binary", "_body", "_counted", "_header", "_headless", "_least", "_most", "_spec", "_width",
         "error", "held",
     )  # fmt: skip
 
@@ -85,6 +85,7 @@ class Framer:
         # where header and body begin, from a frame's first byte
         self._header: Final = spec.length_bytes + (TPDU_BYTES if spec.tpdu else 0)
         self._body: Final = spec.length_bytes + spec.head_bytes
+        self._headless: Final = not spec.head_bytes
         # what the length may say; of that it counts itself
         self._counted: Final = spec.length_bytes if spec.inclusive else 0
         self._least: Final = self._counted + spec.head_bytes + 1
@@ -103,9 +104,8 @@ class Framer:
         if self.held:
             data = self.held + data
         frames: list[Frame] = []
-        start, have = 0, len(data)
-        width = self._width
-        while have - start >= width:
+        start, have, width, headless = 0, len(data), self._width, self._headless
+        while (begin := start + width) <= have:
             size = data[start] << 8 | data[start + 1] if self._binary else _digits4(data, start)
             if not self._least <= size <= self._most:
                 self.error = self._refused(size, start)
@@ -113,14 +113,16 @@ class Framer:
                 if not frames:
                     raise self.error
                 return frames
-            begin = start + width
             end = begin + size - self._counted
             if end > have:
                 break
-            header, body = start + self._header, start + self._body
-            frames.append(Frame(data[begin:header], data[header:body], data[body:end]))
+            if headless:
+                frames.append(Frame(b"", b"", data[begin:end]))
+            else:
+                header, body = start + self._header, start + self._body
+                frames.append(Frame(data[begin:header], data[header:body], data[body:end]))
             start = end
-        self.held = data[start:]
+        self.held = data[start:] if start < have else b""
         self._at += start
         return frames
 

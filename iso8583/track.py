@@ -60,7 +60,7 @@ def luhn_ok(pan: str) -> bool:
     >>> luhn_ok("4111111111111111"), luhn_ok("4111111111111112")
     (True, False)
     """
-    octets = pan.encode(errors="replace")
+    octets = pan.encode("ascii", "replace")
     if not (PAN_DIGITS_MIN <= len(octets) <= PAN_DIGITS_MAX and octets.isdigit()):
         return False
     total = sum(octets[-1::-2].translate(_PLAIN)) + sum(octets[-2::-2].translate(_DOUBLED))

@@ -97,7 +97,6 @@ class Authorization(msgspec.Struct, eq=False):
     answer: Answer | None = None
     business_date: dt.date | None = None
     original: Original | None = None  # of a void or refund
-    issued_ns: int = 0  # monotonic: when the newest commit was handed over, set by the engine
     stage: Stage = RECORDING
 
     # -- the ways in --------------------------------------------------------------------------

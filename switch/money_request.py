@@ -52,8 +52,8 @@ class MoneyRequest:
     """`serial`: by which the engine knows it, until it calls `Engine.ended`."""
 
     __slots__ = (
-        "abandoned", "acquirer", "asked", "auth", "body", "digit", "engine", "frame", "peer", "received",
-        "reply", "serial", "snapshot", "tries", "verified", "watch",
+        "abandoned", "acquirer", "asked", "auth", "body", "digit", "engine", "frame", "issued_ns", "peer",
+        "received", "reply", "serial", "snapshot", "tries", "verified", "watch",
     )  # fmt: skip
 
     asked: intake.Ask
@@ -77,6 +77,7 @@ class MoneyRequest:
         self.peer = peer
         self.watch = watch
         self.auth: Authorization | None = None
+        self.issued_ns = 0  # monotonic: when its newest commit was handed over
         self.acquirer = ""  # that it waits for
         self.digit = 0
         self.tries = 0
@@ -183,8 +184,7 @@ class MoneyRequest:
 
     def _perform(self, effect: Effect) -> None:
         if isinstance(effect, Store):
-            assert self.auth is not None
-            self.auth.issued_ns = self.watch.since_ns  # this step's beginning
+            self.issued_ns = self.watch.since_ns  # this step's beginning
             self.engine.journal.submit(effect.commit, self.stored)
         elif isinstance(effect, Exchange):
             self._exchange(effect)
@@ -205,8 +205,7 @@ class MoneyRequest:
     async def _asked(self, effect: Decide | Look) -> None:
         try:
             if isinstance(effect, Decide):
-                assert self.auth is not None
-                self.auth.issued_ns = self.engine.monotonic_ns()
+                self.issued_ns = self.engine.monotonic_ns()
                 event: Judged | Found = await self._decide(effect)
             else:
                 event = await self._look(effect.duplicate)
@@ -291,9 +290,10 @@ class MoneyRequest:
                 pin_block,
                 auth.original,
             )
-            send_by_ns = min(
-                auth.issued_ns + engine.send_by_ns, engine.standing.of(auth.request.owner_id)
-            )
+            send_by_ns = self.issued_ns + engine.send_by_ns
+            standing_ns = engine.standing.of(auth.request.owner_id)
+            if standing_ns < send_by_ns:
+                send_by_ns = standing_ns
             self.watch.sent_ns += engine.monotonic_ns() - self.watch.since_ns
             self.acquirer = name
             engine.load.sent(name, engine.loop_time())

@@ -7,6 +7,7 @@ are counted and sampled, not journalled.
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 # What an answer has to name: MTI, trace, terminal, merchant.
 NAMES = (0, 11, 41, 42)
+_who = itemgetter(42, 41)
 
 _log = structlog.get_logger(__name__)
 
@@ -160,7 +162,10 @@ def _received_otherwise(
 
 def sent_by(message: Message, snapshot: Snapshot) -> Sender | None:
     """Who sent it, where that can be read and is a terminal of ours."""
-    who = message.get(42), message.get(41)
+    try:
+        who = _who(message)
+    except KeyError:
+        return None
     known: Sender | None = snapshot.senders.get(who)
     if known is not None:
         return known if 11 in message else None
