@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import os
-import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import asyncpg
@@ -33,6 +32,7 @@ from switch.people.credentials import Credential
 from switch.people.operators import Operator
 from switch.reference import DESTINATION, bank_account
 from terminals.registry import StoredKey
+from tests.switch.people.codes import codes_of_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -316,10 +316,12 @@ def test_an_operator_is_added_by_an_approval_and_enrols_with_a_code(
     run(scenario)
 
 
-def test_a_code_is_taken_once(run: Callable[[Any], None]) -> None:
+def test_a_code_is_taken_once(run: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    step = codes_of_now(monkeypatch)
+
     async def scenario(desk: Desk) -> None:
         await desk.operators.bootstrap(operator("an", "admin"), password("an"), "an", first=True)
-        once = trying(PASSWORD, credentials.totp(TOTP_SECRET, int(time.time()) // 30))
+        once = trying(PASSWORD, credentials.totp(TOTP_SECRET, step))
         assert (await desk.operators.login("an", once)).passed
         assert (await desk.operators.login("an", once)).reason == "replayed_code"
         assert await told(desk) == [

@@ -15,7 +15,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlparse
@@ -37,6 +36,7 @@ from switch.lmk_file import CeremonyLog, LmkError, ceremony_alone, open_lmk, sec
 from switch.people import credentials
 from switch.store import prepare_data_keys
 from tests.schemas import assert_valid
+from tests.switch.people.codes import codes_of_now
 from tests.switch.test_people_commands import PASSWORD, Shop
 
 if TYPE_CHECKING:
@@ -783,7 +783,7 @@ def test_custodians_who_are_operators_show_it(
     assert uri
     secret = base64.b32decode(parse_qs(urlparse(uri[0]).query)["secret"][0])
     desk = Desk(tmp_path, database_dsn.owner)
-    code = credentials.totp(secret, int(time.time()) // 30)
+    code = credentials.totp(secret, codes_of_now(monkeypatch))
     words = ("keys", "ceremony", "lmk")
     for more, said in (
         ({}, "--totp"),

@@ -14,7 +14,6 @@ import hashlib
 import json
 import os
 import re
-import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +37,7 @@ from switch.store import prepare_data_keys
 from tests.hsm.device import TestDevice, Threaded, odd
 from tests.schemas import assert_valid
 from tests.switch.people.agent import Agent
+from tests.switch.people.codes import codes_of_now
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -189,14 +189,14 @@ def test_the_operator_may_be_named_anywhere_and_by_the_environment(
     assert "SSH_AUTH_SOCK" in shop("", *ADD, code=4).stderr
 
 
-def test_password_and_code_and_the_lock_out(shop: Shop) -> None:
+def test_password_and_code_and_the_lock_out(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     made = shop("", "operator", "bootstrap", "an", password=PASSWORD)
     uri = re.search(r"otpauth://\S+", made.stdout)
     assert uri is not None
     digits = parse_qs(urlparse(uri[0]).query)["secret"][0]
     secret = base64.b32decode(digits)
     unlock = ("operator", "unlock", "an", "--totp")
-    step = int(time.time()) // 30  # a step either way is good
+    step = codes_of_now(monkeypatch)  # a step either way is good
     this, later = credentials.totp(secret, step), credentials.totp(secret, step + 1)
     shop("an", *unlock, this, password=PASSWORD)
     assert "used already" in shop("an", *unlock, this, password=PASSWORD, code=4).stderr
@@ -285,7 +285,7 @@ class Terminal:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.password, self.new = PASSWORD, PASSWORD
-        self.step = int(time.time()) // 30
+        self.step = codes_of_now(monkeypatch)
         self.secret = bytes(20)
         monkeypatch.setattr(login, "at_terminal", lambda: True)
         monkeypatch.setattr(operator, "at_terminal", lambda: True)
