@@ -33,6 +33,7 @@ from switch.load import WATCHERS, Load
 from switch.management import Management
 from switch.reception import RefusedError, UnreadableError, Verified
 from switch.store_ports import UPLOAD_ITEMS_MAX, BatchItem, BatchTotals
+from switch.virtual.loop import run_virtual
 from terminals.registry import StoredKey
 from tests.hsm.support import make_vault, odd, seeded, stored
 
@@ -231,7 +232,7 @@ def run(scenario: Callable[[], Awaitable[None]]) -> None:
     async def main() -> None:
         await scenario()
 
-    asyncio.run(main())
+    run_virtual(main())
 
 
 # -- sign-on ------------------------------------------------------------------------------------
