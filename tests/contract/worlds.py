@@ -46,6 +46,8 @@ NOW = dt.datetime(2026, 3, 4, 5, 6, 7, tzinfo=dt.UTC)
 MERCHANT, TERMINAL, ACQUIRER = "898123456789012", "00000001", "unionpay"
 DAY = dt.timedelta(days=1)
 
+LEASE_S = 240.0  # longer than any test, shorter than a lease that is not believed (`HOLDS_MAX_S`)
+
 Store = Any  # MemoryStore or PostgresStore: the same ports
 
 
@@ -72,7 +74,7 @@ class StepClock:
 class World:
     name = ""
 
-    async def process(self, lease_s: float = 5.0) -> Store:
+    async def process(self, lease_s: float = LEASE_S) -> Store:
         """One process's handle; `lease_s`: of its leases, in memory of everybody's."""
         raise NotImplementedError
 
@@ -110,7 +112,7 @@ class MemoryWorld(World):
         self.clock = StepClock()
         self.store = MemoryStore(self.clock)
 
-    async def process(self, lease_s: float = 5.0) -> Store:
+    async def process(self, lease_s: float = LEASE_S) -> Store:
         self.store.lease = dt.timedelta(seconds=lease_s)
         return self.store
 
@@ -148,7 +150,7 @@ class PostgresWorld(World):
         self.database = database
         self.stores: list[PostgresStore] = []
 
-    async def process(self, lease_s: float = 5.0) -> Store:
+    async def process(self, lease_s: float = LEASE_S) -> Store:
         store = await PostgresStore.open(self.database.app, SystemClock(), lease_s=lease_s)
         self.stores.append(store)
         return store
@@ -447,7 +449,7 @@ async def reverse(store: Store, of: Key, new_id: int) -> tuple[Judgement, Verdic
     return result
 
 
-async def wait_for(condition: Callable[[], bool], limit_s: float = 10.0) -> None:
+async def wait_for(condition: Callable[[], bool], limit_s: float = 60.0) -> None:
     until = time.monotonic() + limit_s
     while not condition():
         assert time.monotonic() < until, "waited too long"
