@@ -35,8 +35,9 @@ if TYPE_CHECKING:
 
 MANY, PATIENT = 32, 8
 # In which the requests of a dead process are to be taken over (10 s), and their reversals to
-# arrive: these wait out the timer of the link (2 s), and the queue is looked at now and then.
-PATIENCE_S = 13.0
+# arrive: these wait out the timer of the link (2 s), and the queue is looked at now and then. The
+# rest is for a machine that has other things to do.
+PATIENCE_S = 30.0
 AFTERWARDS_S = 1.5  # of trading when the last harm is over
 PROBING_S = RECOVERED_S + 5.0
 STUCK_S = 120.0  # for the terminals to end what they began

@@ -51,7 +51,7 @@ def test_two_nodes_on_one_server() -> None:
 def test_a_lost_node_is_taken_over() -> None:
     """What ends its requests is seen at the bank before a patient terminal asks back."""
     still = [Fault(3.0, "pause", f"bank:{bank}", 1.6, 0) for bank in "ab"]  # so that all wait
-    (done,) = run([Plan(0, 0, False, (*still, Fault(4.2, "kill", "node:node2", 11.0, 0)), 2)])
+    (done,) = run([Plan(0, 0, False, (*still, Fault(3.7, "kill", "node:node2", 11.0, 0)), 2)])
     assert LEASE_S <= max(done.decided_s, default=0.0) < PATIENCE_S, done.decided_s
 
 

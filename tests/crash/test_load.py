@@ -56,7 +56,7 @@ async def talk(*, answers: bool, who_ends: str) -> list[Event]:
     line.write(framed(REQUEST))
     if who_ends == "terminal":
         line.close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await line.closed
         await over
     server.close()
