@@ -16,6 +16,7 @@ CA = (
     b"126428EB94035AF53B0101550000025321"
 )
 CB = b"CB000491DDDA0A7C12CFAA01"
+PATIENCE_S = 60.0
 
 
 @asynccontextmanager
@@ -32,6 +33,12 @@ async def serving(**port: float) -> AsyncIterator[tuple[HostServer, int]]:
         yield server, number
     finally:
         await server.close()
+
+
+async def none_left(server: HostServer) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while server.connections:  # noqa: ASYNC110 - looked at from outside
+            await asyncio.sleep(0.01)
 
 
 async def read(reader: asyncio.StreamReader) -> bytes:
@@ -121,7 +128,7 @@ def test_a_command_that_never_ends_is_silence() -> None:
     async def drip(writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError):
             writer.write(b"\x07\xff")
-            for _ in range(100):
+            while True:
                 writer.write(b"0")
                 await writer.drain()
                 await asyncio.sleep(0.02)
@@ -130,31 +137,51 @@ def test_a_command_that_never_ends_is_silence() -> None:
         async with serving(idle_timeout_s=0.2) as (server, number):
             reader, writer = await asyncio.open_connection("127.0.0.1", number)
             dripping = asyncio.create_task(drip(writer))
-            with suppress(ConnectionError):
-                assert await reader.read() == b""
-            assert not dripping.done()
-            assert not server.connections
-            await dripping
+            async with asyncio.timeout(PATIENCE_S):
+                with suppress(ConnectionError):
+                    assert await reader.read() == b""
+                await dripping
             writer.close()
+            await none_left(server)
 
     asyncio.run(talk())
 
 
-def test_connections_are_bounded_and_the_silent_are_closed() -> None:
+def test_connections_are_bounded() -> None:
     async def talk() -> None:
-        async with serving(connections_max=2, idle_timeout_s=0.2) as (server, number):
+        async with serving(connections_max=2) as (server, number):
             held = [await asyncio.open_connection("127.0.0.1", number) for _ in range(2)]
             reader, writer = await asyncio.open_connection("127.0.0.1", number)
             with suppress(ConnectionResetError):
                 assert await reader.read() == b""
             assert server.refused == 1
-            for reader, _ in held:
-                assert await reader.read() == b""
-            assert not server.connections
+            assert len(server.connections) == 2
             for _, other in (*held, (reader, writer)):
                 other.close()
 
     asyncio.run(talk())
+
+
+def test_the_silent_are_closed() -> None:
+    async def talk() -> None:
+        async with serving(idle_timeout_s=0.2) as (server, number):
+            reader, writer = await asyncio.open_connection("127.0.0.1", number)
+            assert await reader.read() == b""
+            writer.close()
+            await none_left(server)
+
+    asyncio.run(talk())
+
+
+async def moves(server: HostServer, writer: asyncio.StreamWriter) -> bool:
+    """Whether the client gets rid of what it has written; False: neither does it, nor is it served."""
+    draining = asyncio.ensure_future(writer.drain())
+    still, calls = 0, -1
+    while not draining.done() and still < 50:
+        before, calls = calls, server.dispatcher.counters()["CA"].calls
+        still = still + 1 if calls == before else 0
+        await asyncio.sleep(0.01)
+    return draining.done() or not draining.cancel()
 
 
 def test_a_client_that_does_not_read_is_not_read_from() -> None:
@@ -164,17 +191,15 @@ def test_a_client_that_does_not_read_is_not_read_from() -> None:
             other_reader, other = await asyncio.open_connection("127.0.0.1", number)
             try:
                 command = frame(b"0000" + CA)
-                asked = 0
-                while asked < 200_000:  # the client's and the kernel's buffers fill
-                    writer.write(command * 500)
-                    asked += 500
-                    try:
-                        await asyncio.wait_for(writer.drain(), 0.3)
-                    except TimeoutError:
-                        break
-                other.write(command)
-                assert await read(other_reader) == b"0000" + CB
-                assert server.dispatcher.counters()["CA"].calls < asked
+                asked = others = 0
+                while server.dispatcher.counters()["CA"].calls == asked + others:
+                    assert asked < 1_000_000
+                    while await moves(server, writer):  # the client's and the kernel's buffers fill
+                        writer.write(command * 500)
+                        asked += 500
+                    other.write(command)
+                    assert await read(other_reader) == b"0000" + CB
+                    others += 1
                 for _ in range(asked):
                     assert await read(reader) == b"0000" + CB
             finally:
