@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import socket
 import ssl
 import threading
@@ -26,7 +28,7 @@ from tests.terminals.simulator.host import TMK, TinyHost
 from tests.terminals.simulator.link import ZAK, ZPK, ScriptedSwitch, bank
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from iso8583.message import Message
@@ -67,12 +69,12 @@ def served(host: TinyHost) -> Iterator[int]:
 
     thread = threading.Thread(target=loop.run_until_complete, args=(main(),))
     thread.start()
-    started.wait(10)
+    started.wait(60)
     try:
         yield ports[0]
     finally:
         loop.call_soon_threadsafe(stop.set)
-        thread.join(10)
+        thread.join(60)
         loop.close()
 
 
@@ -140,18 +142,35 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
+@contextmanager
+def beside_the_bank(ready: Path, trade: Callable[[], None]) -> Iterator[None]:
+    """`trade` in a thread, once the bank is ready; then the bank, which runs in our process, is stopped."""
+
+    def work() -> None:
+        for _ in range(1_200):
+            if ready.exists():
+                break
+            threading.Event().wait(0.05)
+        else:
+            raise AssertionError("the bank is not ready")
+        try:
+            trade()
+        finally:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+
+
 def trade_over_tcp(port: int, purchases: int) -> None:
     """A switch that signs on and buys, over a blocking socket."""
     switch = ScriptedSwitch(bank(), sign_on=False)
     framer = Framer(LINK)
-    for _ in range(100):
-        try:
-            connection = socket.create_connection(("127.0.0.1", port), timeout=60)
-            break
-        except ConnectionRefusedError:
-            threading.Event().wait(0.05)
-    else:
-        raise AssertionError("the bank does not listen")
+    connection = socket.create_connection(("127.0.0.1", port), timeout=60)
     with connection:
         for message in [switch.management("001"), *(switch.purchase() for _ in range(purchases))]:
             connection.sendall(switch.framed(message))
@@ -160,15 +179,13 @@ def trade_over_tcp(port: int, purchases: int) -> None:
 
 
 def test_a_bank_listens_and_writes_its_files(tmp_path: Path) -> None:
-    port = free_port()
-    thread = threading.Thread(target=trade_over_tcp, args=(port, 20))
-    thread.start()
-    result = invoke(
-        f"bank --zpk {ZPK} --zak {ZAK} --port {port} --duration 2.0 --settlement-date 2026-06-09",
-        f"--files {tmp_path} --ready-file {tmp_path / 'ready.json'} --json",
-        "--plant missing=2,duplicate=1",
-    )
-    thread.join(10)
+    port, ready = free_port(), tmp_path / "ready.json"
+    with beside_the_bank(ready, lambda: trade_over_tcp(port, 20)):
+        result = invoke(
+            f"bank --zpk {ZPK} --zak {ZAK} --port {port} --settlement-date 2026-06-09",
+            f"--files {tmp_path} --ready-file {ready} --json",
+            "--plant missing=2,duplicate=1",
+        )
     assert result.exit_code == 0, result.output
     shown = json.loads(result.stdout)
     assert shown["report"]["counts"]["0200 purchase 00"] == 20
@@ -179,7 +196,7 @@ def test_a_bank_listens_and_writes_its_files(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o077 == 0
     planted = json.loads((tmp_path / "bank-a" / "IND26060901ACOM.breaks.json").read_text("utf-8"))
     assert [one["kind"] for one in planted["breaks"]] == ["missing", "missing", "duplicate"]
-    assert json.loads((tmp_path / "ready.json").read_text("utf-8"))["port"] == port
+    assert json.loads(ready.read_text("utf-8"))["port"] == port
 
 
 class Listener:
@@ -187,19 +204,19 @@ class Listener:
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self._socket = socket.create_server(("127.0.0.1", 0))
-        self._socket.settimeout(10)
+        self._socket.settimeout(60)
         self._tls = tls
         self.port = int(self._socket.getsockname()[1])
         self.shown: list[Mapping[str, object] | None] = []
 
     def trade(self, connections: int, purchases: int) -> None:
-        for _ in range(connections):
-            raw, _ = self._socket.accept()
-            line = self._tls.wrap_socket(raw, server_side=True) if self._tls else raw
-            if isinstance(line, ssl.SSLSocket):
-                self.shown.append(line.getpeercert())
-            self._trade(line, purchases)
-        self._socket.close()
+        with self._socket:
+            for _ in range(connections):
+                raw, _ = self._socket.accept()
+                line = self._tls.wrap_socket(raw, server_side=True) if self._tls else raw
+                if isinstance(line, ssl.SSLSocket):
+                    self.shown.append(line.getpeercert())
+                self._trade(line, purchases)
 
     def _trade(self, line: socket.socket, purchases: int) -> None:
         switch, framer = ScriptedSwitch(bank(), sign_on=False), Framer(LINK)
@@ -229,14 +246,13 @@ def test_a_bank_connects_signs_on_and_shows_its_certificate(tmp_path: Path) -> N
     certificate, key = theirs.write(tmp_path, "bank")
     trusted, _ = authority.write(tmp_path, "authority")
     switch, nobody = Listener(context), free_port()
-    thread = threading.Thread(target=switch.trade, args=(2, 5))
-    thread.start()
-    result = invoke(
-        f"bank --zpk {ZPK} --zak {ZAK} --duration 3.0 --json --signs-on --connections 2",
-        f"--dial 127.0.0.1:{nobody} --dial 127.0.0.1:{switch.port}",
-        f"--tls --tls-authority {trusted} --tls-certificate {certificate} --tls-key {key}",
-    )
-    thread.join(10)
+    ready = tmp_path / "ready.json"
+    with beside_the_bank(ready, lambda: switch.trade(2, 5)):
+        result = invoke(
+            f"bank --zpk {ZPK} --zak {ZAK} --json --signs-on --connections 2 --ready-file {ready}",
+            f"--dial 127.0.0.1:{nobody} --dial 127.0.0.1:{switch.port}",
+            f"--tls --tls-authority {trusted} --tls-certificate {certificate} --tls-key {key}",
+        )
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["report"]["counts"]["0200 purchase 00"] == 10
     serials = [int(str(shown["serialNumber"]), 16) for shown in switch.shown if shown]
@@ -249,8 +265,6 @@ def test_a_simplex_bank_reads_on_one_connection_and_sends_on_another(tmp_path: P
     told: list[str] = []
 
     def trade() -> None:
-        while not ready.exists():
-            threading.Event().wait(0.05)
         ports = json.loads(ready.read_text("utf-8"))
         switch, framer = ScriptedSwitch(bank(), sign_on=False), Framer(LINK)
         with (
@@ -263,12 +277,8 @@ def test_a_simplex_bank_reads_on_one_connection_and_sends_on_another(tmp_path: P
                     pass
                 told.append(str(switch.codec.decode(frames[0].body)[39]))
 
-    thread = threading.Thread(target=trade)
-    thread.start()
-    result = invoke(
-        f"bank --zpk {ZPK} --zak {ZAK} --port 0 --simplex --duration 2.0 --ready-file {ready}"
-    )
-    thread.join(10)
+    with beside_the_bank(ready, trade):
+        result = invoke(f"bank --zpk {ZPK} --zak {ZAK} --port 0 --simplex --ready-file {ready}")
     assert result.exit_code == 0, result.output
     assert told == ["00", "00"]
 
