@@ -46,6 +46,7 @@ async def run_worker(
     servers = [await loop.create_server(lambda: Echo(answered), sock=each) for each in listening]
     control.ready({"BANKA": f"127.0.0.1:{9000 + index}"})
     await control.drain_requested()
+    (config.data_folder / f"draining-{index}").touch()
     for server in servers:
         server.close()
     if config.node == "slow":

@@ -87,7 +87,7 @@ def process(*words: str, given: str = "", cwd: Path | None = None) -> Answer:
         text=True,
         cwd=cwd or ROOT,
         check=False,
-        timeout=60,
+        timeout=600,
     )
     return Answer(done.returncode, done.stdout, done.stderr, None)
 
@@ -504,7 +504,7 @@ def test_a_reader_that_went_away_is_no_difference(words: tuple[str, ...]) -> Non
     os.close(reading)
     command = [sys.executable, "-m", "tongbao", *words]
     try:
-        done = subprocess.run(command, cwd=ROOT, stdout=writing, timeout=60, check=False)
+        done = subprocess.run(command, cwd=ROOT, stdout=writing, timeout=600, check=False)
     finally:
         os.close(writing)
     assert done.returncode == 4

@@ -108,7 +108,7 @@ def test_the_metrics_server_answers_and_closes(
         port = server.sockets[0].getsockname()[1]
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(request_bytes)
-        answer = await asyncio.wait_for(reader.read(), 5)
+        answer = await asyncio.wait_for(reader.read(), 60)
         writer.close()
         await asyncio.sleep(0)
         server.close()
@@ -127,13 +127,15 @@ def test_more_scrapers_than_the_bound_are_turned_away() -> None:
         port = server.sockets[0].getsockname()[1]
         idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(CONNECTIONS_MAX)]
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        answer = await asyncio.wait_for(reader.read(), 5)
+        answer = await asyncio.wait_for(reader.read(), 60)
         for _, each in [*idle, (reader, writer)]:
             each.close()
             await each.wait_closed()
         server.close()
         await server.wait_closed()
-        await asyncio.sleep(0.05)
+        async with asyncio.timeout(60):
+            while MetricsProtocol.open_connections:  # noqa: ASYNC110 - looked at from outside
+                await asyncio.sleep(0.01)
         return answer
 
     assert asyncio.run(scenario()).startswith(b"HTTP/1.1 503")

@@ -24,11 +24,10 @@ from switch.adapters.postgres.connections import (
     connect,
     wait_until_gone,
 )
-from switch.adapters.postgres.writer import HUNG_AFTER_S
-from switch.adapters.servers import CONNECT_TIMEOUT_S, NoPrimaryError, Servers, timeline_of
+from switch.adapters.servers import NoPrimaryError, Servers, timeline_of
 from switch.adapters.system import SystemClock
 from switch.journal import Commit, StoreDownError
-from tests.contract.worlds import DAY, outcome, request, stored
+from tests.contract.worlds import DAY, outcome, request, stored, wait_for
 from tests.standby import Pair, ask, promote
 
 if TYPE_CHECKING:
@@ -50,8 +49,12 @@ async def port_of(connection: Connection) -> int:
     return int(await connection.fetchval("SELECT inet_server_port()"))
 
 
-def test_the_primary_is_followed(pair: Pair) -> None:
-    """Wherever it stands in the DSN; a former one that comes back is left alone."""
+def test_the_primary_is_followed(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever it stands in the DSN; a former one that comes back is left alone.
+
+    One that never answers is waited for without end here: it is not what the other is found by.
+    """
+    monkeypatch.setattr("switch.adapters.servers.CONNECT_TIMEOUT_S", 3_600.0)
 
     async def scenario() -> None:
         servers = Servers(pair.dsn())
@@ -60,11 +63,10 @@ def test_the_primary_is_followed(pair: Pair) -> None:
         await connection.close()
         pair.primary.signal(signal.SIGSTOP)  # it takes connections and never answers
         await promote(pair.standby)
-        begun_s = asyncio.get_running_loop().time()
-        connection = await servers.connect()
+        async with asyncio.timeout(60.0):
+            connection = await servers.connect()
         assert await port_of(connection) == pair.standby.port
         assert await timeline_of(connection) == 2
-        assert asyncio.get_running_loop().time() - begun_s < CONNECT_TIMEOUT_S / 2
         assert (
             await servers.primary() == Servers(pair.standby.dsn("tongbao_app", "tongbao"))._dsns[0]
         )
@@ -109,11 +111,11 @@ def test_a_backend_of_the_former_primary_is_not_awaited(pair: Pair) -> None:
         connection = await connect(servers, "new")
         witness = await connect(servers, "witness")
         there = await backend_of(witness)
-        async with asyncio.timeout(2.0):
+        async with asyncio.timeout(60.0):
             await wait_until_gone(connection, there._replace(timeline=former.timeline))
         assert not witness.is_closed()
         assert await witness.fetchval("SELECT 1") == 1
-        async with asyncio.timeout(2.0):
+        async with asyncio.timeout(60.0):
             await wait_until_gone(connection, there)  # of this timeline it is told to end
         with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
             await witness.fetchval("SELECT 1")
@@ -161,7 +163,7 @@ def test_a_cancelled_wait_for_the_standby_answers_nothing(pair: Pair) -> None:
         waits = asyncio.create_task(store.journal.commit(Commit(outcome=outcome(1, date))))
 
         cancelled: Counter[str] = Counter()
-        async with asyncio.timeout(20.0):
+        async with asyncio.timeout(60.0):
             # of what is committed, and of what is written before that is run again
             while cancelled["tongbao journal"] < 5 or cancelled["tongbao"] < 2:
                 most = [name for name, times in cancelled.items() if times >= 5]
@@ -183,8 +185,8 @@ def test_a_cancelled_wait_for_the_standby_answers_nothing(pair: Pair) -> None:
         pair.primary.kill()
         pair.standby.signal(signal.SIGCONT)
         await promote(pair.standby)
-        stored(await asyncio.wait_for(waits, 20.0))
-        await asyncio.wait_for(cut, 20.0)
+        stored(await asyncio.wait_for(waits, 60.0))
+        await asyncio.wait_for(cut, 60.0)
         assert await store.days.business_date() == date + DAY
         await store.close()
         found = await ask(
@@ -205,17 +207,17 @@ def test_while_no_standby_confirms_new_requests_are_refused_early(pair: Pair) ->
         date = stored(await store.journal.commit(Commit(request=request(1))))
         pair.standby.signal(signal.SIGSTOP)
         waits = asyncio.create_task(store.journal.commit(Commit(request=request(2))))
-        await asyncio.sleep(HUNG_AFTER_S + 0.2)
+        await wait_for(store.writer._is_away)
         for number in range(3, 10):
             with pytest.raises(StoreDownError):
-                await asyncio.wait_for(store.journal.commit(Commit(request=request(number))), 1.0)
+                await asyncio.wait_for(store.journal.commit(Commit(request=request(number))), 60.0)
         last = asyncio.create_task(store.journal.commit(Commit(outcome=outcome(1, date))))
         await asyncio.sleep(0.2)
         assert not waits.done()
         assert not last.done()
         pair.standby.signal(signal.SIGCONT)
         for task in (waits, last):
-            stored(await asyncio.wait_for(task, 10.0))
+            stored(await asyncio.wait_for(task, 60.0))
         stored(await store.journal.commit(Commit(request=request(10))))
         assert store.writer.reruns == 0
         await store.close()

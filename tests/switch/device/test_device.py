@@ -42,7 +42,7 @@ def tongbao(*words: str, given: str = "") -> subprocess.CompletedProcess[str]:
         words, descriptors = (*words, "--passwords-fd", str(out)), (out,)
     done = subprocess.run(
         [sys.executable, "-m", "tongbao", "hsm", *words, "--lang", "en"],
-        cwd=ROOT, capture_output=True, text=True, pass_fds=descriptors, timeout=60, check=False,
+        cwd=ROOT, capture_output=True, text=True, pass_fds=descriptors, timeout=600, check=False,
     )  # fmt: skip
     for descriptor in descriptors:
         os.close(descriptor)
@@ -62,7 +62,7 @@ def running(folder: Path, settings: str = "") -> Iterator[tuple[int, Path]]:
             cwd=ROOT, stderr=said,
         )  # fmt: skip
     try:
-        for _ in range(300):
+        for _ in range(1_200):
             if ready.exists() and ready.read_text():
                 break
             assert process.poll() is None, (folder / "said").read_text()
@@ -70,11 +70,11 @@ def running(folder: Path, settings: str = "") -> Iterator[tuple[int, Path]]:
         yield int(ready.read_text().rpartition(":")[2]), file
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(120) == 0
 
 
 async def ask_ca(port: int, context: ssl.SSLContext | None = None) -> bytes:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
         try:
             writer.write(frame(b"0000" + CA))
@@ -247,7 +247,7 @@ def ask(port: int, *commands: str) -> list[str]:
     """Answers of one connection, without header and answer code."""
 
     async def talk() -> list[str]:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             for command in commands:
                 writer.write(frame(b"0000" + command.encode()))
