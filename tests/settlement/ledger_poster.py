@@ -2,6 +2,7 @@
 
 It draws batches out of few entries that its siblings draw too, half of them in another version, and posts
 them; after each commit it writes down what stood. Started again with the same seed it draws the same.
+The last quarter waits for a file `go` beside the log: until then there is somebody to kill.
 
     python -m tests.settlement.ledger_poster DSN SEED BATCHES LOG
 """
@@ -21,6 +22,7 @@ from settlement.ledger import Entry, LedgerClosedError, LedgerConflictError
 from settlement.limits import LedgerLimitError
 from tests.settlement.test_ledger_store import held, sale
 
+GO = "go"
 SHARED = 300  # entries that all posters draw from
 SHOPS = [f"shop-{number}" for number in range(4)]  # few: all meet on their limits
 
@@ -72,7 +74,9 @@ async def run(dsn: str, seed: int, batches: int, log: Path) -> None:
     done = {one.batch for one in read(log)}
     async with asyncpg.create_pool(dsn, min_size=1, max_size=1) as pool:
         ledger = PostgresLedger(pool)
-        for batch in draw(seed, batches):
+        for number, batch in enumerate(draw(seed, batches)):
+            while 4 * number >= 3 * batches and not log.with_name(GO).exists():  # noqa: ASYNC110 - a file tells nobody
+                await asyncio.sleep(0.01)
             if batch.name not in done:
                 write(log, await post(ledger, batch))
 

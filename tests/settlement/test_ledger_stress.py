@@ -25,14 +25,14 @@ from settlement.ledger import Entry
 from settlement.ledger_queries import assert_zero
 from settlement.ledger_verify import Unwatched, Verified, verify
 from tests.database import ROOT, FreshDatabase
-from tests.settlement.ledger_poster import SHARED, SHOPS, Drawn, draw, read, shared
+from tests.settlement.ledger_poster import GO, SHARED, SHOPS, Drawn, draw, read, shared
 from tests.settlement.test_ledger_store import postgres_books
 from tests.settlement.world import DAY
 
 POSTERS = 3
 BATCHES = 240
 KILLS = 6
-TIMEOUT_S = 300.0
+TIMEOUT_S = 600.0
 
 
 def start(dsn: FreshDatabase, seed: int, log: Path) -> subprocess.Popen[bytes]:
@@ -62,13 +62,14 @@ def post_and_kill(dsn: FreshDatabase, logs: dict[int, Path]) -> Anchor:
                 running[seed] = start(dsn, seed, logs[seed])
             if begun and anchor is None and killed >= KILLS // 2:
                 anchor = asyncio.run(seal(dsn))
+            if killed == KILLS and anchor is not None:
+                logs[1].with_name(GO).touch()
         assert [process.returncode for process in running.values()] == [0] * POSTERS
     finally:
         for process in running.values():
             process.kill()
             process.wait()
-    assert killed == KILLS
-    assert anchor is not None, "the posters ended before the date was sealed"
+    assert anchor is not None
     return anchor
 
 
