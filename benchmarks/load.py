@@ -46,7 +46,9 @@ AMOUNTS: Final = 89_999  # amounts are 100 to 90,098 minor units, in turn
 CHECKED_ANSWERS: Final = 2  # of each terminal, decoded and verified in full
 TMK: Final = "0123456789ABCDEFFEDCBA9876543210"
 SIGNING_ON: Final = 32  # lines at one time: more is a storm, of which a node turns part away
-BEGINNING: Final = 32  # lines; one more with each answer, for the first request has its keys read
+BEGINNING: Final = (
+    32  # lines at one time: the first request of each has its keys read and confirmed
+)
 TAIL_S: Final = 15.0  # after the last request was sent, its answer must have come
 
 # DE 55 of a contactless purchase; the last tag is filled up to MESSAGE_BYTES.
@@ -283,6 +285,7 @@ class Line(Wire):
         self.identities = identities
         self.identity = identities[0]
         self.signing_on = -1  # index of the identity that waits for its keys
+        self.begun = False  # it has had an answer to a purchase
         self.sent_ns = 0
 
     def heard(self, frame: Frame, now_ns: int) -> None:
@@ -290,6 +293,9 @@ class Line(Wire):
             self.signed_on(frame)
         else:
             self.load.answered(self.identity.take(frame), now_ns - self.sent_ns)
+            if not self.begun:
+                self.begun = True
+                self.load.begun()
             self.purchase()
 
     def sign_on(self, index: int) -> None:
@@ -330,7 +336,7 @@ class Load:
         self.latencies_ns = array("q")
         self.until_ns = 0
         self.left = 0
-        self.resting: list[Line] = []  # have not begun to trade yet
+        self.resting: list[Line] = []  # will have their first request when others have had theirs
         self.done: asyncio.Future[None]
 
     async def perform(self, command: dict[str, Any]) -> dict[str, Any]:
@@ -380,8 +386,9 @@ class Load:
         self._begin(len(trading))
         started_ns = time.perf_counter_ns()
         self.until_ns = started_ns + int(seconds * 1e9)
-        self.resting = trading[BEGINNING:]
-        for line in trading[:BEGINNING]:
+        fresh = [line for line in trading if not line.begun]
+        self.resting = fresh[BEGINNING:]
+        for line in [line for line in trading if line.begun] + fresh[:BEGINNING]:
             line.purchase()
         await asyncio.wait_for(self.done, seconds + TAIL_S)
         took_s = (time.perf_counter_ns() - started_ns) / 1e9
@@ -403,6 +410,9 @@ class Load:
     def answered(self, code: str, latency_ns: int) -> None:
         self.codes[code] = self.codes.get(code, 0) + 1
         self.latencies_ns.append(latency_ns)
+
+    def begun(self) -> None:
+        """A line has had its first answer."""
         if self.resting:
             self.resting.pop().purchase()
 
