@@ -231,7 +231,12 @@ class Reporter:
     def flush(self) -> None:
         """Count and write what waits; count what was lost."""
         waiting, self._waiting = self._waiting, []
-        lines = [authorization_line(reply, watch) for reply, watch in waiting]
+        lines = []
+        for reply, watch in waiting:
+            try:
+                lines.append(authorization_line(reply, watch))
+            except Exception as error:  # noqa: BLE001 - one request's failure is that request's alone
+                self.failed(error)
         for line in lines:
             self._count(line)
         for line in lines[:STAGED_A_FLUSH]:

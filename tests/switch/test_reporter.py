@@ -151,6 +151,23 @@ def test_lines_are_counted_and_written_together_a_bounded_number_of_them(tmp_pat
     file.close()
 
 
+def test_an_answer_that_makes_no_line_costs_no_other_its_own(tmp_path: Path) -> None:
+    registry, path = Registry(), tmp_path / "a.jsonl"
+    file = LogFile(path, 1_000_000, 1)
+    reporter = Reporter(Config(), registry, file)
+    reply, watch = told(1)
+    assert reply.request is not None
+    broken = msgspec.structs.replace(reply.request, decision="no JSON")
+    reporter.authorized(*told(0))
+    reporter.authorized(msgspec.structs.replace(reply, request=broken), watch)
+    reporter.authorized(*told(2))
+    with structlog.testing.capture_logs() as said:
+        reporter.flush()
+    file.close()
+    assert [event["event"] for event in said] == ["request_failed"]
+    assert len(path.read_bytes().splitlines()) == 2
+
+
 def test_approvals_are_counted_by_range_of_cards() -> None:
     registry = Registry()
     reporter = Reporter(Config(), registry, None)
