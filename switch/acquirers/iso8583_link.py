@@ -151,9 +151,8 @@ class IsoLink:
         self.unmatched = answers.management
         self.at_once, self.spawn = tasks.at_once, tasks.spawn
         self.monotonic_ns = self._clock.monotonic_ns
-        self._time = (
-            asyncio.get_running_loop().time
-        )  # looking the loop up costs more than asking it
+        # looking the loop up costs more than asking it
+        self._time = asyncio.get_running_loop().time
 
     # -- for the engine and store-and-forward ---------------------------------------------------
 

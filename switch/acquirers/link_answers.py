@@ -84,9 +84,8 @@ class Answers:
         self._on_late = on_late
         self._on_unmatched = on_unmatched
         self._reload = reload
-        self._time = (
-            asyncio.get_running_loop().time
-        )  # looking the loop up costs more than asking it
+        # looking the loop up costs more than asking it
+        self._time = asyncio.get_running_loop().time
         self._kept, self._asked_about = Bound(), Bound()
         self._approved_late: OrderedDict[MatchKey, float] = OrderedDict()
         self._parked: list[tuple[Message, bytes, int]] = []
