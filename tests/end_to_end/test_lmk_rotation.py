@@ -42,7 +42,7 @@ from tests.end_to_end.wire import Wire
 from tests.switch.people.agent import Agent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from terminals.simulator.terminal import Request, Terminal
@@ -55,7 +55,7 @@ THINK_S = 0.1
 LATENCY_S = 0.3  # of the banks: requests are in flight at every step
 ANSWERED_S = 15.0  # by a bank: it shares two cores with everything else here
 SALES_A_SESSION = 8
-OTHER_KEYS = 1_200  # TMKs of terminals that do not sell: the rotation takes a while
+OTHER_KEYS = 1_000  # TMKs of terminals that do not sell: several commits of the rotation
 CARDS = card_pools(BANK_A + BANK_B).sound
 LEFT = """
     SELECT (SELECT count(*) FROM switch.stored_key WHERE lmk_id <> $1)
@@ -129,7 +129,7 @@ class Town:
         self, who: str, *words: str, code: int = 0, secrets: dict[str, str] | None = None
     ) -> str:
         with self.start(who, *words, secrets=secrets) as process:
-            out, err = process.communicate(timeout=120)
+            out, err = process.communicate(timeout=600)
         assert process.returncode == code, (words, out, err, self.node.log())
         return str(out + err)
 
@@ -181,7 +181,7 @@ class Town:
     async def known(self, terminal: Terminal) -> None:
         """Until every worker knows the terminals: connections in a row, whichever worker takes them."""
         in_a_row = 0
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(180):
             while in_a_row < 4 * len(self.node.workers):
                 async with Wire(self.node.address) as wire:
                     outcome = await wire.ask(terminal, terminal.sign_on())
@@ -191,7 +191,7 @@ class Town:
     async def goes_on(self) -> None:
         """Some sales more, begun and ended after now; none failed so far."""
         wanted = self.sold + 3 * TERMINALS
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(180):
             while self.sold < wanted and not self.failed:  # noqa: ASYNC110 - a number tells nobody
                 await asyncio.sleep(0.05)
         assert not self.failed, (self.failed, self.node.log())
@@ -219,6 +219,20 @@ def components() -> tuple[bytes, str]:
     ]
     key = bytes(a ^ b for a, b in zip(*parts, strict=True))
     return key, "\n".join(json.dumps(line) for line in lines)
+
+
+async def held_up(town: Town, work: Callable[[Town], None]) -> None:
+    """`work` beside somebody who holds one of the last keys: whoever moves them can not get past it."""
+    connection = await asyncpg.connect(town.node.facts["database"]["owner_dsn"])
+    try:
+        async with connection.transaction():
+            last = await connection.fetch(
+                "SELECT owner FROM switch.stored_key WHERE owner = 'terminal:M/999' FOR UPDATE"
+            )
+            assert last
+            await asyncio.to_thread(work, town)
+    finally:
+        await connection.close()
 
 
 def killed_on_its_way(town: Town) -> None:
@@ -285,9 +299,9 @@ def test_the_lmk_changes_under_a_node_that_serves(tmp_path: Path) -> None:
             assert answer.lmk_ids == (later.lmk_id, old.lmk_id)
         retire = ("keys", "retire", "--lmk", old.lmk_id)
         await town.command("kong", *retire, code=3)
-        await asyncio.to_thread(killed_on_its_way, town)
+        await held_up(town, killed_on_its_way)
         (left,) = (await town.query(LEFT, later.lmk_id))[0]
-        assert left > 0, "killed too late"
+        assert left > 0
         await town.goes_on()
         rotate = ("keys", "rotate", "--lmk")
         await town.command("kong", *rotate, secrets={"passphrase": SECOND})
@@ -305,7 +319,7 @@ def test_the_lmk_changes_under_a_node_that_serves(tmp_path: Path) -> None:
         assert [list(row["lmk_ids"]) for row in held] == [[later.lmk_id]]
         pids = set(town.node.workers)
         kill(town.node.workers[0])  # the next one gets the LMK of now
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(180):
             while not set(town.node.workers) - pids or len(set(town.node.workers)) != len(pids):
                 await asyncio.sleep(0.1)
                 town.node.read_facts()
