@@ -29,7 +29,7 @@ from switch.adapters.postgres_place import (
 from switch.adapters.schema_runner import migrate
 from tests.database import temporary_folder
 
-UP_S = 30.0
+UP_S = 120.0
 STANDBY = "standby"  # what the primary waits for
 
 
@@ -201,7 +201,7 @@ async def until_synchronous(server: Server) -> None:
 
 
 async def ask(dsn: str, query: str, *values: Any) -> list[asyncpg.Record]:
-    connection = await asyncpg.connect(dsn, timeout=5.0)
+    connection = await asyncpg.connect(dsn, timeout=60.0)
     try:
         return list(await connection.fetch(query, *values))
     finally:

@@ -18,7 +18,7 @@ from tests.end_to_end.node import ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
-TIMEOUT_S = 240.0
+TIMEOUT_S = 600.0
 
 
 def place(config: Path, data: Path) -> list[str]:

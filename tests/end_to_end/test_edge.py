@@ -53,7 +53,7 @@ TERMINALS = 8
 TRADING = 4
 MOVER, MAD, CLI, CALM = range(TRADING, TERMINALS)
 PLAIN, TLS, BALANCED = range(3)  # listeners
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 CARDS = card_pools(BANK_A).sound
 AUTHORITY = Certificate.make("root")
 SOON = dt.timedelta(days=5)

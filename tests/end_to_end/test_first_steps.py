@@ -98,7 +98,7 @@ class Newcomer:
             cwd=self.folder,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
             env=self.environment(),
             check=False,
         )

@@ -188,13 +188,13 @@ def downloads() -> list[RefItem]:
 def check_metrics(ready: dict[str, Any]) -> None:
     at = ready["metrics"]
     with urllib.request.urlopen(
-        f"http://{at['host']}:{at['port']}{at['path']}", timeout=10
+        f"http://{at['host']}:{at['port']}{at['path']}", timeout=120
     ) as page:
         text = page.read().decode()
     families = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
     told = {row[0] for row in table(sections(PAGE.read_text(encoding="utf-8"))["Metrics"])}
     assert families == told
-    with urllib.request.urlopen(f"http://{at['host']}:{at['port']}/ready", timeout=10) as page:
+    with urllib.request.urlopen(f"http://{at['host']}:{at['port']}/ready", timeout=120) as page:
         body = json.load(page)
     assert_valid("ready", body)
     assert (body["ready"], body["workers"], body["draining"]) == (True, 2, False)
@@ -242,7 +242,7 @@ async def check_certify(node: Node, folder: Path) -> None:
         "host": "127.0.0.1",
         "port": port,
         "de32": "01020009",
-        "timeout_s": 1.5,
+        "timeout_s": 4.0,
         "clearing": "none",
     }
     keys = [

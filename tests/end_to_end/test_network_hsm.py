@@ -141,7 +141,7 @@ def refused(node: Node, more: str) -> str:
     command = [sys.executable, "-m", "tongbao", "serve", "--demo", "--config", str(node.config)]
     command += ["--data", str(node.folder / "data")]
     done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode != 0, done.stderr
     return done.stderr

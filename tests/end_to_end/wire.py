@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from terminals.simulator.terminal import Outcome, Request, Terminal
     from tests.end_to_end.node import Node
 
-ANSWER_S = 60.0  # more than any event takes on the slowest machine
+ANSWER_S = 120.0  # more than any event takes on the slowest machine
 
 
 class Wire:
