@@ -334,7 +334,7 @@ def test_the_same_casework_comes_to_the_same_on_both(database_dsn: FreshDatabase
 
 async def tried(desk: Desk, case_id: str, name: str, amount: int | None) -> str:
     """Propose and approve; who finds a close under way tries again, as he is told."""
-    for _ in range(400):
+    for _ in range(4_000):
         try:
             await desk.do(case_id, name, amount)
         except BusyError:
