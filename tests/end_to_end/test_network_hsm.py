@@ -31,9 +31,13 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.xdist_group("end_to_end")
 
 
+# None of these devices is ever silent: it answers, or it is away.
+PATIENT = "timeout_s = 20\nkey_timeout_s = 20\n"
+
+
 def settings(*devices: Threaded, more: str = "") -> str:
     addresses = ",".join(f"127.0.0.1:{each.device.port}" for each in devices)
-    return f'[hsm]\ndevice = "tcp://{addresses}"\nreconnect_max_s = 0.5\ntimeout_s = 0.5\n{more}'
+    return f'[hsm]\ndevice = "tcp://{addresses}"\nreconnect_max_s = 0.5\n{PATIENT}{more}'
 
 
 def kept(device: TestDevice, owner: str, usage: KeyUsage, clear: str) -> StoredKey:
@@ -124,7 +128,7 @@ def test_on_a_device_of_its_own_and_what_it_can_not_serve_is_refused_by_name(
         await ask_for_too_much(node, keys)
 
     with device_process(tmp_path / "device") as (port, _):
-        more = f'[hsm]\ndevice = "tcp://127.0.0.1:{port}"\n'
+        more = f'[hsm]\ndevice = "tcp://127.0.0.1:{port}"\n{PATIENT}'
         with running(tmp_path, more=more) as node:
             asyncio.run(day(node))
             assert node.stop() == 0, node.log()
