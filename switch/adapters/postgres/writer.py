@@ -1,6 +1,7 @@
 """The group-commit writer: one task and one connection a process.
 
-It takes whatever waits when the last flush returns. A group is first stored plainly: all of it, or
+It takes whatever waits when the last flush has returned, who waited for it has gone on, and the loop
+has read what came meanwhile. A group is first stored plainly: all of it, or
 nothing (`switch.flush_plainly`); where that fails, `switch.flush` says what came of each. A group
 without a clear answer is unknown: its connection is dropped, the backend awaited, and the same group
 sent again with the same ids, until the store says what stands. Only a row that the server refuses for
@@ -181,6 +182,7 @@ class Writer:
         self._waiting: deque[Work] = deque()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._time = asyncio.get_running_loop().time  # it is made in the loop that it serves in
         self._writer_id = 0
         self._count = 0
         self._down_since: float | None = None  # until a group is settled
@@ -264,7 +266,7 @@ class Writer:
 
     def _is_away(self) -> bool:
         """Nothing was answered for a while: a new request, which nobody has sent, need not wait."""
-        now_s = asyncio.get_running_loop().time()
+        now_s = self._time()
         if self._down_since is None and self._asked_s and now_s - self._asked_s > HUNG_AFTER_S:
             self._away(self._asked_s, "no answer")
         return self._down_since is not None and now_s - self._down_since > DOWN_AFTER_S
@@ -275,7 +277,9 @@ class Writer:
         group: list[Work] = []
         try:
             while True:
-                if not self._waiting:
+                if self._waiting:
+                    await asyncio.sleep(0)  # what has arrived while callers went on comes with it
+                else:
                     self._wake.clear()
                     await self._wake.wait()
                 if self._connection is None or self._connection.is_closed():
@@ -285,7 +289,7 @@ class Writer:
                         continue
                 size = min(len(self._waiting), self._group_max)
                 group = [self._waiting.popleft() for _ in range(size)]
-                self._asked_s = asyncio.get_running_loop().time()
+                self._asked_s = self._time()
                 await self._settle(group)
                 group = []
                 self._up()
@@ -370,7 +374,7 @@ class Writer:
     # -- the connection -------------------------------------------------------------------------
 
     def _drop(self, reason: str) -> None:
-        self._away(asyncio.get_running_loop().time(), reason)
+        self._away(self._time(), reason)
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None
@@ -387,7 +391,7 @@ class Writer:
         """The store has answered."""
         self._asked_s = 0.0
         if self._down_since is not None:
-            away_s = asyncio.get_running_loop().time() - self._down_since
+            away_s = self._time() - self._down_since
             log.info("journal_store_back", away_s=round(away_s, 1), waiting=len(self._waiting))
             self._down_since, self._down_reason = None, ""
 

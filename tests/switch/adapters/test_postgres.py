@@ -8,6 +8,7 @@ and the database is then read as its superuser: nothing lost, nothing doubled.
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import signal
 from collections import Counter
@@ -86,6 +87,38 @@ def run(database_dsn: FreshDatabase) -> Callable[[Any], None]:
         asyncio.run(main())
 
     return runner
+
+
+# -- groups ---------------------------------------------------------------------------------------
+
+
+def test_what_arrives_while_callers_go_on_comes_with_the_next_group(run: Any) -> None:
+    """A flush has its price whatever is in it."""
+
+    async def scenario(world: PostgresWorld) -> None:
+        writer = (await world.process()).writer
+        loop = asyncio.get_running_loop()
+        told: list[Any] = []
+        done = asyncio.Event()
+
+        def submit(number: int) -> None:
+            commit = Commit(request=request(number, number), attempt=attempt(number))
+            writer.submit(commit, functools.partial(tell, number))
+
+        def tell(number: int, verdict: Any) -> None:
+            told.append(verdict)
+            if number == 1:
+                submit(2)
+                loop.call_soon(submit, 3)  # as a socket that is read in the next turn
+            if len(told) == 3:
+                done.set()
+
+        submit(1)
+        await done.wait()
+        assert [type(verdict) for verdict in told] == [Stored] * 3
+        assert writer.flushes == 2
+
+    run(scenario)
 
 
 # -- races ----------------------------------------------------------------------------------------
