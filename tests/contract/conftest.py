@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(params=["memory", "postgres"])
-def run(request: pytest.FixtureRequest) -> Callable[[Scenario], None]:
-    """Runs a scenario in a fresh world."""
+def run(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Scenario], None]:
+    """Runs a scenario in a fresh world, whose store is not taken for away where the machine is slow."""
+    monkeypatch.setattr("switch.adapters.postgres.writer.HUNG_AFTER_S", 60.0)
     # only PostgreSQL's runs start a server
     database = request.getfixturevalue("database_dsn") if request.param == "postgres" else None
 

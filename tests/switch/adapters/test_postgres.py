@@ -75,7 +75,10 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def run(database_dsn: FreshDatabase) -> Callable[[Any], None]:
+def run(database_dsn: FreshDatabase, monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
+    """A store that takes its time is not taken for away."""
+    monkeypatch.setattr("switch.adapters.postgres.writer.HUNG_AFTER_S", 60.0)
+
     def runner(scenario: Callable[[PostgresWorld], Coroutine[Any, Any, None]]) -> None:
         async def main() -> None:
             world = PostgresWorld(database_dsn)
