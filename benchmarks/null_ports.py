@@ -171,6 +171,9 @@ class NullStore:
     async def current(self, merchant: str, terminal: str) -> Batch:
         return Batch(merchant, terminal, 1, "open", 0, None, None, "", ())
 
+    async def standing(self, merchant: str, terminal: str) -> tuple[list[Session], Batch]:
+        return await self.sessions(merchant, terminal), await self.current(merchant, terminal)
+
     async def note_source(self, merchant: str, terminal: str, batch: int, address: str) -> None: ...
 
     async def overdue_uploads(self, _older_than_s: float) -> list[Any]:

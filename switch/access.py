@@ -78,8 +78,7 @@ class AccessCache:
 
     async def read(self, merchant: str, terminal: str) -> Access:
         """Read from the store, and remember."""
-        sessions = await self._batches.sessions(merchant, terminal)
-        batch = await self._batches.current(merchant, terminal)
+        sessions, batch = await self._batches.standing(merchant, terminal)
         former = self._known.pop((merchant, terminal), None)
         access = Access(sessions, batch, self._former_keys_s)
         self._time = asyncio.get_running_loop().time

@@ -325,6 +325,10 @@ class Batches(Protocol):
         """
         ...
 
+    async def standing(self, merchant: str, terminal: str) -> tuple[list[Session], Batch | None]:
+        """What `sessions` and then `current` say, for a terminal that is not remembered."""
+        ...
+
     async def confirm_session(self, session_id: int) -> None:
         """A message verified under these keys: the former set is void from now on."""
         ...

@@ -475,6 +475,8 @@ def test_the_newest_two_key_sets_are_kept_in_order(run: Any) -> None:
         newest, former = await store.batches.sessions(MERCHANT, TERMINAL)
         assert (newest.confirmed, former.confirmed) == (True, False)
         assert newest.session_id > former.session_id > 0
+        current = await store.batches.current(MERCHANT, TERMINAL)
+        assert await store.batches.standing(MERCHANT, TERMINAL) == ([newest, former], current)
 
     run(scenario)
 

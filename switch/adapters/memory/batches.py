@@ -60,6 +60,10 @@ class MemoryBatches:
         former = sorted(found[1:SESSIONS_LOOKED_AT], key=lambda row: not row.confirmed)
         return found[:1] + former[:1]
 
+    async def standing(self, merchant: str, terminal: str) -> tuple[list[Session], Batch | None]:
+        sessions = await self.sessions(merchant, terminal)
+        return sessions, await self.current(merchant, terminal)
+
     async def confirm_session(self, session_id: int) -> None:
         await asyncio.sleep(0)
         self._store.confirmed[session_id] = None

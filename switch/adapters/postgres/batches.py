@@ -30,6 +30,17 @@ BATCH_NUMBER_MAX = 999_999
 # Writers of one terminal's batches and sessions, one after the other.
 _LOCK = "SELECT pg_advisory_xact_lock(8587, hashtext($1 || '/' || $2))"
 
+_KEYS = """
+    SELECT s.*, r.confirmed FROM (
+        SELECT n.session_id, c.session_id IS NOT NULL AS confirmed,
+               row_number() OVER (ORDER BY n.session_id DESC) AS age
+        FROM (SELECT session_id FROM switch.session
+              WHERE merchant = $1 AND terminal = $2 ORDER BY session_id DESC LIMIT $3) AS n
+        LEFT JOIN switch.session_confirmed AS c USING (session_id)
+    ) AS r JOIN switch.session AS s USING (session_id)
+    ORDER BY r.age = 1 DESC, r.confirmed DESC, r.age LIMIT 2
+"""
+
 _BATCHES = f"""
     SELECT r.batch, r.position, {BATCH_STATE} AS state, s.said, s.ours, s.result
     FROM switch.batch AS r LEFT JOIN switch.batch_settled AS s USING (merchant, terminal, batch)
@@ -116,21 +127,14 @@ class PostgresBatches:
         return await self._sessions.transaction(write)
 
     async def sessions(self, merchant: str, terminal: str) -> list[Session]:
-        # the newest, then the former: one that its terminal has used goes before one never heard of
-        rows = await self._sessions.rows(
-            "SELECT s.*, r.confirmed FROM ("
-            " SELECT n.session_id, c.session_id IS NOT NULL AS confirmed,"
-            " row_number() OVER (ORDER BY n.session_id DESC) AS age"
-            " FROM (SELECT session_id FROM switch.session"
-            " WHERE merchant = $1 AND terminal = $2 ORDER BY session_id DESC LIMIT $3) AS n"
-            " LEFT JOIN switch.session_confirmed AS c USING (session_id)"
-            ") AS r JOIN switch.session AS s USING (session_id)"
-            " ORDER BY r.age = 1 DESC, r.confirmed DESC, r.age LIMIT 2",
-            merchant,
-            terminal,
-            SESSIONS_LOOKED_AT,
-        )
-        return [Session(**dict(row)) for row in rows]
+        return await _keys(self._sessions.rows, merchant, terminal)
+
+    async def standing(self, merchant: str, terminal: str) -> tuple[list[Session], Batch | None]:
+        async def read(connection: Any) -> tuple[list[Session], Batch | None]:
+            sessions = await _keys(connection.fetch, merchant, terminal)
+            return sessions, await _current(connection.fetch, merchant, terminal)
+
+        return await self._sessions.reading(read)
 
     async def confirm_session(self, session_id: int) -> None:
         await self._sessions.execute(
@@ -162,13 +166,9 @@ class PostgresBatches:
     # -- batches --------------------------------------------------------------------------------
 
     async def current(self, merchant: str, terminal: str) -> Batch | None:
-        # asked when a terminal comes that is not remembered: three statements, no transaction,
-        # which would not make them see the same instant either
-        rows = await self._sessions.rows(_NEWEST, merchant, terminal)
-        if not rows:
-            return None
-        captured = await _captured(self._sessions.rows, merchant, terminal, rows[0]["batch"])
-        return _batch(merchant, terminal, rows[0], captured)
+        return await self._sessions.reading(
+            lambda connection: _current(connection.fetch, merchant, terminal)
+        )
 
     async def get(self, merchant: str, terminal: str, batch: int) -> Batch | None:
         return await self._sessions.transaction(
@@ -303,6 +303,26 @@ class PostgresBatches:
             return [each for each in found if each is not None]
 
         return await self._sessions.transaction(read)
+
+
+async def _keys(
+    fetch: Callable[..., Awaitable[list[Any]]], merchant: str, terminal: str
+) -> list[Session]:
+    """The newest, then the former: one that its terminal has used goes before one never heard of."""
+    rows = await fetch(_KEYS, merchant, terminal, SESSIONS_LOOKED_AT)
+    return [Session(**dict(row)) for row in rows]
+
+
+async def _current(
+    fetch: Callable[..., Awaitable[list[Any]]], merchant: str, terminal: str
+) -> Batch | None:
+    """Asked when a terminal comes that is not remembered: three statements, no transaction, which
+    would not make them see the same instant either."""
+    rows = await fetch(_NEWEST, merchant, terminal)
+    if not rows:
+        return None
+    captured = await _captured(fetch, merchant, terminal, rows[0]["batch"])
+    return _batch(merchant, terminal, rows[0], captured)
 
 
 async def _close(connection: Any, where: tuple[str, str, int], rule: str) -> None:

@@ -112,6 +112,14 @@ class Sessions:
             await backoff.wait()
         raise AssertionError
 
+    async def reading(self, work: Callable[[Any], Awaitable[T]]) -> T:
+        """Run `work(connection)`, which only reads, statement by statement; again after an outage.
+
+        Who has begun ends first: statement by statement from the pool, of many that come at once nobody
+        would have his last before all others had their first.
+        """
+        return await self._tried(work)
+
     # One statement is a transaction of its own: one round trip, and a process that is paused in the
     # middle holds no lock that others wait for.
 

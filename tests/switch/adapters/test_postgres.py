@@ -124,6 +124,41 @@ def test_what_arrives_while_callers_go_on_comes_with_the_next_group(run: Any) ->
     run(scenario)
 
 
+# -- reading --------------------------------------------------------------------------------------
+
+
+def test_of_terminals_that_come_together_the_first_is_not_kept_until_all_have_begun(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a start nobody is remembered, and all come: each has three statements to wait for."""
+
+    async def scenario(world: PostgresWorld) -> None:
+        store = await world.process()
+        terminals = [f"{n:08d}" for n in range(1, 9)]
+        for terminal in terminals:
+            await store.batches.sign_on(session(terminal=terminal))
+        pool, begun, ended = store.sessions.pool, 0, []
+        take = pool.take
+
+        async def counted() -> Any:
+            nonlocal begun
+            connection = await take()
+            begun += 1
+            return connection
+
+        monkeypatch.setattr(pool, "take", counted)
+        monkeypatch.setattr(pool, "_slots", asyncio.Semaphore(1))
+
+        async def read(terminal: str) -> None:
+            await store.batches.standing(MERCHANT, terminal)
+            ended.append((terminal, begun))
+
+        await asyncio.gather(*map(read, terminals))
+        assert ended == [(terminal, n) for n, terminal in enumerate(terminals, start=1)]
+
+    run(scenario)
+
+
 # -- races ----------------------------------------------------------------------------------------
 
 
