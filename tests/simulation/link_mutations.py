@@ -16,7 +16,12 @@ from switch.adapters.memory import key_exchange as memory
 from switch.adapters.memory.key_exchange import MemoryKeyExchanges
 from switch.unmatched_answers import UnmatchedAnswers
 from tests.simulation.edge_mutations import EDGE_WORLDS
-from tests.simulation.plans import changing_keys, links_at_their_worst, standing_still
+from tests.simulation.plans import (
+    changing_keys,
+    hunting_sleepers,
+    links_at_their_worst,
+    standing_still,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -150,6 +155,7 @@ LINK_MUTATIONS: dict[str, tuple[Callable[[], contextlib.AbstractContextManager[N
     "answer kept in clear": (kept_in_clear, "P6"),
 }
 WORLDS: dict[str, Callable[[int], Plan]] = {
+    "owner acting after its lease": hunting_sleepers,
     "circuit ignored": standing_still,
     "probes not bounded": standing_still,
     "circuit never closed": standing_still,

@@ -250,12 +250,23 @@ def enriched(plan: Plan) -> Plan:
 def hunting(seed: int) -> Plan:
     """For planted bugs: short, and everything goes wrong. Processes that stop behind their commits give
     others' time-outs the word: only in one world of four."""
-    plan = enriched(rough(seed, 40, nodes=2 + seed % 2))
+    plan = at_its_worst(seed)
     if seed % 4 != 1:
         plan = msgspec.structs.replace(
             plan, store=msgspec.structs.replace(plan.store, pause_after=0.0)
         )
     return with_tight_bounds(plan, everything=True)
+
+
+def at_its_worst(seed: int) -> Plan:
+    return enriched(rough(seed, 40, nodes=2 + seed % 2))
+
+
+def hunting_sleepers(seed: int) -> Plan:
+    """For what a process does that has slept through its lease: one in ten of its commits is followed by that."""
+    plan = at_its_worst(seed)
+    store = msgspec.structs.replace(plan.store, pause_after=0.1)
+    return with_tight_bounds(msgspec.structs.replace(plan, store=store), everything=True)
 
 
 def hunting_downloads(seed: int) -> Plan:
