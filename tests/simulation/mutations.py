@@ -360,8 +360,8 @@ def takeover_too_early() -> Iterator[None]:
 
 @contextlib.contextmanager
 def drain_forgets() -> Iterator[None]:
-    """A process that drains waits for nothing, and closes its owner with requests in flight (P4). Nor does
-    it end its links: a request that is told of that is decided after all."""
+    """A process that drains waits for nothing, and closes its owner with requests in flight (P4)."""
+    # Nor does it end its links: a request that is told of that is decided after all.
     release = MemoryOwners.release
 
     async def hasty(owners: MemoryOwners, owner_id: int) -> None:

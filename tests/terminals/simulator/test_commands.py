@@ -268,8 +268,9 @@ def test_a_simplex_bank_reads_on_one_connection_and_sends_on_another(tmp_path: P
         ports = json.loads(ready.read_text("utf-8"))
         switch, framer = ScriptedSwitch(bank(), sign_on=False), Framer(LINK)
         with (
-            socket.create_connection(("127.0.0.1", ports["port"]), timeout=60) as out,
+            # before the other: an answer that finds no way to us is gone
             socket.create_connection(("127.0.0.1", ports["send_port"]), timeout=60) as into,
+            socket.create_connection(("127.0.0.1", ports["port"]), timeout=60) as out,
         ):
             for message in (switch.management("001"), switch.purchase()):
                 out.sendall(switch.framed(message))
